@@ -1,0 +1,40 @@
+"""The few records that travel through the detector.
+
+Shape letters used in every comment of this package: N images, C classes, L levels, H W height and width,
+M locations, R RoIs or proposals, G ground-truth boxes, D detections.
+"""
+
+from typing import NamedTuple, NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class ImageBatch(NamedTuple):
+    """Images of different sizes, padded at the right and the bottom to one size."""
+
+    tensor: Tensor  # [N, 3, H, W] float, normalised
+    sizes: list[tuple[int, int]]  # (height, width) of each image before padding
+
+
+class Proposals(NamedTuple):
+    """Class-agnostic boxes of one image with the probability that each holds an object."""
+
+    boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
+    scores: Tensor  # [R] in 0..1
+
+
+class Target(TypedDict):
+    """Ground truth of one image."""
+
+    boxes: Tensor  # [G, 4] xyxy float, pixels of the model's input
+    labels: Tensor  # [G] int64 in 0..C-1
+    masks: NotRequired[Tensor]  # [G, H, W] bool
+
+
+class Detections(TypedDict):
+    """What the detector finds in one image, sorted by score."""
+
+    boxes: Tensor  # [D, 4] xyxy float, pixels of the model's input
+    scores: Tensor  # [D] in 0..1
+    labels: Tensor  # [D] int64 in 0..C-1
+    masks: NotRequired[Tensor]  # [D, H, W] bool

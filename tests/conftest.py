@@ -1,0 +1,15 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of extra golden numbers and real data that may lie beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the optional folder {SHARED} (extra golden numbers, real images) is not there")
+    return SHARED
