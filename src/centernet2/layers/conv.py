@@ -1,0 +1,40 @@
+"""Convolutions with the initialisation and normalisation that the detector's parts share."""
+
+import torch
+from torch import nn
+
+from centernet2.layers.norm import make_norm
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1) -> nn.Module:
+    """A padded convolution with bias, or, where `norm` names a layer, one without bias followed by it."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
+    init_xavier(conv)
+    return conv if norm == "" else nn.Sequential(conv, make_norm(norm, out_channels))
+
+
+def init_xavier(layer: nn.Conv2d | nn.Linear) -> None:
+    """Caffe2's XavierFill: uniform with variance 1 / fan_in, zero bias."""
+    nn.init.kaiming_uniform_(layer.weight, a=1)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def init_normal(layer: nn.Conv2d | nn.Linear, *, std: float, bias: float = 0.0) -> None:
+    """Normal weights around zero and a constant bias."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, bias)
+
+
+class ScaleGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a constant."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor, scale: float) -> torch.Tensor:
+        ctx.scale = scale  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0] * ctx.scale, None  # type: ignore[attr-defined]

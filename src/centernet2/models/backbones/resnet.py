@@ -1,0 +1,61 @@
+"""ResNet and ResNeXt (arXiv 1512.03385, 1611.05431) as detection backbones."""
+
+from collections.abc import Sequence
+
+from centernet2.models.backbones.timm_backbone import TimmBackbone
+
+BOTTLENECK_DEPTHS = (50, 101, 152)
+BASIC_DEPTHS = (18, 34)
+
+
+class ResNet(TimmBackbone):
+    """timm's ResNet with the variations that the Caffe2 ImageNet weights ask for.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152 layers.
+        out_features: maps to return, res2 (stride 4) to res5 (stride 32).
+        freeze_at: 1 freezes the stem, 2 the stem and res2, and so on; 0 trains all.
+        norm: normalisation layer.
+        num_groups, width_per_group: 1 x 64 is a ResNet, 32 x 8 a ResNeXt.
+        res2_out_channels: channels of res2; each later stage doubles them.
+        stride_in_1x1: where a stage halves its map, put the stride into the 1x1 convolution (MSRA's weights)
+            rather than into the 3x3 one (torchvision's weights).
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: int,
+        out_features: Sequence[str],
+        freeze_at: int,
+        norm: str,
+        num_groups: int,
+        width_per_group: int,
+        res2_out_channels: int,
+        stride_in_1x1: bool,
+    ) -> None:
+        if depth not in BASIC_DEPTHS + BOTTLENECK_DEPTHS:
+            raise ValueError(f"MODEL.RESNETS.DEPTH {depth} is unknown; choose 18, 34, 50, 101 or 152")
+        planes = res2_out_channels // (4 if depth in BOTTLENECK_DEPTHS else 1)
+        super().__init__(
+            name=f"resnet{depth}",
+            out_features=out_features,
+            freeze_at=freeze_at,
+            norm=norm,
+            channels=tuple(planes * 2**i for i in range(4)),
+            cardinality=num_groups,
+            base_width=width_per_group * 64 // planes if depth in BOTTLENECK_DEPTHS else 64,
+        )
+        self.is_bottleneck = depth in BOTTLENECK_DEPTHS
+        self.stride_in_1x1 = False
+        self.set_stride_in_1x1(stride_in_1x1)
+
+    def set_stride_in_1x1(self, stride_in_1x1: bool) -> None:
+        """Moves the stride of each stage's first block between its 1x1 and its 3x3 convolution."""
+        if stride_in_1x1 == self.stride_in_1x1 or not self.is_bottleneck:
+            return
+        for name, stage in self.body.named_children():
+            if name in ("layer2", "layer3", "layer4"):
+                block = stage[0]
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        self.stride_in_1x1 = stride_in_1x1
