@@ -1,0 +1,95 @@
+"""The data sets that configurations name, and where their files are looked for."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from centernet2.data.coco import DetectionDataset, concatenate, load_coco
+
+ROOT_VARIABLE = "DETECTRON2_DATASETS"
+COCO_FOLDERS = ("coco2017", "coco", "")  # what stands for coco/ in the paths below; "": the folder itself was given
+
+
+class DatasetSpec(NamedTuple):
+    """Where a data set lies below the folder of all data sets."""
+
+    images: str
+    annotations: str
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "coco_2014_train": DatasetSpec("coco/train2014", "coco/annotations/instances_train2014.json"),
+    "coco_2014_val": DatasetSpec("coco/val2014", "coco/annotations/instances_val2014.json"),
+    "coco_2014_minival": DatasetSpec("coco/val2014", "coco/annotations/instances_minival2014.json"),
+    "coco_2014_valminusminival": DatasetSpec("coco/val2014", "coco/annotations/instances_valminusminival2014.json"),
+    "coco_2017_train": DatasetSpec("coco/train2017", "coco/annotations/instances_train2017.json"),
+    "coco_2017_val": DatasetSpec("coco/val2017", "coco/annotations/instances_val2017.json"),
+    "coco_2017_val_100": DatasetSpec("coco/val2017", "coco/annotations/instances_val2017_100.json"),
+    "coco_2017_test": DatasetSpec("coco/test2017", "coco/annotations/image_info_test2017.json"),
+    "coco_2017_test-dev": DatasetSpec("coco/test2017", "coco/annotations/image_info_test-dev2017.json"),
+    "coco_2017_unlabeled": DatasetSpec("coco/unlabeled2017", "coco/annotations/image_info_unlabeled2017.json"),
+    "coco_un_yolov4_55_0.5": DatasetSpec("coco/unlabeled2017", "coco/annotations/yolov4_cocounlabeled_55_ann0.5.json"),
+    "lvis_v1_train": DatasetSpec("coco", "lvis/lvis_v1_train.json"),
+    "lvis_v1_val": DatasetSpec("coco", "lvis/lvis_v1_val.json"),
+    "lvis_v1_test_dev": DatasetSpec("coco", "lvis/lvis_v1_image_info_test_dev.json"),
+    "lvis_v1_test_challenge": DatasetSpec("coco", "lvis/lvis_v1_image_info_test_challenge.json"),
+    "objects365_train": DatasetSpec("objects365/train", "objects365/annotations/objects365_train.json"),
+    "objects365_val": DatasetSpec("objects365/val", "objects365/annotations/objects365_val.json"),
+    "nuimages_train": DatasetSpec("nuimages", "nuimages/annotations/nuimages_v1.0-train.json"),
+    "nuimages_val": DatasetSpec("nuimages", "nuimages/annotations/nuimages_v1.0-val.json"),
+    "nuimages_mini": DatasetSpec("nuimages", "nuimages/annotations/nuimages_v1.0-mini.json"),
+}
+
+
+def find_split(
+    *, data: Path | None, data_path: Path | None, names: Sequence[str], split: Literal["train", "val"]
+) -> DetectionDataset:
+    """Load a split: of the folder `data` (its own images and annotations), or the named data sets below `data_path`.
+
+    Without either, the data sets are looked for below $DETECTRON2_DATASETS, then below ./datasets.
+    """
+    if data is not None and data_path is not None:
+        raise ValueError("--data (one data set) and --data-path (the folder above the named ones) exclude each other")
+    if data is not None:
+        return _load_folder(Path(data), split)
+    if not names:
+        raise ValueError(f"no data set is named for {split}; give --data DIR or set DATASETS.TRAIN and DATASETS.TEST")
+    root = Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
+    return concatenate([_load_named(name, root) for name in names])
+
+
+def _load_folder(folder: Path, split: str) -> DetectionDataset:
+    annotations = folder / "annotations" / f"instances_{split}.json"
+    images = folder / "images"
+    _require([annotations], f"the {split} annotations", "--data takes a folder with images/ and annotations/")
+    _require([images], "the images", "--data takes a folder with images/ and annotations/")
+    return load_coco(annotations, images, name=f"{folder.resolve().name}_{split}")
+
+
+def _load_named(name: str, root: Path) -> DetectionDataset:
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
+        raise ValueError(f"unknown data set {name!r}; {hint} For data of your own give --data DIR")
+    spec = DATASETS[name]
+    advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
+    annotations = _require(_places(root, spec.annotations), f"the annotations of {name}", advice)
+    images = _require(_places(root, spec.images), f"the images of {name}", advice)
+    return load_coco(annotations, images, name=name)
+
+
+def _places(root: Path, path: str) -> list[Path]:
+    """Where a path of the catalogue may lie below the root."""
+    first, _, rest = path.partition("/")
+    if first != "coco":
+        return [root / path]
+    return [root / folder / rest for folder in COCO_FOLDERS if folder or rest]
+
+
+def _require(places: Sequence[Path], what: str, advice: str) -> Path:
+    for place in places:
+        if place.exists():
+            return place
+    raise FileNotFoundError(f"{what} were not found at {' or '.join(map(str, places))}; {advice}")

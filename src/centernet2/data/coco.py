@@ -1,0 +1,307 @@
+"""The index of one split of a data set, and its reader for COCO's JSON format."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from centernet2.structures import Target
+
+logger = logging.getLogger(__name__)
+
+IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
+BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
+
+Record = dict[str, Any]  # one entry of the JSON's lists
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectionDataset:
+    """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.
+
+    The boxes of image i are rows offsets[i] to offsets[i + 1].
+    """
+
+    name: str
+    class_names: tuple[str, ...]  # by label
+    category_ids: tuple[int, ...]  # label -> id in the JSON
+    folder: Path  # of the images
+    annotations: Path | None  # the JSON itself, for evaluation; None where several were joined
+    files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
+    image_ids: npt.NDArray[np.int64]  # [I]
+    heights: npt.NDArray[np.int32]  # [I]
+    widths: npt.NDArray[np.int32]  # [I]
+    offsets: npt.NDArray[np.int64]  # [I + 1]
+    boxes: npt.NDArray[np.float32]  # [B, 4] xyxy, pixels of the image file
+    labels: npt.NDArray[np.int32]  # [B]
+    areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
+    crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def image_path(self, i: int) -> Path:
+        return self.folder / os.fsdecode(self.files[i])
+
+    def size(self, i: int) -> tuple[int, int]:
+        """Height and width of image i."""
+        return int(self.heights[i]), int(self.widths[i])
+
+    def target(self, i: int) -> Target:
+        """The objects of image i in pixels of its file, without the crowd boxes."""
+        rows = slice(self.offsets[i], self.offsets[i + 1])
+        single = ~self.crowd[rows]
+        return {
+            "boxes": torch.from_numpy(self.boxes[rows][single]),
+            "labels": torch.from_numpy(self.labels[rows][single].astype(np.int64)),
+        }
+
+    def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
+        """The images of these indices, in this order, with their boxes."""
+        counts = np.diff(self.offsets)[indices]
+        offsets = _offsets(counts)
+        rows = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return replace(
+            self,
+            **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
+            **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
+            offsets=offsets,
+        )
+
+
+def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
+    """Leave out the images that hold no object, or crowds only: what the reference trains on."""
+    image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
+    kept = np.unique(image_of_box[~dataset.crowd])
+    if not len(kept):
+        raise ValueError(f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations")
+    if len(kept) < len(dataset):
+        logger.info("%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept))
+    return dataset.subset(kept)
+
+
+def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
+    """Several data sets with the same classes as one."""
+    first = datasets[0]
+    if len(datasets) == 1:
+        return first
+    for other in datasets[1:]:
+        if other.class_names != first.class_names:
+            raise ValueError(
+                f"data sets {first.name} ({len(first.class_names)} classes) and {other.name} "
+                f"({len(other.class_names)} classes) do not have the same class names; train on one of them"
+            )
+    folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
+    files = [
+        os.path.join(dataset.folder.absolute().relative_to(folder), os.fsdecode(file))
+        for dataset in datasets
+        for file in dataset.files
+    ]
+    joined: dict[str, Any] = {
+        column: np.concatenate([getattr(dataset, column) for dataset in datasets])
+        for column in IMAGE_COLUMNS + BOX_COLUMNS
+    }
+    joined["files"] = _pack(files)
+    return replace(
+        first,
+        name="+".join(dataset.name for dataset in datasets),
+        folder=folder,
+        annotations=None,
+        offsets=_offsets(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
+        **joined,
+    )
+
+
+def load_coco(annotations: Path, images: Path, *, name: str) -> DetectionDataset:
+    """Read a COCO JSON file. Without a list of annotations, as test sets are published, every image is empty."""
+    content = _read_json(annotations)
+    image_records = _Records("image", content, "images", annotations)
+    category_records = _Records("category", content, "categories", annotations)
+    box_records = _Records("annotation", {"annotations": [], **content}, "annotations", annotations)
+
+    category_ids, category_order = np.unique(category_records.ids(), return_index=True)
+    class_names = category_records.column("name")
+    image_ids, image_order = np.unique(image_records.ids(), return_index=True)
+    sizes = image_records.numbers(["height", "width"])[image_order]  # [I, 2]
+    files = _file_names(image_records)
+    image_of_box, boxes, labels, areas, crowd = _read_boxes(box_records, image_ids, category_ids)
+
+    order = np.argsort(image_of_box, kind="stable")
+    dataset = DetectionDataset(
+        name=name,
+        class_names=tuple(str(class_names[i]) for i in category_order),
+        category_ids=tuple(category_ids.tolist()),
+        folder=Path(images),
+        annotations=Path(annotations),
+        files=_pack([files[i] for i in image_order]),
+        image_ids=image_ids,
+        heights=sizes[:, 0].astype(np.int32),
+        widths=sizes[:, 1].astype(np.int32),
+        offsets=_offsets(np.bincount(image_of_box, minlength=len(image_ids))),
+        boxes=boxes[order].astype(np.float32),
+        labels=labels[order].astype(np.int32),
+        areas=areas[order].astype(np.float32),
+        crowd=crowd[order],
+    )
+    _warn_of_boxes_outside(dataset)
+    logger.info("%s: %d images, %d boxes, %d classes", annotations, len(dataset), len(boxes), len(class_names))
+    return dataset
+
+
+def _read_json(path: Path) -> Record:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: the annotation file cannot be opened ({error.strerror}); check the path") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}); export the annotations in COCO format again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: COCO's format is an object with images, annotations and categories, not a list")
+    return content
+
+
+class _Records:
+    """One list of the JSON, read column by column with errors that name the file and the record."""
+
+    def __init__(self, kind: str, content: Record, key: str, path: Path) -> None:
+        if not isinstance(content.get(key), list):
+            raise ValueError(f"{path}: the list {key!r} is missing; a COCO file has images, annotations and categories")
+        self.kind, self.path, self.records = kind, path, content[key]
+        if not self.records and key != "annotations":
+            raise ValueError(f"{path}: the list {key!r} is empty; there is nothing to train on or to evaluate")
+        if not all(isinstance(record, dict) for record in self.records):
+            raise ValueError(f"{path}: the list {key!r} holds something else than objects; export the file again")
+
+    def error(self, row: int, problem: str) -> ValueError:
+        """The error to raise about one record."""
+        name = self.records[row].get("id", f"number {row + 1} (without id)")
+        return ValueError(f"{self.path}: {self.kind} {name} {problem}")
+
+    def column(self, key: str) -> list[Any]:
+        """The values of a key that every record must have."""
+        try:
+            return [record[key] for record in self.records]
+        except KeyError:
+            row = next(i for i, record in enumerate(self.records) if key not in record)
+            raise self.error(row, f"has no {key!r}; add it") from None
+
+    def ids(self) -> npt.NDArray[np.int64]:
+        """The records' own ids: whole numbers, each once."""
+        ids = self.column("id")
+        seen = set()
+        for row, value in enumerate(ids):
+            if not isinstance(value, int):
+                raise self.error(row, "has an id that is not a whole number; number the records")
+            if value in seen:
+                raise self.error(row, f"stands there twice; give each {self.kind} an id of its own")
+            seen.add(value)
+        return np.array(ids, dtype=np.int64)
+
+    def numbers(self, keys: Sequence[str]) -> npt.NDArray[np.float64]:  # [records, keys]
+        """Positive numbers under these keys."""
+        values = _as_rows(zip(*(self.column(key) for key in keys), strict=True), len(self.records), len(keys))
+        wrong = ~(values > 0).all(axis=1)
+        if wrong.any():
+            raise self.error(int(np.argmax(wrong)), f"needs positive numbers for {' and '.join(keys)}; correct them")
+        return values
+
+
+def _as_rows(values: Iterable[Any], count: int, width: int) -> npt.NDArray[np.float64]:  # [count, width]
+    """Rows of numbers; a row that is something else becomes NaN."""
+    rows = list(values)
+    try:
+        return np.array(rows, dtype=np.float64).reshape(count, width)
+    except (TypeError, ValueError):
+        array = np.full((count, width), np.nan)
+        for i, row in enumerate(rows):
+            if isinstance(row, list | tuple) and len(row) == width and all(isinstance(x, int | float) for x in row):
+                array[i] = row
+        return array
+
+
+def _read_boxes(
+    records: _Records, image_ids: npt.NDArray[np.int64], category_ids: npt.NDArray[np.int64]
+) -> tuple[
+    npt.NDArray[np.int64],  # [B] index of the image
+    npt.NDArray[np.float64],  # [B, 4] xyxy
+    npt.NDArray[np.int64],  # [B] label
+    npt.NDArray[np.float64],  # [B] area
+    npt.NDArray[np.bool_],  # [B] crowd
+]:
+    records.ids()
+    image_of_box = _look_up(records, "image_id", image_ids, "is not in the list 'images'")
+    labels = _look_up(records, "category_id", category_ids, "is not in the list 'categories'")
+    xywh = _as_rows(records.column("bbox"), len(records.records), 4)
+    box_areas = xywh[:, 2] * xywh[:, 3]
+    given_areas = [[record.get("area", area)] for record, area in zip(records.records, box_areas, strict=True)]
+    areas = _as_rows(given_areas, len(box_areas), 1)[:, 0]
+    wrong = ~(np.isfinite(xywh).all(axis=1) & np.isfinite(areas))
+    if wrong.any():
+        problem = "has a bbox or area that is not made of finite numbers; correct or remove it"
+        raise records.error(int(np.argmax(wrong)), problem)
+    kept = (xywh[:, 2] > 0) & (xywh[:, 3] > 0)
+    if not kept.all():
+        first = records.records[int(np.argmin(kept))]["id"]
+        logger.warning(
+            "%s: %d boxes without a positive width and height are dropped (first: annotation %s)",
+            records.path, (~kept).sum(), first,
+        )  # fmt: skip
+    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    crowd = np.array([bool(record.get("iscrowd", 0)) for record in records.records], dtype=bool)
+    return image_of_box[kept], boxes[kept], labels[kept], areas[kept], crowd[kept]
+
+
+def _look_up(records: _Records, key: str, ids: npt.NDArray[np.int64], problem: str) -> npt.NDArray[np.int64]:
+    """Positions in the sorted ids of the ids that the records refer to."""
+    position = {value: i for i, value in enumerate(ids.tolist())}
+    references = records.column(key)
+    try:
+        found = [position.get(value, -1) for value in references]
+    except TypeError:  # a list or an object in place of an id
+        found = [position.get(value, -1) if isinstance(value, int) else -1 for value in references]
+    if -1 in found:
+        row = found.index(-1)
+        raise records.error(
+            row, f"refers to {key} {references[row]!r}, which {problem}; add it or remove the {records.kind}"
+        )
+    return np.array(found, dtype=np.int64)
+
+
+def _file_names(records: _Records) -> list[str]:
+    """Paths below the image folder; LVIS tells them only as the end of COCO's address."""
+    names = []
+    for row, record in enumerate(records.records):
+        name = record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:])
+        if not name or not isinstance(name, str):
+            raise records.error(row, "has no 'file_name'; add it")
+        names.append(name)
+    return names
+
+
+def _warn_of_boxes_outside(dataset: DetectionDataset) -> None:
+    """Such boxes are clipped in training; many of them hint at corners where COCO has width and height."""
+    sizes = np.stack([dataset.widths, dataset.heights], axis=1)
+    limits = np.repeat(sizes, np.diff(dataset.offsets), axis=0)  # [B, 2]
+    outside = np.any((dataset.boxes[:, :2] < -1) | (dataset.boxes[:, 2:] > limits + 1), axis=1)  # [B]
+    if outside.any():
+        logger.warning(
+            "%s: %d of %d boxes reach outside their image and are clipped (first: in image %d); where they are many, "
+            "check that bbox is [x, y, width, height]",
+            dataset.annotations, outside.sum(), len(outside),
+            dataset.image_ids[np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1],
+        )  # fmt: skip
+
+
+def _offsets(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _pack(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]
+    return np.array([os.fsencode(file) for file in files])

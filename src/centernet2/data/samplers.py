@@ -1,0 +1,91 @@
+"""Which images training sees, in which order: endless streams of indices that depend on the seed alone.
+
+Nothing here knows of processes or steps. The loader cuts one global stream into batches and each process takes its
+share, so the stream is the same for any number of processes and can be entered at any step.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Generator, Tensor
+
+
+class Sampler(ABC):
+    """An endless stream of image indices, and the share of it that each image has in the long run."""
+
+    def __init__(self, weights: Tensor, *, seed: int) -> None:
+        if not len(weights):
+            raise ValueError("there is no image to sample from; check the data set")
+        self.weights = weights  # [I], need not sum to one
+        self.seed = seed
+
+    @abstractmethod
+    def epoch(self, generator: Generator) -> Tensor:  # [about I] indices
+        """The next stretch of the stream."""
+
+    def __iter__(self) -> Iterator[int]:
+        generator = Generator().manual_seed(self.seed)
+        while True:
+            yield from self.epoch(generator).tolist()
+
+
+class ShuffledSampler(Sampler):
+    """Every image once in each epoch, in random order."""
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        super().__init__(torch.ones(size), seed=seed)
+
+    def epoch(self, generator: Generator) -> Tensor:
+        return torch.randperm(len(self.weights), generator=generator)
+
+
+class RepeatFactorSampler(Sampler):
+    """Image i about weights[i] times in each epoch: the fraction is rounded at random.
+
+    LVIS, https://arxiv.org/abs/1908.03195, appendix B.2.
+    """
+
+    def epoch(self, generator: Generator) -> Tensor:
+        whole = self.weights.floor()
+        extra = torch.rand(len(whole), generator=generator) < self.weights - whole
+        indices = torch.arange(len(whole)).repeat_interleave(whole.long() + extra)
+        return indices[torch.randperm(len(indices), generator=generator)]
+
+
+class WeightedSampler(Sampler):
+    """Independent draws, image i with a probability in proportion to weights[i]."""
+
+    def epoch(self, generator: Generator) -> Tensor:
+        return torch.multinomial(self.weights, len(self.weights), replacement=True, generator=generator)
+
+
+def repeat_factors(
+    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], *, threshold: float, sqrt: bool
+) -> Tensor:  # [I]
+    """How often to repeat each image so that rare classes are seen more: the factor of its rarest class.
+
+    A class in a share f of the images has the factor max(1, threshold / f), or the square root of that.
+    """
+    image, label, images_with = _classes_of_images(labels, offsets)
+    factor = threshold * (len(offsets) - 1) / images_with[label]
+    factors = np.ones(len(offsets) - 1)
+    np.maximum.at(factors, image, np.sqrt(factor) if sqrt else factor)
+    return torch.from_numpy(factors).float()
+
+
+def class_aware_weights(labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> Tensor:  # [I]
+    """Weights under which every class is drawn equally often: the sum over an image's classes of 1 / images with it."""
+    image, label, images_with = _classes_of_images(labels, offsets)
+    return torch.from_numpy(np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)).float()
+
+
+def _classes_of_images(
+    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of (image, class in it), each once, and the number of images of each class."""
+    image_of_box = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    image, label = np.unique(np.stack([image_of_box, labels]), axis=1)
+    return image, label, np.bincount(label)

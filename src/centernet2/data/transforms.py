@@ -1,0 +1,217 @@
+"""Augmentation and test-time resizing of uint8 images; boxes and masks follow.
+
+A transform holds its numbers; every random number comes from the generator of the call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from centernet2.structures import Target
+
+Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
+Transform = Callable[[Tensor, Target, Generator], Sample]
+TestTransform = Callable[[Tensor], Tensor]
+
+EMPTY = 1e-5  # pixels: a narrower box is empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTransform:
+    """Steps one after the other; then boxes are clipped to the image and those with nothing left are dropped."""
+
+    steps: tuple[Transform, ...]
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        for step in self.steps:
+            image, target = step(image, target, generator)
+        return image, clip_and_drop_empty(target, height=image.shape[1], width=image.shape[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeShortestEdge:
+    """Give the shorter edge a random length, unless the longer one would exceed its limit."""
+
+    lengths: tuple[int, ...]  # to choose from, or the two ends of a range
+    max_size: int
+    sampling: Literal["choice", "range"]
+
+    def __post_init__(self) -> None:
+        if self.sampling == "range" and len(self.lengths) != 2:
+            raise ValueError(f"a range of shortest edges needs two lengths (INPUT.MIN_SIZE_TRAIN), not {self.lengths}")
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        if self.sampling == "range":
+            length = random_integer(self.lengths[0], self.lengths[1], generator)
+        else:
+            length = self.lengths[random_integer(0, len(self.lengths) - 1, generator)]
+        height, width = shortest_edge_size(*image.shape[1:], length=length, max_size=self.max_size)
+        scale = (width / image.shape[2], height / image.shape[1])
+        return resize_image(image, height, width), resize_target(target, height, width, scale=scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientDetResizeCrop:
+    """Fit the image into a square of random scale, then cut out a random part that is at most the square of scale 1.
+
+    EfficientDet, https://arxiv.org/abs/1911.09070, section 5.1.
+    """
+
+    size: int
+    scale_range: tuple[float, float]
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        scaled_size = random_number(*self.scale_range, generator) * self.size
+        height, width, scale = fit_square(*image.shape[1:], size=scaled_size)
+        image, target = resize_image(image, height, width), resize_target(target, height, width, scale=(scale, scale))
+        top = int(max(0, height - self.size) * random_number(0, 1, generator))
+        left = int(max(0, width - self.size) * random_number(0, 1, generator))
+        box = (top, left, min(self.size, height), min(self.size, width))
+        return crop_image(image, box), crop_target(target, box)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomCrop:
+    """Cut out a random part of the image: `size` is (height, width), or (least, most) for absolute_range."""
+
+    kind: Literal["relative", "relative_range", "absolute", "absolute_range"]
+    size: tuple[float, float]
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        height, width = self._crop_size(image.shape[1], image.shape[2], generator)
+        top = random_integer(0, image.shape[1] - height, generator)
+        left = random_integer(0, image.shape[2] - width, generator)
+        box = (top, left, height, width)
+        return crop_image(image, box), crop_target(target, box)
+
+    def _crop_size(self, height: int, width: int, generator: Generator) -> tuple[int, int]:
+        first, second = self.size
+        if self.kind == "absolute":
+            return min(int(first), height), min(int(second), width)
+        if self.kind == "absolute_range":
+            least, most = int(first), int(second)
+            crop_height = random_integer(min(height, least), min(height, most), generator)
+            return crop_height, random_integer(min(width, least), min(width, most), generator)
+        if self.kind == "relative_range":
+            first = random_number(first, 1, generator)
+            second = random_number(second, 1, generator)
+        return max(1, int(height * first + 0.5)), max(1, int(width * second + 0.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomFlip:
+    """Mirror the image."""
+
+    direction: Literal["horizontal", "vertical"]
+    probability: float = 0.5
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        if random_number(0, 1, generator) >= self.probability:
+            return image, target
+        axis: Literal[-1, -2] = -1 if self.direction == "horizontal" else -2
+        return image.flip(axis), flip_target(target, image.shape[axis], axis=axis)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitShortestEdge:
+    """Test time: the shorter edge gets this length, unless the longer one would exceed its limit; 0 changes nothing."""
+
+    length: int
+    max_size: int
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if self.length == 0:
+            return image
+        return resize_image(image, *shortest_edge_size(*image.shape[1:], length=self.length, max_size=self.max_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSquare:
+    """Test time: the longer edge gets this length."""
+
+    size: int
+
+    def __call__(self, image: Tensor) -> Tensor:
+        height, width, _ = fit_square(*image.shape[1:], size=self.size)
+        return resize_image(image, height, width)
+
+
+def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -> tuple[int, int]:
+    """Height and width after the shorter edge got its length, or the longer one its limit."""
+    scale = length / min(height, width)
+    new_height, new_width = (length, scale * width) if height < width else (scale * height, length)
+    longest = max(new_height, new_width)
+    if longest > max_size:
+        new_height, new_width = new_height * (max_size / longest), new_width * (max_size / longest)
+    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
+
+
+def fit_square(height: int, width: int, *, size: float) -> tuple[int, int, float]:
+    """Height and width of the image inside a square, and the factor between."""
+    scale = min(size / height, size / width)
+    return max(1, int(height * scale)), max(1, int(width * scale)), scale
+
+
+def resize_image(image: Tensor, height: int, width: int) -> Tensor:  # [3, height, width]
+    resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
+    return resized
+
+
+def resize_target(target: Target, height: int, width: int, *, scale: tuple[float, float]) -> Target:
+    """Scale boxes by (x, y) factors, and masks to the size of their image."""
+    moved: Target = {**target, "boxes": target["boxes"] * target["boxes"].new_tensor(scale * 2)}
+    if "masks" in target:
+        moved["masks"] = F.resize(target["masks"], [height, width], InterpolationMode.NEAREST)
+    return moved
+
+
+def crop_image(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:  # (top, left, height, width)
+    top, left, height, width = box
+    return image[:, top : top + height, left : left + width]
+
+
+def crop_target(target: Target, box: tuple[int, int, int, int]) -> Target:
+    """Move boxes into the crop; what sticks out is clipped at the end, once."""
+    top, left, _, _ = box
+    moved: Target = {**target, "boxes": target["boxes"] - target["boxes"].new_tensor([left, top, left, top])}
+    if "masks" in target:
+        moved["masks"] = crop_image(target["masks"], box)
+    return moved
+
+
+def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target:
+    """Mirror boxes and masks along an axis of the image that is this long."""
+    x1, y1, x2, y2 = target["boxes"].unbind(1)
+    if axis == -1:
+        x1, x2 = length - x2, length - x1
+    else:
+        y1, y2 = length - y2, length - y1
+    moved: Target = {**target, "boxes": torch.stack([x1, y1, x2, y2], dim=1)}
+    if "masks" in target:
+        moved["masks"] = target["masks"].flip(axis)
+    return moved
+
+
+def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
+    """Cut boxes at the border of the image; objects with nothing left inside are dropped."""
+    boxes = target["boxes"].clamp(min=0).minimum(target["boxes"].new_tensor([width, height, width, height]))  # [G, 4]
+    kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY).all(dim=1)
+    if "masks" in target:
+        kept &= target["masks"].flatten(1).any(dim=1)
+        return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": target["masks"][kept]}
+    return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+
+
+def random_number(low: float, high: float, generator: Generator) -> float:
+    """Uniform in [low, high)."""
+    return low + (high - low) * torch.rand((), dtype=torch.float64, generator=generator).item()
+
+
+def random_integer(low: int, high: int, generator: Generator) -> int:
+    """Uniform from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
