@@ -1,0 +1,122 @@
+"""Holds the table of who may import whom, so that the package keeps its layers."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "centernet2"
+SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
+
+# part (a file or folder of the package) -> what it may import of ours besides itself; "a.b" admits one module of a part
+ALLOWED: dict[str, set[str]] = {
+    "structures": set(),
+    "devices": set(),
+    "distributed": set(),
+    "ops": set(),
+    "config": set(),
+    "layers": {"ops"},
+    "models": {"layers", "ops", "structures", "distributed"},
+    "data": {"structures", "ops", "distributed"},
+    "train": {"structures", "devices", "distributed", "checkpoint"},
+    "evaluation": {"structures", "ops", "distributed"},
+    "checkpoint": {"structures", "distributed"},
+    "visualize": {"structures", "distributed"},
+    "export": {"models", "ops", "structures"},
+    "tta": {"models", "ops", "structures"},
+    "tiling": {"models", "ops", "structures"},
+    "predictor": {"structures", "ops", "data.transforms"},
+    "serve": {"predictor", "visualize", "structures"},
+}
+ALLOWED["build"] = set(ALLOWED)
+ALLOWED["__init__"] = set(ALLOWED)
+ALLOWED["cli"] = set(ALLOWED)
+ALLOWED["__main__"] = {"cli"}
+
+
+def part_of(module: str) -> str:
+    """The top-level part to which a dotted name inside the package belongs; the package itself is `__init__`."""
+    return module.split(".")[0] or "__init__"
+
+
+def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted name inside our package) of every import of ours, those inside functions included.
+
+    `package` is the dotted package that holds the module, against which relative imports are resolved.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base]).rstrip(".")
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+                yield node.lineno, name.removeprefix(PACKAGE).removeprefix(".")
+
+
+def is_allowed(part: str, module: str, parts: set[str]) -> bool:
+    """Whether `part` may import the dotted name `module`; a name that is no part of ours stands in `__init__`."""
+    target = part_of(module) if part_of(module) in parts else "__init__"
+    if target == part:
+        return True
+    return any(target == rule or module == rule or module.startswith(f"{rule}.") for rule in ALLOWED[part])
+
+
+def violations(source: Path) -> list[str]:
+    """One line for each import under `source` that the table forbids."""
+    files = sorted(source.rglob("*.py"))
+    parts = {file.relative_to(source).with_suffix("").parts[0] for file in files} | set(ALLOWED)
+    found = []
+    for file in files:
+        relative = file.relative_to(source)
+        part = relative.with_suffix("").parts[0]
+        if part not in ALLOWED:
+            found.append(f"{file}:1: the part {part!r} does not stand in the table of {Path(__file__).name}")
+            continue
+        package = ".".join([PACKAGE, *relative.parent.parts])
+        for line, module in imported_modules(ast.parse(file.read_text("utf-8")), package):
+            if not is_allowed(part, module, parts):
+                rule = ", ".join(sorted(ALLOWED[part])) or "nothing of ours"
+                found.append(f"{file}:{line}: {part} imports {PACKAGE}.{module}, but may import only: {rule}")
+    return found
+
+
+def test_parts_import_only_what_the_table_admits() -> None:
+    found = violations(SOURCE)
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "forbidden"),
+    [
+        ("ops/boxes.py", "from centernet2.structures import Target", True),
+        ("ops/boxes.py", "from .nms import nms", False),
+        ("ops/boxes.py", "from ..layers import norm", True),
+        ("models/necks/fpn.py", "from ...layers.norm import Norm", False),
+        ("models/necks/fpn.py", "from ...config import Config", True),
+        ("models/__init__.py", "from .detector import Detector", False),
+        ("train/loop.py", "def f():\n    import centernet2.data.loader", True),
+        ("train/loop.py", "from centernet2 import data", True),
+        ("train/loop.py", "from centernet2 import load_config", True),
+        ("predictor.py", "from .data.transforms import test_resize", False),
+        ("predictor.py", "from .data import transforms", False),
+        ("predictor.py", "from .data.coco import load_coco", True),
+        ("build.py", "from . import config, train", False),
+        ("build.py", "from .cli import main", True),
+        ("__main__.py", "from .cli import main", False),
+        ("helpers.py", "import torch", True),
+        ("data/coco.py", "import numpy as np, centernet2_extras", False),
+    ],
+)
+def test_the_walk_sees_every_form_of_import(tmp_path: Path, file: str, code: str, forbidden: bool) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(code)
+    assert bool(violations(tmp_path)) is forbidden
