@@ -21,6 +21,8 @@ def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise ImageError(f"{name}: the image cannot be opened ({error.strerror}); check the path") from error
+    if not content:
+        raise ImageError(f"{name}: the image file is empty; replace it or leave it out")
     try:
         image = decode_image(content)  # [3, H, W], or [frames, 3, H, W] of an animation
     except (ValueError, RuntimeError):
@@ -35,10 +37,8 @@ def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
             upright = ImageOps.exif_transpose(file)
             pixels = np.array(_to_eight_bits(upright).convert("RGB"))  # [H, W, 3]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no known format" if isinstance(error, UnidentifiedImageError) else error
-        if not content:
-            reason = "it is empty"
-        raise ImageError(f"{name}: not a readable image ({reason}); replace the file or leave it out") from error
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise ImageError(f"{name}: not a readable image ({reason}); replace it or leave it out") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

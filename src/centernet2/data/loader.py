@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from centernet2.data.coco import DetectionDataset
 from centernet2.data.image import ImageError, read_image
 from centernet2.data.samplers import Sampler
-from centernet2.data.transforms import TestTransform, Transform
+from centernet2.data.transforms import EvalTransform, Transform
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def train_batches(
 
 def eval_batches(
     dataset: DetectionDataset,
-    transform: TestTransform,
+    transform: EvalTransform,
     *,
     batch_size: int,
     num_workers: int,
@@ -142,7 +142,7 @@ class TrainImages(Dataset[Loaded]):
 class EvalImages(Dataset[Loaded]):
     """Reads and resizes the image of an index; runs in the workers."""
 
-    def __init__(self, dataset: DetectionDataset, transform: TestTransform) -> None:
+    def __init__(self, dataset: DetectionDataset, transform: EvalTransform) -> None:
         self.dataset, self.transform = dataset, transform
 
     def __getitem__(self, index: int) -> Loaded:

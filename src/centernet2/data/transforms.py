@@ -16,7 +16,7 @@ from centernet2.structures import Target
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
 Transform = Callable[[Tensor, Target, Generator], Sample]
-TestTransform = Callable[[Tensor], Tensor]
+EvalTransform = Callable[[Tensor], Tensor]
 
 EMPTY = 1e-5  # pixels: a narrower box is empty
 
@@ -30,7 +30,7 @@ class TrainTransform:
     def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
         for step in self.steps:
             image, target = step(image, target, generator)
-        return image, clip_and_drop_empty(target, height=image.shape[1], width=image.shape[2])
+        return image.contiguous(), clip_and_drop_empty(target, height=image.shape[1], width=image.shape[2])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,203 @@
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from centernet2.data.coco import DetectionDataset, load_coco
+from centernet2.data.image import ImageError
+from centernet2.data.loader import Batch, eval_batches, global_batches, train_batches
+from centernet2.data.samplers import ShuffledSampler, WeightedSampler
+from centernet2.data.transforms import (
+    EfficientDetResizeCrop,
+    FitShortestEdge,
+    RandomFlip,
+    ResizeShortestEdge,
+    TrainTransform,
+)
+
+AUGMENTATION = TrainTransform(
+    steps=(EfficientDetResizeCrop(size=32, scale_range=(0.5, 2.0)), RandomFlip(direction="horizontal"))
+)
+
+
+@pytest.fixture
+def dataset(write: Callable[[Any], Path]) -> DetectionDataset:
+    """Eleven small images, some wide, some tall, with up to three boxes."""
+    sizes = [(24, 32) if i % 3 else (32, 24) for i in range(11)]
+    images = [{"id": 100 + i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(sizes)]
+    boxes = [(i, k) for i in range(11) for k in range(i % 4)]
+    annotations = [
+        {"id": n, "image_id": 100 + i, "category_id": 1, "bbox": [2 + k, 3, 10, 12]} for n, (i, k) in enumerate(boxes)
+    ]
+    path = write({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]})
+    return load_coco(path, path.parent.parent / "images", name="small")
+
+
+def batches(dataset: DetectionDataset, count: int, **changes: Any) -> list[Batch]:
+    arguments: dict[str, Any] = {
+        "transform": AUGMENTATION,
+        "sampler": ShuffledSampler(len(dataset), seed=3),
+        "batch_size": 2,
+        "num_workers": 0,
+        "start_step": 0,
+        "aspect_ratio_grouping": True,
+        "rank": 0,
+        "world_size": 1,
+        **changes,
+    }
+    return list(islice(train_batches(dataset, **arguments), count))
+
+
+def assert_equal(first: list[Batch], second: list[Batch]) -> None:
+    assert [b.image_ids for b in first] == [b.image_ids for b in second]
+    for a, b in zip(first, second, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a.images, b.images, strict=True))
+        for x, y in zip(a.targets, b.targets, strict=True):
+            assert torch.equal(x["boxes"], y["boxes"])
+            assert torch.equal(x["labels"], y["labels"])
+
+
+def test_batches_do_not_depend_on_the_workers(dataset: DetectionDataset) -> None:
+    assert_equal(batches(dataset, 8), batches(dataset, 8, num_workers=2))
+
+
+@pytest.mark.parametrize("grouping", [True, False])
+def test_a_resumed_stream_goes_on_where_it_was(dataset: DetectionDataset, grouping: bool) -> None:
+    whole = batches(dataset, 14, aspect_ratio_grouping=grouping)
+    assert_equal(whole[9:], batches(dataset, 5, start_step=9, aspect_ratio_grouping=grouping))
+
+
+def test_processes_share_the_batches_of_one(dataset: DetectionDataset) -> None:
+    whole = batches(dataset, 6, batch_size=4)
+    parts = [batches(dataset, 6, batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        assert parts[0][step].image_ids == batch.image_ids[0::2]
+        assert parts[1][step].image_ids == batch.image_ids[1::2]
+        assert torch.equal(parts[1][step].images[0], batch.images[1])
+
+
+def test_augmentation_differs_between_epochs_and_seeds(dataset: DetectionDataset) -> None:
+    one = dataset.subset(np.array([1]))
+    seen = [batch.images[0] for batch in batches(one, 6, sampler=ShuffledSampler(1, seed=3), batch_size=1)]
+    other = batches(one, 1, sampler=ShuffledSampler(1, seed=4), batch_size=1)[0].images[0]
+    assert len({(tuple(image.shape), int(image.sum())) for image in [*seen, other]}) == 7
+
+
+def test_groups_do_not_mix_and_nothing_is_lost(dataset: DetectionDataset) -> None:
+    seen = []
+    for batch in batches(dataset, 44, batch_size=1):
+        seen += batch.image_ids
+    assert sorted(seen) == sorted([100 + i for i in range(11)] * 4)
+    for batch in batches(dataset, 20):
+        assert len({width > height for height, width in batch.sizes}) == 1
+
+
+def test_global_batches_keep_the_order_within_a_group() -> None:
+    group = [0, 1, 0, 1, 1, 0, 0]
+    result = [[draw.image for draw in batch] for batch in global_batches(range(7), group, batch_size=2)]
+    assert result == [[0, 2], [1, 3], [5, 6]]
+
+
+def test_batch_carries_targets_of_its_images(dataset: DetectionDataset) -> None:
+    plain = TrainTransform(steps=())
+    for batch in batches(dataset, 6, transform=plain):
+        for image, target, image_id, size in zip(*batch, strict=True):
+            index = image_id - 100
+            assert image.shape[1:] == size == dataset.size(index)
+            assert torch.equal(target["boxes"], dataset.target(index)["boxes"])
+
+
+def test_global_random_numbers_are_not_touched(dataset: DetectionDataset) -> None:
+    before = torch.get_rng_state()
+    batches(dataset, 3)
+    batches(dataset, 3, num_workers=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_broken_image_is_replaced_and_logged_once(
+    dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset.image_path(4).write_bytes(b"no image")
+    weights = torch.ones(11)
+    weights[4] = 0.3
+    runs = [batches(dataset, 30, sampler=WeightedSampler(weights, seed=0), num_workers=workers) for workers in (0, 2)]
+    assert_equal(*runs)
+    ids = [image_id for batch in runs[0] for image_id in batch.image_ids]
+    assert len(ids) == 60
+    assert 104 not in ids
+    assert [len(batch.images) for batch in runs[0]] == [2] * 30
+    assert sum("4.png" in record.getMessage() for record in caplog.records) == 2  # once in each run
+
+
+def test_too_many_broken_images_stop_training(dataset: DetectionDataset) -> None:
+    for i in range(5):
+        dataset.image_path(i).unlink()
+    with pytest.raises(ValueError, match=r"small: .* cannot be used, more than 5%.*\.png"):
+        batches(dataset, 100)
+
+
+def test_no_usable_image_stops_at_once(dataset: DetectionDataset) -> None:
+    for i in range(11):
+        dataset.image_path(i).unlink()
+    with pytest.raises(ValueError, match="cannot be used"):
+        batches(dataset, 1, num_workers=1)
+
+
+def test_an_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
+    Image.new("RGB", (10, 20)).save(dataset.image_path(0))
+    with pytest.raises(ImageError, match=r"0\.png: the image is 10 wide and 20 high, but 24 and 32"):
+        list(evaluation(dataset))
+
+
+def test_a_sampler_of_another_data_set_is_refused(dataset: DetectionDataset) -> None:
+    with pytest.raises(ValueError, match="sampler of 5 images"):
+        batches(dataset, 1, sampler=ShuffledSampler(5, seed=0))
+
+
+def evaluation(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
+    arguments: dict[str, Any] = {"batch_size": 3, "num_workers": 0, "rank": 0, "world_size": 1, **changes}
+    return list(eval_batches(dataset, FitShortestEdge(length=48, max_size=100), **arguments))
+
+
+def test_evaluation_sees_each_image_once(dataset: DetectionDataset) -> None:
+    result = evaluation(dataset)
+    assert [len(batch.images) for batch in result] == [3, 3, 3, 2]
+    assert [i for batch in result for i in batch.image_ids] == dataset.image_ids.tolist()
+    assert result[0].sizes == [(32, 24), (24, 32), (24, 32)]
+    assert result[0].images[0].shape == (3, 64, 48)
+    assert result[0].targets == []
+
+
+@pytest.mark.parametrize("world_size", [2, 4, 13])
+def test_processes_share_evaluation_without_doubles(dataset: DetectionDataset, world_size: int) -> None:
+    shares = [evaluation(dataset, rank=rank, world_size=world_size) for rank in range(world_size)]
+    seen = [i for share in shares for batch in share for i in batch.image_ids]
+    assert sorted(seen) == dataset.image_ids.tolist()
+
+
+def test_evaluation_with_workers_equals_without(dataset: DetectionDataset) -> None:
+    assert_equal(evaluation(dataset), evaluation(dataset, num_workers=2))
+
+
+def test_evaluation_refuses_a_broken_image(dataset: DetectionDataset) -> None:
+    dataset.image_path(6).write_bytes(b"")
+    with pytest.raises(ImageError, match=r"6\.png: the image file is empty"):
+        evaluation(dataset, num_workers=1)
+
+
+def test_training_on_tiny_coco(shared: Path) -> None:
+    folder = shared / "data" / "coco_tiny" / "coco2017"
+    dataset = load_coco(folder / "annotations" / "instances_train2017.json", folder / "train2017", name="tiny")
+    resize = ResizeShortestEdge(lengths=(64, 96), max_size=160, sampling="choice")
+    sampler = ShuffledSampler(len(dataset), seed=0)
+    for batch in batches(dataset, 20, transform=TrainTransform(steps=(resize,)), sampler=sampler):
+        for image, target in zip(batch.images, batch.targets, strict=True):
+            height, width = image.shape[1:]
+            assert min(height, width) <= 96
+            assert (target["boxes"] >= 0).all()
+            assert (target["boxes"] <= torch.tensor([width, height, width, height])).all()

@@ -1,0 +1,82 @@
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from centernet2.data.samplers import (
+    RepeatFactorSampler,
+    Sampler,
+    ShuffledSampler,
+    WeightedSampler,
+    class_aware_weights,
+    repeat_factors,
+)
+
+
+def packed(classes: list[list[int]]) -> tuple[Any, Any]:
+    """Labels and offsets of images with these classes."""
+    labels = np.array([label for image in classes for label in image], dtype=np.int32)
+    return labels, np.cumsum([0] + [len(image) for image in classes])
+
+
+def samplers(seed: int) -> list[Sampler]:
+    weights = torch.tensor([1.0, 2.5, 1.0, 4.0])
+    return [ShuffledSampler(4, seed=seed), RepeatFactorSampler(weights, seed=seed), WeightedSampler(weights, seed=seed)]
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_streams_depend_on_the_seed_alone(kind: int) -> None:
+    first, again, other = (list(islice(samplers(seed)[kind], 200)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_each_shuffled_epoch_is_a_permutation_and_no_two_are_alike() -> None:
+    stream = iter(ShuffledSampler(50, seed=0))
+    epochs = [list(islice(stream, 50)) for _ in range(3)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_shares_follow_the_weights(kind: int) -> None:
+    drawn = list(islice(samplers(0)[kind], 20_000))
+    shares = np.bincount(drawn, minlength=4) / len(drawn)
+    assert np.allclose(shares, np.array([1, 2.5, 1, 4]) / 8.5, atol=0.015)
+
+
+def test_whole_repeat_factors_are_exact() -> None:
+    stream = iter(RepeatFactorSampler(torch.tensor([1.0, 3.0]), seed=0))
+    assert sorted(islice(stream, 4)) == [0, 1, 1, 1]
+
+
+def test_nothing_to_sample_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="no image"):
+        ShuffledSampler(0, seed=0)
+
+
+def test_repeat_factors_by_hand() -> None:
+    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])  # class 0 in 4 of 5 images, class 1 in 1 of 5
+    assert repeat_factors(labels, offsets, threshold=0.8, sqrt=False).tolist() == [1, 4, 1, 1, 1]
+    assert repeat_factors(labels, offsets, threshold=0.8, sqrt=True).tolist() == [1, 2, 1, 1, 1]
+    assert repeat_factors(labels, offsets, threshold=0.0, sqrt=True).tolist() == [1] * 5
+
+
+def test_class_aware_weights_by_hand() -> None:
+    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])
+    assert class_aware_weights(labels, offsets).tolist() == [0.25, 1.25, 0.25, 0, 0.25]
+
+
+def test_repeat_factors_equal_the_reference(shared: Path) -> None:
+    golden = json.loads((shared / "golden" / "repeat_factors.json").read_text())
+    factors = repeat_factors(*packed(golden["annotations"]), threshold=golden["repeat_thresh"], sqrt=True)
+    assert torch.allclose(factors, torch.tensor(golden["repeat_factors"]), rtol=1e-6)
+
+
+def test_class_aware_weights_equal_the_reference(shared: Path) -> None:
+    golden = json.loads((shared / "golden" / "class_aware_weights.json").read_text())
+    weights = class_aware_weights(*packed(golden["annotations"]))
+    assert torch.allclose(weights, torch.tensor(golden["weights"]), rtol=1e-6)
