@@ -4,9 +4,10 @@ Shape letters used in every comment of this package: N images, C classes, L leve
 M locations, R RoIs or proposals, G ground-truth boxes, D detections.
 """
 
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, TypedDict
 
 from torch import Tensor
+from typing_extensions import NotRequired
 
 
 class ImageBatch(NamedTuple):
@@ -17,10 +18,11 @@ class ImageBatch(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """Class-agnostic boxes of one image with the probability that each holds an object."""
+    """What the first stage finds in one image, best first."""
 
     boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
-    scores: Tensor  # [R] in 0..1
+    scores: Tensor  # [R] in 0..1: the probability that the box holds an object
+    labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage knows no classes
 
 
 class Target(TypedDict):

@@ -1,0 +1,209 @@
+"""What the first stage should predict for given boxes: a heat map, box distances, positive locations.
+
+Locations of a batch are numbered level by level, inside a level image by image, inside an image row by row.
+The objects of all images stand in one list, with the index of their image beside them. Every tensor's size is known
+from the number of objects and the size of the maps alone; what does not apply is masked out.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from centernet2.ops.boxes import box_area, box_centers, boxes_to_ltrb
+from centernet2.structures import Target
+
+NOT_REGRESSED = -1e8
+INFINITE_DISTANCE = 1e8
+MIN_HEAT = 1e-4  # the heat map is zero below it
+CHUNK = 2**23  # objects x locations of one level handled at once: 32 MiB
+
+
+class Objects(NamedTuple):
+    """The ground truth of a batch in one list."""
+
+    boxes: Tensor  # [G, 4] xyxy
+    labels: Tensor  # [G]
+    images: Tensor  # [G] index of the image in the batch
+
+
+class Level(NamedTuple):
+    """One feature level."""
+
+    height: int
+    width: int
+    stride: int
+    first: int  # number of the level's first location in the batch
+    min_size: float  # an object belongs here when half its diagonal lies between the two
+    max_size: float
+
+
+class Positives(NamedTuple):
+    """Locations that should fire."""
+
+    index: Tensor  # [P] numbers of locations
+    labels: Tensor  # [P]
+    valid: Tensor  # [P] bool: the others are padding
+
+
+class Neighbors(NamedTuple):
+    """The 3 x 3 locations around each object's centre, on every level."""
+
+    index: Tensor  # [G, L, 9] number of the location, 0 where it lies outside the map
+    inside: Tensor  # [G, L, 9] bool: on the map
+    ltrb: Tensor  # [G, L, 9, 4] distances to the object's box, in pixels
+    offset: Tensor  # [G, L, 9, 2] from the object's centre to the location, in pixels
+    assigned: Tensor  # [G, L] bool: the object's size belongs to the level
+
+
+def gather_objects(targets: Sequence[Target], device: torch.device) -> Objects:
+    """All objects of a batch in one list."""
+    images = [torch.full((len(t["boxes"]),), i, device=device) for i, t in enumerate(targets)]
+    return Objects(
+        torch.cat([t["boxes"].to(device, torch.float32).reshape(-1, 4) for t in targets]),
+        torch.cat([t["labels"].to(device, torch.int64).reshape(-1) for t in targets]),
+        torch.cat(images),
+    )
+
+
+def make_levels(
+    shapes: Sequence[tuple[int, int]],
+    strides: Sequence[int],
+    size_ranges: Sequence[tuple[float, float]],
+    num_images: int,
+) -> list[Level]:
+    """Numbers the locations of maps of `shapes` (height, width)."""
+    levels, first = [], 0
+    for (height, width), stride, (low, high) in zip(shapes, strides, size_ranges, strict=True):
+        levels.append(Level(height, width, stride, first, low, high))
+        first += num_images * height * width
+    return levels
+
+
+def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor | None = None) -> Neighbors:
+    """The 3 x 3 neighbourhood of every object on every level.
+
+    `clamp_size` [G, 2] (width, height of the object's image) moves centres that lie outside onto the border.
+    """
+    device = objects.boxes.device
+    stride, width, height, first, low, high = (
+        torch.tensor([getattr(level, name) for level in levels], device=device, dtype=dtype)  # [L]
+        for name, dtype in (
+            ("stride", torch.float32), ("width", torch.int64), ("height", torch.int64), ("first", torch.int64),
+            ("min_size", torch.float32), ("max_size", torch.float32),
+        )
+    )  # fmt: skip
+    centers = box_centers(objects.boxes)  # [G, 2]
+    if clamp_size is not None:
+        centers = torch.min(centers.clamp(min=0), clamp_size - 1)
+    cell = (centers[:, None] / stride[:, None]).long()  # [G, L, 2]
+    step = torch.arange(-1, 2, device=device)
+    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1).reshape(9, 2)  # row by row, (dx, dy)
+    cells = cell[:, :, None] + grid  # [G, L, 9, 2]
+    x, y = cells.unbind(-1)
+    inside = (x >= 0) & (x < width[:, None]) & (y >= 0) & (y < height[:, None])
+    index = first[:, None] + objects.images[:, None, None] * (height * width)[:, None] + y * width[:, None] + x
+    points = cells * stride[:, None, None] + torch.floor(stride / 2)[:, None, None]  # [G, L, 9, 2]
+    half_diagonal = (objects.boxes[:, 2:] - objects.boxes[:, :2]).norm(dim=1)[:, None] / 2  # [G, 1]
+    return Neighbors(
+        index=torch.where(inside, index, 0),
+        inside=inside,
+        ltrb=boxes_to_ltrb(points, objects.boxes[:, None, None]),
+        offset=points - box_centers(objects.boxes)[:, None, None],
+        assigned=(half_diagonal >= low) & (half_diagonal <= high),
+    )
+
+
+def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
+    """The centre location of every object on the levels that its size belongs to."""
+    index = neighbors.index[:, :, 4]  # [G, L]
+    valid = neighbors.assigned & neighbors.inside[:, :, 4]
+    return Positives(index.flatten(), objects.labels[:, None].expand_as(index).flatten(), valid.flatten())
+
+
+def regression_targets(
+    objects: Objects, neighbors: Neighbors, levels: Sequence[Level], num_locations: int, squared_radius: Tensor
+) -> Tensor:
+    """Distances [M, 4] in units of the stride at the 3 x 3 locations around centres; NOT_REGRESSED elsewhere.
+
+    A location between several objects goes to the one whose centre is nearest in units of its radius.
+    """
+    stride = torch.tensor([level.stride for level in levels], device=objects.boxes.device)
+    eligible = neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]  # [G, L, 9]
+    distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
+    distance[:, :, 4] = 0  # the cell of the centre counts as the centre itself
+    distance = torch.where(eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE).flatten()
+    index = neighbors.index.flatten()
+    nearest = distance.new_full((num_locations,), INFINITE_DISTANCE).scatter_reduce(0, index, distance, "amin")
+    # of equally near objects the first one wins
+    order = torch.arange(len(index), device=index.device)
+    wins = eligible.flatten() & (distance == nearest[index])
+    winner = order.new_full((num_locations,), len(index)).scatter_reduce(
+        0, index, torch.where(wins, order, len(index)), "amin"
+    )
+    ltrb = (neighbors.ltrb / stride[:, None, None]).flatten(0, 2)  # [G * L * 9, 4]
+    ltrb = torch.cat([ltrb, ltrb.new_full((1, 4), NOT_REGRESSED)])
+    return ltrb[winner]
+
+
+def object_radii(boxes: Tensor, min_overlap: float, min_radius: float) -> Tensor:
+    """Squared radius [G] of each object's peak in the heat map: a box moved by it still overlaps by `min_overlap`."""
+    delta = (1 - min_overlap) / (1 + min_overlap)
+    return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)
+
+
+def heatmap_targets(
+    objects: Objects, levels: Sequence[Level], num_images: int, num_classes: int | None, squared_radius: Tensor
+) -> Tensor:
+    """A Gaussian peak per object on every level, the highest where peaks meet: [M, C], or [M, 1] without classes."""
+    channels = num_classes or 1
+    plane = objects.images * channels + (objects.labels if num_classes else 0)  # [G]
+    maps = []
+    for level in levels:
+        nearest = squared_radius.new_full((num_images * channels, level.height, level.width), INFINITE_DISTANCE)
+        chunk = max(1, CHUNK // (level.height * level.width))
+        for start in range(0, len(plane), chunk):
+            part = slice(start, start + chunk)
+            distance = _squared_distances(objects.boxes[part], level) / squared_radius[part, None, None]
+            nearest.index_reduce_(0, plane[part], distance, "amin")
+        heat = torch.exp(-nearest)
+        heat = torch.where(heat < MIN_HEAT, 0.0, heat)
+        maps.append(heat.view(num_images, channels, -1).transpose(1, 2).reshape(-1, channels))
+    return torch.cat(maps)
+
+
+def _squared_distances(boxes: Tensor, level: Level) -> Tensor:
+    """From each object's centre to each location of a level: [G, H, W], 0 at the cell that holds the centre."""
+    centers = box_centers(boxes)  # [G, 2]
+    cells = (centers / level.stride).long()
+    x, y = (torch.arange(n, device=boxes.device) for n in (level.width, level.height))
+    dx = (x * level.stride + level.stride // 2 - centers[:, :1]) ** 2  # [G, W]
+    dy = (y * level.stride + level.stride // 2 - centers[:, 1:]) ** 2  # [G, H]
+    peak = (y == cells[:, 1:])[:, :, None] & (x == cells[:, :1])[:, None, :]
+    return torch.where(peak, 0.0, dy[:, :, None] + dx[:, None, :])
+
+
+def more_positives(
+    objects: Objects,
+    neighbors: Neighbors,
+    loss: Tensor,
+    *,
+    threshold: float,
+    topk: int,
+) -> Positives:
+    """Positives beyond the centre: neighbours whose predicted box already fits the object well.
+
+    Args:
+        loss: [G, L, 9] localisation loss of the prediction at each neighbour.
+        threshold: a neighbour with a greater loss is no positive.
+        topk: nor is one behind this many better ones.
+    """
+    inside_box = neighbors.ltrb.amin(dim=-1) >= 0  # [G, L, 9]
+    loss = torch.where(neighbors.inside & inside_box, loss, INFINITE_DISTANCE)
+    center = torch.arange(9, device=loss.device) == 4
+    loss = torch.where(center & inside_box & neighbors.assigned[:, :, None], 0.0, loss)
+    limit = loss.flatten(1).kthvalue(topk, dim=1).values if len(loss) else loss.new_zeros(0)
+    valid = loss < limit.clamp(max=threshold)[:, None, None]
+    labels = objects.labels[:, None, None].expand_as(valid)
+    return Positives(neighbors.index.flatten(), labels.flatten(), valid.flatten())

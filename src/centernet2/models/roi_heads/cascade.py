@@ -1,0 +1,238 @@
+"""The second stage: what the objects are (arXiv 2103.07461, section 4; cascade: arXiv 1712.00726)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.layers.conv import ScaleGradient
+from centernet2.layers.roi_pool import RoIPooler
+from centernet2.models.roi_heads.box_head import BoxStage, federated_classes
+from centernet2.models.roi_heads.sampling import Regions, append_ground_truth, match, sample
+from centernet2.ops.boxes import clip_boxes, decode_deltas, encode_deltas, nonempty
+from centernet2.ops.losses import (
+    BOX_IOU_LOSSES,
+    box_regression_loss,
+    sigmoid_classification_loss,
+    softmax_classification_loss,
+)
+from centernet2.ops.nms import nms_per_class
+from centernet2.structures import Detections, Proposals, Target
+
+
+class StageOutput(NamedTuple):
+    """What one stage says of all regions of a batch."""
+
+    logits: Tensor  # [R, C + 1]
+    deltas: Tensor  # [R, 4 * K]
+    boxes: Tensor  # [R, K, 4] the regions moved by the deltas, without gradient when training
+
+
+class CascadeRoIHeads(nn.Module):
+    """Box heads in a row, each refining the boxes of the one before; a Faster R-CNN head is a cascade of one.
+
+    The score of a detection joins both stages of the detector: the root of the product of the class probability, averaged
+    over the cascade, and of the first stage's objectness (section 3, eq. 1).
+
+    Args:
+        pooler: features of regions.
+        stages: the box heads.
+        in_features: names of the pyramid's levels to pool from.
+        num_classes: without background.
+        ious: overlap with an object from which a region is positive, per stage.
+        bbox_reg_weights: of the four deltas, per stage.
+        box_reg_loss_type, box_reg_loss_weight, smooth_l1_beta: "smooth_l1", "giou", "diou" or "ciou"; its weight; where the
+            first turns from quadratic to linear.
+        use_sigmoid_ce: classify by independent sigmoids rather than by one softmax.
+        use_fed_loss, fed_loss_num_cat: the federated loss, and how many classes each step is judged on.
+        mult_proposal_score: join the first stage's score.
+        batch_size_per_image, positive_fraction, proposal_append_gt: sampling of regions when training.
+        score_thresh, nms_thresh, detections_per_image: selection of detections.
+    """
+
+    def __init__(
+        self,
+        pooler: RoIPooler,
+        stages: Sequence[BoxStage],
+        *,
+        in_features: Sequence[str],
+        num_classes: int,
+        ious: Sequence[float],
+        bbox_reg_weights: Sequence[Sequence[float]],
+        box_reg_loss_type: str,
+        box_reg_loss_weight: float,
+        smooth_l1_beta: float,
+        use_sigmoid_ce: bool,
+        use_fed_loss: bool,
+        fed_loss_num_cat: int,
+        mult_proposal_score: bool,
+        batch_size_per_image: int,
+        positive_fraction: float,
+        proposal_append_gt: bool,
+        score_thresh: float,
+        nms_thresh: float,
+        detections_per_image: int,
+    ) -> None:
+        super().__init__()
+        if box_reg_loss_type != "smooth_l1" and box_reg_loss_type not in BOX_IOU_LOSSES:
+            known = ", ".join(["smooth_l1", *BOX_IOU_LOSSES])
+            raise ValueError(f"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE is '{box_reg_loss_type}'; choose one of {known}")
+        self.pooler = pooler
+        self.stages = nn.ModuleList(stages)
+        self.in_features = list(in_features)
+        self.num_classes = num_classes
+        self.ious = list(ious)
+        self.bbox_reg_weights = [tuple(weights) for weights in bbox_reg_weights]
+        self.box_reg_loss_type = box_reg_loss_type
+        self.box_reg_loss_weight = box_reg_loss_weight
+        self.smooth_l1_beta = smooth_l1_beta
+        self.use_sigmoid_ce = use_sigmoid_ce
+        self.use_fed_loss = use_fed_loss
+        self.fed_loss_num_cat = fed_loss_num_cat
+        self.mult_proposal_score = mult_proposal_score
+        self.batch_size_per_image = batch_size_per_image
+        self.positive_fraction = positive_fraction
+        self.proposal_append_gt = proposal_append_gt
+        self.score_thresh = score_thresh
+        self.nms_thresh = nms_thresh
+        self.detections_per_image = detections_per_image
+        self.generator: torch.Generator | None = None  # source of the sampling's random numbers; None: torch's own
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        proposals: Sequence[Proposals],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target] | None = None,
+    ) -> tuple[list[Detections], dict[str, Tensor]]:
+        """Detections of every image; when training, losses instead.
+
+        Args:
+            features: {name: [N, channels, h, w]}.
+            proposals: of each image.
+            sizes: (height, width) of each image before padding.
+            targets: ground truth, when training.
+        """
+        levels = [features[name] for name in self.in_features]
+        if self.training and targets is not None:
+            return [], self.losses(levels, proposals, sizes, targets)
+        return self.detect(levels, proposals, sizes), {}
+
+    def losses(
+        self,
+        levels: Sequence[Tensor],
+        proposals: Sequence[Proposals],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """The cascade's losses by name."""
+        regions = [self._sample(p, t) for p, t in zip(proposals, targets, strict=True)]
+        losses = {}
+        for k in range(len(self.stages)):
+            if k > 0:
+                refined = self._refine([r.boxes for r in regions], output.boxes, sizes)
+                regions = self._match(refined, [r.valid for r in regions], targets, k)
+            output = self._run_stage(levels, [r.boxes for r in regions], k)
+            suffix = f"_stage{k}" if len(self.stages) > 1 else ""
+            losses |= {name + suffix: loss for name, loss in self._stage_losses(regions, output, k).items()}
+        return losses
+
+    @torch.no_grad()
+    def detect(
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """Detections of every image, best first."""
+        counts = [len(p.boxes) for p in proposals]
+        boxes = [p.boxes for p in proposals]
+        probabilities = 0.0
+        for k in range(len(self.stages)):
+            if k > 0:
+                boxes = self._refine(boxes, output.boxes, sizes)
+            output = self._run_stage(levels, boxes, k)
+            logits = output.logits.float()
+            probabilities = probabilities + (logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1))
+        scores = probabilities[:, :-1] / len(self.stages)  # [R, C]
+        if self.mult_proposal_score:
+            scores = (scores * torch.cat([p.scores for p in proposals])[:, None]).sqrt()
+        return [
+            self._select(b, s, size)
+            for b, s, size in zip(output.boxes.split(counts), scores.split(counts), sizes, strict=True)
+        ]
+
+    def _sample(self, proposals: Proposals, target: Target) -> Regions:
+        boxes = append_ground_truth(proposals, target) if self.proposal_append_gt else proposals.boxes
+        return sample(
+            match(boxes, target, self.ious[0], self.num_classes),
+            size=self.batch_size_per_image,
+            positive_fraction=self.positive_fraction,
+            num_classes=self.num_classes,
+            generator=self.generator,
+        )
+
+    def _run_stage(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], k: int) -> StageOutput:
+        pooled = self.pooler(levels, boxes)
+        if self.training:
+            # every stage sends its gradient into the shared features: their sum should not grow with the number of stages
+            pooled = ScaleGradient.apply(pooled, 1 / len(self.stages))
+        logits, deltas = self.stages[k](pooled)
+        moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
+        return StageOutput(logits, deltas, moved)
+
+    def _refine(
+        self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
+        """The boxes [R_i, 4] that a stage has moved, as the next stage's regions."""
+        parts = moved[:, 0].split([len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
+        return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]
+
+    def _match(
+        self, boxes: Sequence[Tensor], valid: Sequence[Tensor], targets: Sequence[Target], k: int
+    ) -> list[Regions]:
+        regions = []
+        for b, v, target in zip(boxes, valid, targets, strict=True):
+            regions.append(match(b, target, self.ious[k], self.num_classes)._replace(valid=v & nonempty(b)))
+        return regions
+
+    def _stage_losses(self, regions: Sequence[Regions], output: StageOutput, k: int) -> dict[str, Tensor]:
+        boxes, labels, matched, _, valid = (torch.cat(parts) for parts in zip(*regions, strict=True))
+        weights = valid.float()
+        class_weights = None
+        if self.use_fed_loss:
+            class_weights = federated_classes(
+                labels, valid, self.stages[k].class_weight, self.fed_loss_num_cat, generator=self.generator
+            )
+        classification = sigmoid_classification_loss if self.use_sigmoid_ce else softmax_classification_loss
+        positive = (labels < self.num_classes) & valid
+        # background has no box to move onto; its own box keeps the arithmetic finite and its loss gets no weight
+        safe = torch.where(positive[:, None], boxes, boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
+        goal = torch.where(positive[:, None], matched, safe)
+        deltas = self._deltas_of(output.deltas, labels)
+        if self.box_reg_loss_type == "smooth_l1":
+            target = encode_deltas(safe, goal, self.bbox_reg_weights[k])
+            box_loss = box_regression_loss(deltas, target, self.smooth_l1_beta)
+        else:
+            moved = decode_deltas(safe, deltas, self.bbox_reg_weights[k])[:, 0]
+            box_loss = BOX_IOU_LOSSES[self.box_reg_loss_type](moved, goal)
+        # divided by all regions, not by the positives: every object then has the same influence
+        box_loss = (box_loss * positive).sum() / weights.sum().clamp(min=1)
+        return {
+            "loss_cls": classification(output.logits, labels, weights, class_weights),
+            "loss_box_reg": self.box_reg_loss_weight * box_loss,
+        }
+
+    def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
+        """The deltas [R, 4] of each region's class among [R, 4 * K]."""
+        deltas = deltas.unflatten(1, (-1, 4))
+        if deltas.shape[1] == 1:
+            return deltas[:, 0]
+        return deltas[torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)]
+
+    def _select(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Detections:
+        """The best detections of one image from boxes [R, K, 4] and scores [R, C]."""
+        finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
+        region, label = ((scores > self.score_thresh) & finite[:, None]).nonzero(as_tuple=True)
+        candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
+        score = scores[region, label]
+        keep = nms_per_class(candidates, score, label, self.nms_thresh, self.detections_per_image)
+        return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}

@@ -1,0 +1,74 @@
+"""Arithmetic on boxes. Boxes are xyxy in pixels unless a name says ltrb (distances from a point to four sides)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MAX_LOG_SCALE = math.log(1000.0 / 16)  # a regression step enlarges a box at most 62.5 times
+
+
+def ltrb_to_boxes(points: Tensor, ltrb: Tensor) -> Tensor:
+    """Boxes [..., 4] around points [..., 2] (x, y) at the distances ltrb [..., 4]."""
+    return torch.cat([points - ltrb[..., :2], points + ltrb[..., 2:]], dim=-1)
+
+
+def boxes_to_ltrb(points: Tensor, boxes: Tensor) -> Tensor:
+    """Distances [..., 4] from points [..., 2] to the sides of boxes [..., 4]; negative where a point lies outside."""
+    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Areas [...] of boxes [..., 4]."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes [..., 4] cut at the borders of an image of `size` (height, width)."""
+    height, width = size
+    x = boxes[..., 0::2].clamp(0, width)
+    y = boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+
+def nonempty(boxes: Tensor) -> Tensor:
+    """Which boxes [..., 4] have a positive width and height: [...] bool."""
+    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
+
+
+def box_centers(boxes: Tensor) -> Tensor:
+    """Centres [..., 2] (x, y) of boxes [..., 4]."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
+def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Intersection over union [A, B] of boxes [A, 4] and [B, 4]; 0 where boxes do not meet."""
+    low = torch.max(boxes1[:, None, :2], boxes2[None, :, :2])  # [A, B, 2]
+    high = torch.min(boxes1[:, None, 2:], boxes2[None, :, 2:])  # [A, B, 2]
+    intersection = (high - low).clamp(min=0).prod(dim=2)  # [A, B]
+    union = box_area(boxes1)[:, None] + box_area(boxes2)[None, :] - intersection
+    return torch.where(intersection > 0, intersection / union, torch.zeros_like(intersection))
+
+
+def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
+    """The regression (dx, dy, dw, dh) [R, 4] that moves boxes [R, 4] onto targets [R, 4] (arXiv 1311.2524, appendix C)."""
+    size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
+    center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
+    scale = boxes.new_tensor(weights)
+    return torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1) * scale
+
+
+def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
+    """Moves boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
+    deltas = deltas.float().unflatten(1, (-1, 4)) / boxes.new_tensor(weights)  # [R, K, 4]
+    size = (boxes[:, 2:] - boxes[:, :2])[:, None]  # [R, 1, 2]
+    center = boxes[:, None, :2] + 0.5 * size + deltas[..., :2] * size  # [R, K, 2]
+    half = 0.5 * size * torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE))
+    return torch.cat([center - half, center + half], dim=-1)
+
+
+def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
+    """Boxes [..., 4] of an image of `from_size` (height, width) on the same image at `to_size`, clipped to it."""
+    y, x = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return clip_boxes(boxes * boxes.new_tensor([x, y, x, y]), to_size)

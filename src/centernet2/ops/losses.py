@@ -1,0 +1,105 @@
+"""Loss functions on tensors, all in float32: autocast must not reach a logarithm or a ratio of areas."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
+
+
+def heatmap_focal_loss(
+    logits: Tensor,
+    heatmap: Tensor,
+    positives: Tensor,
+    valid: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    sigmoid_clamp: float,
+    ignore_high_fp: float,
+) -> tuple[Tensor, Tensor]:
+    """The penalty-reduced focal loss of CornerNet and CenterNet (arXiv 1808.01244 eq. 1; 1904.07850 eq. 1).
+
+    Args:
+        logits: scores before the sigmoid, any shape.
+        heatmap: targets in 0..1 of the same shape: 1 at an object's centre, falling off around it.
+        positives: [P] indices of the positive scores in the flattened logits; an index may stand twice.
+        valid: [P] bool, which positives count.
+        alpha: weight of the positives, 1 - alpha that of the negatives; below 0: none.
+        beta: how strongly scores near a centre are spared as negatives.
+        gamma: focusing exponent.
+        sigmoid_clamp: probabilities stay this far from 0 and 1.
+        ignore_high_fp: negatives that score above it are taken for unlabelled objects; 0 or below: none.
+
+    Returns:
+        The sums of the positive and of the negative loss.
+    """
+    probability = logits.float().sigmoid().clamp(sigmoid_clamp, 1 - sigmoid_clamp)
+    at_positives = probability.flatten()[positives]
+    positive_loss = -(at_positives.log() * (1 - at_positives) ** gamma * valid).sum()
+    negative_loss = (1 - probability).log() * probability**gamma * (1 - heatmap.float()) ** beta
+    if ignore_high_fp > 0:
+        negative_loss = negative_loss * (probability < ignore_high_fp)
+    if alpha < 0:
+        return positive_loss, -negative_loss.sum()
+    return alpha * positive_loss, -(1 - alpha) * negative_loss.sum()
+
+
+def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
+    """Loss [M] between boxes given by distances ltrb [M, 4] from the same points, in units of the stride.
+
+    `kind` is "iou" (arXiv 1608.01471), "linear_iou" or "giou" (arXiv 1902.09630). Adding 1 to both areas keeps
+    boxes without extent finite, as FCOS does (arXiv 1904.01355).
+    """
+    prediction, target = prediction.float(), target.float()
+    overlap = torch.min(prediction, target)
+    enclosing = torch.max(prediction, target)
+    intersection = (overlap[:, 0] + overlap[:, 2]) * (overlap[:, 1] + overlap[:, 3])
+    hull = (enclosing[:, 0] + enclosing[:, 2]) * (enclosing[:, 1] + enclosing[:, 3])
+    union = _ltrb_area(prediction) + _ltrb_area(target) - intersection
+    iou = (intersection + 1) / (union + 1)
+    if kind == "iou":
+        return -iou.log()
+    if kind == "linear_iou":
+        return 1 - iou
+    if kind == "giou":
+        return 1 - (iou - (hull - union) / hull)
+    raise ValueError(f"MODEL.CENTERNET.LOC_LOSS_TYPE is '{kind}'; choose 'iou', 'linear_iou' or 'giou'")
+
+
+def box_regression_loss(deltas: Tensor, target_deltas: Tensor, beta: float) -> Tensor:
+    """Smooth L1 loss [R] summed over the four deltas [R, 4]; `beta` 0 is the plain L1 loss."""
+    return F.smooth_l1_loss(deltas.float(), target_deltas.float(), reduction="none", beta=beta).sum(dim=1)
+
+
+BOX_IOU_LOSSES = {
+    "giou": generalized_box_iou_loss,
+    "diou": distance_box_iou_loss,
+    "ciou": complete_box_iou_loss,
+}
+
+
+def sigmoid_classification_loss(logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Binary cross-entropy of each class, summed over classes and averaged over RoIs.
+
+    logits [R, C + 1] (the last column, background, is not used), labels [R] in 0..C with C for background, weights [R]
+    (0 leaves an RoI out), class_weights [C] (None: all 1).
+    """
+    target = F.one_hot(labels, logits.shape[1])[:, :-1].float()  # [R, C]
+    loss = F.binary_cross_entropy_with_logits(logits[:, :-1].float(), target, reduction="none")
+    if class_weights is not None:
+        loss = loss * class_weights
+    return (loss.sum(dim=1) * weights).sum() / weights.sum().clamp(min=1)
+
+
+def softmax_classification_loss(logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross-entropy averaged over RoIs; the same arguments as `sigmoid_classification_loss`."""
+    if class_weights is not None:
+        background = class_weights.new_ones(1)
+        weights = weights * torch.cat([class_weights, background])[labels]
+    loss = F.cross_entropy(logits.float(), labels, reduction="none")
+    return (loss * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _ltrb_area(ltrb: Tensor) -> Tensor:
+    return (ltrb[:, 0] + ltrb[:, 2]) * (ltrb[:, 1] + ltrb[:, 3])
