@@ -1,0 +1,54 @@
+"""Deformable convolution (arXiv 1703.06211) and its modulated form (arXiv 1811.11168)."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+
+class DeformConv2d(nn.Module):
+    """A convolution that samples its input at learned offsets from the regular grid.
+
+    It begins as the convolution it is made of: the offsets start at zero, and so does the mask before its sigmoid.
+
+    Args:
+        conv: the ordinary convolution whose weights and geometry to use.
+        modulated: also learn a factor in 0..1 for each sample (DCNv2).
+        offset_groups: groups of input channels that move together.
+        offset_bias: whether the convolution that predicts the offsets has a bias.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, modulated: bool, offset_groups: int, offset_bias: bool) -> None:
+        super().__init__()
+        self.num_offsets = 2 * math.prod(conv.kernel_size) * offset_groups  # (dy, dx) for each sample
+        num_predictions = self.num_offsets * 3 // 2 if modulated else self.num_offsets
+        geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")}
+        self.offset = nn.Conv2d(conv.in_channels, num_predictions, **geometry, bias=offset_bias)
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
+        self.conv = conv
+        self.modulated = modulated
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
+        conv = self.conv
+        prediction = self.offset(x).to(conv.weight.dtype)  # sampling positions need full precision under autocast
+        out: Tensor = deform_conv2d(
+            x.to(conv.weight.dtype),
+            prediction[:, : self.num_offsets],
+            conv.weight,
+            conv.bias,
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+            mask=prediction[:, self.num_offsets :].sigmoid() if self.modulated else None,
+        )
+        return out
+
+
+class DeformConvBlock(DeformConv2d):
+    """The modulated deformable 3x3 convolution of DLA's decoder and of the proposal towers."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        super().__init__(conv, modulated=True, offset_groups=1, offset_bias=True)

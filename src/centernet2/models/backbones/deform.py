@@ -1,0 +1,35 @@
+"""Deformable stages for residual networks (arXiv 1703.06211, section 3.3)."""
+
+from collections.abc import Sequence
+
+from timm.models.res2net import Bottle2neck
+from timm.models.resnet import Bottleneck
+from torch import nn
+
+from centernet2.layers.deform_conv import DeformConv2d
+
+
+def deform_stages(body: nn.Module, *, per_stage: Sequence[bool], modulated: bool, offset_groups: int) -> None:
+    """Makes the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
+
+    Args:
+        body: the network; its stages are layer1 (res2) to layer4 (res5).
+        per_stage: which of the stages to change.
+        modulated, offset_groups: see DeformConv2d.
+    """
+    for number, deformable in enumerate(per_stage, start=1):
+        for block in getattr(body, f"layer{number}", ()) if deformable else ():
+            _deform_block(block, modulated=modulated, offset_groups=offset_groups)
+
+
+def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> None:
+    def deform(conv: nn.Conv2d, offset_bias: bool) -> DeformConv2d:
+        layer = DeformConv2d(conv, modulated=modulated, offset_groups=offset_groups, offset_bias=offset_bias)
+        return layer.requires_grad_(conv.weight.requires_grad)  # a frozen stage stays frozen
+
+    if isinstance(block, Bottle2neck):  # its offsets have no bias in the published weights
+        block.convs = nn.ModuleList(deform(conv, offset_bias=False) for conv in block.convs)  # type: ignore[arg-type]
+    elif isinstance(block, Bottleneck):
+        block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]
+    else:
+        raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE needs MODEL.RESNETS.DEPTH 50 or more (bottleneck blocks)")

@@ -1,0 +1,179 @@
+"""Bidirectional feature pyramids (EfficientDet, arXiv 1911.09070)."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from centernet2.layers.norm import make_norm
+
+
+class BiFPN(nn.Module):
+    """Weighted top-down and bottom-up fusion of a pyramid, repeated (section 3 of the paper).
+
+    The published weights come in two variants, which the last two arguments tell apart.
+
+    Args:
+        in_channels: channels of the backbone's maps, by name.
+        in_features: the maps to use, finest first, strides doubling: ("res3", "res4", "res5") give p3, p4, p5.
+        out_channels: channels of every level.
+        norm: normalisation layer after each convolution ("" for none).
+        num_levels: levels of the pyramid; those that the backbone lacks are pooled from its last map.
+        num_bifpn: how often the fusion is repeated.
+        separable_conv: make the convolutions after the fusions depthwise separable.
+        pool_kernel: side of the max-pooling windows that halve a map.
+        shared_laterals: a level's top-down and bottom-up nodes share one 1x1 convolution, with a bias, of the
+            backbone's map; otherwise each node has its own.
+    """
+
+    size_divisibility = 128
+
+    def __init__(
+        self,
+        *,
+        in_channels: Mapping[str, int],
+        in_features: Sequence[str],
+        out_channels: int,
+        norm: str,
+        num_levels: int,
+        num_bifpn: int,
+        separable_conv: bool,
+        pool_kernel: int,
+        shared_laterals: bool,
+    ) -> None:
+        super().__init__()
+        if num_levels < len(in_features):
+            raise ValueError(f"MODEL.BIFPN.NUM_LEVELS {num_levels} is less than the {len(in_features)} maps to fuse")
+        self.in_features = list(in_features)
+        self.num_extra = num_levels - len(in_features)
+        self.pool_kernel = pool_kernel
+        channels = [in_channels[name] for name in in_features]
+        if self.num_extra:
+            self.reduce = _conv_norm(channels[-1], out_channels, 1, norm=norm, bias=norm == "")
+            channels += [out_channels] * self.num_extra
+        self.cells = nn.Sequential()
+        for _ in range(num_bifpn):
+            cell = BiFPNCell(
+                in_channels=channels,
+                out_channels=out_channels,
+                norm=norm,
+                separable_conv=separable_conv,
+                pool_kernel=pool_kernel,
+                shared_laterals=shared_laterals,
+            )
+            self.cells.append(cell)
+            channels = [out_channels] * num_levels
+        levels = range(int(in_features[0][-1]), int(in_features[0][-1]) + num_levels)
+        self.channels = {f"p{level}": out_channels for level in levels}
+        self.strides = {f"p{level}": 2**level for level in levels}
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The pyramid {"p3": [N, out_channels, H / 8, W / 8], ...} of the backbone's maps."""
+        maps = [features[name] for name in self.in_features]
+        for i in range(self.num_extra):
+            maps.append(_halve(self.reduce(maps[-1]) if i == 0 else maps[-1], self.pool_kernel))
+        return dict(zip(self.channels, self.cells(maps), strict=True))
+
+
+class BiFPNCell(nn.Module):
+    """One top-down and one bottom-up pass over the levels (figure 2d of the paper)."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: Sequence[int],
+        out_channels: int,
+        norm: str,
+        separable_conv: bool,
+        pool_kernel: int,
+        shared_laterals: bool,
+    ) -> None:
+        super().__init__()
+        self.graph = fusion_graph(len(in_channels))
+        self.levels = [*range(len(in_channels)), *(level for level, _ in self.graph)]  # of each map
+        self.pool_kernel = pool_kernel
+        self.shared_laterals = shared_laterals
+        self.laterals = nn.ModuleDict()
+        self.nodes = nn.ModuleDict()
+        for level, inputs in self.graph:
+            self.nodes[_node_name(level, inputs)] = FusionNode(
+                len(inputs), out_channels, norm=norm, separable_conv=separable_conv
+            )
+            for source in inputs:
+                if source < len(in_channels) and in_channels[source] != out_channels:
+                    bias = shared_laterals or norm == ""
+                    lateral = _conv_norm(in_channels[source], out_channels, 1, norm=norm, bias=bias)
+                    self.laterals[self._lateral_name(source, level, inputs)] = lateral
+
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """One map for each level, finest first, from one map for each level."""
+        maps = list(inputs)
+        for (level, sources), node in zip(self.graph, self.nodes.values(), strict=True):
+            maps.append(node([self._bring(maps[source], source, level, sources) for source in sources]))
+        return list(dict(zip(self.levels, maps, strict=True)).values())  # the last map of each level
+
+    def _bring(self, x: Tensor, source: int, level: int, sources: Sequence[int]) -> Tensor:
+        """Map number `source` with the channels and the size of the node's level."""
+        lateral = self._lateral_name(source, level, sources)
+        x = self.laterals[lateral](x) if lateral in self.laterals else x
+        if self.levels[source] > level:
+            return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return _halve(x, self.pool_kernel) if self.levels[source] < level else x
+
+    def _lateral_name(self, source: int, level: int, sources: Sequence[int]) -> str:
+        return f"{source}_to_{level}" if self.shared_laterals else f"{source}_to_{_node_name(level, sources)}"
+
+
+class FusionNode(nn.Module):
+    """Fast normalised fusion (section 3.3 of the paper), an activation and a convolution."""
+
+    def __init__(self, num_inputs: int, channels: int, *, norm: str, separable_conv: bool) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(num_inputs))
+        self.conv = _conv_norm(channels, channels, 3, norm=norm, bias=norm == "", separable=separable_conv)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:  # each [N, C, H, W]
+        weights = F.relu(self.weights)
+        weights = weights / (weights.sum() + 1e-4)
+        fused = sum((w * x for w, x in zip(weights[1:], inputs[1:], strict=True)), start=weights[0] * inputs[0])
+        return self.conv(F.silu(fused))  # type: ignore[no-any-return]
+
+
+def fusion_graph(num_levels: int) -> list[tuple[int, tuple[int, ...]]]:
+    """The nodes of a cell in order of computation, each as its level and the numbers of the maps that it fuses.
+
+    Maps are numbered through: the inputs of the cell, finest first, then the outputs of the nodes.
+    """
+    newest = list(range(num_levels))  # number of each level's latest map
+    nodes: list[tuple[int, tuple[int, ...]]] = []
+    top_down = [(level, level + 1) for level in reversed(range(num_levels - 1))]
+    bottom_up = [(level, level - 1) for level in range(1, num_levels)]
+    for level, neighbour in top_down + bottom_up:
+        nodes.append((level, tuple(dict.fromkeys((level, newest[level], newest[neighbour])))))
+        newest[level] = num_levels + len(nodes) - 1
+    return nodes
+
+
+def _node_name(level: int, sources: Sequence[int]) -> str:
+    return "_".join(map(str, (level, *sources)))
+
+
+def _halve(x: Tensor, kernel: int) -> Tensor:
+    return F.max_pool2d(x, kernel, stride=2, padding=(kernel - 1) // 2)
+
+
+def _conv_norm(
+    in_channels: int, out_channels: int, kernel_size: int, *, norm: str, bias: bool, separable: bool = False
+) -> nn.Sequential:
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if separable:
+        layers["depthwise"] = nn.Conv2d(
+            in_channels, in_channels, kernel_size, padding="same", groups=in_channels, bias=False
+        )
+        layers["pointwise"] = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+    else:
+        layers["conv"] = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same", bias=bias)
+    layers["norm"] = make_norm(norm, out_channels)
+    return nn.Sequential(layers)

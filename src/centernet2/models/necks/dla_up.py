@@ -1,0 +1,115 @@
+"""Iterative deep aggregation, the decoder of Deep Layer Aggregation (arXiv 1707.06484, section 3.1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.layers.deform_conv import DeformConvBlock
+from centernet2.layers.norm import make_norm
+
+
+class DLAUp(nn.Module):
+    """Aggregates a pyramid from coarse to fine until every level has seen all coarser ones.
+
+    Args:
+        in_channels: channels of the backbone's maps, by name.
+        in_features: the maps to use, finest first, strides doubling: ("dla2", "dla3", "dla4", "dla5").
+        norm: normalisation layer.
+        node: "dcn" aggregates by deformable 3x3 convolutions, "conv" by 1x1 convolutions.
+        single_level: aggregate all levels but the coarsest once more and return the finest alone.
+        prefix: first part of the names of the maps returned: "dla" calls the one of stride 4 dla2.
+    """
+
+    size_divisibility = 32
+
+    def __init__(
+        self,
+        *,
+        in_channels: Mapping[str, int],
+        in_features: Sequence[str],
+        norm: str,
+        node: str,
+        single_level: bool,
+        prefix: str,
+    ) -> None:
+        super().__init__()
+        if node not in CONVOLUTIONS:
+            raise ValueError(f"MODEL.DLA.DLAUP_NODE is '{node}'; choose {' or '.join(CONVOLUTIONS)}")
+        self.in_features = list(in_features)
+        names = [f"{prefix}{name[-1]}" for name in in_features]
+        channels = [in_channels[name] for name in in_features]
+        self.passes = nn.ModuleList()
+        for finest in reversed(range(len(channels) - 1)):
+            coarser = [(channels[finest + 1], 2)] * (len(channels) - 1 - finest)
+            self.passes.append(AggregationPass(channels[finest], coarser, norm=norm, node=node))
+        self.final: AggregationPass | None = None
+        if single_level:
+            coarser = [(channels[i], 2**i) for i in range(1, len(channels) - 1)]
+            self.final = AggregationPass(channels[0], coarser, norm=norm, node=node)
+            names = names[:1]
+        self.channels = dict(zip(names, channels, strict=False))
+        self.strides = {name: 2 ** int(name[-1]) for name in names}
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The maps {name: [N, C, H / stride, W / stride]} with the channels of the backbone's."""
+        maps = [features[name] for name in self.in_features]
+        levels = maps[-1:]
+        for number, aggregate in enumerate(self.passes):
+            finest = len(maps) - 2 - number
+            maps[finest:] = aggregate(maps[finest:])
+            levels.insert(0, maps[-1])
+        if self.final is not None:
+            levels = self.final(levels[:-1])[-1:]
+        return dict(zip(self.channels, levels, strict=True))
+
+
+class AggregationPass(nn.Module):
+    """Merges maps one after the other, each brought to the channels and the size of the finest.
+
+    Args:
+        channels: channels of the finest map, and of all that leave.
+        coarser: (channels, how many times smaller than the finest) of each other map, finest first.
+    """
+
+    def __init__(self, channels: int, coarser: Sequence[tuple[int, int]], *, norm: str, node: str) -> None:
+        super().__init__()
+        self.project = nn.ModuleDict()  # keys: the number of the map, where the finest is 0
+        self.upsample = nn.ModuleDict()
+        self.merge = nn.ModuleDict()
+        for number, (in_channels, factor) in enumerate(coarser, start=1):
+            self.project[str(number)] = _conv_norm_relu(in_channels, channels, norm=norm, node=node)
+            self.upsample[str(number)] = _bilinear_upsampling(channels, factor)
+            self.merge[str(number)] = _conv_norm_relu(channels, channels, norm=norm, node=node)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        merged = [maps[0]]
+        for number, x in enumerate(maps[1:], start=1):
+            x = self.upsample[str(number)](self.project[str(number)](x))
+            merged.append(self.merge[str(number)](x + merged[-1]))
+        return merged
+
+
+def _pointwise(in_channels: int, out_channels: int) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+
+CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"dcn": DeformConvBlock, "conv": _pointwise}
+
+
+def _conv_norm_relu(in_channels: int, out_channels: int, *, norm: str, node: str) -> nn.Sequential:
+    return nn.Sequential(
+        CONVOLUTIONS[node](in_channels, out_channels), make_norm(norm, out_channels), nn.ReLU(inplace=True)
+    )
+
+
+def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """A learned upsampling that begins as bilinear interpolation."""
+    layer = nn.ConvTranspose2d(
+        channels, channels, 2 * factor, stride=factor, padding=factor // 2, groups=channels, bias=False
+    )
+    distance = (torch.arange(2 * factor) + 0.5) / factor - 1  # from the kernel's centre, in coarse pixels
+    triangle = 1 - distance.abs()
+    with torch.no_grad():
+        layer.weight.copy_(triangle[:, None] * triangle)
+    return layer
