@@ -1,0 +1,83 @@
+"""Accelerators and number formats, through PyTorch's device-neutral interface: cuda, npu, xpu, mps or cpu."""
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name, or the machine's accelerator (else the CPU) when no name is given."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        return accelerator or torch.device("cpu")
+    present = ["cpu"]
+    if accelerator is not None:
+        present += [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())]
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(
+            f"device '{name}' is unknown to this PyTorch; present: {', '.join(present)} "
+            "(an Ascend NPU needs the package torch-npu)"
+        ) from None
+    if f"{device.type}:{device.index or 0}" not in [*present, "cpu:0"]:
+        raise ValueError(f"device '{name}' is not there; present: {', '.join(present)}")
+    return device
+
+
+def create_accelerator(device: torch.device) -> "Accelerator":
+    """Joins the processes that torchrun started, if any, and places the models of this one on the device.
+
+    Precision stays out of it: accelerate would patch `model.forward` and keep the choice in global state, so that a
+    second training in the same process could not make another. See `autocast` and `grad_scaler`.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    if device.type != "cpu" and device.index is not None:
+        torch.accelerator.set_device_index(device.index)
+    # Buffers are constants or the statistics of one process; a batch without objects leaves some parameters unused.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which matrix products run in the lower precision, if one is chosen."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+class UnitScaler(torch.amp.GradScaler):
+    """A gradient scaler whose scale stays 1: what is left is the check that skips a step with non-finite gradients.
+
+    float32 and bfloat16 need no scaling, and so they share float16's path through the loop.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__(device, init_scale=1.0)
+
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        super().update(1.0 if new_scale is None else new_scale)
+
+
+def grad_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
+    """The scaler that a training step in this precision needs."""
+    return torch.amp.GradScaler(device.type) if precision == "fp16" else UnitScaler(device.type)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that were in use at once: tensors on an accelerator, the whole process on the CPU (0: unknown)."""
+    if device.type != "cpu":
+        return torch.accelerator.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

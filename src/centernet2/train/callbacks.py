@@ -1,0 +1,164 @@
+"""What happens around the steps: checkpoints, evaluation, signals, the watch over non-finite steps."""
+
+import json
+import logging
+import math
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+
+from centernet2 import distributed
+from centernet2.train.state import TrainState
+from centernet2.train.writers import Writer
+
+logger = logging.getLogger(__name__)
+
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again with --resume
+
+
+class NonFiniteError(ValueError):
+    """Training can only produce further NaN."""
+
+
+class PeriodicCheckpoint:
+    """Saves every `period` steps, and at once when training is told to stop; keeps the newest `keep` files (0: all).
+
+    `save` gets the number of steps done and returns the file. It runs on every process and writes on the main one.
+    """
+
+    def __init__(self, save: Callable[[int], Path], *, period: int, keep: int) -> None:
+        self.save = save
+        self.period = period
+        self.keep = keep
+
+    def __call__(self, state: TrainState) -> None:
+        if not (state.stop or state.iteration % self.period == 0):
+            return
+        path = self.save(state.iteration)
+        if distributed.is_main_process():
+            remove_old_checkpoints(path.parent, keep=self.keep)
+
+
+def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
+    """Deletes all but the newest numbered checkpoints (0: none of them); model_final.pth and the like stay."""
+    numbered = sorted(folder.glob(f"model_{'[0-9]' * 7}*.pth"), key=lambda path: int(path.stem.split("_")[1]))
+    for path in numbered[:-keep] if keep > 0 else []:
+        path.unlink(missing_ok=True)
+
+
+class PeriodicEvaluation:
+    """Evaluates every `period` steps and after the last one; `results` holds the newest figures."""
+
+    def __init__(self, evaluate: Callable[[], Mapping[str, float]], *, writers: Sequence[Writer], period: int) -> None:
+        self.evaluate = evaluate
+        self.writers = writers
+        self.period = period
+        self.results: dict[str, float] = {}
+
+    def __call__(self, state: TrainState) -> None:
+        due = self.period > 0 and state.iteration % self.period == 0
+        if state.stop or not (due or state.is_last):
+            return
+        self.results = dict(self.evaluate())
+        line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in self.results.items()}}
+        for writer in self.writers:
+            writer.write(line)
+
+
+class StopOnSignal:
+    """Lets SIGTERM and SIGINT end training after the step that is under way. Stands first among the callbacks.
+
+    The signal may reach the processes in different steps. They agree every `period` steps, so that none waits for
+    a step that another does not take.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, *, period: int) -> None:
+        self.period = period
+        self.received = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopOnSignal":
+        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+            self._previous = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        # The workers of the data loader inherit this handler and so survive a signal to the whole process group.
+        self.received = True
+
+    def __call__(self, state: TrainState) -> None:
+        if distributed.world_size() > 1 and state.iteration % self.period != 0:
+            return
+        self.received = any(distributed.gather_objects(self.received))
+        if self.received:
+            logger.warning("Told to stop after iteration %d; saving.", state.iteration)
+            state.stop = True
+
+
+class NonFiniteGuard:
+    """Counts the skipped steps, writes what was in them to a file and ends a training in which nothing else is left.
+
+    It looks back once in `period` steps: a skipped step has changed nothing, so there is no hurry that would be worth
+    a wait for the device in each step.
+    """
+
+    def __init__(self, path: Path, *, limit: int, period: int) -> None:
+        self.path = path
+        self.limit = limit
+        self.period = period
+        self.skipped = 0
+        self.in_a_row = 0
+        self._pending: list[TrainState] = []
+
+    def __call__(self, state: TrainState) -> None:
+        self._pending.append(state)
+        if state.is_last or state.iteration % self.period == 0:
+            pending, self._pending = self._pending, []
+            finite = torch.stack([step.finite for step in pending]).tolist()
+            for step, is_finite in zip(pending, finite, strict=True):
+                self._review(step, is_finite)
+
+    def _review(self, step: TrainState, is_finite: bool) -> None:
+        if is_finite:
+            self.in_a_row = 0
+            return
+        self.skipped += 1
+        self.in_a_row += 1
+        self._record(step)
+        logger.warning("Iteration %d was skipped: its loss or gradient is not finite.", step.iteration)
+        if self.in_a_row >= self.limit:
+            raise NonFiniteError(
+                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to iteration "
+                f"{step.iteration}; the images and losses of all skipped steps are listed in {self.path}. "
+                "A lower SOLVER.BASE_LR, a longer warm-up or gradient clipping may help"
+            )
+
+    def _record(self, step: TrainState) -> None:
+        record: dict[str, Any] = {
+            "iteration": step.iteration,
+            "rank": distributed.rank(),
+            "image_ids": step.image_ids,
+            "losses": {name: _json_number(loss.item()) for name, loss in step.losses.items()},
+        }
+        records = distributed.gather_objects(record)
+        if distributed.is_main_process():
+            with self.path.open("a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in records)
+
+
+def _json_number(value: float) -> float | str:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,112 @@
+"""The only training loop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from centernet2.devices import Precision, autocast
+from centernet2.structures import Target
+from centernet2.train.state import Callback, TrainState
+
+
+class Batch(Protocol):
+    """What one process sees at once."""
+
+    @property
+    def images(self) -> list[Tensor]: ...
+    @property
+    def targets(self) -> list[Target]: ...
+    @property
+    def image_ids(self) -> list[int]: ...
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler,
+    batches: Iterator[Batch],
+    *,
+    accelerator: Accelerator,
+    scaler: torch.amp.GradScaler,
+    precision: Precision,
+    start_iteration: int,
+    max_iteration: int,
+    accumulation_steps: int,
+    clip: Callable[[list[nn.Parameter]], None] | None,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Trains a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
+
+    A step whose loss or gradient is not finite changes neither weights nor optimizer. All of that is decided on the
+    device: the scaler finds the value and the fused optimizer obeys, so the host never waits for the outcome.
+    """
+    parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+    for iteration in range(start_iteration + 1, max_iteration + 1):
+        started = time.perf_counter()
+        step_batches = [next(batches) for _ in range(accumulation_steps)]
+        data_time = time.perf_counter() - started
+
+        model.train()  # a callback may have evaluated it
+        optimizer.zero_grad()
+        losses = accumulate_gradients(model, step_batches, accelerator=accelerator, scaler=scaler, precision=precision)
+        scaler.unscale_(optimizer)
+        finite = are_gradients_finite(parameters)
+        if clip is not None:
+            clip(parameters)
+        scaler.step(optimizer)
+        scaler.update()
+        lr = max(float(group["lr"]) for group in optimizer.param_groups)
+        scheduler.step()
+
+        state = TrainState(
+            iteration=iteration,
+            max_iteration=max_iteration,
+            losses=losses,
+            finite=finite,
+            image_ids=[image_id for batch in step_batches for image_id in batch.image_ids],
+            lr=lr,
+            data_time=data_time,
+            step_time=time.perf_counter() - started,
+        )
+        for callback in callbacks:
+            callback(state)
+        if state.stop:
+            break
+
+
+def accumulate_gradients(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    *,
+    accelerator: Accelerator,
+    scaler: torch.amp.GradScaler,
+    precision: Precision,
+) -> dict[str, Tensor]:
+    """Adds up the gradients of one step's batches; processes exchange them at the last. Returns the mean losses."""
+    mean_losses: dict[str, Tensor] = {}
+    for index, batch in enumerate(batches, start=1):
+        with nullcontext() if index == len(batches) else accelerator.no_sync(model):
+            batch = send_to_device(batch, accelerator.device, non_blocking=True)
+            with autocast(accelerator.device, precision):
+                losses: dict[str, Tensor] = model(batch.images, batch.targets)
+            total = torch.stack(list(losses.values())).sum() / len(batches)
+            # The factor is 1, or NaN where the loss is not finite: then all gradients are NaN too, and after their
+            # exchange those of every process, so that all of them skip the same step without another word.
+            torch.autograd.backward(scaler.scale(total * (1 + 0 * total.detach())))
+        for name, loss in losses.items():
+            mean_losses[name] = mean_losses.get(name, 0) + loss.detach() / len(batches)
+    return mean_losses
+
+
+def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
+    """A flag [] on the device; the largest magnitude cannot overflow as a sum of squares can."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return nn.utils.get_total_norm(gradients, norm_type=math.inf).isfinite()

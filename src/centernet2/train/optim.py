@@ -1,0 +1,165 @@
+"""Optimizers, learning-rate schedules and gradient clipping, equal to detectron2's."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+Multiplier = Callable[[float], float]  # iteration -> factor of the base learning rate
+
+NORM_LAYERS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+# Where PyTorch itself brings optimizer kernels that skip a step on the device, without asking the host.
+FUSED_DEVICES = ("cpu", "cuda", "xpu", "mps")
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    base_lr: float,
+    weight_decay: float,
+    weight_decay_norm: float,
+    bias_lr_factor: float,
+    weight_decay_bias: float | None,
+) -> list[dict[str, Any]]:
+    """Trainable parameters, one group for each pair of learning rate and weight decay, each parameter once.
+
+    Normalisation layers have a weight decay of their own; that of biases, where given, comes before it.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    seen: set[nn.Parameter] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or parameter in seen:
+                continue
+            seen.add(parameter)
+            lr, decay = base_lr, weight_decay_norm if isinstance(module, NORM_LAYERS) else weight_decay
+            if name == "bias":
+                lr *= bias_lr_factor
+                decay = decay if weight_decay_bias is None else weight_decay_bias
+            groups.setdefault((lr, decay), []).append(parameter)
+    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+
+
+def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> torch.optim.SGD:
+    """Stochastic gradient descent over parameters that are already on their device."""
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups))
+    if momentum > 0:
+        # The fused kernel allocates these without a value at the first step, and a skipped first step leaves them so.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def adamw(groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """Adam with decoupled weight decay (https://arxiv.org/abs/1711.05101)."""
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(groups))
+
+
+def _can_fuse(groups: list[dict[str, Any]]) -> bool:
+    return all(parameter.device.type in FUSED_DEVICES for group in groups for parameter in group["params"])
+
+
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], *, clip_type: Literal["value", "norm"], clip_value: float, norm_type: float
+) -> None:
+    """Clips the gradient of each parameter by itself: its elements, or its norm."""
+    for parameter in parameters:
+        if clip_type == "value":
+            nn.utils.clip_grad_value_(parameter, clip_value)
+        else:
+            nn.utils.clip_grad_norm_(parameter, clip_value, norm_type)
+
+
+def multi_step(iteration: float, *, steps: Sequence[int], gamma: float) -> float:
+    return gamma ** bisect_right(steps, iteration)
+
+
+def cosine(iteration: float, *, max_iter: int, end: float) -> float:
+    """Half a cosine wave from 1 to `end` (https://arxiv.org/abs/1608.03983, equation 5)."""
+    return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * iteration / max_iter))
+
+
+def step_with_fixed_gamma(iteration: float, *, max_iter: int, gamma: float, num_decays: int) -> float:
+    """`num_decays` decays at equal distances."""
+    return gamma ** min(int(iteration * (num_decays + 1) / max_iter), num_decays)
+
+
+def warm_up(
+    iteration: float,
+    *,
+    schedule: Multiplier,
+    factor: float,
+    iters: int,
+    method: Literal["linear", "constant"],
+    rescale_interval: bool,
+    max_iter: int,
+) -> float:
+    """Leads from `factor` to the schedule (https://arxiv.org/abs/1706.02677, section 2.2).
+
+    The schedule is met where it then stands; with `rescale_interval` the whole of it is squeezed into what is left.
+    """
+    if iteration >= iters:
+        return schedule((iteration - iters) * max_iter / (max_iter - iters) if rescale_interval else iteration)
+    start = factor * schedule(0)
+    if method == "constant":
+        return start
+    end = schedule(0 if rescale_interval else iters)
+    return start + (end - start) * iteration / iters
+
+
+def learning_rate_multiplier(
+    name: Literal["WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"],
+    *,
+    base_lr: float,
+    base_lr_end: float,
+    max_iter: int,
+    steps: Sequence[int],
+    gamma: float,
+    num_decays: int,
+    warmup_factor: float,
+    warmup_iters: int,
+    warmup_method: Literal["linear", "constant"],
+    rescale_interval: bool,
+) -> Multiplier:
+    """The schedule of that name as a function of the iteration."""
+    schedules: dict[str, Multiplier] = {
+        "WarmupMultiStepLR": partial(multi_step, steps=steps, gamma=gamma),
+        "WarmupCosineLR": partial(cosine, max_iter=max_iter, end=base_lr_end / base_lr),
+        "WarmupStepWithFixedGammaLR": partial(
+            step_with_fixed_gamma, max_iter=max_iter, gamma=gamma, num_decays=num_decays
+        ),
+    }
+    if name not in schedules:
+        raise ValueError(f"SOLVER.LR_SCHEDULER_NAME is '{name}'; known schedules: {', '.join(schedules)}")
+    return partial(
+        warm_up,
+        schedule=schedules[name],
+        factor=warmup_factor,
+        iters=min(warmup_iters, max_iter),
+        method=warmup_method,
+        rescale_interval=rescale_interval,
+        max_iter=max_iter,
+    )
+
+
+def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> LambdaLR:
+    """Multiplies the learning rate of every group."""
+    return LambdaLR(optimizer, multiplier)

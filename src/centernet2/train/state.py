@@ -1,0 +1,94 @@
+"""What the loop tells its callbacks, and what a checkpoint must hold to continue exactly."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from centernet2 import distributed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainState:
+    """One finished step. A callback may set `stop`; those after it see that this step is the last."""
+
+    iteration: int  # steps done, this one included
+    max_iteration: int
+    losses: dict[str, Tensor]  # [] each, of this process and still on its device: reading them waits for the step
+    finite: Tensor  # [] bool; False on all processes alike: the step was skipped
+    image_ids: list[int]  # of this process
+    lr: float
+    data_time: float  # seconds spent waiting for the batch
+    step_time: float  # seconds of the whole step on the host, callbacks left out
+    stop: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        return self.stop or self.iteration >= self.max_iteration
+
+
+Callback = Callable[[TrainState], None]
+
+
+class Stateful(Protocol):
+    """Anything with the usual pair of methods: optimizer, scheduler, gradient scaler, averaged weights."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+def training_state(
+    iteration: int, parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
+) -> dict[str, Any]:
+    """Everything but the weights. To be called on every process: each has random streams of its own."""
+    return {
+        "iteration": iteration,
+        "parts": {name: part.state_dict() for name, part in parts.items()},
+        "random": distributed.gather_objects(_random_state(generators)),
+    }
+
+
+def restore_training_state(
+    state: Mapping[str, Any], parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
+) -> int:
+    """Puts everything back in place and returns the number of steps that were done."""
+    missing = sorted(set(parts) - set(state["parts"]))
+    if missing:
+        raise ValueError(f"the checkpoint holds no state of {', '.join(missing)}: it cannot be resumed, only loaded")
+    for name, part in parts.items():
+        part.load_state_dict(state["parts"][name])
+    if len(state["random"]) == distributed.world_size():
+        _restore_random_state(state["random"][distributed.rank()], generators)
+    else:
+        logger.warning(
+            "The checkpoint was written by %d processes and is resumed by %d: random numbers start anew.",
+            len(state["random"]),
+            distributed.world_size(),
+        )
+    return int(state["iteration"])
+
+
+def _random_state(generators: Sequence[torch.Generator]) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "cpu": torch.get_rng_state(),
+        "generators": [generator.get_state() for generator in generators],
+    }
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None:
+        state[device.type] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def _restore_random_state(state: Mapping[str, Any], generators: Sequence[torch.Generator]) -> None:
+    torch.set_rng_state(state["cpu"])
+    for generator, generator_state in zip(generators, state["generators"], strict=True):
+        generator.set_state(generator_state)
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type])

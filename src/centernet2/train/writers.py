@@ -1,0 +1,200 @@
+"""Where the figures of a training go: the log, a progress bar, metrics.jsonl and TensorBoard."""
+
+import json
+import logging
+import math
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import torch
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from centernet2 import distributed
+from centernet2.devices import peak_memory
+from centernet2.train.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+Metrics = Mapping[str, float | None]  # with "iteration"; None where no step of the window gave a finite value
+
+
+class Writer(Protocol):
+    def write(self, metrics: Metrics) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MetricsLogger:
+    """Every `period` steps reads the losses off the device and writes their medians over these steps.
+
+    Runs on every process, since the losses are means over all of them. It should be the first callback that reads
+    from the device: the wait for the steps under way then counts as theirs.
+    """
+
+    def __init__(self, writers: Sequence[Writer], *, period: int, device: torch.device) -> None:
+        self.writers = writers
+        self.period = period
+        self.device = device
+        self._window: list[TrainState] = []
+
+    def __call__(self, state: TrainState) -> None:
+        self._window.append(state)
+        if state.is_last or state.iteration % self.period == 0:
+            window, self._window = self._window, []
+            metrics = summarize(window, device=self.device)
+            for writer in self.writers:
+                writer.write(metrics)
+
+
+def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str, float | None]:
+    """The figures of consecutive steps, averaged over processes and smoothed over steps."""
+    started = time.perf_counter()
+    columns = torch.stack([torch.stack([*step.losses.values(), step.finite.float()]) for step in window])
+    *losses, finite = distributed.reduce_mean(columns).T.tolist()  # the one transfer; each list is [steps]
+    seconds = sum(step.step_time for step in window) + time.perf_counter() - started
+    images = sum(len(step.image_ids) for step in window) * distributed.world_size()
+    last = window[-1]
+    return {
+        "iteration": last.iteration,
+        "total_loss": finite_median([sum(step_losses) for step_losses in zip(*losses, strict=True)]),
+        **{name: finite_median(values) for name, values in zip(last.losses, losses, strict=True)},
+        "lr": last.lr,
+        "images_per_second": images / seconds,
+        "data_time": statistics.median(step.data_time for step in window),
+        "time": seconds / len(window),
+        "eta_seconds": seconds / len(window) * (last.max_iteration - last.iteration),
+        "skipped_steps": len(window) - int(sum(finite)),
+        "peak_memory_mb": peak_memory(device) / 2**20,
+    }
+
+
+def finite_median(values: Sequence[float]) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else None
+
+
+class JsonlWriter:
+    """One JSON object per line. A resumed run goes on below the lines up to where it starts; later ones are dropped."""
+
+    def __init__(self, path: Path, *, start_iteration: int) -> None:
+        kept = _lines_until(path, start_iteration)
+        temporary = path.with_name(f"{path.name}.tmp")
+        temporary.write_text("".join(kept))
+        os.replace(temporary, path)
+        self._file = path.open("a", buffering=1)  # each line is on its way when it is written
+
+    def write(self, metrics: Metrics) -> None:
+        self._file.write(json.dumps(metrics) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _lines_until(path: Path, iteration: int) -> list[str]:
+    """The whole lines of a metrics file that a run resumed there would have written by then."""
+    if iteration == 0 or not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    # A run that was killed while it wrote leaves a last line without its end.
+    return [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration]
+
+
+class TensorBoardWriter:
+    def __init__(self, folder: Path, *, start_iteration: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+        self._writer = SummaryWriter(str(folder), purge_step=start_iteration + 1)
+
+    def write(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if name != "iteration" and value is not None:
+                self._writer.add_scalar(name if "/" in name else f"train/{name}", value, metrics["iteration"])
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class LogWriter:
+    """One line of the log, wherever the program sends its log: console, file or a CI job's page."""
+
+    def write(self, metrics: Metrics) -> None:
+        logger.info(format_metrics(metrics))
+
+    def close(self) -> None:
+        pass
+
+
+def format_metrics(metrics: Metrics) -> str:
+    return "  ".join(f"{name} {_format_value(name, value)}" for name, value in metrics.items())
+
+
+def _format_value(name: str, value: float | None) -> str:
+    if value is None:
+        return "not finite"
+    if name == "eta_seconds":
+        return str(timedelta(seconds=int(value)))
+    return f"{value:d}" if isinstance(value, int) else f"{value:.4g}"
+
+
+class ProgressBar:
+    """A bar at the foot of a terminal. As a callback it advances, as a writer it shows the newest figures."""
+
+    SHOWN = ("total_loss", "lr", "images_per_second", "data_time", "peak_memory_mb", "eta_seconds")
+
+    def __init__(self, *, start_iteration: int, max_iteration: int) -> None:
+        console = get_console()  # the one of rich's log handler: lines appear above the bar
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not (console.is_interactive and distributed.is_main_process()),
+        )
+        self._task = self._progress.add_task("", completed=start_iteration, total=max_iteration, figures="")
+
+    def __enter__(self) -> "ProgressBar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __call__(self, state: TrainState) -> None:
+        self._progress.update(self._task, completed=state.iteration)
+
+    def write(self, metrics: Metrics) -> None:
+        if "total_loss" in metrics:
+            self._progress.update(self._task, figures=format_metrics({name: metrics[name] for name in self.SHOWN}))
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+@contextmanager
+def open_writers(folder: Path, *, start_iteration: int) -> Iterator[list[Writer]]:
+    """Log, metrics.jsonl and TensorBoard on the main process, none on the others; closed whatever happens."""
+    if not distributed.is_main_process():
+        yield []
+        return
+    writers: list[Writer] = [
+        LogWriter(),
+        JsonlWriter(folder / "metrics.jsonl", start_iteration=start_iteration),
+        TensorBoardWriter(folder / "tensorboard", start_iteration=start_iteration),
+    ]
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.close()

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from centernet2.devices import autocast, choose_device, create_accelerator, grad_scaler, peak_memory
+
+CPU = torch.device("cpu")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, name: str | None, count: int = 2) -> None:
+    device = None if name is None else torch.device(name)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: device)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_the_accelerator_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    pretend(monkeypatch, kind)
+    assert choose_device(None) == torch.device(kind)
+    assert choose_device(f"{kind}:1") == torch.device(f"{kind}:1")
+    assert choose_device("cpu") == CPU
+
+
+def test_the_cpu_is_taken_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, None)
+    assert choose_device(None) == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "meta", "cpu:3"])
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pretend(monkeypatch, None)
+    with pytest.raises(ValueError, match=f"device '{name}' is not there; present: cpu$"):
+        choose_device(name)
+
+
+def test_an_index_too_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "cuda", count=2)
+    with pytest.raises(ValueError, match="'cuda:2' is not there; present: cpu, cuda:0, cuda:1"):
+        choose_device("cuda:2")
+
+
+def test_a_name_that_means_nothing() -> None:
+    with pytest.raises(ValueError, match="device 'gpu' is unknown to this PyTorch"):
+        choose_device("gpu")
+
+
+def test_autocast_and_scaler_by_precision() -> None:
+    product: dict[str, torch.dtype] = {}
+    for precision in ("fp32", "bf16", "fp16"):
+        with autocast(CPU, precision):
+            product[precision] = (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    assert product == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    assert grad_scaler(CPU, "fp16").get_scale() == 65536
+    assert grad_scaler(CPU, "bf16").get_scale() == 1
+
+
+def test_accelerator_is_on_the_device() -> None:
+    accelerator = create_accelerator(CPU)
+    assert accelerator.device == CPU
+    assert accelerator.mixed_precision == "no"
+
+
+def test_peak_memory_of_this_process() -> None:
+    assert 2**24 < peak_memory(CPU) < 2**40

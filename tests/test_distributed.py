@@ -1,0 +1,57 @@
+import os
+import socket
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from centernet2 import distributed
+
+
+def test_one_process_needs_no_group() -> None:
+    tensor = torch.tensor([1.0, 2.0])
+    assert (distributed.rank(), distributed.local_rank(), distributed.world_size()) == (0, 0, 1)
+    assert distributed.is_main_process()
+    assert distributed.reduce_mean(tensor) is tensor
+    assert distributed.gather_objects({"a": 1}) == [{"a": 1}]
+    distributed.barrier()
+    distributed.shut_down()
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    os.environ["LOCAL_RANK"] = str(rank)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    value = torch.tensor([float(rank), 4.0])
+    result = {
+        "rank": distributed.rank(),
+        "local_rank": distributed.local_rank(),
+        "world_size": distributed.world_size(),
+        "is_main": distributed.is_main_process(),
+        "mean": distributed.reduce_mean(value).tolist(),
+        "value": value.tolist(),
+        "objects": distributed.gather_objects(f"of {rank}"),
+    }
+    distributed.barrier()
+    distributed.shut_down()
+    torch.save(result, Path(folder) / f"{rank}.pt")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    mp.spawn(work, args=(free_port(), str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}.pt") == {
+            "rank": rank,
+            "local_rank": rank,
+            "world_size": 2,
+            "is_main": rank == 0,
+            "mean": [0.5, 4.0],
+            "value": [float(rank), 4.0],  # the argument is left alone
+            "objects": ["of 0", "of 1"],
+        }

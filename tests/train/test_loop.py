@@ -1,0 +1,119 @@
+from functools import partial
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from centernet2.devices import Precision
+from centernet2.train.state import TrainState
+from tests.train.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def spoil_step(bad: set[int], step: int) -> Batch:
+    return spoiled(make_batch(step)) if step in bad else make_batch(step)
+
+
+def test_six_steps_by_hand() -> None:
+    """Gradient of both losses, clipping, weight decay, momentum and schedule, written out."""
+    model = ToyDetector()
+    weight, bias = model.layer.weight.detach().clone(), model.layer.bias.detach().clone()
+    velocities = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    Run(model).train(stream(), 0, 6)
+
+    for step in range(6):
+        batch = make_batch(step)
+        means = torch.stack([image.float().mean((1, 2)) / 255 for image in batch.images])  # [2, 3]
+        errors = means @ weight.T + bias  # [2, 2]
+        errors[:, 0] -= torch.stack([target["boxes"].sum() for target in batch.targets])
+        gradients = [errors.T @ means, errors.sum(0)]  # d/dw mean(e^2) over two images = sum(e x)
+        for value, velocity, gradient in zip([weight, bias], velocities, gradients, strict=True):
+            velocity.mul_(0.9).add_(gradient.clamp(-1, 1) + 0.01 * value)
+            value.sub_(0.1 / (1 + step) * velocity)
+    torch.testing.assert_close(model.layer.weight.detach(), weight)
+    torch.testing.assert_close(model.layer.bias.detach(), bias)
+
+
+def test_callbacks_hear_of_every_step_and_can_stop() -> None:
+    seen: list[TrainState] = []
+
+    def stop_at_three(state: TrainState) -> None:
+        seen.append(state)
+        state.stop = state.iteration == 3
+
+    Run(ToyDetector()).train(stream(), 0, 5, [stop_at_three])
+    assert [state.iteration for state in seen] == [1, 2, 3]
+    assert [state.is_last for state in seen] == [False, False, True]
+    assert [state.lr for state in seen] == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert seen[1].image_ids == [100, 101]
+    assert set(seen[0].losses) == {"loss_a", "loss_b"}
+
+
+def test_the_model_trains_again_after_a_callback_evaluated_it() -> None:
+    run = Run(ToyDetector())
+    modes: list[bool] = []
+    run.model.register_forward_pre_hook(lambda module, inputs: modes.append(module.layer.training))
+    run.train(stream(), 0, 3, [lambda state: run.model.layer.eval() and None])
+    assert modes == [True, True, True]
+
+
+def test_accumulated_batches_equal_one_large_batch() -> None:
+    whole, parts = ToyDetector(), ToyDetector()
+    Run(whole).train(stream(make=partial(make_batch, size=4)), 0, 5)
+    shares = (make_batch(step, 4, share) for step in range(5) for share in (slice(0, 2), slice(2, 4)))
+    Run(parts, accumulation_steps=2).train(shares, 0, 5)
+    torch.testing.assert_close(weights(whole), weights(parts))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
+    """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
+    run = Run(ToyDetector(), precision=precision)
+    if precision == "fp16":
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)  # the usual 65536 overflows at first
+    trace: list[Tensor] = []
+    finite: list[bool] = []
+
+    def look(state: TrainState) -> None:
+        buffers = [value["momentum_buffer"].flatten() for value in run.optimizer.state.values()]
+        trace.append(torch.cat([weights(run.model), *buffers]))
+        finite.append(bool(state.finite))
+
+    run.train(stream(make=partial(spoil_step, {0, 3})), 0, 6, [look])
+    assert finite == [False, True, True, False, True, True]
+    assert torch.equal(trace[0], torch.cat([weights(ToyDetector()), torch.zeros(8)]))
+    assert torch.equal(trace[3], trace[2])
+    assert not torch.equal(trace[4], trace[3])
+    assert bool(trace[-1].isfinite().all())
+
+
+def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
+    class Sly(ToyDetector):
+        def forward(self, images: list[Tensor], targets: list[object]) -> dict[str, Tensor]:  # type: ignore[override]
+            losses = super().forward(images, targets)  # type: ignore[arg-type]
+            return {**losses, "loss_c": torch.tensor(float("inf"))}
+
+    model = Sly()
+    before = weights(model)
+    states: list[TrainState] = []
+    Run(model).train(stream(), 0, 1, [states.append])
+    assert not states[0].finite
+    assert torch.equal(weights(model), before)
+
+
+def test_mixed_precision_stays_close() -> None:
+    exact, rounded = ToyDetector(), ToyDetector()
+    Run(exact).train(stream(), 0, 5)
+    Run(rounded, precision="bf16").train(stream(), 0, 5)
+    assert not torch.equal(weights(exact), weights(rounded))
+    torch.testing.assert_close(weights(exact), weights(rounded), rtol=0.02, atol=0.02)
+
+
+def test_batches_are_read_only_as_needed() -> None:
+    batches = islice(stream(), 3)
+    Run(ToyDetector()).train(batches, 0, 2)
+    assert next(batches).image_ids == [200, 201]

@@ -1,0 +1,66 @@
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from centernet2.devices import Precision
+from centernet2.train.state import restore_training_state, training_state
+from tests.train.test_loop import spoil_step
+from tests.train.toy import Run, ToyDetector, stream
+
+
+def new_run(precision: Precision) -> tuple[Run, torch.Generator]:
+    generator = torch.Generator().manual_seed(7)
+    return Run(ToyDetector(generator), precision=precision), generator
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("cut", [1, 4])
+def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path: Path, precision: Precision, cut: int) -> None:
+    """With momentum, schedule, scaler (a step is skipped, which halves float16's scale) and a random stream."""
+    make = partial(spoil_step, {0, 2})
+    whole, _ = new_run(precision)
+    whole.train(stream(make=make), 0, 8)
+
+    first, generator = new_run(precision)
+    first.train(stream(make=make), 0, cut)
+    saved = {"model": first.model.state_dict(), "training": training_state(cut, first.parts, [generator])}
+    torch.save(saved, tmp_path / "checkpoint.pth")
+
+    torch.manual_seed(99)  # whatever a new process starts from
+    second, generator = new_run(precision)
+    loaded = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
+    second.model.load_state_dict(loaded["model"])
+    start = restore_training_state(loaded["training"], second.parts, [generator])
+    assert start == cut
+    second.train(stream(start, make), start, 8)
+
+    for mine, theirs in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert whole.scaler.state_dict() == second.scaler.state_dict()
+    assert whole.scheduler.get_last_lr() == second.scheduler.get_last_lr()
+
+
+def test_global_random_stream_continues() -> None:
+    state = training_state(1, {}, [])
+    expected = torch.rand(3)
+    restore_training_state(state, {}, [])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_missing_part_is_named() -> None:
+    run, _ = new_run("fp32")
+    state = training_state(1, {"optimizer": run.optimizer}, [])
+    with pytest.raises(ValueError, match="no state of scaler, scheduler"):
+        restore_training_state(state, run.parts, [])
+
+
+def test_other_number_of_processes_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    state: dict[str, Any] = training_state(5, {}, [])
+    state["random"] *= 2
+    with caplog.at_level(logging.WARNING):
+        assert restore_training_state(state, {}, []) == 5
+    assert "written by 2 processes and is resumed by 1" in caplog.text
