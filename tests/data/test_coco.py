@@ -46,6 +46,14 @@ def test_target_does_not_share_memory_with_the_index(content: Any, write: Write)
     assert dataset.target(2)["boxes"].sum() > 0
 
 
+def test_boxes_of_an_image_keep_the_order_of_the_file(content: Any, write: Write) -> None:
+    content["annotations"] = [
+        {"id": n, "image_id": (10, 20, 30)[n % 3], "category_id": 3, "bbox": [0, 0, 1 + n, 1]} for n in range(300)
+    ]
+    widths = load(write(content)).target(1)["boxes"][:, 2]
+    assert widths.tolist() == [1 + n for n in range(1, 300, 3)]
+
+
 def test_packed_columns_survive_a_pickle(content: Any, write: Write) -> None:
     dataset = load(write(content))
     copy = pickle.loads(pickle.dumps(dataset))

@@ -99,8 +99,8 @@ def test_groups_do_not_mix_and_nothing_is_lost(dataset: DetectionDataset) -> Non
 
 def test_global_batches_keep_the_order_within_a_group() -> None:
     group = [0, 1, 0, 1, 1, 0, 0]
-    result = [[draw.image for draw in batch] for batch in global_batches(range(7), group, batch_size=2)]
-    assert result == [[0, 2], [1, 3], [5, 6]]
+    result = list(global_batches(range(7), group, batch_size=2))
+    assert [[draw.image for draw in batch] for batch in result] == [[0, 2], [1, 3], [5, 6]]
 
 
 def test_batch_carries_targets_of_its_images(dataset: DetectionDataset) -> None:

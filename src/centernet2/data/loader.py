@@ -107,13 +107,13 @@ def eval_batches(
 
 def global_batches(stream: Iterable[int], group: Sequence[int], *, batch_size: int) -> Iterator[list[Draw]]:
     """Cut a stream of indices into batches whose images are all of one group (0 or 1)."""
-    waiting: tuple[list[Draw], list[Draw]] = ([], [])
-    for position, index in enumerate(stream):
-        bucket = waiting[group[index]]
-        bucket.append(Draw(position, index))
-        if len(bucket) == batch_size:
-            yield bucket[:]
-            bucket.clear()
+    waiting: list[list[Draw]] = [[], []]
+    for position, image in enumerate(stream):
+        batch = waiting[group[image]]
+        batch.append(Draw(position, image))
+        if len(batch) == batch_size:
+            yield batch
+            waiting[group[image]] = []
 
 
 class TrainImages(Dataset[Loaded]):
