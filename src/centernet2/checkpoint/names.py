@@ -18,8 +18,25 @@ class Rename(NamedTuple):
     without_key: str = r"(?!)"
 
 
+# Keys that tell models apart whose parts have different names in the reference.
+RES2NET = r"^backbone\.body\.layer1\.0\.convs\."
+DLA_UP = r"^neck\.passes\."
+BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d_"  # a lateral convolution for each node: the EfficientDet variant
+FCOS_BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d\."  # one for each level: the FCOS variant
+
+# The nodes of a five-level BiFPN in the reference's order, by our names: the level and the maps fused there.
+BIFPN_NODES = ("3_3_4", "2_2_5", "1_1_6", "0_0_7", "1_1_7_8", "2_2_6_9", "3_3_5_10", "4_4_11")
+
 # Every rule is applied in turn, so that a later one sees the result of the earlier ones.
 RENAMES: tuple[Rename, ...] = (
+    # Res2Net: https://arxiv.org/abs/1904.01169
+    Rename(r"^backbone\.body\.bn1\.", r"backbone.bottom_up.stem.bn1.", RES2NET),
+    Rename(r"\.downsample\.1\.", r".shortcut.1.", RES2NET),
+    Rename(r"\.downsample\.2\.", r".shortcut.1.norm.", RES2NET),
+    # deformable stages: https://arxiv.org/abs/1811.11168
+    Rename(r"^(backbone\.body\..*\.conv2)\.offset\.", r"\1_offset."),
+    Rename(r"^(backbone\.body\..*)\.convs\.(\d)\.offset\.", r"\1.conv2_offsets.\2."),
+    Rename(r"^(backbone\.body\..*\.(?:conv2|convs\.\d))\.conv\.", r"\1."),
     # ResNet: https://arxiv.org/abs/1512.03385
     Rename(r"^backbone\.body\.conv1\.", r"backbone.bottom_up.stem.conv1."),
     Rename(r"^backbone\.body\.bn1\.", r"backbone.bottom_up.stem.conv1.norm."),
@@ -30,9 +47,38 @@ RENAMES: tuple[Rename, ...] = (
     Rename(r"^(backbone\.bottom_up\.res\d\.\d+)\.downsample\.0\.", r"\1.shortcut."),
     Rename(r"^(backbone\.bottom_up\.res\d\.\d+)\.downsample\.1\.", r"\1.shortcut.norm."),
     Rename(r"^(backbone\.bottom_up\.res\d\.\d+)\.bn(\d)\.", r"\1.conv\2.norm."),
+    # DLA: https://arxiv.org/abs/1707.06484
+    Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.base.\1.", DLA_UP),
+    Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.bottom_up.backbone.\1.", FCOS_BIFPN),
+    Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.bottom_up.\1."),
+    Rename(r"^neck\.passes\.(\d)\.", r"backbone.dla_up.ida_\1."),
+    Rename(r"^neck\.final\.", r"backbone.ida_up."),
+    Rename(r"^(backbone\..*ida_\w+)\.project\.", r"\1.proj_"),
+    Rename(r"^(backbone\..*ida_\w+)\.upsample\.", r"\1.up_"),
+    Rename(r"^(backbone\..*ida_\w+)\.merge\.", r"\1.node_"),
+    Rename(r"^(backbone\..*ida_\w+\.(?:proj|node)_\d)\.0\.", r"\1."),
+    Rename(r"^(backbone\..*ida_\w+\.(?:proj|node)_\d)\.1\.", r"\1.actf.0."),
     # FPN: https://arxiv.org/abs/1612.03144
     Rename(r"^neck\.(lateral|output)\.p(\d)\.", r"backbone.fpn_\1\2."),
     Rename(r"^neck\.(p[67])\.", r"backbone.top_block.\1."),
+    # BiFPN: https://arxiv.org/abs/1911.09070
+    Rename(r"^neck\.reduce\.", r"backbone.resample.3.conv.", BIFPN),
+    Rename(r"^neck\.cells\.", r"backbone.cell.", BIFPN),
+    *(Rename(rf"\.nodes\.{node}\.", rf".fnode.{i}.", BIFPN) for i, node in enumerate(BIFPN_NODES)),
+    *(
+        Rename(rf"\.laterals\.(\d)_to_{node}\.", rf".fnode.{i}.combine.resample.\1.conv.", BIFPN)
+        for i, node in enumerate(BIFPN_NODES)
+    ),
+    Rename(r"(\.fnode\.\d)\.weights$", r"\1.combine.edge_weights"),
+    Rename(r"(\.fnode\.\d)\.conv\.", r"\1.after_combine.conv."),
+    Rename(r"(\.after_combine\.conv)\.depthwise\.", r"\1.conv_dw."),
+    Rename(r"(\.after_combine\.conv)\.pointwise\.", r"\1.conv_pw."),
+    Rename(r"^(backbone\.(?:resample|cell)\..*\.conv)\.norm\.", r"\1.bn."),
+    Rename(r"^neck\.reduce\.(conv\.)?", r"backbone.bottom_up.dla6.reduction.", FCOS_BIFPN),
+    Rename(r"^neck\.cells\.", r"backbone.repeated_bifpn.", FCOS_BIFPN),
+    Rename(r"(\.repeated_bifpn\.\d)\.nodes\.(\w+)\.weights$", r"\1.weights_f\2"),
+    Rename(r"(\.repeated_bifpn\.\d)\.nodes\.(\w+)\.conv\.(conv\.)?", r"\1.outputs_f\2."),
+    Rename(r"(\.repeated_bifpn\.\d)\.laterals\.(\d)_to_(\d)\.(conv\.)?", r"\1.lateral_\2_f\3."),
     # first stage
     Rename(r"^proposal_generator\.head\.", r"proposal_generator.centernet_head."),
     # second stage; a cascade of one has no stage number in the reference
@@ -43,8 +89,11 @@ RENAMES: tuple[Rename, ...] = (
 )
 
 # What a file may hold and a model may lack without a word: the normalisation of the input is read from the
-# configuration, the federated loss keeps one copy of its class weights, and frozen normalisation counts nothing.
-IGNORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked)$")
+# configuration, the federated loss keeps one copy of its class weights, frozen normalisation counts nothing, and
+# nothing reads the projections of DLA's two-level trees.
+IGNORED = re.compile(
+    r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked|level[34]\.project\.[01]\.\w+)$"
+)
 
 _SCALE = re.compile(r"^(.*\.scales)\.(\d+)\.scale$")
 

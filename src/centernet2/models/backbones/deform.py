@@ -9,17 +9,18 @@ from torch import nn
 from centernet2.layers.deform_conv import DeformConv2d
 
 
-def deform_stages(body: nn.Module, *, per_stage: Sequence[bool], modulated: bool, offset_groups: int) -> None:
+def deform_stages(body: nn.Module, *, on_per_stage: Sequence[bool], modulated: bool, num_groups: int) -> None:
     """Makes the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
 
     Args:
         body: the network; its stages are layer1 (res2) to layer4 (res5).
-        per_stage: which of the stages to change.
-        modulated, offset_groups: see DeformConv2d.
+        on_per_stage: which of the stages to change.
+        modulated: weigh every sample by a learned mask.
+        num_groups: groups of channels with offsets of their own.
     """
-    for number, deformable in enumerate(per_stage, start=1):
+    for number, deformable in enumerate(on_per_stage, start=1):
         for block in getattr(body, f"layer{number}", ()) if deformable else ():
-            _deform_block(block, modulated=modulated, offset_groups=offset_groups)
+            _deform_block(block, modulated=modulated, offset_groups=num_groups)
 
 
 def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 
 DEPTHS = (50, 101)
@@ -20,9 +19,10 @@ class Res2Net(TimmBackbone):
         freeze_at: 1 freezes the stem, 2 the stem and res2, and so on; 0 trains all.
         norm: normalisation layer.
         num_groups, width_per_group: of each of the four convolutions in a block of res2; 1 x 26 as published.
+        stem_out_channels: 64, the only stem there is.
         res2_out_channels: channels of res2; each later stage doubles them.
+        res5_dilation: 1: res5 has stride 32.
         stride_in_1x1: where a stage halves its map, put the stride into the 1x1 convolution.
-        deform_on_per_stage, deform_modulated, deform_num_groups: see deform_stages.
     """
 
     def __init__(
@@ -34,14 +34,15 @@ class Res2Net(TimmBackbone):
         norm: str,
         num_groups: int,
         width_per_group: int,
+        stem_out_channels: int,
         res2_out_channels: int,
+        res5_dilation: int,
         stride_in_1x1: bool,
-        deform_on_per_stage: Sequence[bool],
-        deform_modulated: bool,
-        deform_num_groups: int,
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"MODEL.RESNETS.DEPTH {depth} is unknown for Res2Net; choose 50 or 101")
+        if stem_out_channels != 64 or res5_dilation != 1:
+            raise ValueError("MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1")
         planes = res2_out_channels // 4
         super().__init__(
             name=f"res2net{depth}d",
@@ -54,9 +55,6 @@ class Res2Net(TimmBackbone):
         )
         if stride_in_1x1:
             _put_stride_in_1x1(self.body)
-        deform_stages(
-            self.body, per_stage=deform_on_per_stage, modulated=deform_modulated, offset_groups=deform_num_groups
-        )
 
 
 def _put_stride_in_1x1(body: nn.Module) -> None:
