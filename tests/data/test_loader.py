@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from centernet2.data.coco import DetectionDataset, load_coco
+from centernet2.data.coco import load_coco
+from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
 from centernet2.data.loader import Batch, eval_batches, global_batches, train_batches
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from centernet2.data.coco import DetectionDataset, concatenate, load_coco
+from centernet2.data.coco import load_coco
+from centernet2.data.dataset import DetectionDataset, concatenate
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 COCO_FOLDERS = ("coco2017", "coco", "")  # what stands for coco/ in the paths below; "": the folder itself was given

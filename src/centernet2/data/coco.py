@@ -1,122 +1,19 @@
-"""The index of one split of a data set, and its reader for COCO's JSON format."""
+"""Reads COCO's JSON format, and says which record of a file is wrong."""
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from centernet2.structures import Target
+from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
 
 logger = logging.getLogger(__name__)
 
-IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
-BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
-
 Record = dict[str, Any]  # one entry of the JSON's lists
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DetectionDataset:
-    """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.
-
-    The boxes of image i are rows offsets[i] to offsets[i + 1].
-    """
-
-    name: str
-    class_names: tuple[str, ...]  # by label
-    category_ids: tuple[int, ...]  # label -> id in the JSON
-    folder: Path  # of the images
-    annotations: Path | None  # the JSON itself, for evaluation; None where several were joined
-    files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
-    image_ids: npt.NDArray[np.int64]  # [I]
-    heights: npt.NDArray[np.int32]  # [I]
-    widths: npt.NDArray[np.int32]  # [I]
-    offsets: npt.NDArray[np.int64]  # [I + 1]
-    boxes: npt.NDArray[np.float32]  # [B, 4] xyxy, pixels of the image file
-    labels: npt.NDArray[np.int32]  # [B]
-    areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
-    crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def image_path(self, i: int) -> Path:
-        return self.folder / os.fsdecode(self.files[i])
-
-    def size(self, i: int) -> tuple[int, int]:
-        """Height and width of image i."""
-        return int(self.heights[i]), int(self.widths[i])
-
-    def target(self, i: int) -> Target:
-        """The objects of image i in pixels of its file, without the crowd boxes."""
-        rows = slice(self.offsets[i], self.offsets[i + 1])
-        single = ~self.crowd[rows]
-        return {
-            "boxes": torch.from_numpy(self.boxes[rows][single]),
-            "labels": torch.from_numpy(self.labels[rows][single].astype(np.int64)),
-        }
-
-    def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
-        """The images of these indices, in this order, with their boxes."""
-        counts = np.diff(self.offsets)[indices]
-        offsets = _offsets(counts)
-        rows = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return replace(
-            self,
-            **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
-            **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
-            offsets=offsets,
-        )
-
-
-def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
-    """Leave out the images that hold no object, or crowds only: what the reference trains on."""
-    image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
-    kept = np.unique(image_of_box[~dataset.crowd])
-    if not len(kept):
-        raise ValueError(f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations")
-    if len(kept) < len(dataset):
-        logger.info("%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept))
-    return dataset.subset(kept)
-
-
-def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
-    """Several data sets with the same classes as one."""
-    first = datasets[0]
-    if len(datasets) == 1:
-        return first
-    for other in datasets[1:]:
-        if other.class_names != first.class_names:
-            raise ValueError(
-                f"data sets {first.name} ({len(first.class_names)} classes) and {other.name} "
-                f"({len(other.class_names)} classes) do not have the same class names; train on one of them"
-            )
-    folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
-    files = [
-        os.path.join(dataset.folder.absolute().relative_to(folder), os.fsdecode(file))
-        for dataset in datasets
-        for file in dataset.files
-    ]
-    joined: dict[str, Any] = {
-        column: np.concatenate([getattr(dataset, column) for dataset in datasets])
-        for column in IMAGE_COLUMNS + BOX_COLUMNS
-    }
-    joined["files"] = _pack(files)
-    return replace(
-        first,
-        name="+".join(dataset.name for dataset in datasets),
-        folder=folder,
-        annotations=None,
-        offsets=_offsets(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
-        **joined,
-    )
 
 
 def load_coco(annotations: Path, images: Path, *, name: str) -> DetectionDataset:
@@ -131,27 +28,27 @@ def load_coco(annotations: Path, images: Path, *, name: str) -> DetectionDataset
     image_ids, image_order = np.unique(image_records.ids(), return_index=True)
     sizes = image_records.numbers(["height", "width"])[image_order]  # [I, 2]
     files = _file_names(image_records)
-    image_of_box, boxes, labels, areas, crowd = _read_boxes(box_records, image_ids, category_ids)
+    found = _read_boxes(box_records, image_ids, category_ids)
 
-    order = np.argsort(image_of_box, kind="stable")
+    order = np.argsort(found.image, kind="stable")
     dataset = DetectionDataset(
         name=name,
         class_names=tuple(str(class_names[i]) for i in category_order),
         category_ids=tuple(category_ids.tolist()),
         folder=Path(images),
         annotations=Path(annotations),
-        files=_pack([files[i] for i in image_order]),
+        files=pack_paths([files[i] for i in image_order]),
         image_ids=image_ids,
         heights=sizes[:, 0].astype(np.int32),
         widths=sizes[:, 1].astype(np.int32),
-        offsets=_offsets(np.bincount(image_of_box, minlength=len(image_ids))),
-        boxes=boxes[order].astype(np.float32),
-        labels=labels[order].astype(np.int32),
-        areas=areas[order].astype(np.float32),
-        crowd=crowd[order],
+        offsets=offsets_of(np.bincount(found.image, minlength=len(image_ids))),
+        boxes=found.boxes[order].astype(np.float32),
+        labels=found.labels[order].astype(np.int32),
+        areas=found.areas[order].astype(np.float32),
+        crowd=found.crowd[order],
     )
     _warn_of_boxes_outside(dataset)
-    logger.info("%s: %d images, %d boxes, %d classes", annotations, len(dataset), len(boxes), len(class_names))
+    logger.info("%s: %d images, %d boxes, %d classes", annotations, len(dataset), len(dataset.boxes), len(class_names))
     return dataset
 
 
@@ -226,17 +123,19 @@ def _as_rows(values: Iterable[Any], count: int, width: int) -> npt.NDArray[np.fl
         return array
 
 
-def _read_boxes(
-    records: _Records, image_ids: npt.NDArray[np.int64], category_ids: npt.NDArray[np.int64]
-) -> tuple[
-    npt.NDArray[np.int64],  # [B] index of the image
-    npt.NDArray[np.float64],  # [B, 4] xyxy
-    npt.NDArray[np.int64],  # [B] label
-    npt.NDArray[np.float64],  # [B] area
-    npt.NDArray[np.bool_],  # [B] crowd
-]:
+class _Boxes(NamedTuple):
+    """Columns of the annotations, in the order of the file."""
+
+    image: npt.NDArray[np.int64]  # [B] index of the image
+    boxes: npt.NDArray[np.float64]  # [B, 4] xyxy
+    labels: npt.NDArray[np.int64]  # [B]
+    areas: npt.NDArray[np.float64]  # [B]
+    crowd: npt.NDArray[np.bool_]  # [B]
+
+
+def _read_boxes(records: _Records, image_ids: npt.NDArray[np.int64], category_ids: npt.NDArray[np.int64]) -> _Boxes:
     records.ids()
-    image_of_box = _look_up(records, "image_id", image_ids, "is not in the list 'images'")
+    image = _look_up(records, "image_id", image_ids, "is not in the list 'images'")
     labels = _look_up(records, "category_id", category_ids, "is not in the list 'categories'")
     xywh = _as_rows(records.column("bbox"), len(records.records), 4)
     box_areas = xywh[:, 2] * xywh[:, 3]
@@ -255,7 +154,7 @@ def _read_boxes(
         )  # fmt: skip
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in records.records], dtype=bool)
-    return image_of_box[kept], boxes[kept], labels[kept], areas[kept], crowd[kept]
+    return _Boxes(image[kept], boxes[kept], labels[kept], areas[kept], crowd[kept])
 
 
 def _look_up(records: _Records, key: str, ids: npt.NDArray[np.int64], problem: str) -> npt.NDArray[np.int64]:
@@ -297,11 +196,3 @@ def _warn_of_boxes_outside(dataset: DetectionDataset) -> None:
             dataset.annotations, outside.sum(), len(outside),
             dataset.image_ids[np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1],
         )  # fmt: skip
-
-
-def _offsets(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
-
-
-def _pack(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]
-    return np.array([os.fsencode(file) for file in files])

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from centernet2.data.coco import DetectionDataset
+from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError, read_image
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import EvalTransform, Transform

@@ -1,0 +1,126 @@
+"""The index of one split of a data set, whatever format it was read from."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from centernet2.structures import Target
+
+logger = logging.getLogger(__name__)
+
+IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
+BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectionDataset:
+    """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.
+
+    The boxes of image i are rows offsets[i] to offsets[i + 1].
+    """
+
+    name: str
+    class_names: tuple[str, ...]  # by label
+    category_ids: tuple[int, ...]  # label -> id in the JSON
+    folder: Path  # of the images
+    annotations: Path | None  # the JSON itself, for evaluation; None where several were joined
+    files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
+    image_ids: npt.NDArray[np.int64]  # [I]
+    heights: npt.NDArray[np.int32]  # [I]
+    widths: npt.NDArray[np.int32]  # [I]
+    offsets: npt.NDArray[np.int64]  # [I + 1]
+    boxes: npt.NDArray[np.float32]  # [B, 4] xyxy, pixels of the image file
+    labels: npt.NDArray[np.int32]  # [B]
+    areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
+    crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def image_path(self, i: int) -> Path:
+        return self.folder / os.fsdecode(self.files[i])
+
+    def size(self, i: int) -> tuple[int, int]:
+        """Height and width of image i."""
+        return int(self.heights[i]), int(self.widths[i])
+
+    def target(self, i: int) -> Target:
+        """The objects of image i in pixels of its file, without the crowd boxes."""
+        rows = slice(self.offsets[i], self.offsets[i + 1])
+        single = ~self.crowd[rows]
+        return {
+            "boxes": torch.from_numpy(self.boxes[rows][single]),
+            "labels": torch.from_numpy(self.labels[rows][single].astype(np.int64)),
+        }
+
+    def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
+        """The images of these indices, in this order, with their boxes."""
+        counts = np.diff(self.offsets)[indices]
+        offsets = offsets_of(counts)
+        rows = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return replace(
+            self,
+            **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
+            **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
+            offsets=offsets,
+        )
+
+
+def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
+    """Leave out the images that hold no object, or crowds only: what the reference trains on."""
+    image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
+    kept = np.unique(image_of_box[~dataset.crowd])
+    if not len(kept):
+        raise ValueError(f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations")
+    if len(kept) < len(dataset):
+        logger.info("%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept))
+    return dataset.subset(kept)
+
+
+def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
+    """Several data sets with the same classes as one."""
+    first = datasets[0]
+    if len(datasets) == 1:
+        return first
+    for other in datasets[1:]:
+        if other.class_names != first.class_names:
+            raise ValueError(
+                f"data sets {first.name} ({len(first.class_names)} classes) and {other.name} "
+                f"({len(other.class_names)} classes) do not have the same class names; train on one of them"
+            )
+    folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
+    files = [
+        os.path.join(dataset.folder.absolute().relative_to(folder), os.fsdecode(file))
+        for dataset in datasets
+        for file in dataset.files
+    ]
+    joined: dict[str, Any] = {
+        column: np.concatenate([getattr(dataset, column) for dataset in datasets])
+        for column in IMAGE_COLUMNS + BOX_COLUMNS
+    }
+    joined["files"] = pack_paths(files)
+    return replace(
+        first,
+        name="+".join(dataset.name for dataset in datasets),
+        folder=folder,
+        annotations=None,
+        offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
+        **joined,
+    )
+
+
+def offsets_of(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
+    """Where the boxes of each image begin, and the end."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def pack_paths(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]
+    """Paths as one array of bytes."""
+    return np.array([os.fsencode(file) for file in files])

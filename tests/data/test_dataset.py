@@ -1,0 +1,63 @@
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.data.coco import load_coco
+from centernet2.data.dataset import DetectionDataset, concatenate, without_empty_images
+
+Write = Callable[[Any], Path]
+
+
+def load(path: Path, name: str = "toy") -> DetectionDataset:
+    return load_coco(path, path.parent.parent / "images", name=name)
+
+
+def test_target_does_not_share_memory_with_the_index(content: Any, write: Write) -> None:
+    dataset = load(write(content))
+    dataset.target(2)["boxes"].zero_()
+    assert dataset.target(2)["boxes"].sum() > 0
+
+
+def test_packed_columns_survive_a_pickle(content: Any, write: Write) -> None:
+    dataset = load(write(content))
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy.image_path(1) == dataset.image_path(1)
+    assert np.array_equal(copy.boxes, dataset.boxes)
+
+
+def test_subset_moves_boxes_with_their_images(content: Any, write: Write) -> None:
+    part = load(write(content)).subset(np.array([2, 1, 2]))
+    assert part.image_ids.tolist() == [30, 20, 30]
+    assert part.offsets.tolist() == [0, 3, 3, 6]
+    assert part.target(0)["boxes"].tolist() == part.target(2)["boxes"].tolist() == [[4, 6, 24, 16], [30, 20, 38, 28]]
+
+
+def test_images_without_objects_are_left_out(content: Any, write: Write) -> None:
+    assert without_empty_images(load(write(content))).image_ids.tolist() == [30]
+
+
+def test_no_object_at_all_is_refused_for_training(content: Any, write: Write) -> None:
+    dataset = load(write({**content, "annotations": content["annotations"][1:2]}))
+    with pytest.raises(ValueError, match=r"instances_train\.json: no image has an object"):
+        without_empty_images(dataset)
+
+
+def test_concatenation_keeps_paths_and_boxes(content: Any, write: Write, tmp_path: Path) -> None:
+    first = load(write(content))
+    second = load_coco(first.annotations or tmp_path, tmp_path / "elsewhere" / "more", name="other")
+    joined = concatenate([first, second])
+    assert (joined.name, len(joined), joined.annotations) == ("toy+other", 6, None)
+    assert joined.image_path(2) == first.image_path(2)
+    assert joined.image_path(5) == tmp_path / "elsewhere" / "more" / "wide.png"
+    assert joined.target(5)["boxes"].tolist() == first.target(2)["boxes"].tolist()
+
+
+def test_concatenation_refuses_other_classes(content: Any, write: Write) -> None:
+    first = load(write(content))
+    content["categories"][0]["name"] = "horse"
+    with pytest.raises(ValueError, match=r"toy .*other .*same class names"):
+        concatenate([first, load(write(content), name="other")])
