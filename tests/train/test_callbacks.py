@@ -1,0 +1,187 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from centernet2.train.callbacks import (
+    EXIT_INTERRUPTED,
+    NonFiniteError,
+    NonFiniteGuard,
+    PeriodicCheckpoint,
+    PeriodicEvaluation,
+    StopOnSignal,
+    remove_old_checkpoints,
+)
+from centernet2.train.state import Callback, TrainState
+from centernet2.train.writers import Metrics
+from tests.train.test_loop import spoil_step
+from tests.train.toy import Run, ToyDetector, stream
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(*callbacks: Callback, bad: set[int] | None = None, stop: int = 6) -> None:
+    Run(ToyDetector()).train(stream(make=partial(spoil_step, bad or set())), 0, stop, list(callbacks))
+
+
+def stop_at(iteration: int, state: TrainState) -> None:
+    state.stop = state.iteration == iteration
+
+
+def write_checkpoint(folder: Path, iteration: int) -> Path:
+    path = folder / f"model_{iteration:07d}.pth"
+    path.write_text(str(iteration))
+    return path
+
+
+def test_checkpoints_come_periodically_and_the_newest_stay(tmp_path: Path) -> None:
+    (tmp_path / "model_final.pth").touch()
+    (tmp_path / "model_0000001.pth").touch()  # of the run that this one resumes
+    train(PeriodicCheckpoint(partial(write_checkpoint, tmp_path), period=2, keep=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model_0000004.pth",
+        "model_0000006.pth",
+        "model_final.pth",
+    ]
+
+
+def test_a_stop_saves_at_once(tmp_path: Path) -> None:
+    train(partial(stop_at, 3), PeriodicCheckpoint(partial(write_checkpoint, tmp_path), period=100, keep=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["model_0000003.pth"]
+
+
+def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
+    for iteration in (9999999, 10000000):
+        write_checkpoint(tmp_path, iteration)
+    remove_old_checkpoints(tmp_path, keep=0)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_old_checkpoints(tmp_path, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["model_10000000.pth"]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.lines: list[Metrics] = []
+
+    def write(self, metrics: Metrics) -> None:
+        self.lines.append(metrics)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("period", "iterations"), [(2, [2, 4, 5]), (0, [5])])
+def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: list[int]) -> None:
+    recorder, results = Recorder(), iter([{"bbox/AP": 1.0}, {"bbox/AP": 2.0}, {"bbox/AP": 3.0}])
+    evaluation = PeriodicEvaluation(lambda: next(results), writers=[recorder], period=period)
+    train(evaluation, stop=5)
+    assert [line["iteration"] for line in recorder.lines] == iterations
+    assert recorder.lines[0] == {"iteration": iterations[0], "eval/bbox/AP": 1.0}
+    assert evaluation.results == {"bbox/AP": float(len(iterations))}
+
+
+def test_no_evaluation_delays_a_stop() -> None:
+    recorder = Recorder()
+    train(partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2))
+    assert recorder.lines == []
+
+
+def test_skipped_steps_are_counted_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=4)
+    with caplog.at_level(logging.WARNING):
+        train(guard, bad={0, 1, 3, 5})
+    assert (guard.skipped, guard.in_a_row) == (4, 1)
+    records = [json.loads(line) for line in guard.path.read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1, 2, 4, 6]
+    assert records[1]["image_ids"] == [100, 101]
+    assert records[1]["losses"]["loss_a"] == "nan"
+    assert isinstance(records[1]["losses"]["loss_b"], float)
+    assert "Iteration 4 was skipped" in caplog.text
+
+
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_too_many_in_a_row_end_training(tmp_path: Path, period: int) -> None:
+    """However the row lies over the moments at which the guard looks."""
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
+    with pytest.raises(NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"):
+        train(guard, bad={1, 2, 3}, stop=8)
+    assert len(guard.path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_training_after_the_step_and_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    seen: list[TrainState] = []
+
+    def kill_at_two(state: TrainState) -> None:
+        if state.iteration == 2:
+            os.kill(os.getpid(), number)
+
+    with StopOnSignal(period=1) as stop:
+        train(kill_at_two, stop, seen.append)
+        assert stop.received
+    assert [state.stop for state in seen] == [False, True]
+    assert signal.getsignal(number) is before
+
+
+def test_training_in_a_thread_goes_without_signals() -> None:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with StopOnSignal(period=1) as stop:
+                train(stop)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert errors == []
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import torch
+from centernet2.train.callbacks import EXIT_INTERRUPTED, PeriodicCheckpoint, StopOnSignal
+from centernet2.train.state import training_state
+from tests.train.toy import Run, ToyDetector, stream
+
+run = Run(ToyDetector())
+
+def save(iteration):
+    path = Path(sys.argv[1]) / f"model_{iteration:07d}.pth"
+    torch.save({"model": run.model.state_dict(), "training": training_state(iteration, run.parts, [])}, path)
+    return path
+
+def tell(state):
+    time.sleep(0.01)
+    print(state.iteration, flush=True)
+
+with StopOnSignal(period=1) as stop:
+    run.train(stream(), 0, 10**6, [stop, PeriodicCheckpoint(save, period=10**6, keep=1), tell])
+raise SystemExit(EXIT_INTERRUPTED if stop.received else 0)
+"""
+
+
+def test_a_signalled_program_saves_and_exits_with_its_code(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        last = int(process.stdout.read().split()[-1])
+        assert process.wait(timeout=30) == EXIT_INTERRUPTED == 75
+    saved = torch.load(tmp_path / f"model_{last:07d}.pth", weights_only=True)
+    assert saved["training"]["iteration"] == last >= 5

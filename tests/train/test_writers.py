@@ -1,0 +1,118 @@
+import io
+import json
+import logging
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from centernet2.train import writers
+from centernet2.train.state import TrainState
+from centernet2.train.writers import JsonlWriter, MetricsLogger, ProgressBar, format_metrics, open_writers, summarize
+from tests.train.test_loop import spoil_step
+from tests.train.toy import Run, ToyDetector, stream
+
+CPU = torch.device("cpu")
+
+
+def state(iteration: int, loss_a: float, loss_b: float, step_time: float = 0.5) -> TrainState:
+    return TrainState(
+        iteration=iteration,
+        max_iteration=10,
+        losses={"loss_a": torch.tensor(loss_a), "loss_b": torch.tensor(loss_b)},
+        finite=torch.tensor(loss_a == loss_a),
+        image_ids=[1, 2, 3],
+        lr=0.1 * iteration,
+        data_time=0.01 * iteration,
+        step_time=step_time,
+    )
+
+
+def lines_of(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_summary_of_three_steps() -> None:
+    summary = summarize([state(1, 1.0, 5.0), state(2, 9.0, 1.0), state(3, 2.0, 2.0, step_time=2.0)], device=CPU)
+    assert summary["iteration"] == 3
+    assert summary["total_loss"] == 6.0  # the median of the sums 6, 10, 4, not the sum of the medians
+    assert (summary["loss_a"], summary["loss_b"]) == (2.0, 2.0)
+    assert summary["lr"] == pytest.approx(0.3)
+    assert summary["data_time"] == pytest.approx(0.02)
+    assert summary["time"] == pytest.approx(1.0, abs=0.05)
+    assert summary["images_per_second"] == pytest.approx(3.0, abs=0.15)
+    assert summary["eta_seconds"] == pytest.approx(7.0, abs=0.35)
+    assert summary["skipped_steps"] == 0
+    assert summary["peak_memory_mb"] > 16  # type: ignore[operator]
+
+
+def test_summary_passes_over_non_finite_steps() -> None:
+    nan = float("nan")
+    summary = summarize([state(1, nan, 5.0), state(2, 9.0, 1.0)], device=CPU)
+    assert (summary["total_loss"], summary["loss_a"], summary["loss_b"], summary["skipped_steps"]) == (10, 9, 3, 1)
+    lost = summarize([state(1, nan, 5.0)], device=CPU)
+    assert (lost["total_loss"], lost["loss_a"], lost["loss_b"]) == (None, None, 5)
+    assert "loss_a not finite" in format_metrics(lost)
+
+
+def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with caplog.at_level(logging.INFO), open_writers(tmp_path, start_iteration=0) as opened:
+        logger = MetricsLogger(opened, period=2, device=CPU)
+        Run(ToyDetector()).train(stream(make=partial(spoil_step, {2, 3})), 0, 5, [logger])
+        for writer in opened:
+            writer.write({"iteration": 5, "eval/bbox/AP": 41.5})
+
+    lines = lines_of(tmp_path / "metrics.jsonl")
+    assert [line["iteration"] for line in lines] == [2, 4, 5, 5]
+    assert [line["skipped_steps"] for line in lines[:3]] == [0, 2, 0]
+    assert lines[0]["total_loss"] > lines[0]["loss_a"] > 0
+    assert lines[1]["total_loss"] is None
+    assert lines[0]["lr"] == pytest.approx(0.05)
+    assert lines[3] == {"iteration": 5, "eval/bbox/AP": 41.5}
+    assert "iteration 2  total_loss " in caplog.text
+    assert "iteration 5  eval/bbox/AP 41.5" in caplog.text
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/total_loss")] == [2, 5]
+    assert events.Scalars("eval/bbox/AP")[0].value == 41.5
+
+
+def test_a_resumed_run_drops_what_it_will_write_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"iteration": 2}\n{"iteration": 4}\n{"iteration": 4, "eval/bbox/AP": 1}\n{"iteration": 6}\n{"iter')
+    writer = JsonlWriter(path, start_iteration=4)
+    writer.write({"iteration": 6, "total_loss": None})
+    assert lines_of(path) == [
+        {"iteration": 2},
+        {"iteration": 4},
+        {"iteration": 4, "eval/bbox/AP": 1},
+        {"iteration": 6, "total_loss": None},
+    ]
+    writer.close()
+    JsonlWriter(path, start_iteration=0).close()
+    assert path.read_text() == ""
+
+
+def test_progress_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr(writers, "get_console", lambda: console)
+    with ProgressBar(start_iteration=1, max_iteration=10) as bar:
+        bar(state(2, 1.0, 2.0))
+        bar.write(summarize([state(2, 1.0, 2.0)], device=CPU))
+        bar.write({"iteration": 2, "eval/bbox/AP": 41.5})
+    assert "2/10" in screen.getvalue()
+    assert "total_loss 3" in screen.getvalue()
+
+
+def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(writers, "get_console", lambda: Console(file=screen))
+    with ProgressBar(start_iteration=0, max_iteration=10) as bar:
+        bar(state(2, 1.0, 2.0))
+    assert screen.getvalue().strip() == ""
