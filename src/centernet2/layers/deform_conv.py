@@ -44,11 +44,3 @@ class DeformConv2d(nn.Module):
             mask=prediction[:, self.num_offsets :].sigmoid() if self.modulated else None,
         )
         return out
-
-
-class DeformConvBlock(DeformConv2d):
-    """The modulated deformable 3x3 convolution of DLA's decoder and of the proposal towers."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        super().__init__(conv, modulated=True, offset_groups=1, offset_bias=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.deform_conv import DeformConvBlock
+from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.norm import make_norm
 
 
@@ -90,11 +90,16 @@ class AggregationPass(nn.Module):
         return merged
 
 
+def _deformable(in_channels: int, out_channels: int) -> nn.Module:
+    conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    return DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
+
+
 def _pointwise(in_channels: int, out_channels: int) -> nn.Module:
     return nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
 
-CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"dcn": DeformConvBlock, "conv": _pointwise}
+CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"dcn": _deformable, "conv": _pointwise}
 
 
 def _conv_norm_relu(in_channels: int, out_channels: int, *, norm: str, node: str) -> nn.Sequential:
