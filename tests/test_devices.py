@@ -59,5 +59,11 @@ def test_accelerator_is_on_the_device() -> None:
     assert accelerator.mixed_precision == "no"
 
 
+def test_accelerator_on_another_device_than_asked_for() -> None:
+    create_accelerator(CPU)
+    with pytest.raises(ValueError, match="this process already trains on cpu: use a new one for meta"):
+        create_accelerator(torch.device("meta"))
+
+
 def test_peak_memory_of_this_process() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40

@@ -44,7 +44,10 @@ def create_accelerator(device: torch.device) -> "Accelerator":
         torch.accelerator.set_device_index(device.index)
     # Buffers are constants or the statistics of one process; a batch without objects leaves some parameters unused.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
-    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
+    accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
+    if accelerator.device.type != device.type:  # it settles on one kind of device for the life of the process
+        raise ValueError(f"this process already trains on {accelerator.device.type}: use a new one for {device.type}")
+    return accelerator
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -1,9 +1,11 @@
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.devices import Precision
 from centernet2.train.state import TrainState
@@ -89,6 +91,7 @@ def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
     assert torch.equal(trace[3], trace[2])
     assert not torch.equal(trace[4], trace[3])
     assert bool(trace[-1].isfinite().all())
+    assert run.scaler.get_scale() == (64 if precision == "fp16" else 1)
 
 
 def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
@@ -103,6 +106,30 @@ def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
     Run(model).train(stream(), 0, 1, [states.append])
     assert not states[0].finite
     assert torch.equal(weights(model), before)
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the operators that make the host wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
+        self.count += func in waits
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_host_never_waits_for_a_step(precision: Precision) -> None:
+    """Not even to learn whether the step was skipped."""
+    run = Run(ToyDetector(), precision=precision)
+    with HostReads() as reads:
+        run.train(stream(make=partial(spoil_step, {1})), 0, 4)
+        assert reads.count == 0
+        torch.ones(1).item()
+        assert reads.count == 1
 
 
 def test_mixed_precision_stays_close() -> None:

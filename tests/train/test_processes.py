@@ -7,6 +7,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 
@@ -75,6 +76,7 @@ def check_common_stop(run: Run, rank: int) -> None:
     assert distributed.gather_objects(seen[-1]) == [6, 6]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -45,8 +45,9 @@ def train(
 ) -> None:
     """Trains a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
 
-    A step whose loss or gradient is not finite changes neither weights nor optimizer. All of that is decided on the
-    device: the scaler finds the value and the fused optimizer obeys, so the host never waits for the outcome.
+    A step whose loss or gradient is not finite changes neither weights nor optimizer. That is decided on the device:
+    the scaler finds the value and a fused optimizer obeys, so the host need not wait for the outcome (where PyTorch
+    has no fused optimizer for a device, the scaler asks once a step).
     """
     parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
     for iteration in range(start_iteration + 1, max_iteration + 1):
