@@ -17,7 +17,9 @@ class ResNet(TimmBackbone):
         freeze_at: 1 freezes the stem, 2 the stem and res2, and so on; 0 trains all.
         norm: normalisation layer.
         num_groups, width_per_group: 1 x 64 is a ResNet, 32 x 8 a ResNeXt.
+        stem_out_channels: 64, the only stem there is.
         res2_out_channels: channels of res2; each later stage doubles them.
+        res5_dilation: 1: res5 has stride 32.
         stride_in_1x1: where a stage halves its map, put the stride into the 1x1 convolution (MSRA's weights)
             rather than into the 3x3 one (torchvision's weights).
     """
@@ -31,11 +33,15 @@ class ResNet(TimmBackbone):
         norm: str,
         num_groups: int,
         width_per_group: int,
+        stem_out_channels: int,
         res2_out_channels: int,
+        res5_dilation: int,
         stride_in_1x1: bool,
     ) -> None:
         if depth not in BASIC_DEPTHS + BOTTLENECK_DEPTHS:
             raise ValueError(f"MODEL.RESNETS.DEPTH {depth} is unknown; choose 18, 34, 50, 101 or 152")
+        if stem_out_channels != 64 or res5_dilation != 1:
+            raise ValueError("MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1")
         planes = res2_out_channels // (4 if depth in BOTTLENECK_DEPTHS else 1)
         super().__init__(
             name=f"resnet{depth}",

@@ -30,7 +30,8 @@ class TimmBackbone(nn.Module):
         if not timm.is_model(name):
             raise ValueError(f"timm has no network called '{name}'; timm.list_models() shows those it has")
         all_maps = timm.create_model(name, features_only=True, **options).feature_info
-        level_of_index = {i: r.bit_length() - 1 for i, r in enumerate(all_maps.reduction())}  # the last of equal strides
+        reductions = zip(all_maps.out_indices, all_maps.reduction(), strict=True)
+        level_of_index = {i: r.bit_length() - 1 for i, r in reductions}
         index_of = {f"{prefix}{level}": i for i, level in level_of_index.items()}
         unknown = [f for f in out_features if f not in index_of]
         if unknown:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from centernet2.layers.conv import init_normal
-from centernet2.layers.deform_conv import DeformConvBlock
+from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.norm import make_norm
 
 
@@ -88,8 +88,11 @@ class CenterNetHead(nn.Module):
 def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(num_convs):
+        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        init_normal(conv, std=0.01)
         deformable = use_deformable and i == num_convs - 1
-        conv = DeformConvBlock(channels, channels) if deformable else nn.Conv2d(channels, channels, 3, padding=1)
-        init_normal(conv.conv if isinstance(conv, DeformConvBlock) else conv, std=0.01)
-        layers += [conv, make_norm(norm, channels), nn.ReLU()] if norm else [conv, nn.ReLU()]
+        layers.append(DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True) if deformable else conv)
+        if norm:
+            layers.append(make_norm(norm, channels))
+        layers.append(nn.ReLU())
     return nn.Sequential(*layers)

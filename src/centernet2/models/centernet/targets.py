@@ -161,12 +161,13 @@ def heatmap_targets(
     plane = objects.images * channels + (objects.labels if num_classes else 0)  # [G]
     maps = []
     for level in levels:
-        nearest = squared_radius.new_full((num_images * channels, level.height, level.width), INFINITE_DISTANCE)
-        chunk = max(1, CHUNK // (level.height * level.width))
+        locations = level.height * level.width
+        nearest = squared_radius.new_full((num_images * channels, locations), INFINITE_DISTANCE)
+        chunk = max(1, CHUNK // locations)
         for start in range(0, len(plane), chunk):
             part = slice(start, start + chunk)
-            distance = _squared_distances(objects.boxes[part], level) / squared_radius[part, None, None]
-            nearest.index_reduce_(0, plane[part], distance, "amin")
+            distance = _squared_distances(objects.boxes[part], level).flatten(1) / squared_radius[part, None]
+            nearest.scatter_reduce_(0, plane[part, None].expand_as(distance), distance, "amin")
         heat = torch.exp(-nearest)
         heat = torch.where(heat < MIN_HEAT, 0.0, heat)
         maps.append(heat.view(num_images, channels, -1).transpose(1, 2).reshape(-1, channels))

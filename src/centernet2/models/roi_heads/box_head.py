@@ -89,12 +89,12 @@ def federated_classes(
         class_weight: [C].
         num_classes: how many classes to judge on, background counted when it appears.
     """
-    appeared = class_weight.new_zeros(len(class_weight) + 1)
-    appeared = appeared.index_reduce(0, labels, valid.to(appeared.dtype), "amax")
+    counts = class_weight.new_zeros(len(class_weight) + 1).index_add(0, labels, valid.to(class_weight.dtype))
+    appeared = counts > 0  # [C + 1]
     missing = num_classes - appeared.sum()
     # drawing without replacement by weight: the largest of exponential clocks (Gumbel top-k)
     clock = torch.empty_like(class_weight).exponential_(generator=generator)
-    key = torch.where((appeared[:-1] > 0) | (class_weight <= 0), -1.0, class_weight / clock)
+    key = torch.where(appeared[:-1] | (class_weight <= 0), -1.0, class_weight / clock)
     rank = key.argsort(descending=True).argsort()
     drawn = (rank < missing) & (key > 0)
-    return ((appeared[:-1] > 0) | drawn).to(class_weight.dtype)
+    return (appeared[:-1] | drawn).to(class_weight.dtype)

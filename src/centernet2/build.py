@@ -1,0 +1,196 @@
+"""From settings to objects: the only module that knows both. Tables of names are plain dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.config import Config, ConfigError
+from centernet2.layers.roi_pool import RoIPooler
+from centernet2.models.backbones.deform import deform_stages
+from centernet2.models.backbones.res2net import Res2Net
+from centernet2.models.backbones.resnet import ResNet
+from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.centernet.centernet import CenterNet
+from centernet2.models.centernet.head import CenterNetHead
+from centernet2.models.detector import Detector, Preprocess
+from centernet2.models.necks.bifpn import BiFPN
+from centernet2.models.necks.dla_up import DLAUp
+from centernet2.models.necks.fpn import FPN
+from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
+from centernet2.models.roi_heads.cascade import CascadeRoIHeads
+
+Neck = FPN | BiFPN | DLAUp
+
+
+def _residual(config: Config, *, kind: type[ResNet] | type[Res2Net]) -> TimmBackbone:
+    backbone = kind(**vars(config.resnet))
+    deform_stages(backbone.body, **vars(config.deform))
+    return backbone
+
+
+def _dla(config: Config) -> TimmBackbone:
+    return TimmBackbone(
+        name=f"dla{config.dla.num_layers}",
+        out_features=("dla2", "dla3", "dla4", "dla5"),
+        freeze_at=0,  # the reference trains all of DLA
+        norm=config.dla.norm,
+        prefix="dla",
+    )
+
+
+def _fpn(config: Config, backbone: TimmBackbone, *, extra_levels: int) -> Neck:
+    return FPN(in_channels=backbone.channels, extra_levels=extra_levels, **vars(config.fpn))
+
+
+def _bifpn(config: Config, backbone: TimmBackbone) -> Neck:
+    return BiFPN(
+        in_channels=backbone.channels,
+        in_features=config.fpn.in_features,
+        pool_kernel=2,
+        shared_laterals=False,
+        **vars(config.bifpn),
+    )
+
+
+def _fcos_bifpn(config: Config, backbone: TimmBackbone) -> Neck:
+    return BiFPN(
+        in_channels=backbone.channels,
+        in_features=config.fpn.in_features,
+        pool_kernel=3,
+        shared_laterals=True,
+        **vars(config.bifpn),
+    )
+
+
+def _dla_seg(config: Config, backbone: TimmBackbone) -> Neck:
+    return DLAUp(
+        in_channels=backbone.channels,
+        in_features=("dla2", "dla3", "dla4", "dla5"),
+        norm=config.dla.norm,
+        node="dcn",
+        single_level=not config.dla.ms_output,
+        prefix="dla",
+    )
+
+
+def _dla_up(config: Config, backbone: TimmBackbone) -> Neck:
+    return DLAUp(
+        in_channels=backbone.channels,
+        in_features=config.dla.dla_up_in_features,
+        norm=config.dla.norm,
+        node=config.dla.dla_up_node,
+        single_level=False,
+        prefix="dlaup",
+    )
+
+
+_resnet, _res2net = partial(_residual, kind=ResNet), partial(_residual, kind=Res2Net)
+_fpn_p35, _fpn_p67 = partial(_fpn, extra_levels=0), partial(_fpn, extra_levels=2)
+
+BACKBONES: dict[str, tuple[Callable[[Config], TimmBackbone], Callable[[Config, TimmBackbone], Neck]]] = {
+    "build_p67_resnet_fpn_backbone": (_resnet, _fpn_p67),
+    "build_p35_resnet_fpn_backbone": (_resnet, _fpn_p35),
+    "build_resnet_bifpn_backbone": (_resnet, _bifpn),
+    "build_fcos_resnet_bifpn_backbone": (_resnet, _fcos_bifpn),
+    "build_p67_res2net_fpn_backbone": (_res2net, _fpn_p67),
+    "build_res2net_bifpn_backbone": (_res2net, _bifpn),
+    "build_dla_backbone": (_dla, _dla_seg),
+    "build_dlaup_backbone": (_dla, _dla_up),
+    "build_dla_fpn3_backbone": (_dla, _fpn_p35),
+    "build_p37_dla_bifpn_backbone": (_dla, _bifpn),
+    "build_p35_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
+    "build_p37_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
+}
+
+
+def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
+    """The untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
+    if config.model.backbone not in BACKBONES:
+        raise ConfigError(f"MODEL.BACKBONE.NAME is '{config.model.backbone}'; choose one of {', '.join(BACKBONES)}")
+    make_backbone, make_neck = BACKBONES[config.model.backbone]
+    backbone = make_backbone(config)
+    return backbone, make_neck(config, backbone)
+
+
+def build_detector(config: Config) -> Detector:
+    """An untrained detector."""
+    backbone, neck = build_backbone(config)
+    head = CenterNetHead(
+        in_channels=neck.channels[config.centernet.in_features[0]],
+        num_levels=len(config.centernet.in_features),
+        **vars(config.centernet_head),
+    )
+    return Detector(
+        Preprocess(size_divisibility=neck.size_divisibility, **vars(config.preprocess)),
+        backbone,
+        neck,
+        CenterNet(head, **vars(config.centernet)),
+        _build_roi_heads(config, neck) if config.model.meta_architecture != "CenterNetDetector" else None,
+    )
+
+
+def _build_roi_heads(config: Config, neck: nn.Module) -> CascadeRoIHeads:
+    in_features = config.roi_heads.in_features
+    channels = neck.channels[in_features[0]]
+    stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
+    if config.model.roi_heads not in stages:
+        raise ConfigError(f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}")
+    ious, weights = stages[config.model.roi_heads](config)
+    return CascadeRoIHeads(
+        RoIPooler(strides=[neck.strides[name] for name in in_features], **vars(config.box_pooler)),
+        [_build_box_stage(config, channels) for _ in ious],
+        ious=ious,
+        bbox_reg_weights=weights,
+        **vars(config.roi_heads),
+    )
+
+
+def _cascade_stages(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
+    if len(ious) != len(weights):
+        raise ConfigError(
+            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; give one of each per stage"
+        )
+    if ious[0] != config.one_stage.ious[0]:
+        raise ConfigError(
+            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and MODEL.ROI_HEADS.IOU_THRESHOLDS is "
+            f"{config.one_stage.ious[0]}; they describe the same stage and must agree"
+        )
+    if len(ious) > 1 and not config.box_predictor.cls_agnostic_bbox_reg:
+        raise ConfigError("a cascade refines boxes without classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True")
+    return ious, weights
+
+
+def _one_stage(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    if len(config.one_stage.ious) != 1 or config.one_stage.iou_labels != (0, 1):
+        raise ConfigError("MODEL.ROI_HEADS.IOU_THRESHOLDS takes one threshold, and IOU_LABELS is [0, 1]")
+    return config.one_stage.ious, (config.one_stage.bbox_reg_weights,)
+
+
+def _build_box_stage(config: Config, channels: int) -> BoxStage:
+    num_classes, options = config.roi_heads.num_classes, config.box_predictor
+    return BoxStage(
+        BoxHead(in_channels=channels, size=config.box_pooler.resolution, **vars(config.box_head)),
+        num_classes=num_classes,
+        num_box_classes=1 if options.cls_agnostic_bbox_reg else num_classes,
+        prior_prob=options.prior_prob if config.roi_heads.use_sigmoid_ce else None,
+        class_weight=_class_weight(config) if config.roi_heads.use_fed_loss else None,
+    )
+
+
+def _class_weight(config: Config) -> Tensor:
+    """How likely each class is to be drawn as a negative by the federated loss: [C], from its number of images."""
+    path, num_classes = Path(config.box_predictor.cat_freq_path), config.roi_heads.num_classes
+    if not path.is_file():
+        return torch.ones(num_classes)
+    categories = sorted(json.loads(path.read_text()), key=lambda category: category["id"])
+    if len(categories) != num_classes:
+        raise ConfigError(f"{path} counts {len(categories)} classes, but the model has {num_classes}")
+    counts = torch.tensor([float(category["image_count"]) for category in categories])
+    return counts**config.box_predictor.fed_loss_freq_weight

@@ -1,0 +1,196 @@
+"""Detections on images from anywhere: files, bytes, Pillow, numpy, tensors."""
+
+import glob
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich import get_console
+from rich.progress import track
+from torch import Tensor, nn
+
+from centernet2.data.image import read_image
+from centernet2.data.transforms import EvalTransform
+from centernet2.ops.boxes import nonempty, scale_boxes
+from centernet2.structures import Detections
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
+Item = TypeVar("Item")
+OnError: TypeAlias = Callable[[Path, Exception], None]
+
+
+class Prediction(NamedTuple):
+    """An image file with what was found in it."""
+
+    path: Path
+    image: Tensor  # uint8 [3, H, W] RGB
+    detections: Detections  # in pixels of the image
+
+
+class Predictor:
+    """Runs a detector on images and gives its detections in their own pixels.
+
+    Args:
+        model: a detector; it is put into evaluation mode.
+        class_names: by label, for those who show or write the detections.
+        resize: brings an image to the size that the model wants; None leaves it as it is.
+        batch_size: images that go through the model together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        class_names: Sequence[str] | None = None,
+        resize: EvalTransform | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        self.model = model.eval()
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.resize = resize
+        self.batch_size = batch_size
+
+    @overload
+    def __call__(self, source: list[ImageSource], *, score_threshold: float = 0.0) -> list[Detections]: ...
+    @overload
+    def __call__(self, source: ImageSource, *, score_threshold: float = 0.0) -> Detections: ...
+
+    def __call__(
+        self, source: ImageSource | list[ImageSource], *, score_threshold: float = 0.0
+    ) -> Detections | list[Detections]:
+        """Detections of one image, or of each image of a list, with at least this score."""
+        if not isinstance(source, list):
+            return self._detect([as_image(source)], score_threshold)[0]
+        images = map(as_image, source)
+        chunks = _chunks(images, self.batch_size)
+        return [detections for chunk in chunks for detections in self._detect(chunk, score_threshold)]
+
+    def predict_files(
+        self, paths: Sequence[Path], *, score_threshold: float = 0.0, on_error: OnError | None = None
+    ) -> Iterator[Prediction]:
+        """Detections file by file, with a bar of progress; `on_error` hears of a bad image, the others go on.
+
+        Without `on_error` a bad image leaves a line in the log.
+        """
+        console = get_console()
+        shown = track(paths, "predicting", console=console, disable=not console.is_interactive)
+        for chunk in _chunks(_readable(shown, on_error or _log_error), self.batch_size):
+            found = self._detect([image for _, image in chunk], score_threshold)
+            for (path, image), detections in zip(chunk, found, strict=True):
+                yield Prediction(path, image, detections)
+
+    @torch.inference_mode()
+    def _detect(self, images: Sequence[Tensor], score_threshold: float) -> list[Detections]:
+        inputs = [image if self.resize is None else self.resize(image) for image in images]
+        outputs = zip(self.model(inputs), inputs, images, strict=True)
+        return [_on_original(found, input, image, score_threshold) for found, input, image in outputs]
+
+
+def _on_original(detections: Detections, input: Tensor, image: Tensor, score_threshold: float) -> Detections:
+    """From the pixels of the model's input to those of the image; without weak boxes and what clipping leaves empty."""
+    sizes = [(each.shape[1], each.shape[2]) for each in (input, image)]
+    boxes = scale_boxes(detections["boxes"], sizes[0], sizes[1])
+    kept = nonempty(boxes) & (detections["scores"] >= score_threshold)
+    return {"boxes": boxes[kept], "scores": detections["scores"][kept], "labels": detections["labels"][kept]}
+
+
+def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
+    """An image in the form that the detector takes.
+
+    Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha; tensors [1, H, W] or [3, H, W].
+    Files are turned upright as their EXIF orientation says; pixels that were already decoded stay as they are.
+    """
+    if isinstance(source, Path | str | bytes):
+        return read_image(source)
+    if isinstance(source, Image.Image):
+        return _from_array(np.array(source.convert("RGB")))
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Tensor):
+        _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
+        return source.expand(3, -1, -1).contiguous()
+    raise ValueError(f"an image of type {type(source).__name__} is unknown; give a path, bytes, PIL, numpy or torch")
+
+
+def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
+    pixels = array[..., None] if array.ndim == 2 else array
+    _require(array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]")
+    channels = torch.tensor(pixels[..., :3]).permute(2, 0, 1)  # a copy: the array may be read-only or reversed
+    return channels.expand(3, -1, -1).contiguous()
+
+
+def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
+    if not fits or source.dtype not in (torch.uint8, np.uint8) or 0 in source.shape:
+        raise ValueError(f"an image is uint8 {wanted}, not {source.dtype} {list(source.shape)}; convert it")
+
+
+def find_images(sources: Iterable[Path | str]) -> list[Path]:
+    """The image files that paths, folders (all below them) and globs name, each once."""
+    found: dict[Path, None] = {}
+    for source in sources:
+        paths = _expand(source)
+        if not paths:
+            raise FileNotFoundError(f"{source}: no image found; give image files, folders of images or a pattern")
+        found |= dict.fromkeys(paths)
+    return list(found)
+
+
+def _expand(source: Path | str) -> list[Path]:
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    candidates = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))
+    return sorted(each for each in candidates if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+
+
+def _readable(paths: Iterable[Path], on_error: OnError) -> Iterator[tuple[Path, Tensor]]:
+    for path in paths:
+        try:
+            yield path, read_image(path)
+        except (ValueError, OSError) as error:
+            on_error(path, error)
+
+
+def _log_error(path: Path, error: Exception) -> None:
+    logger.warning("%s", error)  # it names the file
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def prediction_record(prediction: Prediction, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """One image's entry of predictions.json."""
+    detections = prediction.detections
+    rows = zip(*(detections[key].tolist() for key in ("boxes", "scores", "labels")), strict=True)
+    return {
+        "file": str(prediction.path),
+        "width": prediction.image.shape[2],
+        "height": prediction.image.shape[1],
+        "detections": [
+            {"box": box, "score": score, "label": label, "class": class_names[label] if class_names else str(label)}
+            for box, score, label in rows
+        ],
+    }
+
+
+def write_predictions(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Writes predictions.json, one image a line; the file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    lines = (json.dumps(record, ensure_ascii=False) for record in records)
+    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,181 @@
+"""Images from anywhere to detections on them, and the files that hold them."""
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from centernet2.data.transforms import FitShortestEdge
+from centernet2.predictor import Predictor, as_image, find_images, prediction_record, write_predictions
+from centernet2.structures import Detections
+
+HEIGHT, WIDTH = 30, 40
+
+
+class FakeDetector(nn.Module):
+    """Finds the whole image, a weaker box in its middle, and one that only touches the image from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[tuple[int, ...]]] = []
+
+    def forward(self, images: list[Tensor]) -> list[Detections]:
+        assert not self.training and not torch.is_grad_enabled()
+        self.batches.append([tuple(image.shape) for image in images])
+        found: list[Detections] = []
+        for image in images:
+            assert image.dtype == torch.uint8 and image.shape[0] == 3
+            h, w = image.shape[1:]
+            boxes = [[-5, -5, w + 5, h + 5], [w / 4, h / 4, w / 2, h / 2], [w, 0, w + 9, h]]
+            found.append(
+                {
+                    "boxes": torch.tensor(boxes, dtype=torch.float32),
+                    "scores": torch.tensor([0.9, 0.4, 0.8]),
+                    "labels": torch.tensor([1, 0, 1]),
+                }
+            )
+        return found
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def save(folder: Path, name: str, pixels: np.ndarray) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_every_kind_of_image_gives_the_same_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path, "a.png", pixels)
+    opaque = np.full((HEIGHT, WIDTH, 1), 255, dtype=np.uint8)
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+    expected = torch.from_numpy(pixels).permute(2, 0, 1)
+    sources = [path, str(path), path.read_bytes(), Image.open(path), pixels, read_only, expected]
+    sources += [np.concatenate([pixels, opaque], axis=2), np.flip(pixels[..., ::-1], axis=2)]
+    for source in sources:
+        assert torch.equal(as_image(source), expected), type(source)
+
+
+def test_grey_images_get_three_channels(pixels: np.ndarray) -> None:
+    grey = pixels[..., 0]
+    expected = torch.from_numpy(grey.copy()).expand(3, -1, -1)
+    for source in (grey, grey[..., None], torch.tensor(grey)[None], Image.fromarray(grey)):
+        assert torch.equal(as_image(source), expected)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.zeros((5, 6, 3)),
+        np.zeros((5, 6, 2), np.uint8),
+        np.zeros((0, 6, 3), np.uint8),
+        np.zeros(5, np.uint8),
+        torch.zeros(3, 5, 6),
+        torch.zeros(5, 6, 3, dtype=torch.uint8),
+        torch.zeros(5, 6, dtype=torch.uint8),
+    ],
+)
+def test_wrong_arrays_are_described(source: np.ndarray | Tensor) -> None:
+    with pytest.raises(ValueError, match=r"uint8 .*not .*(float|uint8) \["):
+        as_image(source)
+
+
+def test_unknown_types_are_named() -> None:
+    with pytest.raises(ValueError, match="type int is unknown"):
+        Predictor(FakeDetector())(3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("resize", [None, FitShortestEdge(length=90, max_size=1000)])
+def test_boxes_stand_on_the_original_image(pixels: np.ndarray, resize: FitShortestEdge | None) -> None:
+    model = FakeDetector().train()
+    found = Predictor(model, resize=resize)(pixels)
+    assert found["boxes"].tolist() == [[0, 0, WIDTH, HEIGHT], [WIDTH / 4, HEIGHT / 4, WIDTH / 2, HEIGHT / 2]]
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.4])
+    assert found["labels"].tolist() == [1, 0]
+    assert model.batches == [[(3, HEIGHT, WIDTH) if resize is None else (3, 90, 120)]]
+
+
+def test_a_list_gives_a_list(pixels: np.ndarray) -> None:
+    model = FakeDetector()
+    predictor = Predictor(model, batch_size=2)
+    found = predictor([pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]], score_threshold=0.5)
+    assert [detections["boxes"].tolist() for detections in found] == [
+        [[0, 0, WIDTH, HEIGHT]],
+        [[0, 0, WIDTH, 10]],
+        [[0, 0, WIDTH, HEIGHT]],
+    ]
+    assert [len(batch) for batch in model.batches] == [2, 1]
+    assert predictor([]) == []
+
+
+def test_images_are_found_in_folders_files_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
+    a, b = save(tmp_path, "a.PNG", pixels), save(tmp_path, "deep/b.jpg", pixels)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert find_images([tmp_path]) == [a, b]
+    assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
+    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # named outright: reading it will tell
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
+        with pytest.raises(FileNotFoundError, match="no image found"):
+            find_images([a, nothing])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_bad_file_does_not_stop_the_others(
+    tmp_path: Path, pixels: np.ndarray, caplog: pytest.LogCaptureFixture, batch_size: int
+) -> None:
+    good = [save(tmp_path, f"{name}.png", pixels) for name in "ac"]
+    bad = tmp_path / "b.png"
+    bad.write_bytes(b"not an image")
+    paths = [good[0], bad, good[1]]
+    failed = []
+    predictor = Predictor(FakeDetector(), batch_size=batch_size)
+    found = list(predictor.predict_files(paths, on_error=lambda path, error: failed.append((path, str(error)))))
+    assert [prediction.path for prediction in found] == good
+    assert torch.equal(found[0].image, as_image(pixels)) and len(found[0].detections["boxes"]) == 2
+    assert [path for path, _ in failed] == [bad] and "b.png" in failed[0][1] and "\n" not in failed[0][1]
+    with caplog.at_level(logging.WARNING):
+        assert len(list(predictor.predict_files(paths, score_threshold=0.95))) == 2
+    assert "b.png" in caplog.text
+
+
+def test_predictions_file(tmp_path: Path, pixels: np.ndarray) -> None:
+    predictor = Predictor(FakeDetector(), class_names=["cat", "Löwe"])
+    found = list(predictor.predict_files([save(tmp_path, "a.png", pixels)], score_threshold=0.5))
+    records = [prediction_record(prediction, predictor.class_names) for prediction in found]
+    write_predictions(tmp_path / "predictions.json", records)
+    assert json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8")) == [
+        {
+            "file": str(tmp_path / "a.png"),
+            "width": WIDTH,
+            "height": HEIGHT,
+            "detections": [
+                {"box": [0, 0, WIDTH, HEIGHT], "score": pytest.approx(0.9), "label": 1, "class": "Löwe"},
+            ],
+        }
+    ]
+    assert prediction_record(found[0], None)["detections"][0]["class"] == "1"
+    write_predictions(tmp_path / "none.json", [])
+    assert json.loads((tmp_path / "none.json").read_text()) == []
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_decoded_pillow_images_are_not_turned(pixels: np.ndarray) -> None:
+    """Whoever hands over pixels wants boxes on these pixels; only files are turned upright."""
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(stream, "jpeg", exif=exif)
+    assert as_image(Image.open(stream)).shape == (3, HEIGHT, WIDTH)
+    assert as_image(stream.getvalue()).shape == (3, WIDTH, HEIGHT)
