@@ -26,10 +26,11 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"models", "ops", "structures"},
     "tta": {"models", "ops", "structures"},
     "tiling": {"models", "ops", "structures"},
-    "predictor": {"structures", "ops", "data.transforms"},
+    "predictor": {"structures", "ops", "data.image", "data.transforms"},
     "serve": {"predictor", "visualize", "structures"},
 }
 ALLOWED["build"] = set(ALLOWED)
+ALLOWED["run"] = set(ALLOWED)
 ALLOWED["__init__"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from centernet2.build import build_model, evaluate, load_predictor, train
+    from centernet2.run import build_model, evaluate, load_model, load_predictor, train
     from centernet2.checkpoint.load import export_reference_checkpoint
     from centernet2.config import Config, ConfigError, load_config
     from centernet2.models.centernet.centernet import CenterNet
@@ -22,12 +22,13 @@ _HOMES = {
     "ConfigError": "centernet2.config",
     "Detector": "centernet2.models.detector",
     "Predictor": "centernet2.predictor",
-    "build_model": "centernet2.build",
-    "evaluate": "centernet2.build",
+    "build_model": "centernet2.run",
+    "evaluate": "centernet2.run",
     "export_reference_checkpoint": "centernet2.checkpoint.load",
     "load_config": "centernet2.config",
-    "load_predictor": "centernet2.build",
-    "train": "centernet2.build",
+    "load_model": "centernet2.run",
+    "load_predictor": "centernet2.run",
+    "train": "centernet2.run",
 }
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "export_reference_checkpoint",
     "load_config",
+    "load_model",
     "load_predictor",
     "train",
 ]

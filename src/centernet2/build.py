@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from centernet2.config import Config, ConfigError
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.samplers import (
+    RepeatFactorSampler,
+    Sampler,
+    ShuffledSampler,
+    WeightedSampler,
+    class_aware_weights,
+    repeat_factors,
+)
+from centernet2.data.transforms import (
+    EfficientDetResizeCrop,
+    EvalTransform,
+    FitShortestEdge,
+    FitSquare,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortestEdge,
+    TrainTransform,
+    Transform,
+)
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.res2net import Res2Net
@@ -24,8 +45,17 @@ from centernet2.models.necks.dla_up import DLAUp
 from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
+from centernet2.train.optim import Multiplier, learning_rate_multiplier
 
 Neck = FPN | BiFPN | DLAUp
+Choice = TypeVar("Choice", bound=str)
+
+FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
+SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
+INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
+CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
+    "relative", "relative_range", "absolute", "absolute_range",
+)  # fmt: skip
 
 
 def _residual(config: Config, *, kind: type[ResNet] | type[Res2Net]) -> TimmBackbone:
@@ -126,16 +156,18 @@ def build_detector(config: Config) -> Detector:
         num_levels=len(config.centernet.in_features),
         **vars(config.centernet_head),
     )
-    return Detector(
+    detector = Detector(
         Preprocess(size_divisibility=neck.size_divisibility, **vars(config.preprocess)),
         backbone,
         neck,
         CenterNet(head, **vars(config.centernet)),
         _build_roi_heads(config, neck) if config.model.meta_architecture != "CenterNetDetector" else None,
     )
+    detector.settings = config
+    return detector
 
 
-def _build_roi_heads(config: Config, neck: nn.Module) -> CascadeRoIHeads:
+def _build_roi_heads(config: Config, neck: Neck) -> CascadeRoIHeads:
     in_features = config.roi_heads.in_features
     channels = neck.channels[in_features[0]]
     stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
@@ -194,3 +226,61 @@ def _class_weight(config: Config) -> Tensor:
         raise ConfigError(f"{path} counts {len(categories)} classes, but the model has {num_classes}")
     counts = torch.tensor([float(category["image_count"]) for category in categories])
     return counts**config.box_predictor.fed_loss_freq_weight
+
+
+def build_train_transform(config: Config) -> TrainTransform:
+    """Resizing and random changes of training images."""
+    a = config.augmentation
+    if a.custom_aug == "EfficientDetResizeCrop":
+        resize: Transform = EfficientDetResizeCrop(size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1]))
+        return TrainTransform(steps=(resize, RandomFlip(direction="horizontal")))
+    if a.custom_aug not in ("", "ResizeShortestEdge"):
+        raise ConfigError(
+            f"INPUT.CUSTOM_AUG is '{a.custom_aug}'; choose '', 'ResizeShortestEdge' or 'EfficientDetResizeCrop'"
+        )
+    steps: list[Transform] = []
+    if a.crop_enabled:
+        steps.append(RandomCrop(kind=_choice(a.crop_type, CROPS, "INPUT.CROP.TYPE"), size=(a.crop_size[0], a.crop_size[1])))
+    sampling = _choice(a.min_size_train_sampling, SAMPLINGS, "INPUT.MIN_SIZE_TRAIN_SAMPLING")
+    steps.append(ResizeShortestEdge(lengths=a.min_size_train, max_size=a.max_size_train, sampling=sampling))
+    if a.random_flip != "none":
+        steps.append(RandomFlip(direction=_choice(a.random_flip, FLIPS, "INPUT.RANDOM_FLIP")))
+    return TrainTransform(steps=tuple(steps))
+
+
+def build_test_transform(config: Config) -> EvalTransform:
+    """Resizing of images to detect in."""
+    a = config.augmentation
+    if _choice(a.test_input_type, INPUT_TYPES, "INPUT.TEST_INPUT_TYPE") == "square":
+        return FitSquare(size=a.test_size)
+    return FitShortestEdge(length=a.min_size_test, max_size=a.max_size_test)
+
+
+def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
+    """The order of training images."""
+    options = config.loader
+    if options.sampler == "TrainingSampler":
+        return ShuffledSampler(len(dataset), seed=seed)
+    if options.sampler == "RepeatFactorTrainingSampler":
+        factors = repeat_factors(
+            dataset.labels, dataset.offsets, threshold=options.repeat_threshold, sqrt=options.repeat_sqrt
+        )
+        return RepeatFactorSampler(factors, seed=seed)
+    if options.sampler == "ClassAwareSampler":
+        return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
+    raise ConfigError(
+        f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, RepeatFactorTrainingSampler or "
+        "ClassAwareSampler"
+    )
+
+
+def build_multiplier(config: Config) -> Multiplier:
+    """The learning rate's factor by iteration."""
+    return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
+
+
+def _choice(value: str, known: Sequence[Choice], key: str) -> Choice:
+    for choice in known:
+        if choice == value:
+            return choice
+    raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")

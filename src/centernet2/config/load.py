@@ -63,6 +63,10 @@ class Config(o.Group):
         """These settings with other values for some keys."""
         return _make_config(self.name, {key: self[key] for key in KEYS} | dict(values), self.stated | set(values))
 
+    def override(self, pairs: Sequence[str]) -> "Config":
+        """These settings with keys and values in turn on top, as `load_config` takes them."""
+        return self.replace(_parse_pairs(pairs)) if pairs else self
+
     def to_dict(self) -> dict[str, Any]:
         """The whole tree by the keys of configuration files, in plain lists and dictionaries."""
         tree: dict[str, Any] = {}
@@ -104,14 +108,20 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     """
     path = find_config(source)
     values = _read_tree(path)
-    if len(overrides) % 2:
-        raise ConfigError(f"options come in pairs 'KEY VALUE', but '{overrides[-1]}' has no value")
-    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        if not _is_skipped(key):
-            values[_known(key)] = _literal(text)
-        else:
-            logger.info("option %s has no meaning here and is ignored", key)
+    values |= _parse_pairs(overrides)
     return _make_config(path.stem, values, set(values))
+
+
+def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    if len(pairs) % 2:
+        raise ConfigError(f"options come in pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
+    values = {}
+    for key, text in zip(pairs[::2], pairs[1::2], strict=True):
+        if _is_skipped(key):
+            logger.info("option %s has no meaning here and is ignored", key)
+        else:
+            values[_known(key)] = _literal(text)
+    return values
 
 
 def parse_config(text: str, name: str) -> Config:

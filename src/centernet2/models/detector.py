@@ -71,6 +71,8 @@ class Detector(nn.Module):
         self.neck = neck
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
+        self.class_names: tuple[str, ...] = ()  # by label, where they are known
+        self.settings: object = None  # what it was built from, for those who evaluate or save it; never read in here
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None

@@ -1,0 +1,144 @@
+"""Reads every kind of weights file that is accepted, and runs no code that a file brings along."""
+
+import pickle
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CAFFE2_BN_EPS = 1e-5  # Caffe2 folds the statistics: mean 0, variance 1, which the reference stores less its epsilon
+
+
+class WeightsFile(NamedTuple):
+    """The tensors of a file with what their names say of their origin."""
+
+    state: dict[str, Tensor]
+    kind: str  # "centernet2", "reference", "caffe2" or "torchvision"
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used."""
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """The tensors of a .pth, .safetensors or .pkl file."""
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file")
+    if path.suffix == ".safetensors":
+        content: Any = _read_safetensors(path)
+    elif path.suffix == ".pkl":
+        content = _read_pickle(path)
+    else:
+        content = _read_torch(path)
+    ours = isinstance(content, dict) and content.get("format") == "centernet2"
+    state = _find_tensors(content, path)
+    if ours:
+        return WeightsFile(state, "centernet2")
+    if any(name.endswith("_bn_s") for name in state) or "conv1_w" in state:
+        return WeightsFile(caffe2_to_reference(state), "caffe2")
+    if "conv1.weight" in state and "bn1.weight" in state:
+        return WeightsFile({f"backbone.body.{name}": tensor for name, tensor in state.items()}, "torchvision")
+    return WeightsFile(state, "reference")
+
+
+def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Caffe2's blobs of a ResNet or ResNeXt under the reference's parameter names."""
+    state: dict[str, Tensor] = {}
+    for blob, tensor in blobs.items():
+        name = _caffe2_name(blob)
+        if name is None:
+            continue
+        state[name] = tensor
+        if name.endswith(".norm.weight"):
+            norm = name.removesuffix("weight")
+            state[f"{norm}running_mean"] = torch.zeros_like(tensor)
+            state[f"{norm}running_var"] = torch.ones_like(tensor) - CAFFE2_BN_EPS
+    return state
+
+
+def _caffe2_name(blob: str) -> str | None:
+    match = re.fullmatch(r"(?:res_)?conv1(_bn)?_([wsb])", blob)
+    if match:
+        layer = "stem.conv1"
+    else:
+        match = re.fullmatch(r"res(\d)_(\d+)_branch(1|2[abc])(_bn)?_([wsb])", blob)
+        if not match:
+            return None
+        branch = "shortcut" if match[3] == "1" else f"conv{'abc'.index(match[3][1]) + 1}"
+        layer = f"res{match[1]}.{match[2]}.{branch}"
+    *_, norm, kind = match.groups()
+    leaf = "weight" if kind in "ws" else "bias"
+    return f"backbone.bottom_up.{layer}.{'norm.' if norm else ''}{leaf}"
+
+
+def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    for key in ("model", "state_dict", "blobs"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no dictionary of weights")
+    state = {}
+    for name, value in content.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+            value = torch.from_numpy(np.array(value))
+        if isinstance(value, Tensor) and isinstance(name, str):
+            state[name.removeprefix("module.")] = value
+    if not state:
+        raise WeightsError(f"{path} holds no weights")
+    return state
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "it ends too early"
+        raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits arrays and plain containers, nothing that could run code."""
+
+    ADMITTED = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self.path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self.ADMITTED:
+            return self.ADMITTED[module, name]
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+            return getattr(np._core.multiarray, name)
+        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return np._core.numeric._frombuffer
+        raise WeightsError(f"{self.path} asks for '{module}.{name}' and is refused: only arrays are read from pickles")
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        try:
+            return _ArrayUnpickler(file, path).load()
+        except WeightsError:
+            raise
+        except Exception as error:  # a damaged pickle can fail in any way
+            raise WeightsError(f"{path} is not a readable pickle of arrays: {error or 'it ends too early'}") from None

@@ -1,0 +1,111 @@
+"""Fills a detector from a weights file, and says what happened to every part."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.checkpoint.formats import WeightsError, read_weights
+from centernet2.checkpoint.names import IGNORED, join_scales, reference_names, to_reference
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 8  # names of a list that the report prints
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors of a file and of a model. Names are the model's, or the file's where it has none."""
+
+    loaded: list[str]
+    skipped: list[str]  # in the file, not in the model
+    reinitialized: list[str]  # in the model, not in the file
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # name -> shape in the file, in the model
+
+    def __str__(self) -> str:
+        shapes = [f"{name} {list(a)} -> {list(b)}" for name, (a, b) in self.mismatched.items()]
+        rows = [
+            ("loaded", len(self.loaded), []),
+            ("of another shape, left as initialised", len(shapes), shapes),
+            ("not in the file, left as initialised", len(self.reinitialized), self.reinitialized),
+            ("not in the model, skipped", len(self.skipped), self.skipped),
+        ]
+        return "\n".join(f"{count:6d} {what}{_listed(names)}" for what, count, names in rows)
+
+
+def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
+    """Fills `model` with the weights of a file; WeightsError where nothing fits."""
+    path = Path(source)
+    file = read_weights(path)
+    report = load_state(model, _to_ours(model, file.state))
+    if not report.loaded:
+        raise WeightsError(f"nothing in {path} fits the model; its first names are {', '.join(list(file.state)[:3])}")
+    if file.kind == "torchvision":
+        _adapt_to_torchvision(model)
+    _copy_pixel_statistics(model, file.state)
+    logger.info("weights of %s (%s):\n%s", path, file.kind, report)
+    return report
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
+    """Copies the tensors that fit, by our names."""
+    own = model.state_dict()
+    fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
+    mismatched = {
+        n: (tuple(t.shape), tuple(own[n].shape)) for n, t in state.items() if n in own and own[n].shape != t.shape
+    }
+    model.load_state_dict(fitting, strict=False)
+    return LoadReport(
+        loaded=list(fitting),
+        skipped=[n for n in state if n not in own and not IGNORED.search(n)],
+        reinitialized=[n for n in own if n not in state and not IGNORED.search(n)],
+        mismatched=mismatched,
+    )
+
+
+def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Writes a file that the reference implementation loads."""
+    state = {name: tensor.detach().cpu().clone() for name, tensor in to_reference(model.state_dict()).items()}
+    if _is_one_stage(model):
+        state["pixel_mean"] = model.preprocess.mean.cpu()  # type: ignore[union-attr]
+        state["pixel_std"] = model.preprocess.std.cpu()  # type: ignore[union-attr]
+    torch.save({"model": state, "__author__": "centernet2"}, path)
+
+
+def _to_ours(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state under our names, whether it comes with ours or the reference's."""
+    ours = {name: key for key, name in reference_names(model.state_dict()).items()}
+    return {ours.get(name, name): tensor for name, tensor in join_scales(state).items()}
+
+
+def _is_one_stage(model: nn.Module) -> bool:
+    return hasattr(model, "preprocess") and getattr(model, "roi_heads", None) is None
+
+
+def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """A one-stage reference checkpoint has its own mean and deviation, which the reference prefers to the settings."""
+    if _is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
+        model.preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))  # type: ignore[union-attr,operator]
+        model.preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))  # type: ignore[union-attr,operator]
+
+
+def _adapt_to_torchvision(model: nn.Module) -> None:
+    backbone = getattr(model, "backbone", None)
+    if hasattr(backbone, "set_stride_in_1x1"):
+        backbone.set_stride_in_1x1(False)
+    logger.warning(
+        "torchvision's backbone has its strides in the 3x3 convolutions: they are set so. It was trained on RGB images; set "
+        "INPUT.FORMAT RGB MODEL.PIXEL_MEAN [123.675,116.28,103.53] MODEL.PIXEL_STD [58.395,57.12,57.375] "
+        "MODEL.RESNETS.STRIDE_IN_1X1 False"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f": {', '.join(names[:SHOWN])}{more}"

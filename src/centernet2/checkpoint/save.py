@@ -1,0 +1,69 @@
+"""Checkpoints of a training: complete, written at once or not at all."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from centernet2.checkpoint.formats import WeightsError
+
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    config: str,
+    config_name: str,
+    class_names: Sequence[str],
+    iteration: int,
+    metrics: Mapping[str, float],
+    training: Mapping[str, Any] | None,
+) -> None:
+    """Writes weights, settings (as YAML), class names, figures and, to resume from it, the state of the training."""
+    content = {
+        "format": "centernet2",
+        "version": 1,
+        "model": model.state_dict(),
+        "config": config,
+        "config_name": config_name,
+        "class_names": list(class_names),
+        "iteration": iteration,
+        "metrics": dict(metrics),
+        "training": training,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)  # a crash leaves the old file or the new one, never half of one
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one of our checkpoints."""
+    if not path.is_file():
+        raise WeightsError(f"there is no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way
+        raise WeightsError(f"checkpoint {path} cannot be read: {error}".splitlines()[0]) from None
+    if not isinstance(content, dict) or content.get("format") != "centernet2":
+        raise WeightsError(f"{path} is no checkpoint of centernet2; give --config-file beside it")
+    return content
+
+
+def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning."""
+    for path in sorted(folder.glob("model_" + "[0-9]" * 7 + "*.pth"), key=lambda p: p.stem, reverse=True):
+        try:
+            return path, load_checkpoint(path)
+        except WeightsError as error:
+            logger.warning("%s; the one before it is tried", error)
+    return None
