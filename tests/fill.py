@@ -60,12 +60,15 @@ def caffe2(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return (0.1 * random.standard_normal(shape, dtype=np.float32) + centre).astype(np.float32)
 
 
-def picture(seed: int, height: int, width: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def picture(
+    seed: int, height: int, width: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """An RGB image [H, W, 3] of coloured ellipses on a wavy ground, their boxes [G, 4] xyxy and classes [G]."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float64) + 0.5
     waves = [
-        110 + 50 * np.sin(x / random.uniform(9, 30) + y / random.uniform(9, 30) + random.uniform(0, 6)) for _ in range(3)
+        110 + 50 * np.sin(x / random.uniform(9, 30) + y / random.uniform(9, 30) + random.uniform(0, 6))
+        for _ in range(3)
     ]
     image = np.stack(waves, 2)
     boxes, classes = [], []

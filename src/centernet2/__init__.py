@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from centernet2.run import build_model, evaluate, load_model, load_predictor, train
     from centernet2.checkpoint.load import export_reference_checkpoint
     from centernet2.config import Config, ConfigError, load_config
     from centernet2.models.centernet.centernet import CenterNet
     from centernet2.models.centernet.head import CenterNetHead
     from centernet2.models.detector import Detector
     from centernet2.predictor import Predictor
+    from centernet2.run import build_model, evaluate, load_model, load_predictor, train
 
 __version__ = "0.1.0"
 

@@ -240,7 +240,9 @@ def build_train_transform(config: Config) -> TrainTransform:
         )
     steps: list[Transform] = []
     if a.crop_enabled:
-        steps.append(RandomCrop(kind=_choice(a.crop_type, CROPS, "INPUT.CROP.TYPE"), size=(a.crop_size[0], a.crop_size[1])))
+        steps.append(
+            RandomCrop(kind=_choice(a.crop_type, CROPS, "INPUT.CROP.TYPE"), size=(a.crop_size[0], a.crop_size[1]))
+        )
     sampling = _choice(a.min_size_train_sampling, SAMPLINGS, "INPUT.MIN_SIZE_TRAIN_SAMPLING")
     steps.append(ResizeShortestEdge(lengths=a.min_size_train, max_size=a.max_size_train, sampling=sampling))
     if a.random_flip != "none":

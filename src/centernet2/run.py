@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 
 from centernet2 import distributed
-from centernet2.build import build_detector, build_multiplier, build_sampler, build_test_transform, build_train_transform
+from centernet2.build import (
+    build_detector,
+    build_multiplier,
+    build_sampler,
+    build_test_transform,
+    build_train_transform,
+)
 from centernet2.checkpoint.load import load_state, load_weights
 from centernet2.checkpoint.save import last_checkpoint, load_checkpoint, save_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
@@ -51,7 +57,9 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
     return model.to(choose_device(device))
 
 
-def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu") -> tuple[Detector, Config]:
+def load_model(
+    weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu"
+) -> tuple[Detector, Config]:
     """The detector of one of our checkpoints, with the settings and the classes that it was trained with."""
     checkpoint = load_checkpoint(Path(weights))
     config = parse_config(checkpoint["config"], checkpoint["config_name"])
@@ -234,7 +242,9 @@ def _evaluate(model: Detector, dataset: DetectionDataset, config: Config, output
 def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: int) -> Iterator[Batch]:
     processes = distributed.world_size()
     if config.run.ims_per_batch % processes:
-        raise ConfigError(f"SOLVER.IMS_PER_BATCH {config.run.ims_per_batch} is no multiple of the {processes} processes")
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH {config.run.ims_per_batch} is no multiple of the {processes} processes"
+        )
     return train_batches(
         dataset,
         build_train_transform(config),
@@ -265,7 +275,9 @@ def _load_initial_weights(model: Detector, given: StrPath | None, configured: st
     if given is not None or (configured and "://" not in configured):
         load_weights(model, given or configured)
     elif configured:
-        logger.warning("MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured)
+        logger.warning(
+            "MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured
+        )
 
 
 def _choose_seed(seed: int) -> int:
@@ -273,4 +285,3 @@ def _choose_seed(seed: int) -> int:
         seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
         logger.info("seed %d", seed)
     return seed
-

@@ -27,20 +27,28 @@ class Group(BaseModel):
 class ModelOptions(Group):
     """Which parts make up the detector."""
 
-    meta_architecture: str = option("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "CenterNetDetector has no second stage")
+    meta_architecture: str = option(
+        "MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "CenterNetDetector has no second stage"
+    )
     backbone: str = option("MODEL.BACKBONE.NAME", "build_resnet_backbone", "backbone and neck (build.py lists them)")
     proposal_generator: str = option("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "the first stage: CenterNet")
-    roi_heads: str = option("MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "CustomCascadeROIHeads, or CustomROIHeads: one stage")
+    roi_heads: str = option(
+        "MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "CustomCascadeROIHeads, or CustomROIHeads: one stage"
+    )
     box_head: str = option("MODEL.ROI_BOX_HEAD.NAME", "", "FastRCNNConvFCHead")
     mask_on: bool = option("MODEL.MASK_ON", False, "predict instance masks")
     weights: str = option("MODEL.WEIGHTS", "", "file to start from")
-    device: str = option("MODEL.DEVICE", "cuda", "cuda, npu, xpu, mps or cpu; the best one there is where it is missing")
+    device: str = option(
+        "MODEL.DEVICE", "cuda", "cuda, npu, xpu, mps or cpu; the best one there is where it is missing"
+    )
 
 
 class PreprocessOptions(Group):
     """What the weights expect of images."""
 
-    pixel_mean: Floats = option("MODEL.PIXEL_MEAN", (103.53, 116.28, 123.675), "mean per channel, in INPUT.FORMAT's order")
+    pixel_mean: Floats = option(
+        "MODEL.PIXEL_MEAN", (103.53, 116.28, 123.675), "mean per channel, in INPUT.FORMAT's order"
+    )
     pixel_std: Floats = option("MODEL.PIXEL_STD", (1.0, 1.0, 1.0), "standard deviation per channel")
     format: str = option("INPUT.FORMAT", "BGR", "channel order: BGR or RGB")
 
@@ -129,14 +137,18 @@ class CenterNetOptions(Group):
     hm_focal_beta: float = option("MODEL.CENTERNET.HM_FOCAL_BETA", 4, "how far negatives near a peak are spared")
     loss_gamma: float = option("MODEL.CENTERNET.LOSS_GAMMA", 2.0, "focusing exponent")
     sigmoid_clamp: float = option("MODEL.CENTERNET.SIGMOID_CLAMP", 0.0001, "distance of probabilities from 0 and 1")
-    ignore_high_fp: float = option("MODEL.CENTERNET.IGNORE_HIGH_FP", -1.0, "ignore negatives that score above; -1: none")
+    ignore_high_fp: float = option(
+        "MODEL.CENTERNET.IGNORE_HIGH_FP", -1.0, "ignore negatives that score above; -1: none"
+    )
     loc_loss_type: str = option("MODEL.CENTERNET.LOC_LOSS_TYPE", "giou", "iou, linear_iou or giou")
     pos_weight: float = option("MODEL.CENTERNET.POS_WEIGHT", 1.0, "weight of the loss at positives")
     neg_weight: float = option("MODEL.CENTERNET.NEG_WEIGHT", 1.0, "weight of the loss at negatives")
     reg_weight: float = option("MODEL.CENTERNET.REG_WEIGHT", 2.0, "weight of the box loss")
     not_norm_reg: bool = option("MODEL.CENTERNET.NOT_NORM_REG", True, "weigh all regressed locations alike")
     no_reduce: bool = option("MODEL.CENTERNET.NO_REDUCE", False, "normalise by each process's own positives")
-    more_pos: bool = option("MODEL.CENTERNET.MORE_POS", False, "well predicted neighbours of a centre are positives too")
+    more_pos: bool = option(
+        "MODEL.CENTERNET.MORE_POS", False, "well predicted neighbours of a centre are positives too"
+    )
     more_pos_thresh: float = option("MODEL.CENTERNET.MORE_POS_THRESH", 0.2, "greatest box loss of such a neighbour")
     more_pos_topk: int = option("MODEL.CENTERNET.MORE_POS_TOPK", 9, "neighbours considered per object")
     not_clamp_box: bool = option("INPUT.NOT_CLAMP_BOX", False, "boxes may reach over the border of the image")
@@ -157,16 +169,22 @@ class RoIHeadsOptions(Group):
 
     in_features: Names = option("MODEL.ROI_HEADS.IN_FEATURES", ("res4",), "levels that regions are pooled from")
     num_classes: int = option("MODEL.ROI_HEADS.NUM_CLASSES", 80, "classes; taken from the data when training")
-    box_reg_loss_type: str = option("MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE", "smooth_l1", "smooth_l1, giou, diou or ciou")
+    box_reg_loss_type: str = option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE", "smooth_l1", "smooth_l1, giou, diou or ciou"
+    )
     box_reg_loss_weight: float = option("MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT", 1.0, "weight of the box loss")
     smooth_l1_beta: float = option("MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", 0.0, "where the loss turns linear; 0 is L1")
-    use_sigmoid_ce: bool = option("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", False, "a sigmoid per class instead of a softmax")
+    use_sigmoid_ce: bool = option(
+        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", False, "a sigmoid per class instead of a softmax"
+    )
     use_fed_loss: bool = option("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False, "federated loss, for LVIS")
     fed_loss_num_cat: int = option("MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT", 50, "classes judged in each step")
     mult_proposal_score: bool = option("MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE", False, "join the first stage's score")
     batch_size_per_image: int = option("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 512, "regions sampled per image")
     positive_fraction: float = option("MODEL.ROI_HEADS.POSITIVE_FRACTION", 0.25, "largest share of positives")
-    proposal_append_gt: bool = option("MODEL.ROI_HEADS.PROPOSAL_APPEND_GT", True, "objects are regions too, in training")
+    proposal_append_gt: bool = option(
+        "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT", True, "objects are regions too, in training"
+    )
     score_thresh: float = option("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.05, "detections score above it")
     nms_thresh: float = option("MODEL.ROI_HEADS.NMS_THRESH_TEST", 0.5, "overlap allowed between detections of a class")
     detections_per_image: int = option("TEST.DETECTIONS_PER_IMAGE", 100, "most detections per image")
@@ -188,7 +206,9 @@ class OneStageOptions(Group):
 
     ious: Floats = option("MODEL.ROI_HEADS.IOU_THRESHOLDS", (0.5,), "overlap of a positive region")
     iou_labels: Ints = option("MODEL.ROI_HEADS.IOU_LABELS", (0, 1), "meaning of regions below and above it")
-    bbox_reg_weights: Floats = option("MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", (10.0, 10.0, 5.0, 5.0), "scale of the deltas")
+    bbox_reg_weights: Floats = option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", (10.0, 10.0, 5.0, 5.0), "scale of the deltas"
+    )
 
 
 class BoxHeadOptions(Group):
@@ -269,10 +289,14 @@ class LoaderOptions(Group):
     """Order and loading of images."""
 
     num_workers: int = option("DATALOADER.NUM_WORKERS", 4, "processes that load images, per training process")
-    aspect_ratio_grouping: bool = option("DATALOADER.ASPECT_RATIO_GROUPING", True, "no batch mixes wide and tall images")
+    aspect_ratio_grouping: bool = option(
+        "DATALOADER.ASPECT_RATIO_GROUPING", True, "no batch mixes wide and tall images"
+    )
     filter_empty: bool = option("DATALOADER.FILTER_EMPTY_ANNOTATIONS", True, "train on no image without an object")
     sampler: str = option(
-        "DATALOADER.SAMPLER_TRAIN", "TrainingSampler", "TrainingSampler, RepeatFactorTrainingSampler or ClassAwareSampler"
+        "DATALOADER.SAMPLER_TRAIN",
+        "TrainingSampler",
+        "TrainingSampler, RepeatFactorTrainingSampler or ClassAwareSampler",
     )
     repeat_threshold: float = option("DATALOADER.REPEAT_THRESHOLD", 0.0, "images of rarer classes are repeated")
     repeat_sqrt: bool = option("DATALOADER.REPEAT_SQRT", True, "by the root of the rarity")

@@ -96,7 +96,10 @@ class Detector(nn.Module):
             raise ValueError(f"training needs one target per image: {len(images)} images, {given} given")
         device = self.preprocess.mean.device
         return [
-            {"boxes": t["boxes"].to(device, torch.float32).reshape(-1, 4), "labels": t["labels"].to(device, torch.int64)}
+            {
+                "boxes": t["boxes"].to(device, torch.float32).reshape(-1, 4),
+                "labels": t["labels"].to(device, torch.int64),
+            }
             for t in targets
         ]
 

@@ -79,7 +79,9 @@ BOX_IOU_LOSSES = {
 }
 
 
-def sigmoid_classification_loss(logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None) -> Tensor:
+def sigmoid_classification_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
+) -> Tensor:
     """Binary cross-entropy of each class, summed over classes and averaged over RoIs.
 
     logits [R, C + 1] (the last column, background, is not used), labels [R] in 0..C with C for background, weights [R]
@@ -92,7 +94,9 @@ def sigmoid_classification_loss(logits: Tensor, labels: Tensor, weights: Tensor,
     return (loss.sum(dim=1) * weights).sum() / weights.sum().clamp(min=1)
 
 
-def softmax_classification_loss(logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None) -> Tensor:
+def softmax_classification_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
+) -> Tensor:
     """Cross-entropy averaged over RoIs; the same arguments as `sigmoid_classification_loss`."""
     if class_weights is not None:
         background = class_weights.new_ones(1)

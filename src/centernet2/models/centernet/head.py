@@ -53,7 +53,9 @@ class CenterNetHead(nn.Module):
     ) -> None:
         super().__init__()
         if only_proposal and not with_agn_hm:
-            raise ValueError("MODEL.CENTERNET.ONLY_PROPOSAL needs MODEL.CENTERNET.WITH_AGN_HM: nothing else is predicted")
+            raise ValueError(
+                "MODEL.CENTERNET.ONLY_PROPOSAL needs MODEL.CENTERNET.WITH_AGN_HM: nothing else is predicted"
+            )
         self.num_classes = num_classes
         self.with_agn_hm = with_agn_hm
         self.only_proposal = only_proposal

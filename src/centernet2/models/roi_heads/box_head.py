@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.layers.conv import conv_norm, init_normal, init_xavier
-from centernet2.layers.norm import make_norm
 
 
 class BoxHead(nn.Sequential):

@@ -179,9 +179,7 @@ class CascadeRoIHeads(nn.Module):
         moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
         return StageOutput(logits, deltas, moved)
 
-    def _refine(
-        self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[tuple[int, int]]
-    ) -> list[Tensor]:
+    def _refine(self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         """The boxes [R_i, 4] that a stage has moved, as the next stage's regions."""
         parts = moved[:, 0].split([len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
         return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]
