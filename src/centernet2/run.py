@@ -211,8 +211,13 @@ def evaluate(
 
 def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
     """A predictor from one of our checkpoints alone."""
-    model, config = load_model(weights, overrides, device=device)
-    return Predictor(model, class_names=model.class_names, resize=build_test_transform(config))
+    return make_predictor(load_model(weights, overrides, device=device)[0])
+
+
+def make_predictor(model: Detector) -> Predictor:
+    """A predictor that resizes images as the model's settings say."""
+    resize = build_test_transform(model.settings) if isinstance(model.settings, Config) else None
+    return Predictor(model, class_names=model.class_names or None, resize=resize)
 
 
 def with_classes(config: Config, dataset: DetectionDataset) -> Config:

@@ -1,0 +1,6 @@
+"""python -m centernet2."""
+
+from centernet2.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The command line: parse arguments, call one function, turn a user's mistake into one line and exit code 2."""
+
+import glob
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+EXIT_MISTAKE = 2
+logger = logging.getLogger(__name__)
+
+app = App(name="centernet2", help="CenterNet2: probabilistic two-stage object detection.", help_format="plaintext")
+
+# KEY VALUE pairs after the options may hold values that look like options: -1
+Pairs = Annotated[str, Parameter(allow_leading_hyphen=True, help="options of the configuration: KEY VALUE ...")]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+@app.command
+def train(
+    *overrides: Pairs,
+    config_file: str = "CenterNet2_R50_1x",
+    data: Path | None = None,
+    data_path: Path | None = None,
+    output_dir: Path | None = None,
+    weights: Path | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    resume: Flag = False,
+    eval_only: Flag = False,
+) -> None:
+    """Train a detector, evaluate it at the end.
+
+    Parameters
+    ----------
+    config_file
+        Path of a configuration, or the name of a packaged one.
+    data
+        Folder with images/ and annotations/instances_train.json, instances_val.json.
+    data_path
+        Folder above a COCO 2017 folder (coco2017/ or coco/).
+    output_dir
+        Receives checkpoints, config.yaml, metrics.jsonl and the evaluation.
+    weights
+        File to start from; default: MODEL.WEIGHTS.
+    seed
+        Seed of all random numbers.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best there is.
+    resume
+        Go on from the last checkpoint of the output folder.
+    eval_only
+        Evaluate MODEL.WEIGHTS (or --weights) and train nothing.
+    """
+    from centernet2 import run
+    from centernet2.config import load_config
+
+    config = load_config(config_file, overrides)
+    if eval_only:
+        model = run.build_model(config, weights=weights or config.model.weights, device=device)
+        _print_metrics(run.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+        return
+    metrics = run.train(
+        config,
+        data=data,
+        data_path=data_path,
+        output_dir=output_dir,
+        weights=weights,
+        resume=resume,
+        seed=seed,
+        device=device,
+    )
+    _print_metrics(metrics)
+
+
+@app.command(name="eval")
+def evaluate(
+    *overrides: Pairs,
+    weights: Path,
+    config_file: str | None = None,
+    data: Path | None = None,
+    data_path: Path | None = None,
+    output_dir: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Evaluate a checkpoint.
+
+    Parameters
+    ----------
+    weights
+        The checkpoint; one of ours needs no --config-file.
+    config_file
+        Path or name of the configuration of a checkpoint that carries none.
+    data
+        Folder with images/ and annotations/instances_val.json.
+    data_path
+        Folder above a COCO 2017 folder.
+    output_dir
+        Receives predictions.json and metrics.json.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best there is.
+    """
+    from centernet2 import run
+    from centernet2.config import load_config
+
+    if config_file is None:
+        model, _ = run.load_model(weights, overrides, device=device)
+    else:
+        model = run.build_model(load_config(config_file, overrides), weights=weights, device=device)
+    _print_metrics(run.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+
+
+@app.command
+def predict(
+    *images: str,
+    weights: Path,
+    output: Path = Path("predictions"),
+    config_file: str | None = None,
+    score_threshold: float = 0.3,
+    device: str | None = None,
+) -> None:
+    """Detect objects: annotated images and predictions.json.
+
+    Parameters
+    ----------
+    images
+        Images, folders and patterns.
+    weights
+        The checkpoint; one of ours needs no --config-file.
+    output
+        Folder of the results.
+    config_file
+        Path or name of the configuration of a checkpoint that carries none.
+    score_threshold
+        Detections below it are not drawn and not written.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best there is.
+    """
+    from centernet2 import run
+    from centernet2.config import load_config
+    from centernet2.visualize import write_predictions
+
+    if config_file is None:
+        predictor = run.load_predictor(weights, device=device)
+    else:
+        predictor = run.make_predictor(run.build_model(load_config(config_file), weights=weights, device=device))
+    failed: list[Path] = []
+
+    def report(path: Path, error: Exception) -> None:
+        failed.append(path)
+        logger.error("%s", error)
+
+    found = predictor.predict_files(_image_files(images), score_threshold=score_threshold, on_error=report)
+    count = write_predictions(found, output, class_names=predictor.class_names)
+    logger.info("%d images written to %s", count, output)
+    if failed:
+        raise ValueError(f"{len(failed)} of {count + len(failed)} images could not be read (named above)")
+
+
+def _image_files(sources: tuple[str, ...]) -> list[Path]:
+    from centernet2.predictor import IMAGE_SUFFIXES
+
+    files: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+        else:
+            found = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(source))]
+        if not found:
+            raise ValueError(f"'{source}' names no image; give images, folders of images or patterns")
+        files += found
+    if not files:
+        raise ValueError("give at least one image, folder or pattern")
+    return files
+
+
+def _print_metrics(metrics: dict[str, float]) -> None:
+    for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
+        if f"bbox/{name}" in metrics:
+            logger.info("%-5s %6.2f", name, metrics[f"bbox/{name}"])
+
+
+def main() -> None:
+    """Entry point of the command."""
+    from rich.logging import RichHandler
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False, markup=False)])
+    try:
+        app(exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(EXIT_MISTAKE)
+    except (ValueError, FileNotFoundError) as error:
+        logger.error("%s", error)
+        logger.debug("", exc_info=True)
+        sys.exit(EXIT_MISTAKE)
+    except Exception as error:
+        from centernet2.run import TrainingInterrupted
+        from centernet2.train.callbacks import EXIT_INTERRUPTED
+
+        if not isinstance(error, TrainingInterrupted):
+            raise
+        logger.warning("%s", error)
+        sys.exit(EXIT_INTERRUPTED)
