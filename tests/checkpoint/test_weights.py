@@ -1,0 +1,88 @@
+"""Weights files of every kind: what is loaded, what is refused."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+import centernet2
+from centernet2.checkpoint.formats import WeightsError, read_weights
+from centernet2.checkpoint.load import export_reference_checkpoint, load_weights
+from centernet2.checkpoint.save import last_checkpoint, save_checkpoint
+from tests.fill import caffe2
+
+SMALL = "CenterNet2_R18_small"
+
+
+def test_reference_checkpoint_survives_the_round_trip(tmp_path: Path) -> None:
+    model, other = centernet2.build_model(SMALL), centernet2.build_model(SMALL)
+    export_reference_checkpoint(model, tmp_path / "reference.pth")
+    report = load_weights(other, tmp_path / "reference.pth")
+    assert not (report.skipped or report.reinitialized or report.mismatched)
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_caffe2_backbone_fills_the_parameters_that_the_reference_fills(
+    tmp_path: Path, shared: Path, nested: bool
+) -> None:
+    golden = json.loads((shared / "golden" / "caffe2_names_R-50.json").read_text())
+    blobs = {name: caffe2(name, tuple(shape)) for name, shape in golden["shapes"].items()}
+    path = tmp_path / "R-50.pkl"
+    path.write_bytes(pickle.dumps({"blobs": blobs} if nested else blobs))
+    model = centernet2.build_model("CenterNet2_R50_1x")
+    report = load_weights(model, path)
+    assert not report.skipped and not report.mismatched
+    assert len([name for name in report.loaded if name.startswith("backbone.")]) == len(report.loaded) == 265
+    assert torch.equal(model.backbone.body.conv1.weight, torch.from_numpy(blobs["conv1_w"]))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 80, 1203])
+def test_another_number_of_classes_leaves_the_class_layers_as_initialised(tmp_path: Path, classes: int) -> None:
+    export_reference_checkpoint(centernet2.build_model(SMALL), tmp_path / "coco.pth")
+    config = centernet2.load_config(SMALL, ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
+    report = load_weights(centernet2.build_model(config), tmp_path / "coco.pth")
+    expected = {f"roi_heads.stages.{k}.cls_score.{p}" for k in range(3) for p in ("weight", "bias")}
+    assert set(report.mismatched) == (set() if classes == 80 else expected)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(WeightsError, match=r"bad\.pkl asks for 'os\.system'"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"<html>no</html>", b"\x80\x02}"])
+def test_files_that_hold_no_weights_are_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=name):
+        read_weights(tmp_path / name)
+
+
+def test_weights_of_which_nothing_fits_are_an_error(tmp_path: Path) -> None:
+    torch.save({"model": {"other": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="nothing in"):
+        load_weights(torch.nn.Linear(1, 1), tmp_path / "other.pth")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    for iteration in (1, 2):
+        save_checkpoint(
+            tmp_path / f"model_{iteration:07d}.pth",
+            model=torch.nn.Linear(1, 1),
+            config="",
+            config_name="",
+            class_names=["a"],
+            iteration=iteration,
+            metrics={},
+            training=None,
+        )
+    (tmp_path / "model_0000002.pth").write_bytes(b"half")
+    found = last_checkpoint(tmp_path)
+    assert found is not None and found[1]["iteration"] == 1
+    assert not list(tmp_path.glob(".*tmp"))
