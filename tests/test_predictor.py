@@ -1,7 +1,6 @@
 """Images from anywhere to detections on them, and the files that hold them."""
 
 import io
-import json
 import logging
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from centernet2.data.transforms import FitShortestEdge
-from centernet2.predictor import Predictor, as_image, find_images, prediction_record, write_predictions
+from centernet2.predictor import Predictor, as_image, find_images
 from centernet2.structures import Detections
 
 HEIGHT, WIDTH = 30, 40
@@ -148,27 +147,6 @@ def test_a_bad_file_does_not_stop_the_others(
     with caplog.at_level(logging.WARNING):
         assert len(list(predictor.predict_files(paths, score_threshold=0.95))) == 2
     assert "b.png" in caplog.text
-
-
-def test_predictions_file(tmp_path: Path, pixels: np.ndarray) -> None:
-    predictor = Predictor(FakeDetector(), class_names=["cat", "Löwe"])
-    found = list(predictor.predict_files([save(tmp_path, "a.png", pixels)], score_threshold=0.5))
-    records = [prediction_record(prediction, predictor.class_names) for prediction in found]
-    write_predictions(tmp_path / "predictions.json", records)
-    assert json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8")) == [
-        {
-            "file": str(tmp_path / "a.png"),
-            "width": WIDTH,
-            "height": HEIGHT,
-            "detections": [
-                {"box": [0, 0, WIDTH, HEIGHT], "score": pytest.approx(0.9), "label": 1, "class": "Löwe"},
-            ],
-        }
-    ]
-    assert prediction_record(found[0], None)["detections"][0]["class"] == "1"
-    write_predictions(tmp_path / "none.json", [])
-    assert json.loads((tmp_path / "none.json").read_text()) == []
-    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_decoded_pillow_images_are_not_turned(pixels: np.ndarray) -> None:

@@ -1,9 +1,7 @@
 """Detections on images from anywhere: files, bytes, Pillow, numpy, tensors."""
 
 import glob
-import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -171,26 +169,3 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-def prediction_record(prediction: Prediction, class_names: Sequence[str] | None) -> dict[str, Any]:
-    """One image's entry of predictions.json."""
-    detections = prediction.detections
-    rows = zip(*(detections[key].tolist() for key in ("boxes", "scores", "labels")), strict=True)
-    return {
-        "file": str(prediction.path),
-        "width": prediction.image.shape[2],
-        "height": prediction.image.shape[1],
-        "detections": [
-            {"box": box, "score": score, "label": label, "class": class_names[label] if class_names else str(label)}
-            for box, score, label in rows
-        ],
-    }
-
-
-def write_predictions(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Writes predictions.json, one image a line; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    lines = (json.dumps(record, ensure_ascii=False) for record in records)
-    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -1,9 +1,12 @@
-"""Detections drawn on images, and contact sheets."""
+"""Detections as pictures and files, and contact sheets."""
 
 import colorsys
+import json
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +18,13 @@ from centernet2.structures import Detections
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
+Found = tuple[Path, Tensor, Detections]  # an image file, its pixels (uint8 [3, H, W]) and what was found in them
 
 GOLDEN_RATIO = 0.618034  # steps of it spread hues evenly, however many there are
-DARK, LIGHT, GREY = (16, 16, 16), (255, 255, 255), (110, 110, 110)
+DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 MASK_OPACITY = 0.45
+MAX_COVERED = 0.25  # share of the image under labels
+MAX_HIDDEN = 0.25  # share of a label's area that may lie on other labels
 
 
 class Style(NamedTuple):
@@ -54,8 +60,7 @@ def draw(
     pen = ImageDraw.Draw(canvas, "RGBA")
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
-    names = [str(label) if class_names is None else class_names[label] for label in labels]
-    texts = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
+    texts = [f"{_class_name(label, class_names)} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
     for label in reversed(_place_labels(texts, boxes, colors, canvas.size, style)):
         _draw_label(pen, label, style)
     return _to_tensor(canvas)
@@ -79,8 +84,8 @@ def text_color(background: Color) -> Color:
 def style_for(width: int, height: int) -> Style:
     """Lines and letters that grow with the image, but slower."""
     side = math.sqrt(width * height)
-    font = max(9, round(1.1 * side**0.42))
-    return Style(line=max(1, round(side / 400)), font=font, padding=max(1, round(font / 5)))
+    font = max(9, round(0.4 * side**0.55))
+    return Style(line=max(1, round(side / 320)), font=font, padding=max(1, round(font / 5)))
 
 
 def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
@@ -98,11 +103,9 @@ def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor
 
 
 def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Style) -> None:
-    """A coloured line between two faint dark ones, which keep it visible on its own colour."""
+    """A coloured line inside a faint dark one, which keeps it visible on its own colour."""
     left, top, right, bottom = box
-    for grow in (1, -style.line):
-        edge = (left - grow, top - grow, max(left - grow, right + grow), max(top - grow, bottom + grow))
-        pen.rectangle(edge, outline=(*DARK, 90))
+    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(*DARK, 110))
     pen.rectangle(box, outline=color, width=style.line)
 
 
@@ -118,7 +121,8 @@ def _place_labels(
 ) -> list[Label]:
     """A place for each label at a corner of its box, inside the image and, where that is possible, clear of the others.
 
-    The best detections choose first. A label that is wider than the image is left out: nobody could read it.
+    The best detections choose first. A label is left out where it would hide another one, or where labels already hide
+    much of the image: the colour of the box tells its class.
     """
     font = _font(style.font)
     height = style.font + 2 * style.padding
@@ -126,10 +130,14 @@ def _place_labels(
     taken = np.zeros((0, 4))  # [labels, 4]
     for text, box, color in zip(texts, boxes, colors, strict=True):
         width = math.ceil(font.getlength(text)) + 2 * style.padding
-        if width > size[0] or height > size[1]:
+        room = MAX_COVERED * size[0] * size[1] - len(placed) * width * height
+        if width > size[0] or height > size[1] or width * height > room:
             continue
         candidates = _corners(box, width, height, size)  # [7, 4]
-        chosen = candidates[int(_overlaps(candidates, taken).argmin())]  # the first of the best
+        hidden = _overlaps(candidates, taken)  # [7]
+        if hidden.min() > MAX_HIDDEN * width * height:
+            continue
+        chosen = candidates[int(hidden.argmin())]  # the first of the best
         taken = np.concatenate([taken, chosen[None]])
         left, top, right, bottom = chosen.tolist()
         placed.append(Label(text, (int(left), int(top), int(right), int(bottom)), color))
@@ -148,7 +156,6 @@ def _corners(box: Rectangle, width: int, height: int, size: tuple[int, int]) -> 
         (right - width, bottom - height),
         (left, bottom - height),
     ]
-    # above the box only where there is room: moved down, the label would hide what is in the box for nothing
     x = np.clip([place[0] for place in places], 0, size[0] - width)
     y = np.clip([place[1] for place in places], 0, size[1] - height)
     return np.stack([x, y, x + width, y + height], axis=1).astype(np.float64)
@@ -162,29 +169,73 @@ def _overlaps(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # [cand
     return overlaps
 
 
+def write_predictions(found: Iterable[Found], output: Path, *, class_names: Sequence[str] | None) -> int:
+    """Writes an annotated picture of each image, and predictions.json for all; gives the number of images."""
+    output.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    for path, image, detections in found:
+        name = f"{len(lines):05d}_{path.stem}.png"
+        _to_pillow(draw(image, detections, class_names)).save(output / name)
+        size = {"width": image.shape[2], "height": image.shape[1]}
+        record = {"file": str(path), "picture": name, **size, "detections": detection_records(detections, class_names)}
+        lines.append(json.dumps(record, ensure_ascii=False))
+    partial = output / "predictions.json.partial"
+    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    os.replace(partial, output / "predictions.json")
+    return len(lines)
+
+
+def detection_records(detections: Detections, class_names: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Detections as JSON: corners in hundredths of a pixel, score, label and the name of its class."""
+    boxes, scores, labels = detections["boxes"].tolist(), detections["scores"].tolist(), detections["labels"].tolist()
+    return [
+        {
+            "box": [round(x, 2) for x in box],
+            "score": round(score, 5),
+            "label": label,
+            "class": _class_name(label, class_names),
+        }
+        for box, score, label in zip(boxes, scores, labels, strict=True)
+    ]
+
+
+def _class_name(label: int, class_names: Sequence[str] | None) -> str:
+    return class_names[label] if class_names else str(label)
+
+
 def mosaic(
     images: Sequence[Tensor], captions: Sequence[str], *, columns: int = 4, cell: int = 320
 ) -> Tensor:  # uint8 [3, H, W]
-    """A contact sheet: images (uint8 [3, H, W] each) fitted into squares of `cell` pixels, a caption below each."""
+    """A contact sheet: images (uint8 [3, H, W] each), their longer sides `cell` pixels, with a caption below each."""
     if not images or len(images) != len(captions):
         raise ValueError(f"a contact sheet needs images with one caption each: {len(images)} and {len(captions)} given")
     columns = min(columns, len(images))
-    gap, font = max(4, cell // 40), _font(max(10, cell // 22))
-    step = (cell + gap, cell + gap + round(2.2 * font.size))
-    rows = math.ceil(len(images) / columns)
-    sheet = Image.new("RGB", (columns * step[0] + gap, rows * step[1] + gap), LIGHT)
+    gap, font = max(6, cell // 32), _font(max(10, cell // 22))
+    line = round(1.8 * font.size)
+    pictures = [_fit(_to_pillow(image), cell) for image in images]
+    rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
+    heights = [max(picture.height for picture in row) for row in rows]
+
+    size = (columns * (cell + gap) + gap, sum(heights) + len(rows) * (line + gap) + gap)
+    sheet = Image.new("RGB", size, LIGHT)
     pen = ImageDraw.Draw(sheet)
-    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        left, top = gap + index % columns * step[0], gap + index // columns * step[1]
-        picture = _to_pillow(image)
-        factor = cell / max(picture.size)
-        width, height = (max(1, round(side * factor)) for side in picture.size)
-        # pixels of a tiny image stay squares, as one wants to see them
-        picture = picture.resize((width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS)
-        sheet.paste(picture, (left + (cell - width) // 2, top + (cell - height) // 2))
-        middle = (left + cell / 2, top + cell + 1.1 * font.size)
-        pen.text(middle, _shorten(caption, font, cell), fill=DARK, font=font, anchor="mm")
+    remaining = iter(captions)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for index, picture in enumerate(row):
+            left = gap + index * (cell + gap)
+            sheet.paste(picture, (left + (cell - picture.width) // 2, top + (height - picture.height) // 2))
+            middle = (left + cell / 2, top + height + line / 2)
+            pen.text(middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm")
+        top += height + line + gap
     return _to_tensor(sheet)
+
+
+def _fit(picture: Image.Image, cell: int) -> Image.Image:
+    factor = cell / max(picture.size)
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    # the pixels of a tiny image stay squares: they are what the detector saw
+    return picture.resize((width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS)
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
