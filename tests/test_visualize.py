@@ -1,0 +1,155 @@
+"""Pictures of detections: what is drawn where, in which colour, and the files of a prediction."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from centernet2.structures import Detections
+from centernet2.visualize import _place_labels, class_color, draw, mosaic, style_for, text_color, write_predictions
+
+NAMES = [f"class {i}" for i in range(100)]
+
+
+def canvas(height: int = 240, width: int = 320) -> Tensor:
+    return torch.full((3, height, width), 128, dtype=torch.uint8)
+
+
+def detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+    return {
+        "boxes": torch.tensor(boxes).reshape(-1, 4),
+        "scores": torch.tensor(scores),
+        "labels": torch.tensor(labels, dtype=torch.int64),
+    }
+
+
+def random_detections(count: int, height: int, width: int) -> Detections:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 1, (count, 2, 2)) * [width, height]
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    return detections(boxes.tolist(), rng.random(count).tolist(), rng.integers(0, 100, count).tolist())
+
+
+def count_pixels(image: Tensor, color: tuple[int, int, int]) -> int:
+    return int((image == torch.tensor(color)[:, None, None]).all(dim=0).sum())
+
+
+def test_a_box_and_its_filled_label() -> None:
+    image = canvas()
+    picture = draw(image, detections([[50, 100, 150, 200]], [0.9], [3]), NAMES)
+    assert picture.dtype == torch.uint8 and picture.shape == image.shape
+    assert image.unique().tolist() == [128], "the argument was changed"
+    for y, x in ((100, 100), (199, 100), (150, 50), (150, 149)):
+        assert tuple(picture[:, y, x].tolist()) == class_color(3), (y, x)
+    assert (picture[:, 110:190, 60:140] == 128).all()
+    assert (picture[:, 200:, :][:, 2:] == 128).all() and (picture[:, :, 152:] == 128).all()
+    height = style_for(320, 240).font
+    assert count_pixels(picture[:, 100 - height : 99], class_color(3)) > 2 * height
+
+
+def test_nothing_to_draw_leaves_the_image() -> None:
+    image = canvas()
+    assert torch.equal(draw(image, detections([], [], []), NAMES), image)
+    weak = detections([[50, 100, 150, 200]], [0.4], [3])
+    assert torch.equal(draw(image, weak, NAMES, score_threshold=0.5), image)
+
+
+def test_the_stronger_detection_lies_on_top() -> None:
+    boxes = [[50.0, 100.0, 150.0, 200.0]] * 2
+    for scores in ([0.3, 0.8], [0.8, 0.3]):
+        picture = draw(canvas(), detections(boxes, scores, [1, 2]), NAMES)
+        best = [1, 2][int(np.argmax(scores))]
+        assert tuple(picture[:, 199, 100].tolist()) == class_color(best)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 2000), (2000, 4), (30, 40), (1500, 2500)])
+def test_any_size_and_any_number_of_boxes(height: int, width: int) -> None:
+    found = random_detections(120, height, width)
+    found["boxes"][0] = torch.tensor([-50.0, -50.0, width + 50.0, height + 50.0])
+    found["boxes"][1] = torch.tensor([0.2, 0.2, 0.3, 0.3])
+    assert draw(canvas(height, width), found, None).shape == (3, height, width)
+
+
+def test_labels_stay_inside_and_hardly_hide_each_other() -> None:
+    size = (640, 480)
+    found = random_detections(60, 480, 640)
+    boxes = [tuple(map(int, box)) for box in found["boxes"].tolist()]
+    labels = _place_labels([f"class {i}" for i in range(60)], boxes, [class_color(0)] * 60, size, style_for(*size))
+    assert len(labels) > 20
+    covered = np.zeros((480, 640))
+    for label in labels:
+        left, top, right, bottom = label.rectangle
+        assert 0 <= left < right <= 640 and 0 <= top < bottom <= 480
+        taken = covered[top:bottom, left:right]
+        assert taken.mean() <= 0.25
+        taken[:] = 1
+
+
+def test_colours_of_classes_differ_and_carry_legible_text() -> None:
+    colors = [class_color(label) for label in range(100)]
+    assert len(set(colors)) == 100
+    nearest = min(np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colors[:8]) for b in colors[:i])
+    assert nearest > 60
+
+    def luminance(color: tuple[int, int, int]) -> float:
+        parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
+        return float(np.dot([0.2126, 0.7152, 0.0722], parts))
+
+    for color in colors:
+        low, high = sorted([luminance(color), luminance(text_color(color))])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, color
+
+
+def test_masks_are_translucent_with_an_outline() -> None:
+    found = detections([[50, 50, 250, 200]], [0.9], [3])
+    found["masks"] = torch.zeros(1, 240, 320, dtype=torch.bool)
+    found["masks"][0, 80:180, 80:220] = True
+    picture = draw(canvas(), found, NAMES)
+    inside = picture[:, 130, 150].tolist()
+    assert inside == [round(128 + 0.45 * (c - 128)) for c in class_color(3)]
+    assert tuple(picture[:, 80, 150].tolist()) == class_color(3)
+    assert picture[:, 70, 150].tolist() == [128] * 3
+
+
+def test_contact_sheet() -> None:
+    images = [torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))]
+    sheet = mosaic(images, ["a", "a caption that is far too long for its picture " * 3, "c"], columns=2, cell=100)
+    assert sheet.dtype == torch.uint8 and 200 < sheet.shape[2] < 240
+    assert count_pixels(sheet, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
+    assert (sheet[:, :, -6:] == 255).all(), "a caption leaves its column"
+    with pytest.raises(ValueError, match="one caption each: 3 and 1"):
+        mosaic(images, ["a"])
+
+
+def test_prediction_files(tmp_path: Path) -> None:
+    image = canvas(60, 80)
+    found = [
+        (Path("a/scene.jpg"), image, detections([[1, 2, 30.126, 40]], [0.75], [1])),
+        (Path("b/scene.jpg"), image, detections([], [], [])),
+    ]
+    assert write_predictions(iter(found), tmp_path / "out", class_names=["cat", "Löwe"]) == 2
+    records = json.loads((tmp_path / "out/predictions.json").read_text(encoding="utf-8"))
+    assert records[0] == {
+        "file": str(Path("a/scene.jpg")),
+        "picture": "00000_scene.png",
+        "width": 80,
+        "height": 60,
+        "detections": [{"box": [1, 2, 30.13, 40], "score": 0.75, "label": 1, "class": "Löwe"}],
+    }
+    assert records[1]["detections"] == []
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "00000_scene.png",
+        "00001_scene.png",
+        "predictions.json",
+    ]
+    drawn = np.array(Image.open(tmp_path / "out/00000_scene.png"))
+    assert drawn.shape == (60, 80, 3) and (drawn != 128).any()
+
+
+def test_no_predictions_are_valid_json(tmp_path: Path) -> None:
+    assert write_predictions([], tmp_path, class_names=None) == 0
+    assert json.loads((tmp_path / "predictions.json").read_text()) == []
