@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
@@ -45,11 +45,12 @@ from centernet2.models.necks.dla_up import DLAUp
 from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.train.optim import Multiplier, learning_rate_multiplier
+from centernet2.train.optim import Multiplier, clip_gradients, learning_rate_multiplier
 
 Neck = FPN | BiFPN | DLAUp
 Choice = TypeVar("Choice", bound=str)
 
+CLIPS: tuple[Literal["value", "norm"], ...] = ("value", "norm")
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
@@ -279,6 +280,15 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
 def build_multiplier(config: Config) -> Multiplier:
     """The learning rate's factor by iteration."""
     return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
+
+
+def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
+    """Clips gradients as configured; None where they are left alone."""
+    options = config.clip
+    if not options.enabled:
+        return None
+    kind = _choice(options.clip_type, CLIPS, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
+    return partial(clip_gradients, clip_type=kind, clip_value=options.clip_value, norm_type=options.norm_type)
 
 
 def _choice(value: str, known: Sequence[Choice], key: str) -> Choice:

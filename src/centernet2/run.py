@@ -10,6 +10,7 @@ import torch
 
 from centernet2 import distributed
 from centernet2.build import (
+    build_clip,
     build_detector,
     build_multiplier,
     build_sampler,
@@ -22,14 +23,14 @@ from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset, without_empty_images
 from centernet2.data.loader import Batch, eval_batches, train_batches
-from centernet2.devices import choose_device, create_accelerator, grad_scaler
+from centernet2.devices import Precision, choose_device, create_accelerator, grad_scaler
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.train.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
 from centernet2.train.loop import train as train_loop
-from centernet2.train.optim import clip_gradients, parameter_groups, scheduler, sgd
-from centernet2.train.state import restore_training_state, training_state
+from centernet2.train.optim import parameter_groups, scheduler, sgd
+from centernet2.train.state import Stateful, restore_training_state, training_state
 from centernet2.train.writers import MetricsLogger, ProgressBar, open_writers
 
 logger = logging.getLogger(__name__)
@@ -116,35 +117,33 @@ def train(
     prepared = accelerator.prepare(model)
     optimizer = _build_optimizer(settings, model)
     schedule = scheduler(optimizer, build_multiplier(settings))
-    precision = "bf16" if settings.run.amp else "fp32"
+    precision: Precision = "bf16" if settings.run.amp else "fp32"
     scaler = grad_scaler(accelerator.device, precision)
     generator = torch.Generator(accelerator.device).manual_seed(seed + distributed.rank())
     if model.roi_heads is not None:
         model.roi_heads.generator = generator
-    parts = {"optimizer": optimizer, "scheduler": schedule, "scaler": scaler}
+    parts: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": schedule, "scaler": scaler}
     start = restore_training_state(found[1]["training"], parts, [generator]) if found else 0
     last = settings.schedule.max_iter if settings.run.train_iter < 0 else settings.run.train_iter
 
     output.mkdir(parents=True, exist_ok=True)
     if distributed.is_main_process():
         (output / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
-    describe = {"model": model, "config": settings.to_yaml(), "config_name": settings.name}
+    write = partial(
+        save_checkpoint,
+        model=model,
+        config=settings.to_yaml(),
+        config_name=settings.name,
+        class_names=model.class_names,
+    )
 
     def save(iteration: int) -> Path:
         path, training = output / f"model_{iteration:07d}.pth", training_state(iteration, parts, [generator])
         if distributed.is_main_process():
-            save_checkpoint(
-                path, **describe, class_names=model.class_names, iteration=iteration, metrics={}, training=training
-            )
+            write(path, iteration=iteration, metrics={}, training=training)
         return path
 
     batches = _train_batches(settings, train_set, seed, start)
-    clip = partial(
-        clip_gradients,
-        clip_type=settings.clip.clip_type,
-        clip_value=settings.clip.clip_value,
-        norm_type=settings.clip.norm_type,
-    )
     with (
         open_writers(output, start_iteration=start) as writers,
         StopOnSignal(period=settings.run.log_period) as stop,
@@ -158,7 +157,7 @@ def train(
         train_loop(
             prepared, optimizer, schedule, batches,
             accelerator=accelerator, scaler=scaler, precision=precision, start_iteration=start, max_iteration=last,
-            accumulation_steps=1, clip=clip if settings.clip.enabled else None,
+            accumulation_steps=1, clip=build_clip(settings),
             callbacks=[
                 stop,
                 MetricsLogger([*writers, bar], period=settings.run.log_period, device=accelerator.device),
@@ -173,10 +172,7 @@ def train(
     if stop.received:
         raise TrainingInterrupted(f"training was interrupted; --resume goes on from the last checkpoint in {output}")
     if distributed.is_main_process():
-        save_checkpoint(
-            output / "model_final.pth", **describe, class_names=model.class_names, iteration=last,
-            metrics=evaluation.results, training=None,
-        )  # fmt: skip
+        write(output / "model_final.pth", iteration=last, metrics=evaluation.results, training=None)
     distributed.shut_down()
     return evaluation.results
 
@@ -197,7 +193,7 @@ def evaluate(
         config: settings of sizes, batches and data sets; default: those that the model was built with.
         output_dir: receives predictions.json and metrics.json.
     """
-    settings = model.settings if config is None else config
+    settings = _settings_of(model) if config is None else config
     settings = settings if isinstance(settings, Config) else load_config(settings)
     dataset = find_split(
         data=None if data is None else Path(data),
@@ -216,8 +212,14 @@ def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: s
 
 def make_predictor(model: Detector) -> Predictor:
     """A predictor that resizes images as the model's settings say."""
-    resize = build_test_transform(model.settings) if isinstance(model.settings, Config) else None
+    resize = build_test_transform(_settings_of(model))
     return Predictor(model, class_names=model.class_names or None, resize=resize)
+
+
+def _settings_of(model: Detector) -> Config:
+    if not isinstance(model.settings, Config):
+        raise ConfigError("the model was not made by build_model: pass the settings to use as `config`")
+    return model.settings
 
 
 def with_classes(config: Config, dataset: DetectionDataset) -> Config:
@@ -226,7 +228,8 @@ def with_classes(config: Config, dataset: DetectionDataset) -> Config:
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
-                f"{key} is {config[key]}, but {dataset.name} has {count} classes; leave the option out to take the data's"
+                f"{key} is {config[key]}, but {dataset.name} has {count} classes; "
+                "leave the option out to take the data's"
             )
     return config.replace(dict.fromkeys(CLASS_KEYS, count))
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +72,8 @@ def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) 
     """Writes a file that the reference implementation loads."""
     state = {name: tensor.detach().cpu().clone() for name, tensor in to_reference(model.state_dict()).items()}
     if _is_one_stage(model):
-        state["pixel_mean"] = model.preprocess.mean.cpu()  # type: ignore[union-attr]
-        state["pixel_std"] = model.preprocess.std.cpu()  # type: ignore[union-attr]
+        preprocess: Any = model.preprocess
+        state |= {"pixel_mean": preprocess.mean.cpu(), "pixel_std": preprocess.std.cpu()}
     torch.save({"model": state, "__author__": "centernet2"}, path)
 
 
@@ -89,12 +90,13 @@ def _is_one_stage(model: nn.Module) -> bool:
 def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """A one-stage reference checkpoint has its own mean and deviation, which the reference prefers to the settings."""
     if _is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
-        model.preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))  # type: ignore[union-attr,operator]
-        model.preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))  # type: ignore[union-attr,operator]
+        preprocess: Any = model.preprocess
+        preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))
+        preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))
 
 
 def _adapt_to_torchvision(model: nn.Module) -> None:
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if hasattr(backbone, "set_stride_in_1x1"):
         backbone.set_stride_in_1x1(False)
     logger.warning(

@@ -96,7 +96,9 @@ def bars_svg(values: Mapping[str, float], *, width: int = 580, row: int = 20) ->
         f'<text x="{124 + (width - 180) * value / 100:.1f}" y="{i * row + 19}">{value:.1f}</text>'
         for i, (name, value) in enumerate((n, 0.0 if math.isnan(v) else v) for n, v in values.items())
     )
-    return f'<svg width="{width}" height="{len(values) * row + 12}" role="img" aria-label="AP of each class">{bars}</svg>'
+    return (
+        f'<svg width="{width}" height="{len(values) * row + 12}" role="img" aria-label="AP of each class">{bars}</svg>'
+    )
 
 
 def _figure(value: float) -> str:

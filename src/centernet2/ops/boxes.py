@@ -52,7 +52,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """The regression (dx, dy, dw, dh) [R, 4] that moves boxes [R, 4] onto targets [R, 4] (arXiv 1311.2524, appendix C)."""
+    """The regression (dx, dy, dw, dh) [R, 4] that moves boxes [R, 4] onto targets [R, 4] (arXiv 1311.2524)."""
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
     scale = boxes.new_tensor(weights)

@@ -1,6 +1,7 @@
 """ResNet and ResNeXt (arXiv 1512.03385, 1611.05431) as detection backbones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 
@@ -62,6 +63,6 @@ class ResNet(TimmBackbone):
             return
         for name, stage in self.body.named_children():
             if name in ("layer2", "layer3", "layer4"):
-                block = stage[0]
+                block: Any = stage[0]  # type: ignore[index]
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
         self.stride_in_1x1 = stride_in_1x1

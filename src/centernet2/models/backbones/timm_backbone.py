@@ -29,7 +29,7 @@ class TimmBackbone(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise ValueError(f"timm has no network called '{name}'; timm.list_models() shows those it has")
-        all_maps = timm.create_model(name, features_only=True, **options).feature_info
+        all_maps: Any = timm.create_model(name, features_only=True, **options).feature_info
         reductions = zip(all_maps.out_indices, all_maps.reduction(), strict=True)
         level_of_index = {i: r.bit_length() - 1 for i, r in reductions}
         index_of = {f"{prefix}{level}": i for i, level in level_of_index.items()}
@@ -39,9 +39,10 @@ class TimmBackbone(nn.Module):
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
         convert_norm(self.body, norm)
+        maps: Any = self.body.feature_info
         self.out_features = [f"{prefix}{level_of_index[i]}" for i in indices]
-        self.channels = dict(zip(self.out_features, self.body.feature_info.channels(), strict=True))
-        self.strides = dict(zip(self.out_features, self.body.feature_info.reduction(), strict=True))
+        self.channels = dict(zip(self.out_features, maps.channels(), strict=True))
+        self.strides = dict(zip(self.out_features, maps.reduction(), strict=True))
         self._freeze(freeze_at, {level: all_maps.module_name(i) for i, level in level_of_index.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:  # [N, 3, H, W]

@@ -155,6 +155,8 @@ class CenterNet(nn.Module):
         """Boxes of every image from the head's output."""
         heatmaps = output.object_logits if self.head.only_proposal else output.class_logits
         factors = None if self.head.only_proposal else output.object_logits
+        if heatmaps is None:
+            raise ValueError("the head predicts neither classes nor objectness: there is nothing to propose")
         levels = []
         for level, stride in enumerate(self.strides):
             heatmap = heatmaps[level].float().sigmoid()

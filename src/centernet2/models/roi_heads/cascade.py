@@ -1,7 +1,7 @@
 """The second stage: what the objects are (arXiv 2103.07461, section 4; cascade: arXiv 1712.00726)."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -128,12 +128,14 @@ class CascadeRoIHeads(nn.Module):
     ) -> dict[str, Tensor]:
         """The cascade's losses by name."""
         regions = [self._sample(p, t) for p, t in zip(proposals, targets, strict=True)]
-        losses = {}
+        losses: dict[str, Tensor] = {}
+        moved: Tensor | None = None
         for k in range(len(self.stages)):
-            if k > 0:
-                refined = self._refine([r.boxes for r in regions], output.boxes, sizes)
+            if moved is not None:
+                refined = self._refine([r.boxes for r in regions], moved, sizes)
                 regions = self._match(refined, [r.valid for r in regions], targets, k)
             output = self._run_stage(levels, [r.boxes for r in regions], k)
+            moved = output.boxes
             suffix = f"_stage{k}" if len(self.stages) > 1 else ""
             losses |= {name + suffix: loss for name, loss in self._stage_losses(regions, output, k).items()}
         return losses
@@ -145,19 +147,19 @@ class CascadeRoIHeads(nn.Module):
         """Detections of every image, best first."""
         counts = [len(p.boxes) for p in proposals]
         boxes = [p.boxes for p in proposals]
-        probabilities = 0.0
+        moved = probabilities = levels[0].new_zeros(())
         for k in range(len(self.stages)):
             if k > 0:
-                boxes = self._refine(boxes, output.boxes, sizes)
+                boxes = self._refine(boxes, moved, sizes)
             output = self._run_stage(levels, boxes, k)
-            logits = output.logits.float()
+            moved, logits = output.boxes, output.logits.float()
             probabilities = probabilities + (logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1))
         scores = probabilities[:, :-1] / len(self.stages)  # [R, C]
         if self.mult_proposal_score:
             scores = (scores * torch.cat([p.scores for p in proposals])[:, None]).sqrt()
         return [
             self._select(b, s, size)
-            for b, s, size in zip(output.boxes.split(counts), scores.split(counts), sizes, strict=True)
+            for b, s, size in zip(torch.split(moved, counts), torch.split(scores, counts), sizes, strict=True)
         ]
 
     def _sample(self, proposals: Proposals, target: Target) -> Regions:
@@ -173,7 +175,7 @@ class CascadeRoIHeads(nn.Module):
     def _run_stage(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], k: int) -> StageOutput:
         pooled = self.pooler(levels, boxes)
         if self.training:
-            # every stage sends its gradient into the shared features: their sum should not grow with the number of stages
+            # all stages send gradients into the shared features: their sum should not grow with the stages
             pooled = ScaleGradient.apply(pooled, 1 / len(self.stages))
         logits, deltas = self.stages[k](pooled)
         moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
@@ -181,7 +183,7 @@ class CascadeRoIHeads(nn.Module):
 
     def _refine(self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         """The boxes [R_i, 4] that a stage has moved, as the next stage's regions."""
-        parts = moved[:, 0].split([len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
+        parts = torch.split(moved[:, 0], [len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
         return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]
 
     def _match(
@@ -198,7 +200,11 @@ class CascadeRoIHeads(nn.Module):
         class_weights = None
         if self.use_fed_loss:
             class_weights = federated_classes(
-                labels, valid, self.stages[k].class_weight, self.fed_loss_num_cat, generator=self.generator
+                labels,
+                valid,
+                cast(Tensor, self.stages[k].class_weight),
+                self.fed_loss_num_cat,
+                generator=self.generator,
             )
         classification = sigmoid_classification_loss if self.use_sigmoid_ce else softmax_classification_loss
         positive = (labels < self.num_classes) & valid
@@ -221,7 +227,7 @@ class CascadeRoIHeads(nn.Module):
 
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
         """The deltas [R, 4] of each region's class among [R, 4 * K]."""
-        deltas = deltas.unflatten(1, (-1, 4))
+        deltas = torch.unflatten(deltas, 1, (-1, 4))
         if deltas.shape[1] == 1:
             return deltas[:, 0]
         return deltas[torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)]
