@@ -165,6 +165,7 @@ def build_detector(config: Config) -> Detector:
         _build_roi_heads(config, neck) if config.model.meta_architecture != "CenterNetDetector" else None,
     )
     detector.settings = config
+    detector.resize = build_test_transform(config)
     return detector
 
 
@@ -188,7 +189,8 @@ def _cascade_stages(config: Config) -> tuple[tuple[float, ...], tuple[tuple[floa
     ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
     if len(ious) != len(weights):
         raise ConfigError(
-            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; give one of each per stage"
+            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; "
+            "give one of each per stage"
         )
     if ious[0] != config.one_stage.ious[0]:
         raise ConfigError(

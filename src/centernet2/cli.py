@@ -1,6 +1,5 @@
 """The command line: parse arguments, call one function, turn a user's mistake into one line and exit code 2."""
 
-import glob
 import logging
 import sys
 from pathlib import Path
@@ -140,47 +139,32 @@ def predict(
     """
     from centernet2 import run
     from centernet2.config import load_config
+    from centernet2.predictor import Predictor, find_images
     from centernet2.visualize import write_predictions
 
     if config_file is None:
         predictor = run.load_predictor(weights, device=device)
     else:
-        predictor = run.make_predictor(run.build_model(load_config(config_file), weights=weights, device=device))
+        predictor = Predictor(run.build_model(load_config(config_file), weights=weights, device=device))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:
         failed.append(path)
         logger.error("%s", error)
 
-    found = predictor.predict_files(_image_files(images), score_threshold=score_threshold, on_error=report)
+    found = predictor.predict_files(find_images(images), score_threshold=score_threshold, on_error=report)
     count = write_predictions(found, output, class_names=predictor.class_names)
     logger.info("%d images written to %s", count, output)
     if failed:
         raise ValueError(f"{len(failed)} of {count + len(failed)} images could not be read (named above)")
 
 
-def _image_files(sources: tuple[str, ...]) -> list[Path]:
-    from centernet2.predictor import IMAGE_SUFFIXES
-
-    files: list[Path] = []
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
-        else:
-            found = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(source))]
-        if not found:
-            raise ValueError(f"'{source}' names no image; give images, folders of images or patterns")
-        files += found
-    if not files:
-        raise ValueError("give at least one image, folder or pattern")
-    return files
-
-
 def _print_metrics(metrics: dict[str, float]) -> None:
-    for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
-        if f"bbox/{name}" in metrics:
-            logger.info("%-5s %6.2f", name, metrics[f"bbox/{name}"])
+    from rich import get_console
+
+    from centernet2.evaluation.evaluate import metrics_table
+
+    get_console().print(metrics_table(metrics))
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ class Predictor:
 
     Args:
         model: a detector; it is put into evaluation mode.
-        class_names: by label, for those who show or write the detections.
-        resize: brings an image to the size that the model wants; None leaves it as it is.
+        class_names: by label, for those who show or write the detections; default: those that the model knows.
+        resize: brings an image to the size that the model wants; default: the model's own, if it has one.
         batch_size: images that go through the model together.
     """
 
@@ -56,8 +56,9 @@ class Predictor:
         batch_size: int = 1,
     ) -> None:
         self.model = model.eval()
-        self.class_names = None if class_names is None else tuple(class_names)
-        self.resize = resize
+        names = class_names or getattr(model, "class_names", None)
+        self.class_names = tuple(names) if names else None
+        self.resize: EvalTransform | None = resize or getattr(model, "resize", None)
         self.batch_size = batch_size
 
     @overload

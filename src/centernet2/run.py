@@ -207,13 +207,7 @@ def evaluate(
 
 def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
     """A predictor from one of our checkpoints alone."""
-    return make_predictor(load_model(weights, overrides, device=device)[0])
-
-
-def make_predictor(model: Detector) -> Predictor:
-    """A predictor that resizes images as the model's settings say."""
-    resize = build_test_transform(_settings_of(model))
-    return Predictor(model, class_names=model.class_names or None, resize=resize)
+    return Predictor(load_model(weights, overrides, device=device)[0])
 
 
 def _settings_of(model: Detector) -> Config:

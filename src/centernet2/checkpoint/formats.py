@@ -3,8 +3,9 @@
 import pickle
 import re
 from collections import OrderedDict
+from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 class _ArrayUnpickler(pickle.Unpickler):
     """Admits arrays and plain containers, nothing that could run code."""
 
-    ADMITTED = {
+    ADMITTED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
         ("numpy", "ndarray"): np.ndarray,
@@ -128,9 +129,9 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) in self.ADMITTED:
             return self.ADMITTED[module, name]
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray, name)
+            return getattr(import_module("numpy._core.multiarray"), name)
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return np._core.numeric._frombuffer
+            return import_module("numpy._core.numeric")._frombuffer
         raise WeightsError(f"{self.path} asks for '{module}.{name}' and is refused: only arrays are read from pickles")
 
 

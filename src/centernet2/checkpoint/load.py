@@ -100,7 +100,8 @@ def _adapt_to_torchvision(model: nn.Module) -> None:
     if hasattr(backbone, "set_stride_in_1x1"):
         backbone.set_stride_in_1x1(False)
     logger.warning(
-        "torchvision's backbone has its strides in the 3x3 convolutions: they are set so. It was trained on RGB images; set "
+        "torchvision's backbone has its strides in the 3x3 convolutions: they are set so. "
+        "It was trained on RGB images; set "
         "INPUT.FORMAT RGB MODEL.PIXEL_MEAN [123.675,116.28,103.53] MODEL.PIXEL_STD [58.395,57.12,57.375] "
         "MODEL.RESNETS.STRIDE_IN_1X1 False"
     )

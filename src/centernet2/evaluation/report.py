@@ -20,7 +20,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        max-width: 60rem; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 .cards, .grid { display: flex; flex-wrap: wrap; gap: 1rem }
-.card { background: var(--panel); border-radius: .5rem; padding: .7rem 1.2rem } .card b { display: block; font-size: 1.5rem }
+.card { background: var(--panel); border-radius: .5rem; padding: .7rem 1.2rem }
+.card b { display: block; font-size: 1.5rem }
 figure { margin: 0 } figcaption { color: var(--faint); font-size: .8rem }
 svg { background: var(--panel); border-radius: .5rem } svg text { fill: var(--faint); font-size: 11px }
 polyline { fill: none; stroke: var(--line); stroke-width: 1.8 } rect.bar { fill: var(--line) }
@@ -81,7 +82,8 @@ def curve_svg(name: str, points: Sequence[tuple[float, float]], *, width: int = 
         for x, y in points
     )
     return (
-        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(name)}"><text x="10" y="18">{escape(name)}: '
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(name)}">'
+        f'<text x="10" y="18">{escape(name)}: '
         f'{low:.3g} to {high:.3g}, last {ys[-1]:.3g}</text><polyline points="{placed}"/>'
         f'<text x="10" y="{height - 5}">{xs[0]:g}</text>'
         f'<text x="{width - 10}" y="{height - 5}" text-anchor="end">{xs[-1]:g}</text></svg>'

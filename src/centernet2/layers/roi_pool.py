@@ -46,9 +46,9 @@ class RoIPooler(nn.Module):
         return pooled
 
     def _align(self, feature: Tensor, regions: Tensor, stride: int) -> Tensor:
-        return roi_align(
-            feature, regions.to(feature.dtype), self.resolution, 1 / stride, self.sampling_ratio, self.aligned
-        )
+        regions = regions.to(feature.dtype)
+        pooled: Tensor = roi_align(feature, regions, self.resolution, 1 / stride, self.sampling_ratio, self.aligned)
+        return pooled
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:

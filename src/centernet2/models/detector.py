@@ -1,6 +1,6 @@
 """The detector: an image flows through backbone, neck, first stage and second stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,7 @@ class Detector(nn.Module):
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.class_names: tuple[str, ...] = ()  # by label, where they are known
+        self.resize: Callable[[Tensor], Tensor] | None = None  # brings an image to the size that it was trained for
         self.settings: object = None  # what it was built from, for those who evaluate or save it; never read in here
 
     def forward(

@@ -61,7 +61,7 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> T
 
 def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
     """Moves boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
-    deltas = deltas.float().unflatten(1, (-1, 4)) / boxes.new_tensor(weights)  # [R, K, 4]
+    deltas = torch.unflatten(deltas.float(), 1, (-1, 4)) / boxes.new_tensor(weights)  # [R, K, 4]
     size = (boxes[:, 2:] - boxes[:, :2])[:, None]  # [R, 1, 2]
     center = boxes[:, None, :2] + 0.5 * size + deltas[..., :2] * size  # [R, K, 2]
     half = 0.5 * size * torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE))

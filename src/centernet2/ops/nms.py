@@ -11,4 +11,5 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
     """
     if iou_threshold <= 0:
         return scores.argsort(descending=True)[:limit]
-    return batched_nms(boxes.float(), scores.float(), labels, iou_threshold)[:limit]
+    keep: Tensor = batched_nms(boxes.float(), scores.float(), labels, iou_threshold)
+    return keep[:limit]

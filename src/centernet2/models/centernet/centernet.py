@@ -37,15 +37,15 @@ class StageTargets(NamedTuple):
 class CenterNet(nn.Module):
     """A dense detector whose heat map estimates the probability that an object is centred at a location.
 
-    It needs nothing but a feature pyramid, and serves as a one-stage detector or, in place of a region proposal network, as
-    the first stage of any two-stage one.
+    It needs nothing but a feature pyramid, and serves as a one-stage detector or, in place of a region proposal
+    network, as the first stage of any two-stage one.
 
     Args:
         head: the predictions' network.
         in_features, strides, sizes_of_interest: names of the pyramid's levels, their strides, and the range of half an
             object's diagonal in pixels that each is responsible for.
-        hm_min_overlap, min_radius: a peak of the heat map is as wide as a box can move and still overlap by so much, and no
-            narrower than so many pixels.
+        hm_min_overlap, min_radius: a peak of the heat map is as wide as a box can move and still overlap by so much,
+            and no narrower than so many pixels.
         hm_focal_alpha, hm_focal_beta, loss_gamma, sigmoid_clamp, ignore_high_fp: see ops.losses.heatmap_focal_loss.
         loc_loss_type: see ops.losses.ltrb_iou_loss.
         pos_weight, neg_weight, reg_weight: weights of the three losses.
@@ -56,8 +56,8 @@ class CenterNet(nn.Module):
         as_proposal: use the class scores as proposals.
         score_thresh, center_nms, not_nms: candidates score above the threshold; keep only local maxima of the heat map;
             remove no overlapping boxes.
-        pre_nms_topk_train, ..., nms_thresh_test: candidates per level before and proposals per image after the removal of
-            overlapping boxes, and the overlap allowed, in training and otherwise.
+        pre_nms_topk_train, ..., nms_thresh_test: candidates per level before and proposals per image after the
+            removal of overlapping boxes, and the overlap allowed, in training and otherwise.
     """
 
     def __init__(
@@ -235,11 +235,11 @@ class CenterNet(nn.Module):
     def _find_more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
         strides = ltrb.new_tensor(self.strides)[:, None, None]  # [L, 1, 1]
         fit = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
-        loss = ltrb_iou_loss(ltrb[neighbors.index.flatten()], fit, self.loc_loss_type)
+        loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], fit, self.loc_loss_type)
         return more_positives(
             objects,
             neighbors,
-            loss.view(neighbors.index.shape),
+            loss.view(neighbors.locations.shape),
             threshold=self.more_pos_thresh,
             topk=self.more_pos_topk,
         )

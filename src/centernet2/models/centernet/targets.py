@@ -42,7 +42,7 @@ class Level(NamedTuple):
 class Positives(NamedTuple):
     """Locations that should fire."""
 
-    index: Tensor  # [P] numbers of locations
+    locations: Tensor  # [P] numbers of locations
     labels: Tensor  # [P]
     valid: Tensor  # [P] bool: the others are padding
 
@@ -50,7 +50,7 @@ class Positives(NamedTuple):
 class Neighbors(NamedTuple):
     """The 3 x 3 locations around each object's centre, on every level."""
 
-    index: Tensor  # [G, L, 9] number of the location, 0 where it lies outside the map
+    locations: Tensor  # [G, L, 9] number of the location, 0 where it lies outside the map
     inside: Tensor  # [G, L, 9] bool: on the map
     ltrb: Tensor  # [G, L, 9, 4] distances to the object's box, in pixels
     offset: Tensor  # [G, L, 9, 2] from the object's centre to the location, in pixels
@@ -107,7 +107,7 @@ def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor
     points = cells * stride[:, None, None] + torch.floor(stride / 2)[:, None, None]  # [G, L, 9, 2]
     half_diagonal = (objects.boxes[:, 2:] - objects.boxes[:, :2]).norm(dim=1)[:, None] / 2  # [G, 1]
     return Neighbors(
-        index=torch.where(inside, index, 0),
+        locations=torch.where(inside, index, 0),
         inside=inside,
         ltrb=boxes_to_ltrb(points, objects.boxes[:, None, None]),
         offset=points - box_centers(objects.boxes)[:, None, None],
@@ -117,7 +117,7 @@ def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor
 
 def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
     """The centre location of every object on the levels that its size belongs to."""
-    index = neighbors.index[:, :, 4]  # [G, L]
+    index = neighbors.locations[:, :, 4]  # [G, L]
     valid = neighbors.assigned & neighbors.inside[:, :, 4]
     return Positives(index.flatten(), objects.labels[:, None].expand_as(index).flatten(), valid.flatten())
 
@@ -134,7 +134,7 @@ def regression_targets(
     distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
     distance[:, :, 4] = 0  # the cell of the centre counts as the centre itself
     distance = torch.where(eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE).flatten()
-    index = neighbors.index.flatten()
+    index = neighbors.locations.flatten()
     nearest = distance.new_full((num_locations,), INFINITE_DISTANCE).scatter_reduce(0, index, distance, "amin")
     # of equally near objects the first one wins
     order = torch.arange(len(index), device=index.device)
@@ -207,4 +207,4 @@ def more_positives(
     limit = loss.flatten(1).kthvalue(topk, dim=1).values if len(loss) else loss.new_zeros(0)
     valid = loss < limit.clamp(max=threshold)[:, None, None]
     labels = objects.labels[:, None, None].expand_as(valid)
-    return Positives(neighbors.index.flatten(), labels.flatten(), valid.flatten())
+    return Positives(neighbors.locations.flatten(), labels.flatten(), valid.flatten())

@@ -32,8 +32,8 @@ class StageOutput(NamedTuple):
 class CascadeRoIHeads(nn.Module):
     """Box heads in a row, each refining the boxes of the one before; a Faster R-CNN head is a cascade of one.
 
-    The score of a detection joins both stages of the detector: the root of the product of the class probability, averaged
-    over the cascade, and of the first stage's objectness (section 3, eq. 1).
+    The score of a detection joins both stages of the detector: the root of the product of the class probability,
+    averaged over the cascade, and of the first stage's objectness (section 3, eq. 1).
 
     Args:
         pooler: features of regions.
@@ -42,8 +42,8 @@ class CascadeRoIHeads(nn.Module):
         num_classes: without background.
         ious: overlap with an object from which a region is positive, per stage.
         bbox_reg_weights: of the four deltas, per stage.
-        box_reg_loss_type, box_reg_loss_weight, smooth_l1_beta: "smooth_l1", "giou", "diou" or "ciou"; its weight; where the
-            first turns from quadratic to linear.
+        box_reg_loss_type, box_reg_loss_weight, smooth_l1_beta: "smooth_l1", "giou", "diou" or "ciou"; its weight; where
+            the first turns from quadratic to linear.
         use_sigmoid_ce: classify by independent sigmoids rather than by one softmax.
         use_fed_loss, fed_loss_num_cat: the federated loss, and how many classes each step is judged on.
         mult_proposal_score: join the first stage's score.
