@@ -45,7 +45,7 @@ from centernet2.models.necks.dla_up import DLAUp
 from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.train.optim import Multiplier, clip_gradients, learning_rate_multiplier
+from centernet2.training.optim import Multiplier, clip_gradients, learning_rate_multiplier
 
 Neck = FPN | BiFPN | DLAUp
 Choice = TypeVar("Choice", bound=str)

@@ -182,7 +182,7 @@ def main() -> None:
         sys.exit(EXIT_MISTAKE)
     except Exception as error:
         from centernet2.run import TrainingInterrupted
-        from centernet2.train.callbacks import EXIT_INTERRUPTED
+        from centernet2.training.callbacks import EXIT_INTERRUPTED
 
         if not isinstance(error, TrainingInterrupted):
             raise

@@ -27,11 +27,11 @@ from centernet2.devices import Precision, choose_device, create_accelerator, gra
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
-from centernet2.train.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
-from centernet2.train.loop import train as train_loop
-from centernet2.train.optim import parameter_groups, scheduler, sgd
-from centernet2.train.state import Stateful, restore_training_state, training_state
-from centernet2.train.writers import MetricsLogger, ProgressBar, open_writers
+from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
+from centernet2.training.loop import train as train_loop
+from centernet2.training.optim import parameter_groups, scheduler, sgd
+from centernet2.training.state import Stateful, restore_training_state, training_state
+from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import torch
 import torch.multiprocessing as mp
 
 from centernet2 import distributed
-from centernet2.train.callbacks import NonFiniteGuard, StopOnSignal
-from centernet2.train.state import TrainState, restore_training_state, training_state
-from centernet2.train.writers import JsonlWriter, MetricsLogger
-from tests.train.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
+from centernet2.training.callbacks import NonFiniteGuard, StopOnSignal
+from centernet2.training.state import TrainState, restore_training_state, training_state
+from centernet2.training.writers import JsonlWriter, MetricsLogger
+from tests.training.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
 CPU = torch.device("cpu")
 STEPS = 6

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.devices import Precision
-from centernet2.train.state import TrainState
-from tests.train.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
+from centernet2.training.state import TrainState
+from tests.training.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
 
 def weights(model: nn.Module) -> Tensor:

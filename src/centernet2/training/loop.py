@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2.devices import Precision, autocast
 from centernet2.structures import Target
-from centernet2.train.state import Callback, TrainState
+from centernet2.training.state import Callback, TrainState
 
 
 class Batch(Protocol):

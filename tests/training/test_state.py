@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from centernet2.devices import Precision
-from centernet2.train.state import restore_training_state, training_state
-from tests.train.test_loop import spoil_step
-from tests.train.toy import Run, ToyDetector, stream
+from centernet2.training.state import restore_training_state, training_state
+from tests.training.test_loop import spoil_step
+from tests.training.toy import Run, ToyDetector, stream
 
 
 def new_run(precision: Precision) -> tuple[Run, torch.Generator]:

@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import nn
 
-from centernet2.train.optim import (
+from centernet2.training.optim import (
     Multiplier,
     adamw,
     clip_gradients,

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from centernet2 import distributed
 from centernet2.devices import peak_memory
-from centernet2.train.state import TrainState
+from centernet2.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 

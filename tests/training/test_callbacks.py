@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from centernet2.train.callbacks import (
+from centernet2.training.callbacks import (
     EXIT_INTERRUPTED,
     NonFiniteError,
     NonFiniteGuard,
@@ -20,10 +20,10 @@ from centernet2.train.callbacks import (
     StopOnSignal,
     remove_old_checkpoints,
 )
-from centernet2.train.state import Callback, TrainState
-from centernet2.train.writers import Metrics
-from tests.train.test_loop import spoil_step
-from tests.train.toy import Run, ToyDetector, stream
+from centernet2.training.state import Callback, TrainState
+from centernet2.training.writers import Metrics
+from tests.training.test_loop import spoil_step
+from tests.training.toy import Run, ToyDetector, stream
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,9 +152,9 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import torch
-from centernet2.train.callbacks import EXIT_INTERRUPTED, PeriodicCheckpoint, StopOnSignal
-from centernet2.train.state import training_state
-from tests.train.toy import Run, ToyDetector, stream
+from centernet2.training.callbacks import EXIT_INTERRUPTED, PeriodicCheckpoint, StopOnSignal
+from centernet2.training.state import training_state
+from tests.training.toy import Run, ToyDetector, stream
 
 run = Run(ToyDetector())
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from centernet2 import distributed
-from centernet2.train.state import TrainState
-from centernet2.train.writers import Writer
+from centernet2.training.state import TrainState
+from centernet2.training.writers import Writer
 
 logger = logging.getLogger(__name__)
 

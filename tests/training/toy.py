@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from centernet2.devices import Precision, create_accelerator, grad_scaler
 from centernet2.structures import Target
-from centernet2.train.loop import train
-from centernet2.train.optim import clip_gradients, parameter_groups, scheduler, sgd
-from centernet2.train.state import Callback
+from centernet2.training.loop import train
+from centernet2.training.optim import clip_gradients, parameter_groups, scheduler, sgd
+from centernet2.training.state import Callback
 
 
 class Batch(NamedTuple):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from centernet2.train import writers
-from centernet2.train.state import TrainState
-from centernet2.train.writers import JsonlWriter, MetricsLogger, ProgressBar, format_metrics, open_writers, summarize
-from tests.train.test_loop import spoil_step
-from tests.train.toy import Run, ToyDetector, stream
+from centernet2.training import writers
+from centernet2.training.state import TrainState
+from centernet2.training.writers import JsonlWriter, MetricsLogger, ProgressBar, format_metrics, open_writers, summarize
+from tests.training.test_loop import spoil_step
+from tests.training.toy import Run, ToyDetector, stream
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,71 @@
+"""The main job on a tiny data set: train, stop, resume, evaluate, predict, from the interface and the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import centernet2
+
+TINY = [
+    "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "DATALOADER.NUM_WORKERS", "0",
+    "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "4", "SOLVER.CHECKPOINT_PERIOD", "2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    (folder / "annotations").mkdir()
+    images, annotations = [], []
+    for i in range(1, 5):
+        pixels = np.full((64, 64, 3), 40, np.uint8)
+        pixels[8 * i : 8 * i + 20, 10:34] = 220
+        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
+        box = [10, 8 * i, 24, 20]
+        annotations.append({"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "block"}]}
+    for split in ("train", "val"):
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def train(data: Path, output: Path, *options: str, resume: bool = False) -> dict[str, float]:
+    config = centernet2.load_config("CenterNet2_R18_small", [*TINY, *options])
+    return centernet2.train(config, data=data, output_dir=output, seed=3, device="cpu", resume=resume)
+
+
+def test_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
+    metrics = train(data, tmp_path / "whole")
+    train(data, tmp_path / "parts", "SOLVER.TRAIN_ITER", "2")
+    train(data, tmp_path / "parts", resume=True)
+    whole, parts = (torch.load(tmp_path / name / "model_final.pth", weights_only=True) for name in ("whole", "parts"))
+    assert set(metrics) >= {"bbox/AP", "bbox/AP50", "bbox/AP/block"}
+    assert whole["class_names"] == ["block"]
+    for key, tensor in whole["model"].items():
+        assert torch.equal(tensor, parts["model"][key]), key
+
+    predictor = centernet2.load_predictor(tmp_path / "whole" / "model_final.pth", device="cpu")
+    assert predictor.class_names == ("block",)
+    assert predictor(data / "images" / "1.png")["boxes"].shape[1] == 4
+    model, _ = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
+    assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-6)
+
+
+def test_a_configuration_that_states_another_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .* has 1 classes"):
+        train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")
+
+
+def test_a_mistake_on_the_command_line_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "centernet2", "train", "--config-file", "CenterNet2_R18_small", "--data"]
+    done = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
