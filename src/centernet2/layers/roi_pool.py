@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from centernet2.ops.boxes import box_area
+from centernet2.ops.roi_align import roi_align
 
 CANONICAL_SIZE = 224  # a region of this size (square root of its area) ...
 CANONICAL_LEVEL = 4  # ... is pooled from the map of stride 2**4 (FPN paper, eq. 1)
@@ -46,9 +46,14 @@ class RoIPooler(nn.Module):
         return pooled
 
     def _align(self, feature: Tensor, regions: Tensor, stride: int) -> Tensor:
-        regions = regions.to(feature.dtype)
-        pooled: Tensor = roi_align(feature, regions, self.resolution, 1 / stride, self.sampling_ratio, self.aligned)
-        return pooled
+        return roi_align(
+            feature,
+            regions,
+            size=self.resolution,
+            scale=1 / stride,
+            sampling_ratio=self.sampling_ratio,
+            aligned=self.aligned,
+        )
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:

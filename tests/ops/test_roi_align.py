@@ -1,0 +1,55 @@
+"""RoIAlign by matrix products is torchvision's RoIAlign."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+from centernet2.ops.roi_align import roi_align
+
+
+def regions(count: int, images: int, height: float, width: float) -> Tensor:
+    """Boxes of every size and shape, many of them partly or wholly outside of the image, some empty or turned round."""
+    generator = torch.Generator().manual_seed(count)
+    draw = torch.rand(count, 4, generator=generator)
+    low = (draw[:, :2] * 1.6 - 0.3) * torch.tensor([width, height])
+    extent = draw[:, 2:] ** 3 * torch.tensor([width, height]) * 1.5
+    extent[::7, 0] = 0
+    extent[3::11] *= -1
+    image = torch.randint(images, (count, 1), generator=generator).float()
+    return torch.cat([image, low, low + extent], dim=1)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
+@pytest.mark.parametrize(("h", "w"), [(25, 38), (3, 1), (1, 1)])
+def test_equals_torchvision_in_value_and_gradient(h: int, w: int, sampling_ratio: int, aligned: bool) -> None:
+    feature = torch.randn(2, 5, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(h))
+    boxes = regions(120, 2, h * 8, w * 8).double()
+    ours, theirs = feature.clone().requires_grad_(), feature.clone().requires_grad_()
+    pooled = roi_align(ours, boxes, size=7, scale=1 / 8, sampling_ratio=sampling_ratio, aligned=aligned)
+    expected = torchvision.ops.roi_align(theirs, boxes, 7, 1 / 8, sampling_ratio, aligned)
+    torch.testing.assert_close(pooled, expected, rtol=1e-9, atol=1e-9)
+    probe = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        *(torch.autograd.grad((out * probe).sum(), x)[0] for out, x in ((pooled, ours), (expected, theirs))),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+def test_no_regions_leave_a_gradient_of_zero() -> None:
+    feature = torch.randn(1, 4, 6, 6, requires_grad=True)
+    pooled = roi_align(feature, torch.zeros(0, 5), size=7, scale=1.0, sampling_ratio=0, aligned=True)
+    assert pooled.shape == (0, 4, 7, 7)
+    pooled.sum().backward()
+    assert feature.grad is not None and not feature.grad.any()
+
+
+def test_single_precision_under_autocast() -> None:
+    feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
+    exact = roi_align(feature, boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pooled = roi_align(feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
