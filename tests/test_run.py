@@ -55,13 +55,39 @@ def test_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(data
     predictor = centernet2.load_predictor(tmp_path / "whole" / "model_final.pth", device="cpu")
     assert predictor.class_names == ("block",)
     assert predictor(data / "images" / "1.png")["boxes"].shape[1] == 4
-    model, _ = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
+    model = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
     assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-6)
 
 
 def test_a_configuration_that_states_another_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(centernet2.ConfigError, match=r"is 80, but .* has 1 classes"):
         train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")
+
+
+def test_resuming_with_other_settings(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
+    with pytest.raises(centernet2.ConfigError, match=r"MODEL.FPN.OUT_CHANNELS 64 -> 32"):
+        train(data, tmp_path, "MODEL.FPN.OUT_CHANNELS", "32", resume=True)
+    train(data, tmp_path, "SOLVER.MAX_ITER", "3", resume=True)
+    assert "SOLVER.MAX_ITER 4 -> 3" in caplog.text
+
+
+def test_a_checkpoint_brings_its_classes_along(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, "SOLVER.MAX_ITER", "1")
+    weights = tmp_path / "model_final.pth"
+    model = centernet2.build_model("CenterNet2_R18_small", weights=weights)
+    assert model.class_names == ("block",)
+    assert model.roi_heads is not None and model.roi_heads.num_classes == 1
+    stated = centernet2.load_config("CenterNet2_R18_small", ["MODEL.ROI_HEADS.NUM_CLASSES", "80"])
+    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .*model_final.pth has 1 classes"):
+        centernet2.build_model(stated, weights=weights)
+
+
+def test_federated_classes_are_weighed_by_their_images(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, "SOLVER.MAX_ITER", "1", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True",
+          "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT", "1")  # fmt: skip
+    state = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert state["roi_heads.stages.0.class_weight"].tolist() == [2.0]  # the root of the 4 images that hold the class
 
 
 def test_a_mistake_on_the_command_line_is_one_message_and_exit_code_2(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from centernet2.models.centernet.head import CenterNetHead
     from centernet2.models.detector import Detector
     from centernet2.predictor import Predictor
-    from centernet2.run import build_model, evaluate, load_model, load_predictor, train
+    from centernet2.run.evaluation import evaluate
+    from centernet2.run.models import build_model, load_model, load_predictor
+    from centernet2.run.training import train
 
 __version__ = "0.1.0"
 
@@ -22,13 +24,13 @@ _HOMES = {
     "ConfigError": "centernet2.config",
     "Detector": "centernet2.models.detector",
     "Predictor": "centernet2.predictor",
-    "build_model": "centernet2.run",
-    "evaluate": "centernet2.run",
+    "build_model": "centernet2.run.models",
+    "evaluate": "centernet2.run.evaluation",
     "export_reference_checkpoint": "centernet2.checkpoint.load",
     "load_config": "centernet2.config",
-    "load_model": "centernet2.run",
-    "load_predictor": "centernet2.run",
-    "train": "centernet2.run",
+    "load_model": "centernet2.run.models",
+    "load_predictor": "centernet2.run.models",
+    "train": "centernet2.run.training",
 }
 
 __all__ = [

@@ -45,7 +45,13 @@ from centernet2.models.necks.dla_up import DLAUp
 from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.training.optim import Multiplier, clip_gradients, learning_rate_multiplier
+from centernet2.training.optim import (
+    Multiplier,
+    clip_gradients,
+    learning_rate_multiplier,
+    parameter_groups,
+    sgd,
+)
 
 Neck = FPN | BiFPN | DLAUp
 Choice = TypeVar("Choice", bound=str)
@@ -149,8 +155,13 @@ def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
     return backbone, make_neck(config, backbone)
 
 
-def build_detector(config: Config) -> Detector:
-    """An untrained detector."""
+def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Detector:
+    """An untrained detector.
+
+    Args:
+        image_counts: [C] images of each class in the training data, for the federated loss; MODEL.ROI_BOX_HEAD's
+            CAT_FREQ_PATH comes first.
+    """
     backbone, neck = build_backbone(config)
     head = CenterNetHead(
         in_channels=neck.channels[config.centernet.in_features[0]],
@@ -162,23 +173,24 @@ def build_detector(config: Config) -> Detector:
         backbone,
         neck,
         CenterNet(head, **vars(config.centernet)),
-        _build_roi_heads(config, neck) if config.model.meta_architecture != "CenterNetDetector" else None,
+        _build_roi_heads(config, neck, image_counts) if config.model.meta_architecture != "CenterNetDetector" else None,
     )
     detector.settings = config
     detector.resize = build_test_transform(config)
     return detector
 
 
-def _build_roi_heads(config: Config, neck: Neck) -> CascadeRoIHeads:
+def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
     in_features = config.roi_heads.in_features
     channels = neck.channels[in_features[0]]
     stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
     if config.model.roi_heads not in stages:
         raise ConfigError(f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}")
     ious, weights = stages[config.model.roi_heads](config)
+    class_weight = _class_weight(config, image_counts) if config.roi_heads.use_fed_loss else None
     return CascadeRoIHeads(
         RoIPooler(strides=[neck.strides[name] for name in in_features], **vars(config.box_pooler)),
-        [_build_box_stage(config, channels) for _ in ious],
+        [_build_box_stage(config, channels, class_weight) for _ in ious],
         ious=ious,
         bbox_reg_weights=weights,
         **vars(config.roi_heads),
@@ -208,27 +220,31 @@ def _one_stage(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ..
     return config.one_stage.ious, (config.one_stage.bbox_reg_weights,)
 
 
-def _build_box_stage(config: Config, channels: int) -> BoxStage:
+def _build_box_stage(config: Config, channels: int, class_weight: Tensor | None) -> BoxStage:
     num_classes, options = config.roi_heads.num_classes, config.box_predictor
     return BoxStage(
         BoxHead(in_channels=channels, size=config.box_pooler.resolution, **vars(config.box_head)),
         num_classes=num_classes,
         num_box_classes=1 if options.cls_agnostic_bbox_reg else num_classes,
         prior_prob=options.prior_prob if config.roi_heads.use_sigmoid_ce else None,
-        class_weight=_class_weight(config) if config.roi_heads.use_fed_loss else None,
+        class_weight=class_weight,
     )
 
 
-def _class_weight(config: Config) -> Tensor:
-    """How likely each class is to be drawn as a negative by the federated loss: [C], from its number of images."""
+def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
+    """How likely each class is to be drawn as a negative by the federated loss: [C], from its number of images.
+
+    Without a count, as when trained weights are about to be loaded, all classes are alike.
+    """
     path, num_classes = Path(config.box_predictor.cat_freq_path), config.roi_heads.num_classes
-    if not path.is_file():
+    if path.is_file():
+        categories = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"]))
+        if len(categories) != num_classes:
+            raise ConfigError(f"{path} counts {len(categories)} classes, but the model has {num_classes}")
+        image_counts = torch.tensor([float(category["image_count"]) for category in categories])
+    if image_counts is None:
         return torch.ones(num_classes)
-    categories = sorted(json.loads(path.read_text()), key=lambda category: category["id"])
-    if len(categories) != num_classes:
-        raise ConfigError(f"{path} counts {len(categories)} classes, but the model has {num_classes}")
-    counts = torch.tensor([float(category["image_count"]) for category in categories])
-    return counts**config.box_predictor.fed_loss_freq_weight
+    return image_counts.float() ** config.box_predictor.fed_loss_freq_weight
 
 
 def build_train_transform(config: Config) -> TrainTransform:
@@ -282,6 +298,20 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
 def build_multiplier(config: Config) -> Multiplier:
     """The learning rate's factor by iteration."""
     return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
+
+
+def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD over the model's parameters, with the weight decay and learning rate of each kind."""
+    o = config.optimizer
+    groups = parameter_groups(
+        model,
+        base_lr=o.base_lr,
+        weight_decay=o.weight_decay,
+        weight_decay_norm=o.weight_decay if o.weight_decay_norm is None else o.weight_decay_norm,
+        bias_lr_factor=o.bias_lr_factor,
+        weight_decay_bias=o.weight_decay_bias,
+    )
+    return sgd(groups, lr=o.base_lr, momentum=o.momentum, nesterov=o.nesterov)
 
 
 def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:

@@ -53,15 +53,15 @@ def train(
     eval_only
         Evaluate MODEL.WEIGHTS (or --weights) and train nothing.
     """
-    from centernet2 import run
     from centernet2.config import load_config
+    from centernet2.run import evaluation, models, training
 
     config = load_config(config_file, overrides)
     if eval_only:
-        model = run.build_model(config, weights=weights or config.model.weights, device=device)
-        _print_metrics(run.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+        model = models.build_model(config, weights=weights or config.model.weights, device=device)
+        _print_metrics(evaluation.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
         return
-    metrics = run.train(
+    metrics = training.train(
         config,
         data=data,
         data_path=data_path,
@@ -101,14 +101,14 @@ def evaluate(
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
     """
-    from centernet2 import run
     from centernet2.config import load_config
+    from centernet2.run import evaluation, models
 
     if config_file is None:
-        model, _ = run.load_model(weights, overrides, device=device)
+        model = models.load_model(weights, overrides, device=device)
     else:
-        model = run.build_model(load_config(config_file, overrides), weights=weights, device=device)
-    _print_metrics(run.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+        model = models.build_model(load_config(config_file, overrides), weights=weights, device=device)
+    _print_metrics(evaluation.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
 
 
 @app.command
@@ -137,15 +137,15 @@ def predict(
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
     """
-    from centernet2 import run
     from centernet2.config import load_config
     from centernet2.predictor import Predictor, find_images
+    from centernet2.run import models
     from centernet2.visualize import write_predictions
 
     if config_file is None:
-        predictor = run.load_predictor(weights, device=device)
+        predictor = models.load_predictor(weights, device=device)
     else:
-        predictor = Predictor(run.build_model(load_config(config_file), weights=weights, device=device))
+        predictor = Predictor(models.build_model(load_config(config_file), weights=weights, device=device))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:
@@ -181,7 +181,7 @@ def main() -> None:
         logger.debug("", exc_info=True)
         sys.exit(EXIT_MISTAKE)
     except Exception as error:
-        from centernet2.run import TrainingInterrupted
+        from centernet2.run.training import TrainingInterrupted
         from centernet2.training.callbacks import EXIT_INTERRUPTED
 
         if not isinstance(error, TrainingInterrupted):

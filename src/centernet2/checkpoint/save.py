@@ -59,6 +59,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is one of our checkpoints; of what it holds, only the outline is read."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # no file, another format or a damaged one: whoever reads it will say which
+        return False
+    return isinstance(content, dict) and content.get("format") == "centernet2"
+
+
 def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning."""
     for path in sorted(folder.glob("model_" + "[0-9]" * 7 + "*.pth"), key=lambda p: p.stem, reverse=True):

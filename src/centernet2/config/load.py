@@ -67,6 +67,10 @@ class Config(o.Group):
         """These settings with keys and values in turn on top, as `load_config` takes them."""
         return self.replace(_parse_pairs(pairs)) if pairs else self
 
+    def changed_from(self, other: "Config") -> list[str]:
+        """Keys whose values differ from those of other settings."""
+        return [key for key in sorted(KEYS) if self[key] != other[key]]
+
     def to_dict(self) -> dict[str, Any]:
         """The whole tree by the keys of configuration files, in plain lists and dictionaries."""
         tree: dict[str, Any] = {}

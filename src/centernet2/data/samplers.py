@@ -82,6 +82,12 @@ def class_aware_weights(labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.i
     return torch.from_numpy(np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)).float()
 
 
+def images_per_class(labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int) -> Tensor:  # [C]
+    """In how many images each class appears."""
+    images_with = _classes_of_images(labels, offsets)[2]
+    return torch.from_numpy(np.pad(images_with, (0, num_classes - len(images_with))))
+
+
 def _classes_of_images(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

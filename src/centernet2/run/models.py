@@ -1,0 +1,79 @@
+"""Models from settings and weights files."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from centernet2.build import build_detector
+from centernet2.checkpoint.formats import WeightsError
+from centernet2.checkpoint.load import load_state, load_weights
+from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
+from centernet2.config import Config, ConfigError, load_config, parse_config
+from centernet2.devices import choose_device
+from centernet2.models.detector import Detector
+from centernet2.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
+StrPath = str | os.PathLike[str]
+
+
+def build_model(config: Config | StrPath, *, weights: StrPath | None = None, device: str | None = "cpu") -> Detector:
+    """A detector in training mode.
+
+    Args:
+        config: settings, the path of a configuration file, or the name of a packaged one.
+        weights: file to fill it from (see the README for the kinds); none leaves it untrained. One of our checkpoints
+            brings its classes along, which settings may not contradict.
+        device: where to put it; None: the best there is.
+    """
+    settings = resolve(config)
+    checkpoint = load_checkpoint(Path(weights)) if weights is not None and is_checkpoint(Path(weights)) else None
+    if checkpoint is not None:
+        settings = with_classes(settings, len(checkpoint["class_names"]), owner=str(weights))
+    model = build_detector(settings)
+    if checkpoint is not None:
+        logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
+        model.class_names = tuple(checkpoint["class_names"])
+    elif weights is not None:
+        load_weights(model, weights)
+    return model.to(choose_device(device))
+
+
+def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu") -> Detector:
+    """The detector of one of our checkpoints, in evaluation mode, with the settings that it was trained with."""
+    checkpoint = load_checkpoint(Path(weights))
+    model = build_detector(config_of(checkpoint).override(overrides))
+    report = load_state(model, checkpoint["model"])
+    if report.reinitialized or report.mismatched:
+        raise WeightsError(f"{weights} does not fill the model that its settings and the options describe:\n{report}")
+    model.class_names = tuple(checkpoint["class_names"])
+    return model.to(choose_device(device)).eval()
+
+
+def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
+    """A predictor from one of our checkpoints alone."""
+    return Predictor(load_model(weights, overrides, device=device))
+
+
+def resolve(config: Config | StrPath) -> Config:
+    """Settings, wherever they come from."""
+    return config if isinstance(config, Config) else load_config(config)
+
+
+def config_of(checkpoint: dict[str, Any]) -> Config:
+    """The settings in one of our checkpoints."""
+    return parse_config(checkpoint["config"], checkpoint["config_name"])
+
+
+def with_classes(config: Config, count: int, *, owner: str) -> Config:
+    """The settings with the owner's number of classes; settings that state another number are refused."""
+    for key in CLASS_KEYS:
+        if key in config.stated and config[key] != count:
+            raise ConfigError(
+                f"{key} is {config[key]}, but {owner} has {count} classes; leave the option out to take that number"
+            )
+    return config.replace(dict.fromkeys(CLASS_KEYS, count))
