@@ -45,6 +45,7 @@ from centernet2.models.necks.dla_up import DLAUp
 from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
+from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.training.optim import (
     Multiplier,
     clip_gradients,
@@ -162,6 +163,8 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         image_counts: [C] images of each class in the training data, for the federated loss; MODEL.ROI_BOX_HEAD's
             CAT_FREQ_PATH comes first.
     """
+    if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
+        raise ConfigError("masks come from the second stage, which a CenterNetDetector lacks: set MODEL.MASK_ON False")
     backbone, neck = build_backbone(config)
     head = CenterNetHead(
         in_channels=neck.channels[config.centernet.in_features[0]],
@@ -182,15 +185,17 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
 
 def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
     in_features = config.roi_heads.in_features
-    channels = neck.channels[in_features[0]]
+    channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
     stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
     if config.model.roi_heads not in stages:
         raise ConfigError(f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}")
     ious, weights = stages[config.model.roi_heads](config)
     class_weight = _class_weight(config, image_counts) if config.roi_heads.use_fed_loss else None
     return CascadeRoIHeads(
-        RoIPooler(strides=[neck.strides[name] for name in in_features], **vars(config.box_pooler)),
+        RoIPooler(strides=strides, **vars(config.box_pooler)),
         [_build_box_stage(config, channels, class_weight) for _ in ious],
+        RoIPooler(strides=strides, **vars(config.mask_pooler)) if config.model.mask_on else None,
+        _build_mask_head(config, channels) if config.model.mask_on else None,
         ious=ious,
         bbox_reg_weights=weights,
         **vars(config.roi_heads),
@@ -229,6 +234,14 @@ def _build_box_stage(config: Config, channels: int, class_weight: Tensor | None)
         prior_prob=options.prior_prob if config.roi_heads.use_sigmoid_ce else None,
         class_weight=class_weight,
     )
+
+
+def _build_mask_head(config: Config, channels: int) -> MaskHead:
+    if config.model.mask_head != "MaskRCNNConvUpsampleHead":
+        raise ConfigError(
+            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; the one there is: MaskRCNNConvUpsampleHead"
+        )
+    return MaskHead(in_channels=channels, num_classes=config.roi_heads.num_classes, **vars(config.mask_head))
 
 
 def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:

@@ -31,6 +31,8 @@ class Target(TypedDict):
     boxes: Tensor  # [G, 4] xyxy float, pixels of the model's input
     labels: Tensor  # [G] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [G, H, W] bool
+    # what masks are drawn from when the image has got its final size: for each object its polygons, [V, 2] x and y
+    polygons: NotRequired[list[list[Tensor]]]
 
 
 class Detections(TypedDict):
@@ -40,3 +42,4 @@ class Detections(TypedDict):
     scores: Tensor  # [D] in 0..1
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool
+    box_masks: NotRequired[Tensor]  # [D, M, M] probability of the object in each cell of a grid over its box

@@ -84,6 +84,8 @@ RENAMES: tuple[Rename, ...] = (
     # second stage; a cascade of one has no stage number in the reference
     Rename(r"^roi_heads\.stages\.0\.", r"roi_heads.stages.", without_key=r"^roi_heads\.stages\.1\."),
     Rename(r"^roi_heads\.stages\.(\d+\.)?box_head\.", r"roi_heads.box_head.\1"),
+    Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.0\.", r"\1."),
+    Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.1\.", r"\1.norm."),
     Rename(r"^roi_heads\.stages\.(\d+\.)?(cls_score|bbox_pred)\.", r"roi_heads.box_predictor.\1\2."),
     Rename(r"^roi_heads\.stages\.(\d+\.)?class_weight$", r"roi_heads.box_predictor.\1freq_weight"),
 )

@@ -37,6 +37,7 @@ class ModelOptions(Group):
     )
     box_head: str = option("MODEL.ROI_BOX_HEAD.NAME", "", "FastRCNNConvFCHead")
     mask_on: bool = option("MODEL.MASK_ON", False, "predict instance masks")
+    mask_head: str = option("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead", "MaskRCNNConvUpsampleHead")
     weights: str = option("MODEL.WEIGHTS", "", "file to start from")
     device: str = option(
         "MODEL.DEVICE", "cuda", "cuda, npu, xpu, mps or cpu; the best one there is where it is missing"
@@ -243,7 +244,6 @@ class BoxPoolerOptions(Group):
 class MaskHeadOptions(Group):
     """Network of the mask head."""
 
-    name: str = option("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead", "MaskRCNNConvUpsampleHead")
     num_conv: int = option("MODEL.ROI_MASK_HEAD.NUM_CONV", 0, "3x3 convolutions")
     conv_dim: int = option("MODEL.ROI_MASK_HEAD.CONV_DIM", 256, "their channels")
     norm: str = option("MODEL.ROI_MASK_HEAD.NORM", "", "their normalisation layer")
@@ -282,7 +282,7 @@ class AugmentationOptions(Group):
     scale_range: Floats = option("INPUT.SCALE_RANGE", (0.1, 2.0), "scales that EfficientDetResizeCrop draws from")
     test_input_type: str = option("INPUT.TEST_INPUT_TYPE", "default", "default, or square: fit into TEST_SIZE")
     test_size: int = option("INPUT.TEST_SIZE", 640, "edge of that square")
-    mask_format: str = option("INPUT.MASK_FORMAT", "polygon", "polygon or bitmask")
+    mask_format: str = option("INPUT.MASK_FORMAT", "polygon", "polygon or bitmask: read either way")
 
 
 class LoaderOptions(Group):

@@ -20,6 +20,13 @@ def init_xavier(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def init_he(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Caffe2's MSRAFill: normal with variance 2 / fan_out, zero bias (arXiv 1502.01852)."""
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def init_normal(layer: nn.Conv2d | nn.Linear, *, std: float, bias: float = 0.0) -> None:
     """Normal weights around zero and a constant bias."""
     nn.init.normal_(layer.weight, std=std)

@@ -96,13 +96,22 @@ class Detector(nn.Module):
             given = "none" if targets is None else str(len(targets))
             raise ValueError(f"training needs one target per image: {len(images)} images, {given} given")
         device = self.preprocess.mean.device
-        return [
-            {
-                "boxes": t["boxes"].to(device, torch.float32).reshape(-1, 4),
-                "labels": t["labels"].to(device, torch.int64),
-            }
-            for t in targets
-        ]
+        checked: list[Target] = []
+        for image, t in zip(images, targets, strict=True):
+            boxes, labels = t["boxes"].to(device, torch.float32).reshape(-1, 4), t["labels"].to(device, torch.int64)
+            checked.append({"boxes": boxes, "labels": labels})
+            if self.roi_heads is not None and self.roi_heads.mask_head is not None:
+                checked[-1]["masks"] = _masks_of(t, image).to(device, torch.bool)
+        return checked
+
+
+def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
+    expected = (len(target["boxes"]), *image.shape[1:])
+    if "masks" not in target:
+        raise ValueError(f"the model has a mask head: training needs 'masks' {list(expected)} in every target")
+    if target["masks"].shape != expected:
+        raise ValueError(f"masks of an image are {list(expected)}, not {list(target['masks'].shape)}")
+    return target["masks"]
 
 
 def _as_detections(proposals: Proposals, size: tuple[int, int]) -> Detections:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from centernet2.layers.conv import ScaleGradient
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.roi_heads.box_head import BoxStage, federated_classes
+from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.models.roi_heads.sampling import Regions, append_ground_truth, match, sample
 from centernet2.ops.boxes import clip_boxes, decode_deltas, encode_deltas, nonempty
 from centernet2.ops.losses import (
@@ -17,6 +18,7 @@ from centernet2.ops.losses import (
     sigmoid_classification_loss,
     softmax_classification_loss,
 )
+from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks
 from centernet2.ops.nms import nms_per_class
 from centernet2.structures import Detections, Proposals, Target
 
@@ -38,6 +40,7 @@ class CascadeRoIHeads(nn.Module):
     Args:
         pooler: features of regions.
         stages: the box heads.
+        mask_pooler, mask_head: features of regions for masks, and their network; None: no masks.
         in_features: names of the pyramid's levels to pool from.
         num_classes: without background.
         ious: overlap with an object from which a region is positive, per stage.
@@ -55,6 +58,8 @@ class CascadeRoIHeads(nn.Module):
         self,
         pooler: RoIPooler,
         stages: Sequence[BoxStage],
+        mask_pooler: RoIPooler | None = None,
+        mask_head: MaskHead | None = None,
         *,
         in_features: Sequence[str],
         num_classes: int,
@@ -80,6 +85,8 @@ class CascadeRoIHeads(nn.Module):
             raise ValueError(f"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE is '{box_reg_loss_type}'; choose one of {known}")
         self.pooler = pooler
         self.stages = nn.ModuleList(stages)
+        self.mask_pooler = mask_pooler
+        self.mask_head = mask_head
         self.in_features = list(in_features)
         self.num_classes = num_classes
         self.ious = list(ious)
@@ -128,7 +135,7 @@ class CascadeRoIHeads(nn.Module):
     ) -> dict[str, Tensor]:
         """The cascade's losses by name."""
         regions = [self._sample(p, t) for p, t in zip(proposals, targets, strict=True)]
-        losses: dict[str, Tensor] = {}
+        losses = self._mask_losses(levels, regions, targets)
         moved: Tensor | None = None
         for k in range(len(self.stages)):
             if moved is not None:
@@ -157,10 +164,11 @@ class CascadeRoIHeads(nn.Module):
         scores = probabilities[:, :-1] / len(self.stages)  # [R, C]
         if self.mult_proposal_score:
             scores = (scores * torch.cat([p.scores for p in proposals])[:, None]).sqrt()
-        return [
+        detections = [
             self._select(b, s, size)
             for b, s, size in zip(torch.split(moved, counts), torch.split(scores, counts), sizes, strict=True)
         ]
+        return self._with_masks(levels, detections, sizes)
 
     def _sample(self, proposals: Proposals, target: Target) -> Regions:
         boxes = append_ground_truth(proposals, target) if self.proposal_append_gt else proposals.boxes
@@ -225,6 +233,43 @@ class CascadeRoIHeads(nn.Module):
             "loss_box_reg": self.box_reg_loss_weight * box_loss,
         }
 
+    def _mask_losses(
+        self, levels: Sequence[Tensor], regions: Sequence[Regions], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """The loss of the masks of the positive regions that the first box stage is given too."""
+        if self.mask_head is None:
+            return {}
+        limit = int(self.batch_size_per_image * self.positive_fraction)  # the positives come first, no more than these
+        if levels[0].device.type == "cpu":  # counting them stalls nothing here, and saves the network's time
+            limit = max(int(((r.labels < self.num_classes) & r.valid).sum()) for r in regions)
+        regions = [Regions(*(part[:limit] for part in region)) for region in regions]
+        logits = self._mask_logits(levels, [region.boxes for region in regions])
+        masks = [
+            mask_targets(target["masks"], region.boxes, region.objects, logits.shape[-1])
+            for region, target in zip(regions, targets, strict=True)
+        ]
+        labels = torch.cat([region.labels for region in regions])
+        positive = (labels < self.num_classes) & torch.cat([region.valid for region in regions])
+        return {"loss_mask": mask_loss(logits, torch.cat(masks), labels, positive)}
+
+    def _mask_logits(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:  # [R, C or 1, M, M]
+        pooled = cast(RoIPooler, self.mask_pooler)(levels, boxes)
+        return cast(Tensor, cast(MaskHead, self.mask_head)(pooled))
+
+    def _with_masks(
+        self, levels: Sequence[Tensor], detections: list[Detections], sizes: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """The detections with masks, where there is a mask head."""
+        if self.mask_head is None:
+            return detections
+        logits = self._mask_logits(levels, [found["boxes"] for found in detections])
+        own = masks_of_labels(logits, torch.cat([found["labels"] for found in detections])).float().sigmoid()
+        parts = torch.split(own, [len(found["boxes"]) for found in detections])
+        return [
+            {**found, "box_masks": part, "masks": paste_masks(part, found["boxes"], size)}
+            for found, part, size in zip(detections, parts, sizes, strict=True)
+        ]
+
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
         """The deltas [R, 4] of each region's class among [R, 4 * K]."""
         deltas = torch.unflatten(deltas, 1, (-1, 4))
@@ -239,4 +284,5 @@ class CascadeRoIHeads(nn.Module):
         candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
         score = scores[region, label]
         keep = nms_per_class(candidates, score, label, self.nms_thresh, self.detections_per_image)
+        keep = keep[nonempty(candidates[keep])]  # those found in the padding alone end as a line at the border
         return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}

@@ -40,7 +40,8 @@ def sample(
 ) -> Regions:
     """At most `size` random regions, at most a `positive_fraction` of them positive.
 
-    The number of rows is known beforehand (the smaller of `size` and R); missing negatives leave invalid rows.
+    Positives come first. The number of rows is known beforehand (the smaller of `size` and R); missing negatives leave
+    invalid rows.
     """
     draw = torch.rand(len(regions.labels), generator=generator, device=regions.labels.device)
     positive = (regions.labels < num_classes) & regions.valid

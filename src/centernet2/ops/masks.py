@@ -1,0 +1,107 @@
+"""Masks in the grid of a box, and back in the pixels of an image (arXiv 1703.06870, section 3)."""
+
+import torch
+import torchvision
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+
+PASTED_AT_ONCE = 2**28  # pixels whose probabilities are held at a time: 1 GiB
+
+
+def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
+    """What a mask head should say of boxes [R, 4]: bool [R, size, size], where a cell is at least half covered.
+
+    Args:
+        masks: bool [G, H, W].
+        objects: [R] the row of `masks` that belongs to each box.
+    """
+    if not len(masks):
+        return boxes.new_zeros(len(boxes), size, size, dtype=torch.bool)
+    regions = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1).float()  # [R, 5]
+    covered: Tensor = torchvision.ops.roi_align(
+        masks[:, None].float(), regions, size, 1.0, 0, True
+    )  # [R, 1, size, size]
+    return (covered >= 0.5)[:, 0]
+
+
+def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+    """Mean binary cross entropy over the cells of the valid regions; 0 where there is none.
+
+    Args:
+        logits: [R, C, M, M], or [R, 1, M, M] where the classes share one mask.
+        targets: bool [R, M, M].
+        labels: [R] in 0..C; only those of valid regions matter.
+        valid: [R] bool.
+    """
+    own = masks_of_labels(logits, labels).float()  # [R, M, M]
+    loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none").mean(dim=(1, 2))  # [R]
+    return (loss * valid).sum() / valid.sum().clamp(min=1)
+
+
+def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
+    """The mask [R, M, M] of each region's class among [R, C, M, M]; the only one where the classes share it."""
+    if masks.shape[1] == 1:
+        return masks[:, 0]
+    return masks[torch.arange(len(labels), device=labels.device), labels.clamp(max=masks.shape[1] - 1)]
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5) -> Tensor:
+    """Masks [D, M, M] of boxes [D, 4], stretched to their boxes: bool [D, H, W] in an image of `size` (height, width).
+
+    A pixel belongs to the object where the bilinearly interpolated probability reaches the threshold. Beside the
+    result, at most `PASTED_AT_ONCE` numbers are held. On the CPU only the pixels inside a box are looked at.
+    """
+    height, width = size
+    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
+    masks, boxes = masks.float(), boxes.float()
+    if _is_on_cpu(masks):
+        for image, mask, box, (left, top, right, bottom) in zip(
+            pasted, masks, boxes, _windows(boxes, size), strict=True
+        ):
+            inside = _stretch(mask[None], box[None], (top, bottom), (left, right))[0]
+            image[top:bottom, left:right] = inside >= threshold
+        return pasted
+    step = max(1, PASTED_AT_ONCE // (height * width))
+    for start in range(0, len(masks), step):
+        rows = slice(start, start + step)
+        pasted[rows] = _stretch(masks[rows], boxes[rows], (0, height), (0, width)) >= threshold
+    return pasted
+
+
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks bool [D, h, w] at another size (height, width)."""
+    if masks.shape[1:] == size:
+        return masks
+    resized = interpolate(masks[:, None].to(torch.uint8), size, mode="nearest-exact")
+    return resized[:, 0].bool()
+
+
+def _is_on_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu"
+
+
+def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
+    """The pixels (left, top, right, bottom) that boxes [D, 4] touch; empty where a box lies outside."""
+    limit = boxes.new_tensor([size[1], size[0]])
+    low = boxes[:, :2].floor().clamp(min=0).minimum(limit)
+    high = boxes[:, 2:].ceil().minimum(limit).maximum(low)
+    windows: list[list[int]] = torch.cat([low, high], dim=1).long().tolist()
+    return windows
+
+
+def _stretch(masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+    """Masks [D, M, M] at the pixels of these rows and columns: [D, rows, columns].
+
+    Bilinear interpolation, with zeros around the mask, weighs rows and columns apart: two matrix products.
+    """
+    vertical = _weights(boxes[:, 1], boxes[:, 3], rows, masks.shape[1])  # [D, rows, M]
+    horizontal = _weights(boxes[:, 0], boxes[:, 2], columns, masks.shape[2])  # [D, columns, M]
+    return vertical @ masks @ horizontal.transpose(1, 2)
+
+
+def _weights(low: Tensor, high: Tensor, pixels: tuple[int, int], cells: int) -> Tensor:  # [D, pixels, cells]
+    """How much each cell of a box from `low` to `high` [D] counts at each pixel centre of an axis."""
+    center = torch.arange(*pixels, device=low.device) + 0.5  # [pixels]
+    extent = (high - low).clamp(min=1e-6)
+    position = (center - low[:, None]) / extent[:, None] * cells - 0.5  # [D, pixels] in cells
+    return (1 - (position[..., None] - torch.arange(cells, device=low.device)).abs()).clamp(min=0)
