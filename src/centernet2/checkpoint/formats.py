@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 CAFFE2_BN_EPS = 1e-5  # Caffe2 folds the statistics: mean 0, variance 1, which the reference stores less its epsilon
+BACKBONES = ("caffe2", "detectron2", "network")  # kinds that hold a backbone alone
+PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # of a detector, ours or the reference's
 
 
 class WeightsFile(NamedTuple):
-    """The tensors of a file with what their names say of their origin."""
+    """The tensors of a file, and who has named them.
+
+    kind: "centernet2" (ours), "reference", or for a backbone alone: "caffe2" (brought to the reference's names),
+        "detectron2" (ends of the reference's names, to be matched), "network" (as timm, torchvision or its authors do).
+    """
 
     state: dict[str, Tensor]
-    kind: str  # "centernet2", "reference", "caffe2" or "torchvision"
+    kind: str
 
 
 class WeightsError(ValueError):
@@ -35,15 +41,16 @@ def read_weights(path: Path) -> WeightsFile:
         content = _read_pickle(path)
     else:
         content = _read_torch(path)
-    ours = isinstance(content, dict) and content.get("format") == "centernet2"
+    header = content if isinstance(content, dict) else {}
     state = _find_tensors(content, path)
-    if ours:
+    if header.get("format") == "centernet2":
         return WeightsFile(state, "centernet2")
     if any(name.endswith("_bn_s") for name in state) or "conv1_w" in state:
         return WeightsFile(caffe2_to_reference(state), "caffe2")
-    if "conv1.weight" in state and "bn1.weight" in state:
-        return WeightsFile({f"backbone.body.{name}": tensor for name, tensor in state.items()}, "torchvision")
-    return WeightsFile(state, "reference")
+    if header.get("matching_heuristics"):
+        return WeightsFile(state, "detectron2")
+    whole = any(name.startswith(PARTS) for name in state)
+    return WeightsFile(state, "reference" if whole else "network")
 
 
 def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from centernet2.checkpoint.formats import WeightsError, read_weights
-from centernet2.checkpoint.names import IGNORED, join_scales, reference_names, to_reference
+from centernet2.checkpoint.formats import BACKBONES, WeightsError, WeightsFile, read_weights
+from centernet2.checkpoint.names import (
+    IGNORED,
+    from_network,
+    from_suffixes,
+    join_scales,
+    reference_names,
+    to_reference,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +49,11 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport
     """Fills `model` with the weights of a file; WeightsError where nothing fits."""
     path = Path(source)
     file = read_weights(path)
-    report = load_state(model, _to_ours(model, file.state))
+    report = load_state(model, _to_ours(model, file, path))
     if not report.loaded:
         raise WeightsError(f"nothing in {path} fits the model; its first names are {', '.join(list(file.state)[:3])}")
-    if file.kind == "torchvision":
-        _adapt_to_torchvision(model)
+    if file.kind in BACKBONES:
+        _require_backbone(report, path)
     _copy_pixel_statistics(model, file.state)
     logger.info("weights of %s (%s):\n%s", path, file.kind, report)
     return report
@@ -77,10 +84,35 @@ def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) 
     torch.save({"model": state, "__author__": "centernet2"}, path)
 
 
-def _to_ours(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state under our names, whether it comes with ours or the reference's."""
-    ours = {name: key for key, name in reference_names(model.state_dict()).items()}
-    return {ours.get(name, name): tensor for name, tensor in join_scales(state).items()}
+def _to_ours(model: nn.Module, file: WeightsFile, path: Path) -> dict[str, Tensor]:
+    """The tensors under our names, whoever has named them; what the model does not have keeps its name."""
+    own = list(model.state_dict())
+    state = join_scales(file.state)
+    if file.kind == "network":
+        ours = from_network(own, state)
+    elif file.kind == "detectron2":
+        ours = _only_ones(from_suffixes(own, state), path)
+    else:
+        ours = {name: key for key, name in reference_names(own).items()}
+    return {ours.get(name, name): tensor for name, tensor in state.items()}
+
+
+def _only_ones(keys: Mapping[str, list[str]], path: Path) -> dict[str, str]:
+    for name, matches in keys.items():
+        if len(matches) > 1:
+            raise WeightsError(f"{path} cannot be used: its '{name}' may be {matches[0]} or {matches[1]} of the model")
+    return {name: key for name, (key,) in keys.items()}
+
+
+def _require_backbone(report: LoadReport, path: Path) -> None:
+    """The backbone is filled, but for the offsets of deformable convolutions, which no such file has."""
+    unfit = [*report.mismatched, *report.reinitialized]
+    lacking = [name for name in unfit if name.startswith("backbone.") and ".offset." not in name]
+    if lacking:
+        raise WeightsError(
+            f"{path} holds another backbone than the model's: {len(lacking)} tensors such as {lacking[0]} are missing "
+            "or of another shape; give the file of the backbone that the settings name"
+        )
 
 
 def _is_one_stage(model: nn.Module) -> bool:
@@ -93,18 +125,6 @@ def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> Non
         preprocess: Any = model.preprocess
         preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))
         preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))
-
-
-def _adapt_to_torchvision(model: nn.Module) -> None:
-    backbone: Any = getattr(model, "backbone", None)
-    if hasattr(backbone, "set_stride_in_1x1"):
-        backbone.set_stride_in_1x1(False)
-    logger.warning(
-        "torchvision's backbone has its strides in the 3x3 convolutions: they are set so. "
-        "It was trained on RGB images; set "
-        "INPUT.FORMAT RGB MODEL.PIXEL_MEAN [123.675,116.28,103.53] MODEL.PIXEL_STD [58.395,57.12,57.375] "
-        "MODEL.RESNETS.STRIDE_IN_1X1 False"
-    )
 
 
 def _listed(names: list[str]) -> str:

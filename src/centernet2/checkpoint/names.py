@@ -18,6 +18,8 @@ class Rename(NamedTuple):
     without_key: str = r"(?!)"
 
 
+BODY = "backbone.body."  # the network that timm makes
+
 # Keys that tell models apart whose parts have different names in the reference.
 RES2NET = r"^backbone\.body\.layer1\.0\.convs\."
 DLA_UP = r"^neck\.passes\."
@@ -27,16 +29,19 @@ FCOS_BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d\."  # one for each level: the
 # The nodes of a five-level BiFPN in the reference's order, by our names: the level and the maps fused there.
 BIFPN_NODES = ("3_3_4", "2_2_5", "1_1_6", "0_0_7", "1_1_7_8", "2_2_6_9", "3_3_5_10", "4_4_11")
 
+# A deformable convolution holds the ordinary one that it is made of: https://arxiv.org/abs/1811.11168
+DEFORMABLE = Rename(r"^(backbone\.body\..*\.(?:conv2|convs\.\d))\.conv\.", r"\1.")
+
 # Every rule is applied in turn, so that a later one sees the result of the earlier ones.
 RENAMES: tuple[Rename, ...] = (
     # Res2Net: https://arxiv.org/abs/1904.01169
     Rename(r"^backbone\.body\.bn1\.", r"backbone.bottom_up.stem.bn1.", RES2NET),
     Rename(r"\.downsample\.1\.", r".shortcut.1.", RES2NET),
     Rename(r"\.downsample\.2\.", r".shortcut.1.norm.", RES2NET),
-    # deformable stages: https://arxiv.org/abs/1811.11168
+    # deformable stages
     Rename(r"^(backbone\.body\..*\.conv2)\.offset\.", r"\1_offset."),
     Rename(r"^(backbone\.body\..*)\.convs\.(\d)\.offset\.", r"\1.conv2_offsets.\2."),
-    Rename(r"^(backbone\.body\..*\.(?:conv2|convs\.\d))\.conv\.", r"\1."),
+    DEFORMABLE,
     # ResNet: https://arxiv.org/abs/1512.03385
     Rename(r"^backbone\.body\.conv1\.", r"backbone.bottom_up.stem.conv1."),
     Rename(r"^backbone\.body\.bn1\.", r"backbone.bottom_up.stem.conv1.norm."),
@@ -117,6 +122,31 @@ def _applies(rule: Rename, keys: list[str]) -> bool:
     return any(re.search(rule.with_key, key) for key in keys) and not any(
         re.search(rule.without_key, key) for key in keys
     )
+
+
+def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, list[str]]:
+    """Our keys for each name of a file that holds only the ends of the reference's names, as detectron2 matches them:
+    a parameter takes the longest of the names that ends its own."""
+    known = set(names)
+    keys: dict[str, list[str]] = {}
+    for key, name in reference_names(our_keys).items():
+        parts = name.split(".")
+        ends = (".".join(parts[start:]) for start in range(len(parts)))
+        if found := next((end for end in ends if end in known), None):
+            keys.setdefault(found, []).append(key)
+    return keys
+
+
+def from_network(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Our key for each name of a file that holds a backbone alone, as timm, torchvision or its authors name it."""
+    body = [key for key in our_keys if key.startswith(BODY)]
+    keys = {re.sub(DEFORMABLE.ours, DEFORMABLE.reference, key): key for key in body} | {key: key for key in body}
+    found = {}
+    for name in names:
+        flat = re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)  # stages.0.x is stages_0.x where timm extracts features
+        if key := keys.get(BODY + name) or keys.get(BODY + flat):
+            found[name] = key
+    return found
 
 
 def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

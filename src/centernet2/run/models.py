@@ -14,6 +14,7 @@ from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
+from centernet2.run.weights import suit_weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
     checkpoint = load_checkpoint(Path(weights)) if weights is not None and is_checkpoint(Path(weights)) else None
     if checkpoint is not None:
         settings = with_classes(settings, len(checkpoint["class_names"]), owner=str(weights))
+    elif weights is not None:
+        settings = suit_weights(settings, Path(weights))
     model = build_detector(settings)
     if checkpoint is not None:
         logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))

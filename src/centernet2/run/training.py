@@ -29,6 +29,7 @@ from centernet2.devices import Precision, choose_device, create_accelerator, gra
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
+from centernet2.run.weights import keep_suited, suit_weights
 from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
 from centernet2.training.loop import train as train_loop
 from centernet2.training.optim import scheduler
@@ -79,15 +80,20 @@ def train(
     seed = _choose_seed(settings.run.seed if seed is None else seed)
     torch.manual_seed(seed)
 
+    found = last_checkpoint(output) if resume else None
+    initial = _initial_weights(weights, settings.model.weights) if found is None else None
+    if found is not None:
+        settings = keep_suited(settings, config_of(found[1]))
+    elif initial is not None:
+        settings = suit_weights(settings, initial)
     model = build_detector(
         settings, image_counts=images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
     )
     model.class_names = train_set.class_names
-    found = last_checkpoint(output) if resume else None
-    if found is None:
-        _load_initial_weights(model, weights, settings.model.weights)
-    else:
+    if found is not None:
         _load_resumed_weights(model, settings, *found)
+    elif initial is not None:
+        load_weights(model, initial)
     job = _Job(model, settings, accelerator, seed)
     start = job.restore(found[1]["training"]) if found else 0
     if distributed.is_main_process():
@@ -207,13 +213,14 @@ def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: 
     )
 
 
-def _load_initial_weights(model: Detector, given: StrPath | None, configured: str) -> None:
+def _initial_weights(given: StrPath | None, configured: str) -> Path | None:
     if given is not None or (configured and "://" not in configured):
-        load_weights(model, given or configured)
-    elif configured:
+        return Path(given or configured)
+    if configured:
         logger.warning(
             "MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured
         )
+    return None
 
 
 def _load_resumed_weights(model: Detector, config: Config, path: Path, checkpoint: dict[str, Any]) -> None:

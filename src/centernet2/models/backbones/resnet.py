@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
+
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 
 BOTTLENECK_DEPTHS = (50, 101, 152)
@@ -53,16 +55,12 @@ class ResNet(TimmBackbone):
             cardinality=num_groups,
             base_width=width_per_group * 64 // planes if depth in BOTTLENECK_DEPTHS else 64,
         )
-        self.is_bottleneck = depth in BOTTLENECK_DEPTHS
-        self.stride_in_1x1 = False
-        self.set_stride_in_1x1(stride_in_1x1)
+        if stride_in_1x1 and depth in BOTTLENECK_DEPTHS:
+            _put_stride_in_1x1(self.body)
 
-    def set_stride_in_1x1(self, stride_in_1x1: bool) -> None:
-        """Moves the stride of each stage's first block between its 1x1 and its 3x3 convolution."""
-        if stride_in_1x1 == self.stride_in_1x1 or not self.is_bottleneck:
-            return
-        for name, stage in self.body.named_children():
-            if name in ("layer2", "layer3", "layer4"):
-                block: Any = stage[0]  # type: ignore[index]
-                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-        self.stride_in_1x1 = stride_in_1x1
+
+def _put_stride_in_1x1(body: nn.Module) -> None:
+    for name, stage in body.named_children():
+        if name.startswith("layer"):
+            block: Any = next(stage.children())
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
