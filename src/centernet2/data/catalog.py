@@ -45,31 +45,37 @@ DATASETS: dict[str, DatasetSpec] = {
 
 
 def find_split(
-    *, data: Path | None, data_path: Path | None, names: Sequence[str], split: Literal["train", "val"]
+    *,
+    data: Path | None,
+    data_path: Path | None,
+    names: Sequence[str],
+    split: Literal["train", "val"],
+    masks: bool = False,
 ) -> DetectionDataset:
     """Load a split: of the folder `data` (its own images and annotations), or the named data sets below `data_path`.
 
-    Without either, the data sets are looked for below $DETECTRON2_DATASETS, then below ./datasets.
+    Without either, the data sets are looked for below $DETECTRON2_DATASETS, then below ./datasets. Masks are read if
+    asked for.
     """
     if data is not None and data_path is not None:
         raise ValueError("--data (one data set) and --data-path (the folder above the named ones) exclude each other")
     if data is not None:
-        return _load_folder(Path(data), split)
+        return _load_folder(Path(data), split, masks)
     if not names:
         raise ValueError(f"no data set is named for {split}; give --data DIR or set DATASETS.TRAIN and DATASETS.TEST")
     root = Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
-    return concatenate([_load_named(name, root) for name in names])
+    return concatenate([_load_named(name, root, masks) for name in names])
 
 
-def _load_folder(folder: Path, split: str) -> DetectionDataset:
+def _load_folder(folder: Path, split: str, masks: bool) -> DetectionDataset:
     annotations = folder / "annotations" / f"instances_{split}.json"
     images = folder / "images"
     _require([annotations], f"the {split} annotations", "--data takes a folder with images/ and annotations/")
     _require([images], "the images", "--data takes a folder with images/ and annotations/")
-    return load_coco(annotations, images, name=f"{folder.resolve().name}_{split}")
+    return load_coco(annotations, images, name=f"{folder.resolve().name}_{split}", masks=masks)
 
 
-def _load_named(name: str, root: Path) -> DetectionDataset:
+def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
@@ -78,7 +84,7 @@ def _load_named(name: str, root: Path) -> DetectionDataset:
     advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
     annotations = _require(_places(root, spec.annotations), f"the annotations of {name}", advice)
     images = _require(_places(root, spec.images), f"the images of {name}", advice)
-    return load_coco(annotations, images, name=name)
+    return load_coco(annotations, images, name=name, masks=masks)
 
 
 def _places(root: Path, path: str) -> list[Path]:

@@ -10,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
+from centernet2.data.masks import NOTHING, PackedMasks, pack, read_segmentation
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]  # one entry of the JSON's lists
 
 
-def load_coco(annotations: Path, images: Path, *, name: str) -> DetectionDataset:
-    """Read a COCO JSON file. Without a list of annotations, as test sets are published, every image is empty."""
+def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False) -> DetectionDataset:
+    """Read a COCO JSON file, with its masks if asked for.
+
+    Without a list of annotations, as test sets are published, every image is empty.
+    """
     content = _read_json(annotations)
     image_records = _Records("image", content, "images", annotations)
     category_records = _Records("category", content, "categories", annotations)
@@ -46,6 +50,7 @@ def load_coco(annotations: Path, images: Path, *, name: str) -> DetectionDataset
         labels=found.labels[order].astype(np.int32),
         areas=found.areas[order].astype(np.float32),
         crowd=found.crowd[order],
+        masks=_read_masks(box_records, found, sizes).take(order) if masks else None,
     )
     _warn_of_boxes_outside(dataset)
     logger.info("%s: %d images, %d boxes, %d classes", annotations, len(dataset), len(dataset.boxes), len(class_names))
@@ -126,6 +131,7 @@ def _as_rows(values: Iterable[Any], count: int, width: int) -> npt.NDArray[np.fl
 class _Boxes(NamedTuple):
     """Columns of the annotations, in the order of the file."""
 
+    rows: npt.NDArray[np.int64]  # [B] place in the file: some are left out
     image: npt.NDArray[np.int64]  # [B] index of the image
     boxes: npt.NDArray[np.float64]  # [B, 4] xyxy
     labels: npt.NDArray[np.int64]  # [B]
@@ -154,7 +160,26 @@ def _read_boxes(records: _Records, image_ids: npt.NDArray[np.int64], category_id
         )  # fmt: skip
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in records.records], dtype=bool)
-    return _Boxes(image[kept], boxes[kept], labels[kept], areas[kept], crowd[kept])
+    return _Boxes(np.flatnonzero(kept), image[kept], boxes[kept], labels[kept], areas[kept], crowd[kept])
+
+
+def _read_masks(records: _Records, found: _Boxes, sizes: npt.NDArray[np.float64]) -> PackedMasks:
+    kinds, contents = [], []
+    for row, image in zip(found.rows.tolist(), found.image.tolist(), strict=True):
+        height, width = sizes[image].astype(int).tolist()
+        try:
+            kind, content = read_segmentation(records.records[row].get("segmentation"), (height, width))
+        except ValueError as error:
+            raise records.error(row, f"{error}; correct or remove its segmentation") from error
+        kinds.append(kind)
+        contents.append(content)
+    missing = kinds.count(NOTHING)
+    if missing:
+        logger.warning(
+            "%s: %d of %d objects have no mask (first: annotation %s); training leaves them out",
+            records.path, missing, len(kinds), records.records[found.rows[kinds.index(NOTHING)]]["id"],
+        )  # fmt: skip
+    return pack(kinds, contents)
 
 
 def _look_up(records: _Records, key: str, ids: npt.NDArray[np.int64], problem: str) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from centernet2.data.masks import NOTHING, POLYGONS, PackedMasks, join
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class DetectionDataset:
     labels: npt.NDArray[np.int32]  # [B]
     areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
+    masks: PackedMasks | None = None  # of the B objects, where they were read
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -52,13 +54,30 @@ class DetectionDataset:
         return int(self.heights[i]), int(self.widths[i])
 
     def target(self, i: int) -> Target:
-        """The objects of image i in pixels of its file, without the crowd boxes."""
-        rows = slice(self.offsets[i], self.offsets[i + 1])
-        single = ~self.crowd[rows]
-        return {
-            "boxes": torch.from_numpy(self.boxes[rows][single]),
-            "labels": torch.from_numpy(self.labels[rows][single].astype(np.int64)),
+        """The objects of image i in pixels of its file, without the crowd boxes.
+
+        Where masks were read, without the objects that have none, and with `polygons`, from which masks are drawn at
+        the end of the transforms, or where an object has none of those, with `masks` at once.
+        """
+        rows = np.arange(self.offsets[i], self.offsets[i + 1])
+        rows = rows[~self.crowd[rows]]
+        if self.masks is not None:
+            rows = rows[self.masks.kinds[rows] != NOTHING]
+        target: Target = {
+            "boxes": torch.from_numpy(self.boxes[rows]),
+            "labels": torch.from_numpy(self.labels[rows].astype(np.int64)),
         }
+        if self.masks is None:
+            return target
+        if (self.masks.kinds[rows] == POLYGONS).all():
+            return {**target, "polygons": [self.masks.polygons(row) for row in rows]}
+        return {**target, "masks": torch.stack([self.masks.bitmap(row, self.size(i)) for row in rows])}
+
+    def segmentation(self, row: int) -> Any:
+        """The mask of box `row` as COCO's JSON has it; None where there is none."""
+        if self.masks is None:
+            return None
+        return self.masks.segmentation(row, self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1))
 
     def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
         """The images of these indices, in this order, with their boxes."""
@@ -69,6 +88,7 @@ class DetectionDataset:
             self,
             **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
             **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
+            masks=None if self.masks is None else self.masks.take(rows),
             offsets=offsets,
         )
 
@@ -82,6 +102,15 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     if len(kept) < len(dataset):
         logger.info("%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept))
     return dataset.subset(kept)
+
+
+def require_masks(dataset: DetectionDataset) -> None:
+    """ValueError where no object has a mask to train on."""
+    if dataset.masks is None or not (dataset.masks.kinds != NOTHING).any():
+        raise ValueError(
+            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), but MODEL.MASK_ON is True; "
+            "export the masks or set it False"
+        )
 
 
 def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
@@ -106,6 +135,8 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         for column in IMAGE_COLUMNS + BOX_COLUMNS
     }
     joined["files"] = pack_paths(files)
+    masks = [dataset.masks for dataset in datasets if dataset.masks is not None]
+    joined["masks"] = join(masks) if len(masks) == len(datasets) else None
     return replace(
         first,
         name="+".join(dataset.name for dataset in datasets),

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from centernet2.data.masks import draw_objects
 from centernet2.structures import Target
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
@@ -23,7 +24,7 @@ EMPTY = 1e-5  # pixels: a narrower box is empty
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTransform:
-    """Steps one after the other; then boxes are clipped to the image and those with nothing left are dropped."""
+    """Steps one after the other; then masks are drawn, boxes clipped, and objects with nothing left are dropped."""
 
     steps: tuple[Transform, ...]
 
@@ -163,11 +164,21 @@ def resize_image(image: Tensor, height: int, width: int) -> Tensor:  # [3, heigh
 
 
 def resize_target(target: Target, height: int, width: int, *, scale: tuple[float, float]) -> Target:
-    """Scale boxes by (x, y) factors, and masks to the size of their image."""
+    """Scale boxes and polygons by (x, y) factors, and masks to the size of their image."""
     moved: Target = {**target, "boxes": target["boxes"] * target["boxes"].new_tensor(scale * 2)}
     if "masks" in target:
-        moved["masks"] = F.resize(target["masks"], [height, width], InterpolationMode.NEAREST)
-    return moved
+        moved["masks"] = F.resize(target["masks"], [height, width], InterpolationMode.NEAREST_EXACT)
+    return move_polygons(moved, scale=scale)
+
+
+def move_polygons(
+    target: Target, *, scale: tuple[float, float] = (1.0, 1.0), shift: tuple[float, float] = (0.0, 0.0)
+) -> Target:
+    """Put the points of polygons at point * scale + shift, both (x, y)."""
+    if "polygons" not in target:
+        return target
+    by, to = torch.tensor(scale, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64)
+    return {**target, "polygons": [[part * by + to for part in polygons] for polygons in target["polygons"]]}
 
 
 def crop_image(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:  # (top, left, height, width)
@@ -181,11 +192,11 @@ def crop_target(target: Target, box: tuple[int, int, int, int]) -> Target:
     moved: Target = {**target, "boxes": target["boxes"] - target["boxes"].new_tensor([left, top, left, top])}
     if "masks" in target:
         moved["masks"] = crop_image(target["masks"], box)
-    return moved
+    return move_polygons(moved, shift=(-left, -top))
 
 
 def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target:
-    """Mirror boxes and masks along an axis of the image that is this long."""
+    """Mirror boxes, polygons and masks along an axis of the image that is this long."""
     x1, y1, x2, y2 = target["boxes"].unbind(1)
     if axis == -1:
         x1, x2 = length - x2, length - x1
@@ -194,16 +205,19 @@ def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target
     moved: Target = {**target, "boxes": torch.stack([x1, y1, x2, y2], dim=1)}
     if "masks" in target:
         moved["masks"] = target["masks"].flip(axis)
-    return moved
+    if axis == -1:
+        return move_polygons(moved, scale=(-1, 1), shift=(length, 0))
+    return move_polygons(moved, scale=(1, -1), shift=(0, length))
 
 
 def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
-    """Cut boxes at the border of the image; objects with nothing left inside are dropped."""
+    """Draw polygons, cut boxes at the border of the image; objects with nothing left inside are dropped."""
     boxes = target["boxes"].clamp(min=0).minimum(target["boxes"].new_tensor([width, height, width, height]))  # [G, 4]
     kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY).all(dim=1)
-    if "masks" in target:
-        kept &= target["masks"].flatten(1).any(dim=1)
-        return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": target["masks"][kept]}
+    masks = draw_objects(target["polygons"], (height, width)) if "polygons" in target else target.get("masks")
+    if masks is not None:
+        kept &= masks.flatten(1).any(dim=1)
+        return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": masks[kept]}
     return {"boxes": boxes[kept], "labels": target["labels"][kept]}
 
 

@@ -18,10 +18,8 @@ def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Te
     if not len(masks):
         return boxes.new_zeros(len(boxes), size, size, dtype=torch.bool)
     regions = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1).float()  # [R, 5]
-    covered: Tensor = torchvision.ops.roi_align(
-        masks[:, None].float(), regions, size, 1.0, 0, True
-    )  # [R, 1, size, size]
-    return (covered >= 0.5)[:, 0]
+    covered: Tensor = torchvision.ops.roi_align(masks[:, None].float(), regions, size, 1.0, 0, True)
+    return covered[:, 0] >= 0.5
 
 
 def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
@@ -55,11 +53,9 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshol
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     masks, boxes = masks.float(), boxes.float()
     if _is_on_cpu(masks):
-        for image, mask, box, (left, top, right, bottom) in zip(
-            pasted, masks, boxes, _windows(boxes, size), strict=True
-        ):
-            inside = _stretch(mask[None], box[None], (top, bottom), (left, right))[0]
-            image[top:bottom, left:right] = inside >= threshold
+        for i, (left, top, right, bottom) in enumerate(_windows(boxes, size)):
+            inside = _stretch(masks[i, None], boxes[i, None], (top, bottom), (left, right))
+            pasted[i, top:bottom, left:right] = inside[0] >= threshold
         return pasted
     step = max(1, PASTED_AT_ONCE // (height * width))
     for start in range(0, len(masks), step):

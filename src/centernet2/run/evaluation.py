@@ -35,6 +35,7 @@ def evaluate(
         data_path=None if data_path is None else Path(data_path),
         names=settings.datasets.test,
         split="val",
+        masks=settings.model.mask_on,
     )
     with_classes(settings, len(dataset.class_names), owner=dataset.name)
     return evaluate_dataset(model, dataset, settings, None if output_dir is None else Path(output_dir))

@@ -22,7 +22,7 @@ from centernet2.checkpoint.load import load_state, load_weights
 from centernet2.checkpoint.save import last_checkpoint, save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
-from centernet2.data.dataset import DetectionDataset, without_empty_images
+from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
 from centernet2.data.loader import Batch, train_batches
 from centernet2.data.samplers import images_per_class
 from centernet2.devices import Precision, choose_device, create_accelerator, grad_scaler
@@ -70,9 +70,12 @@ def train(
     """
     settings = resolve(config)
     splits = {"data": None if data is None else Path(data), "data_path": None if data_path is None else Path(data_path)}
-    train_set = find_split(names=settings.datasets.train, split="train", **splits)
-    val_set = find_split(names=settings.datasets.test, split="val", **splits)
+    masks = settings.model.mask_on
+    train_set = find_split(names=settings.datasets.train, split="train", masks=masks, **splits)
+    val_set = find_split(names=settings.datasets.test, split="val", masks=masks, **splits)
     settings = with_classes(settings, len(train_set.class_names), owner=train_set.name)
+    if masks:
+        require_masks(train_set)
     if settings.loader.filter_empty:
         train_set = without_empty_images(train_set)
     output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
