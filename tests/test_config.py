@@ -9,6 +9,7 @@ import yaml
 from centernet2.config import ConfigError, config_names, load_config, parse_config
 from centernet2.config.load import KEYS
 from centernet2.config.options import SKIPPED_KEYS
+from centernet2.config.page import configuration_page
 
 REFERENCE = [
     "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x", "CenterNet2_DLA-BiFPN-P3_24x",
@@ -138,3 +139,10 @@ def test_every_option_has_a_key_of_its_own_and_a_description() -> None:
     ]
     assert len(fields) == len(KEYS)
     assert all(field.description for _, _, field in fields)
+
+
+def test_the_page_on_options_is_up_to_date() -> None:
+    page = Path(__file__).parents[1] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8").rstrip("\n") == configuration_page().rstrip("\n"), (
+        "run: centernet2 config --reference > docs/configuration.md"
+    )

@@ -159,6 +159,28 @@ def predict(
         raise ValueError(f"{len(failed)} of {count + len(failed)} images could not be read (named above)")
 
 
+@app.command(name="config")
+def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = False) -> None:
+    """Print the resolved settings of a configuration; without a name, the names of the packaged ones.
+
+    Parameters
+    ----------
+    name
+        Path of a configuration, or the name of a packaged one.
+    reference
+        Print the page on every option instead.
+    """
+    from centernet2.config import config_names, load_config
+    from centernet2.config.page import configuration_page
+
+    if reference:
+        print(configuration_page())
+    elif name is None:
+        print("\n".join(config_names()))
+    else:
+        print(load_config(name, overrides).to_yaml(), end="")
+
+
 def _print_metrics(metrics: dict[str, float]) -> None:
     from rich import get_console
 
