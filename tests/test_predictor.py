@@ -157,3 +157,24 @@ def test_decoded_pillow_images_are_not_turned(pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(stream, "jpeg", exif=exif)
     assert as_image(Image.open(stream)).shape == (3, HEIGHT, WIDTH)
     assert as_image(stream.getvalue()).shape == (3, WIDTH, HEIGHT)
+
+
+class FakeMaskDetector(FakeDetector):
+    """Its masks fill the left half of each box."""
+
+    def forward(self, images: list[Tensor]) -> list[Detections]:
+        half = (torch.arange(28) < 14).float().expand(3, 28, 28)
+        return [{**found, "box_masks": half, "masks": torch.ones(3, *image.shape[1:], dtype=torch.bool)}
+                for found, image in zip(super().forward(images), images, strict=True)]  # fmt: skip
+
+
+def test_masks_lie_on_the_original_image(pixels: np.ndarray) -> None:
+    predictor = Predictor(FakeMaskDetector(), resize=FitShortestEdge(length=60, max_size=1000))
+    found = predictor(pixels)
+    assert set(found) == {"boxes", "scores", "labels", "masks"}
+    assert found["masks"].dtype == torch.bool and found["masks"].shape == (2, HEIGHT, WIDTH)
+    columns = found["masks"].any(dim=1)  # [2, W]
+    left, middle = WIDTH // 2, slice(WIDTH // 4, 3 * WIDTH // 8)
+    assert columns[0, :left].all() and not columns[0, left:].any()
+    assert columns[1, middle].all() and columns[1].sum() == WIDTH // 8
+    assert predictor(pixels, score_threshold=0.99)["masks"].shape == (0, HEIGHT, WIDTH)

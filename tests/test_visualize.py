@@ -115,6 +115,15 @@ def test_masks_are_translucent_with_an_outline() -> None:
     assert picture[:, 70, 150].tolist() == [128] * 3
 
 
+def test_a_mask_at_the_border_and_an_empty_one() -> None:
+    found = detections([[0, 0, 90, 90], [5, 5, 9, 9]], [0.9, 0.8], [3, 4])
+    found["masks"] = torch.zeros(2, 240, 320, dtype=torch.bool)
+    found["masks"][0, :90, :90] = True
+    picture = draw(canvas(), found, NAMES)
+    assert picture[:, 40, 20].tolist() == [round(128 + 0.45 * (c - 128)) for c in class_color(3)]
+    assert (picture[:, 120:, 120:] == 128).all()
+
+
 def test_contact_sheet() -> None:
     images = [torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))]
     sheet = mosaic(images, ["a", "a caption that is far too long for its picture " * 3, "c"], columns=2, cell=100)
@@ -148,6 +157,16 @@ def test_prediction_files(tmp_path: Path) -> None:
     ]
     drawn = np.array(Image.open(tmp_path / "out/00000_scene.png"))
     assert drawn.shape == (60, 80, 3) and (drawn != 128).any()
+
+
+def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:
+    coco_mask = pytest.importorskip("pycocotools.mask", reason="pycocotools reads the run lengths of this test")
+    found = detections([[1, 2, 30, 40]], [0.75], [1])
+    found["masks"] = torch.zeros(1, 60, 80, dtype=torch.bool)
+    found["masks"][0, 5:20, 7:30] = True
+    write_predictions([(Path("a.jpg"), canvas(60, 80), found)], tmp_path, class_names=None)
+    (record,) = json.loads((tmp_path / "predictions.json").read_text())[0]["detections"]
+    assert np.array_equal(coco_mask.decode(record["segmentation"]), found["masks"][0].numpy())
 
 
 def test_no_predictions_are_valid_json(tmp_path: Path) -> None:

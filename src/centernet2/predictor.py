@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from centernet2.data.image import read_image
 from centernet2.data.transforms import EvalTransform
 from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.structures import Detections
+from centernet2.ops.masks import paste_masks, resize_masks
+from centernet2.structures import Detections, select
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,12 @@ def _on_original(detections: Detections, input: Tensor, image: Tensor, score_thr
     sizes = [(each.shape[1], each.shape[2]) for each in (input, image)]
     boxes = scale_boxes(detections["boxes"], sizes[0], sizes[1])
     kept = nonempty(boxes) & (detections["scores"] >= score_threshold)
-    return {"boxes": boxes[kept], "scores": detections["scores"][kept], "labels": detections["labels"][kept]}
+    found = select({**detections, "boxes": boxes}, kept)
+    if "box_masks" in found:  # pasted anew: what the model pasted has the size of its input
+        found["masks"] = paste_masks(found.pop("box_masks"), found["boxes"], sizes[1])
+    elif "masks" in found:
+        found["masks"] = resize_masks(found["masks"], sizes[1])
+    return found
 
 
 def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB

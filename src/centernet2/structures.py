@@ -4,7 +4,7 @@ Shape letters used in every comment of this package: N images, C classes, L leve
 M locations, R RoIs or proposals, G ground-truth boxes, D detections.
 """
 
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 from torch import Tensor
 from typing_extensions import NotRequired
@@ -43,3 +43,8 @@ class Detections(TypedDict):
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool
     box_masks: NotRequired[Tensor]  # [D, M, M] probability of the object in each cell of a grid over its box
+
+
+def select(detections: Detections, rows: Tensor) -> Detections:
+    """Some of the detections: indices, or [D] bool."""
+    return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from hotcoco import mask as rle
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -90,16 +91,26 @@ def style_for(width: int, height: int) -> Style:
 
 def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
     """Translucent masks [D, H, W] with a solid outline; the best on top."""
-    width = float(style_for(image.shape[2], image.shape[1]).line)
-    reach = 2 * int(width) + 1
+    reach = 2 * style_for(image.shape[2], image.shape[1]).line + 1
     canvas = image.float()
     for mask, color in zip(masks.flip(0), reversed(colors), strict=True):
+        window = _window(mask, margin=reach)
+        part, pixels = mask[window], canvas[(slice(None), *window)]
+        outside = (~part)[None].float()
+        edge = (max_pool2d(outside, reach, stride=1, padding=reach // 2)[0] > 0) & part
+        opacity = torch.where(edge, 1.0, MASK_OPACITY) * part
         paint = torch.tensor(color, dtype=canvas.dtype)[:, None, None]  # [3, 1, 1]
-        outside = (~mask)[None].float()
-        edge = (max_pool2d(outside, reach, stride=1, padding=reach // 2)[0] > 0) & mask  # [H, W]
-        opacity = torch.where(edge, 1.0, MASK_OPACITY) * mask
-        canvas = canvas + opacity * (paint - canvas)
+        canvas[(slice(None), *window)] = pixels + opacity * (paint - pixels)
     return canvas.round().to(torch.uint8)
+
+
+def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
+    """Rows and columns around the pixels of a mask [H, W]; of an empty one, a corner."""
+    spans = []
+    for axis in (1, 0):
+        found = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
+        spans.append(slice(max(0, found[0] - margin), found[-1] + margin + 1))
+    return spans[0], spans[1]
 
 
 def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Style) -> None:
@@ -186,9 +197,12 @@ def write_predictions(found: Iterable[Found], output: Path, *, class_names: Sequ
 
 
 def detection_records(detections: Detections, class_names: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Detections as JSON: corners in hundredths of a pixel, score, label and the name of its class."""
+    """Detections as JSON: corners in hundredths of a pixel, score, label and the name of its class.
+
+    A mask is written as COCO's compressed run lengths, {"size": [height, width], "counts": text}.
+    """
     boxes, scores, labels = detections["boxes"].tolist(), detections["scores"].tolist(), detections["labels"].tolist()
-    return [
+    records: list[dict[str, Any]] = [
         {
             "box": [round(x, 2) for x in box],
             "score": round(score, 5),
@@ -197,6 +211,11 @@ def detection_records(detections: Detections, class_names: Sequence[str] | None)
         }
         for box, score, label in zip(boxes, scores, labels, strict=True)
     ]
+    if "masks" in detections:
+        for record, mask in zip(records, detections["masks"].cpu(), strict=True):
+            counts = rle.encode(mask.numpy())["counts"].decode("ascii")
+            record["segmentation"] = {"size": list(mask.shape), "counts": counts}
+    return records
 
 
 def _class_name(label: int, class_names: Sequence[str] | None) -> str:

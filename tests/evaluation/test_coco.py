@@ -13,18 +13,26 @@ import pytest
 import torch
 
 from centernet2.data.coco import DetectionDataset, load_coco
-from centernet2.evaluation.coco import coco_metrics, read_results, results_of, write_results
+from centernet2.evaluation import coco as module
+from centernet2.evaluation.coco import (
+    coco_metrics,
+    encode_masks,
+    read_masks,
+    read_results,
+    results_of,
+    write_results,
+)
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def oracle(annotations: Path, results: np.ndarray, max_detections: int = 100) -> dict[str, float]:
+def oracle(annotations: Path, results: Any, max_detections: int = 100, kind: str = "bbox") -> dict[str, float]:
     """The same figures by pycocotools."""
     coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is the oracle of this test")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco.COCO(str(annotations))
-        evaluator = cocoeval.COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluator = cocoeval.COCOeval(truth, truth.loadRes(results), kind)
         evaluator.params.maxDets = [1, 10, max_detections]
         evaluator.evaluate()
         evaluator.accumulate()
@@ -37,9 +45,9 @@ def oracle(annotations: Path, results: np.ndarray, max_detections: int = 100) ->
     figures += [mean(precision[..., area, 2]) for area in (1, 2, 3)]
     figures += [mean(recall[..., 0, count]) for count in range(3)]
     figures += [mean(recall[..., area, 2]) for area in (1, 2, 3)]
-    named = {f"bbox/{name}": value for name, value in zip(NAMES, figures, strict=True)}
+    named = {f"{kind}/{name}": value for name, value in zip(NAMES, figures, strict=True)}
     for index, category in enumerate(truth.loadCats(sorted(truth.getCatIds()))):
-        named[f"bbox/AP/{category['name']}"] = mean(precision[:, :, index, 0, 2])
+        named[f"{kind}/AP/{category['name']}"] = mean(precision[:, :, index, 0, 2])
     return named
 
 
@@ -191,3 +199,89 @@ def test_wrong_results_files_are_named(tmp_path: Path, content: str, message: st
     with pytest.raises(ValueError, match=message) as error:
         read_results(path, truth)
     assert "theirs.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def random_blob(rng: np.random.Generator, box: list[float], size: tuple[int, int]) -> torch.Tensor:
+    """An ellipse in a box [x, y, width, height] that is moved a little: bool [H, W]."""
+    x, y, w, h = np.array(box) + rng.normal(0, 3, 4)
+    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    inside = ((columns - x - w / 2) / max(w / 2, 1)) ** 2 + ((rows - y - h / 2) / max(h / 2, 1)) ** 2 <= 1
+    return torch.from_numpy(inside)
+
+
+def write_masks(path: Path, rng: np.random.Generator) -> tuple[dict[str, Any], np.ndarray, list[Any]]:
+    """Ground truth of polygons, and of run lengths for crowds; detections that fit it more or less."""
+    content = write_random_annotations(path, rng, images=8, classes=4)
+    rows: list[Any] = []
+    masks: list[Any] = []
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [[x, y + h / 2, x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h]]
+        if annotation["iscrowd"]:
+            flat = random_blob(rng, annotation["bbox"], (480, 500)).numpy().ravel(order="F")
+            changes = np.flatnonzero(np.diff(flat.astype(int))) + 1
+            edges = [0, *([0] if flat[0] else []), *changes, len(flat)]
+            annotation["segmentation"] = {"size": [480, 500], "counts": np.diff(edges).tolist()}
+        for _ in range(int(rng.integers(0, 3))):
+            found = {"boxes": torch.ones(1, 4), "masks": random_blob(rng, annotation["bbox"], (480, 500))[None]}
+            masks += encode_masks(found, (480, 500)) or []  # type: ignore[typeddict-item]
+            rows.append((annotation["image_id"], x, y, w, h, rng.random(), annotation["category_id"]))
+    path.write_text(json.dumps(content))
+    return content, np.array(rows, dtype=np.float64), masks
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
+    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(seed))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    write_results(tmp_path / "predictions.json", results, masks)
+    assert read_masks(tmp_path / "predictions.json", dataset) == masks
+    assert np.array_equal(read_results(tmp_path / "predictions.json", dataset), results)
+
+    metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
+    records = json.loads((tmp_path / "predictions.json").read_text())
+    without_boxes = [{key: value for key, value in record.items() if key != "bbox"} for record in records]
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]
+
+    packed = DetectionDataset(**{**vars(dataset), "annotations": None})
+    assert_same_figures(coco_metrics(packed, results, max_detections=100, masks=masks), metrics)
+
+
+def test_masks_are_not_evaluated_where_the_data_has_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
+    assert metrics["bbox/AP"] > 0 and not any(name.startswith("segm/") for name in metrics)
+    assert "has no masks" in caplog.text
+
+
+def test_masks_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(9, 2, generator=generator) * 20
+    found = {
+        "boxes": torch.cat([corners, corners + 5 + 20 * torch.rand(9, 2, generator=generator)], dim=1),
+        "scores": torch.rand(9),
+        "labels": torch.zeros(9, dtype=torch.int64),
+        "box_masks": torch.rand(9, 28, 28, generator=generator),
+    }
+    whole = encode_masks(found, (40, 50))
+    monkeypatch.setattr(module, "PASTED_PIXELS", 40 * 50 * 2)
+    assert encode_masks(found, (40, 50)) == whole and len(whole or ()) == 9
+    assert whole is not None and whole[0]["size"] == [40, 50]
+    assert encode_masks({key: found[key] for key in ("boxes", "scores", "labels")}, (40, 50)) is None
+    none = {key: value[:0] for key, value in found.items()}
+    assert encode_masks(none, (40, 50)) == []
+
+
+def test_masks_of_resized_images_are_refused(tmp_path: Path) -> None:
+    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(3))
+    masks[0] = {**masks[0], "size": [240, 250]}
+    write_results(tmp_path / "predictions.json", results, masks)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    with pytest.raises(ValueError, match=r"mask of detection 0 is of size \[240, 250\], its image \[480, 500\]"):
+        read_masks(tmp_path / "predictions.json", dataset)

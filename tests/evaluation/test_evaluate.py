@@ -17,6 +17,7 @@ from centernet2.data.coco import DetectionDataset, load_coco
 from centernet2.evaluation import evaluate as module
 from centernet2.evaluation.coco import read_results
 from centernet2.evaluation.evaluate import evaluate, evaluate_predictions, metrics_table, write_metrics
+from centernet2.ops.masks import paste_masks
 from centernet2.structures import Detections
 
 BOXES = {7: [10.0, 20.0, 60.0, 90.0], 8: [0.0, 0.0, 30.0, 30.0], 9: [50.0, 10.0, 100.0, 70.0]}  # by image id
@@ -85,6 +86,43 @@ def test_perfect_boxes_on_the_original_image(tmp_path: Path, dataset: DetectionD
     written = json.loads((output / "metrics.json").read_text())
     assert written["bbox/AP"] == metrics["bbox/AP"] and written["bbox/AP/cat"] is None
     assert sorted(file.name for file in output.iterdir()) == ["metrics.json", "predictions.json"]
+
+
+class FakeMaskDetector(FakeDetector):
+    """Its masks fill their boxes; given in the grid of the box, or at the size of the model's input."""
+
+    def __init__(self, *, in_boxes: bool) -> None:
+        super().__init__()
+        self.in_boxes = in_boxes
+
+    def forward(self, images: list[Tensor]) -> list[Detections]:
+        detections = super().forward(images)
+        for found, image in zip(detections, images, strict=True):
+            masks = paste_masks(torch.ones(2, 28, 28), found["boxes"], (image.shape[1], image.shape[2]))
+            if self.in_boxes:
+                found["box_masks"] = torch.ones(2, 28, 28)
+            found["masks"] = masks
+        return detections
+
+
+@pytest.mark.parametrize("in_boxes", [True, False])
+def test_perfect_masks_on_the_original_image(tmp_path: Path, dataset: DetectionDataset, in_boxes: bool) -> None:
+    content = json.loads((tmp_path / "truth.json").read_text())
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    given = batches(list(BOXES), batch_size=2)
+    metrics = evaluate(FakeMaskDetector(in_boxes=in_boxes), dataset, given, max_detections=100, output_dir=tmp_path)
+    assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
+    again = evaluate_predictions(dataset, tmp_path / "predictions.json", max_detections=100, output_dir=None)
+    assert again == pytest.approx(metrics, abs=0, nan_ok=True)
+    (first, *_) = json.loads((tmp_path / "predictions.json").read_text())
+    assert first["segmentation"]["size"] == list(SIZE)
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(metrics_table(metrics))
+    assert (text := console.export_text()).index("boxes") < text.index("masks")
 
 
 def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:

@@ -21,14 +21,27 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from centernet2.distributed import gather_objects, is_main_process, world_size
-from centernet2.evaluation.coco import FloatArray, GroundTruth, coco_metrics, read_results, results_of, write_results
+from centernet2.evaluation.coco import (
+    FloatArray,
+    GroundTruth,
+    RunLengths,
+    coco_metrics,
+    encode_masks,
+    read_masks,
+    read_results,
+    results_of,
+    write_results,
+)
 from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.structures import Detections
+from centernet2.structures import Detections, select
 
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 15  # between two lines about the progress, where no bar is drawn
 SHOWN_CLASSES = 90
+KINDS = {"bbox": "boxes", "segm": "masks"}  # first part of a figure's name -> what it is about
+
+Found = tuple[FloatArray, list[RunLengths] | None]  # detections as rows of COCO results, and their masks
 
 
 class EvalBatch(Protocol):
@@ -55,7 +68,7 @@ def evaluate(
     `output_dir` receives predictions.json (COCO results on the original images) and metrics.json.
     """
     rows = _detect(model, dataset, batches)
-    merged: dict[int, FloatArray] = {}
+    merged: dict[int, Found] = {}
     for part in gather_objects(rows):
         merged |= part  # an image that two processes saw counts once
     metrics = {}
@@ -65,11 +78,11 @@ def evaluate(
                 "%d of %d images were evaluated; what the others show counts as missed",
                 len(merged), len(dataset.image_ids),
             )  # fmt: skip
-        results = np.concatenate([np.zeros((0, 7)), *(merged[image_id] for image_id in sorted(merged))])
+        results, masks = _join([merged[image_id] for image_id in sorted(merged)])
         if output_dir is not None:
             output_dir.mkdir(parents=True, exist_ok=True)
-            write_results(output_dir / "predictions.json", results)
-        metrics = _score(dataset, results, max_detections=max_detections, output_dir=output_dir)
+            write_results(output_dir / "predictions.json", results, masks)
+        metrics = _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir)
     return gather_objects(metrics)[0]
 
 
@@ -77,20 +90,33 @@ def evaluate_predictions(
     dataset: GroundTruth, predictions: Path, *, max_detections: int, output_dir: Path | None
 ) -> dict[str, float]:
     """COCO figures of a COCO results file, wherever it comes from."""
-    return _score(dataset, read_results(predictions, dataset), max_detections=max_detections, output_dir=output_dir)
+    results, masks = read_results(predictions, dataset), read_masks(predictions, dataset)
+    return _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir)
+
+
+def _join(found: Sequence[Found]) -> Found:
+    """The detections of all images."""
+    results = np.concatenate([np.zeros((0, 7)), *(rows for rows, _ in found)])
+    masks = [mask for _, of_image in found for mask in of_image or ()]
+    return results, masks if found and all(of_image is not None for _, of_image in found) else None
 
 
 def _score(
-    dataset: GroundTruth, results: FloatArray, *, max_detections: int, output_dir: Path | None
+    dataset: GroundTruth,
+    results: FloatArray,
+    masks: Sequence[RunLengths] | None,
+    *,
+    max_detections: int,
+    output_dir: Path | None,
 ) -> dict[str, float]:
-    metrics = coco_metrics(dataset, results, max_detections=max_detections)
+    metrics = coco_metrics(dataset, results, max_detections=max_detections, masks=masks)
     if output_dir is not None:
         output_dir.mkdir(parents=True, exist_ok=True)
         write_metrics(output_dir / "metrics.json", metrics)
     return metrics
 
 
-def _detect(model: nn.Module, dataset: GroundTruth, batches: Iterable[EvalBatch]) -> dict[int, FloatArray]:
+def _detect(model: nn.Module, dataset: GroundTruth, batches: Iterable[EvalBatch]) -> dict[int, Found]:
     """COCO results by image id."""
     rows = {}
     share = math.ceil(len(dataset.image_ids) / world_size())
@@ -99,7 +125,8 @@ def _detect(model: nn.Module, dataset: GroundTruth, batches: Iterable[EvalBatch]
             outputs = zip(model(batch.images), batch.images, batch.sizes, batch.image_ids, strict=True)
             for detections, image, size, image_id in outputs:
                 detections = _on_original(detections, (image.shape[1], image.shape[2]), size)
-                rows[image_id] = results_of(detections, image_id=image_id, category_ids=dataset.category_ids)
+                results = results_of(detections, image_id=image_id, category_ids=dataset.category_ids)
+                rows[image_id] = results, encode_masks(detections, size)
     return rows
 
 
@@ -116,10 +143,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _on_original(detections: Detections, input_size: tuple[int, int], size: tuple[int, int]) -> Detections:
-    """From the model's input to the image file, both (height, width); what clipping leaves empty is dropped."""
+    """From the model's input to the image file, both (height, width); what clipping leaves empty is dropped.
+
+    Masks stay as they are: in the grid of their box, or at the size of the input.
+    """
     boxes = scale_boxes(detections["boxes"], input_size, size)
-    kept = nonempty(boxes)
-    return {"boxes": boxes[kept], "scores": detections["scores"][kept], "labels": detections["labels"][kept]}
+    return select({**detections, "boxes": boxes}, nonempty(boxes))
 
 
 def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:
@@ -154,18 +183,25 @@ def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
 
 
 def metrics_table(metrics: Mapping[str, float]) -> Group:
-    """The figures for a terminal: AP, AR, then the classes, the weakest first."""
-    figures = {name.removeprefix("bbox/"): value for name, value in metrics.items()}
+    """The figures for a terminal, of boxes and of masks: AP, AR, then the classes, the weakest first."""
+    kinds = [kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
+    return Group(*(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1)))
+
+
+def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list[Table]:
+    figures = {name.removeprefix(f"{kind}/"): x for name, x in metrics.items() if name.startswith(f"{kind}/")}
     summaries = [
-        _summary({name: value for name, value in figures.items() if name.startswith(kind) and "/" not in name})
-        for kind in ("AP", "AR")
+        _summary({name: value for name, value in figures.items() if name.startswith(start) and "/" not in name})
+        for start in ("AP", "AR")
     ]
+    if titled:
+        summaries[0].title = KINDS[kind]
     classes = {name.removeprefix("AP/"): value for name, value in figures.items() if name.startswith("AP/")}
     ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
     weakest = _class_table(ranked[:SHOWN_CLASSES])
     if hidden := len(classes) - len(ranked[:SHOWN_CLASSES]):
         weakest.caption = f"and {hidden} more in metrics.json: better ones, and those without ground truth"
-    return Group(*summaries, weakest)
+    return [*summaries, weakest]
 
 
 def _summary(figures: Mapping[str, float]) -> Table:
