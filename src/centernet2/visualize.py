@@ -94,13 +94,13 @@ def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor
     reach = 2 * style_for(image.shape[2], image.shape[1]).line + 1
     canvas = image.float()
     for mask, color in zip(masks.flip(0), reversed(colors), strict=True):
-        window = _window(mask, margin=reach)
-        part, pixels = mask[window], canvas[(slice(None), *window)]
+        rows, columns = _window(mask, margin=reach)
+        part, pixels = mask[rows, columns], canvas[:, rows, columns]
         outside = (~part)[None].float()
         edge = (max_pool2d(outside, reach, stride=1, padding=reach // 2)[0] > 0) & part
         opacity = torch.where(edge, 1.0, MASK_OPACITY) * part
         paint = torch.tensor(color, dtype=canvas.dtype)[:, None, None]  # [3, 1, 1]
-        canvas[(slice(None), *window)] = pixels + opacity * (paint - pixels)
+        canvas[:, rows, columns] = pixels + opacity * (paint - pixels)
     return canvas.round().to(torch.uint8)
 
 
