@@ -36,7 +36,7 @@ from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.res2net import Res2Net
 from centernet2.models.backbones.resnet import ResNet
-from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
 from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.centernet.head import CenterNetHead
 from centernet2.models.detector import Detector, Preprocess
@@ -128,6 +128,29 @@ def _dla_up(config: Config, backbone: TimmBackbone) -> Neck:
     )
 
 
+def _timm(config: Config) -> TimmBackbone:
+    t = config.timm
+    return TimmBackbone(
+        name=t.name,
+        out_features=features_at(t.name, t.out_indices) if t.out_indices else config.fpn.in_features,
+        freeze_at=config.resnet.freeze_at,
+        norm=config.resnet.norm,
+        **any_size_options(t.name),
+    )
+
+
+def _timm_neck(config: Config, backbone: TimmBackbone) -> Neck:
+    wanted = max(int(level[-1]) for level in (*config.centernet.in_features, *config.roi_heads.in_features))
+    extra_levels = max(0, wanted - int(backbone.out_features[-1][-1]))
+    necks: dict[str, Callable[[Config, TimmBackbone], Neck]] = {
+        "fpn": partial(_fpn, extra_levels=extra_levels),
+        "bifpn": _bifpn,
+        "fcos_bifpn": _fcos_bifpn,
+    }
+    neck = necks[_choice(config.timm.neck, tuple(necks), "MODEL.TIMM.NECK")]
+    return neck(config.replace({"MODEL.FPN.IN_FEATURES": tuple(backbone.out_features)}), backbone)
+
+
 _resnet, _res2net = partial(_residual, kind=ResNet), partial(_residual, kind=Res2Net)
 _fpn_p35, _fpn_p67 = partial(_fpn, extra_levels=0), partial(_fpn, extra_levels=2)
 
@@ -144,6 +167,7 @@ BACKBONES: dict[str, tuple[Callable[[Config], TimmBackbone], Callable[[Config, T
     "build_p37_dla_bifpn_backbone": (_dla, _bifpn),
     "build_p35_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
     "build_p37_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
+    "timm": (_timm, _timm_neck),
 }
 
 
@@ -166,6 +190,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
         raise ConfigError("masks come from the second stage, which a CenterNetDetector lacks: set MODEL.MASK_ON False")
     backbone, neck = build_backbone(config)
+    _require_levels(config, neck)
     head = CenterNetHead(
         in_channels=neck.channels[config.centernet.in_features[0]],
         num_levels=len(config.centernet.in_features),
@@ -181,6 +206,23 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     detector.settings = config
     detector.resize = build_test_transform(config)
     return detector
+
+
+def _require_levels(config: Config, neck: Neck) -> None:
+    """Every level that the two stages ask for is there, with the stride that the first stage reckons with."""
+    levels, strides = config.centernet.in_features, config.centernet.strides
+    two_stages = config.model.meta_architecture != "CenterNetDetector"
+    missing = [level for level in levels + config.roi_heads.in_features * two_stages if level not in neck.strides]
+    if missing:
+        raise ConfigError(
+            f"the settings ask for the level {missing[0]}, but the neck gives {', '.join(neck.strides)}; "
+            "see MODEL.CENTERNET.IN_FEATURES, MODEL.ROI_HEADS.IN_FEATURES and MODEL.BACKBONE.NAME"
+        )
+    if strides != tuple(neck.strides[level] for level in levels):
+        raise ConfigError(
+            f"MODEL.CENTERNET.FPN_STRIDES is {strides}, but the strides of {', '.join(levels)} are "
+            f"{tuple(neck.strides[level] for level in levels)}"
+        )
 
 
 def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:

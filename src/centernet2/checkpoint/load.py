@@ -47,15 +47,18 @@ class LoadReport:
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
     """Fills `model` with the weights of a file; WeightsError where nothing fits."""
-    path = Path(source)
-    file = read_weights(path)
-    report = load_state(model, _to_ours(model, file, path))
+    return fill(model, read_weights(Path(source)), str(source))
+
+
+def fill(model: nn.Module, file: WeightsFile, origin: str) -> LoadReport:
+    """Fills `model` with weights by whosever names; WeightsError, which names their origin, where nothing fits."""
+    report = load_state(model, _to_ours(model, file, origin))
     if not report.loaded:
-        raise WeightsError(f"nothing in {path} fits the model; its first names are {', '.join(list(file.state)[:3])}")
+        raise WeightsError(f"nothing in {origin} fits the model; its first names are {', '.join(list(file.state)[:3])}")
     if file.kind in BACKBONES:
-        _require_backbone(report, path)
+        _require_backbone(report, origin)
     _copy_pixel_statistics(model, file.state)
-    logger.info("weights of %s (%s):\n%s", path, file.kind, report)
+    logger.info("weights of %s (%s):\n%s", origin, file.kind, report)
     return report
 
 
@@ -84,34 +87,34 @@ def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) 
     torch.save({"model": state, "__author__": "centernet2"}, path)
 
 
-def _to_ours(model: nn.Module, file: WeightsFile, path: Path) -> dict[str, Tensor]:
+def _to_ours(model: nn.Module, file: WeightsFile, origin: str) -> dict[str, Tensor]:
     """The tensors under our names, whoever has named them; what the model does not have keeps its name."""
     own = list(model.state_dict())
     state = join_scales(file.state)
     if file.kind == "network":
         ours = from_network(own, state)
     elif file.kind == "detectron2":
-        ours = _only_ones(from_suffixes(own, state), path)
+        ours = _only_ones(from_suffixes(own, state), origin)
     else:
         ours = {name: key for key, name in reference_names(own).items()}
     return {ours.get(name, name): tensor for name, tensor in state.items()}
 
 
-def _only_ones(keys: Mapping[str, list[str]], path: Path) -> dict[str, str]:
+def _only_ones(keys: Mapping[str, list[str]], origin: str) -> dict[str, str]:
     for name, matches in keys.items():
         if len(matches) > 1:
-            raise WeightsError(f"{path} cannot be used: its '{name}' may be {matches[0]} or {matches[1]} of the model")
+            raise WeightsError(f"{origin} cannot be used: its '{name}' may be {matches[0]} or {matches[1]}")
     return {name: key for name, (key,) in keys.items()}
 
 
-def _require_backbone(report: LoadReport, path: Path) -> None:
+def _require_backbone(report: LoadReport, origin: str) -> None:
     """The backbone is filled, but for the offsets of deformable convolutions, which no such file has."""
     unfit = [*report.mismatched, *report.reinitialized]
     lacking = [name for name in unfit if name.startswith("backbone.") and ".offset." not in name]
     if lacking:
         raise WeightsError(
-            f"{path} holds another backbone than the model's: {len(lacking)} tensors such as {lacking[0]} are missing "
-            "or of another shape; give the file of the backbone that the settings name"
+            f"{origin} holds another backbone than the model's: {len(lacking)} tensors such as {lacking[0]} are "
+            "missing or of another shape; give the file of the backbone that the settings name"
         )
 
 

@@ -33,6 +33,7 @@ class Config(o.Group):
     resnet: o.ResNetOptions = o.ResNetOptions()
     deform: o.DeformOptions = o.DeformOptions()
     dla: o.DLAOptions = o.DLAOptions()
+    timm: o.TimmOptions = o.TimmOptions()
     fpn: o.FPNOptions = o.FPNOptions()
     bifpn: o.BiFPNOptions = o.BiFPNOptions()
     centernet_head: o.CenterNetHeadOptions = o.CenterNetHeadOptions()

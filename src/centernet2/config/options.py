@@ -89,6 +89,17 @@ class DLAOptions(Group):
     ms_output: bool = option("MODEL.DLA.MS_OUTPUT", False, "hand on all merged maps")
 
 
+class TimmOptions(Group):
+    """Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5."""
+
+    name: str = option("MODEL.TIMM.NAME", "", "ours: timm's name of the network")
+    pretrained: bool = option("MODEL.TIMM.PRETRAINED", False, "ours: download timm's weights to start training from")
+    out_indices: Ints = option(
+        "MODEL.TIMM.OUT_INDICES", (), "ours: timm's numbers of the maps to use; empty: MODEL.FPN.IN_FEATURES"
+    )
+    neck: str = option("MODEL.TIMM.NECK", "fpn", "ours: fpn, bifpn or fcos_bifpn")
+
+
 class FPNOptions(Group):
     """Feature pyramid network."""
 

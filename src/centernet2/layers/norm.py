@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from timm.layers.norm_act import BatchNormAct2d, FrozenBatchNormAct2d, GroupNormAct, SyncBatchNormAct
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -13,6 +14,12 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "FrozenBN": FrozenBatchNorm2d,
     "GN": lambda channels: nn.GroupNorm(_groups(channels), channels),
     "LN": partial(nn.GroupNorm, 1),
+}
+NORM_ACTS: dict[str, Callable[[int], nn.Module]] = {
+    "SyncBN": SyncBatchNormAct,
+    "FrozenBN": FrozenBatchNormAct2d,
+    "GN": lambda channels: GroupNormAct(channels, _groups(channels)),
+    "LN": lambda channels: GroupNormAct(channels, 1),
 }
 NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm2d)
 
@@ -25,17 +32,35 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 def convert_norm(module: nn.Module, name: str) -> nn.Module:
-    """Replaces every BatchNorm2d below `module` by the layer called `name`, statistics and gains included."""
+    """Replaces every BatchNorm2d below `module` by the layer called `name`, with gains, statistics and options."""
     if name == "BN":
         return module
     for child_name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            norm = make_norm(name, child.num_features)
-            norm.load_state_dict(child.state_dict(), strict=False)
-            setattr(module, child_name, norm)
+        if isinstance(child, BatchNormAct2d):
+            setattr(module, child_name, _with_activation(child, name))
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, child_name, _take_over(make_norm(name, child.num_features), child))
         else:
             convert_norm(child, name)
     return module
+
+
+def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
+    """timm's layer that normalises and activates, with another normalisation; parameters keep their names."""
+    if name not in NORM_ACTS:
+        make_norm(name, layer.num_features)  # says which names there are
+        return nn.Sequential(layer.drop, layer.act)
+    norm = _take_over(NORM_ACTS[name](layer.num_features), layer)
+    norm.drop, norm.act = layer.drop, layer.act
+    return norm
+
+
+def _take_over(norm: nn.Module, layer: nn.BatchNorm2d) -> nn.Module:
+    norm.load_state_dict(layer.state_dict(), strict=False)
+    for option in ("eps", "momentum"):
+        if hasattr(norm, option):
+            setattr(norm, option, getattr(layer, option))
+    return norm
 
 
 def _groups(channels: int) -> int:

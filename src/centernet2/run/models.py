@@ -8,13 +8,13 @@ from typing import Any
 
 from centernet2.build import build_detector
 from centernet2.checkpoint.formats import WeightsError
-from centernet2.checkpoint.load import load_state, load_weights
+from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
-from centernet2.run.weights import suit_weights
+from centernet2.run.weights import load_initial_weights, suit_weights
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
     checkpoint = load_checkpoint(Path(weights)) if weights is not None and is_checkpoint(Path(weights)) else None
     if checkpoint is not None:
         settings = with_classes(settings, len(checkpoint["class_names"]), owner=str(weights))
-    elif weights is not None:
-        settings = suit_weights(settings, Path(weights))
+    else:
+        settings = suit_weights(settings, None if weights is None else Path(weights))
     model = build_detector(settings)
     if checkpoint is not None:
         logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
         model.class_names = tuple(checkpoint["class_names"])
-    elif weights is not None:
-        load_weights(model, weights)
+    else:
+        load_initial_weights(model, settings, None if weights is None else Path(weights))
     return model.to(choose_device(device))
 
 

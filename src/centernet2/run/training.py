@@ -18,7 +18,7 @@ from centernet2.build import (
     build_sampler,
     build_train_transform,
 )
-from centernet2.checkpoint.load import load_state, load_weights
+from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import last_checkpoint, save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
@@ -29,7 +29,7 @@ from centernet2.devices import Precision, choose_device, create_accelerator, gra
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
-from centernet2.run.weights import keep_suited, suit_weights
+from centernet2.run.weights import keep_suited, load_initial_weights, starts_from_timm, suit_weights
 from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
 from centernet2.training.loop import train as train_loop
 from centernet2.training.optim import scheduler
@@ -84,19 +84,16 @@ def train(
     torch.manual_seed(seed)
 
     found = last_checkpoint(output) if resume else None
-    initial = _initial_weights(weights, settings.model.weights) if found is None else None
-    if found is not None:
-        settings = keep_suited(settings, config_of(found[1]))
-    elif initial is not None:
-        settings = suit_weights(settings, initial)
+    initial = _initial_weights(weights, settings) if found is None else None
+    settings = suit_weights(settings, initial) if found is None else keep_suited(settings, config_of(found[1]))
     model = build_detector(
         settings, image_counts=images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
     )
     model.class_names = train_set.class_names
     if found is not None:
         _load_resumed_weights(model, settings, *found)
-    elif initial is not None:
-        load_weights(model, initial)
+    else:
+        load_initial_weights(model, settings, initial)
     job = _Job(model, settings, accelerator, seed)
     start = job.restore(found[1]["training"]) if found else 0
     if distributed.is_main_process():
@@ -216,13 +213,13 @@ def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: 
     )
 
 
-def _initial_weights(given: StrPath | None, configured: str) -> Path | None:
-    if given is not None or (configured and "://" not in configured):
-        return Path(given or configured)
-    if configured:
-        logger.warning(
-            "MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured
-        )
+def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
+    configured = config.model.weights
+    if given is not None or starts_from_timm(config):
+        return None if given is None else Path(given)
+    if "://" not in configured:
+        return Path(configured) if configured else None
+    logger.warning("MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured)
     return None
 
 

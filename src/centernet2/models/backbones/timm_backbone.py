@@ -1,12 +1,17 @@
 """Any timm network as a backbone: feature maps by stride, frozen stages, a choice of normalisation."""
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from centernet2.layers.norm import convert_norm
+
+PROBE = (224, 320)  # height and width of an image that is not square, to see whether a network takes any size
+FLEXIBLE: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})  # how networks are told to take any size
 
 
 class TimmBackbone(nn.Module):
@@ -27,37 +32,98 @@ class TimmBackbone(nn.Module):
         self, *, name: str, out_features: Sequence[str], freeze_at: int, norm: str, prefix: str = "res", **options: Any
     ) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            raise ValueError(f"timm has no network called '{name}'; timm.list_models() shows those it has")
-        all_maps: Any = timm.create_model(name, features_only=True, **options).feature_info
-        reductions = zip(all_maps.out_indices, all_maps.reduction(), strict=True)
-        level_of_index = {i: r.bit_length() - 1 for i, r in reductions}
+        all_maps = feature_maps(name, **options)
+        level_of_index = dict(zip(all_maps.out_indices, _levels(name, all_maps), strict=True))
         index_of = {f"{prefix}{level}": i for i, level in level_of_index.items()}
         unknown = [f for f in out_features if f not in index_of]
         if unknown:
             raise ValueError(f"the backbone '{name}' has no feature '{unknown[0]}'; it has {', '.join(index_of)}")
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
+        self.channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
         convert_norm(self.body, norm)
         maps: Any = self.body.feature_info
         self.out_features = [f"{prefix}{level_of_index[i]}" for i in indices]
         self.channels = dict(zip(self.out_features, maps.channels(), strict=True))
         self.strides = dict(zip(self.out_features, maps.reduction(), strict=True))
-        self._freeze(freeze_at, {level: all_maps.module_name(i) for i, level in level_of_index.items()})
+        if freeze_at > 0:
+            module_of = {level: all_maps.module_name(i) for i, level in level_of_index.items()}
+            if freeze_at not in module_of:
+                raise ValueError(
+                    f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}, but '{name}' can be frozen up to "
+                    f"{', '.join(map(str, module_of))}; 0 trains all"
+                )
+            freeze_up_to(self.body, module_of[freeze_at])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:  # [N, 3, H, W]
         """Feature maps {name: [N, C, H / stride, W / stride]}."""
-        return dict(zip(self.out_features, self.body(images), strict=True))
+        maps = self.body(images)
+        if self.channels_last:
+            maps = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
+        return dict(zip(self.out_features, maps, strict=True))
 
-    def _freeze(self, freeze_at: int, last_module_of: dict[int, str]) -> None:
-        if freeze_at < 1:
-            return
-        last = last_module_of[freeze_at].replace(".", "_")
-        names = [name for name, _ in self.body.named_children()]
-        if last not in names:
-            raise ValueError(f"MODEL.BACKBONE.FREEZE_AT {freeze_at} cannot be applied to this backbone; set it to 0")
-        for name in names[: names.index(last) + 1]:
-            stage = getattr(self.body, name)
-            stage.requires_grad_(False)
-            # a frozen stage keeps its batch statistics as well
-            setattr(self.body, name, convert_norm(nn.Sequential(stage), "FrozenBN")[0])  # type: ignore[index]
+
+def feature_maps(name: str, **options: Any) -> Any:
+    """timm's description of all feature maps of a network: out_indices, channels(), reduction(), module_name(i)."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() shows those it has"
+        raise ValueError(f"timm has no network called '{name}'; {hint}")
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, features_only=True, **options).feature_info
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ValueError(f"timm's '{name}' gives no feature maps: {error}") from None
+
+
+def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tuple[str, ...]:
+    """The names of a network's feature maps by timm's numbers for them, finest first."""
+    maps = feature_maps(name)
+    level_of_index = dict(zip(maps.out_indices, _levels(name, maps), strict=True))
+    unknown = [i for i in indices if i not in level_of_index]
+    if unknown:
+        raise ValueError(
+            f"MODEL.TIMM.OUT_INDICES names the map {unknown[0]}, but '{name}' has {', '.join(map(str, level_of_index))}"
+        )
+    return tuple(f"{prefix}{level_of_index[i]}" for i in sorted(indices))
+
+
+def any_size_options(name: str) -> dict[str, Any]:
+    """What to pass to timm.create_model so that the network takes images of any size; ValueError where it cannot."""
+    feature_maps(name)
+    for options in FLEXIBLE:
+        try:
+            with torch.device("meta"), torch.no_grad():
+                timm.create_model(name, features_only=True, **options)(torch.empty(1, 3, *PROBE))
+            return options
+        except (AssertionError, RuntimeError, TypeError, ValueError):
+            continue
+    raise ValueError(f"timm's '{name}' takes only images of one size, which a detector cannot; choose another network")
+
+
+def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the RGB images, in 0..255, that timm's weights of a network were trained with."""
+    pretrained: Any = timm.get_pretrained_cfg(name)
+    return tuple(255 * x for x in pretrained.mean), tuple(255 * x for x in pretrained.std)
+
+
+def freeze_up_to(body: nn.Module, last: str) -> None:
+    """Freezes all layers of a network up to the module called `last`, with their batch statistics."""
+    names = [name for name, _ in body.named_modules() if name]
+    last = last if last in names else last.replace(".", "_")  # timm may flatten its first two levels
+    if last not in names:
+        raise ValueError("MODEL.BACKBONE.FREEZE_AT cannot be applied to this backbone; set it to 0")
+    end = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
+    for name in names[: end + 1]:
+        parent, _, leaf = name.rpartition(".")
+        if not last.startswith(f"{name}.") and (not parent or last.startswith(f"{parent}.")):  # as high as can be
+            owner = body.get_submodule(parent)
+            frozen = convert_norm(nn.Sequential(body.get_submodule(name).requires_grad_(False)), "FrozenBN")
+            setattr(owner, leaf, frozen[0])  # type: ignore[index]
+
+
+def _levels(name: str, maps: Any) -> list[int]:
+    strides = maps.reduction()
+    if any(stride & (stride - 1) for stride in strides):
+        raise ValueError(f"timm's '{name}' has maps of strides {strides}; a feature pyramid needs powers of two")
+    return [stride.bit_length() - 1 for stride in strides]

@@ -1,0 +1,174 @@
+"""Networks of many families as backbones: their maps, their gradients, what is frozen, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import centernet2
+from centernet2.config import ConfigError
+from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.detector import Detector
+from centernet2.run.weights import suit_weights
+
+SMALL = [
+    "MODEL.BACKBONE.NAME", "timm", "MODEL.BACKBONE.FREEZE_AT", "0", "MODEL.RESNETS.NORM", "BN",
+    "MODEL.FPN.OUT_CHANNELS", "64", "MODEL.BIFPN.OUT_CHANNELS", "64", "MODEL.BIFPN.NUM_BIFPN", "1",
+    "MODEL.BIFPN.NORM", "BN", "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
+]  # fmt: skip
+FAMILIES = [
+    "resnet18", "convnext_atto", "efficientnet_lite0", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224",
+    "pvt_v2_b0", "regnetx_002",
+]  # fmt: skip
+NECKS = {
+    "fpn, p3 to p7": (["MODEL.TIMM.NECK", "fpn"], "p7"),
+    "fpn, p3 to p5": (
+        [
+            "MODEL.TIMM.NECK", "fpn", "MODEL.CENTERNET.IN_FEATURES", "['p3','p4','p5']",
+            "MODEL.ROI_HEADS.IN_FEATURES", "['p3','p4','p5']", "MODEL.CENTERNET.FPN_STRIDES", "[8,16,32]",
+            "MODEL.CENTERNET.SOI", "[[0,80],[64,160],[128,10000000]]",
+        ],
+        "p5",
+    ),
+    "bifpn": (["MODEL.TIMM.NECK", "bifpn"], "p7"),
+    "fcos_bifpn": (["MODEL.TIMM.NECK", "fcos_bifpn"], "p7"),
+}  # fmt: skip
+
+
+def detector(name: str, *options: str) -> Detector:
+    config = centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name, *options])
+    return centernet2.build_model(config)
+
+
+def step(model: Detector) -> None:
+    """One training step on an image that is no multiple of any stride; every trained parameter gets a gradient."""
+    targets = [{"boxes": torch.tensor([[5.0, 8.0, 60.0, 50.0]]), "labels": torch.tensor([1])}] * 2
+    losses = model.train()([torch.randint(0, 256, (3, 70, 101), dtype=torch.uint8)] * 2, targets)
+    sum(losses.values()).backward()
+    missing = [n for n, p in model.backbone.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+    model.eval()
+    with torch.no_grad():
+        assert set(model([torch.zeros(3, 64, 96, dtype=torch.uint8)])[0]) >= {"boxes", "scores", "labels"}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_train_and_detect(name: str) -> None:
+    model = detector(name)
+    assert model.backbone.strides == {"res3": 8, "res4": 16, "res5": 32}
+    step(model)
+
+
+@pytest.mark.parametrize("neck", NECKS)
+def test_necks(neck: str) -> None:
+    options, last = NECKS[neck]
+    model = detector("mobilenetv3_small_050", *options)
+    assert list(model.neck.strides)[-1] == last
+    step(model)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.no_grad()
+def test_maps_are_those_of_the_whole_network(name: str, tmp_path: Path) -> None:
+    options = {"strict_img_size": False} if name.startswith("swin") else {}
+    network = timm.create_model(name, **options).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    model = centernet2.build_model(
+        centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name]), weights=tmp_path / "w.pth"
+    ).eval()
+    image = torch.randn(1, 3, 64, 96)
+    expected = network.forward_intermediates(image, intermediates_only=True)
+    by_height = {x.shape[2]: x for x in expected}
+    for found in model.backbone(image).values():
+        torch.testing.assert_close(found, by_height[found.shape[2]], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["FrozenBN", "SyncBN", "GN", "LN", ""])
+def test_layers_that_normalise_and_activate_keep_their_activation(norm: str) -> None:
+    backbone = TimmBackbone(name="efficientnet_lite0", out_features=("res3",), freeze_at=0, norm=norm)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
+    assert sum(isinstance(m, nn.ReLU6) for m in backbone.modules()) > 10
+    assert backbone(torch.randn(2, 3, 32, 32))["res3"].shape == (2, 40, 4, 4)
+
+
+def test_frozen_normalisation_computes_the_same() -> None:
+    name = "tf_efficientnet_lite0"  # its epsilon is not the usual one
+    plain = TimmBackbone(name=name, out_features=("res3", "res5"), freeze_at=0, norm="BN").eval()
+    frozen = TimmBackbone(name=name, out_features=("res3", "res5"), freeze_at=2, norm="FrozenBN")
+    frozen.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.randn(1, 3, 64, 64)
+    for level, x in plain(image).items():
+        torch.testing.assert_close(frozen(image)[level], x)
+
+
+@pytest.mark.parametrize(
+    ("name", "freeze_at", "frozen"),
+    [
+        ("resnet18", 1, {"conv1", "bn1"}),
+        ("resnet18", 2, {"conv1", "bn1", "layer1"}),
+        ("convnext_atto", 2, {"stem_0", "stem_1", "stages_0"}),
+        ("mobilenetv3_small_050", 2, {"conv_stem", "bn1", "blocks.0"}),
+        ("swin_tiny_patch4_window7_224", 3, {"patch_embed", "layers_0", "layers_1"}),
+    ],
+)
+def test_stages_are_frozen_up_to_a_stride(name: str, freeze_at: int, frozen: set[str]) -> None:
+    with torch.device("meta"):
+        backbone = TimmBackbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
+    still = {n for n, p in backbone.body.named_parameters() if not p.requires_grad}
+    expected = {n for n, _ in backbone.body.named_parameters() if any(n.startswith(f"{part}.") for part in frozen)}
+    assert still == expected
+    for part in frozen:
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.body.get_submodule(part).modules())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["MODEL.TIMM.NAME", "convnext_tinny"], "did you mean convnext_tiny or"),
+        (["MODEL.TIMM.NAME", ""], "timm has no network called ''"),
+        (["MODEL.TIMM.NAME", "resnet18", "MODEL.TIMM.NECK", "pan"], "MODEL.TIMM.NECK is 'pan'; choose one of fpn,"),
+        (["MODEL.TIMM.NAME", "maxvit_rmlp_nano_rw_256"], "takes only images of one size"),
+        (["MODEL.TIMM.NAME", "vit_tiny_patch16_224"], "takes only images of one size"),
+        (["MODEL.TIMM.NAME", "convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"], "can be frozen up to 2, 3, 4, 5"),
+        (["MODEL.TIMM.NAME", "resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"], "names the map 7, but 'resnet18' has 0, 1"),
+        (["MODEL.TIMM.NAME", "resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "the level p6"),
+        (["MODEL.TIMM.NAME", "resnet18", "MODEL.CENTERNET.FPN_STRIDES", "[4,8,16,32,64]"], "FPN_STRIDES is"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_is_refused(options: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        detector(*options[1:])
+
+
+def test_maps_by_timm_s_numbers() -> None:
+    model = detector("resnet18", "MODEL.TIMM.OUT_INDICES", "[2,3,4]", "MODEL.FPN.IN_FEATURES", "[]")
+    assert list(model.backbone.channels) == ["res3", "res4", "res5"]
+
+
+def test_images_are_normalised_as_the_network_s_own_weights_expect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mobilenetv3_small_050"
+    options = [*SMALL, "MODEL.TIMM.NAME", name, "MODEL.TIMM.PRETRAINED", "True"]
+    config = centernet2.load_config("CenterNet2_R50_1x", options)
+    expected = tuple(255 * x for x in timm.get_pretrained_cfg(name).mean)
+    assert suit_weights(config, None)["MODEL.PIXEL_MEAN"] == expected
+    assert suit_weights(config, None)["INPUT.FORMAT"] == "RGB"
+
+    def offline(*args: object, **options: object) -> None:
+        raise OSError("no network\nhere")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ValueError, match=r"timm cannot give its weights of .* \(no network\)"):
+        from centernet2.run.weights import _download_from_timm
+
+        _download_from_timm(name)
+
+
+def test_levels_that_the_neck_lacks_are_named() -> None:
+    with pytest.raises(ConfigError, match="ask for the level p6, but the neck gives p3, p4, p5"):
+        centernet2.build_model(
+            centernet2.load_config("CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"])
+        )
