@@ -123,10 +123,13 @@ class TensorBoardWriter:
 
 
 class LogWriter:
-    """One line of the log, wherever the program sends its log: console, file or a CI job's page."""
+    """One line of the log, wherever the program sends its log: console, file or a CI job's page.
+
+    Figures of single classes (eval/bbox/AP/person) are left to the files: there may be a thousand of them.
+    """
 
     def write(self, metrics: Metrics) -> None:
-        logger.info(format_metrics(metrics))
+        logger.info(format_metrics({name: value for name, value in metrics.items() if name.count("/") < 3}))
 
     def close(self) -> None:
         pass
