@@ -17,7 +17,7 @@ logger = logging.getLogger("demo")
 # The digits' canvases are small and must not be mirrored.
 SETTINGS = [
     "INPUT.MIN_SIZE_TRAIN", "(160,)", "INPUT.MIN_SIZE_TEST", "160", "INPUT.RANDOM_FLIP", "none",
-    "SOLVER.BASE_LR", "0.02", "SOLVER.MAX_ITER", "450",
+    "SOLVER.BASE_LR", "0.06", "SOLVER.MAX_ITER", "800",
 ]  # fmt: skip
 
 

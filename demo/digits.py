@@ -15,15 +15,15 @@ from PIL import Image, ImageDraw, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
 SEED = 0
-SCENES = {"train": 800, "val": 120, "unseen": 12}
+SCENES = {"train": 1000, "val": 120, "unseen": 12}
 SHARES = {"train": 0.7, "val": 0.2, "unseen": 0.1}  # of the handwritten digits
 
 CANVAS = 160  # pixels, height and width
 DIGITS = (3, 8)  # how many a scene holds, both ends included
-SIZE = (20, 56)  # pixels of the longer side of a digit's square, drawn evenly on a logarithmic scale
+SIZE = (24, 56)  # pixels of the longer side of a digit's square, drawn evenly on a logarithmic scale
 STRETCH = 1.2  # greatest ratio of a digit's width and height to those it was written with
 ROTATION = 15  # degrees either way; far from where a 6 turns into a 9
-CONTRAST = (70, 170)  # grey levels between a digit's ink and what it is written on
+CONTRAST = (90, 170)  # grey levels between a digit's ink and what it is written on
 MIN_VISIBLE = 0.75  # of a digit's ink that later digits and bars must leave in sight
 MAX_OVERLAP = 0.35  # of the smaller of two boxes
 STROKES = (2, 6)  # faint lines under the digits
