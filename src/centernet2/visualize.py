@@ -61,7 +61,7 @@ def draw(
     pen = ImageDraw.Draw(canvas, "RGBA")
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
-    texts = [f"{_class_name(label, class_names)} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+    texts = [f"{_class_name(label, class_names)}: {score:.2f}" for label, score in zip(labels, scores, strict=True)]
     for label in reversed(_place_labels(texts, boxes, colors, canvas.size, style)):
         _draw_label(pen, label, style)
     return _to_tensor(canvas)
