@@ -1,5 +1,6 @@
 """Segmentations of every form against pycocotools, packed and drawn."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Generator
 
 from centernet2.data.coco import load_coco
-from centernet2.data.dataset import DetectionDataset, concatenate, require_masks
+from centernet2.data.dataset import DetectionDataset, concatenate, require_masks, without_empty_images
 from centernet2.data.masks import NOTHING, POLYGONS, RUNS, draw_objects, pack, read_segmentation
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
@@ -136,6 +137,7 @@ def test_objects_without_a_mask_are_left_out_of_training(
     assert "3 of 4 objects have no mask (first: annotation 2)" in caplog.text
     target = dataset.target(2)
     assert len(target["boxes"]) == len(target["polygons"]) == 1
+    assert without_empty_images(dataset).image_ids.tolist() == [30]
     require_masks(dataset)
     with pytest.raises(ValueError, match="no object has a mask"):
         require_masks(load_coco(path, path.parent, name="small"))
@@ -200,3 +202,17 @@ def test_an_object_cropped_away_is_dropped_with_its_mask() -> None:
         "polygons": [[triangles[0] - 5]],
     }
     assert len(TrainTransform(steps=())(image, corner, Generator())[1]["boxes"]) == 0
+
+
+def test_masks_of_real_images(shared: Path) -> None:
+    annotations = shared / "data/coco_tiny/coco2017/annotations/instances_val2017.json"
+    dataset = load_coco(annotations, annotations.parent, name="coco_tiny", masks=True)
+    assert dataset.masks is not None
+    content = json.loads(annotations.read_text())
+    for i in range(len(dataset)):
+        size = dataset.size(i)
+        of_image = [a["segmentation"] for a in content["annotations"] if a["image_id"] == dataset.image_ids[i]]
+        for row, segmentation in zip(range(*dataset.offsets[i : i + 2]), of_image, strict=True):
+            assert np.array_equal(
+                dataset.masks.bitmap(row, dataset.size(i)).numpy(), drawn(segmentation, dataset.size(i))
+            )

@@ -53,16 +53,19 @@ class DetectionDataset:
         """Height and width of image i."""
         return int(self.heights[i]), int(self.widths[i])
 
+    def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
+        """Which of these boxes are trained on: single objects, and where masks were read, those that have one."""
+        single = ~self.crowd[rows]
+        return single if self.masks is None else single & (self.masks.kinds[rows] != NOTHING)
+
     def target(self, i: int) -> Target:
         """The objects of image i in pixels of its file, without the crowd boxes.
 
         Where masks were read, without the objects that have none, and with `polygons`, from which masks are drawn at
         the end of the transforms, or where an object has none of those, with `masks` at once.
         """
-        rows = np.arange(self.offsets[i], self.offsets[i + 1])
-        rows = rows[~self.crowd[rows]]
-        if self.masks is not None:
-            rows = rows[self.masks.kinds[rows] != NOTHING]
+        first, end = self.offsets[i : i + 2]
+        rows = first + np.flatnonzero(self.is_target(slice(first, end)))
         target: Target = {
             "boxes": torch.from_numpy(self.boxes[rows]),
             "labels": torch.from_numpy(self.labels[rows].astype(np.int64)),
@@ -96,7 +99,7 @@ class DetectionDataset:
 def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     """Leave out the images that hold no object, or crowds only: what the reference trains on."""
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
-    kept = np.unique(image_of_box[~dataset.crowd])
+    kept = np.unique(image_of_box[dataset.is_target(slice(None))])
     if not len(kept):
         raise ValueError(f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations")
     if len(kept) < len(dataset):
