@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "tta": {"models", "ops", "structures"},
     "tiling": {"models", "ops", "structures"},
     "predictor": {"structures", "ops", "data.image", "data.transforms"},
+    "zoo": set(),
     "serve": {"predictor", "visualize", "structures"},
 }
 ALLOWED["build"] = set(ALLOWED)

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 EXIT_MISTAKE = 2
+NOTHING_WRAPS = 130  # columns of a table that goes to a file or a pipe
 logger = logging.getLogger(__name__)
 
 app = App(name="centernet2", help="CenterNet2: probabilistic two-stage object detection.", help_format="plaintext")
@@ -24,7 +25,7 @@ def train(
     data: Path | None = None,
     data_path: Path | None = None,
     output_dir: Path | None = None,
-    weights: Path | None = None,
+    weights: str | None = None,
     seed: int | None = None,
     device: str | None = None,
     resume: Flag = False,
@@ -43,7 +44,7 @@ def train(
     output_dir
         Receives checkpoints, config.yaml, metrics.jsonl and the evaluation.
     weights
-        File to start from; default: MODEL.WEIGHTS.
+        File to start from, or zoo:NAME; default: MODEL.WEIGHTS.
     seed
         Seed of all random numbers.
     device
@@ -77,7 +78,7 @@ def train(
 @app.command(name="eval")
 def evaluate(
     *overrides: Pairs,
-    weights: Path,
+    weights: str,
     config_file: str | None = None,
     data: Path | None = None,
     data_path: Path | None = None,
@@ -89,7 +90,7 @@ def evaluate(
     Parameters
     ----------
     weights
-        The checkpoint; one of ours needs no --config-file.
+        The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
     config_file
         Path or name of the configuration of a checkpoint that carries none.
     data
@@ -114,7 +115,7 @@ def evaluate(
 @app.command
 def predict(
     *images: str,
-    weights: Path,
+    weights: str,
     output: Path = Path("predictions"),
     config_file: str | None = None,
     score_threshold: float = 0.3,
@@ -127,7 +128,7 @@ def predict(
     images
         Images, folders and patterns.
     weights
-        The checkpoint; one of ours needs no --config-file.
+        The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
     output
         Folder of the results.
     config_file
@@ -157,6 +158,31 @@ def predict(
     logger.info("%d images written to %s", count, output)
     if failed:
         raise ValueError(f"{len(failed)} of {count + len(failed)} images could not be read (named above)")
+
+
+@app.command(name="models")
+def list_models(
+    name: str | None = None, *, as_json: Annotated[Flag, Parameter(name="--json")] = False, markdown: Flag = False
+) -> None:
+    """The published models: accuracy, speed, size; --weights zoo:NAME uses one.
+
+    Parameters
+    ----------
+    name
+        Show this one in detail.
+    as_json
+        Print JSON.
+    markdown
+        Print the table of the documentation.
+    """
+    from rich import get_console
+    from rich.console import Console
+
+    from centernet2.run.published import show_models
+
+    shown = show_models(name, as_json=as_json, markdown=markdown)
+    console = get_console() if get_console().is_terminal else Console(width=NOTHING_WRAPS)
+    console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 
 @app.command(name="config")

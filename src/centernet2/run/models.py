@@ -14,7 +14,8 @@ from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
-from centernet2.run.weights import load_initial_weights, suit_weights
+from centernet2.run.weights import find_weights, load_initial_weights, suit_weights
+from centernet2.zoo.published import PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -27,27 +28,32 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
 
     Args:
         config: settings, the path of a configuration file, or the name of a packaged one.
-        weights: file to fill it from (see the README for the kinds); none leaves it untrained. One of our checkpoints
-            brings its classes along, which settings may not contradict.
+        weights: file to fill it from (see the README for the kinds), or zoo:NAME of a published model, which is
+            downloaded; none leaves it untrained. One of our checkpoints brings its classes along, which settings may
+            not contradict.
         device: where to put it; None: the best there is.
     """
     settings = resolve(config)
-    checkpoint = load_checkpoint(Path(weights)) if weights is not None and is_checkpoint(Path(weights)) else None
+    path = find_weights(weights)
+    checkpoint = load_checkpoint(path) if path is not None and is_checkpoint(path) else None
     if checkpoint is not None:
         settings = with_classes(settings, len(checkpoint["class_names"]), owner=str(weights))
     else:
-        settings = suit_weights(settings, None if weights is None else Path(weights))
+        settings = suit_weights(settings, path)
     model = build_detector(settings)
     if checkpoint is not None:
         logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
         model.class_names = tuple(checkpoint["class_names"])
     else:
-        load_initial_weights(model, settings, None if weights is None else Path(weights))
+        load_initial_weights(model, settings, path)
     return model.to(choose_device(device))
 
 
 def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu") -> Detector:
-    """The detector of one of our checkpoints, in evaluation mode, with the settings that it was trained with."""
+    """The detector of one of our checkpoints, or zoo:NAME, in evaluation mode, with the settings that it was trained
+    with."""
+    if str(weights).startswith(PREFIX):
+        return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
     model = build_detector(config_of(checkpoint).override(overrides))
     report = load_state(model, checkpoint["model"])
@@ -57,8 +63,15 @@ def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str |
     return model.to(choose_device(device)).eval()
 
 
+def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
+    model = build_model(load_config(published.config, overrides), weights=f"{PREFIX}{published.name}", device=device)
+    if model.settings[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):  # type: ignore[index]
+        model.class_names = published.class_names
+    return model.eval()
+
+
 def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
-    """A predictor from one of our checkpoints alone."""
+    """A predictor from one of our checkpoints alone, or from zoo:NAME."""
     return Predictor(load_model(weights, overrides, device=device))
 
 

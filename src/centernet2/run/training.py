@@ -29,12 +29,14 @@ from centernet2.devices import Precision, choose_device, create_accelerator, gra
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
-from centernet2.run.weights import keep_suited, load_initial_weights, starts_from_timm, suit_weights
+from centernet2.run.weights import find_weights, keep_suited, load_initial_weights, starts_from_timm, suit_weights
 from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
 from centernet2.training.loop import train as train_loop
 from centernet2.training.optim import scheduler
 from centernet2.training.state import Callback, Stateful, restore_training_state, training_state
 from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
+from centernet2.zoo.download import DownloadError
+from centernet2.zoo.published import PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,8 @@ def train(
         data: folder with images/, annotations/instances_train.json and instances_val.json.
         data_path: or the folder above a COCO 2017 folder.
         output_dir: receives checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
-        weights: file to start from; default: MODEL.WEIGHTS, which an address of a download leaves out.
+        weights: file to start from, or zoo:NAME; default: MODEL.WEIGHTS, of which detectron2://... is looked for in the
+            cache and left out where it is not there.
         resume: go on from the last checkpoint of `output_dir`.
         seed: of all random numbers; default: SEED.
         device: default: the best there is.
@@ -216,11 +219,14 @@ def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: 
 def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
     configured = config.model.weights
     if given is not None or starts_from_timm(config):
-        return None if given is None else Path(given)
-    if "://" not in configured:
-        return Path(configured) if configured else None
-    logger.warning("MODEL.WEIGHTS %s is not downloaded; give a file with --weights. Training from scratch.", configured)
-    return None
+        return find_weights(given)
+    try:
+        return find_weights(configured)
+    except DownloadError as error:
+        if configured.startswith(PREFIX):
+            raise
+        logger.warning("%s. Training from scratch.", error)
+        return None
 
 
 def _load_resumed_weights(model: Detector, config: Config, path: Path, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The weights that a model starts from, and the settings that belong to them."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ from centernet2.checkpoint.load import fill, load_weights
 from centernet2.config import Config
 from centernet2.models.backbones.timm_backbone import pixel_statistics
 from centernet2.models.detector import Detector
+from centernet2.zoo.download import cached_file, is_address
 
 logger = logging.getLogger(__name__)
 
 STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 NORMALISATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
 IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's, in 0..255
+
+
+def find_weights(source: str | os.PathLike[str] | None) -> Path | None:
+    """The file of a source: a path, zoo:NAME (downloaded if need be) or detectron2://... (from the cache)."""
+    text = "" if source is None else os.fspath(source)
+    if is_address(text):
+        return cached_file(text)
+    return Path(text) if text else None
 
 
 def suit_weights(config: Config, path: Path | None) -> Config:

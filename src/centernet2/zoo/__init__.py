@@ -1,0 +1,1 @@
+"""The published models: what is known of them, and their weights."""

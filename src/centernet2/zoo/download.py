@@ -1,0 +1,163 @@
+"""The cache of weights files: what lies there, how it gets there, and that it does not change."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import get_console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from centernet2.zoo.published import PREFIX, ZooError, zoo_model
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "CENTERNET2_CACHE"
+DETECTRON2 = "detectron2://"
+DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"
+RETRIES = 3  # of a broken connection, before the user is told
+
+Report = Callable[[int, int | None], None]  # bytes that have arrived, bytes in all if known
+
+
+class DownloadError(ValueError):
+    """A file that could not be downloaded, or another one than before."""
+
+
+class Source(NamedTuple):
+    """Where a file comes from."""
+
+    url: str
+    page: str  # for a person with a browser
+
+
+def cache_folder() -> Path:
+    """$CENTERNET2_CACHE, or ~/.cache/centernet2."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
+
+
+def zoo_file(name: str) -> Path:
+    """The weights of a published model, downloaded where they are not in the cache.
+
+    Raises:
+        ZooError: an unknown model, or one whose weights were never released.
+        DownloadError: no connection, or a file that is not the one of the first download.
+    """
+    model = zoo_model(name)
+    if model.drive is None or model.page is None:
+        raise ZooError(f"there are no weights of {model.name}: {model.note}")
+    source = Source(f"https://drive.google.com/uc?id={model.drive}", model.page)
+    return fetch(cache_folder() / f"{model.name}.pth", source)
+
+
+def detectron2_file(address: str) -> Path:
+    """The file of an address such as detectron2://ImageNetPretrained/MSRA/R-50.pkl, where it is in the cache."""
+    name = address.removeprefix(DETECTRON2)
+    path = cache_folder() / name
+    if not path.is_file():
+        raise DownloadError(f"{address} is not downloaded: put the file {DETECTRON2_URL}{name} at {path}")
+    verify(path)
+    return path
+
+
+def is_address(source: str) -> bool:
+    """Whether a source of weights stands for a file of the cache rather than for a path."""
+    return source.startswith((PREFIX, DETECTRON2))
+
+
+def cached_file(source: str) -> Path:
+    """The file that zoo:NAME (downloaded if need be) or detectron2://... stands for."""
+    return zoo_file(source) if source.startswith(PREFIX) else detectron2_file(source)
+
+
+def fetch(path: Path, source: Source) -> Path:
+    """`path`, downloaded if it is not there: by one process at a time, and from where an interrupted try has ended."""
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.is_file():
+            verify(path)
+            return path
+        arriving = path.with_name(f"{path.name}.download")
+        _download(arriving, path, source)
+        digest, record = sha256(arriving), record_of(path)
+        if recorded(path) not in (None, digest):
+            arriving.unlink()
+            raise DownloadError(
+                f"{source.page} now holds another file than the one first downloaded (SHA-256 {digest}, and {record} "
+                f"says {recorded(path)}); delete {record} if you trust the new one"
+            )
+        _record(path, digest)
+        os.replace(arriving, path)  # the file is there as a whole or not at all
+        logger.info("downloaded to %s", path)
+    return path
+
+
+def verify(path: Path) -> None:
+    """Refuses a file whose SHA-256 is not the recorded one; records it where there is none yet."""
+    digest = sha256(path)
+    if recorded(path) not in (None, digest):
+        raise DownloadError(
+            f"{path} has changed since its first use (SHA-256 {digest}, and {record_of(path)} says {recorded(path)}); "
+            "delete it to download it again, or delete the record if you trust it"
+        )
+    _record(path, digest)
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def record_of(path: Path) -> Path:
+    """Where the SHA-256 of a file is kept, as `sha256sum --check` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def recorded(path: Path) -> str | None:
+    """The SHA-256 that a file had at its first use; None: it is new."""
+    record = record_of(path)
+    return record.read_text(encoding="utf-8").partition(" ")[0].strip() if record.is_file() else None
+
+
+def _record(path: Path, digest: str) -> None:
+    if recorded(path) == digest:
+        return
+    record = record_of(path)
+    temporary = record.with_name(f".{record.name}.{os.getpid()}")
+    temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    os.replace(temporary, record)
+
+
+def _download(arriving: Path, path: Path, source: Source) -> None:
+    import gdown
+
+    logger.info("downloading %s to %s", source.page, path)
+    try:
+        with _progress(path.name) as report:
+            gdown.download(
+                source.url, str(arriving), quiet=True, use_cookies=False, resume=True, retries=RETRIES, progress=report
+            )
+    except (gdown.DownloadError, OSError) as error:  # all errors of a connection are OSErrors
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DownloadError(
+            f"{path.name} could not be downloaded ({reason}); the next try goes on from what has arrived, "
+            f"or get {source.page} with a browser and put it at {path}"
+        ) from None
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Report]:
+    console = get_console()
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(TextColumn(name), *columns, console=console, disable=not console.is_interactive) as progress:
+        task = progress.add_task("download", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

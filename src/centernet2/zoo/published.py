@@ -1,0 +1,85 @@
+"""The table of published models."""
+
+import difflib
+import json
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+import yaml
+
+PREFIX = "zoo:"  # before the name of a model whose weights are wanted
+
+
+class ZooError(ValueError):
+    """A published model that does not exist or has no weights."""
+
+
+class Cost(NamedTuple):
+    """What a model costs on one image."""
+
+    parameters: int
+    gflops: float  # two for each multiply-add, of convolutions and matrix products
+    height: int  # of the model's input for an image of 480 x 640 pixels, padded
+    width: int
+
+
+class ZooModel(NamedTuple):
+    """What is known of a published model."""
+
+    name: str
+    config: str  # name of the packaged configuration
+    data: str  # COCO, LVIS, Objects365 or nuImages
+    ap: float | None  # box AP in per cent on the validation images
+    fps: tuple[int, int] | None  # images per second on a Titan Xp and on a Titan RTX
+    drive: str | None  # of its file on Google Drive
+    note: str
+    cost: Cost | None
+
+    @property
+    def page(self) -> str | None:
+        """Where a person gets the weights with a browser."""
+        return None if self.drive is None else f"https://drive.google.com/file/d/{self.drive}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the labels."""
+        return tuple(_read_json("classes.json")[self.data])
+
+
+@cache
+def zoo_models() -> tuple[ZooModel, ...]:
+    """All published models, in the reference's order."""
+    costs = _read_json("costs.json")
+    text = (resources.files("centernet2.zoo") / "models.yaml").read_text(encoding="utf-8")
+    return tuple(_model(entry, costs) for entry in yaml.safe_load(text))
+
+
+def zoo_model(name: str) -> ZooModel:
+    """The published model of that name; a prefix zoo: is allowed."""
+    models = {model.name: model for model in zoo_models()}
+    name = name.removeprefix(PREFIX)
+    if name not in models:
+        near = difflib.get_close_matches(name, models, n=1)
+        hint = f"did you mean {near[0]}?" if near else "centernet2 models lists them"
+        raise ZooError(f"there is no published model '{name}'; {hint}")
+    return models[name]
+
+
+def _model(entry: dict[str, Any], costs: dict[str, dict[str, Any]]) -> ZooModel:
+    config = entry.get("config", entry["name"])
+    fps = entry.get("fps")
+    return ZooModel(
+        name=entry["name"],
+        config=config,
+        data=entry["data"],
+        ap=entry.get("ap"),
+        fps=None if fps is None else (fps[0], fps[1]),
+        drive=entry.get("drive"),
+        note=entry.get("note", ""),
+        cost=Cost(**costs[config]) if config in costs else None,
+    )
+
+
+def _read_json(name: str) -> Any:
+    return json.loads((resources.files("centernet2.zoo") / name).read_text(encoding="utf-8"))

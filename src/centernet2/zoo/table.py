@@ -1,0 +1,93 @@
+"""The published models as a table: for a terminal, for the documentation, as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from centernet2.zoo.download import cache_folder
+from centernet2.zoo.published import PREFIX, Cost, ZooModel
+
+COLUMNS = ("model", "data", "box AP", "FPS", "parameters", "GFLOPs", "input", "weights")
+CAPTION = (
+    "--weights zoo:NAME downloads a released file. Box AP and FPS (Titan Xp / Titan RTX) as published by the authors; "
+    "GFLOPs of convolutions and matrix products, a multiply-add as two, at its test size for an image of 640 x 480"
+)
+
+
+def models_table(models: Sequence[ZooModel]) -> Table:
+    """All models for a terminal, with what of them is in the cache."""
+    table = Table(box=SIMPLE_HEAD, caption=CAPTION, caption_justify="left", padding=(0, 1, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for model in models:
+        table.add_row(*_cells(model), _state(model))
+    return table
+
+
+def models_markdown(models: Sequence[ZooModel]) -> str:
+    """All models for docs/model-zoo.md; the same on every machine."""
+    rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
+    for model in models:
+        rows.append((*_cells(model), f"[download]({model.page})" if model.page else model.note))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def model_details(model: ZooModel, config: Any, cost: Cost) -> dict[str, Any]:
+    """All that is known of one model. `config` gives the value of an option by its key."""
+    path = cache_folder() / f"{model.name}.pth"
+    return {
+        "model": model.name,
+        "configuration": model.config,
+        "data": model.data,
+        "box AP": model.ap,
+        "FPS on Titan Xp, Titan RTX": model.fps,
+        "parameters": cost.parameters,
+        "GFLOPs": cost.gflops,
+        "input": [cost.height, cost.width],
+        "backbone and neck": config["MODEL.BACKBONE.NAME"],
+        "stages": 1 if config["MODEL.META_ARCHITECTURE"] == "CenterNetDetector" else 2,
+        "masks": config["MODEL.MASK_ON"],
+        "training": f"{config['SOLVER.MAX_ITER']} iterations of {config['SOLVER.IMS_PER_BATCH']} images",
+        "weights": f"{PREFIX}{model.name}" if model.drive else None,
+        "page": model.page,
+        "file": str(path) if model.drive else None,
+        "bytes": path.stat().st_size if path.is_file() else None,
+        "note": model.note,
+    }
+
+
+def details_table(details: dict[str, Any]) -> Table:
+    """One model for a terminal."""
+    table = Table(show_header=False, box=None)
+    for name, value in details.items():
+        if value not in (None, ""):
+            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+            table.add_row(name, shown)
+    return table
+
+
+def _cells(model: ZooModel) -> tuple[str, ...]:
+    cost = model.cost
+    return (
+        model.name,
+        model.data,
+        "-" if model.ap is None else f"{model.ap:.1f}",
+        "-" if model.fps is None else f"{model.fps[0]} / {model.fps[1]}",
+        "-" if cost is None else f"{cost.parameters / 1e6:.1f} M",
+        "-" if cost is None else f"{cost.gflops:.0f}",
+        "-" if cost is None else f"{cost.width} x {cost.height}",
+    )
+
+
+def _state(model: ZooModel) -> str:
+    """The authors do not say how large their files are, so it is shown once one has arrived."""
+    if model.drive is None:
+        return "not released"
+    path = cache_folder() / f"{model.name}.pth"
+    return f"{path.stat().st_size / 1e6:.0f} MB here" if path.is_file() else "released"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

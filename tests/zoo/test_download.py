@@ -1,0 +1,166 @@
+"""Downloads from a server of this machine: whole, interrupted, changed; and what is said without one."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+import centernet2
+from centernet2.checkpoint.load import export_reference_checkpoint
+from centernet2.run.models import load_model
+from centernet2.zoo import download
+from centernet2.zoo.download import DownloadError, Source, fetch, record_of, sha256, zoo_file
+
+CONTENT = bytes(range(256)) * 8000  # 2 MB
+FIRST_PART = 512 * 1024  # one of the pieces in which gdown writes
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content`, with ranges; the next `breaks` answers end after FIRST_PART bytes."""
+
+    content = CONTENT
+    breaks = 0
+    requests: list[str]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        ranges = self.headers.get("Range")
+        self.server.requests.append(ranges or "all")
+        start = int(ranges.removeprefix("bytes=").rstrip("-")) if ranges else 0
+        body = self.server.content[start:]
+        self.send_response(206 if ranges else 200)
+        if ranges:
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(self.server.content) - 1}/{len(self.server.content)}"
+            )
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/octet-stream")
+        self.end_headers()
+        if self.server.breaks:
+            self.server.breaks -= 1
+            body = body[:FIRST_PART]
+        with suppress(ConnectionError):  # who resumes hangs up on the first answer
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CENTERNET2_CACHE", str(tmp_path / "cache"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cache"
+
+
+def source(server: Server) -> Source:
+    return Source(f"http://127.0.0.1:{server.server_port}/w.pth", "http://page")
+
+
+def left_over(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if ".download" in path.name]
+
+
+def test_a_file_is_downloaded_once_and_its_digest_kept(server: Server, cache: Path) -> None:
+    path = fetch(cache / "w.pth", source(server))
+    assert path.read_bytes() == CONTENT
+    assert record_of(path).read_text() == f"{sha256(path)}  w.pth\n"
+    assert not left_over(cache)
+    assert fetch(cache / "w.pth", source(server)) == path
+    assert server.requests == ["all"]
+
+
+def test_a_broken_connection_is_taken_up_again(server: Server, cache: Path) -> None:
+    server.breaks = 1
+    assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
+    assert server.requests == ["all", f"bytes={FIRST_PART}-"]
+
+
+def test_an_interrupted_download_goes_on_with_the_next_try(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "RETRIES", 0)
+    server.breaks = 1
+    with pytest.raises(DownloadError, match=r"w\.pth could not be downloaded .* goes on from what has arrived"):
+        fetch(cache / "w.pth", source(server))
+    assert not (cache / "w.pth").exists()
+    assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
+    assert server.requests[-1] == f"bytes={FIRST_PART}-"
+    assert not left_over(cache)
+
+
+def test_a_file_that_has_changed_is_refused(server: Server, cache: Path) -> None:
+    path = fetch(cache / "w.pth", source(server))
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(DownloadError, match=r"w\.pth has changed since its first use"):
+        fetch(path, source(server))
+    path.unlink()
+    server.content = CONTENT[::-1]
+    with pytest.raises(DownloadError, match="http://page now holds another file"):
+        fetch(path, source(server))
+    assert not path.exists() and not left_over(cache)
+    server.content = CONTENT
+    assert fetch(path, source(server)).read_bytes() == CONTENT
+
+
+def test_without_a_connection_it_is_said_where_the_file_belongs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "RETRIES", 0)
+    path = cache / "w.pth"
+    with pytest.raises(DownloadError, match=rf"get http://page with a browser and put it at {path}"):
+        fetch(path, Source("http://127.0.0.1:9/w.pth", "http://page"))
+
+
+def test_weights_that_were_never_released_are_named(cache: Path) -> None:
+    with pytest.raises(ValueError, match=r"no weights of CenterNet2-F_R50_1x: never released"):
+        zoo_file("zoo:CenterNet2-F_R50_1x")
+    assert not cache.exists()
+
+
+@pytest.fixture
+def published(cache: Path) -> Path:
+    """The file of a published model, as a person puts it in the cache: with random weights."""
+    cache.mkdir()
+    path = cache / "CenterNet-FPN_R50_1x.pth"
+    export_reference_checkpoint(centernet2.build_model("CenterNet-FPN_R50_1x"), path)
+    return path
+
+
+def test_a_published_model_brings_its_settings_and_classes(published: Path) -> None:
+    model = load_model("zoo:CenterNet-FPN_R50_1x", ["INPUT.MIN_SIZE_TEST", "64"])
+    assert not model.training and len(model.class_names) == 80 and model.class_names[0] == "person"
+    assert record_of(published).is_file()
+    same = centernet2.build_model("CenterNet-FPN_R50_1x", weights="zoo:CenterNet-FPN_R50_1x")
+    state = torch.load(published, weights_only=True)["model"]
+    assert torch.equal(same.neck.p6.weight, state["backbone.top_block.p6.weight"])
+    published.write_bytes(b"other")
+    with pytest.raises(DownloadError, match="has changed"):
+        load_model("zoo:CenterNet-FPN_R50_1x")
+
+
+def test_detectron2_s_addresses_stand_for_files_of_the_cache(cache: Path) -> None:
+    address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+    expected = cache / "ImageNetPretrained" / "MSRA" / "R-50.pkl"
+    with pytest.raises(
+        DownloadError, match=rf"put the file https://\S+/ImageNetPretrained/MSRA/R-50\.pkl at {expected}"
+    ):
+        centernet2.build_model("CenterNet2_R18_small", weights=address)
+    expected.parent.mkdir(parents=True)
+    expected.write_bytes(b"no pickle")
+    with pytest.raises(ValueError, match=r"R-50\.pkl is not a readable pickle"):
+        centernet2.build_model("CenterNet2_R18_small", weights=address)
