@@ -213,6 +213,4 @@ def test_masks_of_real_images(shared: Path) -> None:
         size = dataset.size(i)
         of_image = [a["segmentation"] for a in content["annotations"] if a["image_id"] == dataset.image_ids[i]]
         for row, segmentation in zip(range(*dataset.offsets[i : i + 2]), of_image, strict=True):
-            assert np.array_equal(
-                dataset.masks.bitmap(row, dataset.size(i)).numpy(), drawn(segmentation, dataset.size(i))
-            )
+            assert np.array_equal(dataset.masks.bitmap(row, size).numpy(), drawn(segmentation, size))
