@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"structures", "devices", "distributed", "checkpoint"},
     "evaluation": {"structures", "ops", "distributed"},
     "checkpoint": {"structures", "distributed"},
+    "launch": set(),
     "visualize": {"structures", "distributed"},
     "export": {"models", "ops", "structures"},
     "tta": {"models", "ops", "structures"},

@@ -30,6 +30,10 @@ def train(
     device: str | None = None,
     resume: Flag = False,
     eval_only: Flag = False,
+    num_gpus: int = 1,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
 ) -> None:
     """Train a detector, evaluate it at the end.
 
@@ -53,7 +57,26 @@ def train(
         Go on from the last checkpoint of the output folder.
     eval_only
         Evaluate MODEL.WEIGHTS (or --weights) and train nothing.
+    num_gpus
+        Processes on this machine, one for each accelerator (or on the CPU).
+    num_machines
+        Machines that take part; start the command on each.
+    machine_rank
+        Number of this machine, from 0.
+    dist_url
+        HOST:PORT of machine 0; needed with several machines.
     """
+    from centernet2 import launch
+
+    if launch.is_wanted(num_gpus=num_gpus, num_machines=num_machines):
+        code = launch.launch(
+            sys.argv[1:],
+            num_gpus=num_gpus,
+            num_machines=num_machines,
+            machine_rank=machine_rank,
+            dist_url=dist_url,
+        )
+        sys.exit(code)
     from centernet2.config import load_config
     from centernet2.run import evaluation, models, training
 

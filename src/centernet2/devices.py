@@ -1,5 +1,6 @@
 """Accelerators and number formats, through PyTorch's device-neutral interface: cuda, npu, xpu, mps or cpu."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 def choose_device(name: str | None) -> torch.device:
     """The device of that name, or the machine's accelerator (else the CPU) when no name is given."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None and name in (None, accelerator.type) and "LOCAL_RANK" in os.environ:
+        return torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))  # torchrun: one for each process
     if name is None:
         return accelerator or torch.device("cpu")
     present = ["cpu"]

@@ -360,7 +360,7 @@ class RunOptions(Group):
     train_iter: int = option("SOLVER.TRAIN_ITER", -1, "stop here, with the schedule of MAX_ITER; -1: MAX_ITER")
     reset_iter: bool = option("SOLVER.RESET_ITER", False, "start at 0 although the weights come from a later iteration")
     amp: bool = option("SOLVER.AMP.ENABLED", False, "mixed precision")
-    eval_period: int = option("TEST.EVAL_PERIOD", 0, "iterations between evaluations; 0: at the end only")
+    eval_period: int = option("TEST.EVAL_PERIOD", 0, "iterations between evaluations; 0: at the end only; -1: none")
     log_period: int = option("SOLVER.LOG_PERIOD", 20, "ours: iterations between lines of the log")
     test_batch_size: int = option("TEST.IMS_PER_BATCH", 1, "ours: images per batch in evaluation, per process")
 

@@ -1,5 +1,8 @@
 """Figures of a detector on a data set."""
 
+import json
+import os
+import time
 from pathlib import Path
 
 from centernet2 import distributed
@@ -8,6 +11,7 @@ from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.loader import eval_batches
+from centernet2.devices import create_accelerator
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
 from centernet2.models.detector import Detector
 from centernet2.run.models import StrPath, resolve, with_classes
@@ -30,6 +34,8 @@ def evaluate(
         output_dir: receives predictions.json and metrics.json.
     """
     settings = _settings_of(model) if config is None else resolve(config)
+    if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
+        create_accelerator(next(model.parameters()).device)
     dataset = find_split(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
@@ -44,7 +50,8 @@ def evaluate(
 def evaluate_dataset(
     model: Detector, dataset: DetectionDataset, config: Config, output: Path | None
 ) -> dict[str, float]:
-    """Figures of a detector on one data set, shared among all processes."""
+    """Figures of a detector on one data set, shared among all processes; speed.json says how long it took."""
+    started = time.perf_counter()
     batches = eval_batches(
         dataset,
         build_test_transform(config),
@@ -54,7 +61,12 @@ def evaluate_dataset(
         world_size=distributed.world_size(),
     )
     limit = config.centernet.post_nms_topk_test if model.roi_heads is None else config.roi_heads.detections_per_image
-    return evaluate_batches(model, dataset, batches, max_detections=limit, output_dir=output)
+    metrics = evaluate_batches(model, dataset, batches, max_detections=limit, output_dir=output)
+    if output is not None and distributed.is_main_process():
+        seconds = time.perf_counter() - started
+        speed = {"images": len(dataset), "seconds": seconds, "images_per_second": len(dataset) / seconds}
+        (output / "speed.json").write_text(json.dumps(speed) + "\n", encoding="utf-8")
+    return metrics
 
 
 def _settings_of(model: Detector) -> Config:

@@ -194,7 +194,9 @@ def _run(job: _Job, batches: Iterator[Batch], val_set: DetectionDataset, output:
         )
     if stop.received:
         raise TrainingInterrupted(f"training was interrupted; --resume goes on from the last checkpoint in {output}")
-    return evaluation.results if start < job.last else evaluate()
+    if start >= job.last and options.eval_period >= 0:  # nothing was left to train
+        return evaluate()
+    return evaluation.results
 
 
 def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: int) -> Iterator[Batch]:

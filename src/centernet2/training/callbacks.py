@@ -52,7 +52,10 @@ def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
 
 
 class PeriodicEvaluation:
-    """Evaluates every `period` steps and after the last one; `results` holds the newest figures."""
+    """Evaluates every `period` steps (0: never between) and after the last one, or not at all where it is negative.
+
+    `results` holds the newest figures.
+    """
 
     def __init__(self, evaluate: Callable[[], Mapping[str, float]], *, writers: Sequence[Writer], period: int) -> None:
         self.evaluate = evaluate
@@ -62,7 +65,7 @@ class PeriodicEvaluation:
 
     def __call__(self, state: TrainState) -> None:
         due = self.period > 0 and state.iteration % self.period == 0
-        if state.stop or not (due or state.is_last):
+        if self.period < 0 or state.stop or not (due or state.is_last):
             return
         self.results = dict(self.evaluate())
         line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in self.results.items()}}

@@ -1,0 +1,98 @@
+"""The recipe's scripts, from the command on its page to the figures at its end, on a tiny data set."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = [
+    "--config-file=CenterNet2_R18_small", "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64",
+    "DATALOADER.NUM_WORKERS", "0", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.LOG_PERIOD", "1",
+    "MODEL.DEVICE", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts and, in data/, a data set in the layout of COCO 2017."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(REPOSITORY / "test", folder / "test", ignore=shutil.ignore_patterns("output", "__pycache__"))
+    coco = folder / "data" / "coco2017"
+    (coco / "annotations").mkdir(parents=True)
+    for split in ("train2017", "val2017"):
+        (coco / split).mkdir()
+        images, annotations = [], []
+        for i in range(1, 5):
+            pixels = np.full((64, 64, 3), 40, np.uint8)
+            pixels[8 * i : 8 * i + 20, 10:34] = 220
+            Image.fromarray(pixels).save(coco / split / f"{i}.png")
+            images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
+            box = [10, 8 * i, 24, 20]
+            annotations.append({"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0})
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "block"}]}
+        (coco / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def script(project: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {
+        "PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
+    }  # fmt: skip
+    environment.pop("ASCEND_DEVICE_ID", None)
+    command = ["bash", str(project / "test" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+
+
+def last_lines(done: "subprocess.CompletedProcess[str]") -> dict[str, float]:
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = [line.split(" : ") for line in done.stdout.splitlines() if line.startswith(("Final ", "E2E "))]
+    return {name: float(value) for name, value in lines}
+
+
+@pytest.mark.slow
+def test_full_training_then_evaluation_print_the_same_accuracy(project: Path) -> None:
+    trained = last_lines(script(project, "train_full_1p.sh", f"--data_path={project}/data", *TINY))
+    assert set(trained) == {"Final Performance images/sec", "Final Train Accuracy", "E2E Training Duration sec"}
+    result = project / "result" / "CenterNet2" / "CenterNet2_R18_small"
+    assert (result / "model_final.pth").is_file()
+    assert trained["Final Train Accuracy"] == round(
+        json.loads((result / "eval" / "metrics.json").read_text())["bbox/AP"], 2
+    )
+    case = (project / "test" / "output" / "0" / "CenterNet2_bs2_1p_acc.log").read_text()
+    names = [line.split(" = ")[0] for line in case.splitlines()]
+    assert names == [
+        "Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS", "TrainingTime", "TrainAccuracy",
+        "E2ETrainingTime",
+    ]  # fmt: skip
+    assert "images_per_second" in (project / "test" / "output" / "0" / "train_0.log").read_text()
+
+    evaluated = last_lines(script(project, "train_eval_1p.sh", f"--data_path={project}/data/", *TINY))
+    assert evaluated["Final Train Accuracy"] == trained["Final Train Accuracy"]
+
+
+@pytest.mark.slow
+def test_performance_on_several_processes(project: Path) -> None:
+    done = script(project, "train_performance_8p.sh", f"--data_path={project}/data", "--num-gpus=2", *TINY)
+    figures = last_lines(done)
+    assert set(figures) == {"Final Performance images/sec", "E2E Training Duration sec"}
+    assert figures["Final Performance images/sec"] > 0
+    case = (project / "test" / "output" / "0" / "CenterNet2_bs2_2p_perf.log").read_text()
+    assert "RankSize = 2" in case and "ActualLoss = " in case
+
+
+def test_a_missing_data_path_is_one_sentence(project: Path) -> None:
+    done = script(project, "train_full_1p.sh")
+    assert done.returncode == 2 and "--data_path is missing" in done.stderr
+
+
+def test_a_wrong_data_path_says_what_was_looked_for(project: Path) -> None:
+    done = script(project, "train_full_1p.sh", f"--data_path={project}/nowhere", *TINY)
+    assert done.returncode == 2
+    assert "nowhere" in done.stdout and "coco2017" in done.stdout and "Traceback" not in done.stdout
