@@ -12,6 +12,7 @@ import torch
 import centernet2
 from centernet2.checkpoint.load import export_reference_checkpoint
 from centernet2.run.models import load_model
+from centernet2.run.training import _initial_weights as initial_weights
 from centernet2.zoo import download
 from centernet2.zoo.download import DownloadError, Source, fetch, record_of, sha256, zoo_file
 
@@ -153,14 +154,23 @@ def test_a_published_model_brings_its_settings_and_classes(published: Path) -> N
         load_model("zoo:CenterNet-FPN_R50_1x")
 
 
-def test_detectron2_s_addresses_stand_for_files_of_the_cache(cache: Path) -> None:
+def test_detectron2_s_addresses_stand_for_files_of_the_cache(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
     expected = cache / "ImageNetPretrained" / "MSRA" / "R-50.pkl"
     with pytest.raises(
         DownloadError, match=rf"put the file https://\S+/ImageNetPretrained/MSRA/R-50\.pkl at {expected}"
     ):
         centernet2.build_model("CenterNet2_R18_small", weights=address)
+    with caplog.at_level("WARNING"):
+        assert initial_weights(None, centernet2.load_config("CenterNet2_R50_1x")) is None
+    assert f"at {expected}. Training from scratch" in caplog.text
     expected.parent.mkdir(parents=True)
     expected.write_bytes(b"no pickle")
     with pytest.raises(ValueError, match=r"R-50\.pkl is not a readable pickle"):
         centernet2.build_model("CenterNet2_R18_small", weights=address)
+    assert initial_weights(None, centernet2.load_config("CenterNet2_R50_1x")) == expected
+
+
+def test_an_unknown_source_is_refused() -> None:
+    with pytest.raises(ValueError, match="no weights are named"):
+        centernet2.build_model("CenterNet2_R18_small", weights="")

@@ -223,7 +223,7 @@ def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
     if given is not None or starts_from_timm(config):
         return find_weights(given)
     try:
-        return find_weights(configured)
+        return find_weights(configured or None)
     except DownloadError as error:
         if configured.startswith(PREFIX):
             raise

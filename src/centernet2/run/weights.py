@@ -21,10 +21,12 @@ IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchv
 
 def find_weights(source: str | os.PathLike[str] | None) -> Path | None:
     """The file of a source: a path, zoo:NAME (downloaded if need be) or detectron2://... (from the cache)."""
-    text = "" if source is None else os.fspath(source)
-    if is_address(text):
-        return cached_file(text)
-    return Path(text) if text else None
+    if source is None:
+        return None
+    text = os.fspath(source)
+    if not text:
+        raise WeightsError("no weights are named; give a file or zoo:NAME with --weights or as MODEL.WEIGHTS")
+    return cached_file(text) if is_address(text) else Path(text)
 
 
 def suit_weights(config: Config, path: Path | None) -> Config:

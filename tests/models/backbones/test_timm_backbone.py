@@ -1,6 +1,7 @@
 """Networks of many families as backbones: their maps, their gradients, what is frozen, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -8,9 +9,12 @@ import torch
 from torch import nn
 
 import centernet2
+from centernet2.build import build_detector
+from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import ConfigError
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 from centernet2.models.detector import Detector
+from centernet2.run.models import load_model
 from centernet2.run.weights import suit_weights
 
 SMALL = [
@@ -165,6 +169,33 @@ def test_images_are_normalised_as_the_network_s_own_weights_expect(
         from centernet2.run.weights import _download_from_timm
 
         _download_from_timm(name)
+
+
+def test_a_checkpoint_is_loaded_without_downloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [*SMALL, "MODEL.TIMM.NAME", "mobilenetv3_small_050", "MODEL.TIMM.PRETRAINED", "True"]
+    config = centernet2.load_config("CenterNet2_R50_1x", options)
+    model = build_detector(config)
+    save_checkpoint(
+        tmp_path / "w.pth",
+        model=model,
+        config=config.to_yaml(),
+        config_name=config.name,
+        class_names=["a", "b", "c"],
+        iteration=1,
+        metrics={},
+        training=None,
+    )
+    create = timm.create_model
+
+    def offline(*args: Any, **options: Any) -> Any:
+        assert not options.get("pretrained")
+        return create(*args, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    loaded = load_model(tmp_path / "w.pth")
+    again = centernet2.build_model(config, weights=tmp_path / "w.pth")
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor) and torch.equal(again.state_dict()[key], tensor)
 
 
 def test_levels_that_the_neck_lacks_are_named() -> None:
