@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from centernet2.devices import autocast, choose_device, create_accelerator, grad_scaler, peak_memory
+from centernet2.devices import autocast, choose_device, choose_precision, create_accelerator, grad_scaler, peak_memory
 
 CPU = torch.device("cpu")
 
@@ -67,3 +67,13 @@ def test_accelerator_on_another_device_than_asked_for() -> None:
 
 def test_peak_memory_of_this_process() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
+
+
+def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision(cpu, amp=False, dtype="fp16") == "fp32"
+    assert choose_precision(cpu, amp=True, dtype="bf16") == "bf16"
+    assert choose_precision(cpu, amp=True, dtype="fp16") == "bf16"
+    assert "not SOLVER.AMP.DTYPE fp16" in caplog.text
+    with pytest.raises(ValueError, match=r"SOLVER.AMP.DTYPE is 'half'; choose bf16 or fp16"):
+        choose_precision(cpu, amp=True, dtype="half")

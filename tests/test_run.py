@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import centernet2
+from centernet2.run.training import dry_run
 
 TINY = [
     "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "DATALOADER.NUM_WORKERS", "0",
@@ -57,6 +58,55 @@ def test_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(data
     assert predictor(data / "images" / "1.png")["boxes"].shape[1] == 4
     model = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
     assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-6)
+
+
+EVERYTHING = [
+    "SOLVER.AMP.ENABLED", "True", "SOLVER.ACCUMULATION_STEPS", "2", "SOLVER.CLIP_GRADIENTS.ENABLED", "True",
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model", "SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5",
+    "SOLVER.GRADIENT_CHECKPOINTING", "True", "SOLVER.CHANNELS_LAST", "True", "SOLVER.OPTIMIZER", "ADAMW",
+    "SOLVER.BASE_LR", "0.001", "SOLVER.LAYER_DECAY", "0.9", "SOLVER.SYNC_BN", "True", "TEST.EVAL_PERIOD", "2",
+    "SOLVER.CHECKPOINTS_KEPT", "1", "INPUT.MIN_SIZE_TRAIN", "(96,)",
+]  # fmt: skip
+
+
+def test_every_option_of_training_together_and_resumed(data: Path, tmp_path: Path) -> None:
+    metrics = train(data, tmp_path / "whole", *EVERYTHING)
+    train(data, tmp_path / "parts", *EVERYTHING, "SOLVER.TRAIN_ITER", "2")
+    train(data, tmp_path / "parts", *EVERYTHING, resume=True)
+    for name in ("model_final.pth", "model_final_ema.pth"):
+        whole, parts = (torch.load(tmp_path / run / name, weights_only=True)["model"] for run in ("whole", "parts"))
+        assert all(torch.equal(tensor, parts[key]) for key, tensor in whole.items())
+    assert {"bbox/AP", "ema/bbox/AP"} <= set(metrics)
+    raw, averaged = (centernet2.load_model(tmp_path / "whole" / f"model_{n}.pth") for n in ("final", "final_ema"))
+    assert not torch.equal(raw.state_dict()["neck.lateral.p3.weight"], averaged.state_dict()["neck.lateral.p3.weight"])
+    assert centernet2.evaluate(averaged, data=data)["bbox/AP"] == pytest.approx(metrics["ema/bbox/AP"], abs=1e-6)
+    files = {path.name for path in (tmp_path / "whole").glob("*.pth")}
+    assert files == {"model_0000004.pth", "model_best.pth", "model_final.pth", "model_final_ema.pth"}
+
+
+def test_checkpointed_gradients_are_the_same(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "plain", "SOLVER.MAX_ITER", "2")
+    train(data, tmp_path / "again", "SOLVER.MAX_ITER", "2", "SOLVER.GRADIENT_CHECKPOINTING", "True")
+    plain, again = (
+        torch.load(tmp_path / run / "model_final.pth", weights_only=True)["model"] for run in ("plain", "again")
+    )
+    assert all(torch.equal(tensor, again[key]) for key, tensor in plain.items())
+
+
+def test_a_dry_run_tells_the_plan_and_leaves_nothing(data: Path, tmp_path: Path) -> None:
+    config = centernet2.load_config("CenterNet2_R18_small", [*TINY, "SOLVER.MAX_EPOCHS", "3"])
+    lines = dry_run(config, data=data, output_dir=tmp_path / "run", seed=3, device="cpu")
+    text = "\n".join(lines)
+    assert "4 images, 4 objects, 1 classes" in text
+    assert "length: 6 iterations = 3.00 epochs" in text
+    assert "batch: 2 images = 1 processes x 2" in text
+    assert "loss_centernet_loc" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(centernet2.ConfigError, match=r"IMS_PER_BATCH 2 cannot be shared evenly.* 3 SOLVER.ACC"):
+        train(data, tmp_path, "SOLVER.ACCUMULATION_STEPS", "3")
 
 
 def test_a_configuration_that_states_another_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:

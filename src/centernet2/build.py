@@ -48,6 +48,8 @@ from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.training.optim import (
     Multiplier,
+    adamw,
+    backbone_lr_factors,
     clip_gradients,
     learning_rate_multiplier,
     parameter_groups,
@@ -57,7 +59,8 @@ from centernet2.training.optim import (
 Neck = FPN | BiFPN | DLAUp
 Choice = TypeVar("Choice", bound=str)
 
-CLIPS: tuple[Literal["value", "norm"], ...] = ("value", "norm")
+CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
+OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
@@ -355,8 +358,8 @@ def build_multiplier(config: Config) -> Multiplier:
     return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
 
 
-def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD over the model's parameters, with the weight decay and learning rate of each kind."""
+def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
+    """SGD or AdamW over the model's parameters, with the weight decay and learning rate of each kind."""
     o = config.optimizer
     groups = parameter_groups(
         model,
@@ -365,7 +368,12 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_norm=o.weight_decay if o.weight_decay_norm is None else o.weight_decay_norm,
         bias_lr_factor=o.bias_lr_factor,
         weight_decay_bias=o.weight_decay_bias,
+        lr_factors=backbone_lr_factors(model.backbone, multiplier=o.backbone_multiplier, layer_decay=o.layer_decay),
     )
+    if _choice(o.optimizer, OPTIMIZERS, "SOLVER.OPTIMIZER") == "ADAMW":
+        if len(o.betas) != 2:
+            raise ConfigError(f"SOLVER.BETAS is {o.betas}; give two numbers below 1")
+        return adamw(groups, lr=o.base_lr, betas=(o.betas[0], o.betas[1]))
     return sgd(groups, lr=o.base_lr, momentum=o.momentum, nesterov=o.nesterov)
 
 

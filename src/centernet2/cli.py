@@ -34,6 +34,8 @@ def train(
     num_machines: int = 1,
     machine_rank: int = 0,
     dist_url: str = "auto",
+    auto_scale_lr: Flag = False,
+    dry_run: Flag = False,
 ) -> None:
     """Train a detector, evaluate it at the end.
 
@@ -65,6 +67,10 @@ def train(
         Number of this machine, from 0.
     dist_url
         HOST:PORT of machine 0; needed with several machines.
+    auto_scale_lr
+        Scale the learning rate and the schedule when SOLVER.IMS_PER_BATCH is not the one of the configuration file.
+    dry_run
+        Check settings, data and weights, take one step, print the plan and keep nothing.
     """
     from centernet2 import launch
 
@@ -77,15 +83,21 @@ def train(
             dist_url=dist_url,
         )
         sys.exit(code)
+    from rich import get_console
+
     from centernet2.config import load_config
-    from centernet2.run import evaluation, models, training
+    from centernet2.run import evaluation, models, plan, training
 
     config = load_config(config_file, overrides)
     if eval_only:
         model = models.build_model(config, weights=weights or config.model.weights, device=device)
         _print_metrics(evaluation.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
         return
-    metrics = training.train(
+    if auto_scale_lr:
+        config, changes = plan.scale_to_batch(config, load_config(config_file))
+        logger.info("--auto-scale-lr: %s", "; ".join(changes))
+    start = training.dry_run if dry_run else training.train
+    outcome = start(
         config,
         data=data,
         data_path=data_path,
@@ -95,7 +107,10 @@ def train(
         seed=seed,
         device=device,
     )
-    _print_metrics(metrics)
+    if isinstance(outcome, dict):
+        _print_metrics(outcome)
+    else:
+        get_console().print("\n".join(outcome), markup=False, highlight=False)
 
 
 @app.command(name="eval")

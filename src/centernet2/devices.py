@@ -1,5 +1,6 @@
 """Accelerators and number formats, through PyTorch's device-neutral interface: cuda, npu, xpu, mps or cpu."""
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -51,6 +54,20 @@ def create_accelerator(device: torch.device) -> "Accelerator":
     if accelerator.device.type != device.type:  # it settles on one kind of device for the life of the process
         raise ValueError(f"this process already trains on {accelerator.device.type}: use a new one for {device.type}")
     return accelerator
+
+
+def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precision:
+    """The number format of a training; on the CPU, which has no fast float16, mixed precision is bfloat16."""
+    if dtype not in ("bf16", "fp16"):
+        raise ValueError(f"SOLVER.AMP.DTYPE is '{dtype}'; choose bf16 or fp16")
+    if not amp:
+        return "fp32"
+    if device.type == "cpu" and dtype == "fp16":
+        logger.warning("mixed precision on the CPU is bf16, not SOLVER.AMP.DTYPE fp16")
+        return "bf16"
+    if device.type == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        logger.warning("this GPU only emulates bf16, which is slow: set SOLVER.AMP.DTYPE fp16")
+    return "fp16" if dtype == "fp16" else "bf16"
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

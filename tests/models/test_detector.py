@@ -67,6 +67,10 @@ def test_losses_and_gradients_are_the_reference_s(golden_model: tuple[str, Detec
     losses = model.train()(images(), targets)
     expected = {key.removeprefix("loss/"): float(golden[key]) for key in golden.files if key.startswith("loss/")}
     assert {key: loss.item() for key, loss in losses.items()} == pytest.approx(expected, rel=1e-3)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        rounded = model(images(), targets)
+    assert {loss.dtype for loss in rounded.values()} == {torch.float32}
+    assert {key: loss.item() for key, loss in rounded.items()} == pytest.approx(expected, rel=0.02)
 
     sum(losses.values()).backward()
     trained = {key: p for key, p in model.named_parameters() if p.requires_grad}

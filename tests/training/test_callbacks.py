@@ -1,18 +1,22 @@
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from centernet2.training.callbacks import (
     EXIT_INTERRUPTED,
+    BestResult,
     NonFiniteError,
     NonFiniteGuard,
     PeriodicCheckpoint,
@@ -42,10 +46,15 @@ def write_checkpoint(folder: Path, iteration: int) -> Path:
     return path
 
 
+def checkpoint(folder: Path, **options: Any) -> PeriodicCheckpoint:
+    defaults: dict[str, Any] = {"minutes": 0, "agree_period": 1, "keep": 0}
+    return PeriodicCheckpoint(partial(write_checkpoint, folder), **{**defaults, **options})
+
+
 def test_checkpoints_come_periodically_and_the_newest_stay(tmp_path: Path) -> None:
     (tmp_path / "model_final.pth").touch()
     (tmp_path / "model_0000001.pth").touch()  # of the run that this one resumes
-    train(PeriodicCheckpoint(partial(write_checkpoint, tmp_path), period=2, keep=2))
+    train(checkpoint(tmp_path, period=2, keep=2))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model_0000004.pth",
         "model_0000006.pth",
@@ -54,8 +63,15 @@ def test_checkpoints_come_periodically_and_the_newest_stay(tmp_path: Path) -> No
 
 
 def test_a_stop_saves_at_once(tmp_path: Path) -> None:
-    train(partial(stop_at, 3), PeriodicCheckpoint(partial(write_checkpoint, tmp_path), period=100, keep=0))
+    train(partial(stop_at, 3), checkpoint(tmp_path, period=100))
     assert [path.name for path in tmp_path.iterdir()] == ["model_0000003.pth"]
+
+
+def test_checkpoints_come_by_the_clock_too(tmp_path: Path) -> None:
+    """A step takes 40 seconds here: a minute is over after the second, the fourth, and so on."""
+    seconds = iter(range(0, 10000, 40))
+    train(checkpoint(tmp_path, period=100, minutes=1, clock=lambda: next(seconds)), stop=5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"model_000000{i}.pth" for i in (2, 4, 5)]
 
 
 def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
@@ -65,6 +81,10 @@ def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     remove_old_checkpoints(tmp_path, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["model_10000000.pth"]
+
+
+def ignore(state: TrainState, results: Mapping[str, float]) -> None:
+    pass
 
 
 class Recorder:
@@ -81,7 +101,7 @@ class Recorder:
 @pytest.mark.parametrize(("period", "iterations"), [(2, [2, 4, 5]), (0, [5])])
 def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: list[int]) -> None:
     recorder, results = Recorder(), iter([{"bbox/AP": 1.0}, {"bbox/AP": 2.0}, {"bbox/AP": 3.0}])
-    evaluation = PeriodicEvaluation(lambda: next(results), writers=[recorder], period=period)
+    evaluation = PeriodicEvaluation(lambda: next(results), writers=[recorder], period=period, review=ignore)
     train(evaluation, stop=5)
     assert [line["iteration"] for line in recorder.lines] == iterations
     assert recorder.lines[0] == {"iteration": iterations[0], "eval/bbox/AP": 1.0}
@@ -90,8 +110,35 @@ def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: l
 
 def test_no_evaluation_delays_a_stop() -> None:
     recorder = Recorder()
-    train(partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2))
+    train(partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore))
     assert recorder.lines == []
+
+
+def reviewed(figures: list[float | None], patience: int) -> tuple[list[tuple[str, int]], BestResult, int]:
+    """What is saved when step by step these figures come out, odd ones for the averaged weights, and the last step."""
+    saved: list[tuple[str, int]] = []
+    last: list[int] = []
+    names = ("raw", "ema")
+    results = iter([{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)])
+    best = BestResult(names, lambda name, step, _: saved.append((name, step)), patience=patience)
+    evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=best)
+    train(evaluation, lambda state: last.append(state.iteration), stop=len(figures))
+    return saved, best, last[-1]
+
+
+def test_the_best_weights_are_saved_whichever_they_are() -> None:
+    saved, best, last = reviewed([1.0, 3.0, None, 2.0, 3.0, 4.0], patience=0)
+    assert saved == [("ema", 1), ("raw", 2), ("raw", 6)]
+    assert (best.best, best.waited, last) == (4.0, 0, 6)
+
+
+def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixture) -> None:
+    saved, best, last = reviewed([1.0, 3.0, 2.0, 3.0, 4.0], patience=2)
+    assert (last, len(saved)) == (4, 2)
+    assert "was not above 3.00 in 2 evaluations" in caplog.text
+    resumed = BestResult(["raw"], lambda *_: None, patience=2)
+    resumed.load_state_dict(best.state_dict())
+    assert (resumed.best, resumed.waited) == (3.0, 2)
 
 
 def test_skipped_steps_are_counted_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +215,8 @@ def tell(state):
     print(state.iteration, flush=True)
 
 with StopOnSignal(period=1) as stop:
-    run.train(stream(), 0, 10**6, [stop, PeriodicCheckpoint(save, period=10**6, keep=1), tell])
+    checkpoint = PeriodicCheckpoint(save, period=10**6, minutes=0, agree_period=1, keep=1)
+    run.train(stream(), 0, 10**6, [stop, checkpoint, tell])
 raise SystemExit(EXIT_INTERRUPTED if stop.received else 0)
 """
 

@@ -11,6 +11,7 @@ from torch import nn
 from centernet2.training.optim import (
     Multiplier,
     adamw,
+    backbone_lr_factors,
     clip_gradients,
     learning_rate_multiplier,
     parameter_groups,
@@ -114,6 +115,7 @@ def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], l
         "weight_decay_norm": 0.0,
         "bias_lr_factor": 1.0,
         "weight_decay_bias": None,
+        "lr_factors": {},
     }
     names = {parameter: name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, **{**options, **changes})
@@ -151,6 +153,21 @@ def test_each_parameter_is_clipped_by_itself(clip_type: Any, expected: list[list
     clip_gradients(parameters, clip_type=clip_type, clip_value=1.0, norm_type=2.0)
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, torch.tensor(gradient))
+
+
+def test_all_gradients_are_clipped_together() -> None:
+    parameters = with_gradients([3.0, 0.0], [0.0, 4.0])
+    clip_gradients(parameters, clip_type="full_model", clip_value=1.0, norm_type=2.0)
+    torch.testing.assert_close(torch.cat([p.grad for p in parameters]), torch.tensor([0.6, 0, 0, 0.8]))
+
+
+def test_stages_of_a_backbone_learn_slower_towards_its_stem() -> None:
+    stem, stage, head = (nn.Conv2d(1, 1, 1, bias=False) for _ in range(3))
+    model = nn.ModuleDict({"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head})
+    factors = backbone_lr_factors(model["backbone"], multiplier=0.5, layer_decay=0.8)
+    rates = {name: lr for (lr, _), names in groups_of(model, lr_factors=factors).items() for name in names}
+    expected = {"backbone.0.0.weight": 0.02 * 0.5 * 0.64, "backbone.0.2.weight": 0.02 * 0.5 * 0.8, "head.weight": 0.02}
+    assert rates == pytest.approx(expected)
 
 
 def test_sgd_by_hand() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import tracking
 from rich.console import Console
 
 from centernet2.training import writers
@@ -60,7 +61,7 @@ def test_summary_passes_over_non_finite_steps() -> None:
 def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with caplog.at_level(logging.INFO), open_writers(tmp_path, start_iteration=0) as opened:
+    with caplog.at_level(logging.INFO), open_writers(tmp_path, start_iteration=0, trackers=(), settings={}) as opened:
         logger = MetricsLogger(opened, period=2, device=CPU)
         Run(ToyDetector()).train(stream(make=partial(spoil_step, {2, 3})), 0, 5, [logger])
         for writer in opened:
@@ -116,3 +117,45 @@ def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with ProgressBar(start_iteration=0, max_iteration=10) as bar:
         bar(state(2, 1.0, 2.0))
     assert screen.getvalue().strip() == ""
+
+
+def test_a_tracker_gets_settings_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, object]] = []
+
+    class Tracker:
+        requires_logging_directory = True
+
+        def __init__(self, name: str, logging_dir: str) -> None:
+            calls.append((name, logging_dir))
+
+        def start(self) -> None:
+            calls.append(("start", None))
+
+        def store_init_configuration(self, values: object) -> None:
+            calls.append(("settings", values))
+
+        def log(self, values: object, step: int) -> None:
+            calls.append((f"step {step}", values))
+
+        def finish(self) -> None:
+            calls.append(("finish", None))
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
+    settings = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
+    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), settings=settings) as writers:
+        writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
+    assert calls == [
+        ("centernet2", str(tmp_path)),
+        ("start", None),
+        ("settings", {"SOLVER.BASE_LR": 0.1, "SOLVER.STEPS": "[1, 2]"}),
+        ("step 7", {"train/total_loss": 1.5, "eval/bbox/AP": 3.0}),
+        ("finish", None),
+    ]
+
+
+def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"SOLVER.TRACKERS names 'wb'; choose among"),
+        open_writers(tmp_path, start_iteration=0, trackers=("wb",), settings={}),
+    ):
+        pass

@@ -76,6 +76,7 @@ class Run:
             weight_decay_norm=0.0,
             bias_lr_factor=1.0,
             weight_decay_bias=None,
+            lr_factors={},
         )
         self.optimizer = sgd(groups, lr=0.1, momentum=0.9, nesterov=False)
         self.scheduler = scheduler(self.optimizer, lambda iteration: 1 / (1 + iteration))

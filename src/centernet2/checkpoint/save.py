@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import nn
 from centernet2.checkpoint.formats import WeightsError
 
 logger = logging.getLogger(__name__)
+
+NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
 def save_checkpoint(
@@ -44,6 +47,25 @@ def save_checkpoint(
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)  # a crash leaves the old file or the new one, never half of one
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Lets the file's new name outlive a power failure too, where the system can open folders."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes what a process that was killed while it saved has left behind."""
+    for path in folder.glob(".*.pth.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -68,9 +90,16 @@ def is_checkpoint(path: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == "centernet2"
 
 
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """The periodic checkpoints of a training, oldest first; model_final.pth and the like are none."""
+    found = {path: NUMBERED.fullmatch(path.name) for path in folder.glob("model_*.pth")}
+    numbers = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(numbers, key=lambda path: numbers[path])
+
+
 def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning."""
-    for path in sorted(folder.glob("model_" + "[0-9]" * 7 + "*.pth"), key=lambda p: p.stem, reverse=True):
+    for path in reversed(numbered_checkpoints(folder)):
         try:
             return path, load_checkpoint(path)
         except WeightsError as error:

@@ -52,6 +52,7 @@ class Config(o.Group):
     optimizer: o.OptimizerOptions = o.OptimizerOptions()
     schedule: o.ScheduleOptions = o.ScheduleOptions()
     clip: o.ClipOptions = o.ClipOptions()
+    ema: o.EMAOptions = o.EMAOptions()
     run: o.RunOptions = o.RunOptions()
     test_augmentation: o.TestAugmentationOptions = o.TestAugmentationOptions()
 

@@ -1,39 +1,36 @@
 """The training job: data, model and loop from settings, and what is kept of them on disk."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
 
 from centernet2 import distributed
 from centernet2.build import (
     build_clip,
     build_detector,
-    build_multiplier,
-    build_optimizer,
     build_sampler,
     build_train_transform,
 )
 from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import last_checkpoint, save_checkpoint
+from centernet2.checkpoint.save import last_checkpoint, remove_unfinished
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
 from centernet2.data.loader import Batch, train_batches
 from centernet2.data.samplers import images_per_class
-from centernet2.devices import Precision, choose_device, create_accelerator, grad_scaler
+from centernet2.devices import choose_device, create_accelerator, peak_memory
 from centernet2.models.detector import Detector
-from centernet2.run.evaluation import evaluate_dataset
+from centernet2.run.job import Job
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
+from centernet2.run.plan import count_in_iterations, describe
 from centernet2.run.weights import find_weights, keep_suited, load_initial_weights, starts_from_timm, suit_weights
 from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
 from centernet2.training.loop import train as train_loop
-from centernet2.training.optim import scheduler
-from centernet2.training.state import Callback, Stateful, restore_training_state, training_state
+from centernet2.training.state import Callback, TrainState
 from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
 from centernet2.zoo.download import DownloadError
 from centernet2.zoo.published import PREFIX
@@ -71,7 +68,78 @@ def train(
         seed: of all random numbers; default: SEED.
         device: default: the best there is.
     """
-    settings = resolve(config)
+    setup = _set_up(
+        resolve(config),
+        data=data,
+        data_path=data_path,
+        output_dir=output_dir,
+        weights=weights,
+        resume=resume,
+        seed=seed,
+        device=device,
+    )
+    job = setup.job
+    for line in setup.plan():
+        logger.info("%s", line)
+    if distributed.is_main_process():
+        job.output.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(job.output)
+        (job.output / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
+    metrics = _run(job, setup)
+    job.save_final(metrics)
+    distributed.shut_down()
+    return metrics
+
+
+def dry_run(config: Config | StrPath, **arguments: Any) -> list[str]:
+    """Checks settings, data and weights, takes one step, keeps nothing; returns the plan of the training in words.
+
+    The arguments are those of `train`.
+    """
+    setup = _set_up(resolve(config), **arguments)
+    job = setup.job
+    steps: list[TrainState] = []
+    _loop(job, setup, start=setup.start, stop=setup.start + 1, callbacks=[steps.append])
+    losses = ", ".join(f"{name} {loss.item():.4g}" for name, loss in steps[0].losses.items())
+    memory = peak_memory(job.accelerator.device) / 2**30
+    distributed.shut_down()
+    return [
+        *setup.plan(),
+        f"one step on {job.accelerator.device} in {job.precision}: {losses}",
+        f"memory of that step: {memory:.2f} GiB (larger images of the data need more)",
+    ]
+
+
+class _Setup(NamedTuple):
+    """What a training begins with."""
+
+    job: Job
+    train_set: DetectionDataset
+    val_set: DetectionDataset
+    start: int  # steps done before
+
+    def plan(self) -> list[str]:
+        return describe(
+            self.job.config,
+            self.job.model,
+            self.train_set,
+            self.val_set,
+            processes=distributed.world_size(),
+            last=self.job.last,
+        )
+
+
+def _set_up(
+    settings: Config,
+    *,
+    data: StrPath | None = None,
+    data_path: StrPath | None = None,
+    output_dir: StrPath | None = None,
+    weights: StrPath | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    device: str | None = None,
+) -> _Setup:
     splits = {"data": None if data is None else Path(data), "data_path": None if data_path is None else Path(data_path)}
     masks = settings.model.mask_on
     train_set = find_split(names=settings.datasets.train, split="train", masks=masks, **splits)
@@ -81,6 +149,7 @@ def train(
         require_masks(train_set)
     if settings.loader.filter_empty:
         train_set = without_empty_images(train_set)
+    settings = count_in_iterations(settings, len(train_set))
     output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
     accelerator = create_accelerator(choose_device(device))
     seed = _choose_seed(settings.run.seed if seed is None else seed)
@@ -97,101 +166,39 @@ def train(
         _load_resumed_weights(model, settings, *found)
     else:
         load_initial_weights(model, settings, initial)
-    job = _Job(model, settings, accelerator, seed)
+    job = Job(model, settings, accelerator, seed, output)
     start = job.restore(found[1]["training"]) if found else 0
-    if distributed.is_main_process():
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
-    batches = _train_batches(settings, train_set, seed, start)
-    metrics = _run(job, batches, val_set, output, start)
-    if distributed.is_main_process():
-        job.write(output / "model_final.pth", iteration=job.last, metrics=metrics, training=None)
-    distributed.shut_down()
-    return metrics
+    return _Setup(job, train_set, val_set, start)
 
 
-class _Job:
-    """A model with everything that changes while it is trained: what a checkpoint holds and a resumed run puts back."""
-
-    def __init__(self, model: Detector, config: Config, accelerator: Accelerator, seed: int) -> None:
-        self.model = model
-        self.config = config
-        self.accelerator = accelerator
-        self.prepared = accelerator.prepare(model)
-        self.optimizer = build_optimizer(config, model)  # after the model has moved to its device
-        self.schedule = scheduler(self.optimizer, build_multiplier(config))
-        self.precision: Precision = "bf16" if config.run.amp else "fp32"
-        self.scaler = grad_scaler(accelerator.device, self.precision)
-        self.generator = torch.Generator(accelerator.device).manual_seed(seed + distributed.rank())
-        self.last = config.schedule.max_iter if config.run.train_iter < 0 else config.run.train_iter
-        if model.roi_heads is not None:
-            model.roi_heads.generator = self.generator
-
-    @property
-    def parts(self) -> dict[str, Stateful]:
-        return {"optimizer": self.optimizer, "scheduler": self.schedule, "scaler": self.scaler}
-
-    def restore(self, state: Mapping[str, Any]) -> int:
-        """Puts the state of a training back and returns the number of steps that were done."""
-        return restore_training_state(state, self.parts, [self.generator])
-
-    def save(self, folder: Path, iteration: int) -> Path:
-        """Writes a checkpoint to resume from; to be called on every process."""
-        path = folder / f"model_{iteration:07d}.pth"
-        training = training_state(iteration, self.parts, [self.generator])
-        if distributed.is_main_process():
-            self.write(path, iteration=iteration, metrics={}, training=training)
-        return path
-
-    def write(
-        self, path: Path, *, iteration: int, metrics: Mapping[str, float], training: Mapping[str, Any] | None
-    ) -> None:
-        save_checkpoint(
-            path,
-            model=self.model,
-            config=self.config.to_yaml(),
-            config_name=self.config.name,
-            class_names=self.model.class_names,
-            iteration=iteration,
-            metrics=metrics,
-            training=training,
-        )
-
-
-def _run(job: _Job, batches: Iterator[Batch], val_set: DetectionDataset, output: Path, start: int) -> dict[str, float]:
+def _run(job: Job, setup: _Setup) -> dict[str, float]:
     """The loop with all that happens around it; returns the last evaluation."""
-    options = job.config.run
-    evaluate = partial(evaluate_dataset, job.model, val_set, job.config, output / "eval")
+    options, output, start = job.config.run, job.output, setup.start
+    evaluate = partial(job.evaluate, setup.val_set)
     with (
-        open_writers(output, start_iteration=start) as writers,
+        open_writers(
+            output, start_iteration=start, trackers=options.trackers, settings=job.config.to_dict()
+        ) as writers,
         StopOnSignal(period=options.log_period) as stop,
         ProgressBar(start_iteration=start, max_iteration=job.last) as bar,
     ):
-        evaluation = PeriodicEvaluation(evaluate, writers=writers, period=options.eval_period)
+        evaluation = PeriodicEvaluation(evaluate, writers=writers, period=options.eval_period, review=job.best)
         callbacks: list[Callback] = [
             stop,
+            *([] if job.average is None else [job.average]),
             MetricsLogger([*writers, bar], period=options.log_period, device=job.accelerator.device),
             bar,
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=options.log_period),
             evaluation,
             PeriodicCheckpoint(
-                partial(job.save, output), period=options.checkpoint_period, keep=options.checkpoints_kept
+                job.save,
+                period=options.checkpoint_period,
+                minutes=options.checkpoint_minutes,
+                agree_period=options.log_period,
+                keep=options.checkpoints_kept,
             ),
         ]
-        train_loop(
-            job.prepared,
-            job.optimizer,
-            job.schedule,
-            batches,
-            accelerator=job.accelerator,
-            scaler=job.scaler,
-            precision=job.precision,
-            start_iteration=start,
-            max_iteration=job.last,
-            accumulation_steps=1,
-            clip=build_clip(job.config),
-            callbacks=callbacks,
-        )
+        _loop(job, setup, start=start, stop=job.last, callbacks=callbacks)
     if stop.received:
         raise TrainingInterrupted(f"training was interrupted; --resume goes on from the last checkpoint in {output}")
     if start >= job.last and options.eval_period >= 0:  # nothing was left to train
@@ -199,19 +206,37 @@ def _run(job: _Job, batches: Iterator[Batch], val_set: DetectionDataset, output:
     return evaluation.results
 
 
+def _loop(job: Job, setup: _Setup, *, start: int, stop: int, callbacks: Sequence[Callback]) -> None:
+    train_loop(
+        job.prepared,
+        job.optimizer,
+        job.schedule,
+        _train_batches(job.config, setup.train_set, job.seed, start),
+        accelerator=job.accelerator,
+        scaler=job.scaler,
+        precision=job.precision,
+        start_iteration=start,
+        max_iteration=stop,
+        accumulation_steps=job.config.run.accumulation_steps,
+        clip=build_clip(job.config),
+        callbacks=callbacks,
+    )
+
+
 def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: int) -> Iterator[Batch]:
-    processes = distributed.world_size()
-    if config.run.ims_per_batch % processes:
+    processes, parts = distributed.world_size(), config.run.accumulation_steps
+    if parts < 1 or config.run.ims_per_batch % (processes * parts):
         raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH {config.run.ims_per_batch} is no multiple of the {processes} processes"
+            f"SOLVER.IMS_PER_BATCH {config.run.ims_per_batch} cannot be shared evenly: it must be a multiple of "
+            f"{processes} processes x {parts} SOLVER.ACCUMULATION_STEPS"
         )
     return train_batches(
         dataset,
         build_train_transform(config),
         build_sampler(config, dataset, seed),
-        batch_size=config.run.ims_per_batch // processes,
+        batch_size=config.run.ims_per_batch // (processes * parts),
         num_workers=config.loader.num_workers,
-        start_step=start,
+        start_step=start * parts,
         aspect_ratio_grouping=config.loader.aspect_ratio_grouping,
         rank=distributed.rank(),
         world_size=processes,

@@ -5,6 +5,7 @@ import logging
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from centernet2 import distributed
+from centernet2.checkpoint.save import numbered_checkpoints
 from centernet2.training.state import TrainState
 from centernet2.training.writers import Writer
 
@@ -26,28 +28,47 @@ class NonFiniteError(ValueError):
 
 
 class PeriodicCheckpoint:
-    """Saves every `period` steps, and at once when training is told to stop; keeps the newest `keep` files (0: all).
+    """Saves every `period` steps, after so many `minutes` (0: never), at the end and when training is told to stop.
 
-    `save` gets the number of steps done and returns the file. It runs on every process and writes on the main one.
+    `save` gets the number of steps done and returns the file. It runs on every process and writes on the main one,
+    whose clock counts; the processes agree on it every `agree_period` steps. The newest `keep` files stay (0: all).
     """
 
-    def __init__(self, save: Callable[[int], Path], *, period: int, keep: int) -> None:
+    def __init__(
+        self,
+        save: Callable[[int], Path],
+        *,
+        period: int,
+        minutes: float,
+        agree_period: int,
+        keep: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.save = save
         self.period = period
+        self.minutes = minutes
+        self.agree_period = agree_period
         self.keep = keep
+        self.clock = clock
+        self._saved_at = clock()
 
     def __call__(self, state: TrainState) -> None:
-        if not (state.stop or state.iteration % self.period == 0):
+        if not (state.is_last or state.iteration % self.period == 0 or self._is_time(state.iteration)):
             return
         path = self.save(state.iteration)
+        self._saved_at = self.clock()
         if distributed.is_main_process():
             remove_old_checkpoints(path.parent, keep=self.keep)
+
+    def _is_time(self, iteration: int) -> bool:
+        if self.minutes <= 0 or iteration % self.agree_period != 0:
+            return False
+        return distributed.gather_objects(self.clock() - self._saved_at)[0] >= 60 * self.minutes
 
 
 def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
     """Deletes all but the newest numbered checkpoints (0: none of them); model_final.pth and the like stay."""
-    numbered = sorted(folder.glob(f"model_{'[0-9]' * 7}*.pth"), key=lambda path: int(path.stem.split("_")[1]))
-    for path in numbered[:-keep] if keep > 0 else []:
+    for path in numbered_checkpoints(folder)[:-keep] if keep > 0 else []:
         path.unlink(missing_ok=True)
 
 
@@ -55,12 +76,22 @@ class PeriodicEvaluation:
     """Evaluates every `period` steps (0: never between) and after the last one, or not at all where it is negative.
 
     `results` holds the newest figures.
+
+    `review` gets the step and the figures, and may stop training.
     """
 
-    def __init__(self, evaluate: Callable[[], Mapping[str, float]], *, writers: Sequence[Writer], period: int) -> None:
+    def __init__(
+        self,
+        evaluate: Callable[[], Mapping[str, float]],
+        *,
+        writers: Sequence[Writer],
+        period: int,
+        review: Callable[[TrainState, Mapping[str, float]], None],
+    ) -> None:
         self.evaluate = evaluate
         self.writers = writers
         self.period = period
+        self.review = review
         self.results: dict[str, float] = {}
 
     def __call__(self, state: TrainState) -> None:
@@ -71,6 +102,44 @@ class PeriodicEvaluation:
         line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in self.results.items()}}
         for writer in self.writers:
             writer.write(line)
+        self.review(state, self.results)
+
+
+class BestResult:
+    """Saves the weights with the highest figure; stops training when none was higher in `patience` evaluations.
+
+    Args:
+        names: of the figures that compete, such as those of the raw and of the averaged weights.
+        save: gets the name of the best figure so far, the step and all figures; runs on every process.
+        patience: 0 never stops.
+    """
+
+    def __init__(
+        self, names: Sequence[str], save: Callable[[str, int, Mapping[str, float]], None], *, patience: int
+    ) -> None:
+        self.names = names
+        self.save = save
+        self.patience = patience
+        self.best = -math.inf
+        self.waited = 0  # evaluations since the best one
+
+    def __call__(self, state: TrainState, results: Mapping[str, float]) -> None:
+        figures = {name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))}
+        name = max(figures, key=lambda name: figures[name], default=self.names[0])
+        if figures.get(name, -math.inf) > self.best:
+            self.best, self.waited = figures[name], 0
+            self.save(name, state.iteration, results)
+            return
+        self.waited += 1
+        if 0 < self.patience <= self.waited:
+            logger.warning("%s was not above %.2f in %d evaluations: training stops.", name, self.best, self.waited)
+            state.stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
 
 
 class StopOnSignal:

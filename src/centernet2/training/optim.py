@@ -2,13 +2,15 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
+
+from centernet2.training.stages import backbone_stages
 
 Multiplier = Callable[[float], float]  # iteration -> factor of the base learning rate
 
@@ -37,10 +39,12 @@ def parameter_groups(
     weight_decay_norm: float,
     bias_lr_factor: float,
     weight_decay_bias: float | None,
+    lr_factors: Mapping[nn.Parameter, float],
 ) -> list[dict[str, Any]]:
     """Trainable parameters, one group for each pair of learning rate and weight decay, each parameter once.
 
-    Normalisation layers have a weight decay of their own; that of biases, where given, comes before it.
+    Normalisation layers have a weight decay of their own; that of biases, where given, comes before it. `lr_factors`
+    multiply the learning rate of the parameters that stand in them.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
@@ -49,12 +53,26 @@ def parameter_groups(
             if not parameter.requires_grad or parameter in seen:
                 continue
             seen.add(parameter)
-            lr, decay = base_lr, weight_decay_norm if isinstance(module, NORM_LAYERS) else weight_decay
+            lr = base_lr * lr_factors.get(parameter, 1.0)
+            decay = weight_decay_norm if isinstance(module, NORM_LAYERS) else weight_decay
             if name == "bias":
                 lr *= bias_lr_factor
                 decay = decay if weight_decay_bias is None else weight_decay_bias
             groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+
+
+def backbone_lr_factors(backbone: nn.Module, *, multiplier: float, layer_decay: float) -> dict[nn.Parameter, float]:
+    """Factors of the learning rate that fall from the last stage of a backbone to its stem.
+
+    The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the one before it
+    `multiplier * layer_decay ** 2` (arXiv 2106.08254, appendix).
+    """
+    return {
+        parameter: multiplier * layer_decay**depth
+        for depth, stage in enumerate(reversed(backbone_stages(backbone)), start=1)
+        for parameter in stage.parameters()
+    }
 
 
 def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> torch.optim.SGD:
@@ -78,13 +96,19 @@ def _can_fuse(groups: list[dict[str, Any]]) -> bool:
 
 
 def clip_gradients(
-    parameters: Iterable[nn.Parameter], *, clip_type: Literal["value", "norm"], clip_value: float, norm_type: float
+    parameters: Sequence[nn.Parameter],
+    *,
+    clip_type: Literal["value", "norm", "full_model"],
+    clip_value: float,
+    norm_type: float,
 ) -> None:
-    """Clips the gradient of each parameter by itself: its elements, or its norm."""
-    for parameter in parameters:
-        if clip_type == "value":
-            nn.utils.clip_grad_value_(parameter, clip_value)
-        else:
+    """Clips each element of the gradients, the norm of each parameter's gradient, or the norm of all together."""
+    if clip_type == "value":
+        nn.utils.clip_grad_value_(parameters, clip_value)
+    elif clip_type == "full_model":
+        nn.utils.clip_grad_norm_(parameters, clip_value, norm_type)
+    else:
+        for parameter in parameters:
             nn.utils.clip_grad_norm_(parameter, clip_value, norm_type)
 
 

@@ -60,7 +60,9 @@ def restore_training_state(
     """Puts everything back in place and returns the number of steps that were done."""
     missing = sorted(set(parts) - set(state["parts"]))
     if missing:
-        raise ValueError(f"the checkpoint holds no state of {', '.join(missing)}: it cannot be resumed, only loaded")
+        raise ValueError(
+            f"the checkpoint holds no state of {', '.join(missing)}: it cannot be resumed, only loaded (--weights)"
+        )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
     if len(state["random"]) == distributed.world_size():

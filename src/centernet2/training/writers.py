@@ -6,9 +6,10 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -185,19 +186,71 @@ class ProgressBar:
         self._progress.stop()
 
 
+class TrackerWriter:
+    """An experiment tracker that accelerate knows: wandb, mlflow, comet_ml, aim, clearml, dvclive, swanlab, trackio.
+
+    A resumed run is a new one there, which goes on with the iterations.
+    """
+
+    def __init__(self, name: str, folder: Path, *, settings: Mapping[str, object]) -> None:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(
+                f"SOLVER.TRACKERS names '{name}'; choose among {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}"
+            )
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        options = {"logging_dir": str(folder)} if kind.requires_logging_directory else {}
+        try:
+            self._tracker = kind("centernet2", **options)
+            self._tracker.start()
+        except ImportError as error:
+            raise ValueError(f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}") from None
+        self._tracker.store_init_configuration(_flat(settings))
+
+    def write(self, metrics: Metrics) -> None:
+        figures = {
+            name if "/" in name else f"train/{name}": value
+            for name, value in metrics.items()
+            if name != "iteration" and value is not None
+        }
+        self._tracker.log(figures, step=int(metrics["iteration"] or 0))
+
+    def close(self) -> None:
+        self._tracker.finish()
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings by their keys with dots; lists as text, as trackers want them."""
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value) if isinstance(value, list) or value is None else value
+    return flat
+
+
 @contextmanager
-def open_writers(folder: Path, *, start_iteration: int) -> Iterator[list[Writer]]:
-    """Log, metrics.jsonl and TensorBoard on the main process, none on the others; closed whatever happens."""
+def open_writers(
+    folder: Path, *, start_iteration: int, trackers: Sequence[str], settings: Mapping[str, object]
+) -> Iterator[list[Writer]]:
+    """Log, metrics.jsonl, TensorBoard and other trackers on the main process, none elsewhere; always closed.
+
+    `settings` of the run are handed to the trackers.
+    """
     if not distributed.is_main_process():
         yield []
         return
-    writers: list[Writer] = [
-        LogWriter(),
-        JsonlWriter(folder / "metrics.jsonl", start_iteration=start_iteration),
-        TensorBoardWriter(folder / "tensorboard", start_iteration=start_iteration),
-    ]
-    try:
+    with ExitStack() as stack:
+        makers: list[Callable[[], Writer]] = [
+            LogWriter,
+            partial(JsonlWriter, folder / "metrics.jsonl", start_iteration=start_iteration),
+            partial(TensorBoardWriter, folder / "tensorboard", start_iteration=start_iteration),
+            *(partial(TrackerWriter, name, folder, settings=settings) for name in trackers),
+        ]
+        writers: list[Writer] = []
+        for make in makers:
+            writers.append(make())
+            stack.callback(writers[-1].close)
         yield writers
-    finally:
-        for writer in writers:
-            writer.close()

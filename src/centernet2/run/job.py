@@ -1,0 +1,141 @@
+"""A model under training with everything that changes with it, and its files."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from centernet2 import distributed
+from centernet2.build import build_multiplier, build_optimizer
+from centernet2.checkpoint.save import save_checkpoint
+from centernet2.config import Config, ConfigError
+from centernet2.data.dataset import DetectionDataset
+from centernet2.devices import choose_precision, grad_scaler
+from centernet2.models.detector import Detector
+from centernet2.run.evaluation import evaluate_dataset
+from centernet2.training.callbacks import BestResult
+from centernet2.training.ema import AveragedWeights
+from centernet2.training.optim import scheduler
+from centernet2.training.stages import checkpoint_gradients
+from centernet2.training.state import Stateful, restore_training_state, training_state
+
+AVERAGED = "ema/"  # before the names of the averaged weights' figures
+
+
+class Job:
+    """What a checkpoint holds and a resumed run puts back.
+
+    Args:
+        model: with its first weights.
+        config: of the run.
+        accelerator: places the model and joins the processes.
+        seed: of the random numbers of this run.
+        output: folder of the run's files.
+    """
+
+    def __init__(self, model: Detector, config: Config, accelerator: Accelerator, seed: int, output: Path) -> None:
+        self.model = model
+        self.config = config
+        self.accelerator = accelerator
+        self.output = output
+        self.seed = seed
+        _adapt(model, config, accelerator.device)
+        self.prepared = accelerator.prepare(model)
+        self.optimizer = build_optimizer(config, model)  # after the model has moved to its device
+        self.schedule = scheduler(self.optimizer, build_multiplier(config))
+        self.precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
+        self.scaler = grad_scaler(accelerator.device, self.precision)
+        self.generator = torch.Generator(accelerator.device).manual_seed(seed + distributed.rank())
+        self.last = config.schedule.max_iter if config.run.train_iter < 0 else config.run.train_iter
+        self.average = (
+            AveragedWeights(model, decay=config.ema.decay, warmup_iters=config.ema.warmup_iters)
+            if config.ema.enabled
+            else None
+        )
+        names = ["bbox/AP"] if self.average is None else [f"{AVERAGED}bbox/AP", "bbox/AP"]
+        self.best = BestResult(names, self._save_best, patience=config.run.patience)
+        if model.roi_heads is not None:
+            model.roi_heads.generator = self.generator
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {
+            "optimizer": self.optimizer,
+            "scheduler": self.schedule,
+            "scaler": self.scaler,
+            "best": self.best,
+        }
+        return parts if self.average is None else parts | {"average": self.average}
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        """Puts the state of a training back and returns the number of steps that were done."""
+        return restore_training_state(state, self.parts, [self.generator])
+
+    def evaluate(self, dataset: DetectionDataset) -> dict[str, float]:
+        """Figures of the weights, and of the averaged ones where they are kept."""
+        metrics = evaluate_dataset(self.model, dataset, self.config, self.output / "eval")
+        if self.average is None:
+            return metrics
+        with self.average.applied():
+            averaged = evaluate_dataset(self.model, dataset, self.config, self.output / "eval_ema")
+        return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
+
+    def save(self, iteration: int) -> Path:
+        """Writes a checkpoint to resume from; to be called on every process."""
+        path = self.output / f"model_{iteration:07d}.pth"
+        training = training_state(iteration, self.parts, [self.generator])
+        self._write(path, iteration=iteration, metrics={}, training=training)
+        return path
+
+    def save_final(self, metrics: Mapping[str, float]) -> None:
+        """Writes model_final.pth, and model_final_ema.pth with the averaged weights."""
+        write = partial(self._write, iteration=self.last, metrics=metrics, training=None)
+        write(self.output / "model_final.pth")
+        if self.average is not None:
+            with self.average.applied():
+                write(self.output / "model_final_ema.pth")
+
+    def _save_best(self, name: str, iteration: int, metrics: Mapping[str, float]) -> None:
+        """Writes model_best.pth, in a training that evaluates more than once."""
+        if self.config.run.eval_period <= 0:
+            return
+        averaged = self.average is not None and name.startswith(AVERAGED)
+        with self.average.applied() if averaged and self.average else nullcontext():
+            self._write(self.output / "model_best.pth", iteration=iteration, metrics=metrics, training=None)
+
+    def _write(
+        self, path: Path, *, iteration: int, metrics: Mapping[str, float], training: Mapping[str, Any] | None
+    ) -> None:
+        if distributed.is_main_process():
+            save_checkpoint(
+                path,
+                model=self.model,
+                config=self.config.to_yaml(),
+                config_name=self.config.name,
+                class_names=self.model.class_names,
+                iteration=iteration,
+                metrics=metrics,
+                training=training,
+            )
+
+
+def _adapt(model: Detector, config: Config, device: torch.device) -> None:
+    """Changes how the model computes, not what."""
+    run = config.run
+    if run.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if run.gradient_checkpointing:
+        checkpoint_gradients(model.backbone)
+    if run.sync_bn:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    if synchronised and device.type == "cpu" and distributed.world_size() > 1:
+        raise ConfigError("PyTorch synchronises batch statistics on accelerators only: train without SyncBN on the CPU")
+    if run.compile:
+        model.backbone.compile(dynamic=True)
+        model.neck.compile(dynamic=True)

@@ -1,0 +1,62 @@
+"""Averaged weights: smoother than those of any one step, and usually better."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.training.state import TrainState
+
+
+class AveragedWeights:
+    """An exponential moving average of a model's weights and statistics (arXiv 1703.01780), updated after each step.
+
+    Args:
+        model: whose weights are averaged; they must keep their place in memory.
+        decay: share of the average that each step keeps, in 0..1.
+        warmup_iters: the share grows with 1 - exp(-step / warmup_iters), so that the average soon forgets the start.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float, warmup_iters: int) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"SOLVER.EMA.DECAY is {decay}; choose a number from 0 to below 1, such as 0.9998")
+        self.decay = decay
+        self.warmup_iters = warmup_iters
+        self._current = model.state_dict()  # these tensors change as the model learns
+        self._average = {name: value.detach().clone() for name, value in self._current.items()}
+
+    @torch.no_grad()
+    def __call__(self, state: TrainState) -> None:
+        warmth = 1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
+        smooth = [name for name, value in self._current.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [self._average[name] for name in smooth], [self._current[name] for name in smooth], 1 - self.decay * warmth
+        )
+        for name in self._current.keys() - set(smooth):  # counters
+            self._average[name].copy_(self._current[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._average
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
+        for name, value in self._average.items():
+            value.copy_(state_dict[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model holds the averaged weights while this lasts."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, value in self._current.items():
+            kept = value.clone()
+            value.copy_(self._average[name])
+            self._average[name].copy_(kept)

@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+
+from centernet2.training.ema import AveragedWeights
+from centernet2.training.state import TrainState
+from tests.training.test_loop import weights
+from tests.training.toy import Run, ToyDetector, stream
+
+
+def test_the_average_by_hand() -> None:
+    run = Run(ToyDetector())
+    average = AveragedWeights(run.model, decay=0.5, warmup_iters=2)
+    expected, seen = weights(run.model), []
+
+    def follow(state: TrainState) -> None:
+        nonlocal expected
+        decay = 0.5 * (1 - math.exp(-state.iteration / 2))
+        expected = decay * expected + (1 - decay) * weights(run.model)
+        seen.append(torch.cat([value.flatten() for value in average.state_dict().values()]))
+        torch.testing.assert_close(seen[-1], expected)
+
+    run.train(stream(), 0, 4, [average, follow])
+    assert len(seen) == 4
+
+    raw = weights(run.model).clone()
+    with average.applied():
+        torch.testing.assert_close(weights(run.model), expected)
+    assert torch.equal(weights(run.model), raw)
+    torch.testing.assert_close(torch.cat([value.flatten() for value in average.state_dict().values()]), expected)
+
+
+def test_counters_are_copied_and_a_state_goes_back_in() -> None:
+    norm = torch.nn.BatchNorm1d(2)
+    average = AveragedWeights(norm, decay=0.9, warmup_iters=0)
+    norm.num_batches_tracked += 5
+    average(TrainState(1, 2, {}, torch.tensor(True), [], 0.1, 0.0, 0.0))
+    assert average.state_dict()["num_batches_tracked"] == 5
+    other = AveragedWeights(torch.nn.BatchNorm1d(2), decay=0.9, warmup_iters=0)
+    other.load_state_dict(average.state_dict())
+    assert other.state_dict()["num_batches_tracked"] == 5
+
+
+def test_a_decay_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"SOLVER.EMA.DECAY is 1"):
+        AveragedWeights(ToyDetector(), decay=1.0, warmup_iters=0)
