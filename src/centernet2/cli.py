@@ -116,19 +116,23 @@ def train(
 @app.command(name="eval")
 def evaluate(
     *overrides: Pairs,
-    weights: str,
+    weights: str | None = None,
+    predictions: Path | None = None,
     config_file: str | None = None,
     data: Path | None = None,
     data_path: Path | None = None,
     output_dir: Path | None = None,
+    resume: Flag = False,
     device: str | None = None,
 ) -> None:
-    """Evaluate a checkpoint.
+    """Evaluate a checkpoint, or detections that came from anywhere.
 
     Parameters
     ----------
     weights
         The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
+    predictions
+        A COCO results file, in place of a checkpoint.
     config_file
         Path or name of the configuration of a checkpoint that carries none.
     data
@@ -137,17 +141,26 @@ def evaluate(
         Folder above a COCO 2017 folder.
     output_dir
         Receives predictions.json and metrics.json.
+    resume
+        Go on with the evaluation that was interrupted in the output folder.
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
     """
     from centernet2.config import load_config
     from centernet2.run import evaluation, models
 
+    places = {"data": data, "data_path": data_path, "output_dir": output_dir}
+    if predictions is not None and weights is None:
+        config = None if config_file is None else load_config(config_file, overrides)
+        _print_metrics(evaluation.evaluate_predictions(predictions, config=config, **places))
+        return
+    if weights is None or predictions is not None:
+        raise ValueError("give one thing to evaluate: --weights CHECKPOINT or --predictions FILE")
     if config_file is None:
         model = models.load_model(weights, overrides, device=device)
     else:
         model = models.build_model(load_config(config_file, overrides), weights=weights, device=device)
-    _print_metrics(evaluation.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+    _print_metrics(evaluation.evaluate(model, resume=resume, **places))
 
 
 @app.command
@@ -248,7 +261,7 @@ def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = Fa
 def _print_metrics(metrics: dict[str, float]) -> None:
     from rich import get_console
 
-    from centernet2.evaluation.evaluate import metrics_table
+    from centernet2.evaluation.tables import metrics_table
 
     get_console().print(metrics_table(metrics))
 

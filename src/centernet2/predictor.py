@@ -16,7 +16,6 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from centernet2.data.image import read_image
-from centernet2.data.transforms import EvalTransform
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.ops.masks import paste_masks, resize_masks
 from centernet2.structures import Detections, select
@@ -27,6 +26,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
 Item = TypeVar("Item")
+Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnError: TypeAlias = Callable[[Path, Exception], None]
 
 
@@ -53,13 +53,13 @@ class Predictor:
         model: nn.Module,
         *,
         class_names: Sequence[str] | None = None,
-        resize: EvalTransform | None = None,
+        resize: Resize | None = None,
         batch_size: int = 1,
     ) -> None:
         self.model = model.eval()
         names = class_names or getattr(model, "class_names", None)
         self.class_names = tuple(names) if names else None
-        self.resize: EvalTransform | None = resize or getattr(model, "resize", None)
+        self.resize: Resize | None = resize or getattr(model, "resize", None)
         self.batch_size = batch_size
 
     @overload

@@ -48,3 +48,13 @@ class Detections(TypedDict):
 def select(detections: Detections, rows: Tensor) -> Detections:
     """Some of the detections: indices, or [D] bool."""
     return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})
+
+
+class Inspection(NamedTuple):
+    """What the stages of the detector say of one image."""
+
+    detections: Detections
+    proposals: Proposals  # more than the second stage is given
+    num_used: int  # so many of them were given to the second stage
+    object_scores: Tensor  # [D] of the proposal behind each detection
+    class_scores: Tensor  # [D] of the second stage alone: how likely the object is of the class

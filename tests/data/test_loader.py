@@ -167,10 +167,12 @@ def evaluation(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
 
 def test_evaluation_sees_each_image_once(dataset: DetectionDataset) -> None:
     result = evaluation(dataset)
-    assert [len(batch.images) for batch in result] == [3, 3, 3, 2]
-    assert [i for batch in result for i in batch.image_ids] == dataset.image_ids.tolist()
-    assert result[0].sizes == [(32, 24), (24, 32), (24, 32)]
-    assert result[0].images[0].shape == (3, 64, 48)
+    assert sorted(i for batch in result for i in batch.image_ids) == dataset.image_ids.tolist()
+    assert all(len({image.shape for image in batch.images}) == 1 for batch in result)
+    for batch in result:
+        for image_id, size, image in zip(batch.image_ids, batch.sizes, batch.images, strict=True):
+            assert size == dataset.size(image_id - 100)
+            assert image.shape == ((3, 64, 48) if size == (32, 24) else (3, 48, 64))
     assert result[0].targets == []
 
 
@@ -179,6 +181,18 @@ def test_processes_share_evaluation_without_doubles(dataset: DetectionDataset, w
     shares = [evaluation(dataset, rank=rank, world_size=world_size) for rank in range(world_size)]
     seen = [i for share in shares for batch in share for i in batch.image_ids]
     assert sorted(seen) == dataset.image_ids.tolist()
+
+
+def test_images_of_one_padded_size_share_batches_and_large_ones_come_first(dataset: DetectionDataset) -> None:
+    result = evaluation(dataset, batch_size=4, size_divisibility=64)  # all are padded to 64 x 64
+    assert [len(batch.images) for batch in result] == [4, 4, 3]
+    areas = [batch.images[0].numel() for batch in evaluation(dataset, batch_size=4)]
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_images_that_are_done_are_skipped(dataset: DetectionDataset) -> None:
+    seen = [i for batch in evaluation(dataset, skip={100, 103}) for i in batch.image_ids]
+    assert sorted(seen) == [i for i in dataset.image_ids.tolist() if i not in (100, 103)]
 
 
 def test_evaluation_with_workers_equals_without(dataset: DetectionDataset) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 from centernet2.data.coco import DetectionDataset, load_coco
 from centernet2.evaluation import evaluate as module
-from centernet2.evaluation.coco import read_results
-from centernet2.evaluation.evaluate import evaluate, evaluate_predictions, metrics_table, write_metrics
+from centernet2.evaluation.evaluate import evaluate, evaluate_predictions, write_metrics
+from centernet2.evaluation.results import read_results
+from centernet2.evaluation.stream import ResultStream
+from centernet2.evaluation.tables import metrics_table
 from centernet2.ops.masks import paste_masks
 from centernet2.structures import Detections
 
@@ -141,21 +144,39 @@ def test_the_mode_comes_back_after_an_error(dataset: DetectionDataset) -> None:
     assert model.training
 
 
-def test_processes_are_gathered_without_duplicates(
-    dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_processes_are_gathered_without_duplicates(dataset: DetectionDataset, tmp_path: Path) -> None:
     """A second process has seen image 9, and image 7 that this one has seen too."""
-    one = evaluate(
-        FakeDetector(), dataset, batches([7, 8, 9], batch_size=2), max_detections=100, output_dir=tmp_path / "one"
-    )
-    others = module._detect(FakeDetector(), dataset, batches([9, 7], batch_size=1))
-    monkeypatch.setattr(module, "gather_objects", lambda own: [own, others if 7 in own else own])
-    two = evaluate(
-        FakeDetector(), dataset, batches([7, 8], batch_size=2), max_detections=100, output_dir=tmp_path / "two"
-    )
+    options = {"dataset": dataset, "max_detections": 100}
+    one = evaluate(FakeDetector(), batches=batches([7, 8, 9], batch_size=2), output_dir=tmp_path / "one", **options)
+    stream = ResultStream(tmp_path / "two")
+    other = ResultStream(tmp_path / "other")
+    module._detect(FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None)
+    shutil.copy(other.path, stream.path.with_name("process1.jsonl"))
+    given = batches([7, 8], batch_size=2)
+    two = evaluate(FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options)
     assert two == pytest.approx(one, nan_ok=True)
     files = [(tmp_path / run / "predictions.json").read_text() for run in ("one", "two")]
     assert files[0] == files[1]
+    assert not stream.folder.exists()
+
+
+def test_an_interrupted_evaluation_goes_on(dataset: DetectionDataset, tmp_path: Path) -> None:
+    stream = ResultStream(tmp_path, fingerprint="a")
+    with pytest.raises(KeyError):  # image 3 does not exist
+        given = batches([7, 3], batch_size=1)
+        evaluate(FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, stream=stream)
+    with stream.path.open("a") as file:
+        file.write('{"image_id": 8, "resul')  # cut short by a crash
+    with pytest.raises(ValueError, match="other weights, settings or images; evaluate without --resume"):
+        ResultStream(tmp_path, fingerprint="b", resume=True)
+    resumed = ResultStream(tmp_path, fingerprint="a", resume=True)
+    assert resumed.done == {7}
+    model = FakeDetector()
+    rest = batches([8, 9], batch_size=1)
+    metrics = evaluate(model, dataset, rest, max_detections=100, output_dir=tmp_path, stream=resumed)
+    assert metrics["bbox/AP"] == pytest.approx(100)
+    assert len(model.was_training) == 2
+    assert ResultStream(tmp_path, fingerprint="b").done == set()  # without resume it starts anew
 
 
 def test_images_that_were_left_out_are_told(dataset: DetectionDataset, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,8 @@ that stream. So neither the number of workers, nor of processes, nor an interrup
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -94,15 +94,31 @@ def eval_batches(
     num_workers: int,
     rank: int,
     world_size: int,
+    size_divisibility: int = 1,
+    skip: Collection[int] = (),
 ) -> Iterator[Batch]:
-    """This process's share of the images, each once and none of them twice among the processes."""
-    indices = range(rank, len(dataset), world_size)
-    chunks = (indices[i : i + batch_size] for i in range(0, len(indices), batch_size))
+    """This process's share of the images, each once and none of them twice among the processes.
+
+    A batch holds images of one size only, after padding to a multiple of `size_divisibility`: what is found in an image
+    does not depend on its company, and no time is spent on padding. Large ones come first, so that memory that does not
+    suffice is noticed at once. The images whose ids are in `skip` are left out.
+    """
+    shapes = _padded_shapes(dataset, transform, size_divisibility)
+    left = np.flatnonzero(~np.isin(dataset.image_ids, list(skip))).tolist()
+    order = sorted(left, key=lambda i: (-shapes[i][0] * shapes[i][1], shapes[i]))[rank::world_size]
+    groups = (list(group) for _, group in groupby(order, key=shapes.__getitem__))
+    chunks = (group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size))
     for loaded in _load(EvalImages(dataset, transform), chunks, num_workers=num_workers):
         failures = _failures(loaded)
         if failures:
             raise ImageError(failures[0])
         yield _batch(loaded)
+
+
+def _padded_shapes(dataset: DetectionDataset, transform: EvalTransform, multiple: int) -> list[tuple[int, int]]:
+    """Height and width of each image as the network sees it."""
+    sizes = (transform.output_size(*dataset.size(i)) for i in range(len(dataset)))
+    return [(-(-height // multiple) * multiple, -(-width // multiple) * multiple) for height, width in sizes]
 
 
 def global_batches(stream: Iterable[int], group: Sequence[int], *, batch_size: int) -> Iterator[list[Draw]]:

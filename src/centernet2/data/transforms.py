@@ -5,7 +5,7 @@ A transform holds its numbers; every random number comes from the generator of t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +17,17 @@ from centernet2.structures import Target
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
 Transform = Callable[[Tensor, Target, Generator], Sample]
-EvalTransform = Callable[[Tensor], Tensor]
+
+
+class EvalTransform(Protocol):
+    """Brings an image to the size that a detector wants."""
+
+    def __call__(self, image: Tensor) -> Tensor: ...
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the result."""
+        ...
+
 
 EMPTY = 1e-5  # pixels: a narrower box is empty
 
@@ -126,9 +136,12 @@ class FitShortestEdge:
     max_size: int
 
     def __call__(self, image: Tensor) -> Tensor:
+        return image if self.length == 0 else resize_image(image, *self.output_size(*image.shape[1:]))
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
         if self.length == 0:
-            return image
-        return resize_image(image, *shortest_edge_size(*image.shape[1:], length=self.length, max_size=self.max_size))
+            return height, width
+        return shortest_edge_size(height, width, length=self.length, max_size=self.max_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +151,10 @@ class FitSquare:
     size: int
 
     def __call__(self, image: Tensor) -> Tensor:
-        height, width, _ = fit_square(*image.shape[1:], size=self.size)
-        return resize_image(image, height, width)
+        return resize_image(image, *self.output_size(*image.shape[1:]))
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        return fit_square(height, width, size=self.size)[:2]
 
 
 def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -> tuple[int, int]:

@@ -4,44 +4,40 @@ import json
 import logging
 import math
 import os
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from rich import get_console
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from torch import Tensor, nn
 
 from centernet2.distributed import gather_objects, is_main_process, world_size
-from centernet2.evaluation.coco import (
-    FloatArray,
-    GroundTruth,
+from centernet2.evaluation.coco import coco_metrics
+from centernet2.evaluation.results import (
     RunLengths,
-    coco_metrics,
     encode_masks,
     read_masks,
     read_results,
     results_of,
     write_results,
 )
+from centernet2.evaluation.stages import stage_record
+from centernet2.evaluation.stream import Found, ResultStream
+from centernet2.evaluation.truth import FloatArray, GroundTruth
+from centernet2.evaluation.voc import voc_metrics
 from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.structures import Detections, select
+from centernet2.structures import Detections, Inspection, select
 
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 15  # between two lines about the progress, where no bar is drawn
-SHOWN_CLASSES = 90
-KINDS = {"bbox": "boxes", "segm": "masks"}  # first part of a figure's name -> what it is about
-
-Found = tuple[FloatArray, list[RunLengths] | None]  # detections as rows of COCO results, and their masks
+Inspect = Callable[[Sequence[Tensor]], Sequence[Inspection]]
 
 
 class EvalBatch(Protocol):
@@ -62,43 +58,67 @@ def evaluate(
     *,
     max_detections: int,
     output_dir: Path | None,
+    stream: ResultStream | None = None,
+    inspect: Inspect | None = None,
+    voc: bool = False,
 ) -> dict[str, float]:
     """COCO figures of `model` on this process's `batches` and those of all other processes; the same on each of them.
 
-    `output_dir` receives predictions.json (COCO results on the original images) and metrics.json.
+    Args:
+        model: gives the detections of a batch's images.
+        dataset: the ground truth.
+        batches: this process's images.
+        max_detections: that the model gives for an image.
+        output_dir: receives predictions.json (COCO results on the original images) and metrics.json, and stages.json
+            where the stages are inspected.
+        stream: where lines are written while the model runs, perhaps with images that are done; default: a folder
+            that is deleted.
+        inspect: gives the detections in place of the model, and with them what its stages say.
+        voc: add the figures of Pascal VOC.
     """
-    rows = _detect(model, dataset, batches)
-    merged: dict[int, Found] = {}
-    for part in gather_objects(rows):
-        merged |= part  # an image that two processes saw counts once
-    metrics = {}
-    if is_main_process():
-        if len(merged) < len(dataset.image_ids):
-            logger.warning(
-                "%d of %d images were evaluated; what the others show counts as missed",
-                len(merged), len(dataset.image_ids),
-            )  # fmt: skip
-        results, masks = _join([merged[image_id] for image_id in sorted(merged)])
-        if output_dir is not None:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            write_results(output_dir / "predictions.json", results, masks)
-        metrics = _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir)
+    with ExitStack() as stack:
+        if stream is None:
+            stream = ResultStream(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        try:
+            _detect(model, dataset, batches, stream, inspect)
+            found = stream.gather()
+        except BaseException:
+            stream.close(complete=False)
+            raise
+        metrics = {}
+        if is_main_process():
+            metrics = _finish(dataset, found, max_detections=max_detections, output_dir=output_dir, voc=voc)
+        stream.close(complete=True)
     return gather_objects(metrics)[0]
 
 
 def evaluate_predictions(
-    dataset: GroundTruth, predictions: Path, *, max_detections: int, output_dir: Path | None
+    dataset: GroundTruth, predictions: Path, *, max_detections: int, output_dir: Path | None, voc: bool = False
 ) -> dict[str, float]:
     """COCO figures of a COCO results file, wherever it comes from."""
     results, masks = read_results(predictions, dataset), read_masks(predictions, dataset)
-    return _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir)
+    return _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir, voc=voc)
 
 
-def _join(found: Sequence[Found]) -> Found:
-    """The detections of all images."""
-    results = np.concatenate([np.zeros((0, 7)), *(rows for rows, _ in found)])
-    masks = [mask for _, of_image in found for mask in of_image or ()]
-    return results, masks if found and all(of_image is not None for _, of_image in found) else None
+def _finish(
+    dataset: GroundTruth, found: Mapping[int, Found], *, max_detections: int, output_dir: Path | None, voc: bool
+) -> dict[str, float]:
+    """Writes what was found in all images, and gives the figures."""
+    if len(found) < len(dataset.image_ids):
+        logger.warning(
+            "%d of %d images were evaluated; what the others show counts as missed", len(found), len(dataset.image_ids)
+        )
+    results = np.concatenate([np.zeros((0, 7)), *(of_image.results for of_image in found.values())])
+    masks: list[RunLengths] | None = [mask for of_image in found.values() for mask in of_image.masks or ()]
+    if not found or any(of_image.masks is None for of_image in found.values()):
+        masks = None
+    if output_dir is not None:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_results(output_dir / "predictions.json", results, masks)
+        records = {str(image_id): each.stages for image_id, each in found.items() if each.stages is not None}
+        if records:
+            write_json(output_dir / "stages.json", records)
+    return _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir, voc=voc)
 
 
 def _score(
@@ -108,26 +128,41 @@ def _score(
     *,
     max_detections: int,
     output_dir: Path | None,
+    voc: bool,
 ) -> dict[str, float]:
     metrics = coco_metrics(dataset, results, max_detections=max_detections, masks=masks)
+    if voc:
+        metrics |= voc_metrics(dataset, results)
     if output_dir is not None:
         output_dir.mkdir(parents=True, exist_ok=True)
         write_metrics(output_dir / "metrics.json", metrics)
     return metrics
 
 
-def _detect(model: nn.Module, dataset: GroundTruth, batches: Iterable[EvalBatch]) -> dict[int, Found]:
-    """COCO results by image id."""
-    rows = {}
-    share = math.ceil(len(dataset.image_ids) / world_size())
+def _detect(
+    model: nn.Module,
+    dataset: GroundTruth,
+    batches: Iterable[EvalBatch],
+    stream: ResultStream,
+    inspect: Inspect | None,
+) -> None:
+    """Writes what is found in the images of all batches to the stream."""
+    share = math.ceil((len(dataset.image_ids) - len(stream.done)) / world_size())
+    index = {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())} if inspect else {}
     with evaluating(model), torch.inference_mode():
         for batch in _with_progress(batches, total=share):
-            outputs = zip(model(batch.images), batch.images, batch.sizes, batch.image_ids, strict=True)
-            for detections, image, size, image_id in outputs:
-                detections = _on_original(detections, (image.shape[1], image.shape[2]), size)
+            inspected = inspect(batch.images) if inspect else [None] * len(batch.images)
+            outputs = [each.detections for each in inspected if each] if inspect else model(batch.images)
+            for detections, stages, image, size, image_id in zip(
+                outputs, inspected, batch.images, batch.sizes, batch.image_ids, strict=True
+            ):
+                input_size = (image.shape[1], image.shape[2])
+                detections, kept = _on_original(detections, input_size, size)
+                record = None
+                if stages is not None:
+                    record = stage_record(stages, kept, input_size, size, dataset, index[image_id])
                 results = results_of(detections, image_id=image_id, category_ids=dataset.category_ids)
-                rows[image_id] = results, encode_masks(detections, size)
-    return rows
+                stream.write(image_id, Found(results, encode_masks(detections, size), record))
 
 
 @contextmanager
@@ -142,13 +177,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _on_original(detections: Detections, input_size: tuple[int, int], size: tuple[int, int]) -> Detections:
-    """From the model's input to the image file, both (height, width); what clipping leaves empty is dropped.
+def _on_original(
+    detections: Detections, input_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[Detections, Tensor]:
+    """From the model's input to the image file, both (height, width), and which [D] were kept: not the empty ones.
 
     Masks stay as they are: in the grid of their box, or at the size of the input.
     """
     boxes = scale_boxes(detections["boxes"], input_size, size)
-    return select({**detections, "boxes": boxes}, nonempty(boxes))
+    kept = nonempty(boxes)
+    return select({**detections, "boxes": boxes}, kept), kept
 
 
 def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:
@@ -176,51 +214,11 @@ def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[Eval
 
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
     """Writes figures as JSON, NaN as null; the file appears whole or not at all."""
-    content = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    write_json(path, {name: value if math.isfinite(value) else None for name, value in metrics.items()}, indent=2)
+
+
+def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
+    """Writes a JSON file, which appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
-
-
-def metrics_table(metrics: Mapping[str, float]) -> Group:
-    """The figures for a terminal, of boxes and of masks: AP, AR, then the classes, the weakest first."""
-    kinds = [kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
-    return Group(*(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1)))
-
-
-def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list[Table]:
-    figures = {name.removeprefix(f"{kind}/"): x for name, x in metrics.items() if name.startswith(f"{kind}/")}
-    summaries = [
-        _summary({name: value for name, value in figures.items() if name.startswith(start) and "/" not in name})
-        for start in ("AP", "AR")
-    ]
-    if titled:
-        summaries[0].title = KINDS[kind]
-    classes = {name.removeprefix("AP/"): value for name, value in figures.items() if name.startswith("AP/")}
-    ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
-    weakest = _class_table(ranked[:SHOWN_CLASSES])
-    if hidden := len(classes) - len(ranked[:SHOWN_CLASSES]):
-        weakest.caption = f"and {hidden} more in metrics.json: better ones, and those without ground truth"
-    return [*summaries, weakest]
-
-
-def _summary(figures: Mapping[str, float]) -> Table:
-    table = Table(*figures, box=SIMPLE_HEAD)
-    table.add_row(*map(_format, figures.values()))
-    return table
-
-
-def _class_table(ranked: Sequence[tuple[float, str]], *, pairs: int = 3) -> Table:
-    table = Table(title="AP by class, weakest first", box=SIMPLE_HEAD)
-    for _ in range(min(pairs, len(ranked))):
-        table.add_column("class")
-        table.add_column("AP", justify="right")
-    rows = math.ceil(len(ranked) / pairs)
-    for row in range(rows):
-        cells = [(escape(name), _format(value)) for value, name in ranked[row::rows]]
-        table.add_row(*(text for cell in cells for text in cell))
-    return table
-
-
-def _format(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "-"

@@ -1,9 +1,15 @@
 """Figures of a detector on a data set."""
 
+import hashlib
 import json
+import logging
 import os
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from centernet2 import distributed
 from centernet2.build import build_test_transform
@@ -13,8 +19,18 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.data.loader import eval_batches
 from centernet2.devices import create_accelerator
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
+from centernet2.evaluation.evaluate import evaluate_predictions as evaluate_file
+from centernet2.evaluation.stages import PROPOSAL_COUNTS
+from centernet2.evaluation.stream import ResultStream
 from centernet2.models.detector import Detector
+from centernet2.models.inspection import inspect
 from centernet2.run.models import StrPath, resolve, with_classes
+from centernet2.structures import Inspection
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NAMES = ("coco_2017_val",)  # of the data set, where neither a folder nor a configuration says another
+VOC_PREFIX = "voc_"
 
 
 def evaluate(
@@ -24,34 +40,78 @@ def evaluate(
     data_path: StrPath | None = None,
     config: Config | StrPath | None = None,
     output_dir: StrPath | None = None,
+    resume: bool = False,
+    report: StrPath | None = None,
 ) -> dict[str, float]:
-    """COCO figures of a detector on validation images, {"bbox/AP": per cent, ...}.
+    """COCO figures of a detector on validation images, {"bbox/AP": per cent, ...}; LVIS's, where the data are LVIS's.
 
     Args:
         model: as `build_model` or `load_model` gives it.
         data, data_path: as for `train`.
         config: settings of sizes, batches and data sets; default: those that the model was built with.
         output_dir: receives predictions.json and metrics.json.
+        resume: go on with the evaluation that was interrupted in `output_dir`.
+        report: folder for a page that shows what is wrong and why, and the same as JSON and Markdown.
     """
-    settings = _settings_of(model) if config is None else resolve(config)
+    settings = settings_of(model) if config is None else resolve(config)
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
         create_accelerator(next(model.parameters()).device)
-    dataset = find_split(
+    dataset = find_data(data, data_path, names=settings.datasets.test, masks=settings.model.mask_on)
+    with_classes(settings, len(dataset.class_names), owner=dataset.name)
+    if resume and output_dir is None:
+        raise ConfigError("--resume goes on in the folder of an interrupted evaluation; name it with --output-dir")
+    output = Path(output_dir) if output_dir is not None else None
+    return evaluate_dataset(model, dataset, settings, output, resume=resume)
+
+
+def evaluate_predictions(
+    predictions: StrPath,
+    *,
+    data: StrPath | None = None,
+    data_path: StrPath | None = None,
+    config: Config | StrPath | None = None,
+    output_dir: StrPath | None = None,
+) -> dict[str, float]:
+    """COCO figures of detections from anywhere: a COCO results file. No model is needed."""
+    names = DEFAULT_NAMES if config is None else resolve(config).datasets.test
+    dataset = find_data(data, data_path, names=names, masks=True)
+    output = Path(output_dir) if output_dir is not None else None
+    voc = dataset.name.startswith(VOC_PREFIX)
+    return evaluate_file(dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc)
+
+
+def find_data(
+    data: StrPath | None, data_path: StrPath | None, *, names: Sequence[str], masks: bool
+) -> DetectionDataset:
+    """The images to evaluate on."""
+    return find_split(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
-        names=settings.datasets.test,
+        names=names,
         split="val",
-        masks=settings.model.mask_on,
+        masks=masks,
     )
-    with_classes(settings, len(dataset.class_names), owner=dataset.name)
-    return evaluate_dataset(model, dataset, settings, None if output_dir is None else Path(output_dir))
 
 
 def evaluate_dataset(
-    model: Detector, dataset: DetectionDataset, config: Config, output: Path | None
+    model: Detector,
+    dataset: DetectionDataset,
+    config: Config,
+    output: Path | None,
+    *,
+    resume: bool = False,
+    inspected: bool = False,
 ) -> dict[str, float]:
-    """Figures of a detector on one data set, shared among all processes; speed.json says how long it took."""
+    """Figures of a detector on one data set, shared among all processes; speed.json says how long it took.
+
+    With `inspected`, the stages' own scores are written as well.
+    """
     started = time.perf_counter()
+    stream = None
+    if output is not None:
+        stream = ResultStream(output, fingerprint=_fingerprint(model, dataset, config, inspected), resume=resume)
+        if stream.done:
+            logger.info("%d of %d images are done already", len(stream.done), len(dataset))
     batches = eval_batches(
         dataset,
         build_test_transform(config),
@@ -59,17 +119,41 @@ def evaluate_dataset(
         num_workers=config.loader.num_workers,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
+        size_divisibility=model.preprocess.size_divisibility,
+        skip=stream.done if stream else (),
     )
     limit = config.centernet.post_nms_topk_test if model.roi_heads is None else config.roi_heads.detections_per_image
-    metrics = evaluate_batches(model, dataset, batches, max_detections=limit, output_dir=output)
+    look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS))
+    metrics = evaluate_batches(
+        model,
+        dataset,
+        batches,
+        max_detections=limit,
+        output_dir=output,
+        stream=stream,
+        inspect=look if inspected and model.roi_heads is not None else None,
+        voc=dataset.name.startswith(VOC_PREFIX),
+    )
     if output is not None and distributed.is_main_process():
         seconds = time.perf_counter() - started
-        speed = {"images": len(dataset), "seconds": seconds, "images_per_second": len(dataset) / seconds}
+        images = len(dataset) - (len(stream.done) if stream else 0)
+        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
         (output / "speed.json").write_text(json.dumps(speed) + "\n", encoding="utf-8")
     return metrics
 
 
-def _settings_of(model: Detector) -> Config:
+def _fingerprint(model: Detector, dataset: DetectionDataset, config: Config, inspected: bool) -> str:
+    """Changes with everything that changes what is found in an image: not with batches and workers."""
+    settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
+    digest = hashlib.sha256(f"{settings}{dataset.name}{len(dataset)}{inspected}".encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def settings_of(model: Detector) -> Config:
+    """The settings that a model was built from."""
     if not isinstance(model.settings, Config):
         raise ConfigError("the model was not made by build_model: pass the settings to use as `config`")
     return model.settings

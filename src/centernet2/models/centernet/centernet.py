@@ -151,8 +151,8 @@ class CenterNet(nn.Module):
         return self.propose(output), losses
 
     @torch.no_grad()
-    def propose(self, output: HeadOutput) -> list[Proposals]:
-        """Boxes of every image from the head's output."""
+    def propose(self, output: HeadOutput, *, limit: int | None = None) -> list[Proposals]:
+        """Boxes of every image from the head's output, at most `limit`; default: as many as the stage is set to."""
         heatmaps = output.object_logits if self.head.only_proposal else output.class_logits
         factors = None if self.head.only_proposal else output.object_logits
         if heatmaps is None:
@@ -172,7 +172,7 @@ class CenterNet(nn.Module):
         proposals = suppress(
             levels,
             nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0,
-            topk=self.post_nms_topk[self.training],
+            topk=self.post_nms_topk[self.training] if limit is None else limit,
         )
         if self.head.with_agn_hm:
             return [p._replace(scores=p.scores.sqrt()) for p in proposals]

@@ -152,6 +152,15 @@ class CascadeRoIHeads(nn.Module):
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
         """Detections of every image, best first."""
+        boxes, probabilities = self.classify(levels, proposals, sizes)
+        scores = self.join_scores(probabilities, proposals)
+        chosen = [self.choose(b, s, size) for b, s, size in zip(boxes, scores, sizes, strict=True)]
+        return self.with_masks(levels, [detections for detections, _ in chosen], sizes)
+
+    def classify(
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What the cascade makes of proposals, by image: boxes [R, K, 4] and class probabilities [R, C]."""
         counts = [len(p.boxes) for p in proposals]
         boxes = [p.boxes for p in proposals]
         moved = probabilities = levels[0].new_zeros(())
@@ -161,14 +170,14 @@ class CascadeRoIHeads(nn.Module):
             output = self._run_stage(levels, boxes, k)
             moved, logits = output.boxes, output.logits.float()
             probabilities = probabilities + (logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1))
-        scores = probabilities[:, :-1] / len(self.stages)  # [R, C]
-        if self.mult_proposal_score:
-            scores = (scores * torch.cat([p.scores for p in proposals])[:, None]).sqrt()
-        detections = [
-            self._select(b, s, size)
-            for b, s, size in zip(torch.split(moved, counts), torch.split(scores, counts), sizes, strict=True)
-        ]
-        return self._with_masks(levels, detections, sizes)
+        mean = probabilities[:, :-1] / len(self.stages)
+        return list(torch.split(moved, counts)), list(torch.split(mean, counts))
+
+    def join_scores(self, probabilities: Sequence[Tensor], proposals: Sequence[Proposals]) -> list[Tensor]:
+        """Scores [R, C] from class probabilities [R, C] and, where it is set so, the proposals' own."""
+        if not self.mult_proposal_score:
+            return list(probabilities)
+        return [(p * own.scores[:, None]).sqrt() for p, own in zip(probabilities, proposals, strict=True)]
 
     def _sample(self, proposals: Proposals, target: Target) -> Regions:
         boxes = append_ground_truth(proposals, target) if self.proposal_append_gt else proposals.boxes
@@ -256,7 +265,7 @@ class CascadeRoIHeads(nn.Module):
         pooled = cast(RoIPooler, self.mask_pooler)(levels, boxes)
         return cast(Tensor, cast(MaskHead, self.mask_head)(pooled))
 
-    def _with_masks(
+    def with_masks(
         self, levels: Sequence[Tensor], detections: list[Detections], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
         """The detections with masks, where there is a mask head."""
@@ -277,12 +286,12 @@ class CascadeRoIHeads(nn.Module):
             return deltas[:, 0]
         return deltas[torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)]
 
-    def _select(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Detections:
-        """The best detections of one image from boxes [R, K, 4] and scores [R, C]."""
+    def choose(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Detections, Tensor]:
+        """The best detections of one image from boxes [R, K, 4] and scores [R, C], and the region [D] of each."""
         finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
         region, label = ((scores > self.score_thresh) & finite[:, None]).nonzero(as_tuple=True)
         candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
         score = scores[region, label]
         keep = nms_per_class(candidates, score, label, self.nms_thresh, self.detections_per_image)
         keep = keep[nonempty(candidates[keep])]  # those found in the padding alone end as a line at the border
-        return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}
+        return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}, region[keep]

@@ -1,0 +1,116 @@
+"""Detections as COCO results, in memory and as a file.
+
+They travel as one float64 array [D, 7] with the columns of `RESULT_COLUMNS`, the form that `loadRes` takes: it is a
+fifth of the size of a list of dictionaries and keeps every digit. Their masks, where there are any, travel beside it.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from hotcoco import mask as rle
+from torch import Tensor
+
+from centernet2.evaluation.truth import FloatArray, GroundTruth, xyxy_to_xywh
+from centernet2.ops.masks import paste_masks, resize_masks
+from centernet2.structures import Detections
+
+RESULT_COLUMNS = ("image_id", "x", "y", "width", "height", "score", "category_id")
+PASTED_PIXELS = 2**27  # of the masks that are held at a time
+
+
+class RunLengths(TypedDict):
+    """A mask as COCO's compressed run lengths."""
+
+    size: list[int]  # height, width
+    counts: str
+
+
+def results_of(detections: Detections, *, image_id: int, category_ids: Sequence[int]) -> FloatArray:
+    """Detections on the original image as rows of COCO results."""
+    boxes = xyxy_to_xywh(detections["boxes"].cpu().numpy())  # [D, 4]
+    scores = detections["scores"].cpu().numpy()  # [D]
+    categories = np.asarray(category_ids)[detections["labels"].cpu().numpy()]  # [D]
+    return np.column_stack([np.full(len(boxes), image_id), boxes, scores, categories]).astype(np.float64)  # [D, 7]
+
+
+def encode_masks(detections: Detections, size: tuple[int, int]) -> list[RunLengths] | None:
+    """The masks of detections in an image of `size` (height, width); None where they have none.
+
+    They are pasted and encoded a few at a time, so that those of a large image fit into memory.
+    """
+    if "box_masks" not in detections and "masks" not in detections:
+        return None
+    step = max(1, PASTED_PIXELS // (size[0] * size[1]))
+    encoded: list[RunLengths] = []
+    for start in range(0, len(detections["boxes"]), step):
+        rows = slice(start, start + step)
+        if "box_masks" in detections:
+            masks = paste_masks(detections["box_masks"][rows], detections["boxes"][rows], size)
+        else:
+            masks = resize_masks(detections["masks"][rows], size)
+        encoded += [_encode(mask) for mask in masks.cpu()]
+    return encoded
+
+
+def _encode(mask: Tensor) -> RunLengths:
+    counts = rle.encode(mask.numpy())["counts"]
+    return {"size": list(mask.shape), "counts": counts.decode("ascii")}
+
+
+def write_results(path: Path, results: FloatArray, masks: Sequence[RunLengths] | None = None) -> None:
+    """Writes COCO results, one detection a line; the file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for index, (row, mask) in enumerate(zip(results, repeat(None) if masks is None else masks, strict=False)):
+            image_id, *box, score, category = row.tolist()
+            record = {"image_id": int(image_id), "category_id": int(category), "bbox": box, "score": score}
+            record |= {} if mask is None else {"segmentation": mask}
+            file.write((",\n" if index else "[\n") + json.dumps(record))
+        file.write("\n]\n" if len(results) else "[]\n")
+    os.replace(partial, path)
+
+
+def read_results(path: Path, truth: GroundTruth) -> FloatArray:
+    """Reads COCO results of boxes from anywhere and checks that they belong to the data set."""
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(r["image_id"], *r["bbox"], r["score"], r["category_id"]) for r in records]
+        results = np.array(rows, dtype=np.float64).reshape(len(rows), len(RESULT_COLUMNS))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a COCO results file (a JSON list of detections): {error}") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: a detection lacks {error}; each needs image_id, category_id, bbox, score") from error
+    if not np.isfinite(results).all():
+        raise ValueError(
+            f"{path}: detection {int(np.argmin(np.isfinite(results).all(axis=1)))} holds a NaN or infinity"
+        )
+    for kind, column, known in (("image_id", 0, truth.image_ids), ("category_id", 6, np.asarray(truth.category_ids))):
+        unknown = np.setdiff1d(results[:, column], known)
+        if unknown.size:
+            raise ValueError(
+                f"{path}: {kind} {int(unknown[0])} is not in the data set; were these detections made on another one?"
+            )
+    return results
+
+
+def read_masks(path: Path, truth: GroundTruth) -> list[RunLengths] | None:
+    """The masks of COCO results; None unless every detection has one, of the size of its image."""
+    records = json.loads(path.read_text(encoding="utf-8"))
+    masks = [record.get("segmentation") for record in records]
+    if not masks or not all(isinstance(mask, dict) and isinstance(mask.get("counts"), str) for mask in masks):
+        return None
+    sizes = dict(
+        zip(truth.image_ids.tolist(), zip(truth.heights.tolist(), truth.widths.tolist(), strict=True), strict=True)
+    )
+    for row, (record, mask) in enumerate(zip(records, masks, strict=True)):
+        if tuple(mask.get("size", ())) != sizes[record["image_id"]]:
+            raise ValueError(
+                f"{path}: the mask of detection {row} is of size {mask.get('size')}, its image "
+                f"{list(sizes[record['image_id']])}; were these detections made on resized images?"
+            )
+    return masks

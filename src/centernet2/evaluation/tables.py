@@ -1,0 +1,56 @@
+"""Figures as tables for a terminal."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+SHOWN_CLASSES = 90
+KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}  # first part of a figure's name -> what it is about
+
+
+def metrics_table(metrics: Mapping[str, float]) -> Group:
+    """The figures for a terminal, of boxes and of masks: AP, AR, then the classes, the weakest first."""
+    kinds = [kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
+    return Group(*(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1)))
+
+
+def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list[Table]:
+    figures = {name.removeprefix(f"{kind}/"): x for name, x in metrics.items() if name.startswith(f"{kind}/")}
+    summaries = [
+        _summary({name: value for name, value in figures.items() if name.startswith(start) and "/" not in name})
+        for start in ("AP", "AR")
+    ]
+    if titled:
+        summaries[0].title = KINDS[kind]
+    classes = {name.removeprefix("AP/"): value for name, value in figures.items() if name.startswith("AP/")}
+    ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
+    weakest = _class_table(ranked[:SHOWN_CLASSES])
+    if hidden := len(classes) - len(ranked[:SHOWN_CLASSES]):
+        weakest.caption = f"and {hidden} more in metrics.json: better ones, and those without ground truth"
+    return [*summaries, weakest]
+
+
+def _summary(figures: Mapping[str, float]) -> Table:
+    table = Table(*figures, box=SIMPLE_HEAD)
+    table.add_row(*map(_format, figures.values()))
+    return table
+
+
+def _class_table(ranked: Sequence[tuple[float, str]], *, pairs: int = 3) -> Table:
+    table = Table(title="AP by class, weakest first", box=SIMPLE_HEAD)
+    for _ in range(min(pairs, len(ranked))):
+        table.add_column("class")
+        table.add_column("AP", justify="right")
+    rows = math.ceil(len(ranked) / pairs)
+    for row in range(rows):
+        cells = [(escape(name), _format(value)) for value, name in ranked[row::rows]]
+        table.add_row(*(text for cell in cells for text in cell))
+    return table
+
+
+def _format(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"

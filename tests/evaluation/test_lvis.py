@@ -1,0 +1,89 @@
+"""LVIS figures: of random sets as the LVIS API (0.5.3) gives them, and the federated rules one by one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.data.coco import load_coco
+from centernet2.evaluation.coco import coco_metrics
+from centernet2.evaluation.truth import FloatArray
+
+# What lvis.LVISEval gives for `random_set`, in per cent.
+EXPECTED = {
+    "AP": 13.865278737,
+    "AP50": 22.272442442,
+    "AP75": 15.416273633,
+    "APs": 7.650503905,
+    "APm": 16.706589497,
+    "APl": 18.512695081,
+    "APr": 13.588236201,
+    "APc": 15.658771981,
+    "APf": 12.379610534,
+    "AR300": 48.580693482,
+    "ARs": 17.442307692,
+    "ARm": 47.305826744,
+    "ARl": 68.447207114,
+}
+
+
+def annotation(image_id: int, category_id: int, box: list[float]) -> dict[str, Any]:
+    return {"image_id": image_id, "category_id": category_id, "bbox": box, "area": 0.7 * box[2] * box[3]}
+
+
+def write(path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], frequencies: str) -> None:
+    images = [{"file_name": f"{i['id']}.jpg", "height": 400, "width": 500, **i} for i in images]
+    annotations = [{"id": i, **each} for i, each in enumerate(annotations, 1)]
+    categories = [{"id": i, "name": f"class {i}", "frequency": f} for i, f in enumerate(frequencies, 1)]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray:
+    """Writes annotations and returns detections: moved objects, doubles and much noise, more than 300 an image."""
+    rng = np.random.default_rng(0)
+    annotations, records = [], []
+    for image_id in range(1, images + 1):
+        present = rng.permutation(classes - 2)[:5] + 1
+        others = [c for c in range(1, classes + 1) if c not in present]
+        negative, partly = rng.permutation(others)[:8].tolist(), [int(present[0])]
+        records.append({"id": image_id, "neg_category_ids": negative, "not_exhaustive_category_ids": partly})
+        for category in present.tolist():
+            boxes = rng.integers(5, 200, (int(rng.integers(1, 5)), 4)).tolist()
+            annotations += [annotation(image_id, category, box) for box in boxes]
+    write(path, records, annotations, ("rcf" * classes)[:classes])
+    rows = [
+        (a["image_id"], *np.abs(np.array(a["bbox"]) + rng.integers(-6, 7, 4)), rng.random(), a["category_id"])
+        for a in annotations
+        for _ in range(int(rng.integers(0, 4)))
+    ]
+    for _ in range(14000):
+        box = rng.integers(1, 200, 4)
+        rows.append((rng.integers(1, images + 1), *box, 0.9 * rng.random(), rng.integers(1, classes + 1)))
+    results = np.array(rows, dtype=np.float64)
+    results[:, 5] = results[:, 5].round(2)
+    return results
+
+
+def test_random_set_equals_the_lvis_api(tmp_path: Path) -> None:
+    results = random_set(tmp_path / "lvis.json")
+    metrics = coco_metrics(load_coco(tmp_path / "lvis.json", tmp_path, name="lvis"), results)
+    figures = {name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1}
+    assert figures == pytest.approx(EXPECTED, abs=1e-6)
+    assert np.isnan(metrics["bbox/AP/class 30"])
+
+
+def test_a_detection_is_false_only_where_its_class_was_looked_for(tmp_path: Path) -> None:
+    box = [10, 10, 50, 50]
+    for name, negative, expected in (("looked", [1], 50.0), ("not", [2], 100.0)):
+        images = [
+            {"id": 1, "neg_category_ids": [], "not_exhaustive_category_ids": []},
+            {"id": 2, "neg_category_ids": negative, "not_exhaustive_category_ids": []},
+        ]
+        path = tmp_path / f"{name}.json"
+        write(path, images, [annotation(1, 1, box)], "rc")
+        results = np.array([(2, *box, 0.9, 1), (1, *box, 0.8, 1), (1, 5, 5, 0, 9, 0.9, 1)], dtype=np.float64)
+        metrics = coco_metrics(load_coco(path, tmp_path, name=name), results)
+        assert metrics["bbox/AP"] == metrics["bbox/APr"] == pytest.approx(expected, abs=1e-6)
+        assert np.isnan(metrics["bbox/APc"]) and "bbox/APf" not in metrics

@@ -1,0 +1,80 @@
+"""One detector on one data set: batches of 1, 2 and 8, one process and two give the same figures."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from PIL import Image
+
+import centernet2
+from centernet2 import distributed
+
+SETTINGS = ["INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"]
+SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
+
+
+def write_data(folder: Path) -> None:
+    (folder / "images").mkdir()
+    (folder / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for i in range(1, 12):
+        height, width = SIZES[i % len(SIZES)]
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+        box = [5, 5, 25, 20]
+        annotations.append({"id": i, "image_id": i, "category_id": i % 3, "bbox": box, "area": 500, "iscrowd": 0})
+    categories = [{"id": i, "name": f"class {i}"} for i in range(3)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances_val.json").write_text(json.dumps(content))
+
+
+def annotate(folder: Path) -> None:
+    """Makes some of the detections objects, so that something is right."""
+    path = folder / "annotations" / "instances_val.json"
+    found = json.loads((folder / "batch1_of1" / "predictions.json").read_text())[::7]
+    annotations = [{**each, "id": i, "area": 500, "iscrowd": 0} for i, each in enumerate(found, 1)]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": annotations}))
+
+
+def figures(folder: Path, batch_size: int) -> dict[str, float]:
+    """Evaluates a detector with random weights, the same ones on each call."""
+    torch.manual_seed(0)
+    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
+    overrides = [*SETTINGS, *classes, "MODEL.CENTERNET.INFERENCE_TH", "0.0", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+    overrides += ["MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.99"]
+    config = centernet2.load_config("CenterNet2_R18_small", [*overrides, "TEST.IMS_PER_BATCH", str(batch_size)])
+    output = folder / f"batch{batch_size}_of{distributed.world_size()}"
+    return centernet2.evaluate(centernet2.build_model(config), data=folder, output_dir=output)
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    metrics = figures(Path(folder), 2)
+    (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
+    distributed.shut_down()
+
+
+def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    figures(tmp_path, 1)
+    annotate(tmp_path)
+    one = figures(tmp_path, 1)
+    assert 0 < one["bbox/AP"] < 100  # a comparison of zeros would prove nothing
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(work, (port, str(tmp_path)), nprocs=2)
+    others = [figures(tmp_path, 2), figures(tmp_path, 8)]
+    others += [json.loads((tmp_path / f"process{rank}.json").read_text()) for rank in (0, 1)]
+    for metrics in others:
+        assert metrics == pytest.approx(one, abs=1e-6, nan_ok=True)
+    counts = [len(json.loads(path.read_text())) for path in sorted(tmp_path.glob("*/predictions.json"))]
+    assert len(counts) == 4 and len(set(counts)) == 1 and counts[0] > 100
