@@ -1,0 +1,65 @@
+"""How every figure here is taken: warm-up, runs in turn with what it is compared to, medians, one line of JSON."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+Work = Callable[[], object]
+
+
+def compare(name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any) -> dict[str, Any]:
+    """Seconds of each work, run in turn so that a machine's moods meet them alike; prints and returns the figures.
+
+    The ratio is that of the first work to each other one, run by run: below 1 the first is faster.
+    """
+    for _ in range(warm_up):
+        for work in works.values():
+            work()
+    seconds: dict[str, list[float]] = {label: [] for label in works}
+    for _ in range(runs):
+        for label, work in works.items():
+            started = time.perf_counter()
+            work()
+            seconds[label].append(time.perf_counter() - started)
+    first, *others = works
+    ratios = {
+        f"{first} / {other}": spread([a / b for a, b in zip(seconds[first], seconds[other], strict=True)])
+        for other in others
+    }
+    figures = {
+        "benchmark": name,
+        **details,
+        "seconds": {label: spread(values) for label, values in seconds.items()},
+        "ratio": ratios,
+        "warm_up": warm_up,
+        "runs": runs,
+        **machine(),
+    }
+    print(json.dumps(figures), flush=True)
+    return figures
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and extremes."""
+    return {
+        "median": round(statistics.median(values), 6),
+        "min": round(min(values), 6),
+        "max": round(max(values), 6),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "torchvision")} | {"python": platform.python_version()},
+    }

@@ -1,0 +1,71 @@
+"""RoIAlign, forward and backward, of a training step of two images of 640 x 853: ours against torchvision's kernel.
+
+python benchmarks/roi_align.py [--threads 2] [--runs 5]
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torchvision
+from harness import compare
+from torch import Tensor
+
+from centernet2.ops.roi_align import roi_align
+
+STRIDES = (8, 16, 32, 64, 128)
+HEIGHT, WIDTH, CHANNELS, SIZE, REGIONS = 640, 853, 256, 7, 1024  # regions: 512 of each image
+
+
+def pyramid() -> list[Tensor]:
+    return [torch.randn(2, CHANNELS, math.ceil(HEIGHT / s), math.ceil(WIDTH / s)) for s in STRIDES]
+
+
+def regions_by_level() -> list[Tensor]:
+    """Boxes of every size, each on the level that fits it (arXiv 1612.03144, equation 1)."""
+    side = torch.exp(torch.rand(REGIONS) * math.log(600 / 16)) * 16
+    aspect = torch.exp(torch.randn(REGIONS) * 0.4)
+    width, height = side * aspect, side / aspect
+    x, y = torch.rand(REGIONS) * WIDTH, torch.rand(REGIONS) * HEIGHT
+    limit = torch.tensor([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=1).clamp(min=0)
+    boxes = boxes.minimum(limit)
+    size = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
+    level = (4 + torch.log2(size / 224 + 1e-8)).floor().clamp(3, 7).long() - 3
+    regions = torch.cat([torch.arange(REGIONS).remainder(2)[:, None], boxes], dim=1)
+    return [regions[level == i] for i in range(len(STRIDES))]
+
+
+def step(align: Callable[[Tensor, Tensor, float], Tensor], maps: list[Tensor], regions: list[Tensor]) -> None:
+    for feature, boxes, stride in zip(maps, regions, STRIDES, strict=True):
+        feature = feature.detach().requires_grad_()
+        align(feature, boxes, 1 / stride).square().sum().backward()
+
+
+def ours(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
+    return roi_align(feature, boxes, size=SIZE, scale=scale, sampling_ratio=0, aligned=True)
+
+
+def torchvisions(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
+    return torchvision.ops.roi_align(feature, boxes, SIZE, scale, 0, True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    maps, regions = pyramid(), regions_by_level()
+    works = {
+        "ours": partial(step, ours, maps, regions),
+        "torchvision": partial(step, torchvisions, maps, regions),
+    }
+    compare("roi_align_forward_backward", works, runs=options.runs, regions=REGIONS, channels=CHANNELS)
+
+
+if __name__ == "__main__":
+    main()
