@@ -122,6 +122,7 @@ def evaluate(
     data: Path | None = None,
     data_path: Path | None = None,
     output_dir: Path | None = None,
+    report: Path | None = None,
     resume: Flag = False,
     device: str | None = None,
 ) -> None:
@@ -141,6 +142,8 @@ def evaluate(
         Folder above a COCO 2017 folder.
     output_dir
         Receives predictions.json and metrics.json.
+    report
+        Folder for a page that shows what is wrong and why, and for the same as JSON and Markdown.
     resume
         Go on with the evaluation that was interrupted in the output folder.
     device
@@ -149,7 +152,7 @@ def evaluate(
     from centernet2.config import load_config
     from centernet2.run import evaluation, models
 
-    places = {"data": data, "data_path": data_path, "output_dir": output_dir}
+    places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
     if predictions is not None and weights is None:
         config = None if config_file is None else load_config(config_file, overrides)
         _print_metrics(evaluation.evaluate_predictions(predictions, config=config, **places))

@@ -74,3 +74,14 @@ def xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> FloatArray:
     """In float64, so that nothing is lost on the way to the results file and back."""
     corners = boxes.astype(np.float64)  # [B, 4]
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def pairwise_overlap(boxes: FloatArray, others: FloatArray) -> FloatArray:  # [D, G]
+    """Intersection over union of boxes [D, 4] and [G, 4] xyxy."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    intersection = np.clip(high - low, 0, None).prod(axis=2)
+    area, other_area = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others))
+    union = area[:, None] + other_area[None] - intersection
+    overlaps: FloatArray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return overlaps

@@ -5,12 +5,10 @@ detection has already taken it; an overlap of exactly one half is no hit; and th
 objects marked difficult: neither hits nor false. The devkit counts pixels: its box from 1 to 10 is ours from 0 to 10.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.evaluation.truth import FloatArray, GroundTruth
+from centernet2.evaluation.truth import FloatArray, GroundTruth, pairwise_overlap
 
 MIN_OVERLAP = 0.5
 RECALLS_OF_2007 = np.linspace(0, 1, 11)
@@ -43,7 +41,7 @@ def _curve(
     hit, false = np.zeros(len(rows)), np.zeros(len(rows))
     for d, image in enumerate(images.tolist()):
         objects = truth.offsets[image] + np.flatnonzero(of_class[truth.offsets[image] : truth.offsets[image + 1]])
-        overlaps = _overlaps(corners[d], truth.boxes[objects])
+        overlaps = pairwise_overlap(corners[d : d + 1], truth.boxes[objects].astype(np.float64))[0]
         best = int(overlaps.argmax()) if len(objects) else -1
         if best < 0 or overlaps[best] <= MIN_OVERLAP or taken[objects[best]]:
             false[d] = 1
@@ -51,15 +49,6 @@ def _curve(
             hit[d] = taken[objects[best]] = True
     hits = hit.cumsum()
     return hits / total, hits / np.maximum(hits + false.cumsum(), np.finfo(np.float64).eps)
-
-
-def _overlaps(box: FloatArray, others: NDArray[np.floating[Any]]) -> FloatArray:
-    """Intersection over union [G] of a box [4] and others [G, 4]."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=1)
-    area = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
-    overlaps: FloatArray = intersection / (area - intersection)
-    return overlaps
 
 
 def area_under(recall: FloatArray, precision: FloatArray) -> float:

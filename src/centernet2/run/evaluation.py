@@ -25,6 +25,7 @@ from centernet2.evaluation.stream import ResultStream
 from centernet2.models.detector import Detector
 from centernet2.models.inspection import inspect
 from centernet2.run.models import StrPath, resolve, with_classes
+from centernet2.run.report import report_on
 from centernet2.structures import Inspection
 
 logger = logging.getLogger(__name__)
@@ -60,8 +61,14 @@ def evaluate(
     with_classes(settings, len(dataset.class_names), owner=dataset.name)
     if resume and output_dir is None:
         raise ConfigError("--resume goes on in the folder of an interrupted evaluation; name it with --output-dir")
-    output = Path(output_dir) if output_dir is not None else None
-    return evaluate_dataset(model, dataset, settings, output, resume=resume)
+    folder = output_dir or report
+    output = None if folder is None else Path(folder)
+    metrics = evaluate_dataset(model, dataset, settings, output, resume=resume, inspected=report is not None)
+    if report is not None and output is not None and distributed.is_main_process():
+        title = f"{settings.name} on {dataset.name}"
+        predictions = output / "predictions.json"
+        report_on(Path(report), title=title, dataset=dataset, metrics=metrics, predictions=predictions)
+    return metrics
 
 
 def evaluate_predictions(
@@ -71,13 +78,18 @@ def evaluate_predictions(
     data_path: StrPath | None = None,
     config: Config | StrPath | None = None,
     output_dir: StrPath | None = None,
+    report: StrPath | None = None,
 ) -> dict[str, float]:
     """COCO figures of detections from anywhere: a COCO results file. No model is needed."""
     names = DEFAULT_NAMES if config is None else resolve(config).datasets.test
     dataset = find_data(data, data_path, names=names, masks=True)
     output = Path(output_dir) if output_dir is not None else None
     voc = dataset.name.startswith(VOC_PREFIX)
-    return evaluate_file(dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc)
+    metrics = evaluate_file(dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc)
+    if report is not None:
+        title = f"{Path(predictions).name} on {dataset.name}"
+        report_on(Path(report), title=title, dataset=dataset, metrics=metrics, predictions=Path(predictions))
+    return metrics
 
 
 def find_data(

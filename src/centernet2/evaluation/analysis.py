@@ -1,0 +1,159 @@
+"""Why the figures are what they are: one JSON-ready record of curves, confusions, kinds of errors, stages and examples.
+
+Everything is judged at an overlap of 0.5. Examples and confusions are those of detections above the score at which F1
+over all classes is highest: what a user who picks one threshold would see.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hotcoco import COCO, COCOeval
+
+from centernet2.evaluation.coco import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
+from centernet2.evaluation.curves import RECALLS, Curve, Point, best_point, class_curves, curve_of
+from centernet2.evaluation.examples import Overlaps, find_examples, overlaps_of
+from centernet2.evaluation.matching import Matches, match_detections
+from centernet2.evaluation.stages import BINS, Bins, bin_scores, proposal_bins, proposal_recall, stage_scores
+from centernet2.evaluation.truth import FloatArray, GroundTruth, as_coco, is_federated
+
+THRESHOLDS = np.linspace(0, 1, 101)
+# TIDE's kinds of errors (arXiv 2008.08115) in the order in which they are shown
+ERRORS = {
+    "Cls": "wrong class",
+    "Loc": "poorly placed",
+    "Both": "wrong class and poorly placed",
+    "Dupe": "second box on an object",
+    "Bkg": "nothing there",
+    "Miss": "missed object",
+}
+
+
+def analyse(
+    truth: GroundTruth,
+    results: FloatArray,
+    metrics: Mapping[str, float],
+    stages: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The record of an evaluation, ready for JSON.
+
+    Args:
+        truth: the data set.
+        results: COCO results [D, 7] in the order of the images' ids.
+        metrics: the figures in per cent.
+        stages: what the detector's stages say of each image, in the same order, where they were inspected.
+    """
+    ground_truth = as_coco(truth)
+    limit = MAX_DETECTIONS_LVIS if is_federated(ground_truth) else MAX_DETECTIONS
+    matches = match_detections(truth, results, max_detections=limit)
+    curves = class_curves(matches, len(truth.class_names))
+    counted = ~matches.ignored[0]
+    overall = best_point(curve_of(matches.scores[counted], matches.hits[0][counted], sum(c.total for c in curves)))
+    threshold = overall.threshold if overall else 0.0
+    overlaps = overlaps_of(matches, results)
+    return {
+        "metrics": {name: _rounded(value) for name, value in metrics.items()},
+        "images": len(truth.image_ids),
+        "objects": sum(curve.total for curve in curves),
+        "detections": len(results),
+        "best": _point(overall),
+        "classes": [_class_record(name, curve, metrics) for name, curve in zip(truth.class_names, curves, strict=True)],
+        "confusion": _confusion(truth, ground_truth, results, threshold),
+        "errors": _errors(truth, ground_truth, results, limit),
+        "first_stage": None if not stages else proposal_recall(stages),
+        "calibration": _calibration(matches, overlaps, stages),
+        "examples": find_examples(truth, results, matches, overlaps, threshold),
+    }
+
+
+def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict[str, Any]:
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    places = np.searchsorted(curve.recall, RECALLS)
+    at_recall = np.append(best, 0)[places.clip(max=len(best))] if curve.total else np.zeros(0)
+    # the curve runs with falling thresholds: the detections that score at least t end before place[t]
+    kept = np.searchsorted(-curve.thresholds, -THRESHOLDS, side="right")
+    columns = {"precision": (curve.precision, 1.0), "recall": (curve.recall, 0.0), "f1": (curve.f1, 0.0)}
+    at_threshold = {key: np.insert(column, 0, start)[kept] for key, (column, start) in columns.items()}
+    return {
+        "name": name,
+        "objects": curve.total,
+        "AP": _rounded(metrics.get(f"bbox/AP/{name}", math.nan)),
+        "AP50": _rounded(100 * curve.average_precision),
+        "best": _point(best_point(curve)),
+        "precision_at_recall": at_recall.round(4).tolist(),
+        "at_threshold": {key: column.round(4).tolist() if curve.total else [] for key, column in at_threshold.items()},
+    }
+
+
+def _confusion(truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float) -> dict[str, Any]:
+    """Objects by class (rows) and as what they were detected (columns); the last of both is background."""
+    evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox")
+    evaluator.params.img_ids = sorted(truth.image_ids.tolist())
+    evaluator.params.cat_ids = sorted(truth.category_ids)
+    found = evaluator.confusion_matrix(iou_thr=0.5, max_det=MAX_DETECTIONS, min_score=threshold)
+    order = [found["cat_ids"].index(category) for category in truth.category_ids] + [found["num_cats"]]
+    matrix = np.asarray(found["matrix"])[np.ix_(order, order)].astype(np.int64)
+    return {"threshold": threshold, "classes": [*truth.class_names], "matrix": matrix.tolist()}
+
+
+def _errors(truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int) -> list[dict[str, Any]]:
+    """What each kind of error costs: how much AP50 would rise without it."""
+    evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth))
+    evaluator.params.img_ids = sorted(truth.image_ids.tolist())
+    evaluator.params.cat_ids = sorted(truth.category_ids)
+    evaluator.params.max_dets = [limit]
+    evaluator.evaluate()
+    found = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
+    return [
+        {"kind": text, "count": int(found["counts"][kind]), "cost": _rounded(100 * found["delta_ap"][kind])}
+        for kind, text in ERRORS.items()
+    ]
+
+
+def _calibration(
+    matches: Matches, overlaps: Overlaps, stages: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """How often detections of a score are right, for the score and for what it is made of."""
+    counted = ~matches.ignored[0]
+    right = matches.hits[0].astype(np.float64)
+    record = [
+        _bins("score", "the score of a detection, as it is given", bin_scores(matches.scores[counted], right[counted]))
+    ]
+    if not stages:
+        return record
+    first, second = (scores[matches.rows] for scores in stage_scores(stages))
+    on_object = counted & (overlaps.best >= 0.5)
+    same = (overlaps.best_label == matches.labels).astype(np.float64)
+    return [
+        _bins("first stage", "a proposal holds an object", proposal_bins(stages)),
+        _bins(
+            "second stage",
+            "a detection on an object has its class",
+            bin_scores(second[on_object], same[on_object]),
+        ),
+        _bins("product", "a detection is right", bin_scores((first * second)[counted], right[counted])),
+        *record,
+    ]
+
+
+def _bins(name: str, meaning: str, bins: Bins) -> dict[str, Any]:
+    filled = np.maximum(bins.counts, 1)
+    return {
+        "name": name,
+        "meaning": meaning,
+        "error": _rounded(100 * bins.error),
+        "counts": bins.counts.astype(int).tolist(),
+        "scores": (bins.scores / filled).round(4).tolist(),
+        "precision": (bins.hits / filled).round(4).tolist(),
+        "edges": np.linspace(0, 1, BINS + 1).round(2).tolist(),
+    }
+
+
+def _point(point: Point | None) -> dict[str, float] | None:
+    return None if point is None else {name: round(value, 4) for name, value in point._asdict().items()}
+
+
+def _rounded(value: float) -> float | None:
+    """NaN, which JSON does not know, as null."""
+    return round(value, 4) if math.isfinite(value) else None
