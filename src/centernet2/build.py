@@ -55,6 +55,7 @@ from centernet2.training.optim import (
     parameter_groups,
     sgd,
 )
+from centernet2.tta import TestTimeAugmentation
 
 Neck = FPN | BiFPN | DLAUp
 Choice = TypeVar("Choice", bound=str)
@@ -64,6 +65,7 @@ OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
+MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
 CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
     "relative", "relative_range", "absolute", "absolute_range",
 )  # fmt: skip
@@ -333,6 +335,20 @@ def build_test_transform(config: Config) -> EvalTransform:
     if _choice(a.test_input_type, INPUT_TYPES, "INPUT.TEST_INPUT_TYPE") == "square":
         return FitSquare(size=a.test_size)
     return FitShortestEdge(length=a.min_size_test, max_size=a.max_size_test)
+
+
+def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
+    """The detector that looks at each image in the forms of TEST.AUG."""
+    options, stage = config.test_augmentation, config.roi_heads
+    one_stage = model.roi_heads is None
+    return TestTimeAugmentation(
+        model,
+        resizes=[FitShortestEdge(length=length, max_size=options.max_size) for length in options.min_sizes],
+        flip=options.flip,
+        merge=_choice(options.merge, MERGES, "TEST.AUG.MERGE"),
+        nms_thresh=config.centernet.nms_thresh_test if one_stage else stage.nms_thresh,
+        limit=config.centernet.post_nms_topk_test if one_stage else stage.detections_per_image,
+    )
 
 
 def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:

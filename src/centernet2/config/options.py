@@ -414,6 +414,7 @@ class TestAugmentationOptions(Group):
     min_sizes: Ints = option("TEST.AUG.MIN_SIZES", (400, 500, 600, 700, 800, 900, 1000, 1100, 1200), "shorter edges")
     max_size: int = option("TEST.AUG.MAX_SIZE", 4000, "greatest longer edge")
     flip: bool = option("TEST.AUG.FLIP", True, "mirrored as well")
+    merge: str = option("TEST.AUG.MERGE", "nms", "ours: nms per class, or wbf: weighted box fusion")
 
 
 # Keys of a full reference configuration that mean nothing here: a whole subtree each.

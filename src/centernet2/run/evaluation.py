@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.build import build_test_transform
+from centernet2.build import build_augmented, build_test_transform
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.loader import eval_batches
+from centernet2.data.transforms import FitShortestEdge
 from centernet2.devices import create_accelerator
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
 from centernet2.evaluation.evaluate import evaluate_predictions as evaluate_file
@@ -119,14 +120,19 @@ def evaluate_dataset(
     With `inspected`, the stages' own scores are written as well.
     """
     started = time.perf_counter()
+    inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
     stream = None
     if output is not None:
         stream = ResultStream(output, fingerprint=_fingerprint(model, dataset, config, inspected), resume=resume)
         if stream.done:
             logger.info("%d of %d images are done already", len(stream.done), len(dataset))
+    runner: nn.Module = model
+    transform = build_test_transform(config)
+    if config.test_augmentation.enabled:
+        runner, transform = build_augmented(config, model), FitShortestEdge(length=0, max_size=0)  # it resizes itself
     batches = eval_batches(
         dataset,
-        build_test_transform(config),
+        transform,
         batch_size=config.run.test_batch_size,
         num_workers=config.loader.num_workers,
         rank=distributed.rank(),
@@ -137,13 +143,13 @@ def evaluate_dataset(
     limit = config.centernet.post_nms_topk_test if model.roi_heads is None else config.roi_heads.detections_per_image
     look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS))
     metrics = evaluate_batches(
-        model,
+        runner,
         dataset,
         batches,
         max_detections=limit,
         output_dir=output,
         stream=stream,
-        inspect=look if inspected and model.roi_heads is not None else None,
+        inspect=look if inspected else None,
         voc=dataset.name.startswith(VOC_PREFIX),
     )
     if output is not None and distributed.is_main_process():

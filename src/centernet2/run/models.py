@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from centernet2.build import build_detector
+from centernet2.build import build_augmented, build_detector
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
@@ -71,8 +71,12 @@ def _load_published(published: ZooModel, overrides: Sequence[str], device: str |
 
 
 def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
-    """A predictor from one of our checkpoints alone, or from zoo:NAME."""
-    return Predictor(load_model(weights, overrides, device=device))
+    """A predictor from one of our checkpoints alone, or from zoo:NAME; with TEST.AUG.ENABLED it looks several times."""
+    model = load_model(weights, overrides, device=device)
+    config = model.settings
+    if isinstance(config, Config) and config.test_augmentation.enabled:
+        return Predictor(build_augmented(config, model))
+    return Predictor(model)
 
 
 def resolve(config: Config | StrPath) -> Config:

@@ -152,10 +152,16 @@ class CascadeRoIHeads(nn.Module):
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
         """Detections of every image, best first."""
+        return self.with_masks(levels, self.find(levels, proposals, sizes), sizes)
+
+    @torch.no_grad()
+    def find(
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """Detections of every image, best first, without masks."""
         boxes, probabilities = self.classify(levels, proposals, sizes)
         scores = self.join_scores(probabilities, proposals)
-        chosen = [self.choose(b, s, size) for b, s, size in zip(boxes, scores, sizes, strict=True)]
-        return self.with_masks(levels, [detections for detections, _ in chosen], sizes)
+        return [self.choose(b, s, size)[0] for b, s, size in zip(boxes, scores, sizes, strict=True)]
 
     def classify(
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
@@ -271,13 +277,17 @@ class CascadeRoIHeads(nn.Module):
         """The detections with masks, where there is a mask head."""
         if self.mask_head is None:
             return detections
-        logits = self._mask_logits(levels, [found["boxes"] for found in detections])
-        own = masks_of_labels(logits, torch.cat([found["labels"] for found in detections])).float().sigmoid()
-        parts = torch.split(own, [len(found["boxes"]) for found in detections])
+        masks = self.box_masks(levels, detections)
         return [
             {**found, "box_masks": part, "masks": paste_masks(part, found["boxes"], size)}
-            for found, part, size in zip(detections, parts, sizes, strict=True)
+            for found, part, size in zip(detections, masks, sizes, strict=True)
         ]
+
+    def box_masks(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+        """Probabilities [D, M, M] of each image's objects in a grid over their boxes."""
+        logits = self._mask_logits(levels, [found["boxes"] for found in detections])
+        own = masks_of_labels(logits, torch.cat([found["labels"] for found in detections])).float().sigmoid()
+        return list(torch.split(own, [len(found["boxes"]) for found in detections]))
 
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
         """The deltas [R, 4] of each region's class among [R, 4 * K]."""
