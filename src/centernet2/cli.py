@@ -167,6 +167,61 @@ def evaluate(
 
 
 @app.command
+def compare(
+    first: Path,
+    second: Path,
+    *,
+    data: Path | None = None,
+    data_path: Path | None = None,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    output: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Compare two detectors on the same images: is the difference real?
+
+    Parameters
+    ----------
+    first
+        The output folder of an evaluation or a training, a COCO results file, or a checkpoint.
+    second
+        The other one.
+    data
+        Folder with images/ and annotations/instances_val.json.
+    data_path
+        Folder above a COCO 2017 folder.
+    samples
+        How often the images are drawn anew.
+    confidence
+        Share of the draws that lie between the bounds.
+    seed
+        Seed of the draws.
+    output
+        JSON file for the figures.
+    device
+        For checkpoints: cuda, npu, xpu, mps or cpu; default: the best there is.
+    """
+    from rich import get_console
+
+    from centernet2.evaluation.tables import differences_table
+    from centernet2.run.compare import compare as run_compare
+
+    differences = run_compare(
+        first,
+        second,
+        data=data,
+        data_path=data_path,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+        output=output,
+        device=device,
+    )
+    get_console().print(differences_table(differences, confidence=confidence))
+
+
+@app.command
 def predict(
     *images: str,
     weights: str,

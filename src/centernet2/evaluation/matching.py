@@ -49,7 +49,11 @@ def match_detections(
 ) -> Matches:
     """Matches the detections of each class and image to objects, for each of the least overlaps."""
     ground_truth = as_coco(truth)
-    evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth))
+    federated = is_federated(ground_truth)
+    detections = ground_truth.load_res(results)
+    if federated:  # a limit over all classes
+        detections = detections.cap_detections_per_image(max_detections)
+    evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=federated)
     parameters = evaluator.params
     parameters.img_ids, parameters.cat_ids = sorted(truth.image_ids.tolist()), sorted(truth.category_ids)
     parameters.iou_thrs, parameters.max_dets = list(overlaps), [max_detections]

@@ -8,7 +8,10 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from centernet2.evaluation.bootstrap import Difference
+
 SHOWN_CLASSES = 90
+SHOWN_DIFFERENCES = 12
 KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}  # first part of a figure's name -> what it is about
 
 
@@ -54,3 +57,24 @@ def _class_table(ranked: Sequence[tuple[float, str]], *, pairs: int = 3) -> Tabl
 
 def _format(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def differences_table(differences: Mapping[str, Difference], *, confidence: float) -> Group:
+    """Two detectors side by side: what differs for certain, and the classes that differ most."""
+    summary = _difference_table({name: each for name, each in differences.items() if "/" not in name}, confidence)
+    classes = {name.removeprefix("AP/"): each for name, each in differences.items() if "/" in name}
+    known = {name: each for name, each in classes.items() if math.isfinite(each.first)}
+    order = sorted(known, key=lambda name: -abs(known[name].second - known[name].first))
+    table = _difference_table({name: known[name] for name in order[:SHOWN_DIFFERENCES]}, confidence)
+    table.title = "AP by class, the greatest differences"
+    return Group(summary, table)
+
+
+def _difference_table(differences: Mapping[str, Difference], confidence: float) -> Table:
+    table = Table("", "A", "B", "B - A", f"{confidence:.0%} interval", "", box=SIMPLE_HEAD)
+    for name, each in differences.items():
+        change = each.second - each.first
+        verdict = ("better" if change > 0 else "worse") if each.is_real else "may be chance"
+        bounds = f"{each.low:+.2f} to {each.high:+.2f}"
+        table.add_row(escape(name), _format(each.first), _format(each.second), f"{change:+.2f}", bounds, verdict)
+    return table

@@ -1,0 +1,123 @@
+"""Is a difference between two detectors real? A paired bootstrap over images (Efron and Tibshirani, 1993, chapter 13).
+
+The images are drawn anew many times, with replacement; both detectors are judged on the same draws. The spread of the
+difference tells how far it depends on which images happen to be in the data set.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.evaluation.coco import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
+from centernet2.evaluation.curves import RECALLS
+from centernet2.evaluation.matching import BoolArray, IntArray, Matches, match_detections
+from centernet2.evaluation.truth import FloatArray, GroundTruth, as_coco, is_federated
+
+OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the last digit those of COCO
+AT = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+
+
+class Difference(NamedTuple):
+    """A figure of two detectors in per cent, and between which bounds their difference lies."""
+
+    first: float
+    second: float
+    low: float  # of second - first
+    high: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the bounds leave out zero."""
+        return self.low > 0 or self.high < 0
+
+
+class _Class(NamedTuple):
+    """The detections of one class by falling score, and its objects."""
+
+    images: IntArray  # [D]
+    hits: BoolArray  # [T, D]
+    false: BoolArray  # [T, D]
+    objects: IntArray  # [I] by image
+
+
+def compare_results(
+    truth: GroundTruth, first: FloatArray, second: FloatArray, *, samples: int, confidence: float, seed: int
+) -> dict[str, Difference]:
+    """The figures of two sets of COCO results on one data set: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
+
+    Args:
+        truth: the data set.
+        first, second: COCO results [D, 7].
+        samples: how often the images are drawn.
+        confidence: share of the draws that lie between the bounds, such as 0.95.
+        seed: of the draws.
+    """
+    detectors = [_prepare(truth, results) for results in (first, second)]
+    count = len(truth.image_ids)
+    everything = np.ones(count, dtype=np.int64)
+    whole = [_figures(classes, everything) for classes in detectors]  # [F] each
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(samples):
+        weights = np.bincount(rng.integers(0, count, count), minlength=count)
+        one, other = (_figures(classes, weights) for classes in detectors)
+        drawn.append(other - one)
+    tail = 100 * (1 - confidence) / 2
+    low, high = _bounds(np.stack(drawn), tail)
+    names = [*AT, *(f"AP/{name}" for name in truth.class_names)]
+    return {
+        name: Difference(float(whole[0][i]), float(whole[1][i]), float(low[i]), float(high[i]))
+        for i, name in enumerate(names)
+    }
+
+
+def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
+    """The percentiles of each figure [F] over the draws [S, F] in which it exists."""
+    low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    for i, column in enumerate(drawn.T):
+        present = column[~np.isnan(column)]
+        if len(present):
+            low[i], high[i] = np.percentile(present, [tail, 100 - tail])
+    return low, high
+
+
+def _prepare(truth: GroundTruth, results: FloatArray) -> list[_Class]:
+    limit = MAX_DETECTIONS_LVIS if is_federated(as_coco(truth)) else MAX_DETECTIONS
+    matches = match_detections(truth, results, overlaps=OVERLAPS, max_detections=limit)
+    return [_class(matches, label, len(truth.image_ids)) for label in range(len(truth.class_names))]
+
+
+def _class(matches: Matches, label: int, num_images: int) -> _Class:
+    rows = np.flatnonzero(matches.labels == label)
+    rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
+    objects = matches.objects
+    own = objects.images[(objects.labels == label) & objects.counted]
+    hits = matches.hits[:, rows]
+    return _Class(matches.images[rows], hits, ~hits & ~matches.ignored[:, rows], np.bincount(own, minlength=num_images))
+
+
+def _figures(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
+    """AP, AP50, AP75 and the AP of each class in per cent, each image counted so many times; NaN without objects."""
+    precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
+    known = precision[~np.isnan(precision[:, 0])]
+    summary = [known[:, part].mean() if len(known) else np.nan for part in AT.values()]
+    return 100 * np.array([*summary, *precision.mean(axis=1)])
+
+
+def weighted_precision(each: _Class, weights: NDArray[np.int64]) -> FloatArray:  # [T]
+    """COCO's average precision of a class at each overlap, each image counted so many times."""
+    total = int(each.objects @ weights)
+    if not total:
+        return np.full(len(each.hits), np.nan)
+    count = weights[each.images]  # [D]
+    present = count > 0
+    hits = (each.hits[:, present] * count[present]).cumsum(axis=1)  # [T, D]
+    false = (each.false[:, present] * count[present]).cumsum(axis=1)
+    precision = hits / np.maximum(hits + false, np.finfo(np.float64).eps)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
+    places = np.stack([np.searchsorted(recall, RECALLS, side="left") for recall in hits / total])  # [T, 101]
+    precisions: FloatArray = np.take_along_axis(best, places, axis=1).mean(axis=1)
+    return precisions

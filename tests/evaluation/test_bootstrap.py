@@ -1,0 +1,66 @@
+"""Differences between detectors: COCO's figures on all images, weights as repeated images, bounds that hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from centernet2.data.coco import load_coco
+from centernet2.evaluation.bootstrap import _figures, _prepare, compare_results
+from centernet2.evaluation.coco import coco_metrics
+from centernet2.evaluation.tables import differences_table
+from tests.evaluation.test_coco import random_results, write_random_annotations
+
+
+def test_figures_of_all_images_are_those_of_coco(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    content = write_random_annotations(tmp_path / "t.json", rng, images=20, classes=4)
+    results = random_results(rng, content, decimals=2, noise=300)
+    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, results)
+    differences = compare_results(dataset, results, results, samples=5, confidence=0.9, seed=0)
+    for name, each in differences.items():
+        assert each.first == each.second or np.isnan(each.first)
+        assert each.first == pytest.approx(metrics[f"bbox/{name}"], abs=1e-6, nan_ok=True)
+        assert not each.is_real and (each.low == each.high == 0 or np.isnan(each.low))
+
+
+def test_an_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
+    """Images that are drawn k times, against a data set in which they stand k times."""
+    rng = np.random.default_rng(2)
+    content = write_random_annotations(tmp_path / "t.json", rng, images=8, classes=3)
+    results = random_results(rng, content, decimals=6, noise=60)
+    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    weights = np.array([0, 2, 1, 0, 3, 1, 1, 0])
+    drawn = np.repeat(np.arange(8), weights)
+    repeated = dataset.subset(drawn)
+    ids = np.arange(1, len(drawn) + 1)
+    repeated = type(dataset)(**{**vars(repeated), "image_ids": ids, "annotations": None})
+    parts = []
+    for new, image in zip(ids, drawn, strict=True):
+        rows = results[results[:, 0] == dataset.image_ids[image]].copy()
+        rows[:, 0] = new
+        parts.append(rows)
+    metrics = coco_metrics(repeated, np.concatenate(parts))
+    figures = _figures(_prepare(dataset, results), weights)
+    expected = [metrics[f"bbox/{name}"] for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))]
+    assert figures.tolist() == pytest.approx(expected, abs=0.3, nan_ok=True)  # copies of an image have equal scores
+
+
+def test_a_better_detector_is_told_from_an_equal_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    content = write_random_annotations(tmp_path / "t.json", rng, images=60, classes=3)
+    results = random_results(rng, content, decimals=6, noise=600)
+    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    worse = results.copy()
+    worse[:, 1:3] += 12
+    equal = results.copy()
+    equal[:, 1:3] += rng.normal(0, 0.2, (len(results), 2))
+    for other, real in ((worse, True), (equal, False)):
+        each = compare_results(dataset, other, results, samples=100, confidence=0.95, seed=0)["AP50"]
+        assert each.is_real is real
+        assert each.low <= each.second - each.first <= each.high
+    console = Console(width=100, record=True)
+    console.print(differences_table({"AP": each, "AP/class 0": each}, confidence=0.95))
+    assert "may be chance" in console.export_text()
