@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 EXIT_MISTAKE = 2
+DEFAULT_THRESHOLD = 0.3  # of detections that are shown
 NOTHING_WRAPS = 130  # columns of a table that goes to a file or a pipe
 logger = logging.getLogger(__name__)
 
@@ -222,12 +223,63 @@ def compare(
 
 
 @app.command
+def threshold(
+    weights: Path,
+    *,
+    precision: float | None = None,
+    recall: float | None = None,
+    data: Path | None = None,
+    data_path: Path | None = None,
+    predictions: Path | None = None,
+    output: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Choose a score threshold for each class and store them in the checkpoint, for predict and export.
+
+    Parameters
+    ----------
+    weights
+        The checkpoint, one of ours.
+    precision
+        What every class should reach, in 0..1; the lowest such threshold is taken.
+    recall
+        Or this; the highest such threshold is taken. Without either, F1 is made as high as possible.
+    data
+        Folder with images/ and annotations/instances_val.json.
+    data_path
+        Folder above a COCO 2017 folder.
+    predictions
+        COCO results of the checkpoint on these images, where it has been evaluated already.
+    output
+        Where to write the checkpoint; default: in its place.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best there is.
+    """
+    from rich import get_console
+
+    from centernet2.evaluation.tables import thresholds_table
+    from centernet2.run.thresholds import choose_thresholds
+
+    chosen = choose_thresholds(
+        weights,
+        precision=precision,
+        recall=recall,
+        data=data,
+        data_path=data_path,
+        predictions=predictions,
+        output=output,
+        device=device,
+    )
+    get_console().print(thresholds_table(chosen))
+
+
+@app.command
 def predict(
     *images: str,
     weights: str,
     output: Path = Path("predictions"),
     config_file: str | None = None,
-    score_threshold: float = 0.3,
+    score_threshold: float | None = None,
     device: str | None = None,
 ) -> None:
     """Detect objects: annotated images and predictions.json.
@@ -243,7 +295,8 @@ def predict(
     config_file
         Path or name of the configuration of a checkpoint that carries none.
     score_threshold
-        Detections below it are not drawn and not written.
+        Detections below it are not drawn and not written; default: those that `centernet2 threshold` has stored for
+        each class, else 0.3.
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
     """
@@ -262,7 +315,8 @@ def predict(
         failed.append(path)
         logger.error("%s", error)
 
-    found = predictor.predict_files(find_images(images), score_threshold=score_threshold, on_error=report)
+    least = score_threshold if score_threshold is not None else predictor.score_thresholds or DEFAULT_THRESHOLD
+    found = predictor.predict_files(find_images(images), score_threshold=least, on_error=report)
     count = write_predictions(found, output, class_names=predictor.class_names)
     logger.info("%d images written to %s", count, output)
     if failed:

@@ -27,6 +27,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
 Item = TypeVar("Item")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
+Threshold: TypeAlias = float | Sequence[float]  # one for all, or one for each class, by label
 OnError: TypeAlias = Callable[[Path, Exception], None]
 
 
@@ -59,18 +60,20 @@ class Predictor:
         self.model = model.eval()
         names = class_names or getattr(model, "class_names", None)
         self.class_names = tuple(names) if names else None
+        # one for each class, where they were chosen for the checkpoint; for those who ask with `score_threshold`
+        self.score_thresholds: tuple[float, ...] = getattr(model, "score_thresholds", ())
         self.resize: Resize | None = resize or getattr(model, "resize", None)
         self.batch_size = batch_size
 
     @overload
-    def __call__(self, source: list[ImageSource], *, score_threshold: float = 0.0) -> list[Detections]: ...
+    def __call__(self, source: list[ImageSource], *, score_threshold: Threshold = 0.0) -> list[Detections]: ...
     @overload
-    def __call__(self, source: ImageSource, *, score_threshold: float = 0.0) -> Detections: ...
+    def __call__(self, source: ImageSource, *, score_threshold: Threshold = 0.0) -> Detections: ...
 
     def __call__(
-        self, source: ImageSource | list[ImageSource], *, score_threshold: float = 0.0
+        self, source: ImageSource | list[ImageSource], *, score_threshold: Threshold = 0.0
     ) -> Detections | list[Detections]:
-        """Detections of one image, or of each image of a list, with at least this score."""
+        """Detections of one image, or of each image of a list, with at least this score (or that of their class)."""
         if not isinstance(source, list):
             return self._detect([as_image(source)], score_threshold)[0]
         images = map(as_image, source)
@@ -78,7 +81,7 @@ class Predictor:
         return [detections for chunk in chunks for detections in self._detect(chunk, score_threshold)]
 
     def predict_files(
-        self, paths: Sequence[Path], *, score_threshold: float = 0.0, on_error: OnError | None = None
+        self, paths: Sequence[Path], *, score_threshold: Threshold = 0.0, on_error: OnError | None = None
     ) -> Iterator[Prediction]:
         """Detections file by file, with a bar of progress; `on_error` hears of a bad image, the others go on.
 
@@ -92,17 +95,21 @@ class Predictor:
                 yield Prediction(path, image, detections)
 
     @torch.inference_mode()
-    def _detect(self, images: Sequence[Tensor], score_threshold: float) -> list[Detections]:
+    def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
         inputs = [image if self.resize is None else self.resize(image) for image in images]
         outputs = zip(self.model(inputs), inputs, images, strict=True)
         return [_on_original(found, input, image, score_threshold) for found, input, image in outputs]
 
 
-def _on_original(detections: Detections, input: Tensor, image: Tensor, score_threshold: float) -> Detections:
+def _on_original(detections: Detections, input: Tensor, image: Tensor, score_threshold: Threshold) -> Detections:
     """From the pixels of the model's input to those of the image; without weak boxes and what clipping leaves empty."""
     sizes = [(each.shape[1], each.shape[2]) for each in (input, image)]
     boxes = scale_boxes(detections["boxes"], sizes[0], sizes[1])
-    kept = nonempty(boxes) & (detections["scores"] >= score_threshold)
+    scores = detections["scores"]
+    least = score_threshold if isinstance(score_threshold, float | int) else scores.new_tensor(score_threshold)
+    if isinstance(least, Tensor):
+        least = least[detections["labels"]]  # [D]
+    kept = nonempty(boxes) & (scores >= least)
     found = select({**detections, "boxes": boxes}, kept)
     if "box_masks" in found:  # pasted anew: what the model pasted has the size of its input
         found["masks"] = paste_masks(found.pop("box_masks"), found["boxes"], sizes[1])

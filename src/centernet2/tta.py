@@ -50,7 +50,7 @@ class TestTimeAugmentation(nn.Module):
         self.merge = merge
         self.nms_thresh = nms_thresh
         self.limit = limit
-        self.class_names = model.class_names
+        self.class_names, self.score_thresholds = model.class_names, model.score_thresholds
 
     @torch.no_grad()
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:

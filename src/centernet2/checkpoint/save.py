@@ -40,10 +40,19 @@ def save_checkpoint(
         "metrics": dict(metrics),
         "training": training,
     }
+    _write(path, content)
+
+
+def update_checkpoint(path: Path, output: Path, **content: Any) -> None:
+    """Writes one of our checkpoints again, to the same file or to another, with some of its content replaced."""
+    _write(output, {**load_checkpoint(path), **content})
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
-        torch.save(content, file)
+        torch.save(dict(content), file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)  # a crash leaves the old file or the new one, never half of one

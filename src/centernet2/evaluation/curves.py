@@ -84,5 +84,30 @@ def point_of_recall(curve: Curve, wanted: float) -> Point | None:
     return _point(curve, int(enough[0])) if len(enough) else None
 
 
+class Choice(NamedTuple):
+    """The threshold chosen for a class."""
+
+    point: Point | None  # None where nothing is known of the class: it takes the threshold of all classes together
+    threshold: float
+    reached: bool  # what was asked for
+
+
+def choose(curve: Curve, *, precision: float | None, recall: float | None, otherwise: float) -> Choice:
+    """The threshold that gives the precision or the recall; without either, the highest F1.
+
+    Where the curve does not reach it, the threshold that comes nearest. `otherwise` is for a class without objects or
+    detections.
+    """
+    if not curve.total or not len(curve.thresholds):
+        return Choice(None, otherwise, False)
+    wanted, nearest = best_point(curve), 0
+    if precision is not None:
+        wanted, nearest = point_of_precision(curve, precision), int(curve.precision.argmax())
+    elif recall is not None:
+        wanted, nearest = point_of_recall(curve, recall), len(curve.thresholds) - 1
+    point = wanted or _point(curve, nearest)
+    return Choice(point, point.threshold, wanted is not None)
+
+
 def _point(curve: Curve, k: int) -> Point:
     return Point(*(float(column[k]) for column in (curve.thresholds, curve.precision, curve.recall, curve.f1)))

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from centernet2.evaluation.bootstrap import Difference
+from centernet2.evaluation.curves import Choice
 
 SHOWN_CLASSES = 90
 SHOWN_DIFFERENCES = 12
@@ -77,4 +78,17 @@ def _difference_table(differences: Mapping[str, Difference], confidence: float) 
         verdict = ("better" if change > 0 else "worse") if each.is_real else "may be chance"
         bounds = f"{each.low:+.2f} to {each.high:+.2f}"
         table.add_row(escape(name), _format(each.first), _format(each.second), f"{change:+.2f}", bounds, verdict)
+    return table
+
+
+def thresholds_table(chosen: Mapping[str, Choice]) -> Table:
+    """The threshold of each class and what it gives."""
+    table = Table("class", "threshold", "precision", "recall", "F1", "", box=SIMPLE_HEAD)
+    for name, choice in chosen.items():
+        figures = ["-", "-", "-"]
+        note = "no objects or detections: that of all classes"
+        if choice.point is not None:
+            figures = [f"{100 * value:.1f}" for value in choice.point[1:]]
+            note = "" if choice.reached else "not reached"
+        table.add_row(escape(name), f"{choice.threshold:.3f}", *figures, note)
     return table

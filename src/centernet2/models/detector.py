@@ -72,6 +72,7 @@ class Detector(nn.Module):
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.class_names: tuple[str, ...] = ()  # by label, where they are known
+        self.score_thresholds: tuple[float, ...] = ()  # by label, where they were chosen; never applied in here
         self.resize: Callable[[Tensor], Tensor] | None = None  # brings an image to the size that it was trained for
         self.settings: object = None  # what it was built from, for those who evaluate or save it; never read in here
 

@@ -43,7 +43,7 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
     model = build_detector(settings)
     if checkpoint is not None:
         logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
-        model.class_names = tuple(checkpoint["class_names"])
+        _take_classes(model, checkpoint)
     else:
         load_initial_weights(model, settings, path)
     return model.to(choose_device(device))
@@ -59,8 +59,13 @@ def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str |
     report = load_state(model, checkpoint["model"])
     if report.reinitialized or report.mismatched:
         raise WeightsError(f"{weights} does not fill the model that its settings and the options describe:\n{report}")
-    model.class_names = tuple(checkpoint["class_names"])
+    _take_classes(model, checkpoint)
     return model.to(choose_device(device)).eval()
+
+
+def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:
+    model.class_names = tuple(checkpoint["class_names"])
+    model.score_thresholds = tuple(checkpoint.get("score_thresholds", ()))
 
 
 def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
