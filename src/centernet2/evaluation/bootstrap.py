@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import get_console
+from rich.progress import track
 
 from centernet2.evaluation.coco import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
 from centernet2.evaluation.curves import RECALLS
@@ -34,11 +36,18 @@ class Difference(NamedTuple):
 
 
 class _Class(NamedTuple):
-    """The detections of one class by falling score, and its objects."""
+    """The D detections of one class by falling score, and its objects.
+
+    Precision has its peaks where a detection is right, so only those places are looked at: H of them, padded, at each
+    of T overlaps. Their number is that of the objects, which is far below that of the detections.
+    """
 
     images: IntArray  # [D]
-    hits: BoolArray  # [T, D]
-    false: BoolArray  # [T, D]
+    hits: IntArray  # [T, H] places of the right detections among D
+    is_hit: BoolArray  # [T, H] the others are padding
+    ignored: IntArray  # [T, K] places of the ignored detections
+    is_ignored: BoolArray  # [T, K]
+    ignored_before: IntArray  # [T, H] how many of them stand before a right one
     objects: IntArray  # [I] by image
 
 
@@ -59,8 +68,8 @@ def compare_results(
     everything = np.ones(count, dtype=np.int64)
     whole = [_figures(classes, everything) for classes in detectors]  # [F] each
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(samples):
+    drawn, console = [], get_console()
+    for _ in track(range(samples), "drawing images", console=console, disable=not console.is_interactive):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)
         one, other = (_figures(classes, weights) for classes in detectors)
         drawn.append(other - one)
@@ -94,8 +103,22 @@ def _class(matches: Matches, label: int, num_images: int) -> _Class:
     rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
     objects = matches.objects
     own = objects.images[(objects.labels == label) & objects.counted]
-    hits = matches.hits[:, rows]
-    return _Class(matches.images[rows], hits, ~hits & ~matches.ignored[:, rows], np.bincount(own, minlength=num_images))
+    hits, is_hit = _places(matches.hits[:, rows])
+    ignored, is_ignored = _places(matches.ignored[:, rows])
+    before = np.stack([
+        np.searchsorted(places[real], each) for places, real, each in zip(ignored, is_ignored, hits, strict=True)
+    ])  # fmt: skip
+    images = np.bincount(own, minlength=num_images)
+    return _Class(matches.images[rows], hits, is_hit, ignored, is_ignored, before, images)
+
+
+def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
+    """Where each row of [T, D] is marked: [T, K] with zeros behind, and which of them are real."""
+    counts = marked.sum(axis=1)
+    real = np.arange(counts.max(initial=0)) < counts[:, None]
+    places = np.zeros(real.shape, dtype=np.int64)
+    places[real] = np.nonzero(marked)[1]
+    return places, real
 
 
 def _figures(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
@@ -112,12 +135,14 @@ def weighted_precision(each: _Class, weights: NDArray[np.int64]) -> FloatArray: 
     if not total:
         return np.full(len(each.hits), np.nan)
     count = weights[each.images]  # [D]
-    present = count > 0
-    hits = (each.hits[:, present] * count[present]).cumsum(axis=1)  # [T, D]
-    false = (each.false[:, present] * count[present]).cumsum(axis=1)
-    precision = hits / np.maximum(hits + false, np.finfo(np.float64).eps)
+    right = (count[each.hits] * each.is_hit).cumsum(axis=1)  # [T, H]
+    kept = count.cumsum()[each.hits]
+    if each.ignored.size:
+        passed = (count[each.ignored] * each.is_ignored).cumsum(axis=1)
+        kept = kept - np.take_along_axis(np.insert(passed, 0, 0, axis=1), each.ignored_before, axis=1)
+    precision = np.where(each.is_hit, right / np.maximum(kept, 1), 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
-    places = np.stack([np.searchsorted(recall, RECALLS, side="left") for recall in hits / total])  # [T, 101]
+    places = np.stack([np.searchsorted(recall, RECALLS, side="left") for recall in right / total])  # [T, 101]
     precisions: FloatArray = np.take_along_axis(best, places, axis=1).mean(axis=1)
     return precisions

@@ -72,7 +72,7 @@ def bar_cell(share: float) -> str:
 def tile(title: str, note: str, body: str, text: str = "") -> str:
     """A framed chart with a heading, a figure beside it and a line below."""
     below = f"<p>{text}</p>" if text else ""
-    return f'<figure class="tile"><h4>{escape(title)}<span>{note}</span></h4>{body}{below}</figure>'
+    return f'<figure class="tile"><h4><b>{escape(title)}</b><span>{note}</span></h4>{body}{below}</figure>'
 
 
 class Chart:
