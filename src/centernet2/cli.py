@@ -373,9 +373,11 @@ def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = Fa
 def _print_metrics(metrics: dict[str, float]) -> None:
     from rich import get_console
 
+    from centernet2.distributed import is_main_process
     from centernet2.evaluation.tables import metrics_table
 
-    get_console().print(metrics_table(metrics))
+    if is_main_process():
+        get_console().print(metrics_table(metrics))
 
 
 def main() -> None:

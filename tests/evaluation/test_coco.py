@@ -286,3 +286,9 @@ def test_masks_of_resized_images_are_refused(tmp_path: Path) -> None:
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
     with pytest.raises(ValueError, match=r"mask of detection 0 is of size \[240, 250\], its image \[480, 500\]"):
         read_masks(tmp_path / "predictions.json", dataset)
+
+
+def test_a_results_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
+    with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
+        read_results(tmp_path / "nothing.json", truth)

@@ -81,6 +81,8 @@ def read_results(path: Path, truth: GroundTruth) -> FloatArray:
         records = json.loads(path.read_text(encoding="utf-8"))
         rows = [(r["image_id"], *r["bbox"], r["score"], r["category_id"]) for r in records]
         results = np.array(rows, dtype=np.float64).reshape(len(rows), len(RESULT_COLUMNS))
+    except OSError as error:
+        raise ValueError(f"{path}: the results file cannot be opened ({error.strerror}); check the path") from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a COCO results file (a JSON list of detections): {error}") from error
     except KeyError as error:

@@ -83,7 +83,7 @@ def evaluate_predictions(
 ) -> dict[str, float]:
     """COCO figures of detections from anywhere: a COCO results file. No model is needed."""
     names = DEFAULT_NAMES if config is None else resolve(config).datasets.test
-    dataset = find_data(data, data_path, names=names, masks=True)
+    dataset = find_data(data, data_path, names=names, masks=False)  # masks are read from the annotations themselves
     output = Path(output_dir) if output_dir is not None else None
     voc = dataset.name.startswith(VOC_PREFIX)
     metrics = evaluate_file(dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc)
