@@ -116,6 +116,7 @@ def _finish(
         output_dir.mkdir(parents=True, exist_ok=True)
         write_results(output_dir / "predictions.json", results, masks)
         records = {str(image_id): each.stages for image_id, each in found.items() if each.stages is not None}
+        (output_dir / "stages.json").unlink(missing_ok=True)  # of an earlier evaluation
         if records:
             write_json(output_dir / "stages.json", records)
     return _score(dataset, results, masks, max_detections=max_detections, output_dir=output_dir, voc=voc)

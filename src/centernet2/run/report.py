@@ -25,6 +25,9 @@ def report_on(
     if recorded.is_file():
         records = json.loads(recorded.read_text(encoding="utf-8"))
         stages = [records[key] for key in sorted(records, key=int)]
+        if sum(len(each["object_scores"]) for each in stages) != len(results):
+            logger.warning("%s belongs to other detections than %s and is left out", recorded, predictions)
+            stages = None
     analysis = analyse(dataset, results, metrics, stages)
     index = {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())}
 
