@@ -1,0 +1,123 @@
+"""A training that is killed at random moments, again and again, loses no checkpoint."""
+
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from centernet2.checkpoint.save import (
+    last_checkpoint,
+    load_checkpoint,
+    numbered_checkpoints,
+    remove_unfinished,
+    save_checkpoint,
+)
+from centernet2.training.callbacks import PeriodicCheckpoint
+from centernet2.training.state import restore_training_state, training_state
+from tests.training.toy import Run, ToyDetector, stream
+
+MEGABYTES = 2  # beside the toy's weights, so that writing takes its time
+NUMBER = struct.Struct("i")
+
+
+class HeavyToy(ToyDetector):
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__(generator)
+        self.register_buffer("ballast", torch.zeros(MEGABYTES * 2**18))
+
+
+def work(folder: Path, last: int, pipe: int | None) -> None:
+    """Trains up to step `last`, from the last checkpoint on; tells the pipe of each step that is saved."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(1)
+    model = HeavyToy(generator)
+    run = Run(model)
+    remove_unfinished(folder)
+    found = last_checkpoint(folder)
+    start = 0
+    if found is not None:
+        nn.Module.load_state_dict(model, found[1]["model"])
+        start = restore_training_state(found[1]["training"], run.parts, [generator])
+
+    def save(iteration: int) -> Path:
+        path = folder / f"model_{iteration:07d}.pth"
+        training = training_state(iteration, run.parts, [generator])
+        save_checkpoint(
+            path, model=model, config="", config_name="", class_names=[], iteration=iteration, metrics={},
+            training=training,
+        )  # fmt: skip
+        return path
+
+    def tell(iteration: int) -> None:
+        if pipe is not None:
+            os.write(pipe, NUMBER.pack(iteration))
+
+    checkpoint = PeriodicCheckpoint(save, period=1, minutes=0, agree_period=1, keep=2)
+    run.train(stream(start), start, last, [checkpoint, lambda state: tell(state.iteration)])
+
+
+def forked(folder: Path, last: int) -> tuple[int, int]:
+    """A process that trains, and the pipe that it writes to. This process has no threads: it never trains itself."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work(folder, last, writer)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writer)
+    return child, reader
+
+
+def killed(folder: Path, seconds: float) -> int:
+    """Lets a training run for so long after its first checkpoint; returns the last step that it said was saved."""
+    child, reader = forked(folder, 10**6)
+    told = os.read(reader, NUMBER.size)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    told += b"".join(iter(partial(os.read, reader, 2**16), b""))
+    os.close(reader)
+    return int(NUMBER.unpack(told[-NUMBER.size :])[0])
+
+
+def kill_often(folder: Path, kills: int) -> None:
+    """Raises where a kill has cost a checkpoint, or where the end is not that of an undisturbed training."""
+    Run(ToyDetector())  # whatever is imported late, so that every child has it
+    draw = random.Random(kills)
+    told = interrupted = 0
+    for _ in range(kills):
+        told = killed(folder, draw.uniform(0, 0.05))
+        interrupted += any(folder.glob(".*.tmp"))
+        newest = numbered_checkpoints(folder)[-1]
+        assert load_checkpoint(newest)["iteration"] in (told, told + 1)
+    (folder / "whole").mkdir()
+    for place in (folder, folder / "whole"):
+        assert os.waitpid(forked(place, told + 3)[0], 0)[1] == 0
+    whole, parts = (load_checkpoint(numbered_checkpoints(place)[-1]) for place in (folder / "whole", folder))
+    assert whole["iteration"] == parts["iteration"] == told + 3
+    assert all(torch.equal(tensor, parts["model"][name]) for name, tensor in whole["model"].items())
+    print(f"{kills} kills, {interrupted} of them in the middle of a file, up to step {told}")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_lose_no_checkpoint(kills: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.training.test_kills", str(tmp_path), str(kills)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    kill_often(Path(sys.argv[1]), int(sys.argv[2]))
