@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
 from centernet2.data.samplers import (
+    MixtureSampler,
     RepeatFactorSampler,
     Sampler,
     ShuffledSampler,
@@ -26,6 +28,8 @@ from centernet2.data.transforms import (
     EvalTransform,
     FitShortestEdge,
     FitSquare,
+    LargeScaleJitter,
+    PhotometricDistortion,
     RandomCrop,
     RandomFlip,
     ResizeShortestEdge,
@@ -64,6 +68,7 @@ CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "f
 OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
+AUGMENTATIONS = ("", "ResizeShortestEdge", "EfficientDetResizeCrop", "LargeScaleJitter")
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
 MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
 CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
@@ -310,23 +315,35 @@ def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
 def build_train_transform(config: Config) -> TrainTransform:
     """Resizing and random changes of training images."""
     a = config.augmentation
-    if a.custom_aug == "EfficientDetResizeCrop":
-        resize: Transform = EfficientDetResizeCrop(size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1]))
-        return TrainTransform(steps=(resize, RandomFlip(direction="horizontal")))
-    if a.custom_aug not in ("", "ResizeShortestEdge"):
-        raise ConfigError(
-            f"INPUT.CUSTOM_AUG is '{a.custom_aug}'; choose '', 'ResizeShortestEdge' or 'EfficientDetResizeCrop'"
-        )
-    steps: list[Transform] = []
+    kind = _choice(a.custom_aug, AUGMENTATIONS, "INPUT.CUSTOM_AUG")
+    steps: list[Transform] = [PhotometricDistortion()] if a.photometric_distortion else []
+    if kind == "EfficientDetResizeCrop":
+        crop = EfficientDetResizeCrop(size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1]))
+        return TrainTransform(steps=(*steps, crop, RandomFlip(direction="horizontal")))
+    if kind == "LargeScaleJitter":
+        jitter = LargeScaleJitter(size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1]))
+        return TrainTransform(steps=(*steps, jitter, *_flips(config)))
     if a.crop_enabled:
         steps.append(
             RandomCrop(kind=_choice(a.crop_type, CROPS, "INPUT.CROP.TYPE"), size=(a.crop_size[0], a.crop_size[1]))
         )
     sampling = _choice(a.min_size_train_sampling, SAMPLINGS, "INPUT.MIN_SIZE_TRAIN_SAMPLING")
     steps.append(ResizeShortestEdge(lengths=a.min_size_train, max_size=a.max_size_train, sampling=sampling))
-    if a.random_flip != "none":
-        steps.append(RandomFlip(direction=_choice(a.random_flip, FLIPS, "INPUT.RANDOM_FLIP")))
-    return TrainTransform(steps=tuple(steps))
+    return TrainTransform(steps=(*steps, *_flips(config)))
+
+
+def _flips(config: Config) -> list[Transform]:
+    direction = config.augmentation.random_flip
+    return [] if direction == "none" else [RandomFlip(direction=_choice(direction, FLIPS, "INPUT.RANDOM_FLIP"))]
+
+
+def build_mixing(config: Config) -> Mixing | None:
+    """What makes one training image of several; None where nothing does."""
+    a = config.augmentation
+    before = (Mosaic(size=a.mosaic_size, probability=a.mosaic),) if a.mosaic > 0 else ()
+    after: tuple[Mixer, ...] = (CopyPaste(probability=a.copy_paste),) if a.copy_paste > 0 else ()
+    after += (MixUp(probability=a.mixup),) if a.mixup > 0 else ()
+    return Mixing(before=before, after=after) if before or after else None
 
 
 def build_test_transform(config: Config) -> EvalTransform:
@@ -353,6 +370,17 @@ def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
 
 def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
     """The order of training images."""
+    whole, ratios = _sampler_of_all(config, dataset, seed), config.loader.dataset_ratio
+    if not ratios:
+        return whole
+    sources = torch.zeros(len(dataset)) if dataset.sources is None else torch.from_numpy(dataset.sources)
+    present = int(sources.max()) + 1
+    if len(ratios) != present or min(ratios) <= 0:
+        raise ConfigError(f"DATALOADER.DATASET_RATIO is {ratios}; give a number above 0 for each of the {present} sets")
+    return MixtureSampler(whole, sources, ratios)
+
+
+def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
     options = config.loader
     if options.sampler == "TrainingSampler":
         return ShuffledSampler(len(dataset), seed=seed)

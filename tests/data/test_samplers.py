@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from centernet2.data.samplers import (
+    MixtureSampler,
     RepeatFactorSampler,
     Sampler,
     ShuffledSampler,
@@ -80,3 +81,27 @@ def test_class_aware_weights_equal_the_reference(shared: Path) -> None:
     golden = json.loads((shared / "golden" / "class_aware_weights.json").read_text())
     weights = class_aware_weights(*packed(golden["annotations"]))
     assert torch.allclose(weights, torch.tensor(golden["weights"]), rtol=1e-6)
+
+
+def mixture(ratios: tuple[float, ...], whole: Sampler) -> MixtureSampler:
+    return MixtureSampler(whole, torch.tensor([0] * 90 + [1] * 10), ratios)
+
+
+def test_a_mixture_draws_the_data_sets_by_their_ratios() -> None:
+    stream = list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
+    small = [index for index in stream if index >= 90]
+    assert len(small) / len(stream) == pytest.approx(0.75, abs=0.03)
+    counts = np.bincount(stream, minlength=100)
+    assert counts[90:].max() - counts[90:].min() < 0.2 * counts[90:].mean()  # permutations, not independent draws
+    assert counts[:90].min() > 0
+    assert stream == list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
+
+
+def test_inside_a_mixture_images_keep_their_weights() -> None:
+    weights = torch.ones(100)
+    weights[90], weights[91] = 5.0, 0.0
+    for whole in (RepeatFactorSampler(weights + 1, seed=1), WeightedSampler(weights, seed=1)):
+        sampler = mixture((1.0, 1.0), whole)
+        assert sampler.weights[:90].sum() == pytest.approx(sampler.weights[90:].sum())
+        counts = np.bincount(list(islice(sampler, 8000)), minlength=100)
+        assert counts[90] / counts[92:].mean() == pytest.approx(float(whole.weights[90] / whole.weights[92]), rel=0.15)

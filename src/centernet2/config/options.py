@@ -279,12 +279,25 @@ class DatasetsOptions(Group):
 class AugmentationOptions(Group):
     """Sizes and random changes of images."""
 
-    custom_aug: str = option("INPUT.CUSTOM_AUG", "", "empty, ResizeShortestEdge, or EfficientDetResizeCrop")
+    custom_aug: str = option(
+        "INPUT.CUSTOM_AUG",
+        "",
+        "empty, ResizeShortestEdge, EfficientDetResizeCrop, or (ours) LargeScaleJitter with TRAIN_SIZE and SCALE_RANGE",
+    )
     min_size_train: Ints = option("INPUT.MIN_SIZE_TRAIN", (800,), "lengths of the shorter edge")
     min_size_train_sampling: str = option("INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "choice, or range between two")
     max_size_train: int = option("INPUT.MAX_SIZE_TRAIN", 1333, "greatest length of the longer edge")
     min_size_test: int = option("INPUT.MIN_SIZE_TEST", 800, "length of the shorter edge; 0 does not resize")
     max_size_test: int = option("INPUT.MAX_SIZE_TEST", 1333, "greatest length of the longer edge")
+    mosaic: float = option("INPUT.MOSAIC", 0.0, "ours: share of training images that are made of four")
+    mosaic_size: int = option("INPUT.MOSAIC_SIZE", 640, "ours: edge of the square that each of the four is fitted into")
+    mixup: float = option("INPUT.MIXUP", 0.0, "ours: share of training images that are blended with another")
+    copy_paste: float = option(
+        "INPUT.COPY_PASTE", 0.0, "ours: share of training images that get objects of another, cut out by their masks"
+    )
+    photometric_distortion: bool = option(
+        "INPUT.PHOTOMETRIC_DISTORTION", False, "ours: random brightness, contrast, saturation and hue"
+    )
     random_flip: str = option("INPUT.RANDOM_FLIP", "horizontal", "horizontal, vertical or none")
     crop_enabled: bool = option("INPUT.CROP.ENABLED", False, "cut out a random part")
     crop_type: str = option("INPUT.CROP.TYPE", "relative_range", "relative_range, relative, absolute or absolute_range")
@@ -308,6 +321,9 @@ class LoaderOptions(Group):
         "DATALOADER.SAMPLER_TRAIN",
         "TrainingSampler",
         "TrainingSampler, RepeatFactorTrainingSampler or ClassAwareSampler",
+    )
+    dataset_ratio: Floats = option(
+        "DATALOADER.DATASET_RATIO", (), "ours: how often each of DATASETS.TRAIN is drawn; empty: by its size"
     )
     repeat_threshold: float = option("DATALOADER.REPEAT_THRESHOLD", 0.0, "images of rarer classes are repeated")
     repeat_sqrt: bool = option("DATALOADER.REPEAT_SQRT", True, "by the root of the rarity")

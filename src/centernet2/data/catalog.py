@@ -10,6 +10,7 @@ from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset, concatenate
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
+ANNOTATIONS_AT = ".json@"  # a data set by its files: ANNOTATIONS.json@IMAGES
 COCO_FOLDERS = ("coco2017", "coco", "")  # what stands for coco/ in the paths below; "": the folder itself was given
 
 
@@ -76,6 +77,11 @@ def _load_folder(folder: Path, split: str, masks: bool) -> DetectionDataset:
 
 
 def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
+    if ANNOTATIONS_AT in name:
+        file, _, folder = name.rpartition("@")
+        advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
+        path, images = _require([Path(file)], "the annotations", advice), _require([Path(folder)], "the images", advice)
+        return load_coco(path, images, name=path.stem, masks=masks)
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"

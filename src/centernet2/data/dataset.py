@@ -42,6 +42,7 @@ class DetectionDataset:
     areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
     masks: PackedMasks | None = None  # of the B objects, where they were read
+    sources: npt.NDArray[np.int64] | None = None  # [I] which of the joined data sets an image is from
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -92,6 +93,7 @@ class DetectionDataset:
             **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
             **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
             masks=None if self.masks is None else self.masks.take(rows),
+            sources=None if self.sources is None else self.sources[indices],
             offsets=offsets,
         )
 
@@ -111,8 +113,8 @@ def require_masks(dataset: DetectionDataset) -> None:
     """ValueError where no object has a mask to train on."""
     if dataset.masks is None or not (dataset.masks.kinds != NOTHING).any():
         raise ValueError(
-            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), but MODEL.MASK_ON is True; "
-            "export the masks or set it False"
+            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which MODEL.MASK_ON and "
+            "INPUT.COPY_PASTE need; export the masks or leave these off"
         )
 
 
@@ -145,6 +147,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         name="+".join(dataset.name for dataset in datasets),
         folder=folder,
         annotations=None,
+        sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )

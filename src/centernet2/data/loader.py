@@ -8,6 +8,7 @@ that stream. So neither the number of workers, nor of processes, nor an interrup
 import logging
 import signal
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby, islice
 from typing import NamedTuple, TypeVar
 
@@ -18,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError, read_image
+from centernet2.data.mixing import Mixing
 from centernet2.data.samplers import Sampler
-from centernet2.data.transforms import EvalTransform, Transform
+from centernet2.data.transforms import EvalTransform, Sample, Transform
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def train_batches(
     transform: Transform,
     sampler: Sampler,
     *,
+    mixing: Mixing | None = None,
     batch_size: int,
     num_workers: int,
     start_step: int,
@@ -69,7 +72,7 @@ def train_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[Batch]:
-    """Batches without end, from `start_step` on; `batch_size` images for this process.
+    """Batches without end, from `start_step` on; `batch_size` images for this process; `mixing` joins several to one.
 
     A broken image is replaced by another draw from the sampler's distribution; ValueError where too many are broken.
     """
@@ -81,7 +84,7 @@ def train_batches(
     batches = global_batches(sampler, wide.tobytes(), batch_size=batch_size * world_size)
     shares = (batch[rank::world_size] for batch in islice(batches, start_step, None))
     broken = BrokenImages(dataset.name)
-    for loaded in _load(TrainImages(dataset, transform, sampler), shares, num_workers=num_workers):
+    for loaded in _load(TrainImages(dataset, transform, sampler, mixing), shares, num_workers=num_workers):
         broken.count(loaded)
         yield _batch(loaded)
 
@@ -135,24 +138,43 @@ def global_batches(stream: Iterable[int], group: Sequence[int], *, batch_size: i
 class TrainImages(Dataset[Loaded]):
     """Reads and augments the image of a draw; runs in the workers."""
 
-    def __init__(self, dataset: DetectionDataset, transform: Transform, sampler: Sampler) -> None:
-        self.dataset, self.transform = dataset, transform
+    def __init__(
+        self, dataset: DetectionDataset, transform: Transform, sampler: Sampler, mixing: Mixing | None = None
+    ) -> None:
+        self.dataset, self.transform, self.mixing = dataset, transform, mixing
         self.weights, self.seed = sampler.weights, sampler.seed
 
     def __getitem__(self, draw: Draw) -> Loaded:
         generator = generator_of(self.seed, draw.position)
         failures: list[str] = []
-        index = draw.image
-        while len(failures) <= MAX_TRIES:
+        try:
+            index, image, target = self._read(draw.image, generator, failures)
+            if self.mixing is None:
+                image, target = self.transform(image, target, generator)
+            else:
+                further = partial(self._draw, generator, failures)
+                image, target = self.mixing((image, target), further, self.transform, generator)
+        except ImageError:  # after many others, which `failures` holds
+            return Loaded(failures)
+        return Loaded(failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index))
+
+    def _read(self, index: int, generator: Generator, failures: list[str]) -> tuple[int, Tensor, Target]:
+        """An image with its index and objects; another one from the same distribution where it is broken."""
+        while True:
             try:
-                image = read_indexed_image(self.dataset, index)
+                return index, read_indexed_image(self.dataset, index), self.dataset.target(index)
             except ImageError as error:
                 failures.append(str(error))
-                index = int(torch.multinomial(self.weights, 1, generator=generator))
-                continue
-            image, target = self.transform(image, self.dataset.target(index), generator)
-            return Loaded(failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index))
-        return Loaded(failures)
+                if len(failures) > MAX_TRIES:
+                    raise
+                index = self._random_index(generator)
+
+    def _draw(self, generator: Generator, failures: list[str]) -> Sample:
+        """A further image for the mixture."""
+        return self._read(self._random_index(generator), generator, failures)[1:]
+
+    def _random_index(self, generator: Generator) -> int:
+        return int(torch.multinomial(self.weights, 1, generator=generator))
 
 
 class EvalImages(Dataset[Loaded]):

@@ -5,7 +5,7 @@ share, so the stream is the same for any number of processes and can be entered 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,10 @@ class Sampler(ABC):
     def epoch(self, generator: Generator) -> Tensor:  # [about I] indices
         """The next stretch of the stream."""
 
+    def part(self, images: Tensor) -> "Sampler":
+        """The same sampler over some of the images, which it numbers from 0."""
+        return type(self)(self.weights[images], seed=self.seed)
+
     def __iter__(self) -> Iterator[int]:
         generator = Generator().manual_seed(self.seed)
         while True:
@@ -37,6 +41,9 @@ class ShuffledSampler(Sampler):
 
     def __init__(self, size: int, *, seed: int) -> None:
         super().__init__(torch.ones(size), seed=seed)
+
+    def part(self, images: Tensor) -> "ShuffledSampler":
+        return ShuffledSampler(len(images), seed=self.seed)
 
     def epoch(self, generator: Generator) -> Tensor:
         return torch.randperm(len(self.weights), generator=generator)
@@ -60,6 +67,36 @@ class WeightedSampler(Sampler):
 
     def epoch(self, generator: Generator) -> Tensor:
         return torch.multinomial(self.weights, len(self.weights), replacement=True, generator=generator)
+
+
+class MixtureSampler(Sampler):
+    """Images of several data sets in given proportions, whatever their sizes; inside each, in the order of a sampler.
+
+    Args:
+        whole: the sampler of all images.
+        sources: [I] number of the data set that each image is from.
+        ratios: how often each data set is drawn, need not sum to one.
+    """
+
+    def __init__(self, whole: Sampler, sources: Tensor, ratios: Sequence[float]) -> None:
+        self.members = [(sources == source).nonzero().squeeze(1) for source in range(len(ratios))]
+        self.parts = [whole.part(images) for images in self.members]
+        self.ratios = torch.tensor(ratios)
+        weights = torch.zeros(len(sources))
+        for images, part, ratio in zip(self.members, self.parts, ratios, strict=True):
+            weights[images] = ratio * part.weights / part.weights.sum()
+        super().__init__(weights, seed=whole.seed)
+
+    def epoch(self, generator: Generator) -> Tensor:
+        drawn = torch.multinomial(self.ratios, len(self.weights), replacement=True, generator=generator)
+        indices = torch.empty_like(drawn)
+        for source, (images, part) in enumerate(zip(self.members, self.parts, strict=True)):
+            places = (drawn == source).nonzero().squeeze(1)
+            stretches = [images[:0]]
+            while sum(map(len, stretches)) < len(places):
+                stretches.append(images[part.epoch(generator)])
+            indices[places] = torch.cat(stretches)[: len(places)]
+        return indices
 
 
 def repeat_factors(

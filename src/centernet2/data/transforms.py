@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -30,6 +31,7 @@ class EvalTransform(Protocol):
 
 
 EMPTY = 1e-5  # pixels: a narrower box is empty
+GREY = 114  # what an image is filled up with, as in YOLO's and copy-paste's training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,50 @@ class EfficientDetResizeCrop:
         left = int(max(0, width - self.size) * random_number(0, 1, generator))
         box = (top, left, min(self.size, height), min(self.size, width))
         return crop_image(image, box), crop_target(target, box)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeScaleJitter:
+    """The same crop, filled up with grey to the whole square (arXiv 2012.07177, section 3)."""
+
+    size: int
+    scale_range: tuple[float, float]
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        image, target = EfficientDetResizeCrop(size=self.size, scale_range=self.scale_range)(image, target, generator)
+        bottom, right = self.size - image.shape[1], self.size - image.shape[2]
+        if "masks" in target:
+            target = {**target, "masks": pad(target["masks"], (0, right, 0, bottom))}
+        return pad(image, (0, right, 0, bottom), value=GREY), target
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotometricDistortion:
+    """Random brightness, contrast, saturation and hue, each in half of the images (SSD, arXiv 1512.02325, 2.2)."""
+
+    brightness: float = 0.125  # greatest change, as a share of white
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: float = 0.05  # greatest turn, as a share of the circle
+    probability: float = 0.5
+
+    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        def happens() -> bool:
+            return random_number(0, 1, generator) < self.probability
+
+        if happens():
+            change = 255 * random_number(-self.brightness, self.brightness, generator)
+            image = (image.float() + change).clamp(0, 255).round().to(torch.uint8)
+        contrast_first = happens()
+        if contrast_first and happens():
+            image = F.adjust_contrast(image, random_number(*self.contrast, generator))
+        if happens():
+            image = F.adjust_saturation(image, random_number(*self.saturation, generator))
+        if happens():
+            image = F.adjust_hue(image, random_number(-self.hue, self.hue, generator))
+        if not contrast_first and happens():
+            image = F.adjust_contrast(image, random_number(*self.contrast, generator))
+        return image, target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,13 +273,18 @@ def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target
 
 def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
     """Draw polygons, cut boxes at the border of the image; objects with nothing left inside are dropped."""
-    boxes = target["boxes"].clamp(min=0).minimum(target["boxes"].new_tensor([width, height, width, height]))  # [G, 4]
+    boxes = clip_boxes_to(target["boxes"], height, width)  # [G, 4]
     kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY).all(dim=1)
     masks = draw_objects(target["polygons"], (height, width)) if "polygons" in target else target.get("masks")
     if masks is not None:
         kept &= masks.flatten(1).any(dim=1)
         return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": masks[kept]}
     return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+
+
+def clip_boxes_to(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Boxes [G, 4] cut at the border of the image."""
+    return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
 
 
 def random_number(low: float, high: float, generator: Generator) -> float:

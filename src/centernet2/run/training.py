@@ -12,6 +12,7 @@ from centernet2 import distributed
 from centernet2.build import (
     build_clip,
     build_detector,
+    build_mixing,
     build_sampler,
     build_train_transform,
 )
@@ -141,9 +142,9 @@ def _set_up(
     device: str | None = None,
 ) -> _Setup:
     splits = {"data": None if data is None else Path(data), "data_path": None if data_path is None else Path(data_path)}
-    masks = settings.model.mask_on
+    masks = settings.model.mask_on or settings.augmentation.copy_paste > 0
     train_set = find_split(names=settings.datasets.train, split="train", masks=masks, **splits)
-    val_set = find_split(names=settings.datasets.test, split="val", masks=masks, **splits)
+    val_set = find_split(names=settings.datasets.test, split="val", masks=settings.model.mask_on, **splits)
     settings = with_classes(settings, len(train_set.class_names), owner=train_set.name)
     if masks:
         require_masks(train_set)
@@ -234,6 +235,7 @@ def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: 
         dataset,
         build_train_transform(config),
         build_sampler(config, dataset, seed),
+        mixing=build_mixing(config),
         batch_size=config.run.ims_per_batch // (processes * parts),
         num_workers=config.loader.num_workers,
         start_step=start * parts,

@@ -1,0 +1,187 @@
+"""Augmentation that makes one training image of several: mosaic, mixup, copy-paste.
+
+All are off unless the settings ask for them. Where objects have masks, they follow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torchvision.ops import masks_to_boxes
+
+from centernet2.data.masks import draw_objects
+from centernet2.data.transforms import (
+    GREY,
+    Sample,
+    Transform,
+    clip_boxes_to,
+    move_polygons,
+    random_number,
+    resize_image,
+    resize_target,
+)
+from centernet2.structures import Target
+
+Mixer = Callable[[Sample, Callable[[], Sample], Generator], Sample]  # a sample and a source of further ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """Steps that mix samples, before and after the transform of a single image."""
+
+    before: tuple[Mixer, ...] = ()  # on images as they are in their files
+    after: tuple[Mixer, ...] = ()  # on transformed ones
+
+    def __call__(
+        self, sample: Sample, draw: Callable[[], Sample], transform: Transform, generator: Generator
+    ) -> Sample:
+        def mixed(sample: Sample) -> Sample:
+            for mixer in self.before:
+                sample = mixer(sample, draw, generator)
+            return transform(*sample, generator)
+
+        sample = mixed(sample)
+        for mixer in self.after:
+            sample = mixer(sample, lambda: mixed(draw()), generator)
+        return sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mosaic:
+    """Four images around a random point of a canvas (YOLOv4, arXiv 2004.10934, section 3.3).
+
+    Each is fitted into a square of `size` pixels; the canvas has twice that edge, and is grey where no image lies.
+    """
+
+    size: int
+    probability: float
+
+    def __call__(self, sample: Sample, draw: Callable[[], Sample], generator: Generator) -> Sample:
+        if random_number(0, 1, generator) >= self.probability:
+            return sample
+        edge = 2 * self.size
+        center_y, center_x = (round(random_number(0.5, 1.5, generator) * self.size) for _ in range(2))
+        canvas = torch.full((3, edge, edge), GREY, dtype=torch.uint8)
+        targets = []
+        for quadrant, (image, target) in enumerate([sample, *(draw() for _ in range(3))]):
+            scale = self.size / max(image.shape[1:])
+            height, width = (max(1, round(side * scale)) for side in image.shape[1:])
+            factors = (width / image.shape[2], height / image.shape[1])
+            target = {**target, "boxes": clip_boxes_to(target["boxes"], image.shape[1], image.shape[2])}
+            image, target = resize_image(image, height, width), resize_target(target, height, width, scale=factors)
+            top = center_y - height if quadrant < 2 else center_y
+            left = center_x - width if quadrant % 2 == 0 else center_x
+            _paste(canvas, image, top, left)
+            targets.append(_place(target, top, left, edge, edge))
+        return canvas, join_targets(targets, edge, edge)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixUp:
+    """Two images on top of each other, both half transparent, with the objects of both (arXiv 1902.04103)."""
+
+    probability: float
+    shares: tuple[float, float] = (0.4, 0.6)  # between which the first image's weight is drawn
+
+    def __call__(self, sample: Sample, draw: Callable[[], Sample], generator: Generator) -> Sample:
+        if random_number(0, 1, generator) >= self.probability:
+            return sample
+        share = random_number(*self.shares, generator)
+        samples = (sample, draw())
+        height, width = (max(image.shape[axis] for image, _ in samples) for axis in (1, 2))
+        blend = torch.zeros(3, height, width)
+        for (image, _), weight in zip(samples, (share, 1 - share), strict=True):
+            layer = torch.full((3, height, width), GREY, dtype=torch.uint8)
+            _paste(layer, image, 0, 0)
+            blend += weight * layer
+        targets = [_place(target, 0, 0, height, width) for _, target in samples]
+        return blend.round().to(torch.uint8), join_targets(targets, height, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyPaste:
+    """Cuts objects out of another image by their masks and pastes them on this one (arXiv 2012.07177).
+
+    Objects that are then hidden lose that part of mask and box, and are dropped where less than `min_visible` is left.
+    """
+
+    probability: float
+    share: float = 0.5  # of the other image's objects
+    min_visible: float = 0.1
+
+    def __call__(self, sample: Sample, draw: Callable[[], Sample], generator: Generator) -> Sample:
+        if random_number(0, 1, generator) >= self.probability:
+            return sample
+        image, target = sample
+        other_image, other = draw()
+        if "masks" not in target or "masks" not in other:
+            return sample  # an image without objects
+        height, width = image.shape[1:]
+        layer = torch.full_like(image, GREY)
+        _paste(layer, other_image, 0, 0)
+        other = _place(other, 0, 0, height, width)
+        chosen = torch.rand(len(other["labels"]), generator=generator) < self.share
+        chosen &= other["masks"].flatten(1).any(dim=1)
+        pasted = {key: value[chosen] for key, value in other.items()}  # type: ignore[index]
+        pasted["boxes"] = clip_boxes_to(pasted["boxes"], height, width)
+        cover = pasted["masks"].any(dim=0)  # [H, W]
+        kept = hide(target, cover, min_visible=self.min_visible)
+        joined: Target = {
+            "boxes": torch.cat([kept["boxes"], pasted["boxes"]]),
+            "labels": torch.cat([kept["labels"], pasted["labels"]]),
+            "masks": torch.cat([kept["masks"], pasted["masks"]]),
+        }
+        return torch.where(cover, layer, image), joined
+
+
+def hide(target: Target, cover: Tensor, *, min_visible: float) -> Target:
+    """What is left of objects with masks [G, H, W] behind a cover [H, W]."""
+    masks = target["masks"] & ~cover
+    before, after = (m.flatten(1).sum(dim=1) for m in (target["masks"], masks))
+    kept = after > min_visible * before
+    boxes, masks, changed = target["boxes"][kept], masks[kept], (after < before)[kept]
+    if changed.any():
+        tight = masks_to_boxes(masks[changed]).to(boxes.dtype)
+        tight[:, 2:] += 1  # the last pixel belongs to the box
+        boxes = boxes.clone()
+        low, high = torch.max(boxes[changed, :2], tight[:, :2]), torch.min(boxes[changed, 2:], tight[:, 2:])
+        boxes[changed] = torch.cat([low, high], dim=1)
+    return {"boxes": boxes, "labels": target["labels"][kept], "masks": masks}
+
+
+def join_targets(targets: list[Target], height: int, width: int) -> Target:
+    """The objects of several images that lie on one canvas; polygons stay polygons where all have them."""
+    joined: Target = {
+        "boxes": torch.cat([target["boxes"] for target in targets]),
+        "labels": torch.cat([target["labels"] for target in targets]),
+    }
+    if all("polygons" in target for target in targets):
+        joined["polygons"] = [polygons for target in targets for polygons in target["polygons"]]
+    elif any("polygons" in target or "masks" in target for target in targets):
+        joined["masks"] = torch.cat([_masks_of(target, height, width) for target in targets])
+    return joined
+
+
+def _masks_of(target: Target, height: int, width: int) -> Tensor:  # bool [G, H, W]
+    if "polygons" in target:
+        return draw_objects(target["polygons"], (height, width))
+    return target["masks"] if "masks" in target else torch.zeros(0, height, width, dtype=torch.bool)
+
+
+def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
+    """Writes the part of an image [..., h, w] that lies on the canvas [..., H, W]."""
+    (height, width), (h, w) = canvas.shape[-2:], image.shape[-2:]
+    y, x = max(0, top), max(0, left)
+    bottom, right = min(height, top + h), min(width, left + w)
+    if bottom > y and right > x:
+        canvas[..., y:bottom, x:right] = image[..., y - top : bottom - top, x - left : right - left]
+
+
+def _place(target: Target, top: int, left: int, height: int, width: int) -> Target:
+    """Objects of an image whose corner comes to lie at (top, left) of a canvas."""
+    placed: Target = {**target, "boxes": target["boxes"] + target["boxes"].new_tensor([left, top, left, top])}
+    if "masks" in target:
+        placed["masks"] = torch.zeros(len(target["masks"]), height, width, dtype=torch.bool)
+        _paste(placed["masks"], target["masks"], top, left)
+    return move_polygons(placed, shift=(left, top))
