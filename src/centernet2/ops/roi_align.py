@@ -29,8 +29,8 @@ def roi_align(
         regions = regions.to(feature.dtype)
         pooled: Tensor = torchvision.ops.roi_align(feature, regions, size, scale, sampling_ratio, aligned)
         return pooled
-    if feature.dtype != torch.float64:
-        feature, regions = feature.float(), regions.float()
+    feature = feature if feature.dtype == torch.float64 else feature.float()
+    regions = regions.to(feature.dtype)
     return cast(Tensor, _SeparableRoIAlign.apply(feature, regions, size, scale, sampling_ratio, aligned))
 
 

@@ -62,12 +62,22 @@ def select_candidates(
 
 
 def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> list[Proposals]:
-    """Merges the levels of each image, removes overlapping boxes and keeps the `topk` best."""
+    """Merges the levels of each image, removes overlapping boxes and keeps the `topk` best.
+
+    A threshold of 0 or below removes nothing. Boxes that tie with the last one stay as well: flat parts of an image
+    have equal scores, and which of them a sort puts first says nothing.
+    """
     boxes, scores, labels, valid = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
     proposals = []
     for image in range(len(boxes)):
         mask = valid[image]
         candidates = Proposals(boxes[image][mask], scores[image][mask], labels[image][mask])
-        keep = nms_per_class(*candidates, nms_thresh, topk)
+        if nms_thresh > 0:
+            keep = nms_per_class(*candidates, nms_thresh)
+        else:
+            keep = candidates.scores.argsort(descending=True)
+        best = candidates.scores[keep]
+        if len(best) > topk:
+            keep = keep[best >= best[topk - 1]]
         proposals.append(Proposals(*(part[keep] for part in candidates)))
     return proposals

@@ -302,6 +302,6 @@ class CascadeRoIHeads(nn.Module):
         region, label = ((scores > self.score_thresh) & finite[:, None]).nonzero(as_tuple=True)
         candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
         score = scores[region, label]
-        keep = nms_per_class(candidates, score, label, self.nms_thresh, self.detections_per_image)
+        keep = nms_per_class(candidates, score, label, self.nms_thresh)[: self.detections_per_image]
         keep = keep[nonempty(candidates[keep])]  # those found in the padding alone end as a line at the border
         return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}, region[keep]
