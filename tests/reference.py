@@ -1,7 +1,7 @@
 """The reference's numbers (tests/golden): the models and scenes that they belong to, and how near to come to them.
 
-A model under test gets the weights that the reference had, each tensor a function of its name and shape (tests/fill.py),
-through a weights file in the reference's format.
+A model under test gets the weights that the reference had, each tensor a function of its name and shape
+(tests/fill.py), through a weights file in the reference's format.
 """
 
 import json
@@ -17,7 +17,6 @@ from torch import Tensor
 import centernet2
 from centernet2.checkpoint.load import load_weights
 from centernet2.checkpoint.names import to_reference
-from centernet2.models.centernet.centernet import StageTargets
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.models.detector import Detector
 from centernet2.structures import Detections, Proposals, Target
@@ -64,10 +63,10 @@ def portable_scenes() -> Scenes:
 
 def shared_scenes(folder: Path) -> Scenes:
     """The photographs whose numbers may lie beside the checkout."""
-    images = [torch.from_numpy(np.asarray(Image.open(folder / f"image{i}.png")).copy()) for i in range(2)]
+    pixels = [torch.from_numpy(np.array(Image.open(folder / f"image{i}.png"))) for i in range(2)]
     with np.load(folder / "ground_truth.npz") as truth:
         boxes, classes = ([torch.from_numpy(truth[f"{key}{i}"]) for i in range(2)] for key in ("boxes", "classes"))
-    return Scenes(folder, [image.permute(2, 0, 1) for image in images], boxes, [c.long() for c in classes])
+    return Scenes(folder, [image.permute(2, 0, 1) for image in pixels], boxes, [c.long() for c in classes])
 
 
 def ellipses(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -84,9 +83,7 @@ def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> D
     """
     counts = folder / "images_per_class.json"
     counts.write_text(json.dumps([{"id": i, "image_count": 1 + i * 7919 % 1977} for i in range(1, 1204)]))
-    config = centernet2.load_config(
-        name, [*NO_SAMPLING, "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", str(counts), *options]
-    )
+    config = centernet2.load_config(name, [*NO_SAMPLING, "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", str(counts), *options])
     model = centernet2.build_model(config)
     shapes = {key: tuple(tensor.shape) for key, tensor in to_reference(model.state_dict()).items()}
     if model.roi_heads is None:  # the reference keeps the normalisation of images among the weights of these
@@ -117,7 +114,6 @@ class Evaluation(NamedTuple):
 class Training(NamedTuple):
     """What a training step computes, parameters by the reference's names."""
 
-    targets: StageTargets
     losses: dict[str, float]
     gradient_norms: dict[str, float]
 
@@ -144,17 +140,16 @@ def _recorder(seen: dict[str, Any], key: str) -> Any:
 
 def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Training:
     """One forward and one backward pass; leaves no gradients behind."""
-    seen: dict[str, Any] = {}
-    hook = model.proposal_generator.head.register_forward_hook(_recorder(seen, "head"))
     losses = model.train()(images, targets)
-    hook.remove()
-    sizes = [(image.shape[1], image.shape[2]) for image in images]
-    stage_targets = model.proposal_generator.make_targets(seen["head"].ltrb, sizes, targets)
     sum(losses.values()).backward()
-    gradients = to_reference({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
-    norms = {key: gradient.norm().item() for key, gradient in gradients.items()}
+    none = torch.zeros(
+        0
+    )  # every key takes part, because the names of some parameters follow from the presence of others
+    gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    renamed = to_reference({key: gradients.get(key, none) for key in model.state_dict()})
+    norms = {key: gradient.norm().item() for key, gradient in renamed.items() if gradient is not none}
     model.zero_grad()
-    return Training(stage_targets, {key: loss.item() for key, loss in losses.items()}, norms)
+    return Training({key: loss.item() for key, loss in losses.items()}, norms)
 
 
 def agreement(found: dict[str, Tensor], expected: dict[str, Array]) -> float:

@@ -1,16 +1,21 @@
 """Every configuration computes what the reference computes: features, heads, boxes, targets, losses, gradients."""
 
-from pathlib import Path
+import re
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from centernet2.checkpoint.names import reference_names
+import centernet2
+from centernet2.build import build_detector
+from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.models.detector import Detector
 from tests.reference import (
+    GOLDEN,
     NAMES,
+    NO_SAMPLING,
+    Array,
     Evaluation,
     Scenes,
     Training,
@@ -23,11 +28,17 @@ from tests.reference import (
 )
 
 FAST = ("CenterNet2_R50_1x", "CenterNet-FPN_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", "CenterNet2_DLA-BiFPN-P3_4x")
-ONE_LEVEL = "nuImages_CenterNet2_DLA_640_8x"  # the reference spoils its proposals there when training
+TWINS = {  # the same network and the same numbers under another name: only the schedule or the data differ
+    "CenterNet2_DLA-BiFPN-P3_24x": "CenterNet2_DLA-BiFPN-P3_4x",
+    "CenterNet2_DLA-BiFPN-P5_640_16x_ST": "CenterNet2_DLA-BiFPN-P5_640_16x",
+}
+ONE_LEVEL = "nuImages_CenterNet2_DLA_640_8x"  # the reference spoils the proposals of its training there
+FUSION_WEIGHT = re.compile(r"\.edge_weights$|\.weights_f\w+$")
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NAMES]
+    scope="module",
+    params=[pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in NAMES if n not in TWINS],
 )
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -51,15 +62,9 @@ def evaluation(model: Detector, scenes: Scenes) -> Evaluation:
 
 
 @pytest.fixture(scope="module")
-def training(model: Detector, scenes: Scenes) -> Training:
+def training(model: Detector, scenes: Scenes, evaluation: Evaluation) -> Training:
+    """After the evaluation, because batch normalisation learns."""
     return train(model, scenes.images, scenes.targets(model))
-
-
-def assert_near(found: Tensor, expected: np.ndarray, what: str) -> None:
-    """Within a thousandth of the expected tensor's spread."""
-    wanted = torch.from_numpy(expected)
-    assert found.shape == wanted.shape, what
-    assert (found - wanted).abs().max() <= 1e-3 * wanted.std(), what
 
 
 def test_features(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
@@ -74,19 +79,22 @@ def test_features(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
 
 
 def test_head(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
-    golden = scenes.read(f"{name}.eval.npz")
+    golden = {k: x for k, x in scenes.read(f"{name}.eval.npz").items() if k.startswith(("reg_", "cls_", "agn_hm_"))}
     classes, objects, ltrb = evaluation.head
-    levels = range(len(ltrb))
-    assert {f"reg_{level}" for level in levels} == {key for key in golden if key.startswith("reg_")}
-    assert {f"cls_{level}" for level in levels if classes} == {key for key in golden if key.startswith("cls_")}
-    assert {f"agn_hm_{level}" for level in levels if objects} == {key for key in golden if key.startswith("agn_hm_")}
-    for level in levels:
-        step = 4 if ltrb[level].shape[3] > 80 else 1  # large maps are thinned out in the files
-        assert_near(ltrb[level][:, :, ::step, ::step], golden[f"reg_{level}"], f"box distances of level {level}")
-        if objects:
-            assert_near(objects[level], golden[f"agn_hm_{level}"], f"objectness of level {level}")
-        if classes:
-            assert_near(classes[level][:, :4, ::2, ::2], golden[f"cls_{level}"], f"classes of level {level}")
+    steps = [4 if x.shape[3] > 80 else 1 for x in ltrb]  # large maps are thinned out in the files
+    found = {f"reg_{i}": x[:, :, ::step, ::step] for i, (x, step) in enumerate(zip(ltrb, steps, strict=True))}
+    found |= {f"cls_{i}": x[:, :4, ::2, ::2] for i, x in enumerate(classes or [])}
+    found |= {f"agn_hm_{i}": x for i, x in enumerate(objects or [])}
+    assert found.keys() == golden.keys()
+    for key, x in found.items():
+        assert_near(x, golden[key], key)
+
+
+def assert_near(found: Tensor, expected: Array, what: str) -> None:
+    """Within a thousandth of the expected tensor's spread."""
+    wanted = torch.from_numpy(expected)
+    assert found.shape == wanted.shape, what
+    assert (found - wanted).abs().max() <= 1e-3 * wanted.std(), what
 
 
 def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
@@ -108,9 +116,11 @@ def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
         assert agreement(dict(found), expected) >= 0.98
 
 
-def test_targets(name: str, scenes: Scenes, model: Detector, training: Training) -> None:
+def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluation) -> None:
     golden = scenes.read(f"{name}.train.npz")
-    (index, labels, valid), ltrb, heatmap = training.targets
+    sizes = [(image.shape[1], image.shape[2]) for image in scenes.images]
+    targets = model.proposal_generator.make_targets(evaluation.head.ltrb, sizes, scenes.targets(model))
+    (index, labels, valid), ltrb, heatmap = targets
     if "target_pos_inds" in golden:
         assert index[valid].tolist() == golden["target_pos_inds"].tolist()
     if "target_labels" in golden:
@@ -129,10 +139,9 @@ def test_targets(name: str, scenes: Scenes, model: Detector, training: Training)
 def test_losses(name: str, scenes: Scenes, training: Training) -> None:
     golden = scenes.read(f"{name}.train.npz")
     expected = {key.removeprefix("loss/"): float(x) for key, x in golden.items() if key.startswith("loss/")}
-    found = training.losses
-    if name == ONE_LEVEL:
-        found, expected = ({k: x for k, x in d.items() if "centernet" in k} for d in (found, expected))
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert training.losses.keys() == expected.keys()
+    for key in [key for key in expected if name != ONE_LEVEL or "centernet" in key]:
+        assert training.losses[key] == pytest.approx(expected[key], rel=1e-3), key
 
 
 def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
@@ -140,10 +149,38 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     expected = dict(zip(golden["grad_names"].tolist(), golden["grad_norms"].tolist(), strict=True))
     if name == ONE_LEVEL:
         pytest.skip("the reference's second stage learns from spoiled proposals there")
-    assert training.gradient_norms == pytest.approx(expected, rel=1e-2, abs=1e-6)
+    expected = {key: norm for key, norm in expected.items() if not IGNORED.search(key)}
+    found = training.gradient_norms
+    # The gradient of a normalised fusion weight is the small difference of large sums: the reference itself gives 2 %
+    # more or less from one release of PyTorch to the next. It is held against the largest of its kind.
+    fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
+    assert {key: found[key] for key in found if key not in fusion} == pytest.approx(expected, rel=1e-2, abs=1e-6)
+    if fusion:
+        largest = max(fusion.values())
+        assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
 
 
-def test_frozen_parameters(name: str, scenes: Scenes, model: Detector) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_and_trained_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = build_detector(centernet2.load_config(name, NO_SAMPLING))
     names = reference_names(model.state_dict())
     frozen = {names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert frozen == set(scenes.read(f"{name}.train.npz")["frozen"].tolist())
+    trained = {names[key] for key, parameter in model.named_parameters() if parameter.requires_grad}
+    with np.load(GOLDEN / f"{name}.train.npz") as golden:
+        expected = {re.sub(r"(scales)\.\d+\.scale$", r"\1", key) for key in golden["grad_names"].tolist()}
+        assert frozen == set(golden["frozen"].tolist())
+    assert trained == {key for key in expected if not IGNORED.search(key)}
+
+
+@pytest.mark.parametrize(("name", "twin"), TWINS.items())
+def test_configurations_of_the_same_network(name: str, twin: str) -> None:
+    first, second = centernet2.load_config(name), centernet2.load_config(twin)
+    for group in sorted(vars(first).keys() - {"name", "stated", "datasets", "run", "schedule"}):
+        assert getattr(first, group) == getattr(second, group), group
+    for kind in ("eval", "train"):
+        with np.load(GOLDEN / f"{name}.{kind}.npz") as a, np.load(GOLDEN / f"{twin}.{kind}.npz") as b:
+            for key in a.files:
+                np.testing.assert_array_equal(a[key].shape, b[key].shape)
+                if a[key].dtype.kind == "f":
+                    np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-4)

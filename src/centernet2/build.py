@@ -236,6 +236,11 @@ def _require_levels(config: Config, neck: Neck) -> None:
 
 
 def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
+    if not (config.centernet_head.only_proposal or config.centernet.as_proposal):
+        raise ConfigError(
+            "the second stage needs proposals from the first: set MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
+            "MODEL.CENTERNET.AS_PROPOSAL (class scores) True"
+        )
     in_features = config.roi_heads.in_features
     channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
     stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}

@@ -65,6 +65,8 @@ RENAMES: tuple[Rename, ...] = (
     Rename(r"^(backbone\..*ida_\w+\.(?:proj|node)_\d)\.1\.", r"\1.actf.0."),
     # FPN: https://arxiv.org/abs/1612.03144
     Rename(r"^neck\.(lateral|output)\.p(\d)\.", r"backbone.fpn_\1\2."),
+    Rename(r"^(backbone\.fpn_(?:lateral|output)\d)\.0\.", r"\1."),
+    Rename(r"^(backbone\.fpn_(?:lateral|output)\d)\.1\.", r"\1.norm."),
     Rename(r"^neck\.(p[67])\.", r"backbone.top_block.\1."),
     # BiFPN: https://arxiv.org/abs/1911.09070
     Rename(r"^neck\.reduce\.", r"backbone.resample.3.conv.", BIFPN),

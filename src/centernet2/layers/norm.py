@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
-from timm.layers.norm_act import BatchNormAct2d, FrozenBatchNormAct2d, GroupNormAct, SyncBatchNormAct
+from timm.layers import LayerNorm2d
+from timm.layers.norm_act import (
+    BatchNormAct2d,
+    FrozenBatchNormAct2d,
+    GroupNormAct,
+    LayerNormAct2d,
+    SyncBatchNormAct,
+)
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -13,13 +20,13 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "SyncBN": nn.SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": lambda channels: nn.GroupNorm(_groups(channels), channels),
-    "LN": partial(nn.GroupNorm, 1),
+    "LN": partial(LayerNorm2d, eps=1e-6),  # over the channels of each location
 }
 NORM_ACTS: dict[str, Callable[[int], nn.Module]] = {
     "SyncBN": SyncBatchNormAct,
     "FrozenBN": FrozenBatchNormAct2d,
     "GN": lambda channels: GroupNormAct(channels, _groups(channels)),
-    "LN": lambda channels: GroupNormAct(channels, 1),
+    "LN": LayerNormAct2d,
 }
 NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm2d)
 

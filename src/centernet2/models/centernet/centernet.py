@@ -168,15 +168,14 @@ class CenterNet(nn.Module):
                 score_thresh=self.score_thresh,
                 topk=self.pre_nms_topk[self.training],
             )
+            if self.head.with_agn_hm:  # before sorting: scores that the root makes equal stay in their order
+                candidates = candidates._replace(scores=candidates.scores.clamp(min=0).sqrt())
             levels.append(candidates)
-        proposals = suppress(
+        return suppress(
             levels,
             nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0,
             topk=self.post_nms_topk[self.training] if limit is None else limit,
         )
-        if self.head.with_agn_hm:
-            return [p._replace(scores=p.scores.sqrt()) for p in proposals]
-        return proposals
 
     @torch.no_grad()
     def make_targets(

@@ -72,10 +72,7 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> l
     for image in range(len(boxes)):
         mask = valid[image]
         candidates = Proposals(boxes[image][mask], scores[image][mask], labels[image][mask])
-        if nms_thresh > 0:
-            keep = nms_per_class(*candidates, nms_thresh)
-        else:
-            keep = candidates.scores.argsort(descending=True)
+        keep = nms_per_class(*candidates, nms_thresh) if nms_thresh > 0 else candidates.scores.argsort(descending=True)
         best = candidates.scores[keep]
         if len(best) > topk:
             keep = keep[best >= best[topk - 1]]

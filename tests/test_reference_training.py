@@ -1,0 +1,91 @@
+"""Training goes the way the reference goes: schedules, parameter groups, clipping, six steps of the whole loop."""
+
+import json
+from itertools import repeat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import centernet2
+from centernet2.build import build_clip, build_detector, build_multiplier, build_optimizer
+from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
+from centernet2.config import Config
+from centernet2.devices import create_accelerator, grad_scaler
+from centernet2.training.loop import train
+from centernet2.training.optim import scheduler
+from centernet2.training.state import TrainState
+from tests.reference import NAMES, reference_model, shared_scenes
+
+MOVING = ("CenterNet-FPN_R50_1x", "CenterNet2_R50_1x", "CenterNet2_DLA-BiFPN-P5_640_16x")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learning_rate(name: str, shared: Path) -> None:
+    config = centernet2.load_config(name)
+    golden = json.loads((shared / "golden/lr_schedules.json").read_text())[name]
+    multiplier = build_multiplier(config)
+    found = {iteration: config.optimizer.base_lr * multiplier(int(iteration)) for iteration in golden["lr"]}
+    assert found == pytest.approx(golden["lr"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", (*MOVING[1:], "CenterNet2_R2-101-DCN_896_4x"))
+def test_learning_rate_and_weight_decay_of_each_parameter(name: str, shared: Path) -> None:
+    config = centernet2.load_config(name)
+    golden = json.loads((shared / "golden/optimizer_groups.json").read_text())[name]
+    with torch.device("meta"):
+        model = build_detector(config)
+    by_parameter = {
+        parameter: [group["lr"], group["weight_decay"]]
+        for group in build_optimizer(config, model).param_groups
+        for parameter in group["params"]
+    }
+    names = reference_names(model.state_dict())
+    found = {names[key]: by_parameter[p] for key, p in model.named_parameters() if p.requires_grad}
+    scales = found.pop("proposal_generator.centernet_head.scales")
+    found |= {f"proposal_generator.centernet_head.scales.{i}.scale": scales for i in range(5)}
+    _, momentum, nesterov = golden.pop("__optimizer__")
+    assert (config.optimizer.momentum, config.optimizer.nesterov) == (momentum, nesterov)
+    assert found == {key: group for key, group in golden.items() if not IGNORED.search(key)}
+
+
+def test_clipping(shared: Path) -> None:
+    golden = json.loads((shared / "golden/clip_gradients.json").read_text())["clip"]
+    for name in NAMES:
+        clip = centernet2.load_config(name).clip
+        assert {key: getattr(clip, key.lower()) for key in golden} == golden
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOVING)
+def test_six_steps(name: str, shared: Path, tmp_path: Path) -> None:
+    golden = json.loads((shared / f"golden/{name}.trajectory.json").read_text())
+    scenes = shared_scenes(shared / "golden")
+    model = reference_model(name, tmp_path, tuple(golden["options"]))
+    config = model.settings
+    assert isinstance(config, Config)
+    optimizer = build_optimizer(config, model)
+    schedule = scheduler(optimizer, build_multiplier(config))
+    accelerator = create_accelerator(torch.device("cpu"))
+    batch = SimpleNamespace(images=scenes.images, targets=scenes.targets(model), image_ids=[0, 1])
+    steps: list[dict[str, float]] = []
+
+    def record(state: TrainState) -> None:
+        losses = {key: loss.item() for key, loss in state.losses.items()}
+        steps.append(losses | {"lr_next": schedule.get_last_lr()[0]})
+
+    train(
+        accelerator.prepare(model), optimizer, schedule, repeat(batch),
+        accelerator=accelerator, scaler=grad_scaler(accelerator.device, "fp32"), precision="fp32",
+        start_iteration=0, max_iteration=6, accumulation_steps=1, clip=build_clip(config), callbacks=[record],
+    )  # fmt: skip
+    assert steps[0] == pytest.approx(golden["losses"][0], rel=1e-3)
+    # every step multiplies rounding errors: the reference itself is 0.2 % off in its second step with another PyTorch
+    for found, expected in zip(steps[1:], golden["losses"][1:], strict=True):
+        assert found == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    print([max((abs(f[k]-e[k])/max(abs(e[k]),1e-3),k) for k in e) for f,e in zip(steps, golden["losses"])])
+    norms: dict[str, Any] = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
+    expected = {key: norm for key, norm in golden["final_param_norm"].items() if key in norms}
+    assert norms == pytest.approx(expected, rel=1e-3, abs=1e-6)
