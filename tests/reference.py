@@ -139,16 +139,17 @@ def _recorder(seen: dict[str, Any], key: str) -> Any:
 
 
 def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Training:
-    """One forward and one backward pass; leaves no gradients behind."""
+    """One forward and one backward pass; leaves neither gradients nor statistics behind."""
+    statistics = {key: buffer.clone() for key, buffer in model.named_buffers()}
     losses = model.train()(images, targets)
     sum(losses.values()).backward()
-    none = torch.zeros(
-        0
-    )  # every key takes part, because the names of some parameters follow from the presence of others
+    none = torch.zeros(0)  # all keys are renamed together: which there are decides on the names of some
     gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
     renamed = to_reference({key: gradients.get(key, none) for key in model.state_dict()})
     norms = {key: gradient.norm().item() for key, gradient in renamed.items() if gradient is not none}
     model.zero_grad()
+    for key, buffer in model.named_buffers():
+        buffer.copy_(statistics[key])
     return Training({key: loss.item() for key, loss in losses.items()}, norms)
 
 

@@ -98,7 +98,7 @@ class TestTimeAugmentation(nn.Module):
             )
             kept = scores.argsort(descending=True)[: self.limit]
         else:
-            kept = nms_per_class(boxes, scores, labels, self.nms_thresh, self.limit)
+            kept = nms_per_class(boxes, scores, labels, self.nms_thresh)[: self.limit]
         kept = kept[nonempty(boxes[kept])]
         return select({"boxes": boxes, "scores": scores, "labels": labels}, kept)
 

@@ -16,6 +16,8 @@ PAIRS = {
     "backbone.body.layer4.10.bn3.weight": "backbone.bottom_up.res5.10.conv3.norm.weight",
     "neck.lateral.p4.weight": "backbone.fpn_lateral4.weight",
     "neck.output.p5.bias": "backbone.fpn_output5.bias",
+    "neck.lateral.p3.0.weight": "backbone.fpn_lateral3.weight",
+    "neck.lateral.p3.1.weight": "backbone.fpn_lateral3.norm.weight",
     "neck.p6.weight": "backbone.top_block.p6.weight",
     "neck.p7.bias": "backbone.top_block.p7.bias",
     "proposal_generator.head.bbox_tower.10.weight": "proposal_generator.centernet_head.bbox_tower.10.weight",

@@ -53,3 +53,9 @@ def test_single_precision_under_autocast() -> None:
         pooled = roi_align(feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
+
+
+def test_regions_may_be_less_precise_than_the_map() -> None:
+    feature, boxes = torch.randn(1, 2, 9, 9, dtype=torch.float64), torch.tensor([[0, 3.0, 4, 40, 50]])
+    pooled = roi_align(feature, boxes, size=3, scale=1 / 8, sampling_ratio=0, aligned=True)
+    assert pooled.dtype == torch.float64

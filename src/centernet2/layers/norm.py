@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from timm.layers.norm_act import (
     BatchNormAct2d,
     FrozenBatchNormAct2d,
