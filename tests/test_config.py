@@ -8,7 +8,7 @@ import yaml
 
 from centernet2.config import ConfigError, config_names, load_config, parse_config
 from centernet2.config.load import KEYS
-from centernet2.config.options import SKIPPED_KEYS
+from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.page import configuration_page
 
 REFERENCE = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.build import build_detector
+from centernet2.build.detector import build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.models.detector import Detector
 from tests.reference import (

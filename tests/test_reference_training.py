@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.build import build_clip, build_detector, build_multiplier, build_optimizer
+from centernet2.build.detector import build_detector
+from centernet2.build.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.config import Config
 from centernet2.devices import create_accelerator, grad_scaler

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.build import build_augmented
+from centernet2.build.detector import build_augmented
 from centernet2.models.detector import Detector
 from centernet2.tta import TestTimeAugmentation
 

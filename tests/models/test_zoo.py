@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.build import build_backbone
+from centernet2.build.detector import build_backbone
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.config import Config, load_config
 

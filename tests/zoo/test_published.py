@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.build import build_detector
+from centernet2.build.detector import build_detector
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.cli import app
 from centernet2.config import config_names, load_config

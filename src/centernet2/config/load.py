@@ -7,54 +7,70 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
-from centernet2.config import options as o
+from centernet2.config import data as d
+from centernet2.config import model as m
+from centernet2.config import training as t
+from centernet2.config.option import SKIPPED_KEYS, Group
 
 logger = logging.getLogger(__name__)
+Choice = TypeVar("Choice", bound=str)
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message says which key or file and what to do."""
 
 
-class Config(o.Group):
+def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
+    """The value of an option that takes one of a few.
+
+    Raises:
+        ConfigError: it takes none such.
+    """
+    for choice in known:
+        if choice == value:
+            return choice
+    raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")
+
+
+class Config(Group):
     """All settings of one run, in groups."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "config"
     stated: frozenset[str] = Field(frozenset(), description="keys that a file or an override has set")
-    model: o.ModelOptions = o.ModelOptions()
-    preprocess: o.PreprocessOptions = o.PreprocessOptions()
-    resnet: o.ResNetOptions = o.ResNetOptions()
-    deform: o.DeformOptions = o.DeformOptions()
-    dla: o.DLAOptions = o.DLAOptions()
-    timm: o.TimmOptions = o.TimmOptions()
-    fpn: o.FPNOptions = o.FPNOptions()
-    bifpn: o.BiFPNOptions = o.BiFPNOptions()
-    centernet_head: o.CenterNetHeadOptions = o.CenterNetHeadOptions()
-    centernet: o.CenterNetOptions = o.CenterNetOptions()
-    roi_heads: o.RoIHeadsOptions = o.RoIHeadsOptions()
-    cascade: o.CascadeOptions = o.CascadeOptions()
-    one_stage: o.OneStageOptions = o.OneStageOptions()
-    box_head: o.BoxHeadOptions = o.BoxHeadOptions()
-    box_predictor: o.BoxPredictorOptions = o.BoxPredictorOptions()
-    box_pooler: o.BoxPoolerOptions = o.BoxPoolerOptions()
-    mask_head: o.MaskHeadOptions = o.MaskHeadOptions()
-    mask_pooler: o.MaskPoolerOptions = o.MaskPoolerOptions()
-    datasets: o.DatasetsOptions = o.DatasetsOptions()
-    augmentation: o.AugmentationOptions = o.AugmentationOptions()
-    loader: o.LoaderOptions = o.LoaderOptions()
-    optimizer: o.OptimizerOptions = o.OptimizerOptions()
-    schedule: o.ScheduleOptions = o.ScheduleOptions()
-    clip: o.ClipOptions = o.ClipOptions()
-    ema: o.EMAOptions = o.EMAOptions()
-    run: o.RunOptions = o.RunOptions()
-    test_augmentation: o.TestAugmentationOptions = o.TestAugmentationOptions()
+    model: m.ModelOptions = m.ModelOptions()
+    preprocess: m.PreprocessOptions = m.PreprocessOptions()
+    resnet: m.ResNetOptions = m.ResNetOptions()
+    deform: m.DeformOptions = m.DeformOptions()
+    dla: m.DLAOptions = m.DLAOptions()
+    timm: m.TimmOptions = m.TimmOptions()
+    fpn: m.FPNOptions = m.FPNOptions()
+    bifpn: m.BiFPNOptions = m.BiFPNOptions()
+    centernet_head: m.CenterNetHeadOptions = m.CenterNetHeadOptions()
+    centernet: m.CenterNetOptions = m.CenterNetOptions()
+    roi_heads: m.RoIHeadsOptions = m.RoIHeadsOptions()
+    cascade: m.CascadeOptions = m.CascadeOptions()
+    one_stage: m.OneStageOptions = m.OneStageOptions()
+    box_head: m.BoxHeadOptions = m.BoxHeadOptions()
+    box_predictor: m.BoxPredictorOptions = m.BoxPredictorOptions()
+    box_pooler: m.BoxPoolerOptions = m.BoxPoolerOptions()
+    mask_head: m.MaskHeadOptions = m.MaskHeadOptions()
+    mask_pooler: m.MaskPoolerOptions = m.MaskPoolerOptions()
+    datasets: d.DatasetsOptions = d.DatasetsOptions()
+    augmentation: d.AugmentationOptions = d.AugmentationOptions()
+    loader: d.LoaderOptions = d.LoaderOptions()
+    optimizer: t.OptimizerOptions = t.OptimizerOptions()
+    schedule: t.ScheduleOptions = t.ScheduleOptions()
+    clip: t.ClipOptions = t.ClipOptions()
+    ema: t.EMAOptions = t.EMAOptions()
+    run: t.RunOptions = t.RunOptions()
+    test_augmentation: d.TestAugmentationOptions = d.TestAugmentationOptions()
 
     def __getitem__(self, key: str) -> Any:
         """The value of one key, for example config["SOLVER.BASE_LR"]."""
@@ -92,7 +108,7 @@ class Config(o.Group):
 def _find_keys() -> dict[str, tuple[str, str]]:
     keys = {}
     for group, info in Config.model_fields.items():
-        if isinstance(info.default, o.Group):
+        if isinstance(info.default, Group):
             for field, option in type(info.default).model_fields.items():
                 extra = option.json_schema_extra
                 keys[str(extra["key"])] = (group, field)  # type: ignore[index]
@@ -231,7 +247,7 @@ def _suggest(word: str, known: Sequence[str]) -> str:
 
 
 def _is_skipped(key: str) -> bool:
-    return any(key == skipped or key.startswith(f"{skipped}.") for skipped in o.SKIPPED_KEYS)
+    return any(key == skipped or key.startswith(f"{skipped}.") for skipped in SKIPPED_KEYS)
 
 
 def _literal(text: str) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from centernet2.config import options as o
 from centernet2.config.load import Config
+from centernet2.config.option import SKIPPED_KEYS, Group
 
 HEADER = """# Configuration
 
@@ -21,12 +21,12 @@ Keys of the reference that mean nothing here are skipped, with everything below 
 
 def configuration_page() -> str:
     """The page docs/configuration.md."""
-    skipped = ", ".join(f"`{key}`" for key in o.SKIPPED_KEYS)
-    groups = [info.default for info in Config.model_fields.values() if isinstance(info.default, o.Group)]
+    skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
+    groups = [info.default for info in Config.model_fields.values() if isinstance(info.default, Group)]
     return "\n".join([HEADER + skipped + ".", *(_section(group) for group in groups)])
 
 
-def _section(group: o.Group) -> str:
+def _section(group: Group) -> str:
     kind = type(group)
     title = (kind.__doc__ or "").splitlines()[0].removesuffix(".")
     rows = [

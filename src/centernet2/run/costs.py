@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from centernet2.build import build_detector
+from centernet2.build.detector import build_detector
 from centernet2.config import Config, load_config
 from centernet2.models.detector import Detector
 from centernet2.zoo.published import Cost, zoo_models

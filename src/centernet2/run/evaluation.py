@@ -12,7 +12,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.build import build_augmented, build_test_transform
+from centernet2.build.data import build_test_transform
+from centernet2.build.detector import build_augmented
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset

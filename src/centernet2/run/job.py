@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from centernet2 import distributed
-from centernet2.build import build_multiplier, build_optimizer
+from centernet2.build.solver import build_multiplier, build_optimizer
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset

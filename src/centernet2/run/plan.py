@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from centernet2.build import build_multiplier
+from centernet2.build.solver import build_multiplier
 from centernet2.config import Config
 from centernet2.data.dataset import DetectionDataset
 from centernet2.models.detector import Detector

@@ -9,13 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 from centernet2 import distributed
-from centernet2.build import (
-    build_clip,
-    build_detector,
-    build_mixing,
-    build_sampler,
-    build_train_transform,
-)
+from centernet2.build.data import build_mixing, build_sampler, build_train_transform
+from centernet2.build.detector import build_detector
+from centernet2.build.solver import build_clip
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import last_checkpoint, remove_unfinished
 from centernet2.config import Config, ConfigError

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import centernet2
-from centernet2.build import build_detector
+from centernet2.build.detector import build_detector
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import ConfigError
 from centernet2.models.backbones.timm_backbone import TimmBackbone

@@ -1,0 +1,46 @@
+"""The command line: parse arguments, call one function, turn a user's mistake into one line and exit code 2.
+
+The modules of the commands import what they need inside their functions, so that help comes at once.
+"""
+
+import logging
+import sys
+
+from cyclopts import App, CycloptsError
+
+from centernet2.cli import evaluate, predict, show, train
+
+EXIT_MISTAKE = 2
+logger = logging.getLogger(__name__)
+
+app = App(name="centernet2", help="CenterNet2: probabilistic two-stage object detection.", help_format="plaintext")
+app.command(train.train)
+app.command(evaluate.evaluate, name="eval")
+app.command(evaluate.compare)
+app.command(evaluate.threshold)
+app.command(predict.predict)
+app.command(show.list_models, name="models")
+app.command(show.show_config, name="config")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    from rich.logging import RichHandler
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False, markup=False)])
+    try:
+        app(exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(EXIT_MISTAKE)
+    except (ValueError, FileNotFoundError) as error:
+        logger.error("%s", error)
+        logger.debug("", exc_info=True)
+        sys.exit(EXIT_MISTAKE)
+    except Exception as error:
+        from centernet2.run.training import TrainingInterrupted
+        from centernet2.training.callbacks import EXIT_INTERRUPTED
+
+        if not isinstance(error, TrainingInterrupted):
+            raise
+        logger.warning("%s", error)
+        sys.exit(EXIT_INTERRUPTED)

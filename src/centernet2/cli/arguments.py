@@ -1,0 +1,20 @@
+"""What several commands take and print alike."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+# KEY VALUE pairs after the options may hold values that look like options: -1
+Pairs = Annotated[str, Parameter(allow_leading_hyphen=True, help="options of the configuration: KEY VALUE ...")]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def print_metrics(metrics: dict[str, float]) -> None:
+    """Prints the figures of an evaluation as a table, on the main process."""
+    from rich import get_console
+
+    from centernet2.distributed import is_main_process
+    from centernet2.evaluation.tables import metrics_table
+
+    if is_main_process():
+        get_console().print(metrics_table(metrics))

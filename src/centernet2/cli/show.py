@@ -1,0 +1,54 @@
+"""The commands that show what there is: `models`, `config`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from centernet2.cli.arguments import Flag, Pairs
+
+NOTHING_WRAPS = 130  # columns of a table that goes to a file or a pipe
+
+
+def list_models(
+    name: str | None = None, *, as_json: Annotated[Flag, Parameter(name="--json")] = False, markdown: Flag = False
+) -> None:
+    """The published models: accuracy, speed, size; --weights zoo:NAME uses one.
+
+    Parameters
+    ----------
+    name
+        Show this one in detail.
+    as_json
+        Print JSON.
+    markdown
+        Print the table of the documentation.
+    """
+    from rich import get_console
+    from rich.console import Console
+
+    from centernet2.run.published import show_models
+
+    shown = show_models(name, as_json=as_json, markdown=markdown)
+    console = get_console() if get_console().is_terminal else Console(width=NOTHING_WRAPS)
+    console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
+
+
+def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = False) -> None:
+    """Print the resolved settings of a configuration; without a name, the names of the packaged ones.
+
+    Parameters
+    ----------
+    name
+        Path of a configuration, or the name of a packaged one.
+    reference
+        Print the page on every option instead.
+    """
+    from centernet2.config import config_names, load_config
+    from centernet2.config.page import configuration_page
+
+    if reference:
+        print(configuration_page())
+    elif name is None:
+        print("\n".join(config_names()))
+    else:
+        print(load_config(name, overrides).to_yaml(), end="")
