@@ -5,9 +5,8 @@ import logging
 import time
 from pathlib import Path
 
-from rich.logging import RichHandler
-
 import centernet2
+from centernet2.cli.logs import start_logging
 from centernet2.evaluation.report import write_report
 from centernet2.visualize import draw
 from demo.digits import compose_split, write_split
@@ -26,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"))
     output: Path = parser.parse_args().output
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    start_logging()
 
     data = output / "data"
     for split in ("train", "val", "unseen"):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
 
 from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.dataset import DetectionDataset
@@ -36,32 +31,6 @@ from centernet2.data.transforms import (
     TrainTransform,
     Transform,
 )
-from centernet2.layers.roi_pool import RoIPooler
-from centernet2.models.backbones.deform import deform_stages
-from centernet2.models.backbones.res2net import Res2Net
-from centernet2.models.backbones.resnet import ResNet
-from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
-from centernet2.models.centernet.centernet import CenterNet
-from centernet2.models.centernet.head import CenterNetHead
-from centernet2.models.detector import Detector, Preprocess
-from centernet2.models.necks.bifpn import BiFPN
-from centernet2.models.necks.dla_up import DLAUp
-from centernet2.models.necks.fpn import FPN
-from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
-from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.models.roi_heads.mask_head import MaskHead
-from centernet2.training.optim import (
-    Multiplier,
-    adamw,
-    backbone_lr_factors,
-    clip_gradients,
-    learning_rate_multiplier,
-    parameter_groups,
-    sgd,
-)
-from centernet2.tta import TestTimeAugmentation
-
-
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
@@ -141,5 +110,3 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
         f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, RepeatFactorTrainingSampler or "
         "ClassAwareSampler"
     )
-
-

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from centernet2.build.data import build_test_transform
 from centernet2.config import Config, ConfigError, one_of
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
-from centernet2.data.samplers import (
-    MixtureSampler,
-    RepeatFactorSampler,
-    Sampler,
-    ShuffledSampler,
-    WeightedSampler,
-    class_aware_weights,
-    repeat_factors,
-)
 from centernet2.data.transforms import (
-    EfficientDetResizeCrop,
-    EvalTransform,
     FitShortestEdge,
-    FitSquare,
-    LargeScaleJitter,
-    PhotometricDistortion,
-    RandomCrop,
-    RandomFlip,
-    ResizeShortestEdge,
-    TrainTransform,
-    Transform,
 )
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.backbones.deform import deform_stages
@@ -50,19 +30,7 @@ from centernet2.models.necks.fpn import FPN
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.models.roi_heads.mask_head import MaskHead
-from centernet2.training.optim import (
-    Multiplier,
-    adamw,
-    backbone_lr_factors,
-    clip_gradients,
-    learning_rate_multiplier,
-    parameter_groups,
-    sgd,
-)
 from centernet2.tta import TestTimeAugmentation
-
-from centernet2.build.data import build_test_transform
-
 
 Neck = FPN | BiFPN | DLAUp
 
@@ -322,5 +290,3 @@ def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
         nms_thresh=config.centernet.nms_thresh_test if one_stage else stage.nms_thresh,
         limit=config.centernet.post_nms_topk_test if one_stage else stage.detections_per_image,
     )
-
-

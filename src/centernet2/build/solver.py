@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from centernet2.config import Config, ConfigError, one_of
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
-from centernet2.data.samplers import (
-    MixtureSampler,
-    RepeatFactorSampler,
-    Sampler,
-    ShuffledSampler,
-    WeightedSampler,
-    class_aware_weights,
-    repeat_factors,
-)
-from centernet2.data.transforms import (
-    EfficientDetResizeCrop,
-    EvalTransform,
-    FitShortestEdge,
-    FitSquare,
-    LargeScaleJitter,
-    PhotometricDistortion,
-    RandomCrop,
-    RandomFlip,
-    ResizeShortestEdge,
-    TrainTransform,
-    Transform,
-)
-from centernet2.layers.roi_pool import RoIPooler
-from centernet2.models.backbones.deform import deform_stages
-from centernet2.models.backbones.res2net import Res2Net
-from centernet2.models.backbones.resnet import ResNet
-from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
-from centernet2.models.centernet.centernet import CenterNet
-from centernet2.models.centernet.head import CenterNetHead
-from centernet2.models.detector import Detector, Preprocess
-from centernet2.models.necks.bifpn import BiFPN
-from centernet2.models.necks.dla_up import DLAUp
-from centernet2.models.necks.fpn import FPN
-from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
-from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.models.roi_heads.mask_head import MaskHead
+from centernet2.models.detector import Detector
 from centernet2.training.optim import (
     Multiplier,
     adamw,
@@ -59,9 +20,6 @@ from centernet2.training.optim import (
     parameter_groups,
     sgd,
 )
-from centernet2.tta import TestTimeAugmentation
-
-
 
 CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
 OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
@@ -98,5 +56,3 @@ def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
         return None
     kind = one_of(options.clip_type, CLIPS, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
     return partial(clip_gradients, clip_type=kind, clip_value=options.clip_value, norm_type=options.norm_type)
-
-

@@ -9,6 +9,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from centernet2.cli import evaluate, predict, show, train
+from centernet2.cli.logs import start_logging
 
 EXIT_MISTAKE = 2
 logger = logging.getLogger(__name__)
@@ -25,9 +26,7 @@ app.command(show.show_config, name="config")
 
 def main() -> None:
     """Entry point of the command."""
-    from rich.logging import RichHandler
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False, markup=False)])
+    start_logging()
     try:
         app(exit_on_error=False, print_error=True)
     except CycloptsError:

@@ -9,7 +9,9 @@ class ModelOptions(Group):
     meta_architecture: str = option(
         "MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "CenterNetDetector has no second stage"
     )
-    backbone: str = option("MODEL.BACKBONE.NAME", "build_resnet_backbone", "backbone and neck (build/detector.py lists them)")
+    backbone: str = option(
+        "MODEL.BACKBONE.NAME", "build_resnet_backbone", "backbone and neck, as build/detector.py lists them"
+    )
     proposal_generator: str = option("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "the first stage: CenterNet")
     roi_heads: str = option(
         "MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "CustomCascadeROIHeads, or CustomROIHeads: one stage"

@@ -46,7 +46,12 @@ def write_report(
         Section("summary", "Summary", "After the last step.", cards(summary)),
         Section("evaluation", "Evaluation", "Average precision and recall in per cent.", cards(others)),
         Section("classes", "Classes", "AP of each class, the weakest first.", table(["class", "AP", ""], rows)),
-        Section("training", "Training", "What was logged, by iteration.", curves),
+        Section(
+            "training",
+            "Training",
+            "What was logged, by iteration.",
+            f'<div class="grid" style="--least: 18rem">{curves}</div>',
+        ),
         Section(
             "pictures", "Predictions", "On images that were not seen in training.", f'<div class="grid">{gallery}</div>'
         ),
