@@ -75,8 +75,8 @@ def write(path: Path, change: Callable[[Tensor, Target, Generator], Sample], sce
     pictures = []
     for seed, (image, target) in enumerate(scenes[:EXAMPLES]):
         image, target = change(image, target, Generator().manual_seed(seed))
-        found = {"boxes": target["boxes"], "labels": target["labels"], "scores": torch.ones(len(target["labels"]))}
-        pictures.append(draw(image, found, None))  # type: ignore[arg-type]
+        shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
+        pictures.append(draw(image, shown, None))
     sheet = mosaic(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=82)
 

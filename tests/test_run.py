@@ -145,3 +145,51 @@ def test_a_mistake_on_the_command_line_is_one_message_and_exit_code_2(tmp_path: 
     done = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_pictures_of_the_first_batches_and_of_each_evaluation(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, "TEST.EVAL_PERIOD", "2", "SOLVER.PICTURES", "2")
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    batches = ["batch_0000001.jpg", "batch_0000002.jpg"]
+    assert names == [*batches, "predictions_0000002.jpg", "predictions_0000004.jpg"]
+    with Image.open(tmp_path / "pictures" / names[-1]) as sheet:
+        assert sheet.width > 4 * 300  # two images, each with its ground truth
+
+
+def test_no_pictures_where_none_are_wanted(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, "SOLVER.PICTURES", "0", "SOLVER.MAX_ITER", "1")
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_images_that_hold_crowds_only(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "crowds"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "images").symlink_to(data / "images")
+    for split in ("train", "val"):
+        content = json.loads((data / "annotations" / f"instances_{split}.json").read_text())
+        content["annotations"] = [{**each, "iscrowd": 1} for each in content["annotations"]]
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="no image has an object to train on"):
+        train(folder, tmp_path / "none")
+    metrics = train(folder, tmp_path / "empty", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False")
+    assert np.isnan(metrics["bbox/AP"])
+    lines = (tmp_path / "empty" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["skipped_steps"] == 0
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_two_thousand_steps(data: Path, tmp_path: Path) -> None:
+    """In a process of its own: the peak of this one has been higher before."""
+    options = [
+        *TINY, "INPUT.MIN_SIZE_TRAIN", "(32,)", "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000", "SOLVER.CHECKPOINT_PERIOD", "2000",
+        "SOLVER.LOG_PERIOD", "100", "TEST.EVAL_PERIOD", "-1", "SOLVER.PICTURES", "0",
+    ]  # fmt: skip
+    command = ["train", "--config-file", "CenterNet2_R18_small", "--data", str(data), "--output-dir", str(tmp_path)]
+    run = subprocess.run(
+        [sys.executable, "-m", "centernet2", *command, "--device", "cpu", "--seed", "1", *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    peaks = {line["iteration"]: line["peak_memory_mb"] for line in lines}
+    assert peaks[2000] - peaks[500] < 0.02 * peaks[500], peaks

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from centernet2.structures import Detections
+from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
@@ -45,23 +45,30 @@ class Label(NamedTuple):
 
 
 def draw(
-    image: Tensor, detections: Detections, class_names: Sequence[str] | None, *, score_threshold: float = 0.0
+    image: Tensor, objects: Detections | Target, class_names: Sequence[str] | None, *, score_threshold: float = 0.0
 ) -> Tensor:  # uint8 [3, H, W]
-    """A copy of an image (uint8 [3, H, W] RGB) with its detections: masks, boxes, then labels, the best on top."""
-    kept = (detections["scores"] >= score_threshold).nonzero()[:, 0]
-    order = kept[detections["scores"][kept].argsort(descending=True, stable=True)].cpu()  # [D]
-    scores, labels = (detections[key].cpu()[order].tolist() for key in ("scores", "labels"))
-    boxes = [_whole_pixels(box) for box in detections["boxes"].cpu()[order].tolist()]
+    """A copy of an image (uint8 [3, H, W] RGB) with its objects: masks, boxes, then labels.
+
+    Detections lie with the best on top, without those below the threshold; ground truth has no scores.
+    """
+    scored = cast(Detections, objects)["scores"] if "scores" in objects else None
+    scores = torch.ones(len(objects["boxes"])) if scored is None else scored.cpu()
+    kept = (scores >= score_threshold).nonzero()[:, 0]
+    order = kept[scores[kept].argsort(descending=True, stable=True)]  # [D]
+    labels = objects["labels"].cpu()[order].tolist()
+    boxes = [_whole_pixels(box) for box in objects["boxes"].cpu()[order].tolist()]
     colors = [class_color(label) for label in labels]
-    if "masks" in detections:
-        image = _draw_masks(image.cpu(), detections["masks"].cpu()[order], colors)
+    if "masks" in objects:
+        image = _draw_masks(image.cpu(), objects["masks"].cpu()[order], colors)
 
     canvas = _to_pillow(image)
     style = style_for(*canvas.size)
     pen = ImageDraw.Draw(canvas, "RGBA")
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
-    texts = [f"{_class_name(label, class_names)}: {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+    texts = [_class_name(label, class_names) for label in labels]
+    if scored is not None:
+        texts = [f"{text}: {score:.2f}" for text, score in zip(texts, scores[order].tolist(), strict=True)]
     for label in reversed(_place_labels(texts, boxes, colors, canvas.size, style)):
         _draw_label(pen, label, style)
     return _to_tensor(canvas)

@@ -92,3 +92,11 @@ def thresholds_table(chosen: Mapping[str, Choice]) -> Table:
             note = "" if choice.reached else "not reached"
         table.add_row(escape(name), f"{choice.threshold:.3f}", *figures, note)
     return table
+
+
+def counts_table(counts: Mapping[str, int]) -> Table:
+    """Boxes of each class, the most frequent first."""
+    table = Table("class", "boxes", box=SIMPLE_HEAD)
+    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]:
+        table.add_row(escape(name), str(count))
+    return table

@@ -1,7 +1,7 @@
 """The training job: data, model and loop from settings, and what is kept of them on disk."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from centernet2.devices import choose_device, create_accelerator, peak_memory
 from centernet2.models.detector import Detector
 from centernet2.run.job import Job
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
+from centernet2.run.pictures import draw_predictions, drawn_batches
 from centernet2.run.plan import count_in_iterations, describe
 from centernet2.run.weights import find_weights, keep_suited, load_initial_weights, starts_from_timm, suit_weights
 from centernet2.training.callbacks import NonFiniteGuard, PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
@@ -96,7 +97,8 @@ def dry_run(config: Config | StrPath, **arguments: Any) -> list[str]:
     setup = _set_up(resolve(config), **arguments)
     job = setup.job
     steps: list[TrainState] = []
-    _loop(job, setup, start=setup.start, stop=setup.start + 1, callbacks=[steps.append])
+    batches = _train_batches(job.config, setup.train_set, job.seed, setup.start)
+    _loop(job, batches, start=setup.start, stop=setup.start + 1, callbacks=[steps.append])
     losses = ", ".join(f"{name} {loss.item():.4g}" for name, loss in steps[0].losses.items())
     memory = peak_memory(job.accelerator.device) / 2**30
     distributed.shut_down()
@@ -172,6 +174,16 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
     """The loop with all that happens around it; returns the last evaluation."""
     options, output, start = job.config.run, job.output, setup.start
     evaluate = partial(job.evaluate, setup.val_set)
+    folder, shown = output / "pictures", options.pictures if distributed.is_main_process() else 0
+
+    def review(state: TrainState, metrics: Mapping[str, float]) -> None:
+        if shown > 0:
+            draw_predictions(job.model, setup.val_set, folder, iteration=state.iteration, count=shown)
+        job.best(state, metrics)
+
+    batches = _train_batches(job.config, setup.train_set, job.seed, start)
+    if shown > 0:
+        batches = drawn_batches(batches, folder, class_names=job.model.class_names, start=start, count=shown)
     with (
         open_writers(
             output, start_iteration=start, trackers=options.trackers, settings=job.config.to_dict()
@@ -179,7 +191,7 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
         StopOnSignal(period=options.log_period) as stop,
         ProgressBar(start_iteration=start, max_iteration=job.last) as bar,
     ):
-        evaluation = PeriodicEvaluation(evaluate, writers=writers, period=options.eval_period, review=job.best)
+        evaluation = PeriodicEvaluation(evaluate, writers=writers, period=options.eval_period, review=review)
         callbacks: list[Callback] = [
             stop,
             *([] if job.average is None else [job.average]),
@@ -195,7 +207,7 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
                 keep=options.checkpoints_kept,
             ),
         ]
-        _loop(job, setup, start=start, stop=job.last, callbacks=callbacks)
+        _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
     if stop.received:
         raise TrainingInterrupted(f"training was interrupted; --resume goes on from the last checkpoint in {output}")
     if start >= job.last and options.eval_period >= 0:  # nothing was left to train
@@ -203,12 +215,12 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
     return evaluation.results
 
 
-def _loop(job: Job, setup: _Setup, *, start: int, stop: int, callbacks: Sequence[Callback]) -> None:
+def _loop(job: Job, batches: Iterator[Batch], *, start: int, stop: int, callbacks: Sequence[Callback]) -> None:
     train_loop(
         job.prepared,
         job.optimizer,
         job.schedule,
-        _train_batches(job.config, setup.train_set, job.seed, start),
+        batches,
         accelerator=job.accelerator,
         scaler=job.scaler,
         precision=job.precision,
