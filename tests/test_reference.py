@@ -34,8 +34,8 @@ TWINS = {  # the same network and the same numbers under another name: only the 
     "CenterNet2_DLA-BiFPN-P3_24x": "CenterNet2_DLA-BiFPN-P3_4x",
     "CenterNet2_DLA-BiFPN-P5_640_16x_ST": "CenterNet2_DLA-BiFPN-P5_640_16x",
 }
-# With these weights flat parts of an image give many boxes of one score. Which of them come first is decided by the last
-# digit, so by the processor; the second stage then sees others, and a hundred layers carry that on.
+# With these weights flat parts of an image give many boxes of one score. The last digit, so the processor, decides
+# which of them come first; the second stage then sees others, and a hundred layers carry that on.
 NEAR_TIES = (
     "CenterNet2_R2-101-DCN_896_4x",
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
@@ -151,8 +151,8 @@ def test_losses(name: str, scenes: Scenes, training: Training) -> None:
     expected = {key.removeprefix("loss/"): float(x) for key, x in golden.items() if key.startswith("loss/")}
     assert training.losses.keys() == expected.keys()
     for key in [key for key in expected if name != ONE_LEVEL or "centernet" in key]:
-        tolerance = 5e-3 if name in NEAR_TIES and "stage" in key else 1e-3
-        assert training.losses[key] == pytest.approx(expected[key], rel=tolerance), key
+        flips = name in NEAR_TIES and "stage" in key
+        assert training.losses[key] == pytest.approx(expected[key], rel=5e-3 if flips else 1e-3, abs=5e-4 * flips), key
 
 
 def test_gradients(name: str, scenes: Scenes, training: Training) -> None:

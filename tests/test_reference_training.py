@@ -91,4 +91,4 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
     norms = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
     norms = {key: norm for key, norm in norms.items() if not IGNORED.search(key)}
     expected = {key: norm for key, norm in golden["final_param_norm"].items() if not IGNORED.search(key)}
-    assert norms == pytest.approx(expected, rel=1e-3 if steady == 6 else 3e-2, abs=1e-3)
+    assert norms == pytest.approx(expected, rel=1e-3 if steady == 6 else 5e-2, abs=1e-3)

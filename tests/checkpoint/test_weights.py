@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     for iteration in (1, 2):
         save_checkpoint(
             tmp_path / f"model_{iteration:07d}.pth",
-            model=torch.nn.Linear(1, 1),
+            weights=torch.nn.Linear(1, 1).state_dict(),
             config="",
             config_name="",
             class_names=["a"],

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import centernet2
 from tests.test_run import TINY, data  # noqa: F401
@@ -47,6 +48,29 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:  # noqa: F
             assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6, nan_ok=True), name
     found = [json.loads((tmp_path / run / "eval" / "predictions.json").read_text()) for run in ("one", "two")]
     assert len(found[0]) == len(found[1]) > 0
+
+
+@pytest.mark.slow
+def test_sharded_training_is_the_same_and_its_checkpoints_are_whole(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    """FSDP on two processes, stopped and resumed, against one process; every part of a checkpoint is exchangeable."""
+    options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model"]
+    sharded = [*options, "SOLVER.FSDP", "True"]
+    for stop in (["SOLVER.TRAIN_ITER", "2"], ["--resume"]):
+        job = start(data, tmp_path / "two", *stop, *sharded)
+        text, _ = job.communicate(timeout=300)
+        assert job.returncode == 0, text
+    config = centernet2.load_config("CenterNet2_R18_small", [*OPTIONS, *options])
+    centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
+    steps = [[line for line in lines(tmp_path / run) if "total_loss" in line] for run in ("one", "two")]
+    for alone, together in zip(*steps, strict=True):
+        for name in (name for name in alone if name.startswith("loss_")):
+            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6), name
+    for name in ("model_final.pth", "model_final_ema.pth"):
+        one, two = (torch.load(tmp_path / run / name, weights_only=True)["model"] for run in ("one", "two"))
+        for key, tensor in one.items():
+            torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
+
+    centernet2.train(config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True)  # without sharding
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
     thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
     config = centernet2.load_config("CenterNet2_R18_small", [*classes, *thresholds])
     save_checkpoint(
-        tmp_path / "model.pth", model=centernet2.build_model(config), config=config.to_yaml(), config_name="small",
-        class_names=["cat", "dog"], iteration=1, metrics={}, training=None,
+        tmp_path / "model.pth", weights=centernet2.build_model(config).state_dict(), config=config.to_yaml(),
+        config_name="small", class_names=["cat", "dog"], iteration=1, metrics={}, training=None,
     )  # fmt: skip
     return tmp_path
 

@@ -52,8 +52,8 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
         path = folder / f"model_{iteration:07d}.pth"
         training = training_state(iteration, run.parts, [generator])
         save_checkpoint(
-            path, model=model, config="", config_name="", class_names=[], iteration=iteration, metrics={},
-            training=training,
+            path, weights=model.state_dict(), config="", config_name="", class_names=[], iteration=iteration,
+            metrics={}, training=training,
         )  # fmt: skip
         return path
 

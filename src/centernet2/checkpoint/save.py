@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from centernet2.checkpoint.formats import WeightsError
 
@@ -20,7 +20,7 @@ NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 def save_checkpoint(
     path: Path,
     *,
-    model: nn.Module,
+    weights: Mapping[str, Tensor],
     config: str,
     config_name: str,
     class_names: Sequence[str],
@@ -32,7 +32,7 @@ def save_checkpoint(
     content = {
         "format": "centernet2",
         "version": 1,
-        "model": model.state_dict(),
+        "model": dict(weights),
         "config": config,
         "config_name": config_name,
         "class_names": list(class_names),

@@ -84,6 +84,11 @@ class RunOptions(Group):
         "SOLVER.GRADIENT_CHECKPOINTING", False, "ours: compute the backbone's maps again in the backward pass"
     )
     sync_bn: bool = option("SOLVER.SYNC_BN", False, "ours: batch statistics over all processes")
+    fsdp: bool = option(
+        "SOLVER.FSDP",
+        False,
+        "ours: share weights, gradients and optimizer state out among the processes (FSDP2), to save memory",
+    )
     channels_last: bool = option("SOLVER.CHANNELS_LAST", False, "ours: keep the channels of a pixel together in memory")
     compile: bool = option("SOLVER.COMPILE", False, "ours: torch.compile the backbone and the neck")
     patience: int = option("TEST.PATIENCE", 0, "ours: stop after so many evaluations without a better AP; 0: never")

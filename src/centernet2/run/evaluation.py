@@ -165,9 +165,10 @@ def _fingerprint(model: Detector, dataset: DetectionDataset, config: Config, ins
     """Changes with everything that changes what is found in an image: not with batches and workers."""
     settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
     digest = hashlib.sha256(f"{settings}{dataset.name}{len(dataset)}{inspected}".encode())
-    for name, tensor in model.state_dict().items():
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+        # a copy: numpy would hold on to the memory of a sharded weight
+        digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

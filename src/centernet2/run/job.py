@@ -1,7 +1,7 @@
 """A model under training with everything that changes with it, and its files."""
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from centernet2.run.evaluation import evaluate_dataset
 from centernet2.training.callbacks import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import scheduler
-from centernet2.training.stages import checkpoint_gradients
+from centernet2.training.sharding import gathered, shard, shard_optimizer_state, whole
+from centernet2.training.stages import backbone_stages, checkpoint_gradients
 from centernet2.training.state import Stateful, restore_training_state, training_state
 
 AVERAGED = "ema/"  # before the names of the averaged weights' figures
@@ -45,7 +46,8 @@ class Job:
         self.output = output
         self.seed = seed
         _adapt(model, config, accelerator.device)
-        self.prepared = accelerator.prepare(model)
+        self.is_sharded = config.run.fsdp and distributed.world_size() > 1
+        self.prepared = _sharded(model, accelerator.device) if self.is_sharded else accelerator.prepare(model)
         self.optimizer = build_optimizer(config, model)  # after the model has moved to its device
         self.schedule = scheduler(self.optimizer, build_multiplier(config))
         self.precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
@@ -74,21 +76,31 @@ class Job:
 
     def restore(self, state: Mapping[str, Any]) -> int:
         """Puts the state of a training back and returns the number of steps that were done."""
+        if self.is_sharded:
+            parts = {**state["parts"], "optimizer": shard_optimizer_state(state["parts"]["optimizer"], self.optimizer)}
+            state = {**state, "parts": parts}
         return restore_training_state(state, self.parts, [self.generator])
+
+    @contextmanager
+    def whole_model(self) -> Iterator[Detector]:
+        """The model in a form that each process may use on its own; to be entered by all of them."""
+        with gathered(self.model) if self.is_sharded else nullcontext():
+            yield self.model
 
     def evaluate(self, dataset: DetectionDataset) -> dict[str, float]:
         """Figures of the weights, and of the averaged ones where they are kept."""
-        metrics = evaluate_dataset(self.model, dataset, self.config, self.output / "eval")
+        with self.whole_model() as model:
+            metrics = evaluate_dataset(model, dataset, self.config, self.output / "eval")
         if self.average is None:
             return metrics
-        with self.average.applied():
-            averaged = evaluate_dataset(self.model, dataset, self.config, self.output / "eval_ema")
+        with self.average.applied(), self.whole_model() as model:
+            averaged = evaluate_dataset(model, dataset, self.config, self.output / "eval_ema")
         return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
 
     def save(self, iteration: int) -> Path:
         """Writes a checkpoint to resume from; to be called on every process."""
         path = self.output / f"model_{iteration:07d}.pth"
-        training = training_state(iteration, self.parts, [self.generator])
+        training = whole(training_state(iteration, self.parts, [self.generator]))
         self._write(path, iteration=iteration, metrics={}, training=training)
         return path
 
@@ -111,10 +123,11 @@ class Job:
     def _write(
         self, path: Path, *, iteration: int, metrics: Mapping[str, float], training: Mapping[str, Any] | None
     ) -> None:
+        weights = whole(self.model.state_dict())
         if distributed.is_main_process():
             save_checkpoint(
                 path,
-                model=self.model,
+                weights=weights,
                 config=self.config.to_yaml(),
                 config_name=self.config.name,
                 class_names=self.model.class_names,
@@ -122,6 +135,13 @@ class Job:
                 metrics=metrics,
                 training=training,
             )
+
+
+def _sharded(model: Detector, device: torch.device) -> Detector:
+    heads = [] if model.roi_heads is None else list(model.roi_heads.stages)
+    parts = [*backbone_stages(model.backbone), model.neck, model.proposal_generator.head, *heads]
+    shard(model.to(device), parts, device)
+    return model
 
 
 def _adapt(model: Detector, config: Config, device: torch.device) -> None:

@@ -177,8 +177,9 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
     folder, shown = output / "pictures", options.pictures if distributed.is_main_process() else 0
 
     def review(state: TrainState, metrics: Mapping[str, float]) -> None:
-        if shown > 0:
-            draw_predictions(job.model, setup.val_set, folder, iteration=state.iteration, count=shown)
+        with job.whole_model() as model:
+            if shown > 0:
+                draw_predictions(model, setup.val_set, folder, iteration=state.iteration, count=shown)
         job.best(state, metrics)
 
     batches = _train_batches(job.config, setup.train_set, job.seed, start)

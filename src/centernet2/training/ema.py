@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from centernet2.training.sharding import local, shard_like
 from centernet2.training.state import TrainState
 
 
@@ -33,7 +34,9 @@ class AveragedWeights:
         warmth = 1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
         smooth = [name for name, value in self._current.items() if value.is_floating_point()]
         torch._foreach_lerp_(
-            [self._average[name] for name in smooth], [self._current[name] for name in smooth], 1 - self.decay * warmth
+            [local(self._average[name]) for name in smooth],
+            [local(self._current[name]) for name in smooth],
+            1 - self.decay * warmth,
         )
         for name in self._current.keys() - set(smooth):  # counters
             self._average[name].copy_(self._current[name])
@@ -43,7 +46,7 @@ class AveragedWeights:
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
         for name, value in self._average.items():
-            value.copy_(state_dict[name])
+            value.copy_(shard_like(state_dict[name], value))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -10,10 +10,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from centernet2 import distributed
 from centernet2.devices import Precision, autocast
 from centernet2.structures import Target
+from centernet2.training.sharding import local
 from centernet2.training.state import Callback, TrainState
 
 
@@ -108,6 +111,14 @@ def accumulate_gradients(
 
 
 def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
-    """A flag [] on the device; the largest magnitude cannot overflow as a sum of squares can."""
+    """A flag [] on the device, the same on every process.
+
+    The largest magnitude cannot overflow as a sum of squares can. Processes that share the gradients out each look at
+    their own part.
+    """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return nn.utils.get_total_norm(gradients, norm_type=math.inf).isfinite()
+    parts = [part for part in map(local, gradients) if part.numel() > 0]
+    finite = nn.utils.get_total_norm(parts, norm_type=math.inf).isfinite()
+    if any(isinstance(gradient, DTensor) for gradient in gradients):
+        finite = distributed.reduce_mean(finite.float()) == 1
+    return finite

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from centernet2.training.stages import backbone_stages
@@ -92,7 +93,9 @@ def adamw(groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]
 
 
 def _can_fuse(groups: list[dict[str, Any]]) -> bool:
-    return all(parameter.device.type in FUSED_DEVICES for group in groups for parameter in group["params"])
+    """PyTorch has no fused kernel of SGD for sharded parameters."""
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    return all(p.device.type in FUSED_DEVICES and not isinstance(p, DTensor) for p in parameters)
 
 
 def clip_gradients(

@@ -177,7 +177,7 @@ def test_a_checkpoint_is_loaded_without_downloading(tmp_path: Path, monkeypatch:
     model = build_detector(config)
     save_checkpoint(
         tmp_path / "w.pth",
-        model=model,
+        weights=model.state_dict(),
         config=config.to_yaml(),
         config_name=config.name,
         class_names=["a", "b", "c"],

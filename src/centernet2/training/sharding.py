@@ -1,0 +1,81 @@
+"""Fully sharded training (FSDP2, arXiv 2304.11277): each process keeps a part of the weights and what belongs to it.
+
+Checkpoints hold whole tensors, so a training may go on with another number of processes or without sharding.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from centernet2 import distributed
+
+
+def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) -> None:
+    """Shards a model in place over all processes.
+
+    Args:
+        model: on its device, with its weights.
+        parts: modules below it whose weights are brought together only while they compute.
+    """
+    mesh = init_device_mesh(device.type, (distributed.world_size(),))
+    for part in parts:
+        if next(part.parameters(), None) is not None:
+            fully_shard(part, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """The whole weights on every process while this lasts: the processes may then use the model on their own."""
+    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for module in sharded:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in sharded:
+            module.reshard()
+            module.set_reshard_after_forward(module is not model, recurse=False)
+
+
+def whole(state: Any) -> Any:
+    """A state with its shards put together, on every process; to be called on all of them."""
+    if isinstance(state, DTensor):
+        return state.full_tensor()
+    if isinstance(state, Mapping):
+        return {key: whole(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(whole, state))
+    return state
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process keeps, in the same memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, sharded as another one is."""
+    if isinstance(like, DTensor) and not isinstance(tensor, DTensor) and tensor.shape == like.shape:
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor
+
+
+def shard_optimizer_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's whole state (`state_dict`), sharded as its parameters are."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    sharded = {
+        index: {
+            name: shard_like(value, parameters[index]) if isinstance(value, Tensor) else value
+            for name, value in values.items()
+        }
+        for index, values in state["state"].items()
+    }
+    return {**state, "state": sharded}
