@@ -181,7 +181,7 @@ def test_images_that_hold_crowds_only(data: Path, tmp_path: Path) -> None:
 def test_memory_does_not_grow_over_two_thousand_steps(data: Path, tmp_path: Path) -> None:
     """In a process of its own: the peak of this one has been higher before."""
     options = [
-        *TINY, "INPUT.MIN_SIZE_TRAIN", "(32,)", "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000",
+        *TINY, "INPUT.MIN_SIZE_TRAIN", "(64,)", "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000",
         "SOLVER.CHECKPOINT_PERIOD", "2000", "SOLVER.LOG_PERIOD", "100", "TEST.EVAL_PERIOD", "-1",
         "SOLVER.PICTURES", "0",
     ]  # fmt: skip

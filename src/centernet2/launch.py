@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+SIGNALLED = 128  # a job that a signal has ended has an exit code above it, as in a shell
 STARTED_BY = "TORCHELASTIC_RUN_ID"  # stands in the environment of every process that torchrun or `launch` has started
 
 
@@ -53,7 +54,7 @@ def launch(
     except ChildFailedError as error:
         return max(failure.exitcode for failure in error.failures.values()) or 1
     except SignalException as signal:
-        return 128 + int(signal.sigval)
+        return SIGNALLED + int(signal.sigval)
     return 0
 
 

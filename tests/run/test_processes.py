@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import centernet2
+from centernet2.training.callbacks import EXIT_INTERRUPTED
 from tests.test_run import TINY, data  # noqa: F401
 
 # without what two halves of a batch must see differently: batch statistics, and the number of regions of each image
@@ -71,6 +72,19 @@ def test_sharded_training_is_the_same_and_its_checkpoints_are_whole(data: Path, 
             torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
 
     centernet2.train(config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True)  # without sharding
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_job_saves_and_ends_it(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000")
+    deadline = time.monotonic() + 300
+    while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.5)
+    job.send_signal(signal.SIGTERM)
+    text, _ = job.communicate(timeout=120)
+    assert job.returncode == EXIT_INTERRUPTED, text
+    assert list(tmp_path.glob("model_*.pth"))
 
 
 @pytest.mark.slow

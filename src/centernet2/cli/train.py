@@ -63,6 +63,7 @@ def train(
         Check settings, data and weights, take one step, print the plan and keep nothing.
     """
     from centernet2 import launch
+    from centernet2.training.callbacks import EXIT_INTERRUPTED
 
     if launch.is_wanted(num_gpus=num_gpus, num_machines=num_machines):
         code = launch.launch(
@@ -72,7 +73,7 @@ def train(
             machine_rank=machine_rank,
             dist_url=dist_url,
         )
-        sys.exit(code)
+        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNALLED else code)
     from rich import get_console
 
     from centernet2.config import load_config
