@@ -10,6 +10,10 @@ from torch import Tensor
 from typing_extensions import NotRequired
 
 
+PADDING_SCORE = -1.0  # of a row that stands for nothing, in tensors whose size does not depend on what is found
+PADDING_COORDINATE = -(2.0**20)  # all four of a box that stands for no object: empty, and far from every image
+
+
 class ImageBatch(NamedTuple):
     """Images of different sizes, padded at the right and the bottom to one size."""
 
@@ -18,7 +22,7 @@ class ImageBatch(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """What the first stage finds in one image, best first."""
+    """What the first stage finds in one image, best first; rows of padding, if any, come last and score -1."""
 
     boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
     scores: Tensor  # [R] in 0..1: the probability that the box holds an object
@@ -26,7 +30,7 @@ class Proposals(NamedTuple):
 
 
 class Target(TypedDict):
-    """Ground truth of one image."""
+    """Ground truth of one image; boxes at PADDING_COORDINATE are no objects."""
 
     boxes: Tensor  # [G, 4] xyxy float, pixels of the model's input
     labels: Tensor  # [G] int64 in 0..C-1

@@ -84,7 +84,7 @@ class Detector(nn.Module):
             targets = self._check_targets(images, targets)
         batch = self.preprocess(images)
         features = self.neck(self.backbone(batch.tensor))
-        proposals, losses = self.proposal_generator(features, batch.sizes, targets)
+        proposals, losses = self.proposal_generator(features, batch.sizes, targets, padded=self.training)
         if self.roi_heads is None:
             detections = [_as_detections(p, size) for p, size in zip(proposals, batch.sizes, strict=False)]
         else:

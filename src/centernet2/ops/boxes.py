@@ -55,13 +55,14 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> T
     """The regression (dx, dy, dw, dh) [R, 4] that moves boxes [R, 4] onto targets [R, 4] (arXiv 1311.2524)."""
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
-    scale = boxes.new_tensor(weights)
-    return torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1) * scale
+    deltas = torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1)
+    return torch.stack([delta * weight for delta, weight in zip(deltas.unbind(1), weights, strict=True)], dim=1)
 
 
 def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
     """Moves boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
-    deltas = torch.unflatten(deltas.float(), 1, (-1, 4)) / boxes.new_tensor(weights)  # [R, K, 4]
+    deltas = torch.unflatten(deltas.float(), 1, (-1, 4))  # [R, K, 4]
+    deltas = torch.stack([delta / weight for delta, weight in zip(deltas.unbind(2), weights, strict=True)], dim=2)
     size = (boxes[:, 2:] - boxes[:, :2])[:, None]  # [R, 1, 2]
     center = boxes[:, None, :2] + 0.5 * size + deltas[..., :2] * size  # [R, K, 2]
     half = 0.5 * size * torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.models.centernet.decode import keep_local_maxima, select_candidates, suppress
+from centernet2.models.centernet.decode import keep_local_maxima, select_candidates, split_images, suppress
 from centernet2.models.centernet.head import CenterNetHead, HeadOutput
 from centernet2.models.centernet.targets import (
     Neighbors,
@@ -22,8 +22,9 @@ from centernet2.models.centernet.targets import (
     object_radii,
     regression_targets,
 )
+from centernet2.ops.constants import constant
 from centernet2.ops.losses import heatmap_focal_loss, ltrb_iou_loss
-from centernet2.structures import Proposals, Target
+from centernet2.structures import PADDING_SCORE, Proposals, Target
 
 
 class StageTargets(NamedTuple):
@@ -133,7 +134,12 @@ class CenterNet(nn.Module):
         self.nms_thresh = {True: nms_thresh_train, False: nms_thresh_test}
 
     def forward(
-        self, features: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]], targets: Sequence[Target] | None = None
+        self,
+        features: Mapping[str, Tensor],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target] | None = None,
+        *,
+        padded: bool = False,
     ) -> tuple[list[Proposals], dict[str, Tensor]]:
         """Proposals of every image, and when training, losses.
 
@@ -141,6 +147,7 @@ class CenterNet(nn.Module):
             features: {name: [N, channels, h, w]}.
             sizes: (height, width) of each image before padding.
             targets: ground truth, when training.
+            padded: see `propose`.
         """
         output = self.head([features[name] for name in self.in_features])
         losses: dict[str, Tensor] = {}
@@ -148,11 +155,19 @@ class CenterNet(nn.Module):
             losses = self.losses(output, self.make_targets(output.ltrb, sizes, targets))
         if self.training and not (self.head.only_proposal or self.as_proposal):
             return [], losses
-        return self.propose(output), losses
+        return self.propose(output, padded=padded), losses
 
     @torch.no_grad()
-    def propose(self, output: HeadOutput, *, limit: int | None = None) -> list[Proposals]:
-        """Boxes of every image from the head's output, at most `limit`; default: as many as the stage is set to."""
+    def propose(
+        self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
+    ) -> list[Proposals]:
+        """Boxes of every image from the head's output.
+
+        Args:
+            limit: at most so many, and those that tie with the last; default: as many as the stage is set to.
+            padded: give every image the same number of rows, known beforehand, so that nothing waits for the device.
+                In training no proposal is cut off for it: the rows are those of all candidates.
+        """
         heatmaps = output.object_logits if self.head.only_proposal else output.class_logits
         factors = None if self.head.only_proposal else output.object_logits
         if heatmaps is None:
@@ -169,13 +184,13 @@ class CenterNet(nn.Module):
                 topk=self.pre_nms_topk[self.training],
             )
             if self.head.with_agn_hm:  # before sorting: scores that the root makes equal stay in their order
-                candidates = candidates._replace(scores=candidates.scores.clamp(min=0).sqrt())
+                joined = candidates.scores.clamp(min=0).sqrt()
+                candidates = candidates._replace(scores=torch.where(candidates.scores >= 0, joined, PADDING_SCORE))
             levels.append(candidates)
-        return suppress(
-            levels,
-            nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0,
-            topk=self.post_nms_topk[self.training] if limit is None else limit,
-        )
+        topk = self.post_nms_topk[self.training] if limit is None else limit
+        batch = suppress(levels, nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0, topk=topk)
+        rows = batch.scores.shape[1] if self.training else min(topk, batch.scores.shape[1])
+        return split_images(batch, rows if padded else None)
 
     @torch.no_grad()
     def make_targets(
@@ -191,7 +206,7 @@ class CenterNet(nn.Module):
         if self.more_pos:
             positives = self._find_more_positives(objects, neighbors, _flatten(ltrb))
         elif self.not_clamp_box:
-            image_sizes = radius.new_tensor([(w, h) for h, w in sizes])[objects.images]  # [G, 2]
+            image_sizes = constant([(w, h) for h, w in sizes], radius)[objects.images]  # [G, 2]
             positives = center_positives(objects, find_neighbors(objects, levels, image_sizes))
         else:
             positives = center_positives(objects, neighbors)
@@ -232,7 +247,7 @@ class CenterNet(nn.Module):
         return (loss * weight).sum() / self._mean_over_processes(weight.sum())
 
     def _find_more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
-        strides = ltrb.new_tensor(self.strides)[:, None, None]  # [L, 1, 1]
+        strides = constant(self.strides, ltrb)[:, None, None]  # [L, 1, 1]
         fit = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
         loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], fit, self.loc_loss_type)
         return more_positives(

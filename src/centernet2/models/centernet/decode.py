@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from centernet2.ops.boxes import ltrb_to_boxes
-from centernet2.ops.nms import nms_per_class
-from centernet2.structures import Proposals
+from centernet2.ops.nms import nms_mask
+from centernet2.structures import PADDING_SCORE, Proposals
 
 MIN_BOX_SIZE = 0.01  # pixels
 
@@ -17,9 +17,9 @@ class Candidates(NamedTuple):
     """The best locations of one level: K per image."""
 
     boxes: Tensor  # [N, K, 4]
-    scores: Tensor  # [N, K]
+    scores: Tensor  # [N, K]; PADDING_SCORE where no more locations are above the score threshold
     labels: Tensor  # [N, K]
-    valid: Tensor  # [N, K] bool: above the score threshold
+    channels: int  # of the heat map: classes, or 1
 
 
 def level_points(height: int, width: int, stride: int, device: torch.device) -> Tensor:
@@ -51,30 +51,55 @@ def select_candidates(
     n, channels, height, width = heatmap.shape
     above = heatmap > score_thresh
     scores = heatmap if factor is None else heatmap * factor
-    scores = torch.where(above, scores, -1.0).permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
+    scores = torch.where(above, scores, PADDING_SCORE).permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
     best, index = scores.topk(min(topk, scores.shape[1]), dim=1, sorted=False)  # [N, K]
     location = index // channels  # [N, K]
     points = level_points(height, width, stride, heatmap.device)[location]  # [N, K, 2]
     distances = ltrb.flatten(2).transpose(1, 2).gather(1, location[:, :, None].expand(-1, -1, 4))  # [N, K, 4]
     boxes = ltrb_to_boxes(points, distances.float() * stride)
     boxes = torch.cat([boxes[..., :2], torch.max(boxes[..., 2:], boxes[..., :2] + MIN_BOX_SIZE)], dim=-1)
-    return Candidates(boxes, best, index % channels, best >= 0)
+    return Candidates(boxes, best, index % channels, channels)
 
 
-def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> list[Proposals]:
+def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> Proposals:
     """Merges the levels of each image, removes overlapping boxes and keeps the `topk` best.
 
     A threshold of 0 or below removes nothing. Boxes that tie with the last one stay as well: flat parts of an image
     have equal scores, and which of them a sort puts first says nothing.
+
+    Returns:
+        [N, K, ...] with as many rows as there are candidates; those that do not stay are padding.
     """
-    boxes, scores, labels, valid = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
-    proposals = []
-    for image in range(len(boxes)):
-        mask = valid[image]
-        candidates = Proposals(boxes[image][mask], scores[image][mask], labels[image][mask])
-        keep = nms_per_class(*candidates, nms_thresh) if nms_thresh > 0 else candidates.scores.argsort(descending=True)
-        best = candidates.scores[keep]
-        if len(best) > topk:
-            keep = keep[best >= best[topk - 1]]
-        proposals.append(Proposals(*(part[keep] for part in candidates)))
-    return proposals
+    boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*(level[:3] for level in levels), strict=True))
+    merged = _sort(Proposals(boxes, scores, labels))
+    rows = range(len(scores))
+    if nms_thresh > 0:
+        one_class = all(level.channels == 1 for level in levels)
+        stays = torch.stack(
+            [
+                nms_mask(
+                    merged.boxes[i], merged.scores[i], None if one_class else merged.labels[i], nms_thresh, limit=topk
+                )
+                for i in rows
+            ]
+        )
+        merged = _sort(merged._replace(scores=torch.where(stays, merged.scores, PADDING_SCORE)))
+    if merged.scores.shape[1] > topk:
+        last = merged.scores[:, topk - 1, None]
+        merged = merged._replace(scores=torch.where(merged.scores >= last, merged.scores, PADDING_SCORE))
+    return merged
+
+
+def split_images(batch: Proposals, limit: int | None) -> list[Proposals]:
+    """[N, K, ...] image by image, at most `limit` rows of each; None: without padding, whose extent is then asked for.
+
+    Both cut nothing but padding, but for proposals that tie with the last one under a limit.
+    """
+    lengths = (batch.scores >= 0).sum(dim=1).tolist() if limit is None else [limit] * len(batch.scores)
+    return [Proposals(*(part[i, :length] for part in batch)) for i, length in enumerate(lengths)]
+
+
+def _sort(batch: Proposals) -> Proposals:
+    """Best first, equal scores in their order, padding last."""
+    scores, order = batch.scores.sort(dim=1, descending=True, stable=True)
+    return Proposals(batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4)), scores, batch.labels.gather(1, order))

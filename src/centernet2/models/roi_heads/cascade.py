@@ -19,8 +19,11 @@ from centernet2.ops.losses import (
     softmax_classification_loss,
 )
 from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks
-from centernet2.ops.nms import nms_per_class
-from centernet2.structures import Detections, Proposals, Target
+from centernet2.ops.nms import nms_mask
+from centernet2.structures import PADDING_SCORE, Detections, Proposals, Target, select
+
+
+CANDIDATES_PER_DETECTION = 20  # that non-maximum suppression chooses from, where their number is fixed
 
 
 class StageOutput(NamedTuple):
@@ -104,6 +107,7 @@ class CascadeRoIHeads(nn.Module):
         self.score_thresh = score_thresh
         self.nms_thresh = nms_thresh
         self.detections_per_image = detections_per_image
+        self.static_shapes = False  # whether the number of candidates for detections is fixed
         self.generator: torch.Generator | None = None  # source of the sampling's random numbers; None: torch's own
 
     def forward(
@@ -181,14 +185,16 @@ class CascadeRoIHeads(nn.Module):
 
     def join_scores(self, probabilities: Sequence[Tensor], proposals: Sequence[Proposals]) -> list[Tensor]:
         """Scores [R, C] from class probabilities [R, C] and, where it is set so, the proposals' own."""
-        if not self.mult_proposal_score:
-            return list(probabilities)
-        return [(p * own.scores[:, None]).sqrt() for p, own in zip(probabilities, proposals, strict=True)]
+        if self.mult_proposal_score:  # rows of padding get no score, which none of them exceeds
+            return [(p * own.scores[:, None]).sqrt() for p, own in zip(probabilities, proposals, strict=True)]
+        return [p.where(own.scores[:, None] >= 0, 0.0) for p, own in zip(probabilities, proposals, strict=True)]
 
     def _sample(self, proposals: Proposals, target: Target) -> Regions:
-        boxes = append_ground_truth(proposals, target) if self.proposal_append_gt else proposals.boxes
+        if self.proposal_append_gt:
+            proposals = append_ground_truth(proposals, target)
+        regions = match(proposals.boxes, target, self.ious[0], self.num_classes)
         return sample(
-            match(boxes, target, self.ious[0], self.num_classes),
+            regions._replace(valid=proposals.scores >= 0),
             size=self.batch_size_per_image,
             positive_fraction=self.positive_fraction,
             num_classes=self.num_classes,
@@ -232,7 +238,8 @@ class CascadeRoIHeads(nn.Module):
         classification = sigmoid_classification_loss if self.use_sigmoid_ce else softmax_classification_loss
         positive = (labels < self.num_classes) & valid
         # background has no box to move onto; its own box keeps the arithmetic finite and its loss gets no weight
-        safe = torch.where(positive[:, None], boxes, boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
+        unit = torch.cat([boxes.new_zeros(2), boxes.new_ones(2)])
+        safe = torch.where(positive[:, None], boxes, unit)
         goal = torch.where(positive[:, None], matched, safe)
         deltas = self._deltas_of(output.deltas, labels)
         if self.box_reg_loss_type == "smooth_l1":
@@ -298,10 +305,28 @@ class CascadeRoIHeads(nn.Module):
 
     def choose(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Detections, Tensor]:
         """The best detections of one image from boxes [R, K, 4] and scores [R, C], and the region [D] of each."""
+        found, region = self.choose_padded(boxes, scores, size)
+        rows = found["scores"] >= 0
+        return select(found, rows), region[rows]
+
+    def choose_padded(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Detections, Tensor]:
+        """The same in at most `detections_per_image` rows, of which those that are none score PADDING_SCORE."""
         finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
-        region, label = ((scores > self.score_thresh) & finite[:, None]).nonzero(as_tuple=True)
+        index = self._candidates(torch.where(finite[:, None], scores, PADDING_SCORE).flatten())
+        score, order = scores.flatten()[index].sort(descending=True, stable=True)
+        region, label = index[order] // scores.shape[1], index[order] % scores.shape[1]
+        score = torch.where((score > self.score_thresh) & finite[region], score, PADDING_SCORE)
         candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
-        score = scores[region, label]
-        keep = nms_per_class(candidates, score, label, self.nms_thresh)[: self.detections_per_image]
-        keep = keep[nonempty(candidates[keep])]  # those found in the padding alone end as a line at the border
-        return {"boxes": candidates[keep], "scores": score[keep], "labels": label[keep]}, region[keep]
+        stays = nms_mask(candidates, score, label, self.nms_thresh, limit=self.detections_per_image)
+        # those found in the padding of the image alone end as a line at its border, and take a place all the same
+        rows = torch.argsort(~stays, stable=True)[: self.detections_per_image]
+        stays = stays[rows] & nonempty(candidates[rows])
+        score = torch.where(stays, score[rows], PADDING_SCORE)
+        return {"boxes": candidates[rows], "scores": score, "labels": label[rows]}, region[rows]
+
+    def _candidates(self, scores: Tensor) -> Tensor:
+        """Indices [K] of the scores above the threshold, rising; with static shapes of so many of the best ones."""
+        if not self.static_shapes:
+            return (scores > self.score_thresh).nonzero().squeeze(1)
+        count = min(len(scores), CANDIDATES_PER_DETECTION * self.detections_per_image)
+        return scores.topk(count).indices.sort().values

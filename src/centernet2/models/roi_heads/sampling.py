@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from centernet2.ops.boxes import pairwise_iou
-from centernet2.structures import Proposals, Target
+from centernet2.structures import PADDING_COORDINATE, PADDING_SCORE, Proposals, Target
 
 
 class Regions(NamedTuple):
@@ -30,9 +30,12 @@ def match(boxes: Tensor, target: Target, iou_threshold: float, num_classes: int)
     return Regions(boxes, labels, target["boxes"][index], index, torch.ones_like(index, dtype=torch.bool))
 
 
-def append_ground_truth(proposals: Proposals, target: Target) -> Tensor:
-    """The proposals' boxes and the objects' own: [R + G, 4], so that an untrained first stage finds some positives."""
-    return torch.cat([proposals.boxes, target["boxes"].to(proposals.boxes)])
+def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
+    """R + G proposals: the objects' own boxes as well, so that an untrained first stage finds some positives."""
+    boxes = target["boxes"].to(proposals.boxes)
+    scores = torch.where(boxes[:, 0] > PADDING_COORDINATE, 1.0, PADDING_SCORE)
+    parts = (boxes, scores.to(proposals.scores), target["labels"])
+    return Proposals(*(torch.cat([own, added]) for own, added in zip(proposals, parts, strict=True)))
 
 
 def sample(

@@ -1,0 +1,52 @@
+"""Which implementation of an operator a kind of device runs: torchvision's kernel, its own, ours, or the CPU's."""
+
+import importlib.util
+import logging
+from functools import cache
+from typing import Literal
+
+import torch
+import torchvision  # its import registers its operators
+
+logger = logging.getLogger(__name__)
+
+Backend = Literal["torchvision", "torch_npu", "ours", "cpu"]
+OPERATORS = ("nms", "roi_align", "deform_conv2d")  # torchvision's that this package calls
+NPU_KERNELS = ("nms", "roi_align")  # torch-npu registers kernels of its own, under other names
+PORTABLE = ("nms", "roi_align", "deform_conv2d")  # written in this package with plain tensor operations
+DESCRIPTIONS: dict[Backend, str] = {
+    "torchvision": "torchvision's kernel",
+    "torch_npu": "torch-npu's kernel",
+    "ours": "plain tensor operations on the device",
+    "cpu": "torchvision's kernel on the CPU, with copies there and back",
+}
+
+
+@cache
+def backend(operator: str, device_type: str) -> Backend:
+    """What runs one of `OPERATORS` on tensors of a kind of device; said once in the log where it is not native."""
+    chosen = _choose(operator, device_type)
+    if chosen != "torchvision":
+        version = torchvision.__version__
+        logger.info(
+            "%s: torchvision %s has no kernel for %s; used instead: %s",
+            operator,
+            version,
+            device_type,
+            DESCRIPTIONS[chosen],
+        )
+    return chosen
+
+
+def has_torchvision_kernel(operator: str, device_type: str) -> bool:
+    """Whether torchvision has registered a kernel of `operator` for tensors of that kind of device."""
+    key = torch._C._dispatch_key_for_device(device_type)
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"torchvision::{operator}", key))
+
+
+def _choose(operator: str, device_type: str) -> Backend:
+    if has_torchvision_kernel(operator, device_type):
+        return "torchvision"
+    if device_type == "npu" and operator in NPU_KERNELS and importlib.util.find_spec("torch_npu") is not None:
+        return "torch_npu"
+    return "ours" if operator in PORTABLE else "cpu"
