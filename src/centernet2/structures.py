@@ -9,7 +9,6 @@ from typing import NamedTuple, TypedDict, cast
 from torch import Tensor
 from typing_extensions import NotRequired
 
-
 PADDING_SCORE = -1.0  # of a row that stands for nothing, in tensors whose size does not depend on what is found
 PADDING_COORDINATE = -(2.0**20)  # all four of a box that stands for no object: empty, and far from every image
 

@@ -1,6 +1,6 @@
 """Non-maximum suppression whose result has a size known beforehand: for every box, whether it stays."""
 
-from typing import Any, cast
+import importlib
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ def nms_mask(
     boxes, scores = boxes.float(), scores.float()
     if torch.compiler.is_exporting():
         return _torchvision_mask(boxes, scores, labels, iou_threshold) & (scores >= 0)
-    return _nms_mask(boxes, scores, labels, iou_threshold, len(boxes) if limit is None else limit)
+    mask: Tensor = _nms_mask(boxes, scores, labels, iou_threshold, len(boxes) if limit is None else limit)
+    return mask
 
 
 @torch.library.custom_op("centernet2::nms_mask", mutates_args=())
@@ -59,21 +60,20 @@ def _(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
 
 
 def _cpu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
-    """Looks at the best boxes only, and at more where too few of them stay.
+    """Takes the best boxes first, and stops where enough of them stay: what comes later changes nothing before.
 
-    The work grows with the square of the number of boxes, and what comes later changes nothing for those before.
+    Each round holds those that stay so far against some more, so that no box which has gone is looked at again.
     """
-    mask = torch.zeros_like(scores, dtype=torch.bool)
     total = int((scores >= 0).sum())
-    seen = min(total, limit + limit // 4)
-    while True:
-        part = slice(0, seen)
-        kept = _torchvision_mask(boxes[part], scores[part], None if labels is None else labels[part], iou_threshold)
-        best = scores[part][kept]
-        if seen == total or (len(best) >= limit and scores[seen] < best[limit - 1]):
-            mask[part] = kept
-            return mask
-        seen = min(total, 2 * seen)
+    stay, seen, length = torch.arange(0), 0, limit + limit // 4
+    while seen < total:
+        rows = torch.cat([stay, torch.arange(seen, min(total, seen + length))])
+        mask = _torchvision_mask(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
+        stay, seen = rows[mask], seen + length
+        length = limit // 2 + 1 if len(stay) > limit // 2 else total  # few stay: all are going to be looked at
+        if seen < total and len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]:
+            break
+    return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, stay, True)
 
 
 def _torchvision_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
@@ -86,11 +86,10 @@ def _torchvision_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_
 
 def _npu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
     """Ascend's NonMaxSuppressionV4: as many indices as boxes, of which the first `count` mean something."""
-    import torch_npu
-
+    kernels = importlib.import_module("torch_npu")
     if labels is not None:  # boxes of different classes are moved apart
         boxes = boxes + labels[:, None].to(boxes.dtype) * (boxes.max() + 1)
-    index, count = cast(Any, torch_npu).npu_nms_v4(
+    index, count = kernels.npu_nms_v4(
         boxes,
         scores,
         len(boxes),

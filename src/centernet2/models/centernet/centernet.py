@@ -158,9 +158,7 @@ class CenterNet(nn.Module):
         return self.propose(output, padded=padded), losses
 
     @torch.no_grad()
-    def propose(
-        self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
-    ) -> list[Proposals]:
+    def propose(self, output: HeadOutput, *, limit: int | None = None, padded: bool = False) -> list[Proposals]:
         """Boxes of every image from the head's output.
 
         Args:

@@ -22,7 +22,6 @@ from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste
 from centernet2.ops.nms import nms_mask
 from centernet2.structures import PADDING_SCORE, Detections, Proposals, Target, select
 
-
 CANDIDATES_PER_DETECTION = 20  # that non-maximum suppression chooses from, where their number is fixed
 
 
