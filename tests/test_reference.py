@@ -174,9 +174,10 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
         assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
 
 
-def test_losses_in_bfloat16_are_near_and_float32(tmp_path: Path) -> None:
-    model, scenes = reference_model("CenterNet2-F_R50_1x", tmp_path).train(), portable_scenes()
-    golden = scenes.read("CenterNet2-F_R50_1x.train.npz")
+@pytest.mark.parametrize("name", ["CenterNet2-F_R50_1x", *FAST[:3]])
+def test_losses_in_bfloat16_are_near_and_float32(name: str, tmp_path: Path) -> None:
+    model, scenes = reference_model(name, tmp_path).train(), portable_scenes()
+    golden = scenes.read(f"{name}.train.npz")
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         losses = model(scenes.images, scenes.targets(model))
     for key, loss in losses.items():

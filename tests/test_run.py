@@ -122,6 +122,27 @@ def test_resuming_with_other_settings(data: Path, tmp_path: Path, caplog: pytest
     assert "SOLVER.MAX_ITER 4 -> 3" in caplog.text
 
 
+def test_an_evaluation_that_fails_costs_no_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> dict[str, float]:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("centernet2.run.job.evaluate_dataset", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100")
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000004.pth"]
+    metrics = train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100", resume=True)
+    assert "bbox/AP" in metrics
+    assert (tmp_path / "model_final.pth").is_file()
+
+
+def test_machines_that_find_different_checkpoints(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
+    monkeypatch.setattr("centernet2.distributed.gather_objects", lambda mine: [mine, None])
+    with pytest.raises(centernet2.ConfigError, match=r"model_0000002.pth by process 0, none by process 1"):
+        train(data, tmp_path, resume=True)
+
+
 def test_a_checkpoint_brings_its_classes_along(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path, "SOLVER.MAX_ITER", "1")
     weights = tmp_path / "model_final.pth"

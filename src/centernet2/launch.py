@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 SIGNALLED = 128  # a job that a signal has ended has an exit code above it, as in a shell
+SAVING_SECONDS = 300  # that the processes have to finish their step and save after a signal; torch's own choice is 30
 STARTED_BY = "TORCHELASTIC_RUN_ID"  # stands in the environment of every process that torchrun or `launch` has started
 
 
@@ -37,6 +38,7 @@ def launch(
     if not 0 <= machine_rank < num_machines:
         raise ValueError(f"--machine-rank is {machine_rank}; with --num-machines {num_machines} it is below that")
     endpoint = _endpoint(dist_url, num_machines)
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
     config = LaunchConfig(
         min_nodes=num_machines,
         max_nodes=num_machines,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.devices import Precision
+from centernet2.structures import Target
 from centernet2.training.state import TrainState
 from tests.training.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
@@ -92,6 +93,33 @@ def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
     assert not torch.equal(trace[4], trace[3])
     assert bool(trace[-1].isfinite().all())
     assert run.scaler.get_scale() == (64 if precision == "fp16" else 1)
+
+
+def test_a_non_finite_step_leaves_batch_statistics_alone() -> None:
+    """An activation that overflows would otherwise be in the running means for ever, and in every evaluation."""
+
+    class Normed(ToyDetector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+
+        def forward(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+            spoil = torch.stack([target["boxes"].sum() for target in targets]).view(-1, 1, 1, 1)
+            normed = self.norm(torch.stack(images).float() + 0 * spoil)
+            return super().forward(list(normed), targets)
+
+    model = Normed()
+    trace: list[tuple[Tensor, int]] = []
+
+    def look(state: TrainState) -> None:
+        statistics = torch.cat([model.norm.running_mean, model.norm.running_var])  # type: ignore[list-item]
+        trace.append((statistics, int(model.norm.num_batches_tracked or 0)))
+
+    Run(model).train(stream(make=partial(spoil_step, {2})), 0, 4, [look])
+    assert [count for _, count in trace] == [1, 2, 2, 3]
+    assert torch.equal(trace[2][0], trace[1][0])
+    assert not torch.equal(trace[3][0], trace[2][0])
+    assert bool(trace[3][0].isfinite().all())
 
 
 def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:

@@ -154,7 +154,7 @@ def _set_up(
     seed = _choose_seed(settings.run.seed if seed is None else seed)
     torch.manual_seed(seed)
 
-    found = last_checkpoint(output) if resume else None
+    found = _checkpoint_to_resume(output) if resume else None
     initial = _initial_weights(weights, settings) if found is None else None
     settings = suit_weights(settings, initial) if found is None else keep_suited(settings, config_of(found[1]))
     model = build_detector(
@@ -181,7 +181,15 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
             if shown > 0:
                 draw_predictions(model, setup.val_set, folder, iteration=state.iteration, count=shown)
         job.best(state, metrics)
+        checkpoint(state)  # once more: the best result belongs to it
 
+    checkpoint = PeriodicCheckpoint(
+        job.save,
+        period=options.checkpoint_period,
+        minutes=options.checkpoint_minutes,
+        agree_period=options.log_period,
+        keep=options.checkpoints_kept,
+    )
     batches = _train_batches(job.config, setup.train_set, job.seed, start)
     if shown > 0:
         batches = drawn_batches(batches, folder, class_names=job.model.class_names, start=start, count=shown)
@@ -199,14 +207,8 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
             MetricsLogger([*writers, bar], period=options.log_period, device=job.accelerator.device),
             bar,
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=options.log_period),
+            checkpoint,  # before the evaluation: whatever happens in there, the steps are kept
             evaluation,
-            PeriodicCheckpoint(
-                job.save,
-                period=options.checkpoint_period,
-                minutes=options.checkpoint_minutes,
-                agree_period=options.log_period,
-                keep=options.checkpoints_kept,
-            ),
         ]
         _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
     if stop.received:
@@ -265,6 +267,16 @@ def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
             raise
         logger.warning("%s. Training from scratch.", error)
         return None
+
+
+def _checkpoint_to_resume(output: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The last checkpoint, which must be the same for all processes; None where there is none yet."""
+    found = last_checkpoint(output)
+    names = distributed.gather_objects(None if found is None else found[0].name)
+    if len(set(names)) > 1:
+        seen = ", ".join(f"{name or 'none'} by process {rank}" for rank, name in enumerate(names))
+        raise ConfigError(f"--output-dir {output} must be one folder for all machines; the last checkpoint is {seen}")
+    return found
 
 
 def _load_resumed_weights(model: Detector, config: Config, path: Path, checkpoint: dict[str, Any]) -> None:

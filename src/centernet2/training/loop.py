@@ -18,6 +18,7 @@ from centernet2.devices import Precision, autocast
 from centernet2.structures import Target
 from centernet2.training.sharding import local
 from centernet2.training.state import Callback, TrainState
+from centernet2.training.statistics import BatchStatistics
 
 
 class Batch(Protocol):
@@ -48,11 +49,12 @@ def train(
 ) -> None:
     """Trains a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
 
-    A step whose loss or gradient is not finite changes neither weights nor optimizer. That is decided on the device:
-    the scaler finds the value and a fused optimizer obeys, so the host need not wait for the outcome (where PyTorch
-    has no fused optimizer for a device, the scaler asks once a step).
+    A step whose loss or gradient is not finite changes neither weights nor batch statistics nor optimizer. That is
+    decided on the device: the scaler finds the value and a fused optimizer obeys, so the host need not wait for the
+    outcome (where PyTorch has no fused optimizer for a device, the scaler asks once a step).
     """
     parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+    statistics = BatchStatistics(model)
     for iteration in range(start_iteration + 1, max_iteration + 1):
         started = time.perf_counter()
         step_batches = [next(batches) for _ in range(accumulation_steps)]
@@ -60,6 +62,7 @@ def train(
 
         model.train()  # a callback may have evaluated it
         optimizer.zero_grad()
+        statistics.keep()
         losses = accumulate_gradients(model, step_batches, accelerator=accelerator, scaler=scaler, precision=precision)
         scaler.unscale_(optimizer)
         finite = are_gradients_finite(parameters)
@@ -67,6 +70,7 @@ def train(
             clip(parameters)
         scaler.step(optimizer)
         scaler.update()
+        statistics.restore_unless(finite)
         lr = max(float(group["lr"]) for group in optimizer.param_groups)
         scheduler.step()
 
