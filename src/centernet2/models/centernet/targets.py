@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from centernet2.ops.boxes import box_area, box_centers, boxes_to_ltrb
+from centernet2.ops.constants import constant
 from centernet2.structures import Target
 
 NOT_REGRESSED = -1e8
@@ -87,13 +88,13 @@ def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor
     `clamp_size` [G, 2] (width, height of the object's image) moves centres that lie outside onto the border.
     """
     device = objects.boxes.device
-    stride, width, height, first, low, high = (
-        torch.tensor([getattr(level, name) for level in levels], device=device, dtype=dtype)  # [L]
-        for name, dtype in (
-            ("stride", torch.float32), ("width", torch.int64), ("height", torch.int64), ("first", torch.int64),
-            ("min_size", torch.float32), ("max_size", torch.float32),
-        )
-    )  # fmt: skip
+    stride, low, high = (
+        constant([getattr(level, name) for level in levels], objects.boxes)  # [L]
+        for name in ("stride", "min_size", "max_size")
+    )
+    width, height, first = (
+        constant([getattr(level, name) for level in levels], objects.images) for name in ("width", "height", "first")
+    )
     centers = box_centers(objects.boxes)  # [G, 2]
     if clamp_size is not None:
         centers = torch.min(centers.clamp(min=0), clamp_size - 1)
@@ -129,7 +130,7 @@ def regression_targets(
 
     A location between several objects goes to the one whose centre is nearest in units of its radius.
     """
-    stride = torch.tensor([level.stride for level in levels], device=objects.boxes.device)
+    stride = constant([level.stride for level in levels], objects.boxes)
     eligible = neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]  # [G, L, 9]
     distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
     distance[:, :, 4] = 0  # the cell of the centre counts as the centre itself
