@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from centernet2.data.masks import NOTHING, PackedMasks, pack, read_segmentation
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]  # one entry of the JSON's lists
+CORNERS_OUTSIDE = 0.25  # share of boxes that run out of their images where corners stand for widths and heights
 
 
 def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False) -> DetectionDataset:
@@ -22,7 +24,12 @@ def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False
 
     Without a list of annotations, as test sets are published, every image is empty.
     """
-    content = _read_json(annotations)
+    dataset = pack_content(read_json(annotations), annotations, images, name=name, masks=masks)
+    return replace(dataset, annotations=Path(annotations))
+
+
+def pack_content(content: Record, annotations: Path, images: Path, *, name: str, masks: bool) -> DetectionDataset:
+    """The packed index of records in COCO's format; `annotations` is what errors name."""
     image_records = _Records("image", content, "images", annotations)
     category_records = _Records("category", content, "categories", annotations)
     box_records = _Records("annotation", {"annotations": [], **content}, "annotations", annotations)
@@ -33,6 +40,7 @@ def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False
     sizes = image_records.numbers(["height", "width"])[image_order]  # [I, 2]
     files = _file_names(image_records)
     found = _read_boxes(box_records, image_ids, category_ids)
+    _refuse_corners(found, sizes, annotations)
 
     order = np.argsort(found.image, kind="stable")
     dataset = DetectionDataset(
@@ -40,7 +48,7 @@ def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False
         class_names=tuple(str(class_names[i]) for i in category_order),
         category_ids=tuple(category_ids.tolist()),
         folder=Path(images),
-        annotations=Path(annotations),
+        annotations=None,
         files=pack_paths([files[i] for i in image_order]),
         image_ids=image_ids,
         heights=sizes[:, 0].astype(np.int32),
@@ -52,12 +60,13 @@ def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False
         crowd=found.crowd[order],
         masks=_read_masks(box_records, found, sizes).take(order) if masks else None,
     )
-    _warn_of_boxes_outside(dataset)
+    _warn_of_boxes_outside(dataset, annotations)
     logger.info("%s: %d images, %d boxes, %d classes", annotations, len(dataset), len(dataset.boxes), len(class_names))
     return dataset
 
 
-def _read_json(path: Path) -> Record:
+def read_json(path: Path) -> Record:
+    """The content of a COCO JSON file."""
     try:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
@@ -209,7 +218,29 @@ def _file_names(records: _Records) -> list[str]:
     return names
 
 
-def _warn_of_boxes_outside(dataset: DetectionDataset) -> None:
+def _refuse_corners(found: _Boxes, sizes: npt.NDArray[np.float64], annotations: Path) -> None:
+    xywh = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
+    if are_corners(xywh, sizes[found.image]):
+        raise ValueError(
+            f"{annotations}: the boxes are [x1, y1, x2, y2], but COCO's bbox is [x, y, width, height]; "
+            f"`centernet2 check {annotations} --fix OUT.json` writes a corrected copy"
+        )
+
+
+def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> bool:
+    """Whether what should be [x, y, width, height] in images of `sizes` [B, 2] (height, width) is [x1, y1, x2, y2].
+
+    So it is where all of them lie well as corners and many run out of their images as they stand.
+    """
+    if not len(xywh):
+        return False
+    limits = sizes[:, ::-1] + 1
+    good_corners = (xywh[:, 2:] > xywh[:, :2]) & (xywh[:, :2] >= -1) & (xywh[:, 2:] <= limits)
+    outside = (xywh[:, :2] + xywh[:, 2:] > limits).any(axis=1)
+    return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
+
+
+def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None:
     """Such boxes are clipped in training; many of them hint at corners where COCO has width and height."""
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)
     limits = np.repeat(sizes, np.diff(dataset.offsets), axis=0)  # [B, 2]
@@ -218,6 +249,6 @@ def _warn_of_boxes_outside(dataset: DetectionDataset) -> None:
         logger.warning(
             "%s: %d of %d boxes reach outside their image and are clipped (first: in image %d); where they are many, "
             "check that bbox is [x, y, width, height]",
-            dataset.annotations, outside.sum(), len(outside),
+            annotations, outside.sum(), len(outside),
             dataset.image_ids[np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1],
         )  # fmt: skip

@@ -9,6 +9,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
+ORIENTATION = 0x0112  # EXIF tag: 5 to 8 turn the image by a quarter
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # of image files, in lower case
+
 
 class ImageError(ValueError):
     """An image file that cannot be used."""
@@ -28,6 +31,17 @@ def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
     except (ValueError, RuntimeError):
         return _read_with_pillow(content, name)
     return image[0] if image.ndim == 4 else image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file turned upright, from its header alone."""
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(ORIENTATION, 1) >= 5
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise ImageError(f"{path}: not a readable image ({reason}); replace it or leave it out") from error
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
