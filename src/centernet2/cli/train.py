@@ -26,6 +26,7 @@ def train(
     dist_url: str = "auto",
     auto_scale_lr: Flag = False,
     dry_run: Flag = False,
+    val_fraction: float | None = None,
 ) -> None:
     """Train a detector, evaluate it at the end.
 
@@ -34,7 +35,7 @@ def train(
     config_file
         Path of a configuration, or the name of a packaged one.
     data
-        Folder with images/ and annotations/instances_train.json, instances_val.json.
+        Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data set.
     data_path
         Folder above a COCO 2017 folder (coco2017/ or coco/).
     output_dir
@@ -61,6 +62,8 @@ def train(
         Scale the learning rate and the schedule when SOLVER.IMS_PER_BATCH is not the one of the configuration file.
     dry_run
         Check settings, data and weights, take one step, print the plan and keep nothing.
+    val_fraction
+        Share of the images to evaluate on, where the data have no validation split.
     """
     from centernet2 import launch
     from centernet2.training.callbacks import EXIT_INTERRUPTED
@@ -79,6 +82,8 @@ def train(
     from centernet2.config import load_config
     from centernet2.run import evaluation, models, plan, training
 
+    if val_fraction is not None:
+        overrides = (*overrides, "DATASETS.VAL_FRACTION", str(val_fraction))
     config = load_config(config_file, overrides)
     if eval_only:
         model = models.build_model(config, weights=weights or config.model.weights, device=device)

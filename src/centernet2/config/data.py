@@ -8,6 +8,10 @@ class DatasetsOptions(Group):
 
     train: Names = option("DATASETS.TRAIN", (), "names of data sets to train on")
     test: Names = option("DATASETS.TEST", (), "names of data sets to evaluate on")
+    val_fraction: float = option(
+        "DATASETS.VAL_FRACTION", 0.0, "ours: share of the images to evaluate on, where --data has no validation split"
+    )
+    val_seed: int = option("DATASETS.VAL_SEED", 0, "ours: seed of the draw of these images")
 
 
 class AugmentationOptions(Group):

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset, concatenate
+from centernet2.data.splits import load_split
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 ANNOTATIONS_AT = ".json@"  # a data set by its files: ANNOTATIONS.json@IMAGES
@@ -52,28 +53,33 @@ def find_split(
     names: Sequence[str],
     split: Literal["train", "val"],
     masks: bool = False,
+    val_fraction: float = 0.0,
+    val_seed: int = 0,
 ) -> DetectionDataset:
-    """Load a split: of the folder `data` (its own images and annotations), or the named data sets below `data_path`.
+    """Load a split: of `data` (a folder or a file in any layout, or a name of the catalogue), or the named data sets.
 
-    Without either, the data sets are looked for below $DETECTRON2_DATASETS, then below ./datasets. Masks are read if
-    asked for.
+    Named data sets are looked for below `data_path`, below $DETECTRON2_DATASETS, then below ./datasets. Masks are read
+    if asked for. `val_fraction` and `val_seed` make the splits that `data` lacks.
     """
     if data is not None and data_path is not None:
         raise ValueError("--data (one data set) and --data-path (the folder above the named ones) exclude each other")
     if data is not None:
-        return _load_folder(Path(data), split, masks)
+        named = None if Path(data).exists() else _names_of(str(data), split)
+        if named is None:
+            return load_split(Path(data), split, masks=masks, val_fraction=val_fraction, seed=val_seed)
+        names = (named,)
     if not names:
         raise ValueError(f"no data set is named for {split}; give --data DIR or set DATASETS.TRAIN and DATASETS.TEST")
     root = Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
     return concatenate([_load_named(name, root, masks) for name in names])
 
 
-def _load_folder(folder: Path, split: str, masks: bool) -> DetectionDataset:
-    annotations = folder / "annotations" / f"instances_{split}.json"
-    images = folder / "images"
-    _require([annotations], f"the {split} annotations", "--data takes a folder with images/ and annotations/")
-    _require([images], "the images", "--data takes a folder with images/ and annotations/")
-    return load_coco(annotations, images, name=f"{folder.resolve().name}_{split}", masks=masks)
+def _names_of(name: str, split: str) -> str | None:
+    """The data set of a split that a name of the catalogue means (coco_2017, coco_2017_train); None: it is no name."""
+    stem = name.removesuffix("_train").removesuffix("_val")
+    if name in DATASETS and not name.endswith(("_train", "_val")):
+        return name
+    return f"{stem}_{split}" if f"{stem}_{split}" in DATASETS else None
 
 
 def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
 from centernet2.data.coco import read_json
-from centernet2.data.image import SUFFIXES
 from centernet2.data.voc import read_voc
 from centernet2.data.yolo import YoloFile, read_class_list, read_yaml, read_yolo
 
@@ -226,5 +225,3 @@ def _folders(folder: Path) -> Iterable[Path]:
 
 def _has_xml(folder: Path) -> bool:
     return folder.is_dir() and next(folder.glob("*.xml"), None) is not None
-
-

@@ -59,7 +59,14 @@ def evaluate(
     settings = settings_of(model) if config is None else resolve(config)
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
         create_accelerator(next(model.parameters()).device)
-    dataset = find_data(data, data_path, names=settings.datasets.test, masks=settings.model.mask_on)
+    dataset = find_data(
+        data,
+        data_path,
+        names=settings.datasets.test,
+        masks=settings.model.mask_on,
+        val_fraction=settings.datasets.val_fraction,
+        val_seed=settings.datasets.val_seed,
+    )
     with_classes(settings, len(dataset.class_names), owner=dataset.name)
     if resume and output_dir is None:
         raise ConfigError("--resume goes on in the folder of an interrupted evaluation; name it with --output-dir")
@@ -95,7 +102,13 @@ def evaluate_predictions(
 
 
 def find_data(
-    data: StrPath | None, data_path: StrPath | None, *, names: Sequence[str], masks: bool
+    data: StrPath | None,
+    data_path: StrPath | None,
+    *,
+    names: Sequence[str],
+    masks: bool,
+    val_fraction: float = 0.0,
+    val_seed: int = 0,
 ) -> DetectionDataset:
     """The images to evaluate on."""
     return find_split(
@@ -104,6 +117,8 @@ def find_data(
         names=names,
         split="val",
         masks=masks,
+        val_fraction=val_fraction,
+        val_seed=val_seed,
     )
 
 

@@ -57,7 +57,7 @@ def train(
 
     Args:
         config: as for `build_model`.
-        data: folder with images/, annotations/instances_train.json and instances_val.json.
+        data: a folder or an annotation file in any layout, or the name of a data set.
         data_path: or the folder above a COCO 2017 folder.
         output_dir: receives checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
         weights: file to start from, or zoo:NAME; default: MODEL.WEIGHTS, of which detectron2://... is looked for in the
@@ -139,10 +139,16 @@ def _set_up(
     seed: int | None = None,
     device: str | None = None,
 ) -> _Setup:
-    splits = {"data": None if data is None else Path(data), "data_path": None if data_path is None else Path(data_path)}
+    find = partial(
+        find_split,
+        data=None if data is None else Path(data),
+        data_path=None if data_path is None else Path(data_path),
+        val_fraction=settings.datasets.val_fraction,
+        val_seed=settings.datasets.val_seed,
+    )
     masks = settings.model.mask_on or settings.augmentation.copy_paste > 0
-    train_set = find_split(names=settings.datasets.train, split="train", masks=masks, **splits)
-    val_set = find_split(names=settings.datasets.test, split="val", masks=settings.model.mask_on, **splits)
+    train_set = find(names=settings.datasets.train, split="train", masks=masks)
+    val_set = find(names=settings.datasets.test, split="val", masks=settings.model.mask_on)
     settings = with_classes(settings, len(train_set.class_names), owner=train_set.name)
     if masks:
         require_masks(train_set)
