@@ -42,6 +42,7 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:  # noqa: F
     job = start(data, tmp_path / "two")
     text, _ = job.communicate(timeout=300)
     assert job.returncode == 0, text
+    assert text.count("INFO training data:") == text.count("AP by class") == 1  # one process speaks
     config = centernet2.load_config("CenterNet2_R18_small", OPTIONS)
     centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
     for together, alone in zip(lines(tmp_path / "two"), lines(tmp_path / "one"), strict=True):
