@@ -4,9 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from centernet2.cli.arguments import Flag, Pairs
-
-NOTHING_WRAPS = 130  # columns of a table that goes to a file or a pipe
+from centernet2.cli.arguments import Flag, Pairs, wide_console
 
 
 def list_models(
@@ -23,14 +21,10 @@ def list_models(
     markdown
         Print the table of the documentation.
     """
-    from rich import get_console
-    from rich.console import Console
-
     from centernet2.run.published import show_models
 
     shown = show_models(name, as_json=as_json, markdown=markdown)
-    console = get_console() if get_console().is_terminal else Console(width=NOTHING_WRAPS)
-    console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
+    wide_console().print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 
 def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = False) -> None:

@@ -127,15 +127,16 @@ def _sources_of_file(path: Path) -> dict[str, Source]:
 
 
 def _find_coco(folder: Path) -> dict[str, Source]:
-    files = [f for pattern in ("*.json", "*/*.json", "*/annotations/*.json") for f in sorted(folder.glob(pattern))]
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        if _is_coco(file):
+    """The files of the first place that has any: what lies deeper may be a data set of its own."""
+    for pattern in ("annotations/*.json", "*.json", "*/*.json", "*/annotations/*.json"):
+        by_split: dict[str, list[Path]] = {}
+        for file in filter(_is_coco, sorted(folder.glob(pattern))):
             by_split.setdefault(split_of(file, folder), []).append(file)
-    named = {split: _best(paths, split) for split, paths in by_split.items() if split != ALL}
-    if not named and ALL in by_split:
-        named = {ALL: _best(by_split[ALL], ALL)}
-    return {split: Source("coco", path) for split, path in named.items()}
+        if by_split.keys() - {ALL}:
+            by_split.pop(ALL, None)
+        if by_split:
+            return {split: Source("coco", _best(paths, split)) for split, paths in by_split.items()}
+    return {}
 
 
 def _is_coco(path: Path) -> bool:

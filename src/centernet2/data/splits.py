@@ -48,7 +48,7 @@ def load_source(source: Source, split: str, path: Path, *, masks: bool) -> Detec
     Evaluation may do without: predictions from a file need the annotations only.
     """
     content, images = read_source(source, split)
-    name = f"{path.resolve().stem}_{split}"
+    name = f"{'voc_' * (source.format == 'voc')}{path.resolve().stem}_{split}"  # evaluation knows Pascal VOC by it
     dataset = pack_content(content, source.annotations, images, name=name, masks=masks)
     probes = np.linspace(0, len(dataset) - 1, min(PROBES, len(dataset))).astype(int).tolist()
     if split == "train" and not any(dataset.image_path(i).is_file() for i in probes):
@@ -72,4 +72,4 @@ def _part(whole: DetectionDataset, split: Split, val_fraction: float, seed: int)
     train, val = divide(len(whole), val_fraction, seed)
     logger.info("%s: %d of %d images are kept for validation", whole.name, len(val), len(whole))
     indices: npt.NDArray[np.integer[Any]] = train if split == "train" else val
-    return whole.subset(indices)
+    return replace(whole.subset(indices), annotations=None)  # the file describes all images

@@ -1,0 +1,288 @@
+"""What is wrong with annotations, and a repaired copy of them.
+
+Both work on the records of COCO's format as they stand in the file, since what is wrong with them may keep them from
+being read into a data set at all.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from centernet2.data.coco import are_corners
+
+Record = dict[str, Any]
+# what training does about it; a note is nothing wrong
+Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
+EXAMPLES = 5
+MARGIN = 1.0  # pixels that a box may reach over the border without a word
+
+
+class Place(NamedTuple):
+    """Where an example of a finding is."""
+
+    text: str
+    file_name: str = ""
+    box: tuple[float, float, float, float] | None = None  # x, y, width, height
+
+
+class Finding(NamedTuple):
+    """One kind of fault in one split."""
+
+    split: str
+    kind: str
+    total: int
+    action: Action
+    advice: str
+    examples: tuple[Place, ...]  # the first ones
+
+
+def check_annotations(content: Record, split: str) -> list[Finding]:
+    """The faults in records of COCO's format, the worst kinds first."""
+    look = _Annotations(content)
+    kinds: list[tuple[str, Action, str, Callable[[], Iterable[Place]]]] = [
+        ("duplicate image ids", "refuses", "give each image an id of its own", look.duplicate_images),
+        ("duplicate annotation ids", "refuses", "give each annotation an id of its own", look.duplicate_annotations),
+        ("unknown images", "refuses", "add the image or remove the annotation", look.unknown_images),
+        ("unknown categories", "refuses", "add the category or remove the annotation", look.unknown_categories),
+        ("category names that stand twice", "refuses", "merge them", look.duplicate_names),
+        ("boxes that are not four finite numbers", "refuses", "correct or remove them", look.not_finite),
+        ("corners in place of width and height", "refuses", "write [x, y, width, height]", look.corners),
+        ("no objects at all", "note" if split in ("val", "test") else "refuses", "annotate some", look.nothing),
+        ("boxes without positive width and height", "drops", "correct or remove them", look.empty),
+        ("boxes wholly outside their image", "drops", "correct or remove them", look.outside),
+        ("boxes that reach outside their image", "repairs", "they are clipped at the border", look.reaching_outside),
+        ("boxes that stand twice", "keeps", "each counts as an object of its own", look.twice),
+        ("image files named twice", "keeps", "the image is seen twice as often", look.duplicate_files),
+        ("classes without an object", "note", "nothing can be learned of them", look.empty_classes),
+        ("images without an object", "note", "left out, or with FILTER_EMPTY_ANNOTATIONS False kept", look.no_objects),
+        ("category ids with gaps", "note", "they are mapped to 0, 1, 2 ...", look.gaps),
+    ]
+    return [
+        found
+        for kind, action, advice, places in kinds
+        if (found := finding(split, kind, action, advice, places())) is not None
+    ]
+
+
+def finding(split: str, kind: str, action: Action, advice: str, places: Iterable[Place]) -> Finding | None:
+    """The finding of places, if there are any."""
+    found = list(places)
+    return Finding(split, kind, len(found), action, advice, tuple(found[:EXAMPLES])) if found else None
+
+
+class _Annotations:
+    """The records, with their boxes as numbers."""
+
+    def __init__(self, content: Record) -> None:
+        self.images: list[Record] = content["images"]
+        self.categories: list[Record] = content.get("categories") or []
+        self.annotations: list[Record] = content.get("annotations") or []
+        self.image_of = {image.get("id"): image for image in reversed(self.images)}
+        self.names = {category.get("id"): category.get("name") for category in self.categories}
+        self.boxes = [box_of(annotation) for annotation in self.annotations]
+        self.are_corners = _are_corners(self.annotations, self.boxes, self.image_of)
+
+    def duplicate_images(self) -> Iterator[Place]:
+        for image in _repeated(self.images, lambda image: image.get("id")):
+            yield Place(f"image {image.get('id')} ({image.get('file_name')})")
+
+    def duplicate_annotations(self) -> Iterator[Place]:
+        for annotation in _repeated(self.annotations, lambda annotation: annotation.get("id")):
+            yield self._place(annotation)
+
+    def duplicate_files(self) -> Iterator[Place]:
+        for image in _repeated(self.images, lambda image: image.get("file_name")):
+            yield Place(f"image {image.get('id')}: {image.get('file_name')}")
+
+    def duplicate_names(self) -> Iterator[Place]:
+        for category in _repeated(self.categories, lambda category: category.get("name")):
+            yield Place(f"category {category.get('id')}: {category.get('name')}")
+
+    def unknown_images(self) -> Iterator[Place]:
+        for annotation in self.annotations:
+            if annotation.get("image_id") not in self.image_of:
+                yield Place(f"annotation {annotation.get('id')}: image {annotation.get('image_id')!r}")
+
+    def unknown_categories(self) -> Iterator[Place]:
+        for annotation in self.annotations:
+            if annotation.get("category_id") not in self.names:
+                yield self._place(annotation, f"category {annotation.get('category_id')!r}")
+
+    def not_finite(self) -> Iterator[Place]:
+        for annotation, box in zip(self.annotations, self.boxes, strict=True):
+            if box is None or not math.isfinite(float(annotation.get("area") or 0)):
+                yield Place(f"annotation {annotation.get('id')}: {annotation.get('bbox')}")
+
+    def corners(self) -> Iterator[Place]:
+        return map(self._place, self.annotations if self.are_corners else ())
+
+    def empty(self) -> Iterator[Place]:
+        for annotation, box in self._known():
+            if min(box[2:]) <= 0:
+                yield self._place(annotation, str(annotation["bbox"]))
+
+    def outside(self) -> Iterator[Place]:
+        for annotation, box in self._known():
+            if min(box[2:]) > 0 and min(clipped(box, self.image_of[annotation["image_id"]])[2:]) <= 0:
+                yield self._place(annotation, str(annotation["bbox"]))
+
+    def reaching_outside(self) -> Iterator[Place]:
+        for annotation, box in () if self.are_corners else self._known():
+            inner = clipped(box, self.image_of[annotation["image_id"]])
+            if min(inner[2:]) > 0 and max(abs(a - b) for a, b in zip(inner, box, strict=True)) > MARGIN:
+                yield self._place(annotation, str(annotation["bbox"]))
+
+    def twice(self) -> Iterator[Place]:
+        known = [annotation for annotation, _ in self._known()]
+        for annotation in _repeated(known, lambda a: (a["image_id"], a.get("category_id"), tuple(a["bbox"]))):
+            yield self._place(annotation)
+
+    def nothing(self) -> Iterator[Place]:
+        if not self.annotations:
+            yield Place(f"{len(self.images)} images without annotations")
+
+    def empty_classes(self) -> Iterator[Place]:
+        used = {annotation.get("category_id") for annotation in self.annotations}
+        for number, name in self.names.items():
+            if number not in used:
+                yield Place(str(name))
+
+    def no_objects(self) -> Iterator[Place]:
+        used = {annotation.get("image_id") for annotation in self.annotations}
+        for image in self.images:
+            if image.get("id") not in used:
+                yield Place(str(image.get("file_name")), str(image.get("file_name")))
+
+    def gaps(self) -> Iterator[Place]:
+        numbers = sorted(number for number in self.names if isinstance(number, int))
+        if numbers and numbers[-1] - numbers[0] + 1 != len(numbers):
+            yield Place(f"{len(numbers)} categories with ids from {numbers[0]} to {numbers[-1]}")
+
+    def _known(self) -> Iterator[tuple[Record, tuple[float, float, float, float]]]:
+        """Annotations with a box of finite numbers, in an image that is there and has a size."""
+        for annotation, box in zip(self.annotations, self.boxes, strict=True):
+            image = self.image_of.get(annotation.get("image_id"))
+            if box is not None and image is not None and size_of(image) is not None:
+                yield annotation, box
+
+    def _place(self, annotation: Record, text: str = "") -> Place:
+        file_name = str(self.image_of.get(annotation.get("image_id"), {}).get("file_name", ""))
+        words = f"annotation {annotation.get('id')} in {file_name or annotation.get('image_id')}"
+        return Place(f"{words}: {text}" if text else words, file_name, box_of(annotation))
+
+
+def repair(content: Record) -> tuple[Record, list[str]]:
+    """A copy of records of COCO's format without the faults that `check_annotations` finds, and what was changed."""
+    changes: list[str] = []
+    images = _first_of_each(content["images"], "image", changes)
+    image_of = {image["id"]: image for image in images}
+    categories = content.get("categories") or []
+    names = {category.get("id") for category in categories}
+    annotations: list[Record] = content.get("annotations") or []
+    corners = _are_corners(annotations, [box_of(each) for each in annotations], image_of)
+    kept: list[Record] = []
+    taken: set[Any] = set()
+    for annotation in annotations:
+        label = f"annotation {annotation.get('id')}"
+        box = box_of(annotation)
+        if corners and box is not None:
+            box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+            changes.append(f"{label}: corners {annotation['bbox']} written as {list(box)}")
+        reason = _reason_to_drop(annotation, box, image_of, names)
+        if reason or box is None:
+            changes.append(f"{label} removed: {reason}")
+            continue
+        inner = clipped(box, image_of[annotation["image_id"]])
+        if max(abs(a - b) for a, b in zip(inner, box, strict=True)) > MARGIN:
+            changes.append(f"{label}: {list(box)} clipped to {list(inner)}")
+            box = inner
+        number = annotation.get("id")
+        if number in taken or not isinstance(number, int):
+            number = max([0, *(n for n in taken if isinstance(n, int)), len(annotations)]) + 1
+            changes.append(f"{label} numbered {number}: its id stood twice")
+        taken.add(number)
+        kept.append(_with_box(annotation, number, box))
+    return {**content, "images": images, "annotations": kept}, changes
+
+
+def _with_box(annotation: Record, number: int, box: tuple[float, float, float, float]) -> Record:
+    area = annotation.get("area")
+    if not isinstance(area, int | float) or not math.isfinite(area) or area <= 0:
+        area = box[2] * box[3]
+    return {**annotation, "id": number, "bbox": list(box), "area": area}
+
+
+def _reason_to_drop(
+    annotation: Record, box: tuple[float, float, float, float] | None, image_of: dict[Any, Record], names: set[Any]
+) -> str:
+    if annotation.get("image_id") not in image_of:
+        return f"there is no image {annotation.get('image_id')!r}"
+    if annotation.get("category_id") not in names:
+        return f"there is no category {annotation.get('category_id')!r}"
+    if box is None:
+        return f"{annotation.get('bbox')} is not four finite numbers"
+    if min(box[2:]) <= 0:
+        return f"{annotation['bbox']} has no extent"
+    if min(clipped(box, image_of[annotation["image_id"]])[2:]) <= 0:
+        return f"{annotation['bbox']} lies outside the image"
+    return ""
+
+
+def _first_of_each(images: list[Record], kind: str, changes: list[str]) -> list[Record]:
+    first = {image.get("id"): image for image in reversed(images)}
+    for image in _repeated(images, lambda image: image.get("id")):
+        changes.append(f"{kind} {image.get('id')} ({image.get('file_name')}) removed: its id stood twice")
+    return [image for image in images if first[image.get("id")] is image and size_of(image) is not None]
+
+
+def box_of(annotation: Record) -> tuple[float, float, float, float] | None:
+    """x, y, width, height of an annotation, if these are finite numbers."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list | tuple) or len(box) != 4:
+        return None
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in box):
+        return None
+    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def size_of(image: Record) -> tuple[float, float] | None:
+    """Width and height of an image's record, if it has them."""
+    size = image.get("width"), image.get("height")
+    if not all(isinstance(x, int | float) and x > 0 for x in size):
+        return None
+    return float(size[0]), float(size[1])  # type: ignore[arg-type]
+
+
+def clipped(box: tuple[float, float, float, float], image: Record) -> tuple[float, float, float, float]:
+    """The part of a box (x, y, width, height) that lies in its image."""
+    width, height = size_of(image) or (math.inf, math.inf)
+    x1, y1 = max(0.0, box[0]), max(0.0, box[1])
+    x2, y2 = min(width, box[0] + box[2]), min(height, box[1] + box[3])
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _are_corners(
+    annotations: list[Record], boxes: list[tuple[float, float, float, float] | None], image_of: dict[Any, Record]
+) -> bool:
+    rows = [
+        (box, size)
+        for annotation, box in zip(annotations, boxes, strict=True)
+        if box is not None and (size := size_of(image_of.get(annotation.get("image_id"), {}))) is not None
+    ]
+    if not rows:
+        return False
+    sizes = np.array([(height, width) for _, (width, height) in rows])
+    return are_corners(np.array([box for box, _ in rows]), sizes)
+
+
+def _repeated(records: Iterable[Record], key: Callable[[Record], Any]) -> Iterator[Record]:
+    """Every record whose key an earlier one has."""
+    seen: Counter[str] = Counter()
+    for record in records:
+        text = repr(key(record))
+        if seen[text]:
+            yield record
+        seen[text] += 1

@@ -1,0 +1,143 @@
+"""Writes data sets in the layouts of COCO, YOLO and Pascal VOC, as `layouts` reads them.
+
+COCO's format holds everything. YOLO's knows neither crowds, which are left out, nor masks of several parts, which
+become boxes; Pascal VOC's knows no masks, marks crowds as difficult, and numbers classes by their names.
+"""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from os import fsdecode
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from centernet2.data.dataset import DetectionDataset
+
+DIGITS = 4  # of a pixel, behind the point
+Writer = Callable[[DetectionDataset, Path, str], None]
+
+
+def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
+    """images/SPLIT/... and annotations/instances_SPLIT.json."""
+    names = _copy_images(dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))])
+    images = [
+        {"id": int(dataset.image_ids[i]), "file_name": f"{split}/{name}", "height": height, "width": width}
+        for i, name in enumerate(names)
+        for height, width in [dataset.size(i)]
+    ]
+    annotations = [record for i in range(len(dataset)) for record in _annotations(dataset, i)]
+    categories = [
+        {"id": number, "name": name} for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
+    ]
+    path = output / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
+    """images/SPLIT/..., labels/SPLIT/... and data.yaml, to which every split adds itself."""
+    names = _copy_images(dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))])
+    for i, name in enumerate(names):
+        path = (output / "labels" / split / name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in _yolo_lines(dataset, i)))
+    path = output / "data.yaml"
+    content = yaml.safe_load(path.read_text()) if path.is_file() else {"path": "."}
+    content |= {split: f"images/{split}", "names": dict(enumerate(dataset.class_names))}
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
+    """JPEGImages/, Annotations/NAME.xml and ImageSets/Main/SPLIT.txt; folders become parts of the names."""
+    flat = ["_".join(PurePosixPath(_relative(dataset, i)).parts) for i in range(len(dataset))]
+    taken = {path.stem for path in (output / "Annotations").glob("*.xml")}
+    names = [f"{split}_{name}" if Path(name).stem in taken else name for name in flat]
+    _copy_images(dataset, output / "JPEGImages", names)
+    for folder in ("Annotations", "ImageSets/Main"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        tree = ET.ElementTree(_voc_image(dataset, i, name))
+        ET.indent(tree)
+        tree.write(output / "Annotations" / f"{Path(name).stem}.xml", encoding="utf-8")
+    lines = "".join(f"{Path(name).stem}\n" for name in names)
+    (output / "ImageSets" / "Main" / f"{split}.txt").write_text(lines, encoding="utf-8")
+
+
+WRITERS: dict[str, Writer] = {"coco": write_coco, "yolo": write_yolo, "voc": write_voc}
+
+
+def _relative(dataset: DetectionDataset, i: int) -> str:
+    """Name of an image below the data set's folder."""
+    name = PurePosixPath(fsdecode(dataset.files[i]))
+    return name.name if name.is_absolute() or ".." in name.parts else str(name)
+
+
+def _copy_images(dataset: DetectionDataset, folder: Path, names: list[str]) -> list[str]:
+    """Copies the images, each to a name of its own: YOLO and VOC tell labels by the name without its ending."""
+    stems: dict[str, int] = {}
+    for i, name in enumerate(names):
+        stem = str(PurePosixPath(name).with_suffix(""))
+        if stem in stems:
+            raise ValueError(
+                f"{dataset.image_path(stems[stem])} and {dataset.image_path(i)} would have the same name {stem!r}; "
+                "rename one of them"
+            )
+        stems[stem] = i
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dataset.image_path(i), target)
+    return names
+
+
+def _rows(dataset: DetectionDataset, i: int) -> range:
+    return range(*dataset.offsets[i : i + 2].tolist())
+
+
+def _annotations(dataset: DetectionDataset, i: int) -> Iterator[dict[str, Any]]:
+    for row in _rows(dataset, i):
+        segmentation = dataset.segmentation(row)
+        x1, y1, x2, y2 = dataset.boxes[row].astype(np.float64)
+        yield {
+            "id": row + 1,
+            "image_id": int(dataset.image_ids[i]),
+            "category_id": int(dataset.category_ids[dataset.labels[row]]),
+            "bbox": [round(float(x), DIGITS) for x in (x1, y1, x2 - x1, y2 - y1)],
+            "area": round(float(dataset.areas[row]), DIGITS),
+            "iscrowd": int(dataset.crowd[row]),
+            **({} if segmentation is None else {"segmentation": segmentation}),
+        }
+
+
+def _yolo_lines(dataset: DetectionDataset, i: int) -> Iterator[str]:
+    height, width = dataset.size(i)
+    for row in _rows(dataset, i):
+        if dataset.crowd[row]:
+            continue
+        segmentation = dataset.segmentation(row)
+        if isinstance(segmentation, list) and len(segmentation) == 1:
+            shares = [x / (height if k % 2 else width) for k, x in enumerate(segmentation[0])]
+        else:
+            x1, y1, x2, y2 = dataset.boxes[row].astype(np.float64).tolist()
+            shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+        yield " ".join([str(int(dataset.labels[row])), *(f"{share:.8g}" for share in shares)])
+
+
+def _voc_image(dataset: DetectionDataset, i: int, name: str) -> ET.Element:
+    height, width = dataset.size(i)
+    root = ET.Element("annotation")
+    ET.SubElement(root, "filename").text = name
+    size = ET.SubElement(root, "size")
+    for key, value in {"width": width, "height": height, "depth": 3}.items():
+        ET.SubElement(size, key).text = str(value)
+    for row in _rows(dataset, i):
+        item = ET.SubElement(root, "object")
+        ET.SubElement(item, "name").text = dataset.class_names[dataset.labels[row]]
+        ET.SubElement(item, "difficult").text = str(int(dataset.crowd[row]))
+        box = ET.SubElement(item, "bndbox")
+        for key, x in zip(("xmin", "ymin", "xmax", "ymax"), dataset.boxes[row].tolist(), strict=True):
+            ET.SubElement(box, key).text = str(round(x, DIGITS))
+    return root

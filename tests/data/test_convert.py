@@ -1,0 +1,80 @@
+"""Data sets brought into another layout and back say the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.data.catalog import find_split
+from centernet2.data.dataset import DetectionDataset
+from centernet2.run.convert import convert
+
+Content = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture
+def folder(content: Content, write: Callable[..., Path], tmp_path: Path) -> Path:
+    """images/, annotations/instances_train.json and instances_val.json."""
+    content["annotations"][2]["segmentation"] = [[30.0, 20, 38, 20, 38, 28, 30, 28]]
+    write(content, "train")
+    of_first = [each for each in content["annotations"] if each["image_id"] == 30]
+    return write({**content, "images": content["images"][:1], "annotations": of_first}, "val").parents[1]
+
+
+def load(path: Path, split: Any = "train", *, masks: bool = False, val_fraction: float = 0.0) -> DetectionDataset:
+    return find_split(data=path, data_path=None, names=[], split=split, masks=masks, val_fraction=val_fraction)
+
+
+def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any, ...]]:
+    """What a data set says, whatever its ids and its order."""
+    return sorted(
+        (dataset.image_path(i).stem.split("_")[-1], dataset.size(i), dataset.class_names[dataset.labels[row]],
+         bool(dataset.crowd[row]), *dataset.boxes[row].round(2).tolist())
+        for i in range(len(dataset))
+        for row in range(*dataset.offsets[i : i + 2])
+        if crowds or not dataset.crowd[row]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
+def test_round_trips(folder: Path, tmp_path: Path, to: str) -> None:
+    counts = convert(folder, tmp_path / "out", to=to)
+    assert counts == {"train": 3, "val": 1}
+    for split in ("train", "val"):
+        before, after = load(folder, split), load(tmp_path / "out", split)
+        assert objects(after, crowds=to != "yolo") == objects(before, crowds=to != "yolo")
+        assert len(after) == len(before) and after.class_names == before.class_names
+        assert all(after.image_path(i).is_file() for i in range(len(after)))
+    convert(tmp_path / "out", tmp_path / "back", to="coco")
+    assert objects(load(tmp_path / "back"), crowds=False) == objects(load(folder), crowds=False)
+
+
+def test_polygons_survive_coco_and_yolo(folder: Path, tmp_path: Path) -> None:
+    before = load(folder, masks=True)
+    for to in ("coco", "yolo"):
+        convert(folder, tmp_path / to, to=to)
+        after = load(tmp_path / to, masks=True)
+        found = [s for s in map(after.segmentation, range(len(after.boxes))) if s is not None]
+        expected = [s for s in map(before.segmentation, range(len(before.boxes))) if s is not None]
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_array_equal(load(tmp_path / "coco").areas, load(folder).areas)
+
+
+def test_a_folder_with_content_is_not_written_to(folder: Path) -> None:
+    with pytest.raises(ValueError, match="not an empty folder"):
+        convert(folder, folder, to="voc")
+    with pytest.raises(ValueError, match="choose one of coco"):
+        convert(folder, folder / "out", to="csv")
+
+
+def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
+    convert(folder, tmp_path / "out", to="voc")
+    for path in (tmp_path / "out" / "Annotations").glob("*.xml"):
+        path.write_text(path.read_text().replace("<filename>", "<folder>VOC2012</folder><filename>"))
+    shifted, plain = load(tmp_path / "out"), load(folder)
+    assert shifted.name.startswith("voc_")
+    by_corner = [sorted(each.boxes[:, 0].tolist()) for each in (shifted, plain)]
+    assert [x + 1 for x in by_corner[0]] == by_corner[1]
+    assert sorted(shifted.boxes[:, 2].tolist()) == sorted(plain.boxes[:, 2].tolist())
