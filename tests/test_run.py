@@ -109,6 +109,23 @@ def test_a_batch_that_cannot_be_shared_is_refused(data: Path, tmp_path: Path) ->
         train(data, tmp_path, "SOLVER.ACCUMULATION_STEPS", "3")
 
 
+def test_options_that_exclude_each_other_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(centernet2.ConfigError, match=r"COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude"):
+        train(data, tmp_path, "SOLVER.COMPILE", "True", "SOLVER.GRADIENT_CHECKPOINTING", "True")
+
+
+@pytest.mark.slow
+def test_compiled_training_is_the_same(data: Path, tmp_path: Path) -> None:
+    steps = ["SOLVER.MAX_ITER", "2", "SOLVER.LOG_PERIOD", "1", "TEST.EVAL_PERIOD", "-1"]
+    train(data, tmp_path / "plain", *steps)
+    train(data, tmp_path / "compiled", *steps, "SOLVER.COMPILE", "True")
+    plain, compiled = (
+        [json.loads(line)["total_loss"] for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+        for run in ("plain", "compiled")
+    )
+    assert compiled == pytest.approx(plain, rel=1e-2)
+
+
 def test_a_configuration_that_states_another_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(centernet2.ConfigError, match=r"is 80, but .* has 1 classes"):
         train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")

@@ -147,6 +147,8 @@ def _sharded(model: Detector, device: torch.device) -> Detector:
 def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     """Changes how the model computes, not what."""
     run = config.run
+    if run.compile and run.gradient_checkpointing:
+        raise ConfigError("SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; leave one of them out")
     if run.channels_last:
         model.to(memory_format=torch.channels_last)
     if run.gradient_checkpointing:
