@@ -21,10 +21,10 @@ def roi_align(
     """Features [R, C, size, size] of regions of a map [N, C, h, w].
 
     Equal to `torchvision.ops.roi_align`, which is used on accelerators that it has a kernel for, and in programs that
-    are compiled or exported. On the CPU it is the slowest part of a training step, because its gradient is added pixel by
-    pixel in one thread; there, and on devices without a kernel, the same numbers come from matrix products. Each output
-    cell is the mean of bilinear samples on a regular grid, so the weight of a
-    pixel is the product of a weight of its row and a weight of its column.
+    are compiled or exported. On the CPU it is the slowest part of a training step, because its gradient is added pixel
+    by pixel in one thread; there, and on devices without a kernel, the same numbers come from matrix products. Each
+    output cell is the mean of bilinear samples on a regular grid, so the weight of a pixel is the product of a weight
+    of its row and a weight of its column.
 
     Args:
         regions: [R, 5] of image index and xyxy box in units of 1 / scale pixels of the map.
