@@ -75,6 +75,39 @@ def test_the_repaired_copy_can_be_trained_on(content: Content, name: str, tmp_pa
     assert len(load_coco(path, tmp_path, name="repaired")) >= 2
 
 
+INCOMPLETE: dict[str, Callable[[Content], Any]] = {
+    "image without id": lambda c: c["images"][0].pop("id"),
+    "image without width": lambda c: c["images"][0].pop("width"),
+    "image without height to speak of": lambda c: c["images"][0].update(height=0),
+    "image without name": lambda c: c["images"][0].pop("file_name"),
+    "image id in words": lambda c: c["images"][0].update(id="x"),
+    "annotation without id": lambda c: c["annotations"][0].pop("id"),
+    "image id in a list": lambda c: change(c, 0, image_id=[1]),
+    "no category": lambda c: c["annotations"][0].pop("category_id"),
+    "category without name": lambda c: c["categories"][0].pop("name"),
+    "category id twice": lambda c: c["categories"][0].update(id=3),
+    "numbers in place of records": lambda c: c["images"].append(1),  # type: ignore[arg-type]
+    "area in words": lambda c: change(c, 0, area="large"),
+    "no categories": lambda c: c.pop("categories"),
+}
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_what_training_refuses_is_found_and_repaired(content: Content, name: str, tmp_path: Path) -> None:
+    INCOMPLETE[name](content)
+    path = tmp_path / "spoilt.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"spoilt\.json"):
+        load_coco(path, tmp_path, name="spoilt")
+    assert "refuses" in {action for _, action in faults(content).values()}
+    repaired, changes = repair(content)
+    assert changes
+    if name != "no categories":
+        assert "refuses" not in {action for _, action in faults(repaired).values()} or not repaired["annotations"]
+        path.write_text(json.dumps(repaired))
+        load_coco(path, tmp_path, name="repaired")
+
+
 def test_corners_are_recognised_and_turned_into_sizes(content: Content) -> None:
     before = json.loads(json.dumps(content))
     for annotation in content["annotations"]:
@@ -106,7 +139,8 @@ def test_image_files(content: Content, write: Callable[..., Path], tmp_path: Pat
     }
     written = write_repaired(examination.splits, tmp_path / "fixed.json")
     assert {path.name for path in written} == {"fixed_train.json", "fixed_val.json"}
-    assert len(json.loads((tmp_path / "fixed_train.json").read_text())["images"]) == 2
+    assert [image["id"] for image in json.loads((tmp_path / "fixed_train.json").read_text())["images"]] == [30]
+    assert "32 x 32" in (tmp_path / "fixed_train.changes.txt").read_text()
 
 
 def test_the_command(content: Content, write: Callable[..., Path], tmp_path: Path, capsys: Any) -> None:

@@ -43,8 +43,10 @@ def check_annotations(content: Record, split: str) -> list[Finding]:
     """The faults in records of COCO's format, the worst kinds first."""
     look = _Annotations(content)
     kinds: list[tuple[str, Action, str, Callable[[], Iterable[Place]]]] = [
+        ("records without a value that they need", "refuses", "add it or remove the record", look.incomplete),
         ("duplicate image ids", "refuses", "give each image an id of its own", look.duplicate_images),
         ("duplicate annotation ids", "refuses", "give each annotation an id of its own", look.duplicate_annotations),
+        ("duplicate category ids", "refuses", "give each category an id of its own", look.duplicate_categories),
         ("unknown images", "refuses", "add the image or remove the annotation", look.unknown_images),
         ("unknown categories", "refuses", "add the category or remove the annotation", look.unknown_categories),
         ("category names that stand twice", "refuses", "merge them", look.duplicate_names),
@@ -77,13 +79,22 @@ class _Annotations:
     """The records, with their boxes as numbers."""
 
     def __init__(self, content: Record) -> None:
-        self.images: list[Record] = content["images"]
-        self.categories: list[Record] = content.get("categories") or []
-        self.annotations: list[Record] = content.get("annotations") or []
-        self.image_of = {image.get("id"): image for image in reversed(self.images)}
-        self.names = {category.get("id"): category.get("name") for category in self.categories}
+        self.broken = [f"{kind} number {row + 1}: {lack}" for kind, row, lack in _incomplete(content)]
+        complete = without_incomplete(content)
+        self.images: list[Record] = complete["images"]
+        self.categories: list[Record] = complete["categories"]
+        self.annotations: list[Record] = complete["annotations"]
+        self.image_of = {image["id"]: image for image in reversed(self.images)}
+        self.names = {category["id"]: category["name"] for category in self.categories}
         self.boxes = [box_of(annotation) for annotation in self.annotations]
         self.are_corners = _are_corners(self.annotations, self.boxes, self.image_of)
+
+    def incomplete(self) -> Iterator[Place]:
+        return map(Place, self.broken)
+
+    def duplicate_categories(self) -> Iterator[Place]:
+        for category in _repeated(self.categories, lambda category: category["id"]):
+            yield Place(f"category {category['id']}: {category['name']}")
 
     def duplicate_images(self) -> Iterator[Place]:
         for image in _repeated(self.images, lambda image: image.get("id")):
@@ -113,8 +124,9 @@ class _Annotations:
 
     def not_finite(self) -> Iterator[Place]:
         for annotation, box in zip(self.annotations, self.boxes, strict=True):
-            if box is None or not math.isfinite(float(annotation.get("area") or 0)):
-                yield Place(f"annotation {annotation.get('id')}: {annotation.get('bbox')}")
+            if box is None or not _is_area(annotation.get("area", 0)):
+                words = f"bbox {annotation.get('bbox')}, area {annotation.get('area')}"
+                yield Place(f"annotation {annotation.get('id')}: {words}")
 
     def corners(self) -> Iterator[Place]:
         return map(self._place, self.annotations if self.are_corners else ())
@@ -176,12 +188,13 @@ class _Annotations:
 
 def repair(content: Record) -> tuple[Record, list[str]]:
     """A copy of records of COCO's format without the faults that `check_annotations` finds, and what was changed."""
-    changes: list[str] = []
+    changes = [f"{kind} number {row + 1} removed: {lack}" for kind, row, lack in _incomplete(content)]
+    content = without_incomplete(content)
     images = _first_of_each(content["images"], "image", changes)
     image_of = {image["id"]: image for image in images}
-    categories = content.get("categories") or []
-    names = {category.get("id") for category in categories}
-    annotations: list[Record] = content.get("annotations") or []
+    categories = _first_of_each(content["categories"], "category", changes)
+    names = {category["id"] for category in categories}
+    annotations: list[Record] = content["annotations"]
     corners = _are_corners(annotations, [box_of(each) for each in annotations], image_of)
     kept: list[Record] = []
     taken: set[Any] = set()
@@ -204,15 +217,21 @@ def repair(content: Record) -> tuple[Record, list[str]]:
             number = max([0, *(n for n in taken if isinstance(n, int)), len(annotations)]) + 1
             changes.append(f"{label} numbered {number}: its id stood twice")
         taken.add(number)
+        if not _is_area(annotation.get("area", 0)):
+            changes.append(f"{label}: area {annotation['area']} written as that of its box")
         kept.append(_with_box(annotation, number, box))
-    return {**content, "images": images, "annotations": kept}, changes
+    return {**content, "images": images, "categories": categories, "annotations": kept}, changes
 
 
 def _with_box(annotation: Record, number: int, box: tuple[float, float, float, float]) -> Record:
     area = annotation.get("area")
-    if not isinstance(area, int | float) or not math.isfinite(area) or area <= 0:
+    if not _is_area(area) or not area or area <= 0:
         area = box[2] * box[3]
     return {**annotation, "id": number, "bbox": list(box), "area": area}
+
+
+def _is_area(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _reason_to_drop(
@@ -231,11 +250,57 @@ def _reason_to_drop(
     return ""
 
 
-def _first_of_each(images: list[Record], kind: str, changes: list[str]) -> list[Record]:
-    first = {image.get("id"): image for image in reversed(images)}
-    for image in _repeated(images, lambda image: image.get("id")):
-        changes.append(f"{kind} {image.get('id')} ({image.get('file_name')}) removed: its id stood twice")
-    return [image for image in images if first[image.get("id")] is image and size_of(image) is not None]
+def _first_of_each(records: list[Record], kind: str, changes: list[str]) -> list[Record]:
+    first = {record["id"]: record for record in reversed(records)}
+    for record in _repeated(records, lambda record: record["id"]):
+        name = record.get("file_name", record.get("name"))
+        changes.append(f"{kind} {record['id']} ({name}) removed: its id stood twice")
+    return [record for record in records if first[record["id"]] is record]
+
+
+NEEDED = {
+    "images": ("image", ("id", "file_name", "width", "height")),
+    "categories": ("category", ("id", "name")),
+    "annotations": ("annotation", ("id", "image_id", "category_id")),
+}
+
+
+def _incomplete(content: Record) -> Iterator[tuple[str, int, str]]:
+    """(kind, row, what it lacks) of each record that cannot be read; boxes are looked at by themselves."""
+    for key, (kind, values) in NEEDED.items():
+        for row, record in enumerate(_list(content, key)):
+            lack = _lack(record, values)
+            if lack:
+                yield kind, row, lack
+
+
+def without_incomplete(content: Record) -> Record:
+    """The content with its three lists, each of records that have what they need."""
+    lists = {key: [r for r in _list(content, key) if not _lack(r, values)] for key, (_, values) in NEEDED.items()}
+    return {**content, **lists}
+
+
+def _list(content: Record, key: str) -> list[Any]:
+    value = content.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _lack(record: Any, values: Iterable[str]) -> str:
+    if not isinstance(record, dict):
+        return f"{record!r} is not an object"
+    wrong = [value for value in values if not _is_usable(record, value)]
+    return f"no usable {', '.join(wrong)}" if wrong else ""
+
+
+def _is_usable(record: Record, key: str) -> bool:
+    value = record.get(key)
+    if key in ("id", "image_id", "category_id"):
+        return isinstance(value, int)
+    if key in ("width", "height"):
+        return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    if key == "file_name":
+        return (isinstance(value, str) and bool(value)) or bool(record.get("coco_url"))
+    return value is not None
 
 
 def box_of(annotation: Record) -> tuple[float, float, float, float] | None:

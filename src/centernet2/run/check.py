@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich import get_console
 from rich.progress import track
 
-from centernet2.data.check import Finding, Record, check_annotations, repair
+from centernet2.data.check import Finding, Record, check_annotations, repair, without_incomplete
 from centernet2.data.check_images import Looked, check_across, check_images, look_at
 from centernet2.data.layouts import find_sources, read_source
 
@@ -42,7 +42,8 @@ def examine(data: Path) -> Examination:
         content, folder = read_source(source, name)
         if not isinstance(content.get("images"), list) or not content["images"]:
             raise ValueError(f"{source.annotations}: the list 'images' is missing or empty; export the data set again")
-        looked = list(_with_progress(look_at(content["images"], folder), len(content["images"]), name))
+        images = without_incomplete(content)["images"]
+        looked = list(_with_progress(look_at(images, folder), len(images), name))
         splits[name] = Split(content, folder, looked)
         findings += [*check_annotations(content, name), *check_images(looked, name)]
     findings += check_across({name: split.looked for name, split in splits.items()})
@@ -70,7 +71,7 @@ def write_repaired(splits: Mapping[str, Split], output: Path) -> dict[Path, list
     for name, split in splits.items():
         path = output if len(splits) == 1 else output.with_name(f"{output.stem}_{name}{output.suffix}")
         content, changes = repair(split.content)
-        unusable = {id(record): seen.problem for record, seen in split.looked if seen.problem}
+        unusable = {id(record): reason for record, seen in split.looked if (reason := _why_unusable(record, seen))}
         content, more = _without_images(content, unusable)
         folder = split.folder.resolve()
         for image in content["images"]:
@@ -79,6 +80,13 @@ def write_repaired(splits: Mapping[str, Split], output: Path) -> dict[Path, list
         _write(path.with_suffix(".changes.txt"), "".join(f"{line}\n" for line in (*changes, *more)))
         written[path] = [*changes, *more]
     return written
+
+
+def _why_unusable(record: Record, seen: Looked) -> str:
+    """Why training would take another image in its place; empty where it would not."""
+    if seen.problem or seen.size == (record["height"], record["width"]):
+        return seen.problem
+    return f"it is {seen.size[1]} x {seen.size[0]}, annotated as {record['width']} x {record['height']}"
 
 
 def _without_images(content: Record, unusable: Mapping[int, str]) -> tuple[Record, list[str]]:
