@@ -28,6 +28,13 @@ def test_folder_of_ones_own(content: Any, write: Write, tmp_path: Path, split: A
     assert dataset.image_path(0).is_file()
 
 
+@pytest.mark.parametrize("name", ["lvis_v1", "lvis_v1_train", "lvis_v1_val"])
+def test_a_name_in_place_of_a_folder(content: Any, tmp_path: Path, monkeypatch: Any, name: str) -> None:
+    place(tmp_path, "lvis_v1_val", content)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert find_split(data=Path(name), data_path=None, names=[], split="val").name == "lvis_v1_val"
+
+
 @pytest.mark.parametrize("folder", ["coco2017", "coco", "."])
 def test_coco_below_or_at_the_path(content: Any, tmp_path: Path, folder: str) -> None:
     place(tmp_path, "coco_2017_train", content)

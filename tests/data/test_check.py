@@ -12,7 +12,8 @@ from PIL import Image
 from centernet2.cli import app
 from centernet2.data.check import check_annotations, repair
 from centernet2.data.coco import load_coco
-from centernet2.run.check import examine, write_repaired
+from centernet2.run.check import Examination, Split, examine, write_repaired
+from centernet2.run.check_report import write_report
 
 Content = dict[str, list[dict[str, Any]]]
 
@@ -92,6 +93,10 @@ INCOMPLETE: dict[str, Callable[[Content], Any]] = {
 }
 
 
+def examine_without_images(content: Content) -> Examination:
+    return Examination({"train": Split(content, Path("nowhere"), [])}, check_annotations(content, "train"))
+
+
 @pytest.mark.parametrize("name", INCOMPLETE)
 def test_what_training_refuses_is_found_and_repaired(content: Content, name: str, tmp_path: Path) -> None:
     INCOMPLETE[name](content)
@@ -100,6 +105,7 @@ def test_what_training_refuses_is_found_and_repaired(content: Content, name: str
     with pytest.raises(ValueError, match=r"spoilt\.json"):
         load_coco(path, tmp_path, name="spoilt")
     assert "refuses" in {action for _, action in faults(content).values()}
+    write_report(examine_without_images(content), tmp_path / "report", title=name)
     repaired, changes = repair(content)
     assert changes
     if name != "no categories":

@@ -183,7 +183,7 @@ def _read_masks(records: _Records, found: _Boxes, sizes: npt.NDArray[np.float64]
         kinds.append(kind)
         contents.append(content)
     missing = kinds.count(NOTHING)
-    if missing:
+    if 0 < missing < len(kinds):  # where there are none at all, training on masks refuses
         logger.warning(
             "%s: %d of %d objects have no mask (first: annotation %s); training leaves them out",
             records.path, missing, len(kinds), records.records[found.rows[kinds.index(NOTHING)]]["id"],

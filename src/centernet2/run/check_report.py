@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from centernet2.config import load_config
-from centernet2.data.check import Finding, Place, Record, box_of, clipped, size_of
+from centernet2.data.check import Finding, Place, Record, box_of, clipped, size_of, without_incomplete
 from centernet2.data.image import ImageError, read_image
 from centernet2.evaluation.page import Chart, Section, bar_cell, cards, jpeg_uri, number, page, table, tile
 from centernet2.run.check import Examination, Split, as_json
@@ -52,7 +52,9 @@ def write_report(examination: Examination, folder: Path, *, title: str) -> None:
     """Writes report.html, which needs no network, and findings.json."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "findings.json").write_text(json.dumps(as_json(examination.findings), indent=1), encoding="utf-8")
-    splits = examination.splits
+    splits = {
+        name: split._replace(content=without_incomplete(split.content)) for name, split in examination.splits.items()
+    }
     sections = [
         Section("summary", "Summary", "What there is.", cards(_figures(splits))),
         Section("findings", "Findings", "What is wrong, and what training does about it.", _findings(examination)),

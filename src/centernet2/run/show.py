@@ -15,6 +15,7 @@ from centernet2.config import Config
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.layouts import ALL, find_sources
 from centernet2.data.loader import generator_of, read_indexed_image
+from centernet2.data.masks import draw_objects
 from centernet2.data.splits import load_source
 from centernet2.data.transforms import Sample
 from centernet2.models.centernet.targets import (
@@ -98,6 +99,8 @@ def _drawn(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
     shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
     if "masks" in target:
         shown["masks"] = target["masks"]
+    elif "polygons" in target:
+        shown["masks"] = draw_objects(target["polygons"], (image.shape[1], image.shape[2]))
     return draw(image, shown, class_names)
 
 
