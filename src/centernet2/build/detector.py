@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from centernet2.build.data import build_test_transform
+from centernet2.build.shapes import fixed_sizes
 from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.transforms import (
     FitShortestEdge,
@@ -176,6 +177,8 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     )
     detector.settings = config
     detector.resize = build_test_transform(config)
+    if config.augmentation.static_shapes:
+        detector.keep_shapes(fixed_sizes(config, neck.size_divisibility))
     return detector
 
 

@@ -44,6 +44,9 @@ class AugmentationOptions(Group):
     scale_range: Floats = option("INPUT.SCALE_RANGE", (0.1, 2.0), "scales that EfficientDetResizeCrop draws from")
     test_input_type: str = option("INPUT.TEST_INPUT_TYPE", "default", "default, or square: fit into TEST_SIZE")
     test_size: int = option("INPUT.TEST_SIZE", 640, "edge of that square")
+    static_shapes: bool = option(
+        "INPUT.STATIC_SHAPES", False, "ours: pad images to a few sizes and keep every tensor's size from step to step"
+    )
     mask_format: str = option("INPUT.MASK_FORMAT", "polygon", "polygon or bitmask: read either way")
 
 

@@ -1,14 +1,19 @@
 """The detector: an image flows through backbone, neck, first stage and second stage."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.ops.boxes import clip_boxes, nonempty
-from centernet2.structures import Detections, ImageBatch, Proposals, Target
+from centernet2.ops.boxes import Size, clip_boxes, nonempty
+from centernet2.ops.constants import constant
+from centernet2.structures import PADDING_COORDINATE, Detections, ImageBatch, Proposals, Target
+
+OBJECTS = 128  # per image: nearly every image of COCO has fewer
 
 
 class Preprocess(nn.Module):
@@ -33,18 +38,25 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         self.reverses_channels = format == "BGR"
         self.size_divisibility = size_divisibility
+        self.fixed_sizes: Sequence[tuple[int, int]] = ()  # (height, width) to pad to, if one of them is large enough
 
     def forward(self, images: Sequence[Tensor]) -> ImageBatch:
         """Normalises images [3, h, w] RGB in 0..255 and pads them with zeros to one size."""
         sizes = [(image.shape[1], image.shape[2]) for image in images]
-        multiple = self.size_divisibility
-        height, width = (-(-max(side) // multiple) * multiple for side in zip(*sizes, strict=True))
+        height, width = self._padded_size(*(max(side) for side in zip(*sizes, strict=True)))
         batch = self.mean.new_zeros(len(images), 3, height, width)
         for row, image, (h, w) in zip(batch, images, sizes, strict=True):
             image = image.to(row.device, non_blocking=True)
             image = image.flip(0) if self.reverses_channels else image
             row[:, :h, :w] = (image - self.mean) / self.std
         return ImageBatch(batch, sizes)
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        fitting = [(h, w) for h, w in self.fixed_sizes if h >= height and w >= width]
+        if fitting:
+            return min(fitting, key=math.prod)
+        multiple = self.size_divisibility
+        return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 class Detector(nn.Module):
@@ -71,26 +83,56 @@ class Detector(nn.Module):
         self.neck = neck
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
+        self.static_shapes = False  # see `keep_shapes`
         self.class_names: tuple[str, ...] = ()  # by label, where they are known
         self.score_thresholds: tuple[float, ...] = ()  # by label, where they were chosen; never applied in here
         self.resize: Callable[[Tensor], Tensor] | None = None  # brings an image to the size that it was trained for
         self.settings: object = None  # what it was built from, for those who evaluate or save it; never read in here
 
+    # a compiled program begins behind what depends on the images' sizes
+    @torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call, untyped-decorator]
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
     ) -> list[Detections] | dict[str, Tensor]:
         """Detections of images [3, h, w] (uint8 RGB), boxes in their pixels; in training mode, the losses by name."""
-        if self.training:
-            targets = self._check_targets(images, targets)
-        batch = self.preprocess(images)
-        features = self.neck(self.backbone(batch.tensor))
-        proposals, losses = self.proposal_generator(features, batch.sizes, targets, padded=self.training)
+        batch, sizes, targets = self._prepare(images, targets)
+        return self._detect(batch.tensor, sizes, targets)
+
+    def _detect(
+        self, x: Tensor, sizes: Sequence[Size], targets: Sequence[Target] | None
+    ) -> list[Detections] | dict[str, Tensor]:
+        features = self.neck(self.backbone(x))
+        padded = self.training or self.static_shapes
+        proposals, losses = self.proposal_generator(features, sizes, targets, padded=padded)
         if self.roi_heads is None:
-            detections = [_as_detections(p, size) for p, size in zip(proposals, batch.sizes, strict=False)]
+            detections = [_as_detections(p, size) for p, size in zip(proposals, sizes, strict=False)]
         else:
-            detections, roi_losses = self.roi_heads(features, proposals, batch.sizes, targets)
+            detections, roi_losses = self.roi_heads(features, proposals, sizes, targets)
             losses |= roi_losses
         return losses if self.training else detections
+
+    def keep_shapes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Gives every tensor a size that no image's content decides, for devices and compilers that plan ahead.
+
+        Batches are padded to the first of `sizes` (height, width) that is large enough, objects to a multiple of
+        OBJECTS, and the numbers of proposals, sampled regions and candidates for detections stay the same.
+        """
+        self.static_shapes = True
+        self.preprocess.fixed_sizes = sorted(sizes, key=math.prod)
+        if self.roi_heads is not None:
+            self.roi_heads.static_shapes = True
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _prepare(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None
+    ) -> tuple[ImageBatch, Sequence[Size], Sequence[Target] | None]:
+        checked = self._check_targets(images, targets) if self.training else targets
+        batch = self.preprocess(images)
+        if not (self.static_shapes and checked is not None):
+            return batch, batch.sizes, checked
+        height, width = batch.tensor.shape[2:]
+        sizes = constant(batch.sizes, batch.tensor)
+        return batch, list(sizes), [pad_target(t, (height, width)) for t in checked]
 
     def _check_targets(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> list[Target]:
         if targets is None or len(targets) != len(images):
@@ -106,6 +148,19 @@ class Detector(nn.Module):
         return checked
 
 
+def pad_target(target: Target, size: tuple[int, int]) -> Target:
+    """The ground truth with objects that are none up to a multiple of OBJECTS, its masks of `size` (height, width)."""
+    missing = -len(target["boxes"]) % OBJECTS if len(target["boxes"]) else OBJECTS
+    padded: Target = {
+        "boxes": pad(target["boxes"], (0, 0, 0, missing), value=PADDING_COORDINATE),
+        "labels": pad(target["labels"], (0, missing)),
+    }
+    if "masks" in target:
+        height, width = target["masks"].shape[1:]
+        padded["masks"] = pad(target["masks"], (0, size[1] - width, 0, size[0] - height, 0, missing))
+    return padded
+
+
 def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
     expected = (len(target["boxes"]), *image.shape[1:])
     if "masks" not in target:
@@ -115,8 +170,8 @@ def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
     return target["masks"]
 
 
-def _as_detections(proposals: Proposals, size: tuple[int, int]) -> Detections:
+def _as_detections(proposals: Proposals, size: Size) -> Detections:
     """The first stage's boxes as a one-stage detector's result, cut at the image's border."""
     boxes = clip_boxes(proposals.boxes, size)
-    keep = nonempty(boxes)
+    keep = nonempty(boxes) & (proposals.scores >= 0)
     return {"boxes": boxes[keep], "scores": proposals.scores[keep], "labels": proposals.labels[keep]}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+Size = tuple[int, int] | Tensor  # (height, width); [2] on the device, where a program should not depend on the numbers
 MAX_LOG_SCALE = math.log(1000.0 / 16)  # a regression step enlarges a box at most 62.5 times
 
 
@@ -24,8 +25,10 @@ def box_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes [..., 4] cut at the borders of an image of `size` (height, width)."""
+def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
+    """Boxes [..., 4] cut at the borders of an image of `size`."""
+    if isinstance(size, Tensor):
+        return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes.dtype))
     height, width = size
     x = boxes[..., 0::2].clamp(0, width)
     y = boxes[..., 1::2].clamp(0, height)

@@ -22,6 +22,7 @@ DESCRIPTIONS: dict[Backend, str] = {
 }
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
 def backend(operator: str, device_type: str) -> Backend:
     """What runs one of `OPERATORS` on tensors of a kind of device; said once in the log where it is not native."""

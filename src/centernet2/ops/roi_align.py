@@ -32,7 +32,7 @@ def roi_align(
         aligned: pixel centres lie at 0.5, else at 0.
     """
     if has_own_kernel(feature):
-        if backend("roi_align", feature.device.type) == "torch_npu":
+        if feature.device.type == "npu" and backend("roi_align", "npu") == "torch_npu":
             return _npu_roi_align(feature, regions, size, scale, sampling_ratio, aligned)
         regions = regions.to(feature.dtype)
         pooled: Tensor = torchvision.ops.roi_align(feature, regions, size, scale, sampling_ratio, aligned)

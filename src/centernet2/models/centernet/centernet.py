@@ -1,7 +1,7 @@
 """CenterNet as a first stage: where objects are and how likely (arXiv 2103.07461, section 4.1)."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from centernet2.models.centernet.targets import (
     object_radii,
     regression_targets,
 )
+from centernet2.ops.boxes import Size
 from centernet2.ops.constants import constant
 from centernet2.ops.losses import heatmap_focal_loss, ltrb_iou_loss
 from centernet2.structures import PADDING_SCORE, Proposals, Target
@@ -136,7 +137,7 @@ class CenterNet(nn.Module):
     def forward(
         self,
         features: Mapping[str, Tensor],
-        sizes: Sequence[tuple[int, int]],
+        sizes: Sequence[Size],
         targets: Sequence[Target] | None = None,
         *,
         padded: bool = False,
@@ -191,9 +192,7 @@ class CenterNet(nn.Module):
         return split_images(batch, rows if padded else None)
 
     @torch.no_grad()
-    def make_targets(
-        self, ltrb: Sequence[Tensor], sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
-    ) -> StageTargets:
+    def make_targets(self, ltrb: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Target]) -> StageTargets:
         """Ground truth for predictions ltrb [N, 4, h, w] per level."""
         shapes = [(x.shape[2], x.shape[3]) for x in ltrb]
         levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
@@ -204,7 +203,7 @@ class CenterNet(nn.Module):
         if self.more_pos:
             positives = self._find_more_positives(objects, neighbors, _flatten(ltrb))
         elif self.not_clamp_box:
-            image_sizes = constant([(w, h) for h, w in sizes], radius)[objects.images]  # [G, 2]
+            image_sizes = _width_height(sizes, radius)[objects.images]  # [G, 2]
             positives = center_positives(objects, find_neighbors(objects, levels, image_sizes))
         else:
             positives = center_positives(objects, neighbors)
@@ -263,3 +262,9 @@ class CenterNet(nn.Module):
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
     """Maps [N, K, h, w] per level -> [M, K]: level by level, image by image, row by row."""
     return torch.cat([x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for x in levels])
+
+
+def _width_height(sizes: Sequence[Size], like: Tensor) -> Tensor:  # [N, 2]
+    if isinstance(sizes[0], Tensor):
+        return torch.stack([cast(Tensor, size).flip(0) for size in sizes]).to(like.dtype)
+    return constant([(w, h) for h, w in cast(Sequence[tuple[int, int]], sizes)], like)

@@ -11,7 +11,7 @@ from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.roi_heads.box_head import BoxStage, federated_classes
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.models.roi_heads.sampling import Regions, append_ground_truth, match, sample
-from centernet2.ops.boxes import clip_boxes, decode_deltas, encode_deltas, nonempty
+from centernet2.ops.boxes import Size, clip_boxes, decode_deltas, encode_deltas, nonempty
 from centernet2.ops.losses import (
     BOX_IOU_LOSSES,
     box_regression_loss,
@@ -113,7 +113,7 @@ class CascadeRoIHeads(nn.Module):
         self,
         features: Mapping[str, Tensor],
         proposals: Sequence[Proposals],
-        sizes: Sequence[tuple[int, int]],
+        sizes: Sequence[Size],
         targets: Sequence[Target] | None = None,
     ) -> tuple[list[Detections], dict[str, Tensor]]:
         """Detections of every image; when training, losses instead.
@@ -133,7 +133,7 @@ class CascadeRoIHeads(nn.Module):
         self,
         levels: Sequence[Tensor],
         proposals: Sequence[Proposals],
-        sizes: Sequence[tuple[int, int]],
+        sizes: Sequence[Size],
         targets: Sequence[Target],
     ) -> dict[str, Tensor]:
         """The cascade's losses by name."""
@@ -152,22 +152,20 @@ class CascadeRoIHeads(nn.Module):
 
     @torch.no_grad()
     def detect(
-        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
         """Detections of every image, best first."""
         return self.with_masks(levels, self.find(levels, proposals, sizes), sizes)
 
     @torch.no_grad()
-    def find(
-        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
-    ) -> list[Detections]:
+    def find(self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]) -> list[Detections]:
         """Detections of every image, best first, without masks."""
         boxes, probabilities = self.classify(levels, proposals, sizes)
         scores = self.join_scores(probabilities, proposals)
         return [self.choose(b, s, size)[0] for b, s, size in zip(boxes, scores, sizes, strict=True)]
 
     def classify(
-        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """What the cascade makes of proposals, by image: boxes [R, K, 4] and class probabilities [R, C]."""
         counts = [len(p.boxes) for p in proposals]
@@ -209,7 +207,7 @@ class CascadeRoIHeads(nn.Module):
         moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
         return StageOutput(logits, deltas, moved)
 
-    def _refine(self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    def _refine(self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
         """The boxes [R_i, 4] that a stage has moved, as the next stage's regions."""
         parts = torch.split(moved[:, 0], [len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
         return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]
@@ -261,7 +259,9 @@ class CascadeRoIHeads(nn.Module):
         if self.mask_head is None:
             return {}
         limit = int(self.batch_size_per_image * self.positive_fraction)  # the positives come first, no more than these
-        if levels[0].device.type == "cpu":  # counting them stalls nothing here, and saves the network's time
+        if (
+            levels[0].device.type == "cpu" and not self.static_shapes
+        ):  # counting them stalls nothing here, and saves the network's time
             limit = max(int(((r.labels < self.num_classes) & r.valid).sum()) for r in regions)
         regions = [Regions(*(part[:limit] for part in region)) for region in regions]
         logits = self._mask_logits(levels, [region.boxes for region in regions])
@@ -278,14 +278,14 @@ class CascadeRoIHeads(nn.Module):
         return cast(Tensor, cast(MaskHead, self.mask_head)(pooled))
 
     def with_masks(
-        self, levels: Sequence[Tensor], detections: list[Detections], sizes: Sequence[tuple[int, int]]
+        self, levels: Sequence[Tensor], detections: list[Detections], sizes: Sequence[Size]
     ) -> list[Detections]:
         """The detections with masks, where there is a mask head."""
         if self.mask_head is None:
             return detections
         masks = self.box_masks(levels, detections)
         return [
-            {**found, "box_masks": part, "masks": paste_masks(part, found["boxes"], size)}
+            {**found, "box_masks": part, "masks": paste_masks(part, found["boxes"], cast(tuple[int, int], size))}
             for found, part, size in zip(detections, masks, sizes, strict=True)
         ]
 
@@ -302,13 +302,13 @@ class CascadeRoIHeads(nn.Module):
             return deltas[:, 0]
         return deltas[torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)]
 
-    def choose(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Detections, Tensor]:
+    def choose(self, boxes: Tensor, scores: Tensor, size: Size) -> tuple[Detections, Tensor]:
         """The best detections of one image from boxes [R, K, 4] and scores [R, C], and the region [D] of each."""
         found, region = self.choose_padded(boxes, scores, size)
         rows = found["scores"] >= 0
         return select(found, rows), region[rows]
 
-    def choose_padded(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Detections, Tensor]:
+    def choose_padded(self, boxes: Tensor, scores: Tensor, size: Size) -> tuple[Detections, Tensor]:
         """The same in at most `detections_per_image` rows, of which those that are none score PADDING_SCORE."""
         finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
         index = self._candidates(torch.where(finite[:, None], scores, PADDING_SCORE).flatten())
