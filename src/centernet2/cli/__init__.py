@@ -26,6 +26,7 @@ app.command(data.show)
 app.command(data.convert)
 app.command(show.list_models, name="models")
 app.command(show.show_config, name="config")
+app.command(show.doctor)
 
 
 def main() -> None:

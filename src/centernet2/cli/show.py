@@ -1,4 +1,4 @@
-"""The commands that show what there is: `models`, `config`."""
+"""The commands that show what there is: `models`, `config`, `doctor`."""
 
 from typing import Annotated
 
@@ -46,3 +46,16 @@ def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = Fa
         print("\n".join(config_names()))
     else:
         print(load_config(name, overrides).to_yaml(), end="")
+
+
+def doctor(*, device: str | None = None) -> None:
+    """What this machine offers: devices, versions, how each operator runs there, the time of a small training step.
+
+    Parameters
+    ----------
+    device
+        cuda, npu, xpu, mps or cpu; default: the best there is.
+    """
+    from centernet2.run.doctor import examine
+
+    print("\n".join(examine(device)))
