@@ -96,3 +96,18 @@ def test_a_wrong_data_path_says_what_was_looked_for(project: Path) -> None:
     done = script(project, "train_full_1p.sh", f"--data_path={project}/nowhere", *TINY)
     assert done.returncode == 2
     assert "nowhere" in done.stdout and "coco2017" in done.stdout and "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
+def test_eight_cards_on_photographs_from_script_to_figures(project: Path, shared: Path) -> None:
+    """Eight processes of the CPU take the cards' place; the data set is COCO's, cut down to a few images."""
+    data = shared / "data" / "coco_tiny"
+    output = f"--output-dir={project}/eight"
+    settings = [*TINY, "SOLVER.IMS_PER_BATCH", "8", "INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MIN_SIZE_TEST", "96"]
+    done = script(project, "train_full_8p.sh", f"--data_path={data}", output, *settings)
+    figures = last_lines(done)
+    assert set(figures) == {"Final Performance images/sec", "Final Train Accuracy", "E2E Training Duration sec"}
+    assert figures["Final Performance images/sec"] > 0 and 0 <= figures["Final Train Accuracy"] <= 100
+    case = (project / "test" / "output" / "0" / "CenterNet2_bs8_8p_acc.log").read_text()
+    assert "RankSize = 8" in case and "TrainAccuracy = " in case
+    assert (project / "eight" / "model_final.pth").is_file()
