@@ -1,15 +1,21 @@
 """Test-time augmentation: one form alone changes nothing, the mirrored form mirrors, masks are means."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import centernet2
 from centernet2.build.detector import build_augmented
+from centernet2.config import Config
 from centernet2.models.detector import Detector
 from centernet2.tta import TestTimeAugmentation
+from tests.fill import picture
+from tests.reference import GOLDEN, agreement, reference_model
 
 SETTINGS = [
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.001", "MODEL.CENTERNET.INFERENCE_TH", "0.0", "MODEL.MASK_ON", "True",
@@ -76,3 +82,15 @@ def test_settings_name_the_forms(model: Detector) -> None:
     assert [resize.length for resize in augment.resizes] == [64, 96] and not augment.flip
     with pytest.raises(centernet2.ConfigError, match=r"TEST.AUG.MERGE is 'mean'; choose one of nms, wbf"):
         build_augmented(config.override(["TEST.AUG.MERGE", "mean"]), model)
+
+
+def test_the_merged_detections_are_detectron2s(tmp_path: Path) -> None:
+    """GeneralizedRCNNWithTTA around the reference's detector, with each image and its mirror image in one batch."""
+    golden = json.loads((GOLDEN / "test_time_augmentation.json").read_text())
+    model = reference_model(golden["config"], tmp_path, tuple(golden["options"])).eval()
+    assert isinstance(model.settings, Config)
+    image = torch.from_numpy(picture(*golden["picture"])[0]).permute(2, 0, 1)
+    (found,) = build_augmented(model.settings, model)([image])
+    expected = {key: np.array(golden[key]) for key in ("boxes", "scores", "labels")}
+    assert len(found["boxes"]) == len(expected["boxes"])
+    assert agreement(dict(found), expected) >= 0.95
