@@ -1,10 +1,11 @@
 """Deformable convolution (arXiv 1703.06211) and its modulated form (arXiv 1811.11168)."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+
+from centernet2.ops.deform_conv import deform_conv2d
 
 
 class DeformConv2d(nn.Module):
@@ -33,14 +34,13 @@ class DeformConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         conv = self.conv
         prediction = self.offset(x).to(conv.weight.dtype)  # sampling positions need full precision under autocast
-        out: Tensor = deform_conv2d(
+        return deform_conv2d(
             x.to(conv.weight.dtype),
             prediction[:, : self.num_offsets],
             conv.weight,
             conv.bias,
             stride=conv.stride,
-            padding=conv.padding,
+            padding=cast(tuple[int, ...], conv.padding),
             dilation=conv.dilation,
             mask=prediction[:, self.num_offsets :].sigmoid() if self.modulated else None,
         )
-        return out
