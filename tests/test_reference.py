@@ -166,7 +166,8 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     # more or less from one release of PyTorch to the next. It is held against the largest of its kind.
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
     assert found.keys() == expected.keys() | fusion.keys()
-    off = np.array([abs(found[key] - norm) / max(norm, 1e-4) for key, norm in expected.items()])
+    # A bias before batch normalisation has no gradient; what is found there are rounding errors of about 1e-5.
+    off = np.array([abs(found[key] - norm) / max(norm, 2e-3) for key, norm in expected.items()])
     assert off.max() <= (0.15 if name in NEAR_TIES else 1e-2)
     assert np.median(off) <= 1e-3
     if fusion:

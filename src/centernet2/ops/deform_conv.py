@@ -54,7 +54,8 @@ def deform_conv2d(
     places = (n * h * w, taps * parts, 4)
     result = cast(Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places).to(x.dtype), weight))
     result = result if bias is None else result + bias
-    return result.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
+    result = result.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
+    return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
 
 
 def has_own_kernel(x: Tensor) -> bool:
