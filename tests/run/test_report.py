@@ -40,8 +40,6 @@ def test_report_of_a_model_and_of_its_predictions(tmp_path: Path, caplog: pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 def browse(page: Path, folder: Path, *options: str) -> str:
