@@ -79,7 +79,8 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nms", "npu", False, False, "ours"),
         ("roi_align", "xpu", False, False, "ours"),
         ("deform_conv2d", "npu", False, True, "ours"),
-        ("another", "npu", False, True, "cpu"),
+        ("roi_align", "cpu", True, False, "ours"),
+        ("nms", "cpu", True, False, "torchvision"),
     ],
 )
 def test_the_rule(

@@ -8,8 +8,9 @@ from centernet2.run.doctor import examine
 def test_every_line_is_there() -> None:
     lines = {line[:13].strip(): line for line in examine("cpu")}
     assert {"python", "torch", "torchvision", "devices", "distributed", "sync bn", "step"} <= set(lines)
-    for operator in ("nms", "roi_align", "deform_conv2d"):
-        assert lines[operator].endswith("torchvision's kernel")
+    assert lines["nms"].endswith("torchvision's kernel")
+    for operator in ("roi_align", "deform_conv2d"):  # faster than torchvision's on the CPU
+        assert lines[operator].endswith("plain tensor operations on the device")
     assert "used: cpu" in lines["devices"] and lines["distributed"].endswith("for cpu: gloo")
     assert "losses finite" in lines["step"]
 
