@@ -121,7 +121,7 @@ def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for i, found in enumerate(evaluation.detections):
         keys = {"boxes": "boxes", "scores": "scores", "labels": "classes"}
         expected = {ours: golden[f"det{i}_{key}"] for ours, key in keys.items()}
-        assert len(found["boxes"]) == len(expected["boxes"])
+        assert len(found["boxes"]) == pytest.approx(len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0)
         assert agreement(dict(found), expected) >= (0.85 if name in NEAR_TIES else 0.98)
         if f"det{i}_mask_area" in golden:
             areas, wanted = found["masks"].flatten(1).sum(dim=1).sort().values, np.sort(golden[f"det{i}_mask_area"])
