@@ -1,11 +1,15 @@
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from centernet2.data.image import ImageError, read_image
+from centernet2.data.image import ImageError, StoredImage, read_image
+from centernet2.data.transforms import LargeScaleJitter, RandomFlip, ResizeShortestEdge, TrainTransform, resize_image
+from centernet2.structures import Target
 
 
 def gradient(height: int = 6, width: int = 8) -> np.ndarray:
@@ -103,3 +107,134 @@ def test_real_exif_file_is_upright(shared: Path) -> None:
     red, green = image[:, 8, 8], image[:, 8, 112]
     assert red[0] > 200 > 100 > red[1]
     assert green[1] > 100 > green[0]
+
+
+def photo(height: int, width: int) -> Image.Image:
+    """Smooth shapes, edges and noise, as a photograph has them."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    pixels[height // 3 : height // 2, width // 3 : width // 2] = 240
+    return Image.fromarray((pixels + rng.integers(-10, 11, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90, **options)
+    return buffer.getvalue()
+
+
+def stored(content: bytes, height: int, width: int) -> StoredImage:
+    return StoredImage(content, "a.jpg", height, width)
+
+
+def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
+    """The stated tolerance: half a grey level on average, 4 at most on 999 of 1,000 values."""
+    assert a.shape == b.shape
+    difference = (a.float() - b.float()).abs()
+    assert difference.mean() < 0.5
+    assert difference.flatten().quantile(0.999) <= 4
+
+
+@pytest.mark.parametrize(("target", "reduction"), [((240, 320), 2), ((120, 160), 4), ((40, 60), 4)])
+def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(target: tuple[int, int], reduction: int) -> None:
+    content = jpeg(photo(1200, 1600))
+    image = stored(content, 1200, 1600)
+    assert image.for_size(*target).shape == (3, 1200 // reduction, 1600 // reduction)
+    assert_alike(resize_image(image, *target), resize_image(read_image(content), *target))
+
+
+@pytest.mark.parametrize("target", [(240, 320), (120, 160), (60, 80)])
+def test_photographs_look_the_same_when_decoded_smaller(shared: Path, target: tuple[int, int]) -> None:
+    """Twelve pictures side by side, at the full sharpness of their pixels."""
+    files = sorted((shared / "data" / "coco_tiny" / "coco2017" / "train2017").glob("*.jpg"))[:12]
+    sheet = Image.new("RGB", (1600, 1200))
+    for i, file in enumerate(files):
+        sheet.paste(Image.open(file).convert("RGB").resize((400, 400)), (400 * (i % 4), 400 * (i // 4)))
+    content = jpeg(sheet)
+    assert_alike(resize_image(stored(content, 1200, 1600), *target), resize_image(read_image(content), *target))
+
+
+@pytest.mark.parametrize("target", [(300, 400), (1200, 1600), (2000, 2500), (120, 1600)])
+def test_what_is_shrunk_little_or_not_at_all_is_decoded_as_it_is(target: tuple[int, int]) -> None:
+    content = jpeg(photo(1200, 1600))
+    assert torch.equal(stored(content, 1200, 1600).for_size(*target), read_image(content))
+
+
+def test_small_and_other_files_are_decoded_as_they_are() -> None:
+    small, buffer = jpeg(photo(480, 640)), io.BytesIO()
+    assert stored(small, 480, 640).for_size(20, 30).shape == (3, 480, 640)
+    photo(1200, 1600).save(buffer, "PNG", compress_level=1)
+    assert stored(buffer.getvalue(), 1200, 1600).for_size(20, 30).shape == (3, 1200, 1600)
+    assert stored(jpeg(photo(1200, 1600).convert("CMYK")), 1200, 1600).for_size(20, 30).shape == (3, 1200, 1600)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_image_is_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = jpeg(photo(1200, 1600), exif=exif)
+    whole = read_image(content)
+    image = stored(content, *whole.shape[1:])
+    assert image.for_size(100, 100).shape[1] == whole.shape[1] // 4
+    assert_alike(resize_image(image, 100, 100), resize_image(whole, 100, 100))
+
+
+def test_a_grey_jpeg_gets_three_channels_when_reduced() -> None:
+    image = stored(jpeg(photo(1200, 1600).convert("L")), 1200, 1600).for_size(100, 100)
+    assert image.shape == (3, 300, 400)
+    assert torch.equal(image[0], image[2])
+
+
+@pytest.mark.parametrize("target", [(1200, 1600), (100, 100)])
+def test_a_stored_image_of_another_size_or_cut_short_is_named(target: tuple[int, int]) -> None:
+    content = jpeg(photo(1200, 1600))
+    with pytest.raises(ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"):
+        stored(content, 1201, 1600).for_size(*target)
+    with pytest.raises(ImageError, match=r"a\.jpg: not a readable image"):
+        stored(content[: len(content) // 2], 1200, 1600).for_size(*target)
+
+
+def test_training_takes_the_same_numbers_from_a_stored_image() -> None:
+    content = jpeg(photo(1200, 1600))
+    target: Target = {"boxes": torch.tensor([[100.0, 200.0, 900.0, 800.0]]), "labels": torch.tensor([3])}
+    resize = ResizeShortestEdge(lengths=(150, 300), max_size=500, sampling="range")
+    jitter = LargeScaleJitter(size=320, scale_range=(0.5, 1.0))
+    for first in (resize, jitter, RandomFlip(direction="vertical")):
+        transform = TrainTransform(steps=(first, RandomFlip(direction="horizontal")))
+        for seed in range(5):
+            generators = [torch.Generator().manual_seed(seed) for _ in range(2)]
+            a, boxes_a = transform(stored(content, 1200, 1600), target, generators[0])
+            b, boxes_b = transform(read_image(content), target, generators[1])
+            assert_alike(a, b)
+            assert torch.equal(boxes_a["boxes"], boxes_b["boxes"])
+
+
+def encoded(mode: str, format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = photo(80, 120)
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+MODES = [
+    ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("L", "WEBP"), ("L", "TIFF"), ("LA", "PNG"), ("P", "PNG"),
+    ("P", "BMP"), ("P", "TIFF"), ("1", "PNG"), ("1", "BMP"), ("1", "TIFF"), ("RGBA", "PNG"), ("RGBA", "WEBP"),
+    ("RGBA", "TIFF"), ("RGBA", "BMP"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "format_"), MODES)
+def test_colour_modes_of_every_format(mode: str, format_: str) -> None:
+    image = read_image(encoded(mode, format_))
+    plain = photo(80, 120).convert("1" if mode == "1" else "L" if mode in ("L", "LA") else "RGB").convert("RGB")
+    difference = (image.float() - torch.from_numpy(np.array(plain)).permute(2, 0, 1).float()).abs()
+    assert difference.mean() < 10  # lossy formats and palettes of noise
+
+
+@pytest.mark.parametrize(("mode", "format_"), MODES)
+def test_half_a_file_is_broken(mode: str, format_: str) -> None:
+    content = encoded(mode, format_)
+    with pytest.raises(ImageError, match="not a readable image"):
+        read_image(content[: len(content) // 2])

@@ -138,8 +138,17 @@ def test_a_broken_image_is_replaced_and_logged_once(
 def test_too_many_broken_images_stop_training(dataset: DetectionDataset) -> None:
     for i in range(5):
         dataset.image_path(i).unlink()
-    with pytest.raises(ValueError, match=r"small: .* cannot be used, more than 5%.*\.png"):
+    with pytest.raises(ValueError, match=r"small: .* cannot be used, more than 5%.*\.png.* \| .*\.png"):
         batches(dataset, 100)
+
+
+def test_a_run_with_broken_images_resumes_as_if_it_had_not_stopped(dataset: DetectionDataset) -> None:
+    dataset.image_path(4).write_bytes(dataset.image_path(4).read_bytes()[:200])
+    weights = torch.ones(11)
+    weights[4] = 0.3
+    sampler = WeightedSampler(weights, seed=0)
+    whole = batches(dataset, 30, sampler=sampler)
+    assert_equal(whole[17:], batches(dataset, 13, sampler=sampler, start_step=17, num_workers=2))
 
 
 def test_no_usable_image_stops_at_once(dataset: DetectionDataset) -> None:

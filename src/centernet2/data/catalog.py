@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from centernet2.data.coco import load_coco
+from centernet2.data.coco import load_coco, load_coco_in_shards
 from centernet2.data.dataset import DetectionDataset, concatenate
 from centernet2.data.splits import load_split
+from centernet2.data.storage import address, find_shards, open_remote
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 ANNOTATIONS_AT = ".json@"  # a data set by its files: ANNOTATIONS.json@IMAGES
@@ -86,8 +87,14 @@ def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
     if ANNOTATIONS_AT in name:
         file, _, folder = name.rpartition("@")
         advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
-        path, images = _require([Path(file)], "the annotations", advice), _require([Path(folder)], "the images", advice)
-        return load_coco(path, images, name=path.stem, masks=masks)
+        path, shards = _require([Path(file)], "the annotations", advice), find_shards(folder)
+        if shards:
+            return load_coco_in_shards(path, shards, name=path.stem, masks=masks)
+        remote = address(folder)
+        if remote is not None:
+            open_remote(remote)  # says here, not in a worker, what is not installed
+            return load_coco(path, Path(remote), name=path.stem, masks=masks)
+        return load_coco(path, _require([Path(folder)], "the images", advice), name=path.stem, masks=masks)
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
+from centernet2.data.index import cached
 from centernet2.data.masks import NOTHING, PackedMasks, pack, read_segmentation
+from centernet2.data.storage import folder_of, in_shards
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +27,27 @@ def load_coco(annotations: Path, images: Path, *, name: str, masks: bool = False
 
     Without a list of annotations, as test sets are published, every image is empty.
     """
-    dataset = pack_content(read_json(annotations), annotations, images, name=name, masks=masks)
-    return replace(dataset, annotations=Path(annotations))
+
+    def read() -> DetectionDataset:
+        return pack_content(read_json(annotations), annotations, images, name=name, masks=masks)
+
+    dataset = cached([annotations], ["coco", name, masks], read)
+    return replace(dataset, folder=Path(images), annotations=Path(annotations))
+
+
+def load_coco_in_shards(
+    annotations: Path, shards: Sequence[str], *, name: str, masks: bool = False
+) -> DetectionDataset:
+    """Read a COCO JSON file whose images lie in tar files."""
+
+    folder = Path(folder_of(shards))
+
+    def read() -> DetectionDataset:
+        dataset = pack_content(read_json(annotations), annotations, folder, name=name, masks=masks)
+        return replace(dataset, files=pack_paths(list(in_shards(list(map(os.fsdecode, dataset.files)), shards))))
+
+    dataset = cached([annotations, *shards], ["shards", name, masks], read)
+    return replace(dataset, folder=folder, annotations=Path(annotations))
 
 
 def pack_content(content: Record, annotations: Path, images: Path, *, name: str, masks: bool) -> DetectionDataset:

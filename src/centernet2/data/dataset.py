@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from centernet2.data.masks import NOTHING, POLYGONS, PackedMasks, join
+from centernet2.data.sharing import SharedArrays
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DetectionDataset:
+class DetectionDataset(SharedArrays):
     """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.
 
     The boxes of image i are rows offsets[i] to offsets[i + 1].

@@ -7,7 +7,7 @@ that stream. So neither the number of workers, nor of processes, nor an interrup
 
 import logging
 import signal
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from typing import NamedTuple, TypeVar
@@ -18,10 +18,10 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.image import ImageError, read_image
+from centernet2.data.image import ImageError, StoredImage, read_file
 from centernet2.data.mixing import Mixing
 from centernet2.data.samplers import Sampler
-from centernet2.data.transforms import EvalTransform, Sample, Transform
+from centernet2.data.transforms import EvalTransform, Sample, TrainTransform
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 MAX_BROKEN_SHARE = 0.05  # training stops where more of the drawn images cannot be used
 MIN_DRAWN = 100  # the share is taken of at least so many draws
 MAX_TRIES = 10  # replacements for one image
+EXAMPLES = 3  # broken images that the error names
 
 Item = TypeVar("Item")
 
@@ -61,7 +62,7 @@ class Loaded(NamedTuple):
 
 def train_batches(
     dataset: DetectionDataset,
-    transform: Transform,
+    transform: TrainTransform,
     sampler: Sampler,
     *,
     mixing: Mixing | None = None,
@@ -139,7 +140,7 @@ class TrainImages(Dataset[Loaded]):
     """Reads and augments the image of a draw; runs in the workers."""
 
     def __init__(
-        self, dataset: DetectionDataset, transform: Transform, sampler: Sampler, mixing: Mixing | None = None
+        self, dataset: DetectionDataset, transform: TrainTransform, sampler: Sampler, mixing: Mixing | None = None
     ) -> None:
         self.dataset, self.transform, self.mixing = dataset, transform, mixing
         self.weights, self.seed = sampler.weights, sampler.seed
@@ -148,30 +149,39 @@ class TrainImages(Dataset[Loaded]):
         generator = generator_of(self.seed, draw.position)
         failures: list[str] = []
         try:
-            index, image, target = self._read(draw.image, generator, failures)
             if self.mixing is None:
-                image, target = self.transform(image, target, generator)
+                transformed = partial(self._transformed, generator)
+                index, (image, target) = self._usable(draw.image, transformed, generator, failures)
             else:
+                index, sample = self._usable(draw.image, self._whole, generator, failures)
                 further = partial(self._draw, generator, failures)
-                image, target = self.mixing((image, target), further, self.transform, generator)
+                image, target = self.mixing(sample, further, self.transform, generator)
         except ImageError:  # after many others, which `failures` holds
             return Loaded(failures)
         return Loaded(failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index))
 
-    def _read(self, index: int, generator: Generator, failures: list[str]) -> tuple[int, Tensor, Target]:
+    def _usable(
+        self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
+    ) -> tuple[int, Sample]:
         """An image with its index and objects; another one from the same distribution where it is broken."""
         while True:
             try:
-                return index, read_indexed_image(self.dataset, index), self.dataset.target(index)
+                return index, read(index)
             except ImageError as error:
                 failures.append(str(error))
                 if len(failures) > MAX_TRIES:
                     raise
                 index = self._random_index(generator)
 
+    def _whole(self, index: int) -> Sample:
+        return read_indexed_image(self.dataset, index), self.dataset.target(index)
+
+    def _transformed(self, generator: Generator, index: int) -> Sample:
+        return self.transform(stored_image(self.dataset, index), self.dataset.target(index), generator)
+
     def _draw(self, generator: Generator, failures: list[str]) -> Sample:
         """A further image for the mixture."""
-        return self._read(self._random_index(generator), generator, failures)[1:]
+        return self._usable(self._random_index(generator), self._whole, generator, failures)[1]
 
     def _random_index(self, generator: Generator) -> int:
         return int(torch.multinomial(self.weights, 1, generator=generator))
@@ -198,6 +208,7 @@ class BrokenImages:
         self.name = name
         self.drawn = self.failed = 0
         self.logged: set[str] = set()
+        self.examples: list[str] = []
 
     def count(self, loaded: Sequence[Loaded]) -> None:
         """ValueError where the share of failures is too large."""
@@ -208,11 +219,12 @@ class BrokenImages:
                 if failure not in self.logged:
                     logger.warning("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
+                    self.examples = [*self.examples, failure][:EXAMPLES]
         hopeless = any(item.image is None for item in loaded)
         if hopeless or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
             raise ValueError(
                 f"{self.name}: {self.failed} of the first {self.drawn} images drawn cannot be used, more than "
-                f"{MAX_BROKEN_SHARE:.0%}; repair the data set first (the last one: {_failures(loaded)[-1]})"
+                f"{MAX_BROKEN_SHARE:.0%}; repair the data set first (such as {' | '.join(self.examples)})"
             )
 
 
@@ -222,14 +234,13 @@ def _failures(loaded: Sequence[Loaded]) -> list[str]:
 
 def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]
     """Image of the data set, of the size that its annotations are made for."""
-    image = read_image(dataset.image_path(index))
-    height, width = dataset.size(index)
-    if image.shape[1:] != (height, width):
-        raise ImageError(
-            f"{dataset.image_path(index)}: the image is {image.shape[2]} wide and {image.shape[1]} high, but "
-            f"{width} and {height} in the annotations; correct them (EXIF orientation counts)"
-        )
-    return image
+    return stored_image(dataset, index).whole()
+
+
+def stored_image(dataset: DetectionDataset, index: int) -> StoredImage:
+    """Image of the data set, not yet decoded."""
+    path = dataset.image_path(index)
+    return StoredImage(read_file(path), str(path), *dataset.size(index))
 
 
 def generator_of(seed: int, position: int) -> Generator:

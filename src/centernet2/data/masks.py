@@ -11,13 +11,15 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
+from centernet2.data.sharing import SharedArrays
+
 logger = logging.getLogger(__name__)
 
 NOTHING, POLYGONS, RUNS = 0, 1, 2  # how the mask of an object is given
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PackedMasks:
+class PackedMasks(SharedArrays):
     """Segmentations of many objects as bytes in one array: no Python object per mask.
 
     Object i has the bytes starts[i] to ends[i]: the number of its polygons and of the points of each (int32), then all

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from centernet2.data.coco import pack_content
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.index import cached
 from centernet2.data.layouts import ALL, PROBES, Source, find_sources, read_source
 
 logger = logging.getLogger(__name__)
@@ -47,16 +48,28 @@ def load_source(source: Source, split: str, path: Path, *, masks: bool) -> Detec
 
     Evaluation may do without: predictions from a file need the annotations only.
     """
-    content, images = read_source(source, split)
     name = f"{'voc_' * (source.format == 'voc')}{path.resolve().stem}_{split}"  # evaluation knows Pascal VOC by it
-    dataset = pack_content(content, source.annotations, images, name=name, masks=masks)
-    probes = np.linspace(0, len(dataset) - 1, min(PROBES, len(dataset))).astype(int).tolist()
-    if split == "train" and not any(dataset.image_path(i).is_file() for i in probes):
+
+    def read() -> DetectionDataset:
+        content, images = read_source(source, split)
+        return pack_content(content, source.annotations, images, name=name, masks=masks)
+
+    if source.format == "coco":
+        options = ["layout", split, name, masks, *source.images]
+        dataset = cached([source.annotations], options, read, is_usable=_has_images)
+    else:
+        dataset = read()
+    if split == "train" and not _has_images(dataset):
         raise FileNotFoundError(
             f"{source.annotations}: its images were not found, such as {dataset.image_path(0)}; "
             "put them into a folder images/ beside the annotations"
         )
     return replace(dataset, annotations=source.annotations) if source.format == "coco" else dataset
+
+
+def _has_images(dataset: DetectionDataset) -> bool:
+    probes = np.linspace(0, len(dataset) - 1, min(PROBES, len(dataset))).astype(int).tolist()
+    return any(dataset.image_path(i).is_file() for i in probes)
 
 
 def divide(count: int, val_fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from centernet2.data.image import StoredImage
 from centernet2.data.masks import draw_objects
 from centernet2.structures import Target
 
@@ -36,12 +37,22 @@ GREY = 114  # what an image is filled up with, as in YOLO's and copy-paste's tra
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTransform:
-    """Steps one after the other; then masks are drawn, boxes clipped, and objects with nothing left are dropped."""
+    """Steps one after the other; then masks are drawn, boxes clipped, and objects with nothing left are dropped.
+
+    A stored image is decoded by its first step if that resizes, so that it need not be decoded in full.
+    """
 
     steps: tuple[Transform, ...]
 
-    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
-        for step in self.steps:
+    def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
+        steps = self.steps
+        if isinstance(image, StoredImage):
+            if steps and isinstance(steps[0], ResizeShortestEdge | EfficientDetResizeCrop | LargeScaleJitter):
+                image, target = steps[0](image, target, generator)
+                steps = steps[1:]
+            else:
+                image = image.whole()
+        for step in steps:
             image, target = step(image, target, generator)
         return image.contiguous(), clip_and_drop_empty(target, height=image.shape[1], width=image.shape[2])
 
@@ -58,7 +69,7 @@ class ResizeShortestEdge:
         if self.sampling == "range" and len(self.lengths) != 2:
             raise ValueError(f"a range of shortest edges needs two lengths (INPUT.MIN_SIZE_TRAIN), not {self.lengths}")
 
-    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+    def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         if self.sampling == "range":
             length = random_integer(self.lengths[0], self.lengths[1], generator)
         else:
@@ -78,7 +89,7 @@ class EfficientDetResizeCrop:
     size: int
     scale_range: tuple[float, float]
 
-    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+    def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         scaled_size = random_number(*self.scale_range, generator) * self.size
         height, width, scale = fit_square(*image.shape[1:], size=scaled_size)
         image, target = resize_image(image, height, width), resize_target(target, height, width, scale=(scale, scale))
@@ -95,7 +106,7 @@ class LargeScaleJitter:
     size: int
     scale_range: tuple[float, float]
 
-    def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+    def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         image, target = EfficientDetResizeCrop(size=self.size, scale_range=self.scale_range)(image, target, generator)
         bottom, right = self.size - image.shape[1], self.size - image.shape[2]
         if "masks" in target:
@@ -219,7 +230,9 @@ def fit_square(height: int, width: int, *, size: float) -> tuple[int, int, float
     return max(1, int(height * scale)), max(1, int(width * scale)), scale
 
 
-def resize_image(image: Tensor, height: int, width: int) -> Tensor:  # [3, height, width]
+def resize_image(image: Tensor | StoredImage, height: int, width: int) -> Tensor:  # [3, height, width]
+    if isinstance(image, StoredImage):
+        image = image.for_size(height, width)
     resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
     return resized
 

@@ -1,0 +1,170 @@
+"""The packed index of a data set as a file that is mapped into memory: read in milliseconds, shared by all processes.
+
+Reading a large JSON takes minutes and many times its size of memory, in every process of a training. So it is read
+once, and its index is kept in $CENTERNET2_CACHE/index (~/.cache/centernet2/index) until one of its files changes.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.masks import PackedMasks
+from centernet2.data.storage import address, open_remote
+
+logger = logging.getLogger(__name__)
+
+MAGIC = b"CN2INDX1"  # the last character is the version of the format, and of what the readers make of a file
+ALIGNMENT = 64  # bytes
+MIN_SIZE = 2**24  # bytes of the files; what is smaller is read fast enough
+CACHE_VARIABLE = "CENTERNET2_CACHE"
+Header = dict[str, Any]
+
+
+def cached(
+    sources: Sequence[Path | str],
+    options: Sequence[object],
+    read: Callable[[], DetectionDataset],
+    *,
+    is_usable: Callable[[DetectionDataset], bool] = lambda dataset: True,
+) -> DetectionDataset:
+    """What `read` returns, from the cache if none of the files it is made from has changed in size or time.
+
+    Args:
+        sources: files and addresses that the index is made from.
+        options: whatever else decides about the result.
+        read: makes the index. What it warns of is told when it is called only.
+        is_usable: whether an index from the cache still holds; if not, it is made again.
+    """
+    before = [_fingerprint(source) for source in sources]
+    if sum(size for size, _ in before) < MIN_SIZE:
+        return read()
+    path = _path(sources, options)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock")).acquire()
+    except OSError as error:
+        logger.warning("%s cannot be used (%s): the annotations are read each time", path.parent, error.strerror)
+        return read()
+    with lock:  # of many processes one reads the files, the others wait for its index
+        found = load_index(path, before)
+        if found is not None and is_usable(found):
+            logger.info("%s: %d images, %d boxes from %s", sources[0], len(found), len(found.boxes), path)
+            return found
+        dataset = read()
+        if [_fingerprint(source) for source in sources] == before:  # not changed while it was read
+            try:
+                save_index(path, dataset, before)
+            except OSError as error:
+                logger.warning("%s cannot be written (%s)", path, error.strerror)
+        return load_index(path, before) or dataset  # the mapped one: all processes share its memory
+
+
+def save_index(path: Path, dataset: DetectionDataset, fingerprints: Sequence[tuple[int, str]]) -> None:
+    """Writes the index of a data set at once or not at all."""
+    arrays = dict(_arrays(dataset))
+    position, places = 0, {}
+    for name, array in arrays.items():
+        places[name] = (position, array.dtype.str, array.shape)
+        position = _aligned(position + array.nbytes)
+    header = json.dumps({
+        "fingerprints": fingerprints, "arrays": places, "size": position,
+        "name": dataset.name, "class_names": dataset.class_names, "category_ids": dataset.category_ids,
+        "folder": os.fspath(dataset.folder),
+        "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
+    }).encode()  # fmt: skip
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(MAGIC + len(header).to_bytes(8, "little") + header)
+            start = _aligned(file.tell())
+            for name, array in arrays.items():
+                file.seek(start + places[name][0])
+                np.ascontiguousarray(array).tofile(file)
+            file.truncate(start + position)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> DetectionDataset | None:
+    """The index in a file; None where there is none, it is damaged, or it was made from other files."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return None
+            header: Header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            start = _aligned(file.tell())
+        if header["fingerprints"] != [list(each) for each in fingerprints]:
+            return None
+        if path.stat().st_size != start + header["size"]:
+            return None
+        # private pages: writable as arrays are, in memory once for all processes that do not write
+        content = np.asarray(np.memmap(path, mode="c", offset=0))[start:]
+        return _dataset(header, content)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset:
+    arrays = {}
+    for name, (position, dtype, shape) in header["arrays"].items():
+        size = np.dtype(dtype).itemsize * int(np.prod(shape))
+        arrays[name] = content[position : position + size].view(dtype).reshape(shape)
+    masks = {name.removeprefix("masks."): arrays.pop(name) for name in list(arrays) if name.startswith("masks.")}
+    return DetectionDataset(
+        name=header["name"],
+        class_names=tuple(header["class_names"]),
+        category_ids=tuple(header["category_ids"]),
+        folder=Path(header["folder"]),
+        annotations=None if header["annotations"] is None else Path(header["annotations"]),
+        masks=PackedMasks(**masks) if masks else None,
+        **arrays,
+    )
+
+
+def _arrays(dataset: DetectionDataset) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    for field in fields(dataset):
+        value = getattr(dataset, field.name)
+        if isinstance(value, np.ndarray):
+            yield field.name, value
+        elif isinstance(value, PackedMasks):
+            yield from ((f"masks.{part.name}", getattr(value, part.name)) for part in fields(value))
+
+
+def _fingerprint(source: Path | str) -> tuple[int, str]:
+    """Size and time of change of a file, or what its server tells of them; (0, "") where there is none."""
+    url = address(source)
+    if url is None:
+        try:
+            state = os.stat(source)
+        except OSError:
+            return 0, ""
+        return state.st_size, str(state.st_mtime_ns)
+    system, path = open_remote(url)
+    info = system.info(path)
+    marks = [info.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")]
+    return int(info.get("size") or 0), str(next((mark for mark in marks if mark), ""))
+
+
+def _path(sources: Sequence[Path | str], options: Sequence[object]) -> Path:
+    """Where the index of these files is kept: one place for all their versions."""
+    cache = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
+    places = [address(source) or str(Path(source).resolve()) for source in sources]
+    digest = hashlib.sha256(json.dumps([places, [str(option) for option in options]]).encode()).hexdigest()
+    return cache / "index" / f"{Path(str(sources[0])).stem}-{digest[:16]}.index"
+
+
+def _aligned(position: int) -> int:
+    return -(-position // ALIGNMENT) * ALIGNMENT
