@@ -3,7 +3,7 @@
 One line of text says where an image is, so indices, messages and worker processes need not tell the places apart:
 
     /data/images/1.jpg                                    a file
-    https://host/images/1.jpg, s3://bucket/images/1.jpg   an object that fsspec reads
+    s3://bucket/images/1.jpg                              an object that fsspec reads, over HTTP too
     /data/shards/000.tar/1.jpg@1536+20480                 20,480 bytes at 1,536 of a shard, which may be remote too
 
 Members of shards are read at random by their place, so order, evaluation and resume are those of plain files.
