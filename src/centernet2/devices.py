@@ -38,6 +38,14 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def memory_format(device: torch.device, *, channels_last: bool = False) -> torch.memory_format:
+    """How a model's weights lie in memory: with the channels of a pixel together where asked, and always on the CPU.
+
+    Maps then lie like the weights. A CPU's convolutions are up to twice as fast so, because nothing is rearranged.
+    """
+    return torch.channels_last if channels_last or device.type == "cpu" else torch.contiguous_format
+
+
 def create_accelerator(device: torch.device) -> "Accelerator":
     """Joins the processes that torchrun started, if any, and places the models of this one on the device.
 

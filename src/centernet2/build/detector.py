@@ -17,6 +17,7 @@ from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.transforms import (
     FitShortestEdge,
 )
+from centernet2.layers.frozen import fold_frozen_norms
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.res2net import Res2Net
@@ -41,6 +42,7 @@ MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
 def _residual(config: Config, *, kind: type[ResNet] | type[Res2Net]) -> TimmBackbone:
     backbone = kind(**vars(config.resnet))
     deform_stages(backbone.body, **vars(config.deform))
+    fold_frozen_norms(backbone.body)
     return backbone
 
 

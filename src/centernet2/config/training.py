@@ -89,7 +89,11 @@ class RunOptions(Group):
         False,
         "ours: share weights, gradients and optimizer state out among the processes (FSDP2), to save memory",
     )
-    channels_last: bool = option("SOLVER.CHANNELS_LAST", False, "ours: keep the channels of a pixel together in memory")
+    channels_last: bool = option(
+        "SOLVER.CHANNELS_LAST",
+        False,
+        "ours: keep the channels of a pixel together in memory; always so on the CPU",
+    )
     compile: bool = option("SOLVER.COMPILE", False, "ours: torch.compile the backbone and the neck")
     patience: int = option("TEST.PATIENCE", 0, "ours: stop after so many evaluations without a better AP; 0: never")
     eval_period: int = option("TEST.EVAL_PERIOD", 0, "iterations between evaluations; 0: at the end only; -1: none")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.ops.boxes import box_area
-from centernet2.ops.roi_align import has_own_kernel, roi_align
+from centernet2.ops.roi_align import pyramid_roi_align
 
 CANONICAL_SIZE = 224  # a region of this size (square root of its area) ...
 CANONICAL_LEVEL = 4  # ... is pooled from the map of stride 2**4 (FPN paper, eq. 1)
@@ -36,27 +36,12 @@ class RoIPooler(nn.Module):
         regions = torch.cat(
             [torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)]
         )  # [R, 5]: image, xyxy
-        if len(features) == 1:
-            return self._align(features[0], regions, self.strides[0])
-        level = assign_levels(regions[:, 1:], self.strides)
-        pooled = features[0].new_zeros(len(regions), features[0].shape[1], self.resolution, self.resolution)
-        fixed_size = has_own_kernel(features[0]) and not torch.compiler.is_exporting()
-        for i, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
-            if fixed_size:  # every region on every level, where those of other levels are empty and cost nothing
-                own = level == i
-                part = self._align(feature, torch.where(own[:, None], regions, 0.0), stride)
-                pooled = torch.where(own[:, None, None, None], part.to(pooled.dtype), pooled)
-                continue
-            index = (level == i).nonzero().squeeze(1)
-            pooled = pooled.index_put((index,), self._align(feature, regions[index], stride).to(pooled.dtype))
-        return pooled
-
-    def _align(self, feature: Tensor, regions: Tensor, stride: int) -> Tensor:
-        return roi_align(
-            feature,
+        return pyramid_roi_align(
+            features,
             regions,
+            assign_levels(regions[:, 1:], self.strides),
             size=self.resolution,
-            scale=1 / stride,
+            scales=[1 / stride for stride in self.strides],
             sampling_ratio=self.sampling_ratio,
             aligned=self.aligned,
         )

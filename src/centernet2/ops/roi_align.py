@@ -1,8 +1,9 @@
 """RoIAlign (arXiv 1703.06870, section 3): features of a fixed size from regions of any size."""
 
 import importlib
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torchvision
@@ -10,9 +11,6 @@ from torch import Tensor
 
 from centernet2.ops.constants import constant
 from centernet2.ops.dispatch import backend
-
-WINDOW_STEP = 4  # regions are worked on together whose windows are equally large, rounded up to this many pixels
-CHUNK_NUMBERS = 2**20  # how many numbers of the map are gathered at a time: what a processor's cache holds
 
 
 def roi_align(
@@ -34,12 +32,39 @@ def roi_align(
     if has_own_kernel(feature):
         if feature.device.type == "npu" and backend("roi_align", "npu") == "torch_npu":
             return _npu_roi_align(feature, regions, size, scale, sampling_ratio, aligned)
-        regions = regions.to(feature.dtype)
-        pooled: Tensor = torchvision.ops.roi_align(feature, regions, size, scale, sampling_ratio, aligned)
+        pooled: Tensor = torchvision.ops.roi_align(
+            feature, regions.to(feature.dtype), size, scale, sampling_ratio, aligned
+        )
         return pooled
-    feature = feature if feature.dtype == torch.float64 else feature.float()
-    regions = regions.to(feature.dtype)
-    return cast(Tensor, _SeparableRoIAlign.apply(feature, regions, size, scale, sampling_ratio, aligned))
+    level = torch.zeros(len(regions), dtype=torch.long, device=regions.device)
+    return _separable([feature], regions, level, size, [scale], sampling_ratio, aligned)
+
+
+def pyramid_roi_align(
+    features: Sequence[Tensor],
+    regions: Tensor,
+    level: Tensor,
+    *,
+    size: int,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Features [R, C, size, size] of regions [R, 5], each from the map [N, C, h, w] that `level` [R] says."""
+    if not has_own_kernel(features[0]):
+        return _separable(features, regions, level, size, scales, sampling_ratio, aligned)
+    options: dict[str, Any] = {"size": size, "sampling_ratio": sampling_ratio, "aligned": aligned}
+    pooled = features[0].new_zeros(len(regions), features[0].shape[1], size, size)
+    for i, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        if torch.compiler.is_exporting():
+            index = (level == i).nonzero().squeeze(1)
+            part = roi_align(feature, regions[index], scale=scale, **options)
+            pooled = pooled.index_put((index,), part.to(pooled.dtype))
+        else:  # every region on every level, where those of other levels are empty and cost nothing
+            own = level == i
+            part = roi_align(feature, torch.where(own[:, None], regions, 0.0), scale=scale, **options)
+            pooled = torch.where(own[:, None, None, None], part.to(pooled.dtype), pooled)
+    return pooled
 
 
 def has_own_kernel(feature: Tensor) -> bool:
@@ -57,52 +82,88 @@ def _npu_roi_align(
     return cast(Tensor, layer((size, size), scale, sampling_ratio, aligned=aligned)(feature.float(), regions.float()))
 
 
+def _separable(
+    features: Sequence[Tensor],
+    regions: Tensor,
+    level: Tensor,
+    size: int,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
+    device = features[0].device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        windows = [
+            _windows(
+                regions.to(dtype), (level == i).nonzero().squeeze(1), feature, size, scale, sampling_ratio, aligned
+            )
+            for i, (feature, scale) in enumerate(zip(features, scales, strict=True))
+        ]
+        maps = [feature.to(dtype) for feature in features]
+        return cast(Tensor, _SeparableRoIAlign.apply(size, len(regions), windows, *maps))
+
+
+class Windows(NamedTuple):
+    """The pixels that the samples of some regions touch in a map, and their weights."""
+
+    indices: list[int]  # of the regions
+    starts: list[int]  # first pixel of each window: (image * h + y) * w + x
+    extents: list[list[int]]  # width and height of each window
+    rows: Tensor  # [R, size, at least height]
+    columns: Tensor  # [R, size, at least width]
+
+
+def _each(windows: Windows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """Region by region: its index, its first pixel, the weights of its rows and those of its columns."""
+    for index, start, (width, height), rows, columns in zip(*windows, strict=True):
+        yield index, start, rows[:, :height], columns[:, :width]
+
+
 class _SeparableRoIAlign(torch.autograd.Function):
     """pooled = rows @ window @ columns^T for every region and channel; the gradient is the same product turned round.
 
-    Written out, rather than left to autograd, so that no window is kept for the backward pass.
+    The windows are parts of the maps, whose channels lie together, and are never copied.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, feature: Tensor, regions: Tensor, size: int, scale: float, sampling_ratio: int, aligned: bool
-    ) -> Tensor:
-        n, c, h, w = feature.shape
-        device = feature.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-            pixels = feature.permute(0, 2, 3, 1).reshape(-1, c)  # [N h w, C]
-            groups = _groups(regions, n, h, w, size, scale, sampling_ratio, aligned)
-            pooled = feature.new_zeros(len(regions), size, size, c)
-            for index, window, rows, columns in _chunks(groups, c):
-                crop = pixels.index_select(0, window.flatten()).view(len(index), window.shape[1], -1)
-                strip = (rows @ crop).view(len(index), size, -1, c)  # [R, size, width, C]
-                pooled[index] = columns.unsqueeze(1) @ strip
-        ctx.groups, ctx.shape = groups, feature.shape
+    def forward(ctx: Any, size: int, count: int, levels: list[Windows], *maps: Tensor) -> Tensor:
+        pooled = maps[0].new_empty(count, size, size, maps[0].shape[1])
+        for windows, feature in zip(levels, maps, strict=True):
+            pixels = feature.permute(0, 2, 3, 1).contiguous()  # [N, h, w, C]
+            for index, start, rows, columns in _each(windows):
+                strip = (rows @ _window(pixels, start, rows, columns)).view(size, -1, pixels.shape[3])
+                torch.matmul(columns, strip, out=pooled[index])  # [size, width] @ [size, width, C]
+        ctx.levels, ctx.shapes = levels, [feature.shape for feature in maps]
         return pooled.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        n, c, h, w = ctx.shape
         grad = grads[0].permute(0, 2, 3, 1).contiguous()  # [R, size, size, C]
-        result = grad.new_zeros(n * h * w, c)
-        for index, window, rows, columns in _chunks(ctx.groups, c):
-            strip = columns.transpose(1, 2).unsqueeze(1) @ grad[index]
-            crop = rows.transpose(1, 2) @ strip.flatten(2)
-            result.scatter_add_(0, window.reshape(-1, 1).expand(-1, c), crop.view(-1, c))
-        return result.view(n, h, w, c).permute(0, 3, 1, 2), None, None, None, None, None
+        results = []
+        for windows, (n, c, h, w) in zip(ctx.levels, ctx.shapes, strict=True):
+            pixels = grad.new_zeros(n, h, w, c)
+            for index, start, rows, columns in _each(windows):
+                strip = (columns.t() @ grad[index]).flatten(1)  # [size, width * C]
+                _window(pixels, start, rows, columns).addmm_(rows.t(), strip)
+            results.append(pixels.permute(0, 3, 1, 2))
+        return None, None, None, *results
 
 
-Group = tuple[
-    Tensor, Tensor, Tensor, Tensor
-]  # regions [R], pixels [R, kh, kw], rows [R, size, kh], columns [R, size, kw]
+def _window(pixels: Tensor, start: int, rows: Tensor, columns: Tensor) -> Tensor:
+    """The part [height, width * C] of maps [N, h, w, C] that rows [size, height] and columns [size, width] weigh."""
+    w, c = pixels.shape[2:]
+    return pixels.as_strided((rows.shape[1], columns.shape[1] * c), (w * c, 1), start * c)
 
 
-def _groups(
-    regions: Tensor, n: int, h: int, w: int, size: int, scale: float, sampling_ratio: int, aligned: bool
-) -> list[Group]:
-    """Regions with windows of about the same size, with the pixels of the window and their weights."""
-    if not len(regions):
-        return []
+def _windows(
+    regions: Tensor, index: Tensor, feature: Tensor, size: int, scale: float, sampling_ratio: int, aligned: bool
+) -> Windows:
+    """The windows of the regions `index` of [R, 5] in a map."""
+    h, w = feature.shape[2:]
+    if not len(index):
+        return Windows([], [], [], *regions.new_zeros(2, 0, size, 1))
+    regions = regions[index]
     image = regions[:, 0].long()
     low, high = (regions[:, 1:] * scale - (0.5 if aligned else 0.0)).chunk(2, dim=1)  # [R, 2] of x, y
     extent = high - low if aligned else (high - low).clamp(min=1)
@@ -111,26 +172,16 @@ def _groups(
     first = ends.amin(dim=0).floor().clamp(min=0).minimum(limit - 1).long()
     last = ends.amax(dim=0).floor().clamp(min=-1).minimum(limit - 2).long() + 1
     count = (last - first + 1).clamp(min=1)  # pixels that the samples touch, per axis
-    key = (count.amax(dim=1) + WINDOW_STEP - 1) // WINDOW_STEP
-    groups = []
-    for step in torch.unique(key):
-        index = (key == step).nonzero().squeeze(1)
-        kw, kh = count[index].amax(dim=0).tolist()
-        x, y = first[index].minimum(limit - constant([kw, kh], image)).unbind(1)
-        columns = _weights(low[index, 0], extent[index, 0], w, x, kw, size, sampling_ratio)
-        rows = _weights(low[index, 1], extent[index, 1], h, y, kh, size, sampling_ratio)
-        row = (image[index] * h + y).view(-1, 1, 1) + torch.arange(kh, device=image.device).view(-1, 1)
-        groups.append((index, row * w + x.view(-1, 1, 1) + torch.arange(kw, device=image.device), rows, columns))
-    return groups
-
-
-def _chunks(groups: list[Group], channels: int) -> list[Group]:
-    """The same in pieces whose windows fit the cache."""
-    pieces = []
-    for group in groups:
-        length = max(1, CHUNK_NUMBERS // (group[1][0].numel() * channels))
-        pieces += [(index, *rest) for index, *rest in zip(*(torch.split(part, length) for part in group), strict=True)]
-    return cast(list[Group], pieces)
+    sizes = count.tolist()
+    widest, highest = (max(axis) for axis in zip(*sizes, strict=True))
+    x, y = first.unbind(1)
+    return Windows(
+        index.tolist(),
+        ((image * h + y) * w + x).tolist(),
+        sizes,
+        _weights(low[:, 1], extent[:, 1], h, y, highest, size, sampling_ratio),
+        _weights(low[:, 0], extent[:, 0], w, x, widest, size, sampling_ratio),
+    )
 
 
 def _weights(

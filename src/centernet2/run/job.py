@@ -15,7 +15,7 @@ from centernet2.build.solver import build_multiplier, build_optimizer
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
-from centernet2.devices import choose_precision, grad_scaler
+from centernet2.devices import choose_precision, grad_scaler, memory_format
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
 from centernet2.training.callbacks import BestResult
@@ -149,8 +149,7 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     run = config.run
     if run.compile and run.gradient_checkpointing:
         raise ConfigError("SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; leave one of them out")
-    if run.channels_last:
-        model.to(memory_format=torch.channels_last)
+    model.to(memory_format=memory_format(device, channels_last=run.channels_last))
     if run.gradient_checkpointing:
         checkpoint_gradients(model.backbone)
     if run.sync_bn:

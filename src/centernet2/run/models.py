@@ -11,7 +11,7 @@ from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
-from centernet2.devices import choose_device
+from centernet2.devices import choose_device, memory_format
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.run.weights import find_weights, load_initial_weights, suit_weights
@@ -46,7 +46,7 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
         _take_classes(model, checkpoint)
     else:
         load_initial_weights(model, settings, path)
-    return model.to(choose_device(device))
+    return place(model, device)
 
 
 def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu") -> Detector:
@@ -60,7 +60,13 @@ def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str |
     if report.reinitialized or report.mismatched:
         raise WeightsError(f"{weights} does not fill the model that its settings and the options describe:\n{report}")
     _take_classes(model, checkpoint)
-    return model.to(choose_device(device)).eval()
+    return place(model, device).eval()
+
+
+def place(model: Detector, device: str | None) -> Detector:
+    """The model on a device (None: the best there is), its weights as they should lie there."""
+    chosen = choose_device(device)
+    return model.to(chosen).to(memory_format=memory_format(chosen))
 
 
 def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:
