@@ -154,7 +154,7 @@ def test_losses(name: str, scenes: Scenes, training: Training) -> None:
     assert training.losses.keys() == expected.keys()
     for key in [key for key in expected if name != ONE_LEVEL or "centernet" in key]:
         flips = name in NEAR_TIES and "stage" in key
-        assert training.losses[key] == pytest.approx(expected[key], rel=5e-3 if flips else 1e-3, abs=1e-3 * flips), key
+        assert training.losses[key] == pytest.approx(expected[key], rel=5e-3 if flips else 1e-3, abs=2e-3 * flips), key
 
 
 def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
@@ -170,7 +170,7 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     assert found.keys() == expected.keys() | fusion.keys()
     floors = {key: 2e-3 if WITHOUT_GRADIENT.search(key) else 1e-4 for key in expected}
     off = np.array([abs(found[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()])
-    assert off.max() <= (0.15 if name in NEAR_TIES else 1e-2)
+    assert off.max() <= (0.25 if name in NEAR_TIES else 1e-2)
     assert np.median(off) <= 1e-3
     if fusion:
         largest = max(fusion.values())

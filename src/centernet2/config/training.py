@@ -92,7 +92,7 @@ class RunOptions(Group):
     channels_last: bool = option(
         "SOLVER.CHANNELS_LAST",
         False,
-        "ours: keep the channels of a pixel together in memory; always so on the CPU",
+        "ours: keep the channels of a pixel together in memory (on the CPU where it can be)",
     )
     compile: bool = option("SOLVER.COMPILE", False, "ours: torch.compile the backbone and the neck")
     patience: int = option("TEST.PATIENCE", 0, "ours: stop after so many evaluations without a better AP; 0: never")

@@ -50,7 +50,7 @@ def deform_conv2d(
     index, share = _corners(position, x.shape[2], x.shape[3])  # [N, h, w, K, D, 4]
     if mask is not None:
         share = share * mask.reshape(n, parts, taps, h, w).permute(0, 3, 4, 2, 1).unsqueeze(-1)
-    rows = x.permute(0, 2, 3, 1).reshape(-1, channels // parts)  # [N H W D, C / D]
+    rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts)  # [N H W D, C / D]
     places = (n * h * w, taps * parts, 4)
     result = cast(Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places).to(x.dtype), weight))
     result = result if bias is None else result + bias

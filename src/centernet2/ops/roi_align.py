@@ -139,7 +139,7 @@ class _SeparableRoIAlign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad = grads[0].permute(0, 2, 3, 1).contiguous()  # [R, size, size, C]
+        grad = grads[0].permute(0, 2, 3, 1)  # [R, size, size, C]
         results = []
         for windows, (n, c, h, w) in zip(ctx.levels, ctx.shapes, strict=True):
             pixels = grad.new_zeros(n, h, w, c)

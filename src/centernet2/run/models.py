@@ -60,13 +60,13 @@ def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str |
     if report.reinitialized or report.mismatched:
         raise WeightsError(f"{weights} does not fill the model that its settings and the options describe:\n{report}")
     _take_classes(model, checkpoint)
-    return place(model, device).eval()
+    return place(model.eval(), device)
 
 
 def place(model: Detector, device: str | None) -> Detector:
     """The model on a device (None: the best there is), its weights as they should lie there."""
     chosen = choose_device(device)
-    return model.to(chosen).to(memory_format=memory_format(chosen))
+    return model.to(chosen).to(memory_format=memory_format(model, chosen))
 
 
 def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:
