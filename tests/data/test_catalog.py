@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from centernet2.data.catalog import DATASETS, find_split
+from centernet2.data.catalog import DATASETS, find_sources, find_split
 
 Write = Callable[..., Path]
 
@@ -115,3 +115,16 @@ def test_tiny_coco_is_found(shared: Path) -> None:
     dataset = find_split(data=None, data_path=path, names=["coco_2017_val"], split="val")
     assert len(dataset) == 50
     assert dataset.image_path(0).is_file()
+
+
+def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
+    root = shared / "data" / "coco_tiny"
+    by_name = find_sources(Path("coco_2017"), root)
+    assert by_name.keys() == {"train", "val"} == find_sources(root / "coco2017").keys()
+    assert find_sources(Path("coco_2017_val"), root) == {"val": by_name["val"]}
+    assert by_name["val"].images == (root / "coco2017" / "val2017",)
+
+
+def test_a_name_that_is_neither_there_nor_known_gets_a_hint() -> None:
+    with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
+        find_sources(Path("coco_2071"))

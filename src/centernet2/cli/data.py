@@ -10,7 +10,14 @@ EXIT_FOUND = 2
 logger = logging.getLogger(__name__)
 
 
-def check(data: Path, *, report: Path | None = None, no_report: Flag = False, fix: Path | None = None) -> None:
+def check(
+    data: Path,
+    *,
+    data_path: Path | None = None,
+    report: Path | None = None,
+    no_report: Flag = False,
+    fix: Path | None = None,
+) -> None:
     """Examine a data set: what is wrong with it, and what training would do about it.
 
     The exit code is 0 where nothing is wrong, 2 otherwise.
@@ -18,7 +25,9 @@ def check(data: Path, *, report: Path | None = None, no_report: Flag = False, fi
     Parameters
     ----------
     data
-        Folder or annotation file of any layout that is known.
+        Folder or annotation file of any layout that is known, or the name of a data set, such as coco_2017.
+    data_path
+        The folder above a named data set.
     report
         Folder for a page with pictures, and for the same as JSON; default: check_NAME.
     no_report
@@ -29,7 +38,7 @@ def check(data: Path, *, report: Path | None = None, no_report: Flag = False, fi
     from centernet2.run import check as job
     from centernet2.run.check_report import findings_table, write_report
 
-    examination = job.examine(data)
+    examination = job.examine(data, data_path)
     wide_console().print(findings_table(examination.findings))
     if not no_report:
         folder = report or Path(f"check_{data.resolve().stem}")
@@ -45,6 +54,7 @@ def check(data: Path, *, report: Path | None = None, no_report: Flag = False, fi
 def show(
     data: Path,
     *overrides: Pairs,
+    data_path: Path | None = None,
     output: Path = Path("show.jpg"),
     split: str = "train",
     count: int = 16,
@@ -58,7 +68,9 @@ def show(
     Parameters
     ----------
     data
-        Folder or annotation file of any layout that is known.
+        Folder or annotation file of any layout that is known, or the name of a data set, such as coco_2017.
+    data_path
+        The folder above a named data set.
     output
         The picture.
     split
@@ -87,22 +99,25 @@ def show(
         seed=seed,
         augmented=augmented or targets,
         targets=targets,
+        data_path=data_path,
     )
     logger.info("%s", output)
 
 
-def convert(data: Path, output: Path, *, to: str) -> None:
+def convert(data: Path, output: Path, *, to: str, data_path: Path | None = None) -> None:
     """Bring a data set into another layout.
 
     Parameters
     ----------
     data
-        Folder or annotation file: COCO's format in any arrangement, YOLO, Pascal VOC.
+        Folder or annotation file: COCO's format in any arrangement, YOLO, Pascal VOC; or the name of a data set.
     output
         Folder for the result; the images are copied.
     to
         coco, yolo or voc.
+    data_path
+        The folder above a named data set.
     """
     from centernet2.run.convert import convert as convert_data
 
-    convert_data(data, output, to=to)
+    convert_data(data, output, to=to, data_path=data_path)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from centernet2.data import layouts
 from centernet2.data.coco import load_coco, load_coco_in_shards
 from centernet2.data.dataset import DetectionDataset, concatenate
+from centernet2.data.layouts import ALL, Source
 from centernet2.data.splits import load_split
 from centernet2.data.storage import address, find_shards, open_remote
 
@@ -71,8 +73,26 @@ def find_split(
         names = (named,)
     if not names:
         raise ValueError(f"no data set is named for {split}; give --data DIR or set DATASETS.TRAIN and DATASETS.TEST")
-    root = Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
+    root = _root(data_path)
     return concatenate([_load_named(name, root, masks) for name in names])
+
+
+def find_sources(data: Path, data_path: Path | None = None) -> dict[str, Source]:
+    """The files of the splits of a folder, a file or a name of the catalogue: coco_2017, or coco_2017_val alone."""
+    if data.exists():
+        return layouts.find_sources(data)
+    name = str(data)
+    if name in DATASETS:
+        names = {name.rpartition("_")[2] if name.endswith(("_train", "_val")) else ALL: name}
+    else:
+        names = {split: full for split in ("train", "val") if (full := _names_of(name, split))}
+    if not names:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise FileNotFoundError(
+            f"{data} is not there; give a folder, an annotation file or the name of a data set{hint}"
+        )
+    return {split: _source_named(full, _root(data_path)) for split, full in names.items()}
 
 
 def _names_of(name: str, split: str) -> str | None:
@@ -99,11 +119,19 @@ def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
         raise ValueError(f"unknown data set {name!r}; {hint} For data of your own give --data DIR")
+    source = _source_named(name, root)
+    return load_coco(source.annotations, source.images[0], name=name, masks=masks)
+
+
+def _source_named(name: str, root: Path) -> Source:
     spec = DATASETS[name]
     advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
     annotations = _require(_places(root, spec.annotations), f"the annotations of {name}", advice)
-    images = _require(_places(root, spec.images), f"the images of {name}", advice)
-    return load_coco(annotations, images, name=name, masks=masks)
+    return Source("coco", annotations, (_require(_places(root, spec.images), f"the images of {name}", advice),))
+
+
+def _root(data_path: Path | None) -> Path:
+    return Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
 
 
 def _places(root: Path, path: str) -> list[Path]:

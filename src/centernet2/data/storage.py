@@ -131,8 +131,8 @@ def members(shards: Sequence[str]) -> dict[str, Place]:
                     if member.isfile():
                         found[member.name.removeprefix("./")] = Place(shard, member.offset_data, member.size)
                     archive.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
-        except (tarfile.TarError, OSError) as error:
-            advice = "shards must be plain tar files, not compressed"
+        except (tarfile.TarError, OSError, ValueError) as error:  # fsspec's: a server that gives no parts of files
+            advice = "shards must be plain tar files, not compressed, and a server must give parts of them"
             raise ValueError(f"{shard}: not a readable tar file ({error}); {advice}") from error
     return found
 

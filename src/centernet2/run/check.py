@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from rich import get_console
 from rich.progress import track
 
+from centernet2.data.catalog import find_sources
 from centernet2.data.check import Finding, Record, check_annotations, repair, without_incomplete
 from centernet2.data.check_images import Looked, check_across, check_images, look_at
-from centernet2.data.layouts import find_sources, read_source
+from centernet2.data.layouts import read_source
 
 
 class Split(NamedTuple):
@@ -34,11 +35,11 @@ class Examination(NamedTuple):
         return all(finding.action == "note" for finding in self.findings)
 
 
-def examine(data: Path) -> Examination:
-    """Looks at every annotation and reads every image of a data set of any known layout."""
+def examine(data: Path, data_path: Path | None = None) -> Examination:
+    """Looks at every annotation and reads every image of a data set of any known layout or, below `data_path`, name."""
     splits: dict[str, Split] = {}
     findings: list[Finding] = []
-    for name, source in find_sources(data).items():
+    for name, source in find_sources(data, data_path).items():
         content, folder = read_source(source, name)
         if not isinstance(content.get("images"), list) or not content["images"]:
             raise ValueError(f"{source.annotations}: the list 'images' is missing or empty; export the data set again")

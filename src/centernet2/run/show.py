@@ -12,8 +12,9 @@ from torch.nn.functional import interpolate
 
 from centernet2.build.data import build_mixing, build_train_transform
 from centernet2.config import Config
+from centernet2.data.catalog import find_sources
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.layouts import ALL, find_sources
+from centernet2.data.layouts import ALL
 from centernet2.data.loader import generator_of, read_indexed_image
 from centernet2.data.masks import draw_objects
 from centernet2.data.splits import load_source
@@ -42,11 +43,12 @@ def show(
     seed: int = 0,
     augmented: bool = False,
     targets: bool = False,
+    data_path: Path | None = None,
 ) -> None:
     """Writes a contact sheet of random images with their objects.
 
     Args:
-        data: folder or annotation file of any layout that is known.
+        data: folder or annotation file of any layout that is known, or a name of the catalogue.
         output: picture to write; its ending says the format.
         config: says how training changes images, and what the first stage should predict.
         split: train or val; data that are not divided serve for both.
@@ -54,8 +56,9 @@ def show(
         seed: says which images, and which random changes.
         augmented: add what training makes of each image.
         targets: add the heat map of that, and the levels that its objects belong to.
+        data_path: the folder above a named data set.
     """
-    sources = find_sources(data)
+    sources = find_sources(data, data_path)
     name = split if split in sources else ALL
     if name not in sources:
         raise ValueError(f"{data} has no {split} split, only {', '.join(sources)}; choose with --split")
