@@ -1,6 +1,9 @@
 """The detector on a device that is not the CPU: nothing stays behind on the host, and nothing waits for it."""
 
+import sys
+from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,9 +11,14 @@ import torch
 from torch import Tensor
 
 import centernet2
+from centernet2.data.loader import Batch
+from centernet2.devices import UnitScaler
 from centernet2.models.detector import Detector
 from centernet2.ops import nms, roi_align
 from centernet2.structures import Target
+from centernet2.training import loop, optim
+from centernet2.training.ema import AveragedWeights
+from centernet2.training.optim import clip_gradients, scheduler, sgd
 from tests.pretend import DEVICE, PretendDevice, PretendTensor
 
 SMALL = [
@@ -121,3 +129,43 @@ def test_the_device_refuses_what_was_made_elsewhere() -> None:
         "to the host",
         "to the device",
     }
+
+
+def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the batch, both passes, clipping, the check of the gradients, optimizer, averaged weights, schedule."""
+    by_kernels = partial(by, {"nms": "ours", "roi_align": "torchvision", "deform_conv2d": "torchvision"})
+    for module in (nms, roi_align):
+        monkeypatch.setattr(module, "backend", by_kernels)
+    monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
+    monkeypatch.setattr(optim, "FUSED_DEVICES", ("meta",))
+    monkeypatch.setattr(sys.modules["torch.optim.sgd"], "_device_dtype_check_for_fused", lambda *_: None)
+    images, targets = scene()
+    batch = Batch(images, targets, image_ids=[1, 2], sizes=[(64, 96), (90, 60)])
+    model = build("two-stage").train()
+    with PretendDevice() as pretend:
+        model.to(DEVICE)
+        before = [p.detach().cpu() for p in model.parameters() if p.requires_grad]
+        optimizer = sgd(
+            [{"params": [p for p in model.parameters() if p.requires_grad]}], lr=0.01, momentum=0.9, nesterov=False
+        )
+        average = AveragedWeights(model, decay=0.9, warmup_iters=1)
+        accelerator: Any = SimpleNamespace(device=DEVICE, no_sync=lambda model: nullcontext())
+        pretend.waits.clear()
+        loop.train(
+            model,
+            optimizer,
+            scheduler(optimizer, lambda step: 1.0),
+            iter([batch] * 3),
+            accelerator=accelerator,
+            scaler=UnitScaler("cpu"),
+            precision="fp32",
+            start_iteration=0,
+            max_iteration=3,
+            accumulation_steps=1,
+            clip=partial(clip_gradients, clip_type="norm", clip_value=1.0, norm_type=2.0),
+            callbacks=[average],
+        )
+        waits = dict(pretend.waits)
+        after = [p.detach().cpu() for p in model.parameters() if p.requires_grad]
+    assert waits == {}
+    assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

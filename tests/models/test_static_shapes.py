@@ -90,3 +90,26 @@ def test_nothing_is_compiled_again_after_the_warm_up(kind: str) -> None:
         losses = compiled(*batch(random))
         assert all(loss.isfinite() for loss in losses.values())
     assert counts["stats"]["unique_graphs"] == programs and not counts["graph_break"]
+
+
+def test_masks_are_those_of_the_usual_path() -> None:
+    """Images of one of the fixed sizes, so that both paths pad alike; every proposal is a region, none drawn at random."""
+    name, options = MODELS["masks"]
+    everything = ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "256", "MODEL.ROI_HEADS.POSITIVE_FRACTION", "1.0")
+    sizes = [value.replace("192", "64").replace("256", "96") for value in STATIC]
+    torch.manual_seed(0)
+    usual = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *everything]))
+    static = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *everything, *sizes]))
+    static.load_state_dict(usual.state_dict())
+    random = torch.Generator().manual_seed(1)
+    images = [torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8, generator=random) for _ in range(2)]
+    boxes = torch.tensor([[4.0, 6, 40, 50], [20, 10, 75, 60]])
+    masks = torch.zeros(2, 64, 96, dtype=torch.bool)
+    masks[0, 8:48, 6:38] = masks[1, 14:60, 24:70] = True
+    targets = [Target(boxes=boxes, labels=torch.tensor([1, 0]), masks=masks)] * 2
+    found, expected = train(static, images, targets).losses, train(usual, images, targets).losses
+    assert "loss_mask" in expected and found == pytest.approx(expected, rel=1e-4)
+    for ours, wanted in zip(evaluate(static, images).detections, evaluate(usual, images).detections, strict=True):
+        assert len(wanted["boxes"]) and wanted["masks"].any()
+        for key in wanted:
+            torch.testing.assert_close(ours[key], wanted[key], rtol=1e-4, atol=1e-3)

@@ -1,11 +1,14 @@
 """RoIAlign by matrix products is torchvision's RoIAlign."""
 
+from types import ModuleType
+from typing import Any
+
 import pytest
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
-from centernet2.ops.roi_align import roi_align
+from centernet2.ops.roi_align import _npu_roi_align, roi_align
 
 
 def regions(count: int, images: int, height: float, width: float) -> Tensor:
@@ -59,3 +62,27 @@ def test_regions_may_be_less_precise_than_the_map() -> None:
     feature, boxes = torch.randn(1, 2, 9, 9, dtype=torch.float64), torch.tensor([[0, 3.0, 4, 40, 50]])
     pooled = roi_align(feature, boxes, size=3, scale=1 / 8, sampling_ratio=0, aligned=True)
     assert pooled.dtype == torch.float64
+
+
+def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ROIAlign(nn.Module):
+        """With the documented arguments of torch_npu.contrib.module.ROIAlign."""
+
+        def __init__(
+            self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
+        ) -> None:
+            super().__init__()
+            self.arguments: Any = (output_size, spatial_scale, sampling_ratio, aligned)
+
+        def forward(self, input_tensor: Tensor, rois: Tensor) -> Tensor:
+            assert input_tensor.dtype == rois.dtype == torch.float32
+            pooled: Tensor = torchvision.ops.roi_align(input_tensor, rois, *self.arguments)
+            return pooled
+
+    module = ModuleType("torch_npu.contrib.module")
+    module.__dict__["ROIAlign"] = ROIAlign
+    monkeypatch.setitem(__import__("sys").modules, "torch_npu.contrib.module", module)
+    feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
+    pooled = _npu_roi_align(feature.bfloat16(), boxes, 7, 1 / 8, 0, True)
+    expected = roi_align(feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
+    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-4)

@@ -90,12 +90,9 @@ def _findings(examination: Examination) -> str:
     rows = []
     for each in examination.findings:
         examples = escape("; ".join(place.text for place in each.examples))
-        cells = [
-            f"<td style='text-align:left'>{text}</td>"
-            for text in (escape(each.kind), f"{escape(each.advice)}<br>{examples}")
-        ]
-        rows.append([escape(each.split), cells[0], number(each.total), each.action, cells[1]])
-    return table(["split", "what", "how many", "training", "advice and first examples"], rows)
+        advice = f"{escape(each.advice)}<br>{examples}"
+        rows.append([escape(each.split), escape(each.kind), number(each.total), each.action, advice])
+    return table(["split", "what", "how many", "training", "advice and first examples"], rows, kind="words")
 
 
 def _classes(splits: Mapping[str, Split]) -> str:

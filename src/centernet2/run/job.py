@@ -157,6 +157,6 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronised and device.type == "cpu" and distributed.world_size() > 1:
         raise ConfigError("PyTorch synchronises batch statistics on accelerators only: train without SyncBN on the CPU")
-    if run.compile:
-        model.backbone.compile(dynamic=True)
-        model.neck.compile(dynamic=True)
+    if run.compile:  # one program for all sizes, or one for each of a few fixed ones
+        model.backbone.compile(dynamic=not config.augmentation.static_shapes)
+        model.neck.compile(dynamic=not config.augmentation.static_shapes)
