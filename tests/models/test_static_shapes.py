@@ -93,7 +93,7 @@ def test_nothing_is_compiled_again_after_the_warm_up(kind: str) -> None:
 
 
 def test_masks_are_those_of_the_usual_path() -> None:
-    """Images of one of the fixed sizes, so that both paths pad alike; every proposal is a region, none drawn at random."""
+    """On images of one of the fixed sizes, which both paths pad alike, and with every proposal as a region."""
     name, options = MODELS["masks"]
     everything = ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "256", "MODEL.ROI_HEADS.POSITIVE_FRACTION", "1.0")
     sizes = [value.replace("192", "64").replace("256", "96") for value in STATIC]
