@@ -1,3 +1,4 @@
+import gc
 import json
 import logging
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.data.coco import load_coco
+from centernet2.data.coco import load_coco, read_json
 from centernet2.data.dataset import DetectionDataset
 
 Write = Callable[[Any], Path]
@@ -181,3 +182,11 @@ def test_blood_cells(shared: Path, split: str, images: int, boxes: int) -> None:
     assert (len(dataset), len(dataset.boxes), dataset.class_names) == (images, boxes, ("RBC", "WBC", "Platelets"))
     expected = {"train": [3348, 301, 292], "val": [805, 71, 69]}[split]
     assert np.bincount(dataset.labels).tolist() == expected
+
+
+def test_reading_leaves_the_collector_of_garbage_as_it_was(content: Any, write: Write, tmp_path: Path) -> None:
+    read_json(write(content))
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="cannot be opened"):
+        read_json(tmp_path / "absent.json")
+    assert gc.isenabled()
