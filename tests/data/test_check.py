@@ -56,6 +56,12 @@ def test_a_good_file_has_no_faults(content: Content) -> None:
     assert notes == {"images without an object", "category ids with gaps"}
 
 
+def test_each_gap_between_category_ids_is_counted(content: Content) -> None:
+    content["categories"].append({"id": 4, "name": "bee"})
+    gaps = next(each for each in check_annotations(content, "train") if each.kind == "category ids with gaps")
+    assert (gaps.total, gaps.action, [place.text for place in gaps.examples]) == (1, "note", ["after 4 comes 7"])
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_found_and_said_alone(content: Content, name: str) -> None:
     spoil, kind, action = FAULTS[name]

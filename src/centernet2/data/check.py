@@ -7,6 +7,7 @@ being read into a data set at all.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -170,8 +171,9 @@ class _Annotations:
 
     def gaps(self) -> Iterator[Place]:
         numbers = sorted(number for number in self.names if isinstance(number, int))
-        if numbers and numbers[-1] - numbers[0] + 1 != len(numbers):
-            yield Place(f"{len(numbers)} categories with ids from {numbers[0]} to {numbers[-1]}")
+        for first, second in pairwise(numbers):
+            if second > first + 1:
+                yield Place(f"after {first} comes {second}")
 
     def _known(self) -> Iterator[tuple[Record, tuple[float, float, float, float]]]:
         """Annotations with a box of finite numbers, in an image that is there and has a size."""

@@ -92,7 +92,7 @@ def _findings(examination: Examination) -> str:
         examples = escape("; ".join(place.text for place in each.examples))
         advice = f"{escape(each.advice)}<br>{examples}"
         rows.append([escape(each.split), escape(each.kind), number(each.total), each.action, advice])
-    return table(["split", "what", "how many", "training", "advice and first examples"], rows, kind="words")
+    return table(["split", "what", "how many", "training", "advice and first examples"], rows, kind="words findings")
 
 
 def _classes(splits: Mapping[str, Split]) -> str:
