@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from centernet2.models.detector import Detector
     from centernet2.predictor import Predictor
     from centernet2.run.evaluation import evaluate
-    from centernet2.run.models import build_model, load_model, load_predictor
+    from centernet2.run.models import build_model, load_model, load_predictor, speed_up
     from centernet2.run.training import train
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ _HOMES = {
     "load_config": "centernet2.config",
     "load_model": "centernet2.run.models",
     "load_predictor": "centernet2.run.models",
+    "speed_up": "centernet2.run.models",
     "train": "centernet2.run.training",
 }
 
@@ -46,6 +47,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_predictor",
+    "speed_up",
     "train",
 ]
 

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from centernet2.cli.arguments import Flag
+
 DEFAULT_THRESHOLD = 0.3  # of detections that are shown
 logger = logging.getLogger(__name__)
 
@@ -14,6 +16,8 @@ def predict(
     config_file: str | None = None,
     score_threshold: float | None = None,
     device: str | None = None,
+    precision: str = "fp32",
+    compile: Flag = False,
 ) -> None:
     """Detect objects: annotated images and predictions.json.
 
@@ -32,6 +36,10 @@ def predict(
         each class, else 0.3.
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
+    precision
+        fp32, bf16 or fp16: of matrix products and convolutions.
+    compile
+        Compile the network (torch.compile): slow at the first image of a size, faster from then on.
     """
     from centernet2.config import load_config
     from centernet2.predictor import Predictor, find_images
@@ -39,9 +47,10 @@ def predict(
     from centernet2.visualize import write_predictions
 
     if config_file is None:
-        predictor = models.load_predictor(weights, device=device)
+        predictor = models.load_predictor(weights, device=device, precision=precision, compile=compile)
     else:
-        predictor = Predictor(models.build_model(load_config(config_file), weights=weights, device=device))
+        model = models.build_model(load_config(config_file), weights=weights, device=device)
+        predictor = Predictor(models.speed_up(model, precision=precision, compile=compile))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:

@@ -84,6 +84,7 @@ class Detector(nn.Module):
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.static_shapes = False  # see `keep_shapes`
+        self.inference_dtype = torch.float32  # of the matrix products that find objects; training chooses its own
         self.class_names: tuple[str, ...] = ()  # by label, where they are known
         self.score_thresholds: tuple[float, ...] = ()  # by label, where they were chosen; never applied in here
         self.resize: Callable[[Tensor], Tensor] | None = None  # brings an image to the size that it was trained for
@@ -96,7 +97,10 @@ class Detector(nn.Module):
     ) -> list[Detections] | dict[str, Tensor]:
         """Detections of images [3, h, w] (uint8 RGB), boxes in their pixels; in training mode, the losses by name."""
         batch, sizes, targets = self._prepare(images, targets)
-        return self._detect(batch.tensor, sizes, targets)
+        if self.training or self.inference_dtype == torch.float32:
+            return self._detect(batch.tensor, sizes, targets)
+        with torch.autocast(batch.tensor.device.type, self.inference_dtype):
+            return self._detect(batch.tensor, sizes, targets)
 
     def _detect(
         self, x: Tensor, sizes: Sequence[Size], targets: Sequence[Target] | None

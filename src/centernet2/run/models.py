@@ -11,7 +11,7 @@ from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
-from centernet2.devices import choose_device, memory_format
+from centernet2.devices import DTYPES, choose_device, memory_format
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.run.weights import find_weights, load_initial_weights, suit_weights
@@ -51,7 +51,8 @@ def build_model(config: Config | StrPath, *, weights: StrPath | None = None, dev
 
 def load_model(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu") -> Detector:
     """The detector of one of our checkpoints, or zoo:NAME, in evaluation mode, with the settings that it was trained
-    with."""
+    with. See `speed_up` for what makes it faster.
+    """
     if str(weights).startswith(PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
@@ -69,6 +70,22 @@ def place(model: Detector, device: str | None) -> Detector:
     return model.to(chosen).to(memory_format=memory_format(model, chosen))
 
 
+def speed_up(model: Detector, *, precision: str = "fp32", compile: bool = False) -> Detector:
+    """Lets a detector find objects faster, in place.
+
+    Args:
+        precision: bf16 or fp16: matrix products and convolutions in that format, as in mixed precision training.
+        compile: torch.compile the parts that look at every pixel. It takes a compiler for the device (on the CPU a C++
+            compiler), half a minute at the first image, and again for the first image of another size.
+    """
+    if precision not in DTYPES:
+        raise ValueError(f"the precision is '{precision}'; choose one of {', '.join(DTYPES)}")
+    model.inference_dtype = DTYPES[precision]
+    for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
+        part.compile()
+    return model
+
+
 def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:
     model.class_names = tuple(checkpoint["class_names"])
     model.score_thresholds = tuple(checkpoint.get("score_thresholds", ()))
@@ -81,9 +98,19 @@ def _load_published(published: ZooModel, overrides: Sequence[str], device: str |
     return model.eval()
 
 
-def load_predictor(weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = None) -> Predictor:
-    """A predictor from one of our checkpoints alone, or from zoo:NAME; with TEST.AUG.ENABLED it looks several times."""
-    model = load_model(weights, overrides, device=device)
+def load_predictor(
+    weights: StrPath,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | None = None,
+    precision: str = "fp32",
+    compile: bool = False,
+) -> Predictor:
+    """A predictor from one of our checkpoints alone, or from zoo:NAME; with TEST.AUG.ENABLED it looks several times.
+
+    See `speed_up` for `precision` and `compile`.
+    """
+    model = speed_up(load_model(weights, overrides, device=device), precision=precision, compile=compile)
     config = model.settings
     if isinstance(config, Config) and config.test_augmentation.enabled:
         return Predictor(build_augmented(config, model))

@@ -1,0 +1,139 @@
+"""Time and peak memory of a whole detector: finding objects in one image, or a training step of two images.
+
+python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216] [--weights FILE]
+    [--precision bf16] [--compile] [--peer COMMAND] [--threads 2] [--runs 5]
+
+Each side is a process of its own, asked in turn, so that its memory is its own. The peer is started as
+COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS; for each line that it reads it does the work once and writes one line
+of JSON: {"seconds": s, "bytes": greatest resident set so far}. Training is a forward and a backward pass with 12
+objects an image; without --weights both sides have what they begin with.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from harness import machine, spread
+from torch import Tensor
+
+import centernet2
+from centernet2.devices import autocast, peak_memory
+from centernet2.run.models import place, speed_up
+from centernet2.structures import Target
+
+OBJECTS = 12  # of an image
+CPU = torch.device("cpu")
+
+
+def scene(height: int, width: int) -> tuple[list[Tensor], list[Target]]:
+    random = torch.Generator().manual_seed(0)
+    images, targets = [], []
+    for _ in range(2):
+        images.append(torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=random))
+        low = torch.rand(OBJECTS, 2, generator=random) * torch.tensor([width * 0.7, height * 0.7])
+        high = (low + torch.rand(OBJECTS, 2, generator=random) * 150 + 10).minimum(torch.tensor([width, height]))
+        labels = torch.randint(0, 80, (OBJECTS,), generator=random)
+        targets.append(Target(boxes=torch.cat([low, high], dim=1), labels=labels))
+    return images, targets
+
+
+def work_of(options: argparse.Namespace) -> Callable[[], object]:
+    torch.manual_seed(0)
+    model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
+    model = place(model.train(options.work == "training"), "cpu")
+    if options.compile:
+        speed_up(model, compile=True)
+    images, targets = scene(*options.size)
+
+    def train() -> None:
+        with autocast(CPU, options.precision):
+            losses = model(images, targets)
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        model.zero_grad()
+
+    @torch.inference_mode()
+    def infer() -> None:
+        with autocast(CPU, options.precision):
+            model(images[:1])
+
+    return train if options.work == "training" else infer
+
+
+def serve(work: Callable[[], object]) -> None:
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        work()
+        print(json.dumps({"seconds": time.perf_counter() - started, "bytes": peak_memory(CPU)}), flush=True)
+
+
+class Side:
+    """A process that works when it is told to."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self) -> dict[str, float]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        return dict(json.loads(self.process.stdout.readline()))
+
+
+def compare(options: argparse.Namespace) -> None:
+    sides = {"ours": Side([sys.executable, str(Path(__file__).resolve()), "--serve", *sys.argv[1:]])}
+    if options.peer:
+        name, size = options.config_file, map(str, options.size)
+        arguments = [options.work, name, *size, options.peer_precision or options.precision, str(options.threads)]
+        sides["peer"] = Side([*shlex.split(options.peer), *arguments])
+    for side in sides.values():
+        side.run()  # warm-up
+    rounds = [{name: side.run() for name, side in sides.items()} for _ in range(options.runs)]
+    ratio = {}
+    if options.peer:
+        ratio["time"] = spread([each["ours"]["seconds"] / each["peer"]["seconds"] for each in rounds])
+        ratio["memory"] = spread([rounds[-1]["ours"]["bytes"] / rounds[-1]["peer"]["bytes"]])
+    figures = {
+        "benchmark": options.work,
+        "config": options.config_file,
+        "size": options.size,
+        "compiled": options.compile,
+        "precision": [options.precision, options.peer_precision or options.precision],
+        "seconds": {name: spread([each[name]["seconds"] for each in rounds]) for name in sides},
+        "megabytes": {name: round(rounds[-1][name]["bytes"] / 2**20) for name in sides},
+        "ratio ours / peer": ratio,
+        "warm_up": 1,
+        "runs": options.runs,
+        **machine(),
+    }
+    print(json.dumps(figures), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", choices=["inference", "training"])
+    parser.add_argument("--config-file", default="CenterNet2_R50_1x")
+    parser.add_argument("--size", nargs=2, type=int, default=[800, 1216], help="height and width")
+    parser.add_argument("--weights", help="of ours")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true", help="ours, backbone, neck and head of the first stage")
+    parser.add_argument("--peer", help="command of another implementation")
+    parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.serve:
+        serve(work_of(options))
+    else:
+        compare(options)
+
+
+if __name__ == "__main__":
+    main()

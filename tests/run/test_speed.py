@@ -1,0 +1,48 @@
+"""What makes a detector find objects faster changes what it finds by little."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import centernet2
+from tests.models.test_device import build, scene
+
+
+def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
+    images, _ = scene()
+    model = build("two-stage").eval()
+    seen: list[torch.dtype] = []
+    model.backbone.register_forward_hook(lambda module, inputs, maps: seen.append(next(iter(maps.values())).dtype))
+    with torch.no_grad():
+        exact = model(images)
+        rounded = centernet2.speed_up(model, precision="bf16")(images)
+    assert seen == [torch.float32, torch.bfloat16]
+    for a, b in zip(exact, rounded, strict=True):
+        assert b["boxes"].dtype == b["scores"].dtype == torch.float32
+        assert len(b["boxes"]) and b["scores"].max().item() == pytest.approx(a["scores"].max().item(), rel=0.05)
+
+
+def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    model = build("two-stage")
+    centernet2.speed_up(model, compile=True)
+    assert compiled == [model.backbone, model.neck, model.proposal_generator.head]
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
+        centernet2.speed_up(build("two-stage"), precision="int8")
+
+
+@pytest.mark.slow
+def test_a_compiled_detector_finds_the_same() -> None:
+    images, _ = scene()
+    model = build("two-stage").eval()
+    with torch.no_grad():
+        expected = model(images)
+        found = centernet2.speed_up(model, compile=True)(images)
+    for ours, wanted in zip(found, expected, strict=True):
+        keys: list[tuple[Tensor, Tensor]] = [(ours[k], wanted[k]) for k in ("boxes", "scores")]  # type: ignore[literal-required]
+        for a, b in keys:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)
