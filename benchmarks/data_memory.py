@@ -1,11 +1,12 @@
 """Memory of a training process and its four workers that hold the index of a data set: ours against detectron2's.
 
-python benchmarks/data_memory.py [--size coco|objects365] [--workers 4] [--peer "python benchmarks/data_memory.py --as"]
+python benchmarks/data_memory.py [--size coco|objects365] [--workers 4] [--peer COMMAND]
 
 Each side is a program of its own: COMMAND IMAGES BOXES WORKERS. It makes an index of so many images and boxes, starts
 the workers, has each of them read 2,000 images' records, and writes one line of JSON: {"pss": of all processes
 together, "uss": greatest of a worker}, in bytes. What the same processes need with an index of 10 images is taken off.
 PSS counts a page that n processes share as 1/n of a page in each; USS counts the pages that one process alone has.
+Programs and libraries are left out, since their share changes with whatever else runs on the machine.
 
 The default peer holds what detectron2's DatasetFromList does: each image's dictionary pickled, all in one tensor. Its
 pickles are made one by one, so the list of dictionaries that it is made from, which is far larger, is left out.
@@ -66,7 +67,7 @@ def ours(images: int, boxes: int) -> Read:
     child.join()
     dataset = load_index(path, [(0, "")])
     assert dataset is not None
-    path.unlink()  # the mapping stays
+    path.unlink()  # the mapping stays, as a deleted file
     kept = without_empty_images(dataset)
     return lambda i: (kept.image_path(i % len(kept)), kept.size(i % len(kept)), kept.target(i % len(kept)))
 
@@ -105,10 +106,19 @@ KINDS: dict[str, Callable[[int, int], Read]] = {"ours": ours, "pickled": pickled
 
 
 def memory(process: int) -> tuple[int, int]:
-    """PSS and USS of a process in bytes."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-    kilobytes = {name.rstrip(":"): int(value) for name, value, *_ in map(str.split, lines)}
-    return kilobytes["Pss"] * 1024, (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) * 1024
+    """PSS and USS of a process in bytes, without programs and libraries: how many others share these changes."""
+    pss = uss = 0
+    counts = False
+    for line in Path(f"/proc/{process}/smaps").read_text().splitlines():
+        key, *rest = line.split()
+        if not key.endswith(":"):  # the head of a mapping, with a path if it is of a file
+            path = " ".join(rest[4:])
+            counts = not path.startswith("/") or path.endswith("(deleted)")  # the index is: see `ours`
+        elif counts and key == "Pss:":
+            pss += int(rest[0])
+        elif counts and key in ("Private_Clean:", "Private_Dirty:"):
+            uss += int(rest[0])
+    return pss * 1024, uss * 1024
 
 
 def measure(kind: str, images: int, boxes: int, workers: int) -> tuple[int, int]:
