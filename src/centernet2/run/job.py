@@ -149,7 +149,10 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     run = config.run
     if run.compile and run.gradient_checkpointing:
         raise ConfigError("SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; leave one of them out")
-    model.to(memory_format=torch.channels_last if run.channels_last else memory_format(model, device))
+    if run.fsdp and run.channels_last:
+        raise ConfigError("SOLVER.FSDP shares out contiguous weights only; leave SOLVER.CHANNELS_LAST out")
+    usual = torch.contiguous_format if run.fsdp else memory_format(model, device)
+    model.to(memory_format=torch.channels_last if run.channels_last else usual)
     if run.gradient_checkpointing:
         checkpoint_gradients(model.backbone)
     if run.sync_bn:
