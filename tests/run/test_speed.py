@@ -15,7 +15,7 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
     model.backbone.register_forward_hook(lambda module, inputs, maps: seen.append(next(iter(maps.values())).dtype))
     with torch.no_grad():
         exact = model(images)
-        rounded = centernet2.speed_up(model, precision="bf16")(images)
+        rounded = centernet2.speed_up(model, dtype="bf16")(images)
     assert seen == [torch.float32, torch.bfloat16]
     for a, b in zip(exact, rounded, strict=True):
         assert b["boxes"].dtype == b["scores"].dtype == torch.float32
@@ -32,7 +32,7 @@ def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.Mon
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
-        centernet2.speed_up(build("two-stage"), precision="int8")
+        centernet2.speed_up(build("two-stage"), dtype="int8")
 
 
 @pytest.mark.slow

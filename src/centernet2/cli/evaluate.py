@@ -16,7 +16,7 @@ def evaluate(
     report: Path | None = None,
     resume: Flag = False,
     device: str | None = None,
-    precision: str = "fp32",
+    dtype: str = "fp32",
     compile: Flag = False,
 ) -> None:
     """Evaluate a checkpoint, or detections that came from anywhere.
@@ -41,7 +41,7 @@ def evaluate(
         Go on with the evaluation that was interrupted in the output folder.
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
-    precision
+    dtype
         fp32, bf16 or fp16: of matrix products and convolutions.
     compile
         Compile the network (torch.compile): slow at the first image of a size, faster from then on.
@@ -60,7 +60,7 @@ def evaluate(
         model = models.load_model(weights, overrides, device=device)
     else:
         model = models.build_model(load_config(config_file, overrides), weights=weights, device=device)
-    models.speed_up(model, precision=precision, compile=compile)
+    models.speed_up(model, dtype=dtype, compile=compile)
     print_metrics(evaluation.evaluate(model, resume=resume, **places))
 
 

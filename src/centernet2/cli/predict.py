@@ -16,7 +16,7 @@ def predict(
     config_file: str | None = None,
     score_threshold: float | None = None,
     device: str | None = None,
-    precision: str = "fp32",
+    dtype: str = "fp32",
     compile: Flag = False,
 ) -> None:
     """Detect objects: annotated images and predictions.json.
@@ -36,7 +36,7 @@ def predict(
         each class, else 0.3.
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
-    precision
+    dtype
         fp32, bf16 or fp16: of matrix products and convolutions.
     compile
         Compile the network (torch.compile): slow at the first image of a size, faster from then on.
@@ -47,10 +47,10 @@ def predict(
     from centernet2.visualize import write_predictions
 
     if config_file is None:
-        predictor = models.load_predictor(weights, device=device, precision=precision, compile=compile)
+        predictor = models.load_predictor(weights, device=device, dtype=dtype, compile=compile)
     else:
         model = models.build_model(load_config(config_file), weights=weights, device=device)
-        predictor = Predictor(models.speed_up(model, precision=precision, compile=compile))
+        predictor = Predictor(models.speed_up(model, dtype=dtype, compile=compile))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:

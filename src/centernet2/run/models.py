@@ -70,17 +70,17 @@ def place(model: Detector, device: str | None) -> Detector:
     return model.to(chosen).to(memory_format=memory_format(model, chosen))
 
 
-def speed_up(model: Detector, *, precision: str = "fp32", compile: bool = False) -> Detector:
+def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> Detector:
     """Lets a detector find objects faster, in place.
 
     Args:
-        precision: bf16 or fp16: matrix products and convolutions in that format, as in mixed precision training.
+        dtype: bf16 or fp16: matrix products and convolutions in that format, as in mixed precision training.
         compile: torch.compile the parts that look at every pixel. It takes a compiler for the device (on the CPU a C++
             compiler), half a minute at the first image, and again for the first image of another size.
     """
-    if precision not in DTYPES:
-        raise ValueError(f"the precision is '{precision}'; choose one of {', '.join(DTYPES)}")
-    model.inference_dtype = DTYPES[precision]
+    if dtype not in DTYPES:
+        raise ValueError(f"the dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
+    model.inference_dtype = DTYPES[dtype]
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
         part.compile()
     return model
@@ -103,14 +103,14 @@ def load_predictor(
     overrides: Sequence[str] = (),
     *,
     device: str | None = None,
-    precision: str = "fp32",
+    dtype: str = "fp32",
     compile: bool = False,
 ) -> Predictor:
     """A predictor from one of our checkpoints alone, or from zoo:NAME; with TEST.AUG.ENABLED it looks several times.
 
-    See `speed_up` for `precision` and `compile`.
+    See `speed_up` for `dtype` and `compile`.
     """
-    model = speed_up(load_model(weights, overrides, device=device), precision=precision, compile=compile)
+    model = speed_up(load_model(weights, overrides, device=device), dtype=dtype, compile=compile)
     config = model.settings
     if isinstance(config, Config) and config.test_augmentation.enabled:
         return Predictor(build_augmented(config, model))
