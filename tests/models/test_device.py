@@ -30,7 +30,10 @@ MODELS = {
     "two-stage": ("CenterNet2_R18_small", ()),
     "masks": ("CenterNet2_R18_small", ("MODEL.MASK_ON", "True")),
     "one-stage": ("CenterNet-FPN_R50_1x", ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")),
+    "deformable": ("CenterNet-S4_DLA_8x", ()),
+    "bifpn": ("CenterNet2_DLA-BiFPN-P3_4x", ()),
 }
+KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind in ("deformable", "bifpn") else ()) for kind in MODELS]
 
 
 def scene() -> tuple[list[Tensor], list[Target]]:
@@ -70,7 +73,7 @@ def moved(images: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], li
     return there, [{k: v.to(DEVICE, non_blocking=True) for k, v in target.items()} for target in targets]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_training_step(kind: str, device: str) -> None:
     model = build(kind).train()
     images, targets = scene()
@@ -94,7 +97,7 @@ def test_a_training_step(kind: str, device: str) -> None:
         assert waits == {}
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_inference(kind: str, device: str) -> None:
     model = build(kind).eval()
     images, _ = scene()

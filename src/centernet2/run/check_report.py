@@ -146,7 +146,7 @@ def _heat_map(pairs: Sequence[tuple[Record, tuple[float, float, float, float]]])
     rows = [
         [f"<td>{2**high} px</td>"]
         + [
-            f'<td style="--share:{math.sqrt(counts[wide, high] / most):.2f}">{counts[wide, high] or ""}</td>'
+            f'<td style="--share:{0.75 * math.sqrt(counts[wide, high] / most):.2f}">{counts[wide, high] or ""}</td>'
             for wide in reach
         ]
         for high in reversed(reach)
