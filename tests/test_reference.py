@@ -1,7 +1,6 @@
 """Every configuration computes what the reference computes: features, heads, boxes, targets, losses, gradients."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +39,13 @@ NEAR_TIES = (
     "CenterNet2_R2-101-DCN_896_4x",
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
     "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST",
+)
+# With these weights a rounding error grows at each batch normalisation by statistics, from 0.3 % to 30 %: in float32,
+# an image rounded to bfloat16 changes losses by up to a third. Only their sum can be compared.
+ROUNDING_GROWS = (
+    "CenterNet2_DLA-BiFPN-P5_640_16x",
+    "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST",
+    "nuImages_CenterNet2_DLA_640_8x",
 )
 # biases before batch normalisation: their gradient is nothing but rounding errors of about 1e-5
 WITHOUT_GRADIENT = re.compile(r"\.(node|proj)_\d+\.conv\.bias$")
@@ -177,15 +183,17 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
         assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
 
 
-@pytest.mark.parametrize("name", ["CenterNet2-F_R50_1x", *FAST[:3]])
-def test_losses_in_bfloat16_are_near_and_float32(name: str, tmp_path: Path) -> None:
-    model, scenes = reference_model(name, tmp_path).train(), portable_scenes()
+def test_losses_in_bfloat16_are_near_and_float32(name: str, scenes: Scenes, model: Detector) -> None:
     golden = scenes.read(f"{name}.train.npz")
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        losses = model(scenes.images, scenes.targets(model))
-    for key, loss in losses.items():
-        assert loss.dtype == torch.float32
-        assert loss.item() == pytest.approx(float(golden[f"loss/{key}"]), rel=0.02), key
+        losses = model.train()(scenes.images, scenes.targets(model))
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    found = {key: loss.item() for key, loss in losses.items()}
+    expected = {key: float(golden[f"loss/{key}"]) for key in found}
+    assert sum(found.values()) == pytest.approx(sum(expected.values()), rel=0.01)
+    for key in [] if name in ROUNDING_GROWS else expected:
+        flips = name in NEAR_TIES and "box_reg" in key
+        assert found[key] == pytest.approx(expected[key], rel=0.02, abs=5e-3 * flips), key
 
 
 @pytest.mark.parametrize("name", NAMES)

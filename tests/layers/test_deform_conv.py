@@ -60,9 +60,17 @@ def test_gradients(modulated: bool) -> None:
     assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
 
 
-def test_full_precision_under_autocast() -> None:
-    conv = nn.Conv2d(4, 4, 3, padding=1)
-    layer = DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
+@pytest.mark.parametrize("bias", [False, True])
+def test_under_autocast(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = DeformConv2d(nn.Conv2d(4, 4, 3, padding=1, bias=bias), modulated=True, offset_groups=1, offset_bias=True)
+    x = torch.randn(1, 4, 8, 8).bfloat16().float().requires_grad_()
+    expected = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = layer(conv(torch.randn(1, 4, 8, 8)))
-    assert out.dtype == torch.float32
+        found = layer(x)
+    assert found.dtype == torch.bfloat16  # like any convolution
+    assert torch.allclose(found.float(), expected, atol=0.02)
+    [exact] = torch.autograd.grad(expected.sum(), x)
+    [gradient] = torch.autograd.grad(found.sum(), x)
+    assert gradient.dtype == torch.float32
+    assert torch.allclose(gradient, exact, atol=0.02)

@@ -35,7 +35,7 @@ class DeformConv2d(nn.Module):
         conv = self.conv
         prediction = self.offset(x).to(conv.weight.dtype)  # sampling positions need full precision under autocast
         return deform_conv2d(
-            x.to(conv.weight.dtype),
+            x,
             prediction[:, : self.num_offsets],
             conv.weight,
             conv.bias,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from centernet2.ops.constants import constant
 from centernet2.ops.dispatch import backend
+from centernet2.ops.precision import product_dtype
 
 CHUNK_NUMBERS = 2**21  # how many sampled numbers are held at a time
 
@@ -29,7 +30,8 @@ def deform_conv2d(
 
     Equal to `torchvision.ops.deform_conv2d`, which is used on accelerators that it has a kernel for, and in programs
     that are compiled or exported. Elsewhere the samples are gathered as whole rows of channels, each a weighted sum of
-    the four pixels around it, and one matrix product turns them into the result.
+    the four pixels around it, and one matrix product turns them into the result. Under autocast this runs in the lower
+    precision; positions stay as exact as they are given, and gradients, each a sum over many places, as the weight.
 
     Args:
         offset: [N, 2 * D * K, h, w], (dy, dx) in pixels of each of the K samples, for each of D groups of channels.
@@ -39,7 +41,7 @@ def deform_conv2d(
     """
     if has_own_kernel(x):
         out: Tensor = torchvision.ops.deform_conv2d(
-            x, offset, weight, bias, stride=stride, padding=padding, dilation=dilation, mask=mask
+            x.to(weight.dtype), offset, weight, bias, stride=stride, padding=padding, dilation=dilation, mask=mask
         )
         return out
     n, channels = x.shape[:2]
@@ -50,10 +52,10 @@ def deform_conv2d(
     index, share = _corners(position, x.shape[2], x.shape[3])  # [N, h, w, K, D, 4]
     if mask is not None:
         share = share * mask.reshape(n, parts, taps, h, w).permute(0, 3, 4, 2, 1).unsqueeze(-1)
-    rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts)  # [N H W D, C / D]
+    rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts).to(product_dtype(x))  # [N H W D, C / D]
     places = (n * h * w, taps * parts, 4)
-    result = cast(Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places).to(x.dtype), weight))
-    result = result if bias is None else result + bias
+    result = cast(Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places), weight))
+    result = result if bias is None else result + bias.to(result.dtype)
     result = result.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
     return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
 
@@ -108,13 +110,14 @@ class _SampledProduct(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, index: Tensor, share: Tensor, weight: Tensor) -> Tensor:
         """Rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw]; gives [P, O]."""
         ctx.save_for_backward(rows, index, share, weight)
-        matrix = _matrix(weight, rows, index)
+        matrix = _matrix(weight, rows, index).to(rows.dtype)
         pieces = [_split(_samples(rows, i, s), weight, matrix) @ matrix for i, s in _chunks(rows, index, share)]
         return torch.cat(pieces, dim=1).transpose(0, 1).flatten(1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, index, share, weight = ctx.saved_tensors
+        kind, rows = rows.dtype, rows.to(weight.dtype)
         matrix = _matrix(weight, rows, index)
         grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1)).transpose(0, 1)  # [groups, P, O / groups]
         grad_rows, grad_matrix, grad_shares = torch.zeros_like(rows), torch.zeros_like(matrix), []
@@ -123,7 +126,7 @@ class _SampledProduct(torch.autograd.Function):
             own = grad[:, start : start + len(i)]
             start += len(i)
             with torch.enable_grad():
-                inputs = rows.detach().requires_grad_(), s.detach().requires_grad_()
+                inputs = rows.detach().requires_grad_(), s.detach().to(rows.dtype).requires_grad_()
                 samples = _samples(inputs[0], i, inputs[1])
             grad_matrix += _split(samples.detach(), weight, matrix).transpose(1, 2) @ own
             grad_samples = torch.unflatten(own @ matrix.transpose(1, 2), 2, (-1, weight.shape[1])).permute(1, 2, 0, 3)
@@ -131,26 +134,25 @@ class _SampledProduct(torch.autograd.Function):
             grad_rows += from_rows
             grad_shares.append(from_share)
         by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1])).permute(0, 3, 2, 1)  # [groups, O, C, K]
-        return grad_rows, None, torch.cat(grad_shares), by_channel.reshape(weight.shape).to(weight.dtype)
+        return grad_rows.to(kind), None, torch.cat(grad_shares).to(share.dtype), by_channel.reshape(weight.shape)
 
 
 def _matrix(weight: Tensor, rows: Tensor, index: Tensor) -> Tensor:
-    """The weight as a matrix [groups, K C / groups, O / groups] of the rows' type."""
+    """The weight as a matrix [groups, K C / groups, O / groups]."""
     channels = rows.shape[1] * index.shape[1] // weight[0, 0].numel()
     groups = channels // weight.shape[1]
-    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(
-        0, 3, 2, 1
-    )  # [groups, K, C / groups, O / groups]
-    return matrix.flatten(1, 2).to(rows.dtype)
+    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(0, 3, 2, 1)  # [groups, K, C / groups, ...]
+    return matrix.flatten(1, 2)
 
 
 def _samples(rows: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Weighted sums [P, K D, C / D] of four rows each."""
     if rows.device.type == "cpu":  # in one pass over memory
-        sums = F.embedding_bag(index.flatten(0, 1), rows, mode="sum", per_sample_weights=share.flatten(0, 1))
+        factors = share.flatten(0, 1).to(rows.dtype)
+        sums = F.embedding_bag(index.flatten(0, 1), rows, mode="sum", per_sample_weights=factors)
         return sums.view(*index.shape[:2], rows.shape[1])
     gathered = rows.index_select(0, index.flatten()).view(*index.shape, rows.shape[1])  # [P, K D, 4, C / D]
-    return (gathered * share.unsqueeze(-1)).sum(dim=2)
+    return (gathered * share.unsqueeze(-1).to(rows.dtype)).sum(dim=2)
 
 
 def _split(samples: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from centernet2.ops.constants import constant
 from centernet2.ops.dispatch import backend
+from centernet2.ops.precision import full_precision
 
 
 def roi_align(
@@ -92,8 +92,7 @@ def _separable(
     aligned: bool,
 ) -> Tensor:
     dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
-    device = features[0].device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with full_precision(features[0]):
         windows = [
             _windows(
                 regions.to(dtype), (level == i).nonzero().squeeze(1), feature, size, scale, sampling_ratio, aligned

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from centernet2.layers.conv import init_normal
 from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.norm import make_norm
+from centernet2.ops.precision import full_precision
 
 
 class HeadOutput(NamedTuple):
@@ -79,12 +80,21 @@ class CenterNetHead(nn.Module):
         for level, feature in enumerate(features):
             shared = self.share_tower(feature)
             box_feature = self.bbox_tower(shared)
-            ltrb.append(F.relu(self.bbox_pred(box_feature) * self.scales[level]))
+            ltrb.append(F.relu(_predict(self.bbox_pred, box_feature) * self.scales[level]))
             if self.with_agn_hm:
-                object_logits.append(self.agn_hm(box_feature))
+                object_logits.append(_predict(self.agn_hm, box_feature))
             if not self.only_proposal:
-                class_logits.append(self.cls_logits(self.cls_tower(shared)))
+                class_logits.append(_predict(self.cls_logits, self.cls_tower(shared)))
         return HeadOutput(class_logits or None, object_logits or None, ltrb)
+
+
+def _predict(layer: nn.Conv2d, feature: Tensor) -> Tensor:
+    """The layer's output in its weights' precision, under autocast too.
+
+    Nearly all of a heat map is background of almost one logit: rounded, it moves the loss of all of it the same way.
+    """
+    with full_precision(feature):
+        return cast(Tensor, layer(feature.to(layer.weight.dtype)))
 
 
 def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn.Sequential:
