@@ -1,5 +1,4 @@
 import os
-import socket
 from pathlib import Path
 
 import torch
@@ -19,9 +18,9 @@ def test_one_process_needs_no_group() -> None:
     distributed.shut_down()
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work(rank: int, folder: str) -> None:
     os.environ["LOCAL_RANK"] = str(rank)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     value = torch.tensor([float(rank), 4.0])
     result = {
         "rank": distributed.rank(),
@@ -37,14 +36,8 @@ def work(rank: int, port: int, folder: str) -> None:
     torch.save(result, Path(folder) / f"{rank}.pt")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_two_processes(tmp_path: Path) -> None:
-    mp.spawn(work, args=(free_port(), str(tmp_path)), nprocs=2)
+    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == {
             "rank": rank,
