@@ -47,8 +47,8 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     torch.manual_seed(0)
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
     model = place(model.train(options.work == "training"), "cpu")
-    if options.compile:
-        speed_up(model, compile=True)
+    if options.work == "inference":
+        speed_up(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)
 
     def train() -> None:
@@ -59,8 +59,7 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
 
     @torch.inference_mode()
     def infer() -> None:
-        with autocast(CPU, options.precision):
-            model(images[:1])
+        model(images[:1])
 
     return train if options.work == "training" else infer
 
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1216], help="height and width")
     parser.add_argument("--weights", help="of ours")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--compile", action="store_true", help="ours, backbone, neck and head of the first stage")
+    parser.add_argument("--compile", action="store_true", help="ours that finds objects")
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")
     parser.add_argument("--threads", type=int, default=2)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 import centernet2
+from centernet2.layers.frozen import NormalisedConv2d
 from tests.models.test_device import build, scene
 
 
@@ -20,6 +21,22 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
     for a, b in zip(exact, rounded, strict=True):
         assert b["boxes"].dtype == b["scores"].dtype == torch.float32
         assert len(b["boxes"]) and b["scores"].max().item() == pytest.approx(a["scores"].max().item(), rel=0.05)
+
+
+def test_frozen_normalisation_is_folded_once_and_for_all() -> None:
+    images, _ = scene()
+    model = build("two-stage").eval()
+    folded = [layer for layer in model.modules() if isinstance(layer, NormalisedConv2d)]
+    assert folded
+    with torch.no_grad():
+        for layer in folded:
+            layer.norm[0].weight.uniform_(0.5, 1.5)
+            layer.norm[0].bias.uniform_(-0.1, 0.1)
+        expected = model(images)
+        found = centernet2.speed_up(model)(images)
+    assert not any(layer.norm for layer in folded)
+    for ours, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
 
 
 def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

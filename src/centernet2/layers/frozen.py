@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -26,7 +27,7 @@ class NormalisedConv2d(nn.Conv2d):
     convolution's own weights.
     """
 
-    norm: tuple[FoldedNorm]  # in a tuple: it is no child of this layer but of the layer's owner
+    norm: tuple[FoldedNorm] | tuple[()]  # in a tuple: it is no child of this layer but of the layer's owner
 
     @classmethod
     def of(cls, conv: nn.Conv2d, norm: FoldedNorm) -> "NormalisedConv2d":
@@ -37,10 +38,23 @@ class NormalisedConv2d(nn.Conv2d):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        gain, shift = self.norm[0].gain_and_shift()
-        shift = shift if self.bias is None else shift + self.bias * gain
-        out: Tensor = self._conv_forward(x, self.weight * gain.view(-1, 1, 1, 1), shift)
+        weight, bias = self.folded()
+        out: Tensor = self._conv_forward(x, weight, bias)
         return out
+
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the one convolution that does both."""
+        if not self.norm:
+            return self.weight, self.bias
+        gain, shift = self.norm[0].gain_and_shift()
+        return self.weight * gain.view(-1, 1, 1, 1), shift if self.bias is None else shift + self.bias * gain
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Folds once and for all, in a network that is not going to be trained or saved."""
+        weight, bias = self.folded()
+        self.weight, self.bias = nn.Parameter(weight), None if bias is None else nn.Parameter(bias)
+        self.norm = ()
 
 
 def fold_frozen_norms(network: nn.Module) -> None:

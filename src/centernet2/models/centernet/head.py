@@ -80,21 +80,24 @@ class CenterNetHead(nn.Module):
         for level, feature in enumerate(features):
             shared = self.share_tower(feature)
             box_feature = self.bbox_tower(shared)
-            ltrb.append(F.relu(_predict(self.bbox_pred, box_feature) * self.scales[level]))
-            if self.with_agn_hm:
-                object_logits.append(_predict(self.agn_hm, box_feature))
+            distances, *objectness = _predict(box_feature, self.bbox_pred, *([self.agn_hm] if self.with_agn_hm else []))
+            ltrb.append(F.relu(distances * self.scales[level]))
+            object_logits += objectness
             if not self.only_proposal:
-                class_logits.append(_predict(self.cls_logits, self.cls_tower(shared)))
+                class_logits += _predict(self.cls_tower(shared), self.cls_logits)
         return HeadOutput(class_logits or None, object_logits or None, ltrb)
 
 
-def _predict(layer: nn.Conv2d, feature: Tensor) -> Tensor:
-    """The layer's output in its weights' precision, under autocast too.
+def _predict(feature: Tensor, *layers: nn.Conv2d) -> Sequence[Tensor]:
+    """Outputs of 3x3 convolutions of one map, computed as one and in their weights' precision, under autocast too.
 
     Nearly all of a heat map is background of almost one logit: rounded, it moves the loss of all of it the same way.
     """
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([cast(Tensor, layer.bias) for layer in layers])
     with full_precision(feature):
-        return cast(Tensor, layer(feature.to(layer.weight.dtype)))
+        out = F.conv2d(feature.to(weight.dtype), weight, bias, padding=1)
+    return torch.split(out, [layer.out_channels for layer in layers], dim=1)
 
 
 def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn.Sequential:
