@@ -25,7 +25,7 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
 
 def test_frozen_normalisation_is_folded_once_and_for_all() -> None:
     images, _ = scene()
-    model = build("two-stage").eval()
+    model = build("one-stage").eval()
     folded = [layer for layer in model.modules() if isinstance(layer, NormalisedConv2d)]
     assert folded
     with torch.no_grad():

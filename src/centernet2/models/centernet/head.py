@@ -76,7 +76,9 @@ class CenterNetHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predictions for feature maps [N, in_channels, h, w], one per level."""
-        class_logits, object_logits, ltrb = [], [], []
+        class_logits: list[Tensor] = []
+        object_logits: list[Tensor] = []
+        ltrb: list[Tensor] = []
         for level, feature in enumerate(features):
             shared = self.share_tower(feature)
             box_feature = self.bbox_tower(shared)
