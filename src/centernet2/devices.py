@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -105,6 +106,26 @@ class UnitScaler(torch.amp.GradScaler):
 def grad_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """The scaler that a training step in this precision needs."""
     return torch.amp.GradScaler(device.type) if precision == "fp16" else UnitScaler(device.type)
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done all that it was given, so that a clock can be read; the CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device: the name of its kind, or the instructions that this CPU has."""
+    if device.type == "cpu":
+        return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    named = getattr(torch.get_device_module(device), "get_device_name", None)
+    return str(named(device)) if named is not None else device.type
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Lets `peak_memory` start anew on an accelerator; the CPU's figure stays that of the process's whole life."""
+    if device.type != "cpu":
+        torch.accelerator.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -8,7 +8,7 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from centernet2.cli import data, evaluate, predict, pseudo_label, show, train
+from centernet2.cli import benchmark, data, evaluate, predict, pseudo_label, show, train
 from centernet2.cli.logs import start_logging
 
 EXIT_MISTAKE = 2
@@ -21,6 +21,7 @@ app.command(evaluate.compare)
 app.command(evaluate.threshold)
 app.command(predict.predict)
 app.command(pseudo_label.pseudo_label)
+app.command(benchmark.benchmark)
 app.command(data.check)
 app.command(data.show)
 app.command(data.convert)

@@ -5,6 +5,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from centernet2.build.detector import build_detector
 from centernet2.config import Config, load_config
+from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.detector import Detector
 from centernet2.zoo.published import Cost, zoo_models
 
@@ -23,36 +26,79 @@ def measure(config: Config) -> Cost:
 
     Counted are convolutions, deformable ones included, and matrix products, a multiply-add as two operations.
     """
-    with torch.device("meta"):
-        detector = build_detector(config).eval()
-    image = torch.zeros(3, *IMAGE, dtype=torch.uint8)
-    multiple = detector.preprocess.size_divisibility
-    resized = image if detector.resize is None else detector.resize(image)
-    height, width = (-(-side // multiple) * multiple for side in resized.shape[1:])
-    counter = FlopCounterMode(
-        display=False, custom_mapping={torch.ops.torchvision.deform_conv2d: _deformable_operations}
-    )
-    with counter, torch.inference_mode():
-        _compute(detector, config, torch.empty(1, 3, height, width, device="meta"))
-    parameters = sum(parameter.numel() for parameter in detector.parameters())
-    return Cost(parameters, round(counter.get_total_flops() / 1e9, 1), height, width)
-
-
-def _compute(detector: Detector, config: Config, images: torch.Tensor) -> None:
-    """All networks of the detector, without the selection between them, which depends on values."""
-    pyramid = detector.neck(detector.backbone(images))
-    detector.proposal_generator.head([pyramid[level] for level in config.centernet.in_features])
+    detector = plan_detector(config)
+    height, width = input_size(detector)
     heads = detector.roi_heads
-    if heads is None:
-        return
-    channels = pyramid[heads.in_features[0]].shape[1]
-    size = heads.pooler.resolution
-    regions = torch.empty(config.centernet.post_nms_topk_test, channels, size, size, device="meta")
-    for stage in heads.stages:
-        stage(regions)
-    if heads.mask_head is not None and heads.mask_pooler is not None:
-        size = heads.mask_pooler.resolution
-        heads.mask_head(torch.empty(heads.detections_per_image, channels, size, size, device="meta"))
+    operations = count_operations(
+        detector,
+        (1, height, width),
+        regions=detector.proposal_generator.post_nms_topk[False],
+        objects=0 if heads is None else heads.detections_per_image,
+    )
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    return Cost(parameters, round(sum(operations.values()) / 1e9, 1), height, width)
+
+
+def plan_detector(config: Config) -> Detector:
+    """The detector without memory for its weights, whose operations can be counted but not done."""
+    with torch.device("meta"):
+        return build_detector(config).eval()
+
+
+def input_size(detector: Detector) -> tuple[int, int]:
+    """Height and width that an image of 480 x 640 pixels has for the network: resized for testing and padded."""
+    image = torch.zeros(3, *IMAGE, dtype=torch.uint8)
+    resized = image if detector.resize is None else detector.resize(image)
+    height, width = resized.shape[1:]
+    return padded(height, detector), padded(width, detector)
+
+
+def padded(side: int, detector: Detector) -> int:
+    """Pixels of an image's side once the detector has padded it."""
+    multiple = detector.preprocess.size_divisibility
+    return -(-side // multiple) * multiple
+
+
+@torch.inference_mode()
+def count_operations(detector: Detector, shape: tuple[int, int, int], *, regions: int, objects: int) -> dict[str, int]:
+    """Operations of each network of the detector, by the stage that it belongs to.
+
+    Args:
+        detector: of `plan_detector`.
+        shape: images, their height and width, padded.
+        regions, objects: that box heads and mask head look at, in all images together. What selects them is not
+            counted: it has no matrix products.
+    """
+    operations: dict[str, int] = {}
+    with _counted(operations, "backbone"):
+        maps = detector.backbone(torch.empty(shape[0], 3, *shape[1:], device="meta"))
+    with _counted(operations, "neck"):
+        pyramid = detector.neck(maps)
+    first, second = detector.proposal_generator, detector.roi_heads
+    with _counted(operations, "first_stage_head"):
+        first.head([pyramid[level] for level in first.in_features])
+    if second is None:
+        return operations
+    channels = pyramid[second.in_features[0]].shape[1]
+    with _counted(operations, "roi_heads_boxes"):
+        for stage in second.stages:
+            stage(_pooled(second.pooler, regions, channels))
+    if second.mask_head is not None and second.mask_pooler is not None:
+        with _counted(operations, "roi_heads_masks"):
+            second.mask_head(_pooled(second.mask_pooler, objects, channels))
+    return operations
+
+
+def _pooled(pooler: RoIPooler, regions: int, channels: int) -> torch.Tensor:
+    return torch.empty(regions, channels, pooler.resolution, pooler.resolution, device="meta")
+
+
+@contextmanager
+def _counted(operations: dict[str, int], stage: str) -> Iterator[None]:
+    mapping = {torch.ops.torchvision.deform_conv2d: _deformable_operations}
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        yield
+    operations[stage] = counter.get_total_flops()
 
 
 def _deformable_operations(image: Any, weight: Any, *rest: Any, out_shape: Any, **options: Any) -> int:
