@@ -1,7 +1,19 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from centernet2.devices import autocast, choose_device, choose_precision, create_accelerator, grad_scaler, peak_memory
+from centernet2.devices import (
+    autocast,
+    choose_device,
+    choose_precision,
+    create_accelerator,
+    device_name,
+    grad_scaler,
+    peak_memory,
+    reset_peak_memory,
+    synchronize,
+)
 
 CPU = torch.device("cpu")
 
@@ -77,3 +89,22 @@ def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) ->
     assert "not SOLVER.AMP.DTYPE fp16" in caplog.text
     with pytest.raises(ValueError, match=r"SOLVER.AMP.DTYPE is 'half'; choose bf16 or fp16"):
         choose_precision(cpu, amp=True, dtype="half")
+
+
+def test_an_accelerator_is_waited_for_and_its_peak_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, torch.device]] = []
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.accelerator, name, lambda device, name=name: calls.append((name, device)))
+    for device in (CPU, torch.device("cuda:0")):
+        synchronize(device)
+        reset_peak_memory(device)
+    assert calls == [(name, torch.device("cuda:0")) for name in ("synchronize", "reset_peak_memory_stats")]
+
+
+def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.backends.cpu.get_cpu_capability() in device_name(CPU)
+    module = SimpleNamespace(get_device_name=lambda device: f"A card {device.index}")
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    assert device_name(torch.device("cuda:1")) == "A card 1"
+    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
+    assert device_name(torch.device("mps")) == "mps"
