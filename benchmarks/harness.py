@@ -17,7 +17,7 @@ Work = Callable[[], object]
 def compare(name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any) -> dict[str, Any]:
     """Seconds of each work, run in turn so that a machine's moods meet them alike; prints and returns the figures.
 
-    The ratio is that of the first work to each other one, run by run: below 1 the first is faster.
+    Ratio and difference are those of the first work to each other one, run by run: below 1 and 0 the first is faster.
     """
     for _ in range(warm_up):
         for work in works.values():
@@ -33,11 +33,16 @@ def compare(name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int
         f"{first} / {other}": spread([a / b for a, b in zip(seconds[first], seconds[other], strict=True)])
         for other in others
     }
+    differences = {
+        f"{first} - {other}": spread([a - b for a, b in zip(seconds[first], seconds[other], strict=True)])
+        for other in others
+    }
     figures = {
         "benchmark": name,
         **details,
         "seconds": {label: spread(values) for label, values in seconds.items()},
         "ratio": ratios,
+        "difference": differences,
         "warm_up": warm_up,
         "runs": runs,
         **machine(),

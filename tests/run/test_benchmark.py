@@ -114,7 +114,7 @@ def test_the_device_is_waited_for_after_each_stage_and_only_while_measuring(monk
 
 def test_a_compiled_model_keeps_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.Module, "compile", lambda module: compile_eagerly(module))
-    meter = Meter(build("two-stage").eval(), compile=True, runs=1)
+    meter = Meter(build("two-stage").eval(), dtype="fp32", compile=True, runs=1)
     for width in (64, 96):
         assert min(stage.median for stage in meter.measure((1, 64, width)).stages.values()) > 0
 
@@ -267,6 +267,7 @@ def test_what_does_not_fit_into_memory_is_left_out(monkeypatch: pytest.MonkeyPat
         benchmark.benchmark(SMALL, batch_sizes=[4], **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -37,7 +37,7 @@ def benchmark(
     dtype
         fp32, bf16 or fp16: of matrix products and convolutions.
     compile
-        Compile the network (torch.compile), for each size anew.
+        Compile the network (torch.compile), for each size and batch anew.
     batch_sizes
         Images that go through the model together, one number or several: 1 2 4. KEY VALUE pairs stand before it.
     sizes

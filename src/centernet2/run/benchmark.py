@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import torch
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from centernet2.config import load_config
-from centernet2.devices import DTYPES, device_name
+from centernet2.devices import DTYPES, Precision, device_name
 from centernet2.evaluation.evaluate import write_json
 from centernet2.models.detector import Detector
 from centernet2.run.costs import input_size
 from centernet2.run.matmul_peak import Peak, measure_peak
 from centernet2.run.meter import WARM_UP, Figures, Meter, Shape
-from centernet2.run.models import StrPath, build_model, load_model, place, speed_up
+from centernet2.run.models import StrPath, build_model, load_model, place
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +77,13 @@ def benchmark(
         training: measure a training step: forward and backward, without the optimizer.
         output: JSON file for the figures.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"--dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
     _check(batch_sizes, runs=runs, threads=threads)
     wanted = [parse_size(size) for size in sizes]
     with _threads(threads):
-        model = speed_up(_load(config_file, overrides, weights, device, training=training), dtype=dtype)
-        meter = Meter(model, compile=compile, runs=runs)
+        model = _load(config_file, overrides, weights, device, training=training)
+        meter = Meter(model, dtype=cast(Precision, dtype), compile=compile, runs=runs)
         shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(meter.plan)]}
         # the greatest last: the memory of a process on the CPU is known as its maximum so far
         figures = list(_measure_all(meter, sorted(shapes, key=math.prod)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from centernet2.config import Config
-from centernet2.devices import DTYPES, Precision, autocast, peak_memory, reset_peak_memory
+from centernet2.devices import Precision, autocast, peak_memory, reset_peak_memory
 from centernet2.models.detector import Detector
 from centernet2.run.costs import count_operations, padded, plan_detector
 from centernet2.run.matmul_peak import Peak
@@ -18,7 +18,6 @@ from centernet2.run.stage_clock import StageClock, Work, measure_whole
 from centernet2.run.workload import Load, count_load, fill_selections, make_images, make_targets
 
 WARM_UP = 2  # passes of each shape that are not counted
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 Shape = tuple[int, int, int]  # images, height, width
 
 
@@ -59,22 +58,26 @@ class Meter:
     """Measures a detector, in inference or in training as the model's mode is.
 
     Args:
-        model: gets hooks, and thresholds that fill its selections.
-        compile: compile it, for each shape anew as if there were no other.
+        model: not run before: it gets hooks, is sped up, and its thresholds are set so that its selections are full.
+        dtype, compile: see `speed_up`; in training, mixed precision and what SOLVER.COMPILE compiles. Each shape is
+            compiled for as if there were no other.
         runs: passes that count.
     """
 
-    def __init__(self, model: Detector, *, compile: bool, runs: int) -> None:
+    def __init__(self, model: Detector, *, dtype: Precision, compile: bool, runs: int) -> None:
         self.model = model
         self.config = cast(Config, model.settings)
         self.device = model.preprocess.mean.device
-        self.dtype: Precision = next(name for name in PRECISIONS if DTYPES[name] == model.inference_dtype)
         self.plan = plan_detector(self.config)
-        self.clock = StageClock(model)  # its hooks come first: a compiled model keeps those that it has
+        self.clock = StageClock(model)
+        self.dtype = dtype
         self.compiled = compile
-        if compile:
-            speed_up(model, dtype=self.dtype, compile=True)
         self.runs = runs
+        if not model.training:
+            speed_up(model, dtype=dtype, compile=compile)
+            return
+        for part in (model.backbone, model.neck) if compile else ():
+            part.compile()
 
     def measure(self, shape: Shape, on_pass: Callable[[], None] = lambda: None) -> Figures:
         """The figures of one shape; `on_pass` hears of each of 2 * (WARM_UP + runs) passes."""
