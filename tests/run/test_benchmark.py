@@ -188,6 +188,13 @@ def test_the_peak_is_the_best_of_the_sizes_that_are_not_too_slow(monkeypatch: py
     assert measure_peak(torch.device("cpu"), torch.float32) == Peak(2 * 32**3 / 0.01, 32)
 
 
+def test_a_peak_below_the_model_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for speed, warnings in ((1e20, 0), (1.0, 1)):
+        monkeypatch.setattr(benchmark, "measure_peak", lambda *_, speed=speed: Peak(speed, 16))
+        benchmark.benchmark(SMALL, device="cpu", runs=1, sizes=["64x64"])
+        assert caplog.text.count("measure again") == warnings
+
+
 @pytest.mark.parametrize("kind", ["two-stage", "one-stage"])
 def test_the_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = {"two-stage": SMALL, "one-stage": "CenterNet-FPN_R50_1x"}[kind]
