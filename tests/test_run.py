@@ -1,6 +1,8 @@
 """The main job on a tiny data set: train, stop, resume, evaluate, predict, from the interface and the command line."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.run.training import dry_run
+from centernet2.evaluation.stream import Found, ResultStream
+from centernet2.run.training import TrainingInterrupted, dry_run
 
 TINY = [
     "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "DATALOADER.NUM_WORKERS", "0",
@@ -140,7 +143,7 @@ def test_resuming_with_other_settings(data: Path, tmp_path: Path, caplog: pytest
 
 
 def test_an_evaluation_that_fails_costs_no_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> dict[str, float]:
+    def fail(*_: object, **__: object) -> dict[str, float]:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
@@ -151,6 +154,35 @@ def test_an_evaluation_that_fails_costs_no_step(data: Path, tmp_path: Path, monk
     metrics = train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100", resume=True)
     assert "bbox/AP" in metrics
     assert (tmp_path / "model_final.pth").is_file()
+
+
+def test_a_signal_ends_an_evaluation_which_comes_first_when_training_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["TEST.EVAL_PERIOD", "2", "TEST.IMS_PER_BATCH", "1", "SOLVER.CHECKPOINT_PERIOD", "100"]
+    train(data, tmp_path / "whole", *options)
+    evaluated: list[int] = []
+
+    def write(stream: ResultStream, image_id: int, found: Found) -> None:
+        evaluated.append(image_id)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultStream, "write", write)
+        with pytest.raises(TrainingInterrupted):
+            train(data, tmp_path / "parts", *options)
+    assert len(evaluated) == 1  # of four images
+    train(data, tmp_path / "parts", *options, resume=True)
+    for name in ("model_final.pth", "model_best.pth"):
+        whole, parts = (torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "parts"))
+        assert whole["iteration"] == parts["iteration"]
+        assert all(torch.equal(tensor, parts["model"][key]) for key, tensor in whole["model"].items())
+    figures = [
+        [line for line in map(json.loads, (tmp_path / run / "metrics.jsonl").open()) if "eval/bbox/AP" in line]
+        for run in ("whole", "parts")
+    ]
+    assert [line["iteration"] for line in figures[0]] == [2, 4]
+    assert str(figures[0]) == str(figures[1])  # NaN is not equal to itself
 
 
 def test_machines_that_find_different_checkpoints(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

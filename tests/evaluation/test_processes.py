@@ -11,6 +11,8 @@ from PIL import Image
 
 import centernet2
 from centernet2 import distributed
+from centernet2.evaluation.evaluate import EvaluationInterrupted
+from centernet2.run.evaluation import evaluate_dataset, find_data, settings_of
 
 SETTINGS = ["INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"]
 SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
@@ -56,7 +58,16 @@ def work(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     metrics = figures(Path(folder), 2)
     (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
+    check_common_interruption(rank, Path(folder))
     distributed.shut_down()
+
+
+def check_common_interruption(rank: int, folder: Path) -> None:
+    """Where one process is told to stop, all of them do."""
+    model = centernet2.build_model("CenterNet2_R18_small")
+    dataset = find_data(folder, None, names=(), masks=False)
+    with pytest.raises(EvaluationInterrupted):
+        evaluate_dataset(model, dataset, settings_of(model), None, interrupted=lambda: rank == 1)
 
 
 def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:

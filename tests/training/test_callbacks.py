@@ -108,6 +108,16 @@ def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: l
     assert evaluation.results == {"bbox/AP": float(len(iterations))}
 
 
+def test_an_evaluation_that_a_signal_ends_stops_training() -> None:
+    recorder, reviews = Recorder(), []
+    evaluation = PeriodicEvaluation(
+        lambda: None, writers=[recorder], period=2, review=lambda *seen: reviews.append(seen)
+    )
+    train(evaluation, stop=5)
+    assert [(state.iteration, state.stop, results) for state, results in reviews] == [(2, True, None)]
+    assert recorder.lines == [] and evaluation.results == {}
+
+
 def test_no_evaluation_delays_a_stop() -> None:
     recorder = Recorder()
     train(partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore))

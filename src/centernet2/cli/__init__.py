@@ -12,6 +12,7 @@ from centernet2.cli import benchmark, data, evaluate, predict, pseudo_label, sho
 from centernet2.cli.logs import start_logging
 
 EXIT_MISTAKE = 2
+EXIT_KEYBOARD = 130  # as shells report a program that Ctrl-C has ended
 logger = logging.getLogger(__name__)
 
 app = App(name="centernet2", help="CenterNet2: probabilistic two-stage object detection.", help_format="plaintext")
@@ -41,6 +42,9 @@ def main() -> None:
         logger.error("%s", error)
         logger.debug("", exc_info=True)
         sys.exit(EXIT_MISTAKE)
+    except KeyboardInterrupt:
+        logger.warning("interrupted")
+        sys.exit(EXIT_KEYBOARD)
     except Exception as error:
         from centernet2.run.training import TrainingInterrupted
         from centernet2.training.callbacks import EXIT_INTERRUPTED

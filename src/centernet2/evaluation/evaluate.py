@@ -38,6 +38,11 @@ logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 15  # between two lines about the progress, where no bar is drawn
 Inspect = Callable[[Sequence[Tensor]], Sequence[Inspection]]
+Interrupted = Callable[[], bool]
+
+
+class EvaluationInterrupted(Exception):
+    """Somebody wants the evaluation to end early; what was found so far stays on disk."""
 
 
 class EvalBatch(Protocol):
@@ -61,6 +66,7 @@ def evaluate(
     stream: ResultStream | None = None,
     inspect: Inspect | None = None,
     voc: bool = False,
+    interrupted: Interrupted = lambda: False,
 ) -> dict[str, float]:
     """COCO figures of `model` on this process's `batches` and those of all other processes; the same on each of them.
 
@@ -75,12 +81,15 @@ def evaluate(
             that is deleted.
         inspect: gives the detections in place of the model, and with them what its stages say.
         voc: add the figures of Pascal VOC.
+        interrupted: asked before each batch; where one process says yes, all of them raise EvaluationInterrupted.
     """
     with ExitStack() as stack:
         if stream is None:
             stream = ResultStream(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         try:
-            _detect(model, dataset, batches, stream, inspect)
+            _detect(model, dataset, batches, stream, inspect, interrupted)
+            if any(gather_objects(interrupted())):
+                raise EvaluationInterrupted
             found = stream.gather()
         except BaseException:
             stream.close(complete=False)
@@ -146,12 +155,15 @@ def _detect(
     batches: Iterable[EvalBatch],
     stream: ResultStream,
     inspect: Inspect | None,
+    interrupted: Interrupted,
 ) -> None:
     """Writes what is found in the images of all batches to the stream."""
     share = math.ceil((len(dataset.image_ids) - len(stream.done)) / world_size())
     index = {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())} if inspect else {}
     with evaluating(model), torch.inference_mode():
         for batch in _with_progress(batches, total=share):
+            if interrupted():
+                return
             inspected = inspect(batch.images) if inspect else [None] * len(batch.images)
             outputs = [each.detections for each in inspected if each] if inspect else model(batch.images)
             for detections, stages, image, size, image_id in zip(

@@ -20,6 +20,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.data.loader import eval_batches
 from centernet2.data.transforms import FitShortestEdge
 from centernet2.devices import create_accelerator
+from centernet2.evaluation.evaluate import Interrupted
 from centernet2.evaluation.evaluate import evaluate as evaluate_batches
 from centernet2.evaluation.evaluate import evaluate_predictions as evaluate_file
 from centernet2.evaluation.stages import PROPOSAL_COUNTS
@@ -130,10 +131,12 @@ def evaluate_dataset(
     *,
     resume: bool = False,
     inspected: bool = False,
+    interrupted: Interrupted = lambda: False,
 ) -> dict[str, float]:
     """Figures of a detector on one data set, shared among all processes; speed.json says how long it took.
 
-    With `inspected`, the stages' own scores are written as well.
+    With `inspected`, the stages' own scores are written as well. Raises EvaluationInterrupted where `interrupted` says
+    so.
     """
     started = time.perf_counter()
     inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
@@ -167,6 +170,7 @@ def evaluate_dataset(
         stream=stream,
         inspect=look if inspected else None,
         voc=dataset.name.startswith(VOC_PREFIX),
+        interrupted=interrupted,
     )
     if output is not None and distributed.is_main_process():
         seconds = time.perf_counter() - started

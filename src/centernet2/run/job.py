@@ -16,6 +16,7 @@ from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
 from centernet2.devices import choose_precision, grad_scaler, memory_format
+from centernet2.evaluation.evaluate import Interrupted
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
 from centernet2.training.callbacks import BestResult
@@ -87,14 +88,15 @@ class Job:
         with gathered(self.model) if self.is_sharded else nullcontext():
             yield self.model
 
-    def evaluate(self, dataset: DetectionDataset) -> dict[str, float]:
+    def evaluate(self, dataset: DetectionDataset, interrupted: Interrupted) -> dict[str, float]:
         """Figures of the weights, and of the averaged ones where they are kept."""
+        run = partial(evaluate_dataset, dataset=dataset, config=self.config, interrupted=interrupted)
         with self.whole_model() as model:
-            metrics = evaluate_dataset(model, dataset, self.config, self.output / "eval")
+            metrics = run(model, output=self.output / "eval")
         if self.average is None:
             return metrics
         with self.average.applied(), self.whole_model() as model:
-            averaged = evaluate_dataset(model, dataset, self.config, self.output / "eval_ema")
+            averaged = run(model, output=self.output / "eval_ema")
         return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
 
     def save(self, iteration: int) -> Path:

@@ -20,6 +20,7 @@ from centernet2.data.dataset import DetectionDataset, require_masks, without_emp
 from centernet2.data.loader import Batch, train_batches
 from centernet2.data.samplers import images_per_class
 from centernet2.devices import choose_device, create_accelerator, peak_memory
+from centernet2.evaluation.evaluate import EvaluationInterrupted
 from centernet2.models.detector import Detector
 from centernet2.run.job import Job
 from centernet2.run.models import StrPath, config_of, resolve, with_classes
@@ -179,15 +180,23 @@ def _set_up(
 def _run(job: Job, setup: _Setup) -> dict[str, float]:
     """The loop with all that happens around it; returns the last evaluation."""
     options, output, start = job.config.run, job.output, setup.start
-    evaluate = partial(job.evaluate, setup.val_set)
+    stop = StopOnSignal(period=options.log_period)
     folder, shown = output / "pictures", options.pictures if distributed.is_main_process() else 0
 
-    def review(state: TrainState, metrics: Mapping[str, float]) -> None:
-        with job.whole_model() as model:
-            if shown > 0:
-                draw_predictions(model, setup.val_set, folder, iteration=state.iteration, count=shown)
-        job.best(state, metrics)
-        checkpoint(state)  # once more: the best result belongs to it
+    def evaluate() -> dict[str, float] | None:
+        try:
+            return job.evaluate(setup.val_set, lambda: stop.received)
+        except EvaluationInterrupted:
+            stop.received = True  # on all processes
+            return None
+
+    def review(state: TrainState, metrics: Mapping[str, float] | None) -> None:
+        if metrics is not None:
+            with job.whole_model() as model:
+                if shown > 0:
+                    draw_predictions(model, setup.val_set, folder, iteration=state.iteration, count=shown)
+            job.best(state, metrics)
+        checkpoint(state)  # once more: what was found belongs to it
 
     checkpoint = PeriodicCheckpoint(
         job.save,
@@ -203,7 +212,7 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
         open_writers(
             output, start_iteration=start, trackers=options.trackers, settings=job.config.to_dict()
         ) as writers,
-        StopOnSignal(period=options.log_period) as stop,
+        stop,
         ProgressBar(start_iteration=start, max_iteration=job.last) as bar,
     ):
         evaluation = PeriodicEvaluation(evaluate, writers=writers, period=options.eval_period, review=review)
@@ -216,11 +225,15 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
             checkpoint,  # before the evaluation: whatever happens in there, the steps are kept
             evaluation,
         ]
-        _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
+        before = TrainState.resumed(start, job.last)
+        if start > job.best.iteration:
+            evaluation(before)  # the run may have ended before it
+        if not before.stop:
+            _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
+        if start >= job.last and not evaluation.results and options.eval_period >= 0:  # all was done before
+            evaluation.results = evaluate() or {}
     if stop.received:
         raise TrainingInterrupted(f"training was interrupted; --resume goes on from the last checkpoint in {output}")
-    if start >= job.last and options.eval_period >= 0:  # nothing was left to train
-        return evaluate()
     return evaluation.results
 
 

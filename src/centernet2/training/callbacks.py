@@ -77,16 +77,20 @@ class PeriodicEvaluation:
 
     `results` holds the newest figures.
 
-    `review` gets the step and the figures, and may stop training.
+    Args:
+        evaluate: gives figures, or None where a signal has ended it: then training stops as well.
+        writers: receive the figures.
+        period: in steps.
+        review: gets the step and the figures, or None, and may stop training.
     """
 
     def __init__(
         self,
-        evaluate: Callable[[], Mapping[str, float]],
+        evaluate: Callable[[], Mapping[str, float] | None],
         *,
         writers: Sequence[Writer],
         period: int,
-        review: Callable[[TrainState, Mapping[str, float]], None],
+        review: Callable[[TrainState, Mapping[str, float] | None], None],
     ) -> None:
         self.evaluate = evaluate
         self.writers = writers
@@ -98,11 +102,15 @@ class PeriodicEvaluation:
         due = self.period > 0 and state.iteration % self.period == 0
         if self.period < 0 or state.stop or not (due or state.is_last):
             return
-        self.results = dict(self.evaluate())
-        line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in self.results.items()}}
-        for writer in self.writers:
-            writer.write(line)
-        self.review(state, self.results)
+        results = self.evaluate()
+        if results is None:
+            state.stop = True
+        else:
+            self.results = dict(results)
+            line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in results.items()}}
+            for writer in self.writers:
+                writer.write(line)
+        self.review(state, results)
 
 
 class BestResult:
@@ -122,9 +130,11 @@ class BestResult:
         self.patience = patience
         self.best = -math.inf
         self.waited = 0  # evaluations since the best one
+        self.iteration = 0  # of the newest evaluation
 
     def __call__(self, state: TrainState, results: Mapping[str, float]) -> None:
         figures = {name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))}
+        self.iteration = state.iteration
         name = max(figures, key=lambda name: figures[name], default=self.names[0])
         if figures.get(name, -math.inf) > self.best:
             self.best, self.waited = figures[name], 0
@@ -136,14 +146,16 @@ class BestResult:
             state.stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited, "iteration": self.iteration}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
-        self.best, self.waited = state_dict["best"], state_dict["waited"]
+        self.best, self.waited, self.iteration = (state_dict[key] for key in ("best", "waited", "iteration"))
 
 
 class StopOnSignal:
     """Lets SIGTERM and SIGINT end training after the step that is under way. Stands first among the callbacks.
+
+    An evaluation asks `received` as well, and ends after the batch that is under way.
 
     The signal may reach the processes in different steps. They agree every `period` steps, so that none waits for
     a step that another does not take.
