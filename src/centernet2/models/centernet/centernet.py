@@ -244,7 +244,7 @@ class CenterNet(nn.Module):
         return (loss * weight).sum() / self._mean_over_processes(weight.sum())
 
     def _find_more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
-        strides = constant(self.strides, ltrb)[:, None, None]  # [L, 1, 1]
+        strides = constant(self.strides, neighbors.ltrb)[:, None, None]  # [L, 1, 1]
         fit = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
         loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], fit, self.loc_loss_type)
         return more_positives(

@@ -1,0 +1,109 @@
+"""How maps lie in memory between convolutions, and in which number format what is computed."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from centernet2.devices import autocast
+from centernet2.layers.deform_conv import DeformConv2d
+from centernet2.models.detector import Detector
+from centernet2.run.models import place
+from tests.models.test_device import MODELS, build, scene
+
+COPIES = ("aten::clone", "aten::_to_copy", "aten::copy_")
+EXACT = {"sigmoid", "log", "log2", "exp", "sqrt", "rsqrt", "div", "_softmax", "_log_softmax", "maximum", "minimum"}
+LAST = torch.channels_last
+
+
+class Rearrangements(TorchDispatchMode):
+    """The context in which copies of maps into another order are listed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[int, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func._schema.name in COPIES and out.dim() == 4:
+            source = args[1] if func._schema.name == "aten::copy_" else args[0]
+            if source.dim() == 4 and lies_last(source) != lies_last(out):
+                self.found.append((func._schema.name, tuple(out.shape)))
+        return out
+
+
+def lies_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_maps_lie_channels_last_and_are_never_rearranged(kind: str) -> None:
+    """Between the image, which is rearranged by the first convolution, and the head's predictions."""
+    model = place(build(kind).eval(), "cpu")
+    seen: list[tuple[str, bool]] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(("image" if inputs[0].shape[1] == 3 else "map", lies_last(inputs[0])))
+        seen.append(("map", lies_last(output)))
+
+    parts = (model.backbone, model.neck, model.proposal_generator.head)
+    for module in (module for part in parts for module in part.modules() if isinstance(module, nn.Conv2d)):
+        module.register_forward_hook(look)
+    with torch.no_grad(), Rearrangements() as rearranged:
+        features = model.neck(model.backbone(model.preprocess(scene()[0]).tensor))
+        model.proposal_generator.head([features[name] for name in model.proposal_generator.in_features])
+    assert Counter(seen) == {("image", False): 1, ("map", True): len(seen) - 1}
+    assert not rearranged.found
+
+
+class Formats(TorchDispatchMode):
+    """The context in which it is noted what works on lower precision that should not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inexact: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        if name in EXACT and any(isinstance(x, Tensor) and x.dtype == torch.bfloat16 for x in tree_leaves(args)):
+            self.inexact[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def formats_of_layers(model: Detector) -> dict[str, set[torch.dtype]]:
+    """What the convolutions and fully connected layers give, by kind; filled whenever the model runs."""
+    seen: dict[str, set[torch.dtype]] = {"layers": set(), "deformable": set()}
+
+    def look_at(kind: str) -> Any:
+        return lambda module, inputs, output: seen[kind].add(output.dtype)
+
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(look_at("layers"))
+        elif isinstance(module, DeformConv2d):
+            module.register_forward_hook(look_at("deformable"))
+    return seen
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_layers_compute_in_lower_precision_and_scores_boxes_and_losses_do_not(kind: str) -> None:
+    images, targets = scene()
+    model = place(build(kind).train(), "cpu")
+    seen = formats_of_layers(model)
+    proposed: list[torch.dtype] = []
+    model.proposal_generator.register_forward_hook(
+        lambda module, inputs, output: proposed.extend(x.dtype for p in output[0] for x in (p.boxes, p.scores))
+    )
+    with autocast(torch.device("cpu"), "bf16"), Formats() as formats:
+        losses = model(images, targets)
+        with torch.no_grad():
+            found = model.eval()(images)
+    assert seen["layers"] == {torch.bfloat16}
+    assert seen["deformable"] <= {torch.float32}  # what it samples with needs full precision
+    assert {loss.dtype for loss in losses.values()} | set(proposed) == {torch.float32}
+    assert {each[key].dtype for each in found for key in ("boxes", "scores")} == {torch.float32}
+    assert not formats.inexact
