@@ -11,6 +11,7 @@ import centernet2
 from centernet2.build.detector import build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.models.detector import Detector
+from centernet2.structures import Target
 from tests.reference import (
     GOLDEN,
     NAMES,
@@ -181,6 +182,16 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     if fusion:
         largest = max(fusion.values())
         assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
+
+
+def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Detector, training: Training) -> None:
+    """Processes that exchange gradients wait for those of all parameters."""
+    targets = [Target(boxes=t["boxes"][:0], labels=t["labels"][:0]) for t in scenes.targets(model)]
+    for target, image in zip(targets, scenes.images, strict=True):
+        target["masks"] = torch.zeros(0, *image.shape[1:], dtype=torch.bool)
+    empty = train(model, scenes.images, targets)
+    assert np.isfinite(list(empty.losses.values())).all()
+    assert empty.gradient_norms.keys() == training.gradient_norms.keys()
 
 
 def test_losses_in_bfloat16_are_near_and_float32(name: str, scenes: Scenes, model: Detector) -> None:

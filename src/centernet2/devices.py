@@ -52,8 +52,11 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
     return torch.channels_last if device.type == "cpu" and not takes_statistics else torch.contiguous_format
 
 
-def create_accelerator(device: torch.device) -> "Accelerator":
+def create_accelerator(device: torch.device, *, find_unused_parameters: bool = False) -> "Accelerator":
     """Joins the processes that torchrun started, if any, and places the models of this one on the device.
+
+    A model of which some parameters stay without a gradient must be searched for them after each forward pass: our own
+    networks have none, whatever is in a batch.
 
     Precision stays out of it: accelerate would patch `model.forward` and keep the choice in global state, so that a
     second training in the same process could not make another. See `autocast` and `grad_scaler`.
@@ -62,8 +65,11 @@ def create_accelerator(device: torch.device) -> "Accelerator":
 
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)
-    # Buffers are constants or the statistics of one process; a batch without objects leaves some parameters unused.
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
+    ddp = DistributedDataParallelKwargs(
+        broadcast_buffers=False,  # they are constants or the statistics of one process
+        find_unused_parameters=find_unused_parameters,
+        gradient_as_bucket_view=True,  # gradients are exchanged where they lie
+    )
     accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
     if accelerator.device.type != device.type:  # it settles on one kind of device for the life of the process
         raise ValueError(f"this process already trains on {accelerator.device.type}: use a new one for {device.type}")

@@ -157,7 +157,8 @@ def _set_up(
         train_set = without_empty_images(train_set)
     settings = count_in_iterations(settings, len(train_set))
     output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
-    accelerator = create_accelerator(choose_device(device))
+    foreign = settings.model.backbone == "timm"  # of some networks a part leads nowhere
+    accelerator = create_accelerator(choose_device(device), find_unused_parameters=foreign)
     seed = _choose_seed(settings.run.seed if seed is None else seed)
     torch.manual_seed(seed)
 
