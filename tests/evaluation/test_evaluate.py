@@ -150,7 +150,7 @@ def test_processes_are_gathered_without_duplicates(dataset: DetectionDataset, tm
     one = evaluate(FakeDetector(), batches=batches([7, 8, 9], batch_size=2), output_dir=tmp_path / "one", **options)
     stream = ResultStream(tmp_path / "two")
     other = ResultStream(tmp_path / "other")
-    module._detect(FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None)
+    module._detect(FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None, lambda: False)
     shutil.copy(other.path, stream.path.with_name("process1.jsonl"))
     given = batches([7, 8], batch_size=2)
     two = evaluate(FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options)
