@@ -5,6 +5,8 @@ A model under test gets the weights that the reference had, each tensor a functi
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,17 +142,24 @@ def _recorder(seen: dict[str, Any], key: str) -> Any:
 
 def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Training:
     """One forward and one backward pass; leaves neither gradients nor statistics behind."""
-    statistics = {key: buffer.clone() for key, buffer in model.named_buffers()}
-    losses = model.train()(images, targets)
-    sum(losses.values()).backward()
+    with statistics_kept(model):
+        losses = model.train()(images, targets)
+        sum(losses.values()).backward()
     none = torch.zeros(0)  # all keys are renamed together: which there are decides on the names of some
     gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
     renamed = to_reference({key: gradients.get(key, none) for key in model.state_dict()})
     norms = {key: gradient.norm().item() for key, gradient in renamed.items() if gradient is not none}
     model.zero_grad()
+    return Training({key: loss.item() for key, loss in losses.items()}, norms)
+
+
+@contextmanager
+def statistics_kept(model: Detector) -> Iterator[None]:
+    """What batch normalisation learns from the batches inside is forgotten: others evaluate the same model."""
+    statistics = {key: buffer.clone() for key, buffer in model.named_buffers()}
+    yield
     for key, buffer in model.named_buffers():
         buffer.copy_(statistics[key])
-    return Training({key: loss.item() for key, loss in losses.items()}, norms)
 
 
 def agreement(found: dict[str, Tensor], expected: dict[str, Array]) -> float:

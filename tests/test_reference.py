@@ -25,6 +25,7 @@ from tests.reference import (
     portable_scenes,
     reference_model,
     shared_scenes,
+    statistics_kept,
     train,
 )
 
@@ -196,7 +197,7 @@ def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Det
 
 def test_losses_in_bfloat16_are_near_and_float32(name: str, scenes: Scenes, model: Detector) -> None:
     golden = scenes.read(f"{name}.train.npz")
-    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+    with statistics_kept(model), torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         losses = model.train()(scenes.images, scenes.targets(model))
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     found = {key: loss.item() for key, loss in losses.items()}
