@@ -1,7 +1,7 @@
 """Time and peak memory of a whole detector: finding objects in one image, or a training step of two images.
 
 python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216] [--weights FILE]
-    [--precision bf16] [--compile] [--peer COMMAND] [--threads 2] [--runs 5]
+    [--precision bf16] [--compile] [--checkpoint] [--peer COMMAND] [--threads 2] [--runs 5]
 
 Each side is a process of its own, asked in turn, so that its memory is its own. The peer is started as
 COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS; for each line that it reads it does the work once and writes one line
@@ -26,6 +26,7 @@ import centernet2
 from centernet2.devices import autocast, peak_memory
 from centernet2.run.models import place, speed_up
 from centernet2.structures import Target
+from centernet2.training.stages import checkpoint_gradients
 
 OBJECTS = 12  # of an image
 CPU = torch.device("cpu")
@@ -47,6 +48,8 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     torch.manual_seed(0)
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
     model = place(model.train(options.work == "training"), "cpu")
+    if options.checkpoint:
+        checkpoint_gradients(model.backbone)
     if options.work == "inference":
         speed_up(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)
@@ -102,6 +105,7 @@ def compare(options: argparse.Namespace) -> None:
         "config": options.config_file,
         "size": options.size,
         "compiled": options.compile,
+        "gradient checkpointing": options.checkpoint,
         "precision": [options.precision, options.peer_precision or options.precision],
         "seconds": {name: spread([each[name]["seconds"] for each in rounds]) for name in sides},
         "megabytes": {name: round(rounds[-1][name]["bytes"] / 2**20) for name in sides},
@@ -121,6 +125,7 @@ def main() -> None:
     parser.add_argument("--weights", help="of ours")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true", help="ours that finds objects")
+    parser.add_argument("--checkpoint", action="store_true", help="ours that trains: SOLVER.GRADIENT_CHECKPOINTING")
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")
     parser.add_argument("--threads", type=int, default=2)
