@@ -9,7 +9,9 @@ from torchvision.ops import batched_nms
 
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.ops.dispatch import backend
+from centernet2.ops.nms_sparse import sparse_nms_mask
 
+SPARSE_BOXES, SPARSE_OVERLAP = 1000, 0.85  # from these on, looking for pairs that overlap beats trying all
 BLOCK = 256  # boxes whose fate is settled together before they are held against all later ones
 
 
@@ -68,12 +70,18 @@ def _cpu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshol
     stay, seen, length = torch.arange(0), 0, limit + limit // 4
     while seen < total:
         rows = torch.cat([stay, torch.arange(seen, min(total, seen + length))])
-        mask = _torchvision_mask(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
+        mask = _cpu_round(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
         stay, seen = rows[mask], seen + length
-        length = limit // 2 + 1 if len(stay) > limit // 2 else total  # few stay: all are going to be looked at
+        length = limit // 2 + 1 if len(stay) > limit // 2 else max(limit, SPARSE_BOXES)
         if seen < total and len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]:
             break
     return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, stay, True)
+
+
+def _cpu_round(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
+    sparse = len(boxes) >= SPARSE_BOXES and SPARSE_OVERLAP <= iou_threshold < 1
+    mask = sparse_nms_mask(boxes, labels, iou_threshold) if sparse else None
+    return _torchvision_mask(boxes, scores, labels, iou_threshold) if mask is None else mask
 
 
 def _torchvision_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
