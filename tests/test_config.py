@@ -71,6 +71,7 @@ def test_overrides_have_types_and_the_last_word() -> None:
         (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
         (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is 'x'"),
         (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
+        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0: input should be greater than or equal to 1"),
     ],
 )
 def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:

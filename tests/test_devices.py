@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +14,7 @@ from centernet2.devices import (
     device_name,
     grad_scaler,
     peak_memory,
+    require_compiler,
     reset_peak_memory,
     synchronize,
 )
@@ -108,3 +112,16 @@ def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None
     assert device_name(torch.device("cuda:1")) == "A card 1"
     monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
     assert device_name(torch.device("mps")) == "mps"
+
+
+def test_a_machine_without_a_compiler_is_told_so() -> None:
+    program = "import torch; from centernet2.devices import require_compiler; require_compiler(torch.device('cpu'))"
+    environment = {**os.environ, "CXX": "/nonexistent", "PATH": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert "ValueError: torch.compile does not work on cpu" in done.stderr
+    assert "g++" in done.stderr and "SOLVER.COMPILE" in done.stderr
+
+
+def test_a_compiler_that_works_is_not_complained_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    require_compiler(CPU)

@@ -134,6 +134,38 @@ def test_a_configuration_that_states_another_number_of_classes_is_refused(data: 
         train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")
 
 
+def test_checkpoints_of_an_earlier_training_are_not_taken_for_new_ones(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(data, tmp_path, "TEST.EVAL_PERIOD", "-1")  # leaves those of steps 2 and 4
+    options = ["TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1", "SOLVER.CHECKPOINTS_KEPT", "1"]
+    train(data, tmp_path, *options)
+    assert [path.name for path in tmp_path.glob("model_0*.pth")] == ["model_0000001.pth"]
+    assert "renamed to *.old: model_0000002.pth, model_0000004.pth" in caplog.text
+    train(data, tmp_path, *options, resume=True)
+    assert len(list(tmp_path.glob("*.old"))) == 2
+
+
+def test_resuming_where_nothing_is(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "1", "TEST.EVAL_PERIOD", "-1", resume=True)
+    assert "to resume from: training begins at its start" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = tmp_path / "no_data"
+    (tmp_path / "file").touch()
+    for start in (train, dry_run_of):
+        with pytest.raises(centernet2.ConfigError, match=r"--output-dir .*x cannot be used: .*file is no folder"):
+            start(nowhere, tmp_path / "file" / "x")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(centernet2.ConfigError, match=r"--output-dir .*x cannot be used: .* cannot be written"):
+        train(nowhere, tmp_path / "x")
+
+
+def dry_run_of(data: Path, output: Path) -> list[str]:
+    return dry_run("CenterNet2_R18_small", data=data, output_dir=output)
+
+
 def test_resuming_with_other_settings(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
     with pytest.raises(centernet2.ConfigError, match=r"MODEL.FPN.OUT_CHANNELS 64 -> 32"):

@@ -52,6 +52,18 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
     return torch.channels_last if device.type == "cpu" and not takes_statistics else torch.contiguous_format
 
 
+def require_compiler(device: torch.device) -> None:
+    """Raises ValueError where torch.compile cannot work on a device, for want of a compiler, as a trial shows."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # of many kinds, by device and by what is missing
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"torch.compile does not work on {device.type}: {reason}. Install a C++ compiler such as g++ (a GPU needs "
+            "Triton too), or leave out --compile, in training SOLVER.COMPILE"
+        ) from error
+
+
 def create_accelerator(device: torch.device, *, find_unused_parameters: bool = False) -> "Accelerator":
     """Joins the processes that torchrun started, if any, and places the models of this one on the device.
 

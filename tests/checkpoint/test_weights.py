@@ -10,7 +10,7 @@ import torch
 import centernet2
 from centernet2.checkpoint.formats import WeightsError, read_weights
 from centernet2.checkpoint.load import export_reference_checkpoint, load_weights
-from centernet2.checkpoint.save import last_checkpoint, save_checkpoint
+from centernet2.checkpoint.save import last_checkpoint, save_checkpoint, set_aside_checkpoints
 from tests.fill import caffe2
 
 SMALL = "CenterNet2_R18_small"
@@ -86,3 +86,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     found = last_checkpoint(tmp_path)
     assert found is not None and found[1]["iteration"] == 1
     assert not list(tmp_path.glob(".*tmp"))
+    set_aside_checkpoints(tmp_path, after=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model_0000001.pth", "model_0000002.pth.old"]
+    (tmp_path / "model_0000001.pth").write_bytes(b"half")
+    with pytest.raises(WeightsError, match=r"no checkpoint in .* can be read"):
+        last_checkpoint(tmp_path)

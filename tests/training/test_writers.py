@@ -11,7 +11,15 @@ from rich.console import Console
 
 from centernet2.training import writers
 from centernet2.training.state import TrainState
-from centernet2.training.writers import JsonlWriter, MetricsLogger, ProgressBar, format_metrics, open_writers, summarize
+from centernet2.training.writers import (
+    JsonlWriter,
+    LogWriter,
+    MetricsLogger,
+    ProgressBar,
+    format_metrics,
+    open_writers,
+    summarize,
+)
 from tests.training.test_loop import spoil_step
 from tests.training.toy import Run, ToyDetector, stream
 
@@ -159,3 +167,24 @@ def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
         open_writers(tmp_path, start_iteration=0, trackers=("wb",), settings={}),
     ):
         pass
+
+
+def test_a_tracker_that_cannot_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotLoggedIn:
+        requires_logging_directory = False
+
+        def __init__(self, name: str) -> None:
+            raise RuntimeError("no key:\n  log in")
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", NotLoggedIn)
+    with (
+        pytest.raises(ValueError, match=r"SOLVER.TRACKERS fake does not start, .*: no key: log in$"),
+        open_writers(tmp_path, start_iteration=0, trackers=("fake",), settings={}),
+    ):
+        pass
+
+
+def test_the_log_shows_averaged_weights_and_leaves_classes_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    LogWriter().write({"iteration": 4, "eval/bbox/AP": 1.0, "eval/ema/bbox/AP": 2.0, "eval/ema/bbox/AP/cat": 3.0})
+    assert "eval/ema/bbox/AP 2" in caplog.text and "cat" not in caplog.text

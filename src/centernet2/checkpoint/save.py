@@ -84,7 +84,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
-        raise WeightsError(f"checkpoint {path} cannot be read: {error}".splitlines()[0]) from None
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise WeightsError(f"checkpoint {path} cannot be read: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != "centernet2":
         raise WeightsError(f"{path} is no checkpoint of centernet2; give --config-file beside it")
     return content
@@ -107,10 +108,31 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning."""
-    for path in reversed(numbered_checkpoints(folder)):
+    """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning.
+
+    Raises:
+        WeightsError: there are checkpoints, and all are damaged.
+    """
+    paths = numbered_checkpoints(folder)
+    for path in reversed(paths):
         try:
             return path, load_checkpoint(path)
         except WeightsError as error:
             logger.warning("%s; the one before it is tried", error)
+    if paths:
+        raise WeightsError(f"no checkpoint in {folder} can be read; to begin anew, train without --resume")
     return None
+
+
+def set_aside_checkpoints(folder: Path, *, after: int) -> None:
+    """Renames numbered checkpoints of later steps, those of an earlier training and damaged ones, to *.old.
+
+    Otherwise they would pass for the newest ones of the training that begins: it would be resumed from them, and its
+    own would be deleted as the older ones.
+    """
+    late = [path for path in numbered_checkpoints(folder) if int(path.stem.removeprefix("model_")) > after]
+    for path in late:
+        os.replace(path, path.with_name(f"{path.name}.old"))
+    if late:
+        names = ", ".join(path.name for path in late)
+        logger.warning("%s holds other checkpoints than this training's; renamed to *.old: %s", folder, names)

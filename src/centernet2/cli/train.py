@@ -106,4 +106,4 @@ def train(
     if isinstance(outcome, dict):
         print_metrics(outcome)
     else:
-        get_console().print("\n".join(outcome), markup=False, highlight=False)
+        get_console().print("\n".join(outcome), markup=False, highlight=False, soft_wrap=True)

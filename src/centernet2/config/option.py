@@ -13,9 +13,9 @@ Ints = tuple[int, ...]
 Names = tuple[str, ...]
 
 
-def option(key: str, default: Any, description: str) -> Any:
-    """One option, known to configuration files as `key`."""
-    return Field(default, description=description, json_schema_extra={"key": key})
+def option(key: str, default: Any, description: str, *, at_least: float | None = None) -> Any:
+    """One option, known to configuration files as `key`; a value below `at_least` is refused."""
+    return Field(default, description=description, ge=at_least, json_schema_extra={"key": key})
 
 
 class Group(BaseModel):

@@ -27,7 +27,7 @@ class ScheduleOptions(Group):
     """Learning rate by iteration."""
 
     name: str = option("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "or WarmupCosineLR, WarmupStepWithFixedGammaLR")
-    max_iter: int = option("SOLVER.MAX_ITER", 40000, "iterations")
+    max_iter: int = option("SOLVER.MAX_ITER", 40000, "iterations", at_least=1)
     steps: Ints = option("SOLVER.STEPS", (30000,), "iterations at which the rate drops")
     gamma: float = option("SOLVER.GAMMA", 0.1, "factor of each drop")
     num_decays: int = option("SOLVER.NUM_DECAYS", 3, "drops of WarmupStepWithFixedGammaLR")
@@ -64,8 +64,8 @@ class RunOptions(Group):
 
     output_dir: str = option("OUTPUT_DIR", "./output", "folder of results; 'auto' at its end becomes the name")
     seed: int = option("SEED", -1, "seed of all random numbers; negative: drawn and logged")
-    ims_per_batch: int = option("SOLVER.IMS_PER_BATCH", 16, "images per iteration, over all processes")
-    checkpoint_period: int = option("SOLVER.CHECKPOINT_PERIOD", 5000, "iterations between checkpoints")
+    ims_per_batch: int = option("SOLVER.IMS_PER_BATCH", 16, "images per iteration, over all processes", at_least=1)
+    checkpoint_period: int = option("SOLVER.CHECKPOINT_PERIOD", 5000, "iterations between checkpoints", at_least=1)
     checkpoints_kept: int = option("SOLVER.CHECKPOINTS_KEPT", 0, "ours: periodic checkpoints kept; 0 keeps all")
     checkpoint_minutes: float = option(
         "SOLVER.CHECKPOINT_MINUTES", 0.0, "ours: minutes between checkpoints, beside the iterations; 0: iterations only"
@@ -102,5 +102,7 @@ class RunOptions(Group):
     pictures: int = option(
         "SOLVER.PICTURES", 4, "ours: images of the first batches and of evaluations that are drawn; 0: none"
     )
-    log_period: int = option("SOLVER.LOG_PERIOD", 20, "ours: iterations between lines of the log")
-    test_batch_size: int = option("TEST.IMS_PER_BATCH", 1, "ours: images per batch in evaluation, per process")
+    log_period: int = option("SOLVER.LOG_PERIOD", 20, "ours: iterations between lines of the log", at_least=1)
+    test_batch_size: int = option(
+        "TEST.IMS_PER_BATCH", 1, "ours: images per batch in evaluation, per process", at_least=1
+    )

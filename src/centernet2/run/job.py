@@ -1,5 +1,6 @@
 """A model under training with everything that changes with it, and its files."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ from centernet2.build.solver import build_multiplier, build_optimizer
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
-from centernet2.devices import choose_precision, grad_scaler, memory_format
+from centernet2.devices import choose_precision, grad_scaler, memory_format, require_compiler
 from centernet2.evaluation.evaluate import Interrupted
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
@@ -48,7 +49,7 @@ class Job:
         self.seed = seed
         _adapt(model, config, accelerator.device)
         self.is_sharded = config.run.fsdp and distributed.world_size() > 1
-        self.prepared = _sharded(model, accelerator.device) if self.is_sharded else accelerator.prepare(model)
+        self.prepared = _sharded(model, accelerator.device) if self.is_sharded else _joined(model, accelerator)
         self.optimizer = build_optimizer(config, model)  # after the model has moved to its device
         self.schedule = scheduler(self.optimizer, build_multiplier(config))
         self.precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
@@ -146,6 +147,13 @@ def _sharded(model: Detector, device: torch.device) -> Detector:
     return model
 
 
+def _joined(model: Detector, accelerator: Accelerator) -> Any:
+    """The model on its device, of several processes one that exchanges gradients."""
+    with warnings.catch_warnings():  # what is deprecated there is how accelerate calls PyTorch
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return accelerator.prepare(model)
+
+
 def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     """Changes how the model computes, not what."""
     run = config.run
@@ -162,6 +170,8 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronised and device.type == "cpu" and distributed.world_size() > 1:
         raise ConfigError("PyTorch synchronises batch statistics on accelerators only: train without SyncBN on the CPU")
-    if run.compile:  # one program for all sizes, or one for each of a few fixed ones
+    if run.compile:
+        require_compiler(device)
+        # one program for all sizes, or one for each of a few fixed ones
         model.backbone.compile(dynamic=not config.augmentation.static_shapes)
         model.neck.compile(dynamic=not config.augmentation.static_shapes)

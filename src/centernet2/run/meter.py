@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from centernet2.config import Config
-from centernet2.devices import Precision, autocast, peak_memory, reset_peak_memory
+from centernet2.devices import Precision, autocast, peak_memory, require_compiler, reset_peak_memory
 from centernet2.models.detector import Detector
 from centernet2.run.costs import count_operations, padded, plan_detector
 from centernet2.run.matmul_peak import Peak
@@ -76,6 +76,8 @@ class Meter:
         if not model.training:
             speed_up(model, dtype=dtype, compile=compile)
             return
+        if compile:
+            require_compiler(self.device)
         for part in (model.backbone, model.neck) if compile else ():
             part.compile()
 

@@ -13,7 +13,7 @@ from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
-from centernet2.devices import DTYPES, choose_device, memory_format
+from centernet2.devices import DTYPES, choose_device, memory_format, require_compiler
 from centernet2.layers.frozen import NormalisedConv2d
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
@@ -83,6 +83,8 @@ def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> 
     """
     if dtype not in DTYPES:
         raise ValueError(f"the dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
+    if compile:
+        require_compiler(model.preprocess.mean.device)
     model.inference_dtype = DTYPES[dtype]
     for layer in model.modules():
         if isinstance(layer, NormalisedConv2d):

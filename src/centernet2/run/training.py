@@ -1,6 +1,7 @@
 """The training job: data, model and loop from settings, and what is kept of them on disk."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from centernet2.build.data import build_mixing, build_sampler, build_train_trans
 from centernet2.build.detector import build_detector
 from centernet2.build.solver import build_clip
 from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import last_checkpoint, remove_unfinished
+from centernet2.checkpoint.save import last_checkpoint, remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config, ConfigError
 from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
@@ -83,9 +84,11 @@ def train(
     if distributed.is_main_process():
         job.output.mkdir(parents=True, exist_ok=True)
         remove_unfinished(job.output)
+        set_aside_checkpoints(job.output, after=setup.start)
         (job.output / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
     metrics = _run(job, setup)
     job.save_final(metrics)
+    logger.info("the weights, model_final.pth, and all else are in %s", job.output)
     distributed.shut_down()
     return metrics
 
@@ -140,6 +143,8 @@ def _set_up(
     seed: int | None = None,
     device: str | None = None,
 ) -> _Setup:
+    output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
+    _require_writable(output)
     find = partial(
         find_split,
         data=None if data is None else Path(data),
@@ -156,7 +161,6 @@ def _set_up(
     if settings.loader.filter_empty:
         train_set = without_empty_images(train_set)
     settings = count_in_iterations(settings, len(train_set))
-    output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
     foreign = settings.model.backbone == "timm"  # of some networks a part leads nowhere
     accelerator = create_accelerator(choose_device(device), find_unused_parameters=foreign)
     seed = _choose_seed(settings.run.seed if seed is None else seed)
@@ -276,6 +280,14 @@ def _train_batches(config: Config, dataset: DetectionDataset, seed: int, start: 
     )
 
 
+def _require_writable(output: Path) -> None:
+    """Finds out before the data are read, and writes nothing for it."""
+    existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "cannot be written" if existing.is_dir() else "is no folder"
+        raise ConfigError(f"--output-dir {output} cannot be used: {existing} {reason}; choose another one")
+
+
 def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
     configured = config.model.weights
     if given is not None or starts_from_timm(config):
@@ -296,6 +308,8 @@ def _checkpoint_to_resume(output: Path) -> tuple[Path, dict[str, Any]] | None:
     if len(set(names)) > 1:
         seen = ", ".join(f"{name or 'none'} by process {rank}" for rank, name in enumerate(names))
         raise ConfigError(f"--output-dir {output} must be one folder for all machines; the last checkpoint is {seen}")
+    if found is None:
+        logger.warning("no checkpoint in %s to resume from: training begins at its start", output)
     return found
 
 

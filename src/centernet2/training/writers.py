@@ -130,7 +130,7 @@ class LogWriter:
     """
 
     def write(self, metrics: Metrics) -> None:
-        logger.info(format_metrics({name: value for name, value in metrics.items() if name.count("/") < 3}))
+        logger.info(format_metrics({name: value for name, value in metrics.items() if "/AP/" not in name}))
 
     def close(self) -> None:
         pass
@@ -206,6 +206,9 @@ class TrackerWriter:
             self._tracker.start()
         except ImportError as error:
             raise ValueError(f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}") from None
+        except Exception as error:  # each tracker has its own for a missing login, server or network
+            reason = " ".join(str(error).split())
+            raise ValueError(f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}") from error
         self._tracker.store_init_configuration(_flat(settings))
 
     def write(self, metrics: Metrics) -> None:
