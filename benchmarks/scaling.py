@@ -1,0 +1,189 @@
+"""How time grows: with pixels, with objects, and what a second process gives.
+
+python benchmarks/scaling.py pixels|objects|processes [--config-file NAME] [--runs 5] [--plot FILE.svg]
+
+pixels: one image of 320 x 320 to 1280 x 1280, and where a training step of it goes. objects: a training step of an
+image of 640 x 640 with 0 to 1,000 objects. processes: training steps of one process and of two at one thread each,
+which exchange gradients or leave each other alone; what the latter lose is what the machine lacks.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import machine, spread
+
+import centernet2
+from centernet2.build.detector import build_detector
+from centernet2.devices import create_accelerator
+from centernet2.evaluation.page import Chart
+from centernet2.models.detector import Detector
+from centernet2.run.models import place
+from centernet2.structures import Target
+
+SIDES = (320, 480, 640, 960, 1280)
+OBJECTS = (0, 1, 10, 100, 300, 1000)
+STEPS = 8  # of a process in a round
+STYLE = """text { font: 10px sans-serif; fill: #777 } .axis { stroke: #8884 } .dot { fill: #3b6fd4 }
+.line { fill: none; stroke: #3b6fd4; stroke-width: 1.7 } .guide { stroke: #888; stroke-dasharray: 2 3 }"""
+
+
+def model_of(config_file: str) -> Detector:
+    torch.manual_seed(0)
+    return place(build_detector(centernet2.load_config(config_file)).train(), "cpu")
+
+
+def image_of(side: int) -> torch.Tensor:
+    return torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def target_of(side: int, count: int, classes: int) -> Target:
+    random = torch.Generator().manual_seed(0)
+    low = torch.rand(count, 2, generator=random) * side * 0.9
+    high = (low + torch.exp(torch.rand(count, 2, generator=random) * 3) * 8).clamp(max=side)
+    return Target(boxes=torch.cat([low, high], dim=1), labels=torch.randint(classes, (count,), generator=random))
+
+
+def step(model: Any, side: int, count: int, batch: int = 1) -> None:
+    targets = [target_of(side, count, 2)] * batch
+    losses = model([image_of(side)] * batch, targets)
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+    model.zero_grad()
+
+
+def seconds(works: Sequence[Callable[[], object]], runs: int) -> list[dict[str, float]]:
+    """Of each work, run in turn."""
+    for work in works:
+        work()
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(runs):
+        for work, values in zip(works, taken, strict=True):
+            started = time.perf_counter()
+            work()
+            values.append(time.perf_counter() - started)
+    return [spread(values) for values in taken]
+
+
+def pixels(options: argparse.Namespace) -> dict[str, Any]:
+    model = model_of(options.config_file).eval()
+
+    @torch.inference_mode()
+    def find(side: int) -> None:
+        model([image_of(side)])
+
+    found = seconds([lambda side=side: find(side) for side in SIDES], options.runs)
+    model.train()
+    trained = seconds([lambda side=side: step(model, side, 10) for side in SIDES], options.runs)
+    megapixels = [side**2 / 1e6 for side in SIDES]
+    curves = {
+        name: [round(each["median"] / size, 4) for each, size in zip(taken, megapixels, strict=True)]
+        for name, taken in (("inference", found), ("training step", trained))
+    }
+    draw(
+        options.plot,
+        "seconds per megapixel",
+        "side of the image, pixels",
+        dict(zip(SIDES, curves["inference"], strict=True)),
+    )
+    return {"sides": SIDES, "seconds per megapixel": curves, "threads": torch.get_num_threads()}
+
+
+def objects(options: argparse.Namespace) -> dict[str, Any]:
+    model = model_of(options.config_file)
+    taken = seconds([lambda count=count: step(model, 640, count) for count in OBJECTS], options.runs)
+    medians = [each["median"] for each in taken]
+    draw(options.plot, "seconds of a training step", "objects of the image", dict(zip(OBJECTS, medians, strict=True)))
+    return {"objects": OBJECTS, "seconds": taken, "ratio to no object": [round(m / medians[0], 3) for m in medians]}
+
+
+def processes(options: argparse.Namespace) -> dict[str, Any]:
+    alone = [sys.executable, __file__, "worker", "--config-file", options.config_file]
+    joined = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *alone[1:]]
+    rounds: list[tuple[float, float, float]] = []
+    for _ in range(options.runs):
+        rounds.append((rate([alone]), rate([alone, alone]), rate([joined])))
+    one, apart, together = (statistics.median(values) for values in zip(*rounds, strict=True))
+    return {
+        "images per second": {"one process": one, "two, apart": apart, "two, exchanging gradients": together},
+        "efficiency": round(together / (2 * one), 3),
+        "of the machine": round(apart / (2 * one), 3),
+        "of the exchange": round(together / apart, 3),
+    }
+
+
+def rate(commands: Sequence[Sequence[str]]) -> float:
+    """Images a second of all that the commands start together."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True, env=environment) for c in commands]
+    answers = [process.communicate()[0] for process in running]
+    return sum(json.loads(line)["rate"] for answer in answers for line in answer.splitlines() if line.startswith("{"))
+
+
+def worker(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    model = create_accelerator(torch.device("cpu")).prepare(model_of(options.config_file))
+    for k in range(STEPS + 2):
+        if k == 2:  # the first ones warm up
+            started = time.perf_counter()
+        step(model, 256, 5, batch=4)
+    print(json.dumps({"rate": 4 * STEPS / (time.perf_counter() - started)}), flush=True)
+
+
+def draw(path: Path | None, what: str, across: str, points: dict[int, float]) -> None:
+    """A curve that begins at zero, as a picture that stands by itself."""
+    if path is None:
+        return
+    top = max(points.values())
+    chart = Chart(what, x=(0, max(points)), y=(0, top), width=360, height=200)
+    chart.LEFT, chart.TOP, chart.BOTTOM = 40, 22, 34
+    chart.axes(
+        {x: str(x) for x in points if x in (0, 10) or x > max(points) / 20},
+        {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"},
+    )
+    chart.line(list(points.items()))
+    for point in points.items():
+        chart.dot(point)
+    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="356" y="186" text-anchor="end">{across}</text>')
+    path.write_text(
+        chart.svg()
+        .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+        .replace("</svg>", f"<style>{STYLE}</style></svg>")
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["pixels", "objects", "processes", "worker"])
+    parser.add_argument("--config-file", default="CenterNet2_R18_small")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--plot", type=Path, help="SVG to write")
+    options = parser.parse_args()
+    if options.what == "worker":
+        worker(options)
+        return
+    torch.set_num_threads(options.threads)
+    figures = {"pixels": pixels, "objects": objects, "processes": processes}[options.what](options)
+    print(
+        json.dumps(
+            {
+                "benchmark": f"scaling with {options.what}",
+                "config": options.config_file,
+                **figures,
+                "runs": options.runs,
+                **machine(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
