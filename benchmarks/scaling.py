@@ -143,15 +143,15 @@ def draw(path: Path | None, what: str, across: str, points: dict[int, float]) ->
         return
     top = max(points.values())
     chart = Chart(what, x=(0, max(points)), y=(0, top), width=360, height=200)
-    chart.LEFT, chart.TOP, chart.BOTTOM = 40, 22, 34
+    chart.LEFT, chart.RIGHT, chart.TOP, chart.BOTTOM = 40, 16, 22, 34
     chart.axes(
-        {x: str(x) for x in points if x in (0, 10) or x > max(points) / 20},
+        {x: str(x) for x in points if x == 0 or x > max(points) / 20},
         {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"},
     )
     chart.line(list(points.items()))
     for point in points.items():
         chart.dot(point)
-    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="356" y="186" text-anchor="end">{across}</text>')
+    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="356" y="178" text-anchor="end">{across}</text>')
     path.write_text(
         chart.svg()
         .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
