@@ -82,26 +82,25 @@ def pixels(options: argparse.Namespace) -> dict[str, Any]:
     found = seconds([lambda side=side: find(side) for side in SIDES], options.runs)
     model.train()
     trained = seconds([lambda side=side: step(model, side, 10) for side in SIDES], options.runs)
+    curves = {"inference": medians(found), "training step": medians(trained)}
     megapixels = [side**2 / 1e6 for side in SIDES]
-    curves = {
-        name: [round(each["median"] / size, 4) for each, size in zip(taken, megapixels, strict=True)]
-        for name, taken in (("inference", found), ("training step", trained))
+    draw(options.plot, "seconds", "megapixels", megapixels, curves, ticks=(0.4, 0.9, 1.6))
+    return {
+        "sides": SIDES,
+        "seconds": {"inference": found, "training step": trained},
+        "seconds per megapixel": {
+            name: [round(value / size, 3) for value, size in zip(values, megapixels, strict=True)]
+            for name, values in curves.items()
+        },
     }
-    draw(
-        options.plot,
-        "seconds per megapixel",
-        "side of the image, pixels",
-        dict(zip(SIDES, curves["inference"], strict=True)),
-    )
-    return {"sides": SIDES, "seconds per megapixel": curves, "threads": torch.get_num_threads()}
 
 
 def objects(options: argparse.Namespace) -> dict[str, Any]:
     model = model_of(options.config_file)
     taken = seconds([lambda count=count: step(model, 640, count) for count in OBJECTS], options.runs)
-    medians = [each["median"] for each in taken]
-    draw(options.plot, "seconds of a training step", "objects of the image", dict(zip(OBJECTS, medians, strict=True)))
-    return {"objects": OBJECTS, "seconds": taken, "ratio to no object": [round(m / medians[0], 3) for m in medians]}
+    curve = medians(taken)
+    draw(options.plot, "seconds of a training step", "objects", OBJECTS, {"": curve}, ticks=(100, 300, 1000))
+    return {"objects": OBJECTS, "seconds": taken, "ratio to no object": [round(each / curve[0], 3) for each in curve]}
 
 
 def processes(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,24 +133,39 @@ def worker(options: argparse.Namespace) -> None:
         if k == 2:  # the first ones warm up
             started = time.perf_counter()
         step(model, 256, 5, batch=4)
-    print(json.dumps({"rate": 4 * STEPS / (time.perf_counter() - started)}), flush=True)
+    line = json.dumps({"rate": 4 * STEPS / (time.perf_counter() - started)})
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())  # at once, so that the lines of two processes stay apart
 
 
-def draw(path: Path | None, what: str, across: str, points: dict[int, float]) -> None:
-    """A curve that begins at zero, as a picture that stands by itself."""
+def medians(taken: Sequence[dict[str, float]]) -> list[float]:
+    return [each["median"] for each in taken]
+
+
+def draw(
+    path: Path | None,
+    what: str,
+    across: str,
+    xs: Sequence[float],
+    curves: dict[str, list[float]],
+    *,
+    ticks: Sequence[float],
+) -> None:
+    """Curves over `xs`, both axes from zero, as a picture that stands by itself; named ones with their proportion."""
     if path is None:
         return
-    top = max(points.values())
-    chart = Chart(what, x=(0, max(points)), y=(0, top), width=360, height=200)
-    chart.LEFT, chart.RIGHT, chart.TOP, chart.BOTTOM = 40, 16, 22, 34
-    chart.axes(
-        {x: str(x) for x in points if x == 0 or x > max(points) / 20},
-        {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"},
-    )
-    chart.line(list(points.items()))
-    for point in points.items():
-        chart.dot(point)
-    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="356" y="178" text-anchor="end">{across}</text>')
+    top = max(max(curve) for curve in curves.values())
+    chart = Chart(what, x=(0, max(xs)), y=(0, top), width=420, height=200)
+    chart.LEFT, chart.RIGHT, chart.TOP, chart.BOTTOM = 36, 90, 24, 20
+    chart.axes({0: "0", **{x: f"{x:g}" for x in ticks}}, {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"})
+    for name, curve in curves.items():
+        if name:
+            chart.guide((0, 0), (xs[-1], curve[-1]))
+        chart.line(list(zip(xs, curve, strict=True)))
+        for point in zip(xs, curve, strict=True):
+            chart.dot(point)
+        end, height = chart.place(xs[-1], curve[-1])
+        chart.parts.append(f'<text x="{end + 8:.0f}" y="{height + 3:.0f}">{name}</text>')
+    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="{end + 22:.0f}" y="196">{across}</text>')
     path.write_text(
         chart.svg()
         .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
