@@ -9,7 +9,7 @@ import centernet2
 from centernet2.cli.logs import start_logging
 from centernet2.evaluation.report import write_report
 from centernet2.visualize import draw
-from demo.digits import compose_split, write_split
+from demo.digits import UNSEEN, compose_split, write_split
 
 logger = logging.getLogger("demo")
 
@@ -28,8 +28,8 @@ def main() -> None:
     start_logging()
 
     data = output / "data"
-    for split in ("train", "val", "unseen"):
-        if not (data / "annotations" / f"instances_{split}.json").is_file():
+    if not (data / UNSEEN).is_dir():  # the last one to be written
+        for split in ("train", "val", UNSEEN):
             logger.info("composing the %s scenes", split)
             write_split(data, split, compose_split(split))
 
@@ -39,10 +39,9 @@ def main() -> None:
     minutes = (time.perf_counter() - started) / 60
 
     predictor = centernet2.load_predictor(output / "model_final.pth", device="cpu")
-    unseen = sorted((data / "images").glob("unseen*"))
     pictures = [
         (found.path.name, draw(found.image, found.detections, predictor.class_names))
-        for found in predictor.predict_files(unseen, score_threshold=0.4)
+        for found in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
     ]
     report = output / "report.html"
     write_report(

@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
 SEED = 0
-SCENES = {"train": 1000, "val": 120, "unseen": 12}
-SHARES = {"train": 0.7, "val": 0.2, "unseen": 0.1}  # of the handwritten digits
+UNSEEN = "unseen"  # the split of pictures alone
+SCENES = {"train": 1000, "val": 120, UNSEEN: 12}
+SHARES = {"train": 0.7, "val": 0.2, UNSEEN: 0.1}  # of the handwritten digits
 
 CANVAS = 160  # pixels, height and width
 DIGITS = (3, 8)  # how many a scene holds, both ends included
@@ -59,7 +60,7 @@ def compose_split(split: str) -> Iterator[Scene]:
 
 def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
     """Writes pictures below images/ and annotations/instances_{split}.json; of unseen scenes the pictures alone."""
-    pictures = folder / ("unseen" if split == "unseen" else "images")
+    pictures = folder / (UNSEEN if split == UNSEEN else "images")
     pictures.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -70,7 +71,7 @@ def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
         for label, mask in zip(scene.labels, scene.masks, strict=True):
             annotation = {"id": len(annotations) + 1, "image_id": number + 1, "category_id": label + 1, "iscrowd": 0}
             annotations.append(annotation | {"bbox": xywh_around(mask), "area": int(mask.sum())})
-    if split != "unseen":
+    if split != UNSEEN:
         categories = [{"id": label + 1, "name": str(label)} for label in range(10)]
         path = folder / "annotations" / f"instances_{split}.json"
         path.parent.mkdir(exist_ok=True)

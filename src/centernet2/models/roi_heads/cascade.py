@@ -259,9 +259,8 @@ class CascadeRoIHeads(nn.Module):
         if self.mask_head is None:
             return {}
         limit = int(self.batch_size_per_image * self.positive_fraction)  # the positives come first, no more than these
-        if (
-            levels[0].device.type == "cpu" and not self.static_shapes
-        ):  # counting them stalls nothing here, and saves the network's time
+        # on the CPU counting them stalls nothing, and saves the network's time
+        if levels[0].device.type == "cpu" and not self.static_shapes:
             limit = max(int(((r.labels < self.num_classes) & r.valid).sum()) for r in regions)
         regions = [Regions(*(part[:limit] for part in region)) for region in regions]
         logits = self._mask_logits(levels, [region.boxes for region in regions])
