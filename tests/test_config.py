@@ -67,6 +67,7 @@ def test_overrides_have_types_and_the_last_word() -> None:
     ("overrides", "message"),
     [
         (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
+        (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
         (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
         (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
         (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is 'x'"),

@@ -241,6 +241,8 @@ def _known(key: str, where: str = "") -> str:
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:
+    if word.startswith("--"):  # a misspelt option of the command line arrives among the keys
+        return "; --help lists the command's options"
     lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(word.lower(), lower, n=1)
     return f"; did you mean '{lower[close[0]]}'?" if close else ""
