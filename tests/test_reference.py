@@ -185,6 +185,7 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
         assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
 
 
+@pytest.mark.parametrize("scenes", ["portable"], indirect=True, scope="module")  # sizes do not matter here
 def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Detector, training: Training) -> None:
     """Processes that exchange gradients wait for those of all parameters."""
     targets = [Target(boxes=t["boxes"][:0], labels=t["labels"][:0]) for t in scenes.targets(model)]
