@@ -24,6 +24,7 @@ FAMILIES = {
 }
 QUICK = ("ResNet-FPN", "small", "DLA34+DLAUp")
 KINDS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILIES]
+IMAGES = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
 
 
 class Dense(nn.Module):
@@ -39,23 +40,38 @@ class Dense(nn.Module):
         return output
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("family", KINDS)
-def test_one_graph_without_a_break(family: str, training: bool) -> None:
+def dense_of(family: str, *, training: bool) -> Dense:
     name, options = FAMILIES[family]
     torch.manual_seed(0)
-    dense = Dense(centernet2.build_model(centernet2.load_config(name, list(options)))).train(training)
-    x = torch.rand(2, 3, 128, 128).to(memory_format=torch.channels_last)
+    return Dense(centernet2.build_model(centernet2.load_config(name, list(options)))).train(training)
+
+
+def run_compiled(dense: Dense) -> HeadOutput:
+    """What one program says of one batch, after it was given another; there must be no second program."""
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
     program = torch.compile(dense, backend="eager", fullgraph=True)
-    with torch.set_grad_enabled(training):
-        found = program(x)
-        assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
-        program(torch.rand_like(x))
+    program(torch.rand_like(IMAGES))
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    found: HeadOutput = program(IMAGES)
     assert counters["stats"]["unique_graphs"] == 1  # other pixels, the same program
-    if not training:
-        with torch.no_grad():
-            for ours, wanted in zip(found.ltrb, dense(x).ltrb, strict=True):
+    return found
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("family", KINDS)
+def test_one_graph_without_a_break(family: str, training: bool) -> None:
+    dense = dense_of(family, training=training)
+    with torch.set_grad_enabled(training):
+        found = run_compiled(dense)
+        if not training:
+            for ours, wanted in zip(found.ltrb, dense(IMAGES).ltrb, strict=True):
                 torch.testing.assert_close(ours, wanted)
+
+
+@pytest.mark.parametrize("family", QUICK)
+def test_mixed_precision_is_one_graph_too(family: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run_compiled(dense_of(family, training=True))
+    assert {distances.dtype for distances in found.ltrb} == {torch.float32}
