@@ -49,7 +49,7 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
     model = place(model.train(options.work == "training"), "cpu")
     if options.checkpoint:
-        checkpoint_gradients(model.backbone)
+        checkpoint_gradients(model.backbone, model.proposal_generator.head.towers)
     if options.work == "inference":
         speed_up(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)

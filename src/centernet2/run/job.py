@@ -164,7 +164,7 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     usual = torch.contiguous_format if run.fsdp else memory_format(model, device)
     model.to(memory_format=torch.channels_last if run.channels_last else usual)
     if run.gradient_checkpointing:
-        checkpoint_gradients(model.backbone)
+        checkpoint_gradients(model.backbone, model.proposal_generator.head.towers)
     if run.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())

@@ -1,10 +1,11 @@
-"""The stages of a backbone: what learns at a rate of its own, and between which maps are kept for the backward pass."""
+"""The stages of a network: what learns at a rate of its own, and between which maps are kept for the backward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
@@ -19,15 +20,37 @@ def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
     return stages
 
 
-def checkpoint_gradients(backbone: nn.Module) -> None:
-    """Keeps only the maps between stages while training and computes the rest again in the backward pass.
+def checkpoint_gradients(backbone: nn.Module, towers: Iterable[nn.Sequential]) -> None:
+    """Keeps fewer maps while training and computes the others again in the backward pass (arXiv 1604.06174).
 
-    That costs about a third more time (arXiv 1604.06174). Weights, gradients and batch statistics are the same.
+    Of the backbone those between stages are kept, which costs about a third more time there; of towers of convolutions
+    what these put out, which costs hardly any. Weights, gradients and batch statistics are the same.
     """
     for stage in backbone_stages(backbone):
         if any(parameter.requires_grad for parameter in stage.parameters()):
-            contexts = partial(_contexts, stage)
-            stage.forward = partial(checkpoint, stage.forward, use_reentrant=False, context_fn=contexts)
+            _recompute(stage)
+    for tower in towers:
+        parts = _after_convolutions(tower)
+        for part in parts[1:-1]:  # the first and the last would keep as much
+            _recompute(part)
+        tower.forward = partial(_in_turn, parts)  # type: ignore[method-assign]
+
+
+def _recompute(module: nn.Module) -> None:
+    contexts = partial(_contexts, module)
+    module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
+
+
+def _after_convolutions(tower: nn.Sequential) -> list[nn.Sequential]:
+    """The layers of a tower in parts that end with a convolution, or with the tower."""
+    ends = [i + 1 for i, layer in enumerate(tower) if any(weight.dim() == 4 for weight in layer.parameters())]
+    return [tower[start:end] for start, end in pairwise([0, *ends, len(tower)])]
+
+
+def _in_turn(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for part in parts:
+        x = part(x)
+    return x
 
 
 def _contexts(stage: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -74,6 +74,11 @@ class CenterNetHead(nn.Module):
             self.cls_logits = nn.Conv2d(in_channels, num_classes, 3, padding=1)
             init_normal(self.cls_logits, std=0.01, bias=prior)
 
+    @property
+    def towers(self) -> list[nn.Sequential]:
+        """The towers that have layers."""
+        return [tower for tower in (self.share_tower, self.cls_tower, self.bbox_tower) if len(tower)]
+
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predictions for feature maps [N, in_channels, h, w], one per level."""
         class_logits: list[Tensor] = []
