@@ -11,6 +11,7 @@ objects an image; without --weights both sides have what they begin with.
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -23,10 +24,10 @@ from harness import machine, spread
 from torch import Tensor
 
 import centernet2
-from centernet2.devices import autocast, peak_memory
+from centernet2.devices import autocast, peak_memory, return_freed_memory
 from centernet2.run.models import place, speed_up
 from centernet2.structures import Target
-from centernet2.training.stages import checkpoint_gradients
+from centernet2.training.stages import recompute_norms, recompute_stages
 
 OBJECTS = 12  # of an image
 CPU = torch.device("cpu")
@@ -48,8 +49,11 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     torch.manual_seed(0)
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
     model = place(model.train(options.work == "training"), "cpu")
+    if options.work == "training":
+        return_freed_memory(CPU)
+        recompute_norms(model.proposal_generator.head.towers)  # as the training job does
     if options.checkpoint:
-        checkpoint_gradients(model.backbone, model.proposal_generator.head.towers)
+        recompute_stages(model.backbone)
     if options.work == "inference":
         speed_up(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)
@@ -134,6 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.serve:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
         serve(work_of(options))
     else:
         compare(options)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +14,11 @@ from centernet2.devices import (
     create_accelerator,
     device_name,
     grad_scaler,
+    keep_freed_memory,
     peak_memory,
     require_compiler,
     reset_peak_memory,
+    return_freed_memory,
     synchronize,
 )
 
@@ -125,3 +128,26 @@ def test_a_machine_without_a_compiler_is_told_so() -> None:
 def test_a_compiler_that_works_is_not_complained_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)
     require_compiler(CPU)
+
+
+KEPT_OR_NOT = """
+import sys, torch
+from centernet2 import devices
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+getattr(devices, sys.argv[1])(torch.device("cpu"))
+start = resident()
+maps = [torch.ones(2**22) for _ in range(8)]  # of 16 MiB
+assert resident() - start > 120
+last = torch.ones(2**22)
+del maps
+print(resident() - start)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of the process is read from /proc")
+@pytest.mark.parametrize(("function", "kept"), [(keep_freed_memory, True), (return_freed_memory, False)])
+def test_freed_memory(function: Callable[[torch.device], None], kept: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT_OR_NOT, function.__name__], capture_output=True, text=True, check=True
+    )
+    assert (float(done.stdout) > 100) is kept

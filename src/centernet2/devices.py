@@ -1,10 +1,11 @@
 """Accelerators and number formats, through PyTorch's device-neutral interface: cuda, npu, xpu, mps or cpu."""
 
+import ctypes
 import logging
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
+MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3, "M_MMAP_MAX": -4}  # of glibc's malloc.h
+LARGEST = 2**31 - 1
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,6 +53,29 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
     """
     takes_statistics = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
     return torch.channels_last if device.type == "cpu" and not takes_statistics else torch.contiguous_format
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Lets the process keep the memory that tensors of the CPU give back, for the next image's maps of the same sizes:
+    to get each map from the system anew takes a tenth of the time of finding objects. (On Linux, with glibc.)
+    """
+    if device.type == "cpu":
+        _set_malloc(M_MMAP_MAX=0, M_TRIM_THRESHOLD=LARGEST)
+
+
+def return_freed_memory(device: torch.device) -> None:
+    """Lets the memory of tensors of the CPU go back to the system when they go, so that no gaps add up in the course of
+    a training, whose maps live long: its peak is a tenth lower. (On Linux, with glibc.)
+    """
+    if device.type == "cpu":
+        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**22, M_TRIM_THRESHOLD=LARGEST)
+
+
+def _set_malloc(**options: int) -> None:
+    """Sets options of the C library, which names them by numbers; another library than glibc has none of them."""
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    for name, value in options.items() if hasattr(library, "mallopt") else ():
+        library.mallopt(MALLOPT[name], value)
 
 
 def require_compiler(device: torch.device) -> None:

@@ -23,7 +23,7 @@ TOLERANCE = 0.03
 EXPECTED = {
     "two-stage": {"forward": Work(1990, 15.5), "backward": Work(693, 32.3), "inference": Work(1466, 16.8)},
     "masks": {"forward": Work(2178, 20.4), "backward": Work(744, 40.2), "inference": Work(8435, 286.0)},
-    "one-stage": {"forward": Work(767, 71.3), "backward": Work(476, 294.6), "inference": Work(502, 71.3)},
+    "one-stage": {"forward": Work(752, 27.2), "backward": Work(570, 250.6), "inference": Work(502, 71.3)},
     "deformable": {"forward": Work(1400, 135.7), "backward": Work(918, 320.6), "inference": Work(1151, 132.2)},
     "bifpn": {"forward": Work(2023, 88.7), "backward": Work(1114, 199.0), "inference": Work(1547, 93.4)},
 }

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
@@ -102,7 +103,8 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # read piece by piece where the format allows it, so that memory never holds all of the weights twice
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "it ends too early"
         raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None

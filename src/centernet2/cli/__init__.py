@@ -4,6 +4,7 @@ The modules of the commands import what they need inside their functions, so tha
 """
 
 import logging
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -34,6 +35,7 @@ app.command(show.doctor)
 def main() -> None:
     """Entry point of the command."""
     start_logging()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks for large pages: before its first large tensor
     try:
         app(exit_on_error=False, print_error=True)
     except CycloptsError:

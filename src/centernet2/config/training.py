@@ -81,7 +81,7 @@ class RunOptions(Group):
         "SOLVER.ACCUMULATION_STEPS", 1, "ours: parts that IMS_PER_BATCH is worked through in, to save memory"
     )
     gradient_checkpointing: bool = option(
-        "SOLVER.GRADIENT_CHECKPOINTING", False, "ours: compute maps of backbone and towers again in the backward pass"
+        "SOLVER.GRADIENT_CHECKPOINTING", False, "ours: compute the backbone's maps again in the backward pass"
     )
     sync_bn: bool = option("SOLVER.SYNC_BN", False, "ours: batch statistics over all processes")
     fsdp: bool = option(

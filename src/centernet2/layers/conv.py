@@ -1,14 +1,29 @@
 """Convolutions with the initialisation and normalisation that the detector's parts share."""
 
+from typing import cast
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from centernet2.layers.norm import make_norm
+from centernet2.ops.conv import conv2d
+
+
+class Conv2d(nn.Conv2d):
+    """torch's layer, computed by the fastest algorithm (ops/conv.py); borders are zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
+        return self._convolve(x, self.weight, self.bias, None)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:
+        padding = cast(tuple[int, ...], self.padding)
+        geometry = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
+        return conv2d(x, weight, bias, gain=gain, groups=self.groups, **geometry)
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1) -> nn.Module:
     """A padded convolution with bias, or, where `norm` names a layer, one without bias followed by it."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
+    conv = Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
     init_xavier(conv)
     return conv if norm == "" else nn.Sequential(conv, make_norm(norm, out_channels))
 

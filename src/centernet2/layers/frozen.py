@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from centernet2.layers.conv import Conv2d
+
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
     """A frozen normalisation that is computed by the convolution before it; it keeps its place and its tensors."""
@@ -20,7 +22,7 @@ class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         return x
 
 
-class NormalisedConv2d(nn.Conv2d):
+class NormalisedConv2d(Conv2d):
     """A convolution and the frozen normalisation behind it: conv(x, w) * gain + shift = conv(x, w * gain) + shift.
 
     A map is written once instead of three times, forward as well as backward. What is trained and saved are the
@@ -38,22 +40,22 @@ class NormalisedConv2d(nn.Conv2d):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.folded()
-        out: Tensor = self._conv_forward(x, weight, bias)
-        return out
+        gain, bias = self._gain_and_bias()
+        return self._convolve(x, self.weight, bias, gain)
 
-    def folded(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the one convolution that does both."""
+    def _gain_and_bias(self) -> tuple[Tensor | None, Tensor | None]:
         if not self.norm:
-            return self.weight, self.bias
+            return None, self.bias
         gain, shift = self.norm[0].gain_and_shift()
-        return self.weight * gain.view(-1, 1, 1, 1), shift if self.bias is None else shift + self.bias * gain
+        return gain, shift if self.bias is None else shift + self.bias * gain
 
     @torch.no_grad()
     def settle(self) -> None:
         """Folds once and for all, in a network that is not going to be trained or saved."""
-        weight, bias = self.folded()
-        self.weight, self.bias = nn.Parameter(weight), None if bias is None else nn.Parameter(bias)
+        gain, bias = self._gain_and_bias()
+        if gain is not None:
+            self.weight = nn.Parameter(self.weight * gain.view(-1, 1, 1, 1))
+        self.bias = None if bias is None else nn.Parameter(bias)
         self.norm = ()
 
 

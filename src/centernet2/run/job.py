@@ -16,7 +16,7 @@ from centernet2.build.solver import build_multiplier, build_optimizer
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
-from centernet2.devices import choose_precision, grad_scaler, memory_format, require_compiler
+from centernet2.devices import choose_precision, grad_scaler, memory_format, require_compiler, return_freed_memory
 from centernet2.evaluation.evaluate import Interrupted
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
@@ -24,7 +24,7 @@ from centernet2.training.callbacks import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import scheduler
 from centernet2.training.sharding import gathered, shard, shard_optimizer_state, whole
-from centernet2.training.stages import backbone_stages, checkpoint_gradients
+from centernet2.training.stages import backbone_stages, recompute_norms, recompute_stages
 from centernet2.training.state import Stateful, restore_training_state, training_state
 
 AVERAGED = "ema/"  # before the names of the averaged weights' figures
@@ -156,6 +156,7 @@ def _joined(model: Detector, accelerator: Accelerator) -> Any:
 
 def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     """Changes how the model computes, not what."""
+    return_freed_memory(device)
     run = config.run
     if run.compile and run.gradient_checkpointing:
         raise ConfigError("SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; leave one of them out")
@@ -163,8 +164,10 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
         raise ConfigError("SOLVER.FSDP shares out contiguous weights only; leave SOLVER.CHANNELS_LAST out")
     usual = torch.contiguous_format if run.fsdp else memory_format(model, device)
     model.to(memory_format=torch.channels_last if run.channels_last else usual)
+    if not run.compile:
+        recompute_norms(model.proposal_generator.head.towers)
     if run.gradient_checkpointing:
-        checkpoint_gradients(model.backbone, model.proposal_generator.head.towers)
+        recompute_stages(model.backbone)
     if run.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())

@@ -20,15 +20,19 @@ def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
     return stages
 
 
-def checkpoint_gradients(backbone: nn.Module, towers: Iterable[nn.Sequential]) -> None:
-    """Keeps fewer maps while training and computes the others again in the backward pass (arXiv 1604.06174).
-
-    Of the backbone those between stages are kept, which costs about a third more time there; of towers of convolutions
-    what these put out, which costs hardly any. Weights, gradients and batch statistics are the same.
+def recompute_stages(backbone: nn.Module) -> None:
+    """Keeps only the maps between the stages of a backbone while training and computes the others again in the backward
+    pass (arXiv 1604.06174), which costs about a third more time there. Weights and gradients are the same.
     """
     for stage in backbone_stages(backbone):
         if any(parameter.requires_grad for parameter in stage.parameters()):
             _recompute(stage)
+
+
+def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
+    """Keeps only what the convolutions of towers put out and computes normalisation and activation again in the
+    backward pass, which costs hardly any time. Weights, gradients and batch statistics are the same.
+    """
     for tower in towers:
         parts = _after_convolutions(tower)
         for part in parts[1:-1]:  # the first and the last would keep as much

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers.conv import init_normal
+from centernet2.layers.conv import Conv2d, init_normal
 from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.norm import make_norm
 from centernet2.ops.precision import full_precision
@@ -110,7 +110,7 @@ def _predict(feature: Tensor, *layers: nn.Conv2d) -> Sequence[Tensor]:
 def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(num_convs):
-        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        conv = Conv2d(channels, channels, 3, padding=1)
         init_normal(conv, std=0.01)
         deformable = use_deformable and i == num_convs - 1
         layers.append(DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True) if deformable else conv)

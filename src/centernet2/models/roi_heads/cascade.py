@@ -139,6 +139,8 @@ class CascadeRoIHeads(nn.Module):
         """The cascade's losses by name."""
         regions = [self._sample(p, t) for p, t in zip(proposals, targets, strict=True)]
         losses = self._mask_losses(levels, regions, targets)
+        # all stages send gradients into the shared features: their sum should not grow with the stages
+        levels = [ScaleGradient.apply(level, 1 / len(self.stages)) for level in levels]
         moved: Tensor | None = None
         for k in range(len(self.stages)):
             if moved is not None:
@@ -199,11 +201,7 @@ class CascadeRoIHeads(nn.Module):
         )
 
     def _run_stage(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], k: int) -> StageOutput:
-        pooled = self.pooler(levels, boxes)
-        if self.training:
-            # all stages send gradients into the shared features: their sum should not grow with the stages
-            pooled = ScaleGradient.apply(pooled, 1 / len(self.stages))
-        logits, deltas = self.stages[k](pooled)
+        logits, deltas = self.stages[k](self.pooler(levels, boxes))
         moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
         return StageOutput(logits, deltas, moved)
 

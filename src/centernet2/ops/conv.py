@@ -1,0 +1,175 @@
+"""Convolution, by the algorithm that is fastest for it, and with little kept for the backward pass."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from centernet2.ops import winograd
+from centernet2.ops.precision import product_dtype
+
+CHANNELS, TILES_PER_CHANNEL = 256, 0.5  # from these on, Winograd's transforms cost less than they save
+TILES = 64  # the same for gradients of weights where the direct algorithm is slow
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    gain: Tensor | None = None,
+) -> Tensor:
+    """torch.nn.functional.conv2d(x, weight * gain, bias), with a gain [O] that is not trained.
+
+    On the CPU large convolutions of 3 x 3 are computed by Winograd's algorithm, whose results differ from the direct
+    ones by some 1e-5 of their spread, and the product of weight and gain is not kept for the backward pass.
+    """
+    stride, padding, dilation = list(stride), list(padding), list(dilation)
+    if not _lies_well(x):
+        return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
+    graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    chosen = _conv2d if graph or torch.compiler.is_compiling() else _compute
+    return cast(Tensor, chosen(x, weight, gain, bias, stride, padding, dilation, groups))
+
+
+def _lies_well(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and product_dtype(x) == torch.float32
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_exporting()
+    )
+
+
+def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
+    return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
+
+
+def _compute(
+    x: Tensor,
+    weight: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    if winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight):
+        return winograd.convolve(x, _scale(weight, gain), bias)
+    return F.conv2d(x, _scale(weight, gain), bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+
+
+# one operator each, so that a compiled program calls it as it is
+_conv2d = torch.library.custom_op("centernet2::conv2d", _compute, mutates_args=())
+
+
+@torch.library.custom_op("centernet2::conv2d_input_gradient", mutates_args=())
+def _input_gradient(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    gain: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    scaled = _scale(weight, gain)
+    if winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight):
+        return winograd.input_gradient(grad, scaled)
+    return _direct_gradients(grad, x, scaled, stride, padding, dilation, groups, [True, False, False])[0]
+
+
+@torch.library.custom_op("centernet2::conv2d_weight_gradient", mutates_args=())
+def _weight_gradient(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    gain: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    # without AVX-512 oneDNN sums them at a fifth of its usual speed where the channels of a pixel lie together
+    slow = torch.backends.cpu.get_cpu_capability() == "AVX2" and winograd.count_tiles(x) >= TILES
+    if winograd.applies(weight, stride, padding, dilation, groups) and (slow or _pays(x, weight)):
+        gradient = winograd.weight_gradient(x, grad)
+    else:
+        mask = [False, True, False]
+        gradient = _direct_gradients(grad, x, weight, stride, padding, dilation, groups, mask)[1]
+    return _scale(gradient, gain)
+
+
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    channels = min(weight.shape[:2])
+    return channels >= CHANNELS and winograd.count_tiles(x) >= TILES_PER_CHANNEL * channels
+
+
+def _direct_gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    mask: list[bool],
+) -> Sequence[Tensor]:
+    gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, dilation, False, [0, 0], groups, mask
+    )
+    return gradients
+
+
+@_conv2d.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return F.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+
+
+@_input_gradient.register_fake
+def _(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@_weight_gradient.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(weight)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, gain, bias, *ctx.geometry = inputs
+    ctx.save_for_backward(x, weight, gain)
+    ctx.has_bias = bias is not None
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, gain = ctx.saved_tensors
+    for_x, for_weight, _, for_bias = ctx.needs_input_grad[:4]
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    return (
+        _input_gradient(grad, x, weight, gain, *ctx.geometry) if for_x else None,
+        _weight_gradient(grad, x, weight, gain, *ctx.geometry) if for_weight else None,
+        None,
+        grad.sum((0, 2, 3)) if for_bias else None,
+        *(None for _ in ctx.geometry),
+    )
+
+
+_conv2d.register_autograd(_gradients, setup_context=_keep)
