@@ -36,8 +36,8 @@ def sparse_nms_mask(boxes: Tensor, labels: Tensor | None, iou_threshold: float) 
     window = torch.repeat_interleave(counts)  # [pairs]
     first = window % len(key)
     second = torch.arange(len(window)) + (starts - counts.cumsum(0) + counts)[window]
-    close = _iou(boxes[rank], area[rank], first, second).double() > iou_threshold
-    first, second = rank[first[close]], rank[second[close]]
+    close = (_iou(boxes[rank], area[rank], first, second).double() > iou_threshold).nonzero().squeeze(1)
+    first, second = (rank.index_select(0, index.index_select(0, close)) for index in (first, second))
     return _settle(len(boxes), torch.minimum(first, second), torch.maximum(first, second))
 
 
@@ -54,12 +54,13 @@ def _places(boxes: Tensor, area: Tensor, labels: Tensor | None, iou_threshold: f
 
 def _iou(boxes: Tensor, area: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Overlap [P] of the boxes [S, 4] `first` [P] with `second` [P], in torchvision's order of operations."""
-    edges = boxes.t().contiguous()
-    a, b = edges[:, first], edges[:, second]
-    width = (torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])).clamp_(min=0)
-    height = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp_(min=0)
-    shared = width.mul_(height)
-    return shared / (area[first] + area[second] - shared)
+    # the four numbers of a box are taken as one, and the lower ones negative: the least of each is the common part
+    corners = torch.cat([-boxes[:, :2], boxes[:, 2:]], dim=1).view(torch.complex128).squeeze(1)
+    a, b = (corners.index_select(0, index).view(torch.float32) for index in (first, second))
+    low, high = torch.minimum(a, b).view(-1, 2, 2).unbind(1)
+    width, height = (high + low).clamp_(min=0).unbind(1)
+    shared = width * height
+    return shared / (area.index_select(0, first) + area.index_select(0, second) - shared)
 
 
 def _settle(count: int, better: Tensor, worse: Tensor) -> Tensor:
@@ -67,8 +68,10 @@ def _settle(count: int, better: Tensor, worse: Tensor) -> Tensor:
     stays = torch.ones(count, dtype=torch.bool)
     while len(better):
         threatened = torch.zeros_like(stays).index_fill_(0, worse, True)
-        gone = torch.zeros_like(stays).index_fill_(0, worse[~threatened[better]], True)
+        waits = threatened.index_select(0, better)
+        gone = torch.zeros_like(stays).index_fill_(0, worse[~waits], True)
         stays &= ~gone
-        open_ = threatened[better] & ~gone[better] & ~gone[worse]
-        better, worse = better[open_], worse[open_]
+        gone_now = gone.index_select(0, better) | gone.index_select(0, worse)
+        open_ = (waits & ~gone_now).nonzero().squeeze(1)
+        better, worse = better.index_select(0, open_), worse.index_select(0, open_)
     return stays
