@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from centernet2 import devices
 from centernet2.devices import (
     autocast,
     choose_device,
@@ -86,6 +87,13 @@ def test_accelerator_on_another_device_than_asked_for() -> None:
 
 def test_peak_memory_of_this_process() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_slow_bf16_is_told(fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(devices, "is_bf16_fast", lambda device: fast)
+    assert choose_precision(CPU, amp=True, dtype="bf16") == "bf16"
+    assert ("only emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text) is not fast
 
 
 def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) -> None:

@@ -122,10 +122,18 @@ def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precisio
         return "fp32"
     if device.type == "cpu" and dtype == "fp16":
         logger.warning("mixed precision on the CPU is bf16, not SOLVER.AMP.DTYPE fp16")
-        return "bf16"
-    if device.type == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        logger.warning("this GPU only emulates bf16, which is slow: set SOLVER.AMP.DTYPE fp16")
+        dtype = "bf16"
+    if dtype == "bf16" and not is_bf16_fast(device):
+        better = "SOLVER.AMP.DTYPE fp16" if device.type == "cuda" else "SOLVER.AMP.ENABLED False"
+        logger.warning("%s only emulates bf16, which is slow: set %s", device_name(device), better)
     return "fp16" if dtype == "fp16" else "bf16"
+
+
+def is_bf16_fast(device: torch.device) -> bool:
+    """Whether a GPU or the CPU has instructions for bf16; others are taken to have some."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -31,9 +31,10 @@ def conv2d(
     ones by some 1e-5 of their spread, and the product of weight and gain is not kept for the backward pass.
     """
     stride, padding, dilation = list(stride), list(padding), list(dilation)
-    if not _lies_well(x):
-        return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
     graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    transformed = winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight)
+    if not _lies_well(x) or not (graph or transformed):
+        return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
     chosen = _conv2d if graph or torch.compiler.is_compiling() else _compute
     return cast(Tensor, chosen(x, weight, gain, bias, stride, padding, dilation, groups))
 
@@ -63,7 +64,7 @@ def _compute(
 ) -> Tensor:
     if winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight):
         return winograd.convolve(x, _scale(weight, gain), bias)
-    return F.conv2d(x, _scale(weight, gain), bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+    return F.conv2d(x, _scale(weight, gain), bias, list(stride), list(padding), list(dilation), groups)
 
 
 # one operator each, so that a compiled program calls it as it is
@@ -140,7 +141,7 @@ def _(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    return F.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+    return F.conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups)
 
 
 @_input_gradient.register_fake

@@ -13,7 +13,15 @@ from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
 from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
-from centernet2.devices import DTYPES, choose_device, keep_freed_memory, memory_format, require_compiler
+from centernet2.devices import (
+    DTYPES,
+    choose_device,
+    device_name,
+    is_bf16_fast,
+    keep_freed_memory,
+    memory_format,
+    require_compiler,
+)
 from centernet2.layers.frozen import NormalisedConv2d
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
@@ -87,6 +95,8 @@ def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> 
     device = model.preprocess.mean.device
     if compile:
         require_compiler(device)
+    if dtype == "bf16" and not is_bf16_fast(device):
+        logger.warning("%s only emulates bf16, which is slow: fp32 is faster here", device_name(device))
     keep_freed_memory(device)
     model.inference_dtype = DTYPES[dtype]
     for layer in model.modules():
