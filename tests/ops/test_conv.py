@@ -94,5 +94,5 @@ def test_a_compiled_program_calls_one_operator() -> None:
     explained = torch._dynamo.explain(lambda x: conv.conv2d(x, weight, bias, **options).relu())(x)
     assert explained.graph_count == 1 and explained.graph_break_count == 0
     torch.library.opcheck(
-        conv._conv2d, (x, weight.requires_grad_(), gain, bias, [1, 1], [1, 1], [1, 1], 1), rtol=1e-3, atol=1e-3
+        conv._conv2d, (x, weight.requires_grad_(), gain, bias, [1, 1, 1, 1, 1, 1, 1]), rtol=1e-3, atol=1e-3
     )

@@ -83,4 +83,4 @@ def test_what_it_is_for(
     groups: int,
     expected: bool,
 ) -> None:
-    assert winograd.applies(torch.empty(weight), stride, padding, dilation, groups) is expected
+    assert winograd.applies(torch.empty(weight), [*stride, *padding, *dilation, groups]) is expected

@@ -30,16 +30,15 @@ def conv2d(
     On the CPU large convolutions of 3 x 3 are computed by Winograd's algorithm, whose results differ from the direct
     ones by some 1e-5 of their spread, and the product of weight and gain is not kept for the backward pass.
     """
-    stride, padding, dilation = list(stride), list(padding), list(dilation)
-    graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    transformed = winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight)
-    if not _lies_well(x) or not (graph or transformed):
-        return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
-    chosen = _conv2d if graph or torch.compiler.is_compiling() else _compute
-    return cast(Tensor, chosen(x, weight, gain, bias, stride, padding, dilation, groups))
+    geometry = [*stride, *padding, *dilation, groups]
+    with_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if not _is_ours(x) or not (with_graph or _pays(x, weight, geometry)):
+        return _direct(x, weight, gain, bias, geometry)
+    chosen = _conv2d if with_graph or torch.compiler.is_compiling() else _compute
+    return cast(Tensor, chosen(x, weight, gain, bias, geometry))
 
 
-def _lies_well(x: Tensor) -> bool:
+def _is_ours(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and product_dtype(x) == torch.float32
@@ -48,100 +47,73 @@ def _lies_well(x: Tensor) -> bool:
     )
 
 
+def _pays(x: Tensor, weight: Tensor, geometry: Sequence[int]) -> bool:
+    """Whether Winograd's algorithm takes less time than the direct one."""
+    channels = min(weight.shape[:2])
+    enough = channels >= CHANNELS and winograd.count_tiles(x) >= TILES_PER_CHANNEL * channels
+    return enough and winograd.applies(weight, geometry)
+
+
 def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
     return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
 
 
+# A geometry is stride, padding and dilation, two numbers each, and groups. Result and gradients are an operator each, so
+# that a compiled program calls them as they are.
+
+
 def _compute(
-    x: Tensor,
-    weight: Tensor,
-    gain: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
-    if winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight):
+    x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
+) -> Tensor:  # [N, O, h, w]
+    if _pays(x, weight, geometry):
         return winograd.convolve(x, _scale(weight, gain), bias)
-    return F.conv2d(x, _scale(weight, gain), bias, list(stride), list(padding), list(dilation), groups)
+    return _direct(x, weight, gain, bias, geometry)
 
 
-# one operator each, so that a compiled program calls it as it is
 _conv2d = torch.library.custom_op("centernet2::conv2d", _compute, mutates_args=())
 
 
 @torch.library.custom_op("centernet2::conv2d_input_gradient", mutates_args=())
-def _input_gradient(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    gain: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
+def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]) -> Tensor:
     scaled = _scale(weight, gain)
-    if winograd.applies(weight, stride, padding, dilation, groups) and _pays(x, weight):
+    if _pays(x, weight, geometry):
         return winograd.input_gradient(grad, scaled)
-    return _direct_gradients(grad, x, scaled, stride, padding, dilation, groups, [True, False, False])[0]
+    return _direct_gradients(grad, x, scaled, geometry, [True, False, False])[0]
 
 
 @torch.library.custom_op("centernet2::conv2d_weight_gradient", mutates_args=())
-def _weight_gradient(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    gain: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
+def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]) -> Tensor:
     # without AVX-512 oneDNN sums them at a fifth of its usual speed where the channels of a pixel lie together
-    slow = torch.backends.cpu.get_cpu_capability() == "AVX2" and winograd.count_tiles(x) >= TILES
-    if winograd.applies(weight, stride, padding, dilation, groups) and (slow or _pays(x, weight)):
-        gradient = winograd.weight_gradient(x, grad)
-    else:
-        mask = [False, True, False]
-        gradient = _direct_gradients(grad, x, weight, stride, padding, dilation, groups, mask)[1]
-    return _scale(gradient, gain)
+    is_slow = torch.backends.cpu.get_cpu_capability() == "AVX2" and winograd.count_tiles(x) >= TILES
+    if _pays(x, weight, geometry) or (is_slow and winograd.applies(weight, geometry)):
+        return _scale(winograd.weight_gradient(x, grad), gain)
+    return _scale(_direct_gradients(grad, x, weight, geometry, [False, True, False])[1], gain)
 
 
-def _pays(x: Tensor, weight: Tensor) -> bool:
-    channels = min(weight.shape[:2])
-    return channels >= CHANNELS and winograd.count_tiles(x) >= TILES_PER_CHANNEL * channels
+def _direct(
+    x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
+) -> Tensor:  # [N, O, h, w]
+    stride, padding, dilation, groups = _parts(geometry)
+    return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
 
 
 def _direct_gradients(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    mask: list[bool],
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Sequence[int], mask: list[bool]
 ) -> Sequence[Tensor]:
+    stride, padding, dilation, groups = _parts(geometry)
     gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward(
         grad, x, weight, None, stride, padding, dilation, False, [0, 0], groups, mask
     )
     return gradients
 
 
+def _parts(geometry: Sequence[int]) -> tuple[list[int], list[int], list[int], int]:
+    return list(geometry[:2]), list(geometry[2:4]), list(geometry[4:6]), geometry[6]
+
+
 @_conv2d.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    gain: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
-    return F.conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups)
+def _(x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]) -> Tensor:
+    return _direct(x, weight, gain, bias, geometry)
 
 
 @_input_gradient.register_fake
@@ -155,21 +127,20 @@ def _(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, gain, bias, *ctx.geometry = inputs
+    x, weight, gain, _, ctx.geometry = inputs
     ctx.save_for_backward(x, weight, gain)
-    ctx.has_bias = bias is not None
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight, gain = ctx.saved_tensors
-    for_x, for_weight, _, for_bias = ctx.needs_input_grad[:4]
+    for_x, for_weight, _, for_bias, _ = ctx.needs_input_grad
     grad = grad.contiguous(memory_format=torch.channels_last)
     return (
-        _input_gradient(grad, x, weight, gain, *ctx.geometry) if for_x else None,
-        _weight_gradient(grad, x, weight, gain, *ctx.geometry) if for_weight else None,
+        _input_gradient(grad, x, weight, gain, ctx.geometry) if for_x else None,
+        _weight_gradient(grad, x, weight, gain, ctx.geometry) if for_weight else None,
         None,
         grad.sum((0, 2, 3)) if for_bias else None,
-        *(None for _ in ctx.geometry),
+        None,
     )
 
 

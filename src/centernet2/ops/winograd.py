@@ -23,12 +23,9 @@ WEIGHT_TRANSFORM = (
 )
 
 
-def applies(
-    weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
-) -> bool:
-    """Whether a convolution is one that this module computes."""
-    geometry = (*weight.shape[2:], *stride, *padding, *dilation, groups)
-    return geometry == (3, 3, 1, 1, 1, 1, 1, 1, 1)
+def applies(weight: Tensor, geometry: Sequence[int]) -> bool:
+    """Whether this module computes a convolution of that stride, padding and dilation (two each) and groups."""
+    return (*weight.shape[2:], *geometry) == (3, 3, 1, 1, 1, 1, 1, 1, 1)
 
 
 def count_tiles(x: Tensor) -> int:
