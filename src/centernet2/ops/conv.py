@@ -58,8 +58,8 @@ def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
     return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
 
 
-# A geometry is stride, padding and dilation, two numbers each, and groups. Result and gradients are an operator each, so
-# that a compiled program calls them as they are.
+# A geometry is stride, padding and dilation, two numbers each, and groups. Result and gradients are an operator each,
+# so that a compiled program calls them as they are.
 
 
 def _compute(
