@@ -26,7 +26,7 @@ def recompute_stages(backbone: nn.Module) -> None:
     """
     for stage in backbone_stages(backbone):
         if any(parameter.requires_grad for parameter in stage.parameters()):
-            _recompute(stage)
+            _recompute(stage, is_random=True)
 
 
 def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
@@ -36,13 +36,16 @@ def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
     for tower in towers:
         parts = _after_convolutions(tower)
         for part in parts[1:-1]:  # the first and the last would keep as much
-            _recompute(part)
+            _recompute(part, is_random=False)
         tower.forward = partial(_in_turn, parts)  # type: ignore[method-assign]
 
 
-def _recompute(module: nn.Module) -> None:
+def _recompute(module: nn.Module, *, is_random: bool) -> None:
+    """Computes a module again in the backward pass, where it is random (dropped paths) with the same numbers."""
     contexts = partial(_contexts, module)
-    module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
+    module.forward = partial(
+        checkpoint, module.forward, use_reentrant=False, context_fn=contexts, preserve_rng_state=is_random
+    )
 
 
 def _after_convolutions(tower: nn.Sequential) -> list[nn.Sequential]:
