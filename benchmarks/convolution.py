@@ -43,7 +43,7 @@ def main() -> None:
         "instructions": device_name(x.device),
         "channels": options.channels,
         "size": options.size,
-        "difference": f"{float((ours() - torchs()).abs().max() / spread):.1e} of the spread",
+        "error": f"{float((ours() - torchs()).abs().max() / spread):.1e} of the spread",
     }
     forward = {"ours": ours, "torch": torchs}
     both = {name: lambda work=work: work().backward(grad) for name, work in forward.items()}
