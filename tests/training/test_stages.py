@@ -1,14 +1,19 @@
 """What is computed again in the backward pass gives what was computed before."""
 
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.models.backbones.resnet import ResNet
 from centernet2.models.centernet.head import CenterNetHead
-from centernet2.training.stages import recompute_norms
+from centernet2.training.stages import recompute_expansions, recompute_norms, recompute_stages
 
 
 @pytest.mark.parametrize("deformable", [False, True])
@@ -31,6 +36,51 @@ def test_a_head_with_recomputed_towers_is_the_same(norm: str, deformable: bool) 
         torch.testing.assert_close(ours.grad, wanted.grad)
     for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
         assert torch.equal(ours, wanted)
+
+
+@pytest.mark.parametrize("recompute", [recompute_expansions, recompute_stages])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("depth", "norm"), [(50, "FrozenBN"), (50, "BN"), (18, "FrozenBN"), (18, "BN")])
+def test_a_backbone_with_recomputed_maps_is_the_same(
+    depth: int, norm: str, memory_format: torch.memory_format, recompute: Callable[[nn.Module], None]
+) -> None:
+    torch.manual_seed(0)
+    plain = ResNet(
+        depth=depth, out_features=["res3", "res4", "res5"], freeze_at=2, norm=norm, num_groups=1, width_per_group=64,
+        stem_out_channels=64, res2_out_channels=256 if depth == 50 else 64, res5_dilation=1, stride_in_1x1=False,
+    )  # fmt: skip
+    if norm == "FrozenBN":
+        fold_frozen_norms(plain)
+    plain.to(memory_format=memory_format)
+    again = deepcopy(plain)
+    recompute(again)
+    x = torch.rand(2, 3, 64, 96).contiguous(memory_format=memory_format)
+    counts = [convolutions_of_the_backward_pass(backbone, x) for backbone in (plain, again)]
+    assert counts[0] == 0
+    if recompute is recompute_expansions:  # the last of each bottleneck, and those beside the first of a stage
+        assert counts[1] == (sum((4, 6, 3)) + 3 if depth == 50 else 0)
+    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, wanted.grad)
+    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, wanted)
+
+
+def convolutions_of_the_backward_pass(backbone: nn.Module, x: torch.Tensor) -> int:
+    """How many convolutions are computed again, after which the gradients are there."""
+    maps = backbone(x)
+    with CountConvolutions() as counter:
+        torch.stack([level.square().sum() for level in maps.values()]).sum().backward()
+    return counter.count
+
+
+class CountConvolutions(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += operator in (torch.ops.aten.convolution.default, torch.ops.centernet2.conv2d.default)
+        return operator(*args, **(kwargs or {}))
 
 
 def calls_of(head: CenterNetHead, features: list[torch.Tensor]) -> Counter[str]:

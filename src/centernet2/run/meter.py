@@ -16,6 +16,7 @@ from centernet2.run.matmul_peak import Peak
 from centernet2.run.models import speed_up
 from centernet2.run.stage_clock import StageClock, Work, measure_whole
 from centernet2.run.workload import Load, count_load, fill_selections, make_images, make_targets
+from centernet2.training.stages import recompute_maps
 
 WARM_UP = 2  # passes of each shape that are not counted
 Shape = tuple[int, int, int]  # images, height, width
@@ -78,6 +79,8 @@ class Meter:
             return
         if compile:
             require_compiler(self.device)
+        else:
+            recompute_maps(model, whole_stages=False)
         for part in (model.backbone, model.neck) if compile else ():
             part.compile()
 
