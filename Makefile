@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -19,8 +20,8 @@ $(STAMP): pyproject.toml
 demo: setup  ## compose a data set of handwritten digits, train, evaluate, predict, write a report
 	$(BIN)/python -m demo --output runs/demo
 
-test: lint  ## lint, then every test
-	$(BIN)/python -m pytest
+test: lint  ## lint, then every test, WORKERS of them side by side
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --durations 30
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .
