@@ -25,9 +25,8 @@ from torch import Tensor
 
 import centernet2
 from centernet2.devices import autocast, peak_memory, return_freed_memory
-from centernet2.run.models import place, speed_up
+from centernet2.run.models import place, recompute_maps, speed_up
 from centernet2.structures import Target
-from centernet2.training.stages import recompute_maps
 
 OBJECTS = 12  # of an image
 CPU = torch.device("cpu")
@@ -51,7 +50,7 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     model = place(model.train(options.work == "training"), "cpu")
     if options.work == "training":
         return_freed_memory(CPU)
-        recompute_maps(model, whole_stages=options.checkpoint)  # as the training job does
+        recompute_maps(model, CPU, whole_stages=options.checkpoint)  # as the training job does
     if options.work == "inference":
         speed_up(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)

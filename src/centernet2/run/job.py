@@ -20,11 +20,12 @@ from centernet2.devices import choose_precision, grad_scaler, memory_format, req
 from centernet2.evaluation.evaluate import Interrupted
 from centernet2.models.detector import Detector
 from centernet2.run.evaluation import evaluate_dataset
+from centernet2.run.models import recompute_maps
 from centernet2.training.callbacks import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import scheduler
 from centernet2.training.sharding import gathered, shard, shard_optimizer_state, whole
-from centernet2.training.stages import backbone_stages, recompute_maps
+from centernet2.training.stages import backbone_stages
 from centernet2.training.state import Stateful, restore_training_state, training_state
 
 AVERAGED = "ema/"  # before the names of the averaged weights' figures
@@ -165,7 +166,7 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     usual = torch.contiguous_format if run.fsdp else memory_format(model, device)
     model.to(memory_format=torch.channels_last if run.channels_last else usual)
     if not run.compile:
-        recompute_maps(model, whole_stages=run.gradient_checkpointing)
+        recompute_maps(model, device, whole_stages=run.gradient_checkpointing)
     if run.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())

@@ -13,10 +13,9 @@ from centernet2.devices import Precision, autocast, peak_memory, require_compile
 from centernet2.models.detector import Detector
 from centernet2.run.costs import count_operations, padded, plan_detector
 from centernet2.run.matmul_peak import Peak
-from centernet2.run.models import speed_up
+from centernet2.run.models import recompute_maps, speed_up
 from centernet2.run.stage_clock import StageClock, Work, measure_whole
 from centernet2.run.workload import Load, count_load, fill_selections, make_images, make_targets
-from centernet2.training.stages import recompute_maps
 
 WARM_UP = 2  # passes of each shape that are not counted
 Shape = tuple[int, int, int]  # images, height, width
@@ -80,7 +79,7 @@ class Meter:
         if compile:
             require_compiler(self.device)
         else:
-            recompute_maps(model, whole_stages=False)
+            recompute_maps(model, self.device, whole_stages=False)
         for part in (model.backbone, model.neck) if compile else ():
             part.compile()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from centernet2.build.detector import build_augmented, build_detector
@@ -26,6 +27,7 @@ from centernet2.layers.frozen import NormalisedConv2d
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.run.weights import find_weights, load_initial_weights, suit_weights
+from centernet2.training.stages import recompute_expansions, recompute_norms, recompute_stages
 from centernet2.zoo.published import PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,17 @@ def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> 
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
         part.compile()
     return model
+
+
+def recompute_maps(model: Detector, device: torch.device, *, whole_stages: bool) -> None:
+    """Lets a training on a device keep fewer maps, in place: without those that cost hardly any time to compute again,
+    or without all between the stages of the backbone. Not for compiled parts: the compiler chooses by itself.
+    """
+    recompute_norms(model.proposal_generator.head.towers)
+    if whole_stages:
+        recompute_stages(model.backbone)
+    elif device.type == "cpu":  # an accelerator would wait for the choice among operators
+        recompute_expansions(model.backbone)
 
 
 def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:

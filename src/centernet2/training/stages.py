@@ -11,8 +11,6 @@ from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-from centernet2.models.detector import Detector
-
 Policy = Callable[..., CheckpointPolicy]  # what becomes of an operator's result
 Context = AbstractContextManager[object]
 
@@ -26,17 +24,6 @@ def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
             return stages
         stages = children
     return stages
-
-
-def recompute_maps(model: Detector, *, whole_stages: bool) -> None:
-    """Keeps fewer maps while training, in place: without those that cost hardly any time to compute again, or without
-    all between the stages of the backbone. Not for programs that are compiled, which choose by themselves.
-    """
-    recompute_norms(model.proposal_generator.head.towers)
-    if whole_stages:
-        recompute_stages(model.backbone)
-    elif model.preprocess.mean.device.type == "cpu":  # an accelerator would wait for the choice among operators
-        recompute_expansions(model.backbone)
 
 
 def recompute_stages(backbone: nn.Module) -> None:
