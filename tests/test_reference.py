@@ -36,7 +36,12 @@ TWINS = {  # the same network and the same numbers under another name: only the 
     "CenterNet2_DLA-BiFPN-P3_24x": "CenterNet2_DLA-BiFPN-P3_4x",
     "CenterNet2_DLA-BiFPN-P5_640_16x_ST": "CenterNet2_DLA-BiFPN-P5_640_16x",
 }
-QUICK_MODELS = ("CenterNet-FPN_R50_1x", "CenterNet2-F_R50_1x", "CenterNet2_R50_1x", "LVIS_CenterNet2_R50_Fed_1x")
+TRIED_IN_EMULATED_BF16 = (
+    "CenterNet-FPN_R50_1x",
+    "CenterNet2-F_R50_1x",
+    "CenterNet2_R50_1x",
+    "LVIS_CenterNet2_R50_Fed_1x",
+)
 # With these weights flat parts of an image give many boxes of one score. The last digit, so the processor, decides
 # which of them come first; the second stage then sees others, and a hundred layers carry that on.
 NEAR_TIES = (
@@ -199,7 +204,7 @@ def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Det
 
 
 def test_losses_in_bfloat16_are_near_and_float32(name: str, scenes: Scenes, model: Detector) -> None:
-    if name not in QUICK_MODELS and not is_bf16_fast(torch.device("cpu")):
+    if name not in TRIED_IN_EMULATED_BF16 and not is_bf16_fast(torch.device("cpu")):
         pytest.skip("this CPU only emulates bf16: one ResNet-50 of each kind is tried, others take minutes")
     golden = scenes.read(f"{name}.train.npz")
     with statistics_kept(model), torch.autocast("cpu", torch.bfloat16), torch.no_grad():

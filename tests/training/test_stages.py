@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from timm.models.resnet import Bottleneck
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.frozen import fold_frozen_norms
 from centernet2.models.backbones.resnet import ResNet
 from centernet2.models.centernet.head import CenterNetHead
@@ -63,6 +65,21 @@ def test_a_backbone_with_recomputed_maps_is_the_same(
         torch.testing.assert_close(ours.grad, wanted.grad)
     for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
         assert torch.equal(ours, wanted)
+
+
+@pytest.mark.parametrize("kind", ["deformable", "attentive", "smooth"])
+def test_bottlenecks_with_costly_or_other_layers_keep_their_maps(kind: str) -> None:
+    options: dict[str, Any] = {"attentive": {"attn_layer": "se"}, "smooth": {"act_layer": nn.SiLU}}.get(kind, {})
+    body = nn.Sequential(*(Bottleneck(64, 16, **({"act_layer": nn.ReLU} | options)) for _ in range(2)))
+    if kind == "deformable":
+        for block in body:
+            block.conv2 = DeformConv2d(block.conv2, modulated=True, offset_groups=1, offset_bias=True)
+    backbone = nn.Sequential(nn.Conv2d(3, 64, 1), body)
+    recompute_expansions(backbone)
+    assert "forward" not in vars(body)
+    plain = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Sequential(Bottleneck(64, 16)))
+    recompute_expansions(plain)
+    assert "forward" in vars(plain[1])
 
 
 def convolutions_of_the_backward_pass(backbone: nn.Module, x: torch.Tensor) -> int:

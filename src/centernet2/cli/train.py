@@ -2,38 +2,23 @@
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+from cyclopts import Parameter
 
 from centernet2.cli.arguments import Flag, Pairs, print_metrics
 
 logger = logging.getLogger(__name__)
 
 
-def train(
-    *overrides: Pairs,
-    config_file: str = "CenterNet2_R50_1x",
-    data: Path | None = None,
-    data_path: Path | None = None,
-    output_dir: Path | None = None,
-    weights: str | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    resume: Flag = False,
-    eval_only: Flag = False,
-    num_gpus: int = 1,
-    num_machines: int = 1,
-    machine_rank: int = 0,
-    dist_url: str = "auto",
-    auto_scale_lr: Flag = False,
-    dry_run: Flag = False,
-    val_fraction: float | None = None,
-) -> None:
-    """Train a detector, evaluate it at the end.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sources:
+    """What a training works on.
 
     Parameters
     ----------
-    config_file
-        Path of a configuration, or the name of a packaged one.
     data
         Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data set.
     data_path
@@ -48,8 +33,24 @@ def train(
         cuda, npu, xpu, mps or cpu; default: the best there is.
     resume
         Go on from the last checkpoint of the output folder.
-    eval_only
-        Evaluate MODEL.WEIGHTS (or --weights) and train nothing.
+    """
+
+    data: Path | None = None
+    data_path: Path | None = None
+    output_dir: Path | None = None
+    weights: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    resume: Flag = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together.
+
+    Parameters
+    ----------
     num_gpus
         Processes on this machine, one for each accelerator (or on the CPU).
     num_machines
@@ -58,6 +59,32 @@ def train(
         Number of this machine, from 0.
     dist_url
         HOST:PORT of machine 0; needed with several machines.
+    """
+
+    num_gpus: int = 1
+    num_machines: int = 1
+    machine_rank: int = 0
+    dist_url: str = "auto"
+
+
+def train(
+    *overrides: Pairs,
+    config_file: str = "CenterNet2_R50_1x",
+    sources: Sources = Sources(),
+    processes: Processes = Processes(),
+    eval_only: Flag = False,
+    auto_scale_lr: Flag = False,
+    dry_run: Flag = False,
+    val_fraction: float | None = None,
+) -> None:
+    """Train a detector, evaluate it at the end.
+
+    Parameters
+    ----------
+    config_file
+        Path of a configuration, or the name of a packaged one.
+    eval_only
+        Evaluate MODEL.WEIGHTS (or --weights) and train nothing.
     auto_scale_lr
         Scale the learning rate and the schedule when SOLVER.IMS_PER_BATCH is not the one of the configuration file.
     dry_run
@@ -65,18 +92,7 @@ def train(
     val_fraction
         Share of the images to evaluate on, where the data have no validation split.
     """
-    from centernet2 import launch
-    from centernet2.training.callbacks import EXIT_INTERRUPTED
-
-    if launch.is_wanted(num_gpus=num_gpus, num_machines=num_machines):
-        code = launch.launch(
-            sys.argv[1:],
-            num_gpus=num_gpus,
-            num_machines=num_machines,
-            machine_rank=machine_rank,
-            dist_url=dist_url,
-        )
-        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNALLED else code)
+    _launch_if_wanted(processes)
     from rich import get_console
 
     from centernet2.config import load_config
@@ -86,24 +102,28 @@ def train(
         overrides = (*overrides, "DATASETS.VAL_FRACTION", str(val_fraction))
     config = load_config(config_file, overrides)
     if eval_only:
-        model = models.build_model(config, weights=weights or config.model.weights, device=device)
-        print_metrics(evaluation.evaluate(model, data=data, data_path=data_path, output_dir=output_dir))
+        model = models.build_model(config, weights=sources.weights or config.model.weights, device=sources.device)
+        figures = evaluation.evaluate(
+            model, data=sources.data, data_path=sources.data_path, output_dir=sources.output_dir
+        )
+        print_metrics(figures)
         return
     if auto_scale_lr:
         config, changes = plan.scale_to_batch(config, load_config(config_file))
         logger.info("--auto-scale-lr: %s", "; ".join(changes))
     start = training.dry_run if dry_run else training.train
-    outcome = start(
-        config,
-        data=data,
-        data_path=data_path,
-        output_dir=output_dir,
-        weights=weights,
-        resume=resume,
-        seed=seed,
-        device=device,
-    )
+    outcome = start(config, **vars(sources))
     if isinstance(outcome, dict):
         print_metrics(outcome)
     else:
         get_console().print("\n".join(outcome), markup=False, highlight=False, soft_wrap=True)
+
+
+def _launch_if_wanted(processes: Processes) -> None:
+    """Starts the processes with the same command, if there are to be several, and ends with their exit code."""
+    from centernet2 import launch
+    from centernet2.training.callbacks import EXIT_INTERRUPTED
+
+    if launch.is_wanted(num_gpus=processes.num_gpus, num_machines=processes.num_machines):
+        code = launch.launch(sys.argv[1:], **vars(processes))
+        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNALLED else code)

@@ -76,11 +76,11 @@ class Meter:
         if not model.training:
             speed_up(model, dtype=dtype, compile=compile)
             return
-        if compile:
-            require_compiler(self.device)
-        else:
+        if not compile:
             recompute_maps(model, self.device, whole_stages=False)
-        for part in (model.backbone, model.neck) if compile else ():
+            return
+        require_compiler(self.device)
+        for part in (model.backbone, model.neck):
             part.compile()
 
     def measure(self, shape: Shape, on_pass: Callable[[], None] = lambda: None) -> Figures:

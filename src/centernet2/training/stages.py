@@ -42,7 +42,7 @@ def recompute_expansions(backbone: nn.Module) -> None:
     """
     for stage in backbone_stages(backbone):
         is_trained = any(parameter.requires_grad for parameter in stage.parameters())
-        if is_trained and len(list(stage.children())) and all(map(_is_plain_bottleneck, stage.children())):
+        if is_trained and isinstance(stage, nn.Sequential) and all(map(_is_plain_bottleneck, stage)):
             _recompute(stage, is_random=True, policy=_keep_narrow_maps)
 
 
@@ -58,12 +58,15 @@ def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
 
 
 def _is_plain_bottleneck(block: nn.Module) -> bool:
-    return isinstance(block, Bottleneck) and block.se is None
+    """Whether a block has neither other costly layers, deformable or attentive, nor other activations than ReLU."""
+    if not isinstance(block, Bottleneck) or block.se is not None:
+        return False
+    return isinstance(block.conv2, nn.Conv2d) and all(isinstance(act, nn.ReLU) for act in (block.act1, block.act2))
 
 
 def _keep_narrow_maps(_: object, operator: object, *arguments: Any, **options: Any) -> CheckpointPolicy:
-    """Keeps results of convolutions but for those of 1 x 1 that widen. What follows one in place is an activation,
-    which changes nothing when it is applied again.
+    """Keeps results of convolutions but for those of 1 x 1 that widen. What follows one in place is a ReLU, which
+    changes nothing when it is applied again.
     """
     if operator not in (torch.ops.aten.convolution.default, torch.ops.centernet2.conv2d.default):
         return CheckpointPolicy.PREFER_RECOMPUTE
@@ -75,7 +78,7 @@ def _keep_narrow_maps(_: object, operator: object, *arguments: Any, **options: A
 def _recompute(module: nn.Module, *, is_random: bool, policy: Policy | None = None) -> None:
     """Computes a module again in the backward pass, where it is random (dropped paths) with the same numbers.
 
-    A policy says which results are kept all the same; none: no one.
+    A policy says which operators' results are kept all the same; without one, none are.
     """
     module.forward = partial(
         checkpoint,

@@ -98,17 +98,11 @@ class CenterNet(nn.Module):
         nms_thresh_test: float,
     ) -> None:
         super().__init__()
-        if not len(in_features) == len(strides) == len(sizes_of_interest):
-            raise ValueError(
-                f"MODEL.CENTERNET has {len(in_features)} IN_FEATURES, {len(strides)} FPN_STRIDES and "
-                f"{len(sizes_of_interest)} SOI; give one of each per level"
-            )
+        _require_one_per_level(in_features, strides, sizes_of_interest)
         self.head = head
-        self.in_features = list(in_features)
-        self.strides = list(strides)
+        self.in_features, self.strides = list(in_features), list(strides)
         self.sizes_of_interest = [(float(low), float(high)) for low, high in sizes_of_interest]
-        self.hm_min_overlap = hm_min_overlap
-        self.min_radius = min_radius
+        self.hm_min_overlap, self.min_radius = hm_min_overlap, min_radius
         self.focal_options = {
             "alpha": hm_focal_alpha,
             "beta": hm_focal_beta,
@@ -117,14 +111,9 @@ class CenterNet(nn.Module):
             "ignore_high_fp": ignore_high_fp,
         }
         self.loc_loss_type = loc_loss_type
-        self.pos_weight = pos_weight
-        self.neg_weight = neg_weight
-        self.reg_weight = reg_weight
-        self.not_norm_reg = not_norm_reg
-        self.no_reduce = no_reduce
-        self.more_pos = more_pos
-        self.more_pos_thresh = more_pos_thresh
-        self.more_pos_topk = more_pos_topk
+        self.pos_weight, self.neg_weight, self.reg_weight = pos_weight, neg_weight, reg_weight
+        self.not_norm_reg, self.no_reduce = not_norm_reg, no_reduce
+        self.more_pos, self.more_pos_thresh, self.more_pos_topk = more_pos, more_pos_thresh, more_pos_topk
         self.not_clamp_box = not_clamp_box
         self.as_proposal = as_proposal
         self.score_thresh = score_thresh
@@ -268,3 +257,13 @@ def _width_height(sizes: Sequence[Size], like: Tensor) -> Tensor:  # [N, 2]
     if isinstance(sizes[0], Tensor):
         return torch.stack([cast(Tensor, size).flip(0) for size in sizes]).to(like.dtype)
     return constant([(w, h) for h, w in cast(Sequence[tuple[int, int]], sizes)], like)
+
+
+def _require_one_per_level(
+    in_features: Sequence[str], strides: Sequence[int], sizes_of_interest: Sequence[tuple[float, float]]
+) -> None:
+    if not len(in_features) == len(strides) == len(sizes_of_interest):
+        raise ValueError(
+            f"MODEL.CENTERNET has {len(in_features)} IN_FEATURES, {len(strides)} FPN_STRIDES and "
+            f"{len(sizes_of_interest)} SOI; give one of each per level"
+        )
