@@ -32,7 +32,7 @@ def main() -> None:
     bias = torch.randn(options.channels, generator=random).requires_grad_()
 
     def ours() -> Tensor:
-        return conv2d(x, weight, bias, stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1)
+        return conv2d(x, weight, bias, [1, 1, 1, 1, 1, 1, 1])
 
     def torchs() -> Tensor:
         return F.conv2d(x, weight, bias, padding=1)

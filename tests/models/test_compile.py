@@ -9,9 +9,21 @@ from centernet2.models.centernet.head import HeadOutput
 from centernet2.models.detector import Detector
 
 TIMM = ("MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME")
+R18 = ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")
 FAMILIES = {
-    "ResNet-FPN": ("CenterNet2_R50_1x", ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")),
-    "one-stage": ("CenterNet-FPN_R50_1x", ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")),
+    "ResNet-FPN": ("CenterNet2_R50_1x", R18),
+    "one-stage": ("CenterNet-FPN_R50_1x", R18),
+    "deformable towers": (
+        "CenterNet2_R50_1x",
+        (
+            "MODEL.RESNETS.DEPTH",
+            "18",
+            "MODEL.RESNETS.RES2_OUT_CHANNELS",
+            "64",
+            "MODEL.CENTERNET.USE_DEFORMABLE",
+            "True",
+        ),
+    ),
     "small": ("CenterNet2_R18_small", ()),
     "DLA34+DLAUp": ("CenterNet-S4_DLA_8x", ()),
     "DLA34+DLAUp of two stages": ("nuImages_CenterNet2_DLA_640_8x", ()),
@@ -22,7 +34,7 @@ FAMILIES = {
     "timm, convolutions": ("CenterNet2_R50_1x", (*TIMM, "convnext_atto")),
     "timm, attention": ("CenterNet2_R50_1x", (*TIMM, "swin_tiny_patch4_window7_224")),
 }
-QUICK = ("ResNet-FPN", "small", "DLA34+DLAUp")
+QUICK = ("ResNet-FPN", "deformable towers", "small", "DLA34+DLAUp")
 KINDS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILIES]
 IMAGES = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import centernet2
 from centernet2.layers.frozen import NormalisedConv2d
+from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
 from tests.models.test_device import build, scene
 
 
@@ -21,6 +22,26 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
     for a, b in zip(exact, rounded, strict=True):
         assert b["boxes"].dtype == b["scores"].dtype == torch.float32
         assert len(b["boxes"]) and b["scores"].max().item() == pytest.approx(a["scores"].max().item(), rel=0.05)
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_every_kind_of_network_says_the_same(family: str) -> None:
+    name, options = FAMILIES[family]
+    torch.manual_seed(0)
+    model = centernet2.build_model(centernet2.load_config(name, list(options))).eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            assert isinstance(layer.running_mean, Tensor) and isinstance(layer.running_var, Tensor)
+            layer.running_mean.normal_(std=0.1)
+            layer.running_var.uniform_(0.5, 2)
+    dense = Dense(model)
+    with torch.no_grad():
+        expected = dense(IMAGES).ltrb
+        centernet2.speed_up(model)
+        found = dense(IMAGES).ltrb
+    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    for ours, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-3 * float(wanted.std()))
 
 
 def test_frozen_normalisation_is_folded_once_and_for_all() -> None:

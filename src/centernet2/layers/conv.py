@@ -15,10 +15,13 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         return self._convolve(x, self.weight, self.bias, None)
 
+    @property
+    def geometry(self) -> list[int]:
+        """Stride, padding and dilation, two numbers each, and groups."""
+        return [*self.stride, *cast(tuple[int, ...], self.padding), *self.dilation, self.groups]
+
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:
-        padding = cast(tuple[int, ...], self.padding)
-        geometry = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
-        return conv2d(x, weight, bias, gain=gain, groups=self.groups, **geometry)
+        return conv2d(x, weight, bias, self.geometry, gain=gain)
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1) -> nn.Module:

@@ -60,7 +60,7 @@ class NormalisedConv2d(Conv2d):
 
 
 def fold_frozen_norms(network: nn.Module) -> None:
-    """Lets the convolutions of a residual network compute the frozen normalisations behind them, in place.
+    """Lets the convolutions of a network compute the frozen normalisations behind them, in place.
 
     What belongs together is known by where it stands: neighbours in a Sequential, and `conv1` and `bn1`, or `convs` and
     `bns`, of a block. Other convolutions, such as deformable ones, leave their normalisation as it is.
@@ -92,7 +92,7 @@ def _places(owner: nn.Module, name: str) -> list[Place]:
 def _fold(conv_place: Place, norm_place: Place) -> None:
     conv: Any = conv_place[0].get_submodule(conv_place[1])
     norm: Any = norm_place[0].get_submodule(norm_place[1])
-    if type(conv) is not nn.Conv2d or type(norm) is not FrozenBatchNorm2d:
+    if type(conv) not in (nn.Conv2d, Conv2d) or type(norm) is not FrozenBatchNorm2d:
         return
     folded = FoldedNorm(len(norm.weight), norm.eps)
     folded.load_state_dict(norm.state_dict())

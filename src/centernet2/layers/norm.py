@@ -39,13 +39,13 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 def convert_norm(module: nn.Module, name: str) -> nn.Module:
-    """Replaces every BatchNorm2d below `module` by the layer called `name`, with gains, statistics and options."""
+    """Replaces every batch normalisation below `module` by the layer called `name`, with gains, statistics, options."""
     if name == "BN":
         return module
     for child_name, child in module.named_children():
         if isinstance(child, BatchNormAct2d):
             setattr(module, child_name, _with_activation(child, name))
-        elif isinstance(child, nn.BatchNorm2d):
+        elif isinstance(child, nn.BatchNorm2d | nn.SyncBatchNorm):
             setattr(module, child_name, _take_over(make_norm(name, child.num_features), child))
         else:
             convert_norm(child, name)
@@ -62,7 +62,7 @@ def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
     return norm
 
 
-def _take_over(norm: nn.Module, layer: nn.BatchNorm2d) -> nn.Module:
+def _take_over(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.Module:
     norm.load_state_dict(layer.state_dict(), strict=False)
     for option in ("eps", "momentum"):
         if hasattr(norm, option):

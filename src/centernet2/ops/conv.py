@@ -15,22 +15,19 @@ TILES = 64  # the same for gradients of weights where the direct algorithm is sl
 
 
 def conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    gain: Tensor | None = None,
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[int], *, gain: Tensor | None = None
 ) -> Tensor:
     """torch.nn.functional.conv2d(x, weight * gain, bias), with a gain [O] that is not trained.
 
     On the CPU large convolutions of 3 x 3 are computed by Winograd's algorithm, whose results differ from the direct
     ones by some 1e-5 of their spread, and the product of weight and gain is not kept for the backward pass.
+
+    Args:
+        geometry: stride, padding and dilation, two numbers each, and groups.
     """
-    geometry = [*stride, *padding, *dilation, groups]
+    if torch.compiler.is_compiling() and not weight.is_contiguous():
+        # the tracer takes it that normalisation puts channels apart; where the weights' lie together, maps shall too
+        x = x.contiguous(memory_format=torch.channels_last)
     with_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if not _is_ours(x) or not (with_graph or _pays(x, weight, geometry)):
         return _direct(x, weight, gain, bias, geometry)
@@ -58,15 +55,14 @@ def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
     return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
 
 
-# A geometry is stride, padding and dilation, two numbers each, and groups. Result and gradients are an operator each,
-# so that a compiled program calls them as they are.
+# Result and gradients are an operator each, so that a compiled program calls them as they are.
 
 
 def _compute(
     x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:  # [N, O, h, w]
     if _pays(x, weight, geometry):
-        return winograd.convolve(x, _scale(weight, gain), bias)
+        return winograd.convolve(x, winograd.transform_weight(_scale(weight, gain)), bias)
     return _direct(x, weight, gain, bias, geometry)
 
 

@@ -49,17 +49,14 @@ class Buffers:
         return self.flat[name][:size].view(shape)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Results [N, O, H, W] for x [N, C, H, W] within a border of zeros and weight [O, C, 3, 3]."""
-    return _convolve(x, transform_weight(weight).transpose(1, 2), bias)
+def transform_weight(weight: Tensor) -> Tensor:
+    """G w G' of weight [O, C, 3, 3]: matrices [36, C, O]."""
+    flat = weight.permute(3, 2, 0, 1).reshape(9, -1)
+    return (_weight_matrix(weight) @ flat).view(36, *weight.shape[:2]).transpose(1, 2)
 
 
-def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
-    """The gradient [N, C, H, W] of x from that of the results [N, O, H, W]: a convolution with the weight turned."""
-    return _convolve(grad, transform_weight(weight.flip(2, 3)), None)
-
-
-def _convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:  # [36, C, O]
+def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
+    """Results [N, O, H, W] for x [N, C, H, W] within a border of zeros and a transformed weight [36, C, O]."""
     n, _, h, w = x.shape
     out = torch.empty((n, matrices.shape[2], h, w), dtype=x.dtype, memory_format=torch.channels_last)
     pixels, results = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
@@ -74,6 +71,11 @@ def _convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:  # [3
     return out
 
 
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """The gradient [N, C, H, W] of x from that of the results [N, O, H, W]: a convolution with the weight turned."""
+    return convolve(grad, transform_weight(weight.flip(2, 3)).transpose(1, 2), None)
+
+
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """The gradient [O, C, 3, 3] of the weight from x [N, C, H, W] and the gradient [N, O, H, W] of the results."""
     n, channels, h, w = x.shape
@@ -85,12 +87,6 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
         spread = _transform_gradient(grads[images], top, bottom, buffers)
         sums.baddbmm_(spread.flatten(1, 3).transpose(1, 2), tiles.flatten(1, 3))
     return (_weight_matrix(x).t() @ sums.flatten(1)).view(3, 3, -1, channels).permute(2, 3, 1, 0)
-
-
-def transform_weight(weight: Tensor) -> Tensor:
-    """G w G' of weight [O, C, 3, 3]: [36, O, C]."""
-    flat = weight.permute(3, 2, 0, 1).reshape(9, -1)
-    return (_weight_matrix(weight) @ flat).view(36, *weight.shape[:2])
 
 
 def _weight_matrix(like: Tensor) -> Tensor:

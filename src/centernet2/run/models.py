@@ -23,7 +23,9 @@ from centernet2.devices import (
     memory_format,
     require_compiler,
 )
-from centernet2.layers.frozen import NormalisedConv2d
+from centernet2.layers.frozen import NormalisedConv2d, fold_frozen_norms
+from centernet2.layers.norm import convert_norm
+from centernet2.layers.winograd import transform_convolutions
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.run.weights import find_weights, load_initial_weights, suit_weights
@@ -84,8 +86,10 @@ def place(model: Detector, device: str | None) -> Detector:
 
 
 def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> Detector:
-    """Lets a detector find objects faster, in place; it can no longer be trained or saved. On the CPU the process keeps
-    from here on the memory that it has once had.
+    """Lets a detector find objects faster, in place; it can no longer be trained or saved.
+
+    Normalisation becomes a part of the convolutions. On the CPU the process keeps from here on the memory that it has
+    once had, and float32 weights of large convolutions lie as Winograd's algorithm takes them, four times as large.
 
     Args:
         dtype: bf16 or fp16: matrix products and convolutions in that format, as in mixed precision training.
@@ -99,17 +103,19 @@ def speed_up(model: Detector, *, dtype: str = "fp32", compile: bool = False) -> 
         require_compiler(device)
     if dtype == "bf16" and not is_bf16_fast(device):
         logger.warning("%s only emulates bf16, which is slow: fp32 is faster here", device_name(device))
-    keep_freed_memory(device)
     model.inference_dtype = DTYPES[dtype]
+    convert_norm(model, "FrozenBN")
+    fold_frozen_norms(model)
     for layer in model.modules():
         if isinstance(layer, NormalisedConv2d):
             layer.settle()
-        if isinstance(
-            layer, (NormalisedConv2d, nn.Linear)
-        ):  # nearly all weights, which autocast would convert each time
-            layer.to(DTYPES[dtype])
+        if isinstance(layer, NormalisedConv2d | nn.Linear):
+            layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
+    if device.type == "cpu" and dtype == "fp32":
+        transform_convolutions(model)
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
         part.compile()
+    keep_freed_memory(device)  # now, so that what has been replaced is given back
     return model
 
 

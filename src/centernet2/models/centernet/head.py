@@ -110,9 +110,9 @@ def _predict(feature: Tensor, *layers: nn.Conv2d) -> Sequence[Tensor]:
 def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(num_convs):
-        conv = Conv2d(channels, channels, 3, padding=1)
-        init_normal(conv, std=0.01)
         deformable = use_deformable and i == num_convs - 1
+        conv = (nn.Conv2d if deformable else Conv2d)(channels, channels, 3, padding=1)
+        init_normal(conv, std=0.01)
         layers.append(DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True) if deformable else conv)
         if norm:
             layers.append(make_norm(norm, channels))

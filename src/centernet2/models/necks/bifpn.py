@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from centernet2.layers.conv import Conv2d
 from centernet2.layers.norm import make_norm
 
 
@@ -170,10 +171,10 @@ def _conv_norm(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if separable:
         layers["depthwise"] = nn.Conv2d(
-            in_channels, in_channels, kernel_size, padding="same", groups=in_channels, bias=False
+            in_channels, in_channels, kernel_size, padding=kernel_size // 2, groups=in_channels, bias=False
         )
         layers["pointwise"] = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
     else:
-        layers["conv"] = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same", bias=bias)
+        layers["conv"] = Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
     layers["norm"] = make_norm(norm, out_channels)
     return nn.Sequential(layers)
