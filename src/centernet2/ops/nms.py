@@ -9,7 +9,7 @@ from torchvision.ops import batched_nms
 
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.ops.dispatch import backend
-from centernet2.ops.nms_sparse import sparse_nms_mask
+from centernet2.ops.nms_sparse import sparse_nms
 
 SPARSE_BOXES, SPARSE_OVERLAP = 1000, 0.85  # from these on, looking for pairs that overlap beats trying all
 BLOCK = 256  # boxes whose fate is settled together before they are held against all later ones
@@ -62,26 +62,27 @@ def _(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
 
 
 def _cpu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
-    """Takes the best boxes first, and stops where enough of them stay: what comes later changes nothing before.
-
-    Each round holds those that stay so far against some more, so that no box which has gone is looked at again.
-    """
     total = int((scores >= 0).sum())
-    stay, seen, length = torch.arange(0), 0, limit + limit // 4
-    while seen < total:
-        rows = torch.cat([stay, torch.arange(seen, min(total, seen + length))])
-        mask = _cpu_round(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
-        stay, seen = rows[mask], seen + length
-        length = limit // 2 + 1 if len(stay) > limit // 2 else max(limit, SPARSE_BOXES)
-        if seen < total and len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]:
-            break
+    valid = boxes[:total], scores[:total], None if labels is None else labels[:total]
+    stay = None
+    if total >= SPARSE_BOXES and SPARSE_OVERLAP <= iou_threshold < 1:
+        stay = sparse_nms(*valid, iou_threshold, limit)
+    if stay is None:
+        stay = _stepwise_nms(*valid, iou_threshold, limit)
     return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, stay, True)
 
 
-def _cpu_round(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-    sparse = len(boxes) >= SPARSE_BOXES and SPARSE_OVERLAP <= iou_threshold < 1
-    mask = sparse_nms_mask(boxes, labels, iou_threshold) if sparse else None
-    return _torchvision_mask(boxes, scores, labels, iou_threshold) if mask is None else mask
+def _stepwise_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
+    """Rows that stay. Takes the best boxes first, and stops where enough stay: what comes later changes nothing before.
+
+    Each round holds those that stay so far against some more, so that no box which has gone is looked at again.
+    """
+    stay, seen, length = torch.arange(0), 0, limit + limit // 4
+    while seen < len(boxes) and not (len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]):
+        rows = torch.cat([stay, torch.arange(seen, min(len(boxes), seen + length))])
+        mask = _torchvision_mask(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
+        stay, seen, length = rows[mask], seen + length, 2 * length
+    return stay
 
 
 def _torchvision_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
