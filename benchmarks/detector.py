@@ -29,6 +29,7 @@ from centernet2.run.models import place, recompute_maps, speed_up
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image
+WARM_UP = 2  # runs, in which memory is still being fetched from the system
 CPU = torch.device("cpu")
 
 
@@ -95,7 +96,8 @@ def compare(options: argparse.Namespace) -> None:
         arguments = [options.work, name, *size, options.peer_precision or options.precision, str(options.threads)]
         sides["peer"] = Side([*shlex.split(options.peer), *arguments])
     for side in sides.values():
-        side.run()  # warm-up
+        for _ in range(WARM_UP):
+            side.run()
     rounds = [{name: side.run() for name, side in sides.items()} for _ in range(options.runs)]
     ratio = {}
     if options.peer:
@@ -111,7 +113,7 @@ def compare(options: argparse.Namespace) -> None:
         "seconds": {name: spread([each[name]["seconds"] for each in rounds]) for name in sides},
         "megabytes": {name: round(rounds[-1][name]["bytes"] / 2**20) for name in sides},
         "ratio ours / peer": ratio,
-        "warm_up": 1,
+        "warm_up": WARM_UP,
         "runs": options.runs,
         **machine(),
     }

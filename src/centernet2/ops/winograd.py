@@ -98,8 +98,9 @@ def _weight_matrix(like: Tensor) -> Tensor:
 def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
     """Images, first row, and row behind the last, of about so many tiles as are handled at a time."""
     across, down = -(-w // 4), -(-h // 4)
-    step = 4 * max(1, TILES // across)
-    images = max(1, TILES // (across * down))
+    images = max(1, round(TILES / (across * down)))
+    parts = max(1, round(across * down / TILES))
+    step = 4 * -(-down // parts)
     for image in range(0, n, images):
         for top in range(0, h, step):
             yield slice(image, image + images), top, min(h, top + step)
@@ -109,9 +110,9 @@ def _transform_input(pixels: Tensor, top: int, bottom: int, buffers: Buffers) ->
     """B' d B of the rows top ... bottom - 1 of pixels [N, H, W, C]: [36, N, tiles down, tiles across, C]."""
     n, h, w, c = pixels.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
-    strip = buffers("strip", n, 4 * down + 2, 4 * across + 2, c).zero_()
+    strip = buffers("strip", n, 4 * down + 2, 4 * across + 2, c)
     first, last = max(0, top - 1), min(h, top + 4 * down + 1)
-    strip[:, first - top + 1 : last - top + 1, 1 : w + 1] = pixels[:, first:last]
+    _embed(pixels[:, first:last], strip, first - top + 1, 1)
     half = buffers("half", 6, n, down, strip.shape[2], c)
     _six_to_six(strip.unfold(1, 6, 4).unbind(-1), half)
     tiles = buffers("tiles", 6, 6, n, down, across, c)
@@ -133,13 +134,21 @@ def _transform_gradient(grads: Tensor, top: int, bottom: int, buffers: Buffers) 
     """A g A' of the rows top ... bottom - 1 of gradients [N, H, W, O]: [36, N, tiles down, tiles across, O]."""
     n, _, w, channels = grads.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
-    strip = buffers("strip", n, 4 * down, 4 * across, channels).zero_()
-    strip[:, : bottom - top, :w] = grads[:, top:bottom]
+    strip = buffers("strip", n, 4 * down, 4 * across, channels)
+    _embed(grads[:, top:bottom], strip, 0, 0)
     half = buffers("half", 6, n, down, 4 * across, channels)
     _four_to_six(strip.view(n, down, 4, 4 * across, channels).unbind(2), half)
     spread = buffers("spread", 6, 6, n, down, across, channels)
     _four_to_six(half.view(6, n, down, across, 4, channels).unbind(4), spread)
     return spread.flatten(0, 1)
+
+
+def _embed(pixels: Tensor, strip: Tensor, row: int, column: int) -> None:
+    """Puts pixels [N, h, w, C] into a strip from that row and column on, and zeros around them."""
+    below, right = row + pixels.shape[1], column + pixels.shape[2]
+    strip[:, row:below, column:right] = pixels
+    for border in (strip[:, :row], strip[:, below:], strip[:, :, :column], strip[:, :, right:]):
+        border.zero_()
 
 
 def _six_to_six(d: Sequence[Tensor], out: Tensor) -> None:
