@@ -11,8 +11,8 @@ from centernet2.ops import winograd
 from centernet2.ops.precision import product_dtype
 
 CHANNELS, TILES_PER_CHANNEL = 256, 0.5  # from these on, Winograd's transforms cost less than they save
-POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of every pixel
 TILES = 64  # the same for gradients of weights where the direct algorithm is slow
+POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of every pixel
 
 
 def conv2d(

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from centernet2.config import Config
-from centernet2.devices import Precision, autocast, peak_memory, require_compiler, reset_peak_memory
+from centernet2.devices import (
+    Precision,
+    autocast,
+    peak_memory,
+    require_compiler,
+    reset_peak_memory,
+    return_freed_memory,
+)
 from centernet2.models.detector import Detector
 from centernet2.run.costs import count_operations, padded, plan_detector
 from centernet2.run.matmul_peak import Peak
@@ -76,6 +83,7 @@ class Meter:
         if not model.training:
             speed_up(model, dtype=dtype, compile=compile)
             return
+        return_freed_memory(self.device)
         if not compile:
             recompute_maps(model, self.device, whole_stages=False)
             return
