@@ -97,19 +97,26 @@ def test_a_training_step(kind: str, device: str) -> None:
         assert waits == {}
 
 
+@pytest.mark.parametrize("faster", [False, True], ids=["as it is", "sped up"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_inference(kind: str, device: str) -> None:
+def test_inference(kind: str, faster: bool, device: str) -> None:
     model = build(kind).eval()
     images, _ = scene()
     with torch.no_grad():
         expected = model(images)
         with PretendDevice():
-            found = model.to(DEVICE)([image.to(DEVICE) for image in images])
+            model.to(DEVICE)
+            if faster:  # its new layers lie there too
+                centernet2.speed_up(model)
+            found = model([image.to(DEVICE) for image in images])
             found = [{key: value.cpu() for key, value in each.items()} for each in found]
     assert sum(len(each["boxes"]) for each in expected)
     for ours, wanted in zip(found, expected, strict=True):
         for key in wanted:
-            torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
+            if faster and key == "masks":  # of an untrained head: rounding moves probabilities across a half
+                assert (ours[key] != wanted[key]).float().mean() < 0.01
+            else:
+                torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
 
 
 def test_the_device_refuses_what_was_made_elsewhere() -> None:

@@ -94,7 +94,7 @@ def _fold(conv_place: Place, norm_place: Place) -> None:
     norm: Any = norm_place[0].get_submodule(norm_place[1])
     if type(conv) not in (nn.Conv2d, Conv2d) or type(norm) is not FrozenBatchNorm2d:
         return
-    folded = FoldedNorm(len(norm.weight), norm.eps)
+    folded = FoldedNorm(len(norm.weight), norm.eps).to(norm.weight.device)
     folded.load_state_dict(norm.state_dict())
     setattr(*norm_place, folded)
     setattr(*conv_place, NormalisedConv2d.of(conv, folded))

@@ -63,7 +63,7 @@ def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
 
 
 def _take_over(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.Module:
-    norm.load_state_dict(layer.state_dict(), strict=False)
+    norm.to(layer.weight.device).load_state_dict(layer.state_dict(), strict=False)
     for option in ("eps", "momentum"):
         if hasattr(norm, option):
             setattr(norm, option, getattr(layer, option))

@@ -119,7 +119,7 @@ class Places:
         return overlap
 
 
-def _settle(count: int, better: Rows, worse: Rows) -> NDArray[np.bool]:
+def _settle(count: int, better: Rows, worse: Rows) -> NDArray[np.bool_]:
     """Which of `count` boxes stay, if the first of a pair, where it stays itself, removes the second."""
     stays = np.ones(count, dtype=bool)
     while len(better):
@@ -131,7 +131,7 @@ def _settle(count: int, better: Rows, worse: Rows) -> NDArray[np.bool]:
     return stays
 
 
-def _mark(count: int, rows: Rows) -> NDArray[np.bool]:
+def _mark(count: int, rows: Rows) -> NDArray[np.bool_]:
     """Which of `count` rows are among those."""
     marks = np.zeros(count, dtype=bool)
     marks[rows] = True
