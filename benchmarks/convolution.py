@@ -15,7 +15,9 @@ from centernet2.ops.conv import conv2d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument("--size", nargs=2, type=int, default=[80, 108], help="height and width")
     parser.add_argument("--threads", type=int, default=2)
@@ -26,7 +28,9 @@ def main() -> None:
     random = torch.Generator().manual_seed(0)
     shapes = (2, options.channels, *options.size), (options.channels, options.channels, 3, 3)
     x, weight = (
-        torch.randn(shape, generator=random).contiguous(memory_format=torch.channels_last).requires_grad_()
+        torch.randn(shape, generator=random)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
         for shape in shapes
     )
     bias = torch.randn(options.channels, generator=random).requires_grad_()
@@ -47,7 +51,10 @@ def main() -> None:
     }
     forward = {"ours": ours, "torch": torchs}
     both = {name: lambda work=work: work().backward(grad) for name, work in forward.items()}
-    for name, works in {"convolution_forward": forward, "convolution_forward_and_backward": both}.items():
+    for name, works in {
+        "convolution_forward": forward,
+        "convolution_forward_and_backward": both,
+    }.items():
         compare(name, works, runs=options.runs, **details)
 
 

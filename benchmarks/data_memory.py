@@ -62,14 +62,20 @@ def synthetic(images: int, boxes: int) -> DetectionDataset:
 def ours(images: int, boxes: int) -> Read:
     """The index as training has it: mapped from the cache, then without the images that hold no object."""
     path = Path(tempfile.mkdtemp()) / "synthetic.index"
-    child = multiprocessing.Process(target=lambda: save_index(path, synthetic(images, boxes), [(0, "")]))
+    child = multiprocessing.Process(
+        target=lambda: save_index(path, synthetic(images, boxes), [(0, "")])
+    )
     child.start()  # its memory goes with it
     child.join()
     dataset = load_index(path, [(0, "")])
     assert dataset is not None
     path.unlink()  # the mapping stays, as a deleted file
     kept = without_empty_images(dataset)
-    return lambda i: (kept.image_path(i % len(kept)), kept.size(i % len(kept)), kept.target(i % len(kept)))
+    return lambda i: (
+        kept.image_path(i % len(kept)),
+        kept.size(i % len(kept)),
+        kept.target(i % len(kept)),
+    )
 
 
 def records(images: int, boxes: int) -> Iterator[dict[str, Any]]:
@@ -113,7 +119,9 @@ def memory(process: int) -> tuple[int, int]:
         key, *rest = line.split()
         if not key.endswith(":"):  # the head of a mapping, with a path if it is of a file
             path = " ".join(rest[4:])
-            counts = not path.startswith("/") or path.endswith("(deleted)")  # the index is: see `ours`
+            counts = not path.startswith("/") or path.endswith(
+                "(deleted)"
+            )  # the index is: see `ours`
         elif counts and key == "Pss:":
             pss += int(rest[0])
         elif counts and key in ("Private_Clean:", "Private_Dirty:"):
@@ -138,7 +146,9 @@ def measure(kind: str, images: int, boxes: int, workers: int) -> tuple[int, int]
         process.start()
     for _ in processes:
         ready.acquire()
-    own, *others = [memory(pid) for pid in (os.getpid(), *(process.pid or 0 for process in processes))]
+    own, *others = [
+        memory(pid) for pid in (os.getpid(), *(process.pid or 0 for process in processes))
+    ]
     done.set()
     for process in processes:
         process.join()
@@ -176,7 +186,9 @@ def load_seconds(images: int, boxes: int) -> float:
 def main() -> None:
     if sys.argv[1:2] == ["--as"]:
         return answer(sys.argv[2], *map(int, sys.argv[3:6]))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     program = f"{sys.executable} {Path(__file__).resolve()} --as"
     parser.add_argument("--size", choices=SIZES, default="coco")
     parser.add_argument("--workers", type=int, default=4)

@@ -24,7 +24,7 @@ import torch
 from harness import compare
 from PIL import Image, ImageOps
 
-from centernet2.build.data import build_train_transform
+from centernet2.builders.pipeline import build_train_transform
 from centernet2.config import load_config
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
 from centernet2.data.loader import Draw, TrainImages, generator_of
@@ -42,11 +42,18 @@ from centernet2.data.transforms import (
 )
 
 BOXES = 7  # of an image
-SIZES = {"coco": (480, 640), "full-hd": (1080, 1920), "camera": (3000, 4000), "large-camera": (4000, 6000)}
+SIZES = {
+    "coco": (480, 640),
+    "full-hd": (1080, 1920),
+    "camera": (3000, 4000),
+    "large-camera": (4000, 6000),
+}
 CONFIGS = {"shortest-edge": "CenterNet2_R50_1x", "crop": "CenterNet2_DLA-BiFPN-P5_640_16x_ST"}
 
 
-def photograph(height: int, width: int, photos: list[Path], rng: np.random.Generator) -> Image.Image:
+def photograph(
+    height: int, width: int, photos: list[Path], rng: np.random.Generator
+) -> Image.Image:
     """A picture of this size with the sharpness and noise of a real one."""
     if photos:
         tile = Image.open(photos[int(rng.integers(len(photos)))]).convert("RGB")
@@ -62,7 +69,9 @@ def photograph(height: int, width: int, photos: list[Path], rng: np.random.Gener
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
-def write_images(folder: Path, count: int, size: tuple[int, int], photos: list[Path]) -> DetectionDataset:
+def write_images(
+    folder: Path, count: int, size: tuple[int, int], photos: list[Path]
+) -> DetectionDataset:
     rng = np.random.default_rng(0)
     height, width = size
     files = [f"{i}.jpg" for i in range(count)]
@@ -99,16 +108,24 @@ def pillows(dataset: DetectionDataset, transform: TrainTransform) -> None:
     for i in range(len(dataset)):
         generator = generator_of(0, i)
         with Image.open(dataset.image_path(i)) as file:
-            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[:, :, ::-1]  # BGR, as INPUT.FORMAT is
+            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[
+                :, :, ::-1
+            ]  # BGR, as INPUT.FORMAT is
         target, (old_height, old_width) = dataset.target(i), pixels.shape[:2]
         if isinstance(first, EfficientDetResizeCrop):
             scaled = random_number(*first.scale_range, generator) * first.size
             height, width, _ = fit_square(old_height, old_width, size=scaled)
         else:
             length = first.lengths[random_integer(0, len(first.lengths) - 1, generator)]
-            height, width = shortest_edge_size(old_height, old_width, length=length, max_size=first.max_size)
-        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
-        target = resize_target(target, height, width, scale=(width / old_width, height / old_height))
+            height, width = shortest_edge_size(
+                old_height, old_width, length=length, max_size=first.max_size
+            )
+        pixels = np.asarray(
+            Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        )
+        target = resize_target(
+            target, height, width, scale=(width / old_width, height / old_height)
+        )
         if isinstance(first, EfficientDetResizeCrop):
             pixels = pixels[: first.size, : first.size]
         if random_number(0, 1, generator) < 0.5:
@@ -130,23 +147,47 @@ def run(size: str, config: str, options: argparse.Namespace, photos: list[Path])
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_images(Path(folder), count, SIZES[size], photos)
         images = TrainImages(dataset, transform, ShuffledSampler(count, seed=0))
-        works = {"ours": partial(ours, images, count), "pillow": partial(pillows, dataset, transform)}
+        works = {
+            "ours": partial(ours, images, count),
+            "pillow": partial(pillows, dataset, transform),
+        }
         process = None
         if options.peer:
             process = subprocess.Popen(
-                [*shlex.split(options.peer), folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [*shlex.split(options.peer), folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             works["peer"] = partial(ask, process)
-        figures = compare("training_images", works, runs=options.runs, size=SIZES[size], config=config, images=count)
+        figures = compare(
+            "training_images",
+            works,
+            runs=options.runs,
+            size=SIZES[size],
+            config=config,
+            images=count,
+        )
         if process is not None:
             process.communicate()
-    speeds = {name: round(count / seconds["median"], 1) for name, seconds in figures["seconds"].items()}
-    print(json.dumps({"benchmark": "training_images_per_second", "size": size, "config": config, **speeds}), flush=True)
+    speeds = {
+        name: round(count / seconds["median"], 1) for name, seconds in figures["seconds"].items()
+    }
+    print(
+        json.dumps(
+            {"benchmark": "training_images_per_second", "size": size, "config": config, **speeds}
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=24, help="of COCO's size; as many pixels of the larger sizes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--images", type=int, default=24, help="of COCO's size; as many pixels of the larger sizes"
+    )
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--photos", type=Path, help="folder of JPEG photographs")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))

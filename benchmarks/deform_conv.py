@@ -17,7 +17,9 @@ from centernet2.ops.deform_conv import deform_conv2d
 GEOMETRY = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
 
 
-def step(convolve: Callable[..., Tensor], inputs: list[Tensor], mask: Tensor, *, backward: bool) -> None:
+def step(
+    convolve: Callable[..., Tensor], inputs: list[Tensor], mask: Tensor, *, backward: bool
+) -> None:
     inputs = [x.detach().requires_grad_(backward) for x in inputs]
     mask = mask.detach().requires_grad_(backward)
     with torch.set_grad_enabled(backward):
@@ -28,7 +30,9 @@ def step(convolve: Callable[..., Tensor], inputs: list[Tensor], mask: Tensor, *,
 
 def main() -> None:
     """Prints one line of JSON for the forward pass and one for both passes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--channels", type=int, default=128)
@@ -47,7 +51,9 @@ def main() -> None:
     for backward in (False, True):
         works = {
             "ours": partial(step, deform_conv2d, inputs, mask, backward=backward),
-            "torchvision": partial(step, torchvision.ops.deform_conv2d, inputs, mask, backward=backward),
+            "torchvision": partial(
+                step, torchvision.ops.deform_conv2d, inputs, mask, backward=backward
+            ),
         }
         name = "deform_conv_forward_backward" if backward else "deform_conv_forward"
         compare(name, works, runs=options.runs, channels=c, side=side)

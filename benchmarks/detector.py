@@ -24,8 +24,8 @@ from harness import machine, spread
 from torch import Tensor
 
 import centernet2
+from centernet2.builders.loading import place, recompute_maps, speed_up
 from centernet2.devices import autocast, peak_memory, return_freed_memory
-from centernet2.run.models import place, recompute_maps, speed_up
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image
@@ -37,9 +37,13 @@ def scene(height: int, width: int) -> tuple[list[Tensor], list[Target]]:
     random = torch.Generator().manual_seed(0)
     images, targets = [], []
     for _ in range(2):
-        images.append(torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=random))
+        images.append(
+            torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=random)
+        )
         low = torch.rand(OBJECTS, 2, generator=random) * torch.tensor([width * 0.7, height * 0.7])
-        high = (low + torch.rand(OBJECTS, 2, generator=random) * 150 + 10).minimum(torch.tensor([width, height]))
+        high = (low + torch.rand(OBJECTS, 2, generator=random) * 150 + 10).minimum(
+            torch.tensor([width, height])
+        )
         labels = torch.randint(0, 80, (OBJECTS,), generator=random)
         targets.append(Target(boxes=torch.cat([low, high], dim=1), labels=labels))
     return images, targets
@@ -73,14 +77,19 @@ def serve(work: Callable[[], object]) -> None:
     for _ in sys.stdin:
         started = time.perf_counter()
         work()
-        print(json.dumps({"seconds": time.perf_counter() - started, "bytes": peak_memory(CPU)}), flush=True)
+        print(
+            json.dumps({"seconds": time.perf_counter() - started, "bytes": peak_memory(CPU)}),
+            flush=True,
+        )
 
 
 class Side:
     """A process that works when it is told to."""
 
     def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def run(self) -> dict[str, float]:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -90,10 +99,18 @@ class Side:
 
 
 def compare(options: argparse.Namespace) -> None:
-    sides = {"ours": Side([sys.executable, str(Path(__file__).resolve()), "--serve", *sys.argv[1:]])}
+    sides = {
+        "ours": Side([sys.executable, str(Path(__file__).resolve()), "--serve", *sys.argv[1:]])
+    }
     if options.peer:
         name, size = options.config_file, map(str, options.size)
-        arguments = [options.work, name, *size, options.peer_precision or options.precision, str(options.threads)]
+        arguments = [
+            options.work,
+            name,
+            *size,
+            options.peer_precision or options.precision,
+            str(options.threads),
+        ]
         sides["peer"] = Side([*shlex.split(options.peer), *arguments])
     for side in sides.values():
         for _ in range(WARM_UP):
@@ -101,7 +118,9 @@ def compare(options: argparse.Namespace) -> None:
     rounds = [{name: side.run() for name, side in sides.items()} for _ in range(options.runs)]
     ratio = {}
     if options.peer:
-        ratio["time"] = spread([each["ours"]["seconds"] / each["peer"]["seconds"] for each in rounds])
+        ratio["time"] = spread(
+            [each["ours"]["seconds"] / each["peer"]["seconds"] for each in rounds]
+        )
         ratio["memory"] = spread([rounds[-1]["ours"]["bytes"] / rounds[-1]["peer"]["bytes"]])
     figures = {
         "benchmark": options.work,
@@ -121,14 +140,18 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("work", choices=["inference", "training"])
     parser.add_argument("--config-file", default="CenterNet2_R50_1x")
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1216], help="height and width")
     parser.add_argument("--weights", help="of ours")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true", help="ours that finds objects")
-    parser.add_argument("--checkpoint", action="store_true", help="ours that trains: SOLVER.GRADIENT_CHECKPOINTING")
+    parser.add_argument(
+        "--checkpoint", action="store_true", help="ours that trains: SOLVER.GRADIENT_CHECKPOINTING"
+    )
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")
     parser.add_argument("--threads", type=int, default=2)

@@ -15,9 +15,9 @@ from harness import compare
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from centernet2.data.coco import load_coco
-from centernet2.evaluation.coco import coco_metrics
-from centernet2.evaluation.truth import FloatArray
+from centernet2.data.readers.coco import load_coco
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.ground_truth import FloatArray
 
 CLASSES, OBJECTS, DETECTIONS, CROWDS = 80, 7.3, 100, 0.01
 
@@ -27,7 +27,9 @@ def write_annotations(path: Path, images: int, rng: np.random.Generator) -> Floa
     image_ids = np.repeat(np.arange(1, images + 1), rng.poisson(OBJECTS, images))
     sizes = np.exp(rng.uniform(np.log(8), np.log(300), (len(image_ids), 2)))
     corners = rng.uniform(0, 1, (len(image_ids), 2)) * np.maximum([640, 480] - sizes, 1)
-    rows = np.column_stack([image_ids, corners, sizes, rng.integers(1, CLASSES + 1, len(image_ids))]).round(2)
+    rows = np.column_stack(
+        [image_ids, corners, sizes, rng.integers(1, CLASSES + 1, len(image_ids))]
+    ).round(2)
     crowd = rng.random(len(rows)) < CROWDS
     annotations = [
         {
@@ -36,9 +38,14 @@ def write_annotations(path: Path, images: int, rng: np.random.Generator) -> Floa
         }
         for i, row in enumerate(rows, 1)
     ]  # fmt: skip
-    records = [{"id": i, "file_name": f"{i}.jpg", "height": 480, "width": 640} for i in range(1, images + 1)]
+    records = [
+        {"id": i, "file_name": f"{i}.jpg", "height": 480, "width": 640}
+        for i in range(1, images + 1)
+    ]
     categories = [{"id": i, "name": str(i)} for i in range(1, CLASSES + 1)]
-    path.write_text(json.dumps({"images": records, "annotations": annotations, "categories": categories}))
+    path.write_text(
+        json.dumps({"images": records, "annotations": annotations, "categories": categories})
+    )
     return rows
 
 

@@ -14,7 +14,9 @@ import torch
 Work = Callable[[], object]
 
 
-def compare(name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any) -> dict[str, Any]:
+def compare(
+    name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any
+) -> dict[str, Any]:
     """Seconds of each work, run in turn so that a machine's moods meet them alike; prints and returns the figures.
 
     Ratio and difference are those of the first work to each other one, run by run: below 1 and 0 the first is faster.
@@ -30,11 +32,15 @@ def compare(name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int
             seconds[label].append(time.perf_counter() - started)
     first, *others = works
     ratios = {
-        f"{first} / {other}": spread([a / b for a, b in zip(seconds[first], seconds[other], strict=True)])
+        f"{first} / {other}": spread(
+            [a / b for a, b in zip(seconds[first], seconds[other], strict=True)]
+        )
         for other in others
     }
     differences = {
-        f"{first} - {other}": spread([a - b for a, b in zip(seconds[first], seconds[other], strict=True)])
+        f"{first} - {other}": spread(
+            [a - b for a, b in zip(seconds[first], seconds[other], strict=True)]
+        )
         for other in others
     }
     figures = {
@@ -66,5 +72,6 @@ def machine() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "torchvision")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "torchvision")}
+        | {"python": platform.python_version()},
     }

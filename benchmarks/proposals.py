@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from harness import machine, spread
 
-from centernet2.build.detector import build_detector
+from centernet2.builders.network import build_detector
 from centernet2.config import load_config
 from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.centernet.head import HeadOutput
@@ -38,18 +38,31 @@ def maps(generator: torch.Generator, noise: float) -> HeadOutput:
     for stride in STRIDES:
         h, w = -(-HEIGHT // stride), -(-WIDTH // stride)
         y, x = torch.meshgrid(
-            torch.arange(h) * stride + stride // 2, torch.arange(w) * stride + stride // 2, indexing="ij"
+            torch.arange(h) * stride + stride // 2,
+            torch.arange(w) * stride + stride // 2,
+            indexing="ij",
         )
         center = torch.rand(2, OBJECTS, 2, generator=generator) * torch.tensor([WIDTH, HEIGHT])
         half = stride * 8 * torch.exp(torch.rand(2, OBJECTS, 2, generator=generator) - 1)
         offset = torch.stack([x, y], -1) - center[:, :, None, None]  # [N, G, h, w, 2]
         near = (offset / half[:, :, None, None]).square().sum(-1)  # [N, G, h, w]
         nearest, owner = near.min(dim=1)  # [N, h, w]
-        objects.append((2 - 4 * nearest.clamp(max=2) + 0.5 * torch.randn(2, h, w, generator=generator))[:, None])
+        objects.append(
+            (2 - 4 * nearest.clamp(max=2) + 0.5 * torch.randn(2, h, w, generator=generator))[
+                :, None
+            ]
+        )
         image = torch.arange(2)[:, None, None]
-        d = offset.permute(0, 2, 3, 1, 4).gather(3, owner[..., None, None].expand(-1, -1, -1, 1, 2))[..., 0, :]
+        d = offset.permute(0, 2, 3, 1, 4).gather(
+            3, owner[..., None, None].expand(-1, -1, -1, 1, 2)
+        )[..., 0, :]
         size = half[image, owner] * torch.exp(noise * torch.randn(2, h, w, 2, generator=generator))
-        ltrb.append((torch.cat([size + d, size - d], -1) / stride).clamp(min=0).permute(0, 3, 1, 2).contiguous())
+        ltrb.append(
+            (torch.cat([size + d, size - d], -1) / stride)
+            .clamp(min=0)
+            .permute(0, 3, 1, 2)
+            .contiguous()
+        )
     return HeadOutput(None, objects, ltrb)
 
 
@@ -69,11 +82,17 @@ def peers(process: "subprocess.Popen[str]") -> tuple[float, list[int]]:
 
 def write(output: HeadOutput, folder: str) -> None:
     arrays = {f"object{i}": x.numpy() for i, x in enumerate(output.object_logits or [])}
-    np.savez(Path(folder) / "maps.npz", **arrays, **{f"ltrb{i}": x.numpy() for i, x in enumerate(output.ltrb)})
+    np.savez(
+        Path(folder) / "maps.npz",
+        **arrays,
+        **{f"ltrb{i}": x.numpy() for i, x in enumerate(output.ltrb)},
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--noise", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
@@ -89,7 +108,9 @@ def main() -> None:
         process = None
         if options.peer:
             command = [*shlex.split(options.peer), folder]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
             works["peer"] = partial(peers, process)
         counts = {name: work()[1] for name, work in works.items()}  # the warm-up
         seconds: dict[str, list[float]] = {name: [] for name in works}

@@ -30,7 +30,9 @@ def regions_by_level() -> list[Tensor]:
     width, height = side * aspect, side / aspect
     x, y = torch.rand(REGIONS) * WIDTH, torch.rand(REGIONS) * HEIGHT
     limit = torch.tensor([WIDTH, HEIGHT, WIDTH, HEIGHT])
-    boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=1).clamp(min=0)
+    boxes = torch.stack(
+        [x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=1
+    ).clamp(min=0)
     boxes = boxes.minimum(limit)
     size = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
     level = (4 + torch.log2(size / 224 + 1e-8)).floor().clamp(3, 7).long() - 3
@@ -38,7 +40,9 @@ def regions_by_level() -> list[Tensor]:
     return [regions[level == i] for i in range(len(STRIDES))]
 
 
-def step(align: Callable[[Tensor, Tensor, float], Tensor], maps: list[Tensor], regions: list[Tensor]) -> None:
+def step(
+    align: Callable[[Tensor, Tensor, float], Tensor], maps: list[Tensor], regions: list[Tensor]
+) -> None:
     for feature, boxes, stride in zip(maps, regions, STRIDES, strict=True):
         feature = feature.detach().requires_grad_()
         align(feature, boxes, 1 / stride).square().sum().backward()
@@ -53,7 +57,9 @@ def torchvisions(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
@@ -64,7 +70,9 @@ def main() -> None:
         "ours": partial(step, ours, maps, regions),
         "torchvision": partial(step, torchvisions, maps, regions),
     }
-    compare("roi_align_forward_backward", works, runs=options.runs, regions=REGIONS, channels=CHANNELS)
+    compare(
+        "roi_align_forward_backward", works, runs=options.runs, regions=REGIONS, channels=CHANNELS
+    )
 
 
 if __name__ == "__main__":

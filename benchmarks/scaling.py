@@ -22,11 +22,11 @@ import torch
 from harness import machine, spread
 
 import centernet2
-from centernet2.build.detector import build_detector
+from centernet2.builders.loading import place
+from centernet2.builders.network import build_detector
 from centernet2.devices import create_accelerator
-from centernet2.evaluation.page import Chart
 from centernet2.models.detector import Detector
-from centernet2.run.models import place
+from centernet2.report.page import Chart
 from centernet2.structures import Target
 
 SIDES = (320, 480, 640, 960, 1280)
@@ -42,14 +42,19 @@ def model_of(config_file: str) -> Detector:
 
 
 def image_of(side: int) -> torch.Tensor:
-    return torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def target_of(side: int, count: int, classes: int) -> Target:
     random = torch.Generator().manual_seed(0)
     low = torch.rand(count, 2, generator=random) * side * 0.9
     high = (low + torch.exp(torch.rand(count, 2, generator=random) * 3) * 8).clamp(max=side)
-    return Target(boxes=torch.cat([low, high], dim=1), labels=torch.randint(classes, (count,), generator=random))
+    return Target(
+        boxes=torch.cat([low, high], dim=1),
+        labels=torch.randint(classes, (count,), generator=random),
+    )
 
 
 def step(model: Any, side: int, count: int, batch: int = 1) -> None:
@@ -97,21 +102,46 @@ def pixels(options: argparse.Namespace) -> dict[str, Any]:
 
 def objects(options: argparse.Namespace) -> dict[str, Any]:
     model = model_of(options.config_file)
-    taken = seconds([lambda count=count: step(model, 640, count) for count in OBJECTS], options.runs)
+    taken = seconds(
+        [lambda count=count: step(model, 640, count) for count in OBJECTS], options.runs
+    )
     curve = medians(taken)
-    draw(options.plot, "seconds of a training step", "objects", OBJECTS, {"": curve}, ticks=(100, 300, 1000))
-    return {"objects": OBJECTS, "seconds": taken, "ratio to no object": [round(each / curve[0], 3) for each in curve]}
+    draw(
+        options.plot,
+        "seconds of a training step",
+        "objects",
+        OBJECTS,
+        {"": curve},
+        ticks=(100, 300, 1000),
+    )
+    return {
+        "objects": OBJECTS,
+        "seconds": taken,
+        "ratio to no object": [round(each / curve[0], 3) for each in curve],
+    }
 
 
 def processes(options: argparse.Namespace) -> dict[str, Any]:
     alone = [sys.executable, __file__, "worker", "--config-file", options.config_file]
-    joined = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *alone[1:]]
+    joined = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *alone[1:],
+    ]
     rounds: list[tuple[float, float, float]] = []
     for _ in range(options.runs):
         rounds.append((rate([alone]), rate([alone, alone]), rate([joined])))
     one, apart, together = (statistics.median(values) for values in zip(*rounds, strict=True))
     return {
-        "images per second": {"one process": one, "two, apart": apart, "two, exchanging gradients": together},
+        "images per second": {
+            "one process": one,
+            "two, apart": apart,
+            "two, exchanging gradients": together,
+        },
         "efficiency": round(together / (2 * one), 3),
         "of the machine": round(apart / (2 * one), 3),
         "of the exchange": round(together / apart, 3),
@@ -121,9 +151,16 @@ def processes(options: argparse.Namespace) -> dict[str, Any]:
 def rate(commands: Sequence[Sequence[str]]) -> float:
     """Images a second of all that the commands start together."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True, env=environment) for c in commands]
+    running = [
+        subprocess.Popen(c, stdout=subprocess.PIPE, text=True, env=environment) for c in commands
+    ]
     answers = [process.communicate()[0] for process in running]
-    return sum(json.loads(line)["rate"] for answer in answers for line in answer.splitlines() if line.startswith("{"))
+    return sum(
+        json.loads(line)["rate"]
+        for answer in answers
+        for line in answer.splitlines()
+        if line.startswith("{")
+    )
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -134,7 +171,9 @@ def worker(options: argparse.Namespace) -> None:
             started = time.perf_counter()
         step(model, 256, 5, batch=4)
     line = json.dumps({"rate": 4 * STEPS / (time.perf_counter() - started)})
-    os.write(sys.stdout.fileno(), f"{line}\n".encode())  # at once, so that the lines of two processes stay apart
+    os.write(
+        sys.stdout.fileno(), f"{line}\n".encode()
+    )  # at once, so that the lines of two processes stay apart
 
 
 def medians(taken: Sequence[dict[str, float]]) -> list[float]:
@@ -156,7 +195,10 @@ def draw(
     top = max(max(curve) for curve in curves.values())
     chart = Chart(what, x=(0, max(xs)), y=(0, top), width=420, height=200)
     chart.LEFT, chart.RIGHT, chart.TOP, chart.BOTTOM = 36, 90, 24, 20
-    chart.axes({0: "0", **{x: f"{x:g}" for x in ticks}}, {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"})
+    chart.axes(
+        {0: "0", **{x: f"{x:g}" for x in ticks}},
+        {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"},
+    )
     for name, curve in curves.items():
         if name:
             chart.guide((0, 0), (xs[-1], curve[-1]))
@@ -165,7 +207,9 @@ def draw(
             chart.dot(point)
         end, height = chart.place(xs[-1], curve[-1])
         chart.parts.append(f'<text x="{end + 8:.0f}" y="{height + 3:.0f}">{name}</text>')
-    chart.parts.append(f'<text x="4" y="12">{what}</text><text x="{end + 22:.0f}" y="196">{across}</text>')
+    chart.parts.append(
+        f'<text x="4" y="12">{what}</text><text x="{end + 22:.0f}" y="196">{across}</text>'
+    )
     path.write_text(
         chart.svg()
         .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
@@ -174,7 +218,9 @@ def draw(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["pixels", "objects", "processes", "worker"])
     parser.add_argument("--config-file", default="CenterNet2_R18_small")
     parser.add_argument("--threads", type=int, default=2)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import centernet2
-from centernet2.build.detector import build_detector
+from centernet2.builders.network import build_detector
 from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.centernet.targets import INFINITE_DISTANCE, MIN_HEAT, NOT_REGRESSED
 from centernet2.structures import Target
@@ -30,18 +30,30 @@ def scene(height: int, width: int, count: int, classes: int) -> Target:
     extent = torch.exp(torch.rand(count, 2, generator=random) * 4) * 8  # 8 to 437 pixels
     low = torch.rand(count, 2, generator=random) * torch.tensor([width, height])
     high = (low + extent).minimum(torch.tensor([width, height]))
-    return Target(boxes=torch.cat([low, high], dim=1), labels=torch.randint(classes, (count,), generator=random))
+    return Target(
+        boxes=torch.cat([low, high], dim=1),
+        labels=torch.randint(classes, (count,), generator=random),
+    )
 
 
 def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tuple[Tensor, Tensor]:
     """Heat map [M, C] and distances [M, 4] from tensors over all M locations and G objects."""
     parts = zip(shapes, stage.strides, stage.sizes_of_interest, strict=True)
-    places = [locations(height, width, stride, low, high) for (height, width), stride, (low, high) in parts]
-    points, stride, low, high = (torch.cat(part) for part in zip(*places, strict=True))  # [M, 2], [M, 1] three times
+    places = [
+        locations(height, width, stride, low, high)
+        for (height, width), stride, (low, high) in parts
+    ]
+    points, stride, low, high = (
+        torch.cat(part) for part in zip(*places, strict=True)
+    )  # [M, 2], [M, 1] three times
     boxes, labels = target["boxes"], target["labels"]
     center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    ltrb = torch.cat([points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]], dim=2)  # [M, G, 4]
-    cell = (center / stride[:, :, None]).long() * stride[:, :, None] + stride[:, :, None] // 2  # [M, G, 2]
+    ltrb = torch.cat(
+        [points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]], dim=2
+    )  # [M, G, 4]
+    cell = (center / stride[:, :, None]).long() * stride[:, :, None] + stride[
+        :, :, None
+    ] // 2  # [M, G, 2]
     apart = (points[:, None] - cell).abs()
     near = (apart <= stride[:, :, None]).all(dim=2)
     half_diagonal = size.norm(dim=1) / 2
@@ -50,11 +62,20 @@ def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tu
     distance[(apart == 0).all(dim=2)] = 0
     delta = (1 - stage.hm_min_overlap) / (1 + stage.hm_min_overlap)
     distance = distance / (2 * delta**2 * size.prod(dim=1)).clamp(min=stage.min_radius**2)
-    chosen = torch.where(near & fits & (ltrb.amin(dim=2) > 0), distance, INFINITE_DISTANCE).min(dim=1)
+    chosen = torch.where(near & fits & (ltrb.amin(dim=2) > 0), distance, INFINITE_DISTANCE).min(
+        dim=1
+    )
     regression = ltrb[torch.arange(len(points)), chosen.indices] / stride
     regression[chosen.values == INFINITE_DISTANCE] = NOT_REGRESSED
-    owned = [labels == c for c in range(stage.head.num_classes)] if not stage.head.only_proposal else [labels >= 0]
-    nearest = [distance[:, own].amin(dim=1) if own.any() else distance.new_full((len(points),), 99.0) for own in owned]
+    owned = (
+        [labels == c for c in range(stage.head.num_classes)]
+        if not stage.head.only_proposal
+        else [labels >= 0]
+    )
+    nearest = [
+        distance[:, own].amin(dim=1) if own.any() else distance.new_full((len(points),), 99.0)
+        for own in owned
+    ]
     heat = torch.exp(-torch.stack(nearest, dim=1))
     return torch.where(heat < MIN_HEAT, 0.0, heat), regression
 
@@ -74,14 +95,18 @@ def peak_megabytes(work: Callable[[], object]) -> float:
         record.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     steps = sorted(
-        (e["ts"], e["args"]["Total Allocated"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]"
+        (e["ts"], e["args"]["Total Allocated"], e["args"]["Bytes"])
+        for e in events
+        if e["name"] == "[memory]"
     )
     before = steps[0][1] - steps[0][2]
     return round((max(total for _, total, _ in steps) - before) / 2**20, 3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", default="CenterNet-S4_DLA_8x")
     parser.add_argument("--size", nargs=2, type=int, default=[640, 640], help="height and width")
     parser.add_argument("--objects", type=int, default=50)
@@ -91,7 +116,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     height, width = options.size
     with torch.device("meta"):
-        stage = build_detector(centernet2.load_config(options.config_file)).proposal_generator.train()
+        stage = build_detector(
+            centernet2.load_config(options.config_file)
+        ).proposal_generator.train()
     target = scene(height, width, options.objects, stage.head.num_classes)
     shapes = [(-(-height // stride), -(-width // stride)) for stride in stage.strides]
     maps = [torch.zeros(1, 4, *shape) for shape in shapes]

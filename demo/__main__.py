@@ -7,7 +7,7 @@ from pathlib import Path
 
 import centernet2
 from centernet2.cli.logs import start_logging
-from centernet2.evaluation.report import write_report
+from centernet2.report.training_page import write_report
 from centernet2.visualize import draw
 from demo.digits import UNSEEN, compose_split, write_split
 
@@ -47,12 +47,18 @@ def main() -> None:
     write_report(
         report,
         title="CenterNet2: handwritten digits",
-        summary={"AP50": metrics["bbox/AP50"], "AP": metrics["bbox/AP"], "minutes of training": minutes},
+        summary={
+            "AP50": metrics["bbox/AP50"],
+            "AP": metrics["bbox/AP"],
+            "minutes of training": minutes,
+        },
         metrics_jsonl=output / "metrics.jsonl",
         evaluation=metrics,
         pictures=pictures,
     )
-    logger.info("AP50 %.1f, AP %.1f after %.1f minutes", metrics["bbox/AP50"], metrics["bbox/AP"], minutes)
+    logger.info(
+        "AP50 %.1f, AP %.1f after %.1f minutes", metrics["bbox/AP50"], metrics["bbox/AP"], minutes
+    )
     logger.info("report: %s", report)
 
 

@@ -51,10 +51,16 @@ def main(folder: Path) -> None:
     for name, step in SINGLE.items():
         write(folder / f"augmentation-{name}.jpg", TrainTransform(steps=(step,)), scenes)
     for name, mixing in MIXED.items():
-        write(folder / f"augmentation-{name}.jpg", partial(mixed, mixing, cycle(scenes[EXAMPLES:])), scenes)
+        write(
+            folder / f"augmentation-{name}.jpg",
+            partial(mixed, mixing, cycle(scenes[EXAMPLES:])),
+            scenes,
+        )
 
 
-def mixed(mixing: Mixing, others: Iterator[Sample], image: Tensor, target: Target, generator: Generator) -> Sample:
+def mixed(
+    mixing: Mixing, others: Iterator[Sample], image: Tensor, target: Target, generator: Generator
+) -> Sample:
     """A scene mixed with others."""
     return mixing((image, target), partial(next, others), PLAIN, generator)
 
@@ -70,7 +76,9 @@ def as_sample(scene: Scene) -> Sample:
     return torch.from_numpy(scene.image).permute(2, 0, 1).contiguous(), target
 
 
-def write(path: Path, change: Callable[[Tensor, Target, Generator], Sample], scenes: list[Sample]) -> None:
+def write(
+    path: Path, change: Callable[[Tensor, Target, Generator], Sample], scenes: list[Sample]
+) -> None:
     """A contact sheet of changed scenes with their boxes."""
     pictures = []
     for seed, (image, target) in enumerate(scenes[:EXAMPLES]):

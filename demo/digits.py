@@ -21,7 +21,10 @@ SHARES = {"train": 0.7, "val": 0.2, UNSEEN: 0.1}  # of the handwritten digits
 
 CANVAS = 160  # pixels, height and width
 DIGITS = (3, 8)  # how many a scene holds, both ends included
-SIZE = (24, 56)  # pixels of the longer side of a digit's square, drawn evenly on a logarithmic scale
+SIZE = (
+    24,
+    56,
+)  # pixels of the longer side of a digit's square, drawn evenly on a logarithmic scale
 STRETCH = 1.2  # greatest ratio of a digit's width and height to those it was written with
 ROTATION = 15  # degrees either way; far from where a 6 turns into a 9
 CONTRAST = (90, 170)  # grey levels between a digit's ink and what it is written on
@@ -55,7 +58,9 @@ def compose_split(split: str) -> Iterator[Scene]:
     """The scenes of "train", "val" or "unseen", one after the other."""
     digits, photos = split_digits(split), load_sample_images().images
     for number in range(SCENES[split]):
-        yield compose_scene(np.random.default_rng([SEED, list(SCENES).index(split), number]), digits, photos)
+        yield compose_scene(
+            np.random.default_rng([SEED, list(SCENES).index(split), number]), digits, photos
+        )
 
 
 def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
@@ -69,13 +74,20 @@ def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
         Image.fromarray(scene.image).save(pictures / name, quality=92)
         images.append({"id": number + 1, "file_name": name, "height": CANVAS, "width": CANVAS})
         for label, mask in zip(scene.labels, scene.masks, strict=True):
-            annotation = {"id": len(annotations) + 1, "image_id": number + 1, "category_id": label + 1, "iscrowd": 0}
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": number + 1,
+                "category_id": label + 1,
+                "iscrowd": 0,
+            }
             annotations.append(annotation | {"bbox": xywh_around(mask), "area": int(mask.sum())})
     if split != UNSEEN:
         categories = [{"id": label + 1, "name": str(label)} for label in range(10)]
         path = folder / "annotations" / f"instances_{split}.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+        path.write_text(
+            json.dumps({"images": images, "annotations": annotations, "categories": categories})
+        )
 
 
 def split_digits(split: str) -> Digits:
@@ -123,7 +135,10 @@ def compose_scene(rng: np.random.Generator, digits: Digits, photos: Sequence[Pix
 
 def keeps_apart(owner: NDArray[np.int16], mask: Mask, count: int) -> bool:
     """Whether a digit's box overlaps that of none of the `count` digits before it by too much."""
-    return all(overlap(xywh_around(mask), xywh_around(owner == index)) <= MAX_OVERLAP for index in range(count))
+    return all(
+        overlap(xywh_around(mask), xywh_around(owner == index)) <= MAX_OVERLAP
+        for index in range(count)
+    )
 
 
 def keeps_in_sight(owner: NDArray[np.int16], ink: Sequence[int]) -> bool:
@@ -136,7 +151,9 @@ def background(rng: np.random.Generator, photos: Sequence[Pixels]) -> NDArray[np
     photo = Image.fromarray(photos[rng.integers(len(photos))])
     side = int(rng.integers(CANVAS // 2, min(photo.size)))
     left, top = (int(rng.integers(0, size - side + 1)) for size in photo.size)
-    crop = photo.resize((CANVAS, CANVAS), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+    crop = photo.resize(
+        (CANVAS, CANVAS), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
+    )
     texture = np.asarray(crop.filter(ImageFilter.GaussianBlur(1)), np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-0.5 : 0.5 : CANVAS * 1j, -0.5 : 0.5 : CANVAS * 1j]
@@ -151,7 +168,11 @@ def background(rng: np.random.Generator, photos: Sequence[Pixels]) -> NDArray[np
 def line(rng: np.random.Generator, *, width: int) -> NDArray[np.float32]:
     """How far a random segment covers each pixel: [H, W] in 0..1."""
     canvas = Image.new("L", (CANVAS, CANVAS))
-    middle, angle, half = rng.uniform(0, CANVAS, 2), rng.uniform(0, np.pi), rng.uniform(0.1, 0.4) * CANVAS
+    middle, angle, half = (
+        rng.uniform(0, CANVAS, 2),
+        rng.uniform(0, np.pi),
+        rng.uniform(0.1, 0.4) * CANVAS,
+    )
     reach = half * np.array([np.cos(angle), np.sin(angle)])
     ImageDraw.Draw(canvas).line([*(middle - reach), *(middle + reach)], fill=255, width=width)
     return np.asarray(canvas.filter(ImageFilter.GaussianBlur(0.6)), np.float32) / 255
@@ -161,7 +182,9 @@ def render(rng: np.random.Generator, digit: Pixels) -> NDArray[np.float32]:
     """A digit [8, 8] enlarged, stretched and turned: how far its ink covers each pixel, cut to the ink."""
     size = np.exp(rng.uniform(*np.log(SIZE)))
     ratio = np.exp(rng.uniform(-1, 1) * np.log(STRETCH) / 2)
-    glyph = Image.fromarray(digit).resize((round(size / ratio), round(size * ratio)), Image.Resampling.BICUBIC)
+    glyph = Image.fromarray(digit).resize(
+        (round(size / ratio), round(size * ratio)), Image.Resampling.BICUBIC
+    )
     glyph = glyph.rotate(rng.uniform(-ROTATION, ROTATION), Image.Resampling.BICUBIC, expand=True)
     alpha = ((np.asarray(glyph, np.float32) / 255 - 0.25) / 0.35).clip(0, 1)  # from pencil to ink
     left, top, width, height = xywh_around(alpha > 0.5)

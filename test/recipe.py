@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     data_path = options.pop("--data_path", "")
     if not data_path:
         print(
-            "--data_path is missing: give the folder above coco2017/ or coco/, as --data_path=/data/", file=sys.stderr
+            "--data_path is missing: give the folder above coco2017/ or coco/, as --data_path=/data/",
+            file=sys.stderr,
         )
         return 2
     settings = default_settings(case, int(processes), int(batch)) | pairs
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     if case == "eval":
         command["--eval-only"] = ""
     if case in ("eval", "finetune"):
-        settings.setdefault("MODEL.WEIGHTS", str(ROOT / "result" / NETWORK / name / "model_final.pth"))
+        settings.setdefault(
+            "MODEL.WEIGHTS", str(ROOT / "result" / NETWORK / name / "model_final.pth")
+        )
 
     device = os.environ.get("ASCEND_DEVICE_ID", "0")
     logs = ROOT / "test" / "output" / device
@@ -86,10 +89,14 @@ def default_settings(case: str, processes: int, batch: int) -> dict[str, str]:
 def run(options: dict[str, str], settings: dict[str, str], log: Path) -> int:
     """Runs `centernet2 train`, shows and keeps what it prints, and returns its exit code."""
     command = [sys.executable, "-m", "centernet2", "train"]
-    command += [word for name, value in options.items() for word in ([name, value] if value else [name])]
+    command += [
+        word for name, value in options.items() for word in ([name, value] if value else [name])
+    ]
     command += [word for pair in settings.items() for word in pair]
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         assert process.stdout is not None
         for line in process.stdout:
             sys.stdout.write(line)
@@ -100,7 +107,12 @@ def run(options: dict[str, str], settings: dict[str, str], log: Path) -> int:
 
 def collect(output: Path, suffix: str, started: float) -> dict[str, float | None]:
     """The figures of a run in this folder."""
-    figures: dict[str, float | None] = {"seconds": time.time() - started, "fps": None, "loss": None, "accuracy": None}
+    figures: dict[str, float | None] = {
+        "seconds": time.time() - started,
+        "fps": None,
+        "loss": None,
+        "accuracy": None,
+    }
     evaluation = output if suffix == "eval" else output / "eval"
     if suffix == "eval":
         figures["fps"] = json.loads((evaluation / "speed.json").read_text())["images_per_second"]
@@ -115,7 +127,9 @@ def collect(output: Path, suffix: str, started: float) -> dict[str, float | None
     return figures
 
 
-def report(folder: Path, suffix: str, cards: int, batch: int, figures: dict[str, float | None]) -> None:
+def report(
+    folder: Path, suffix: str, cards: int, batch: int, figures: dict[str, float | None]
+) -> None:
     """Writes the case file and prints the last lines."""
     fps, accuracy, seconds = figures["fps"], figures["accuracy"], figures["seconds"]
     case = f"{NETWORK}_bs{batch}_{cards}p_{suffix}"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: tests side by side have a thread each
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # before torch is imported: tests side by side have a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -15,5 +17,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def shared() -> Path:
     """The folder of extra golden numbers and real data that may lie beside the checkout."""
     if not SHARED.is_dir():
-        pytest.skip(f"the optional folder {SHARED} (extra golden numbers, real images) is not there")
+        pytest.skip(
+            f"the optional folder {SHARED} (extra golden numbers, real images) is not there"
+        )
     return SHARED

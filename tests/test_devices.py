@@ -28,12 +28,16 @@ CPU = torch.device("cpu")
 
 def pretend(monkeypatch: pytest.MonkeyPatch, name: str | None, count: int = 2) -> None:
     device = None if name is None else torch.device(name)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: device)
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available=False: device
+    )
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
-def test_the_accelerator_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_the_accelerator_is_taken_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     pretend(monkeypatch, kind)
     assert choose_device(None) == torch.device(kind)
     assert choose_device(f"{kind}:1") == torch.device(f"{kind}:1")
@@ -81,7 +85,9 @@ def test_accelerator_is_on_the_device() -> None:
 
 def test_accelerator_on_another_device_than_asked_for() -> None:
     create_accelerator(CPU)
-    with pytest.raises(ValueError, match="this process already trains on cpu: use a new one for meta"):
+    with pytest.raises(
+        ValueError, match="this process already trains on cpu: use a new one for meta"
+    ):
         create_accelerator(torch.device("meta"))
 
 
@@ -90,10 +96,14 @@ def test_peak_memory_of_this_process() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_slow_bf16_is_told(fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_slow_bf16_is_told(
+    fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(devices, "is_bf16_fast", lambda device: fast)
     assert choose_precision(CPU, amp=True, dtype="bf16") == "bf16"
-    assert ("only emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text) is not fast
+    assert (
+        "only emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text
+    ) is not fast
 
 
 def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,11 +119,15 @@ def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) ->
 def test_an_accelerator_is_waited_for_and_its_peak_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, torch.device]] = []
     for name in ("synchronize", "reset_peak_memory_stats"):
-        monkeypatch.setattr(torch.accelerator, name, lambda device, name=name: calls.append((name, device)))
+        monkeypatch.setattr(
+            torch.accelerator, name, lambda device, name=name: calls.append((name, device))
+        )
     for device in (CPU, torch.device("cuda:0")):
         synchronize(device)
         reset_peak_memory(device)
-    assert calls == [(name, torch.device("cuda:0")) for name in ("synchronize", "reset_peak_memory_stats")]
+    assert calls == [
+        (name, torch.device("cuda:0")) for name in ("synchronize", "reset_peak_memory_stats")
+    ]
 
 
 def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +142,9 @@ def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_machine_without_a_compiler_is_told_so() -> None:
     program = "import torch; from centernet2.devices import require_compiler; require_compiler(torch.device('cpu'))"
     environment = {**os.environ, "CXX": "/nonexistent", "PATH": "/nonexistent"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
     assert "ValueError: torch.compile does not work on cpu" in done.stderr
     assert "g++" in done.stderr and "SOLVER.COMPILE" in done.stderr
 
@@ -153,9 +169,14 @@ print(resident() - start)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of the process is read from /proc")
-@pytest.mark.parametrize(("function", "kept"), [(keep_freed_memory, True), (return_freed_memory, False)])
+@pytest.mark.parametrize(
+    ("function", "kept"), [(keep_freed_memory, True), (return_freed_memory, False)]
+)
 def test_freed_memory(function: Callable[[torch.device], None], kept: bool) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KEPT_OR_NOT, function.__name__], capture_output=True, text=True, check=True
+        [sys.executable, "-c", KEPT_OR_NOT, function.__name__],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (float(done.stdout) > 100) is kept

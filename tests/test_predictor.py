@@ -96,10 +96,15 @@ def test_unknown_types_are_named() -> None:
 
 
 @pytest.mark.parametrize("resize", [None, FitShortestEdge(length=90, max_size=1000)])
-def test_boxes_stand_on_the_original_image(pixels: np.ndarray, resize: FitShortestEdge | None) -> None:
+def test_boxes_stand_on_the_original_image(
+    pixels: np.ndarray, resize: FitShortestEdge | None
+) -> None:
     model = FakeDetector().train()
     found = Predictor(model, resize=resize)(pixels)
-    assert found["boxes"].tolist() == [[0, 0, WIDTH, HEIGHT], [WIDTH / 4, HEIGHT / 4, WIDTH / 2, HEIGHT / 2]]
+    assert found["boxes"].tolist() == [
+        [0, 0, WIDTH, HEIGHT],
+        [WIDTH / 4, HEIGHT / 4, WIDTH / 2, HEIGHT / 2],
+    ]
     assert found["scores"].tolist() == pytest.approx([0.9, 0.4])
     assert found["labels"].tolist() == [1, 0]
     assert model.batches == [[(3, HEIGHT, WIDTH) if resize is None else (3, 90, 120)]]
@@ -108,7 +113,9 @@ def test_boxes_stand_on_the_original_image(pixels: np.ndarray, resize: FitShorte
 def test_a_list_gives_a_list(pixels: np.ndarray) -> None:
     model = FakeDetector()
     predictor = Predictor(model, batch_size=2)
-    found = predictor([pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]], score_threshold=0.5)
+    found = predictor(
+        [pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]], score_threshold=0.5
+    )
     assert [detections["boxes"].tolist() for detections in found] == [
         [[0, 0, WIDTH, HEIGHT]],
         [[0, 0, WIDTH, 10]],
@@ -123,7 +130,9 @@ def test_images_are_found_in_folders_files_and_patterns(tmp_path: Path, pixels: 
     (tmp_path / "notes.txt").write_text("no image")
     assert find_images([tmp_path]) == [a, b]
     assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
-    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # named outright: reading it will tell
+    assert find_images([tmp_path / "notes.txt"]) == [
+        tmp_path / "notes.txt"
+    ]  # named outright: reading it will tell
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
         with pytest.raises(FileNotFoundError, match="no image found"):
@@ -140,10 +149,18 @@ def test_a_bad_file_does_not_stop_the_others(
     paths = [good[0], bad, good[1]]
     failed = []
     predictor = Predictor(FakeDetector(), batch_size=batch_size)
-    found = list(predictor.predict_files(paths, on_error=lambda path, error: failed.append((path, str(error)))))
+    found = list(
+        predictor.predict_files(
+            paths, on_error=lambda path, error: failed.append((path, str(error)))
+        )
+    )
     assert [prediction.path for prediction in found] == good
     assert torch.equal(found[0].image, as_image(pixels)) and len(found[0].detections["boxes"]) == 2
-    assert [path for path, _ in failed] == [bad] and "b.png" in failed[0][1] and "\n" not in failed[0][1]
+    assert (
+        [path for path, _ in failed] == [bad]
+        and "b.png" in failed[0][1]
+        and "\n" not in failed[0][1]
+    )
     with caplog.at_level(logging.WARNING):
         assert len(list(predictor.predict_files(paths, score_threshold=0.95))) == 2
     assert "b.png" in caplog.text

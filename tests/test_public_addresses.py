@@ -15,9 +15,17 @@ def addresses(root: Path) -> set[tuple[str, str]]:
     for folder in FOLDERS:
         for path in (root / folder).rglob("*"):
             name = path.relative_to(root).as_posix()
-            if not path.is_file() or "__pycache__" in name or "/output/" in name or ".egg-info" in name:
+            if (
+                not path.is_file()
+                or "__pycache__" in name
+                or "/output/" in name
+                or ".egg-info" in name
+            ):
                 continue
-            found |= {(name, address) for address in ADDRESS.findall(path.read_text("utf-8", errors="ignore"))}
+            found |= {
+                (name, address)
+                for address in ADDRESS.findall(path.read_text("utf-8", errors="ignore"))
+            }
     return found
 
 

@@ -23,7 +23,9 @@ TINY = [
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the scripts and, in data/, a data set in the layout of COCO 2017."""
     folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(REPOSITORY / "test", folder / "test", ignore=shutil.ignore_patterns("output", "__pycache__"))
+    shutil.copytree(
+        REPOSITORY / "test", folder / "test", ignore=shutil.ignore_patterns("output", "__pycache__")
+    )
     coco = folder / "data" / "coco2017"
     (coco / "annotations").mkdir(parents=True)
     for split in ("train2017", "val2017"):
@@ -35,8 +37,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(coco / split / f"{i}.png")
             images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
             box = [10, 8 * i, 24, 20]
-            annotations.append({"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0})
-        content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "block"}]}
+            annotations.append(
+                {"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0}
+            )
+        content = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": 7, "name": "block"}],
+        }
         (coco / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return folder
 
@@ -47,19 +55,29 @@ def script(project: Path, name: str, *arguments: str) -> "subprocess.CompletedPr
     }  # fmt: skip
     environment.pop("ASCEND_DEVICE_ID", None)
     command = ["bash", str(project / "test" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=500, check=False
+    )
 
 
 def last_lines(done: "subprocess.CompletedProcess[str]") -> dict[str, float]:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    lines = [line.split(" : ") for line in done.stdout.splitlines() if line.startswith(("Final ", "E2E "))]
+    lines = [
+        line.split(" : ")
+        for line in done.stdout.splitlines()
+        if line.startswith(("Final ", "E2E "))
+    ]
     return {name: float(value) for name, value in lines}
 
 
 @pytest.mark.slow
 def test_full_training_then_evaluation_print_the_same_accuracy(project: Path) -> None:
     trained = last_lines(script(project, "train_full_1p.sh", f"--data_path={project}/data", *TINY))
-    assert set(trained) == {"Final Performance images/sec", "Final Train Accuracy", "E2E Training Duration sec"}
+    assert set(trained) == {
+        "Final Performance images/sec",
+        "Final Train Accuracy",
+        "E2E Training Duration sec",
+    }
     result = project / "result" / "CenterNet2" / "CenterNet2_R18_small"
     assert (result / "model_final.pth").is_file()
     assert trained["Final Train Accuracy"] == round(
@@ -73,13 +91,17 @@ def test_full_training_then_evaluation_print_the_same_accuracy(project: Path) ->
     ]  # fmt: skip
     assert "images_per_second" in (project / "test" / "output" / "0" / "train_0.log").read_text()
 
-    evaluated = last_lines(script(project, "train_eval_1p.sh", f"--data_path={project}/data/", *TINY))
+    evaluated = last_lines(
+        script(project, "train_eval_1p.sh", f"--data_path={project}/data/", *TINY)
+    )
     assert evaluated["Final Train Accuracy"] == trained["Final Train Accuracy"]
 
 
 @pytest.mark.slow
 def test_performance_on_several_processes(project: Path) -> None:
-    done = script(project, "train_performance_8p.sh", f"--data_path={project}/data", "--num-gpus=2", *TINY)
+    done = script(
+        project, "train_performance_8p.sh", f"--data_path={project}/data", "--num-gpus=2", *TINY
+    )
     figures = last_lines(done)
     assert set(figures) == {"Final Performance images/sec", "E2E Training Duration sec"}
     assert figures["Final Performance images/sec"] > 0
@@ -103,11 +125,25 @@ def test_eight_cards_on_photographs_from_script_to_figures(project: Path, shared
     """Eight processes of the CPU take the cards' place; the data set is COCO's, cut down to a few images."""
     data = shared / "data" / "coco_tiny"
     output = f"--output-dir={project}/eight"
-    settings = [*TINY, "SOLVER.IMS_PER_BATCH", "8", "INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MIN_SIZE_TEST", "96"]
+    settings = [
+        *TINY,
+        "SOLVER.IMS_PER_BATCH",
+        "8",
+        "INPUT.MIN_SIZE_TRAIN",
+        "(96,)",
+        "INPUT.MIN_SIZE_TEST",
+        "96",
+    ]
     done = script(project, "train_full_8p.sh", f"--data_path={data}", output, *settings)
     figures = last_lines(done)
-    assert set(figures) == {"Final Performance images/sec", "Final Train Accuracy", "E2E Training Duration sec"}
-    assert figures["Final Performance images/sec"] > 0 and 0 <= figures["Final Train Accuracy"] <= 100
+    assert set(figures) == {
+        "Final Performance images/sec",
+        "Final Train Accuracy",
+        "E2E Training Duration sec",
+    }
+    assert (
+        figures["Final Performance images/sec"] > 0 and 0 <= figures["Final Train Accuracy"] <= 100
+    )
     case = (project / "test" / "output" / "0" / "CenterNet2_bs8_8p_acc.log").read_text()
     assert "RankSize = 8" in case and "TrainAccuracy = " in case
     assert (project / "eight" / "model_final.pth").is_file()

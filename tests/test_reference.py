@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.build.detector import build_detector
+from centernet2.builders.network import build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.devices import is_bf16_fast
 from centernet2.models.detector import Detector
 from centernet2.structures import Target
-from tests.reference import (
+from tests.helpers.reference import (
     GOLDEN,
     NAMES,
     NO_SAMPLING,
@@ -30,7 +30,9 @@ from tests.reference import (
     train,
 )
 
-ONE_LEVEL = "nuImages_CenterNet2_DLA_640_8x"  # the reference spoils the proposals of its training there
+ONE_LEVEL = (
+    "nuImages_CenterNet2_DLA_640_8x"  # the reference spoils the proposals of its training there
+)
 FAST = ("CenterNet2_R50_1x", "CenterNet-FPN_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", ONE_LEVEL)
 TWINS = {  # the same network and the same numbers under another name: only the schedule or the data differ
     "CenterNet2_DLA-BiFPN-P3_24x": "CenterNet2_DLA-BiFPN-P3_4x",
@@ -63,7 +65,11 @@ FUSION_WEIGHT = re.compile(r"\.edge_weights$|\.weights_f\w+$")
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in NAMES if n not in TWINS],
+    params=[
+        pytest.param(n, marks=() if n in FAST else pytest.mark.slow)
+        for n in NAMES
+        if n not in TWINS
+    ],
 )
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -97,16 +103,25 @@ def test_features(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for level, feature in evaluation.features.items():
         mean, std = golden[f"feature_{level}_mean_std"]
         assert feature.shape == tuple(golden[f"feature_{level}_shape"])
-        assert (feature[:, :8, :6, :6] - torch.from_numpy(golden[f"feature_{level}_corner"])).abs().max() <= 1e-3 * std
+        assert (
+            feature[:, :8, :6, :6] - torch.from_numpy(golden[f"feature_{level}_corner"])
+        ).abs().max() <= 1e-3 * std
         assert feature.mean().item() == pytest.approx(mean, abs=1e-3 * std)
         assert feature.std().item() == pytest.approx(std, rel=1e-3)
 
 
 def test_head(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
-    golden = {k: x for k, x in scenes.read(f"{name}.eval.npz").items() if k.startswith(("reg_", "cls_", "agn_hm_"))}
+    golden = {
+        k: x
+        for k, x in scenes.read(f"{name}.eval.npz").items()
+        if k.startswith(("reg_", "cls_", "agn_hm_"))
+    }
     classes, objects, ltrb = evaluation.head
     steps = [4 if x.shape[3] > 80 else 1 for x in ltrb]  # large maps are thinned out in the files
-    found = {f"reg_{i}": x[:, :, ::step, ::step] for i, (x, step) in enumerate(zip(ltrb, steps, strict=True))}
+    found = {
+        f"reg_{i}": x[:, :, ::step, ::step]
+        for i, (x, step) in enumerate(zip(ltrb, steps, strict=True))
+    }
     found |= {f"cls_{i}": x[:, :4, ::2, ::2] for i, x in enumerate(classes or [])}
     found |= {f"agn_hm_{i}": x for i, x in enumerate(objects or [])}
     assert found.keys() == golden.keys()
@@ -127,7 +142,9 @@ def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
         pytest.skip("a one-stage detector's proposals are its detections")
     for i, proposals in enumerate(evaluation.proposals):
         expected = {key: golden[f"proposals{i}_{key}"] for key in ("boxes", "scores")}
-        assert len(proposals.boxes) == pytest.approx(len(expected["boxes"]), rel=0.02 if name in NEAR_TIES else 0)
+        assert len(proposals.boxes) == pytest.approx(
+            len(expected["boxes"]), rel=0.02 if name in NEAR_TIES else 0
+        )
         assert agreement(proposals._asdict(), expected) >= (0.9 if name in NEAR_TIES else 0.98)
 
 
@@ -136,17 +153,24 @@ def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for i, found in enumerate(evaluation.detections):
         keys = {"boxes": "boxes", "scores": "scores", "labels": "classes"}
         expected = {ours: golden[f"det{i}_{key}"] for ours, key in keys.items()}
-        assert len(found["boxes"]) == pytest.approx(len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0)
+        assert len(found["boxes"]) == pytest.approx(
+            len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0
+        )
         assert agreement(dict(found), expected) >= (0.85 if name in NEAR_TIES else 0.98)
         if f"det{i}_mask_area" in golden:
-            areas, wanted = found["masks"].flatten(1).sum(dim=1).sort().values, np.sort(golden[f"det{i}_mask_area"])
+            areas, wanted = (
+                found["masks"].flatten(1).sum(dim=1).sort().values,
+                np.sort(golden[f"det{i}_mask_area"]),
+            )
             np.testing.assert_allclose(areas.numpy(), wanted, rtol=0.01, atol=2)
 
 
 def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluation) -> None:
     golden = scenes.read(f"{name}.train.npz")
     sizes = [(image.shape[1], image.shape[2]) for image in scenes.images]
-    targets = model.proposal_generator.make_targets(evaluation.head.ltrb, sizes, scenes.targets(model))
+    targets = model.proposal_generator.make_targets(
+        evaluation.head.ltrb, sizes, scenes.targets(model)
+    )
     (index, labels, valid), ltrb, heatmap = targets
     if "target_pos_inds" in golden:
         assert index[valid].tolist() == golden["target_pos_inds"].tolist()
@@ -165,11 +189,15 @@ def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluat
 
 def test_losses(name: str, scenes: Scenes, training: Training) -> None:
     golden = scenes.read(f"{name}.train.npz")
-    expected = {key.removeprefix("loss/"): float(x) for key, x in golden.items() if key.startswith("loss/")}
+    expected = {
+        key.removeprefix("loss/"): float(x) for key, x in golden.items() if key.startswith("loss/")
+    }
     assert training.losses.keys() == expected.keys()
     for key in [key for key in expected if name != ONE_LEVEL or "centernet" in key]:
         flips = name in NEAR_TIES and "stage" in key
-        assert training.losses[key] == pytest.approx(expected[key], rel=5e-3 if flips else 1e-3, abs=2e-3 * flips), key
+        assert training.losses[key] == pytest.approx(
+            expected[key], rel=5e-3 if flips else 1e-3, abs=2e-3 * flips
+        ), key
 
 
 def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
@@ -184,16 +212,24 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
     assert found.keys() == expected.keys() | fusion.keys()
     floors = {key: 2e-3 if WITHOUT_GRADIENT.search(key) else 1e-4 for key in expected}
-    off = np.array([abs(found[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()])
+    off = np.array(
+        [abs(found[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()]
+    )
     assert off.max() <= (0.25 if name in NEAR_TIES else 1e-2)
     assert np.median(off) <= 1e-3
     if fusion:
         largest = max(fusion.values())
-        assert {key: found[key] for key in fusion} == pytest.approx(fusion, rel=1e-2, abs=1e-2 * largest)
+        assert {key: found[key] for key in fusion} == pytest.approx(
+            fusion, rel=1e-2, abs=1e-2 * largest
+        )
 
 
-@pytest.mark.parametrize("scenes", ["portable"], indirect=True, scope="module")  # sizes do not matter here
-def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Detector, training: Training) -> None:
+@pytest.mark.parametrize(
+    "scenes", ["portable"], indirect=True, scope="module"
+)  # sizes do not matter here
+def test_images_without_objects_reach_every_parameter(
+    scenes: Scenes, model: Detector, training: Training
+) -> None:
     """Processes that exchange gradients wait for those of all parameters."""
     targets = [Target(boxes=t["boxes"][:0], labels=t["labels"][:0]) for t in scenes.targets(model)]
     for target, image in zip(targets, scenes.images, strict=True):
@@ -203,9 +239,13 @@ def test_images_without_objects_reach_every_parameter(scenes: Scenes, model: Det
     assert empty.gradient_norms.keys() == training.gradient_norms.keys()
 
 
-def test_losses_in_bfloat16_are_near_and_float32(name: str, scenes: Scenes, model: Detector) -> None:
+def test_losses_in_bfloat16_are_near_and_float32(
+    name: str, scenes: Scenes, model: Detector
+) -> None:
     if name not in TRIED_IN_EMULATED_BF16 and not is_bf16_fast(torch.device("cpu")):
-        pytest.skip("this CPU only emulates bf16: one ResNet-50 of each kind is tried, others take minutes")
+        pytest.skip(
+            "this CPU only emulates bf16: one ResNet-50 of each kind is tried, others take minutes"
+        )
     golden = scenes.read(f"{name}.train.npz")
     with statistics_kept(model), torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         losses = model.train()(scenes.images, scenes.targets(model))
@@ -223,10 +263,14 @@ def test_frozen_and_trained_parameters(name: str) -> None:
     with torch.device("meta"):
         model = build_detector(centernet2.load_config(name, NO_SAMPLING))
     names = reference_names(model.state_dict())
-    frozen = {names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    frozen = {
+        names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad
+    }
     trained = {names[key] for key, parameter in model.named_parameters() if parameter.requires_grad}
     with np.load(GOLDEN / f"{name}.train.npz") as golden:
-        expected = {re.sub(r"(scales)\.\d+\.scale$", r"\1", key) for key in golden["grad_names"].tolist()}
+        expected = {
+            re.sub(r"(scales)\.\d+\.scale$", r"\1", key) for key in golden["grad_names"].tolist()
+        }
         assert frozen == set(golden["frozen"].tolist())
     assert trained == {key for key in expected if not IGNORED.search(key)}
 
@@ -237,7 +281,10 @@ def test_configurations_of_the_same_network(name: str, twin: str) -> None:
     for group in sorted(vars(first).keys() - {"name", "stated", "datasets", "run", "schedule"}):
         assert getattr(first, group) == getattr(second, group), group
     for kind in ("eval", "train"):
-        with np.load(GOLDEN / f"{name}.{kind}.npz") as a, np.load(GOLDEN / f"{twin}.{kind}.npz") as b:
+        with (
+            np.load(GOLDEN / f"{name}.{kind}.npz") as a,
+            np.load(GOLDEN / f"{twin}.{kind}.npz") as b,
+        ):
             for key in a.files:
                 np.testing.assert_array_equal(a[key].shape, b[key].shape)
                 if a[key].dtype.kind == "f":

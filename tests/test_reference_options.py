@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fill import picture
-from tests.reference import GOLDEN, agreement, evaluate, reference_model, train
+from tests.helpers.fill import picture
+from tests.helpers.reference import GOLDEN, agreement, evaluate, reference_model, train
 
 CASES = json.loads((GOLDEN / "options.json").read_text())
 PICTURES = [picture(1, 97, 131), picture(2, 64, 150)]
@@ -26,10 +26,19 @@ def test_option(title: str, tmp_path: Path) -> None:
     evaluation = evaluate(model, images)
     for found, expected in zip(evaluation.detections, case["detections"], strict=True):
         top = {key: x[:20] for key, x in found.items()}
-        assert agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95  # one of twenty at the end
+        assert (
+            agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95
+        )  # one of twenty at the end
 
-    count = model.proposal_generator.head.num_classes if model.roi_heads is None else model.roi_heads.num_classes
-    targets = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) % count} for _, b, c in PICTURES]
+    count = (
+        model.proposal_generator.head.num_classes
+        if model.roi_heads is None
+        else model.roi_heads.num_classes
+    )
+    targets = [
+        {"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) % count}
+        for _, b, c in PICTURES
+    ]
     training = train(model, images, targets)
     assert training.losses == pytest.approx(case["losses"], rel=1e-3, abs=1e-6)
     total = sum(norm**2 for norm in training.gradient_norms.values()) ** 0.5

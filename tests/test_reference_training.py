@@ -9,19 +9,23 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.build.detector import build_detector
-from centernet2.build.solver import build_clip, build_multiplier, build_optimizer
+from centernet2.builders.network import build_detector
+from centernet2.builders.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.config import Config
 from centernet2.devices import create_accelerator, grad_scaler
 from centernet2.training.loop import train
 from centernet2.training.optim import scheduler
 from centernet2.training.state import TrainState
-from tests.reference import NAMES, reference_model, shared_scenes
+from tests.helpers.reference import NAMES, reference_model, shared_scenes
 
 # How many of six steps can be held against the reference's. Batch normalisation over two images and fusion weights make
 # the last chaotic: with one thread more or less, the reference departs from its own losses by a tenth.
-STEADY_STEPS = {"CenterNet-FPN_R50_1x": 6, "CenterNet2_R50_1x": 6, "CenterNet2_DLA-BiFPN-P5_640_16x": 2}
+STEADY_STEPS = {
+    "CenterNet-FPN_R50_1x": 6,
+    "CenterNet2_R50_1x": 6,
+    "CenterNet2_DLA-BiFPN-P5_640_16x": 2,
+}
 GROUPED = ("CenterNet2_R50_1x", "CenterNet2_DLA-BiFPN-P5_640_16x", "CenterNet2_R2-101-DCN_896_4x")
 
 
@@ -30,7 +34,10 @@ def test_learning_rate(name: str, shared: Path) -> None:
     config = centernet2.load_config(name)
     golden = json.loads((shared / "golden/lr_schedules.json").read_text())[name]
     multiplier = build_multiplier(config)
-    found = {iteration: config.optimizer.base_lr * multiplier(int(iteration)) for iteration in golden["lr"]}
+    found = {
+        iteration: config.optimizer.base_lr * multiplier(int(iteration))
+        for iteration in golden["lr"]
+    }
     assert found == pytest.approx(golden["lr"], rel=1e-9)
 
 
@@ -84,11 +91,17 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
         accelerator=accelerator, scaler=grad_scaler(accelerator.device, "fp32"), precision="fp32",
         start_iteration=0, max_iteration=6, accumulation_steps=1, clip=build_clip(config), callbacks=[record],
     )  # fmt: skip
-    assert [step["lr_next"] for step in steps] == pytest.approx([step["lr_next"] for step in golden["losses"]])
+    assert [step["lr_next"] for step in steps] == pytest.approx(
+        [step["lr_next"] for step in golden["losses"]]
+    )
     for found, expected in zip(steps[:steady], golden["losses"], strict=False):
-        tolerance = 1e-3 if found is steps[0] else 3e-3 if steady == 6 else 1e-2  # the last digits grow with each step
+        tolerance = (
+            1e-3 if found is steps[0] else 3e-3 if steady == 6 else 1e-2
+        )  # the last digits grow with each step
         assert found == pytest.approx(expected, rel=tolerance, abs=1e-6)
     norms = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
     norms = {key: norm for key, norm in norms.items() if not IGNORED.search(key)}
-    expected = {key: norm for key, norm in golden["final_param_norm"].items() if not IGNORED.search(key)}
+    expected = {
+        key: norm for key, norm in golden["final_param_norm"].items() if not IGNORED.search(key)
+    }
     assert norms == pytest.approx(expected, rel=1e-3 if steady == 6 else 5e-2, abs=1e-3)

@@ -10,7 +10,15 @@ from PIL import Image
 from torch import Tensor
 
 from centernet2.structures import Detections
-from centernet2.visualize import _place_labels, class_color, draw, mosaic, style_for, text_color, write_predictions
+from centernet2.visualize import (
+    _place_labels,
+    class_color,
+    draw,
+    mosaic,
+    style_for,
+    text_color,
+    write_predictions,
+)
 
 NAMES = [f"class {i}" for i in range(100)]
 
@@ -31,7 +39,9 @@ def random_detections(count: int, height: int, width: int) -> Detections:
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 1, (count, 2, 2)) * [width, height]
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    return detections(boxes.tolist(), rng.random(count).tolist(), rng.integers(0, 100, count).tolist())
+    return detections(
+        boxes.tolist(), rng.random(count).tolist(), rng.integers(0, 100, count).tolist()
+    )
 
 
 def count_pixels(image: Tensor, color: tuple[int, int, int]) -> int:
@@ -66,7 +76,9 @@ def test_the_stronger_detection_lies_on_top() -> None:
         assert tuple(picture[:, 199, 100].tolist()) == class_color(best)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 2000), (2000, 4), (30, 40), (1500, 2500)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (4, 2000), (2000, 4), (30, 40), (1500, 2500)]
+)
 def test_any_size_and_any_number_of_boxes(height: int, width: int) -> None:
     found = random_detections(120, height, width)
     found["boxes"][0] = torch.tensor([-50.0, -50.0, width + 50.0, height + 50.0])
@@ -78,7 +90,9 @@ def test_labels_stay_inside_and_hardly_hide_each_other() -> None:
     size = (640, 480)
     found = random_detections(60, 480, 640)
     boxes = [tuple(map(int, box)) for box in found["boxes"].tolist()]
-    labels = _place_labels([f"class {i}" for i in range(60)], boxes, [class_color(0)] * 60, size, style_for(*size))
+    labels = _place_labels(
+        [f"class {i}" for i in range(60)], boxes, [class_color(0)] * 60, size, style_for(*size)
+    )
     assert len(labels) > 20
     covered = np.zeros((480, 640))
     for label in labels:
@@ -92,11 +106,16 @@ def test_labels_stay_inside_and_hardly_hide_each_other() -> None:
 def test_colours_of_classes_differ_and_carry_legible_text() -> None:
     colors = [class_color(label) for label in range(100)]
     assert len(set(colors)) == 100
-    nearest = min(np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colors[:8]) for b in colors[:i])
+    nearest = min(
+        np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colors[:8]) for b in colors[:i]
+    )
     assert nearest > 60
 
     def luminance(color: tuple[int, int, int]) -> float:
-        parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
+        parts = [
+            c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4
+            for c in color
+        ]
         return float(np.dot([0.2126, 0.7152, 0.0722], parts))
 
     for color in colors:
@@ -125,8 +144,15 @@ def test_a_mask_at_the_border_and_an_empty_one() -> None:
 
 
 def test_contact_sheet() -> None:
-    images = [torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))]
-    sheet = mosaic(images, ["a", "a caption that is far too long for its picture " * 3, "c"], columns=2, cell=100)
+    images = [
+        torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))
+    ]
+    sheet = mosaic(
+        images,
+        ["a", "a caption that is far too long for its picture " * 3, "c"],
+        columns=2,
+        cell=100,
+    )
     assert sheet.dtype == torch.uint8 and 200 < sheet.shape[2] < 240
     assert count_pixels(sheet, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
     assert (sheet[:, :, -6:] == 255).all(), "a caption leaves its column"
@@ -160,7 +186,9 @@ def test_prediction_files(tmp_path: Path) -> None:
 
 
 def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:
-    coco_mask = pytest.importorskip("pycocotools.mask", reason="pycocotools reads the run lengths of this test")
+    coco_mask = pytest.importorskip(
+        "pycocotools.mask", reason="pycocotools reads the run lengths of this test"
+    )
     found = detections([[1, 2, 30, 40]], [0.75], [1])
     found["masks"] = torch.zeros(1, 60, 80, dtype=torch.bool)
     found["masks"][0, 5:20, 7:30] = True

@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from centernet2.builders.loading import build_model, load_model, load_predictor, speed_up
     from centernet2.checkpoint.load import export_reference_checkpoint
     from centernet2.config import Config, ConfigError, load_config
+    from centernet2.jobs.evaluate import evaluate
+    from centernet2.jobs.train import train
     from centernet2.models.centernet.centernet import CenterNet
     from centernet2.models.centernet.head import CenterNetHead
     from centernet2.models.detector import Detector
     from centernet2.predictor import Predictor
-    from centernet2.run.evaluation import evaluate
-    from centernet2.run.models import build_model, load_model, load_predictor, speed_up
-    from centernet2.run.training import train
 
 __version__ = "0.1.0"
 
@@ -24,14 +24,14 @@ _HOMES = {
     "ConfigError": "centernet2.config",
     "Detector": "centernet2.models.detector",
     "Predictor": "centernet2.predictor",
-    "build_model": "centernet2.run.models",
-    "evaluate": "centernet2.run.evaluation",
+    "build_model": "centernet2.builders.loading",
+    "evaluate": "centernet2.jobs.evaluate",
     "export_reference_checkpoint": "centernet2.checkpoint.load",
     "load_config": "centernet2.config",
-    "load_model": "centernet2.run.models",
-    "load_predictor": "centernet2.run.models",
-    "speed_up": "centernet2.run.models",
-    "train": "centernet2.run.training",
+    "load_model": "centernet2.builders.loading",
+    "load_predictor": "centernet2.builders.loading",
+    "speed_up": "centernet2.builders.loading",
+    "train": "centernet2.jobs.train",
 }
 
 __all__ = [

@@ -18,19 +18,27 @@ logger = logging.getLogger(__name__)
 Precision = Literal["fp32", "bf16", "fp16"]
 MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3, "M_MMAP_MAX": -4}  # of glibc's malloc.h
 LARGEST = 2**31 - 1
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def choose_device(name: str | None) -> torch.device:
     """The device of that name, or the machine's accelerator (else the CPU) when no name is given."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None and name in (None, accelerator.type) and "LOCAL_RANK" in os.environ:
-        return torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))  # torchrun: one for each process
+        return torch.device(
+            accelerator.type, int(os.environ["LOCAL_RANK"])
+        )  # torchrun: one for each process
     if name is None:
         return accelerator or torch.device("cpu")
     present = ["cpu"]
     if accelerator is not None:
-        present += [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())]
+        present += [
+            f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())
+        ]
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -51,8 +59,14 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
     single precision one pixel after the other, which costs a hundred times the accuracy of the gradients: a model that
     trains with one keeps its channels apart.
     """
-    takes_statistics = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
-    return torch.channels_last if device.type == "cpu" and not takes_statistics else torch.contiguous_format
+    takes_statistics = any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()
+    )
+    return (
+        torch.channels_last
+        if device.type == "cpu" and not takes_statistics
+        else torch.contiguous_format
+    )
 
 
 def keep_freed_memory(device: torch.device) -> None:
@@ -99,7 +113,9 @@ def require_compiler(device: torch.device) -> None:
         ) from error
 
 
-def create_accelerator(device: torch.device, *, find_unused_parameters: bool = False) -> "Accelerator":
+def create_accelerator(
+    device: torch.device, *, find_unused_parameters: bool = False
+) -> "Accelerator":
     """Joins the processes that torchrun started, if any, and places the models of this one on the device.
 
     A model of which some parameters stay without a gradient must be searched for them after each forward pass: our own
@@ -118,8 +134,12 @@ def create_accelerator(device: torch.device, *, find_unused_parameters: bool = F
         gradient_as_bucket_view=True,  # gradients are exchanged where they lie
     )
     accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
-    if accelerator.device.type != device.type:  # it settles on one kind of device for the life of the process
-        raise ValueError(f"this process already trains on {accelerator.device.type}: use a new one for {device.type}")
+    if (
+        accelerator.device.type != device.type
+    ):  # it settles on one kind of device for the life of the process
+        raise ValueError(
+            f"this process already trains on {accelerator.device.type}: use a new one for {device.type}"
+        )
     return accelerator
 
 

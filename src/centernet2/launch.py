@@ -13,12 +13,19 @@ STARTED_BY = "TORCHELASTIC_RUN_ID"  # stands in the environment of every process
 def is_wanted(*, num_gpus: int, num_machines: int) -> bool:
     """Whether this process should start others instead of working itself."""
     if num_gpus < 1 or num_machines < 1:
-        raise ValueError(f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both are at least 1")
+        raise ValueError(
+            f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both are at least 1"
+        )
     return num_gpus * num_machines > 1 and STARTED_BY not in os.environ
 
 
 def launch(
-    arguments: Sequence[str], *, num_gpus: int, num_machines: int = 1, machine_rank: int = 0, dist_url: str = "auto"
+    arguments: Sequence[str],
+    *,
+    num_gpus: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
 ) -> int:
     """Runs `centernet2 arguments ...` in every process and returns the exit code of the job.
 
@@ -36,7 +43,9 @@ def launch(
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if not 0 <= machine_rank < num_machines:
-        raise ValueError(f"--machine-rank is {machine_rank}; with --num-machines {num_machines} it is below that")
+        raise ValueError(
+            f"--machine-rank is {machine_rank}; with --num-machines {num_machines} it is below that"
+        )
     endpoint = _endpoint(dist_url, num_machines)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
     config = LaunchConfig(
@@ -63,7 +72,9 @@ def launch(
 def _endpoint(dist_url: str, num_machines: int) -> str:
     if dist_url == "auto":
         if num_machines > 1:
-            raise ValueError("--dist-url HOST:PORT is needed with several machines: the address of machine rank 0")
+            raise ValueError(
+                "--dist-url HOST:PORT is needed with several machines: the address of machine rank 0"
+            )
         return f"127.0.0.1:{_free_port()}"
     address = dist_url.removeprefix("tcp://")
     host, _, port = address.rpartition(":")

@@ -66,7 +66,9 @@ class Predictor:
         self.batch_size = batch_size
 
     @overload
-    def __call__(self, source: list[ImageSource], *, score_threshold: Threshold = 0.0) -> list[Detections]: ...
+    def __call__(
+        self, source: list[ImageSource], *, score_threshold: Threshold = 0.0
+    ) -> list[Detections]: ...
     @overload
     def __call__(self, source: ImageSource, *, score_threshold: Threshold = 0.0) -> Detections: ...
 
@@ -78,10 +80,16 @@ class Predictor:
             return self._detect([as_image(source)], score_threshold)[0]
         images = map(as_image, source)
         chunks = _chunks(images, self.batch_size)
-        return [detections for chunk in chunks for detections in self._detect(chunk, score_threshold)]
+        return [
+            detections for chunk in chunks for detections in self._detect(chunk, score_threshold)
+        ]
 
     def predict_files(
-        self, paths: Sequence[Path], *, score_threshold: Threshold = 0.0, on_error: OnError | None = None
+        self,
+        paths: Sequence[Path],
+        *,
+        score_threshold: Threshold = 0.0,
+        on_error: OnError | None = None,
     ) -> Iterator[Prediction]:
         """Detections file by file, with a bar of progress; `on_error` hears of a bad image, the others go on.
 
@@ -98,15 +106,23 @@ class Predictor:
     def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
         inputs = [image if self.resize is None else self.resize(image) for image in images]
         outputs = zip(self.model(inputs), inputs, images, strict=True)
-        return [_on_original(found, input, image, score_threshold) for found, input, image in outputs]
+        return [
+            _on_original(found, input, image, score_threshold) for found, input, image in outputs
+        ]
 
 
-def _on_original(detections: Detections, input: Tensor, image: Tensor, score_threshold: Threshold) -> Detections:
+def _on_original(
+    detections: Detections, input: Tensor, image: Tensor, score_threshold: Threshold
+) -> Detections:
     """From the pixels of the model's input to those of the image; without weak boxes and what clipping leaves empty."""
     sizes = [(each.shape[1], each.shape[2]) for each in (input, image)]
     boxes = scale_boxes(detections["boxes"], sizes[0], sizes[1])
     scores = detections["scores"]
-    least = score_threshold if isinstance(score_threshold, float | int) else scores.new_tensor(score_threshold)
+    least = (
+        score_threshold
+        if isinstance(score_threshold, float | int)
+        else scores.new_tensor(score_threshold)
+    )
     if isinstance(least, Tensor):
         least = least[detections["labels"]]  # [D]
     kept = nonempty(boxes) & (scores >= least)
@@ -133,19 +149,27 @@ def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
     if isinstance(source, Tensor):
         _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
         return source.expand(3, -1, -1).contiguous()
-    raise ValueError(f"an image of type {type(source).__name__} is unknown; give a path, bytes, PIL, numpy or torch")
+    raise ValueError(
+        f"an image of type {type(source).__name__} is unknown; give a path, bytes, PIL, numpy or torch"
+    )
 
 
 def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
     pixels = array[..., None] if array.ndim == 2 else array
-    _require(array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]")
-    channels = torch.tensor(pixels[..., :3]).permute(2, 0, 1)  # a copy: the array may be read-only or reversed
+    _require(
+        array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]"
+    )
+    channels = torch.tensor(pixels[..., :3]).permute(
+        2, 0, 1
+    )  # a copy: the array may be read-only or reversed
     return channels.expand(3, -1, -1).contiguous()
 
 
 def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
     if not fits or source.dtype not in (torch.uint8, np.uint8) or 0 in source.shape:
-        raise ValueError(f"an image is uint8 {wanted}, not {source.dtype} {list(source.shape)}; convert it")
+        raise ValueError(
+            f"an image is uint8 {wanted}, not {source.dtype} {list(source.shape)}; convert it"
+        )
 
 
 def find_images(sources: Iterable[Path | str]) -> list[Path]:
@@ -154,7 +178,9 @@ def find_images(sources: Iterable[Path | str]) -> list[Path]:
     for source in sources:
         paths = _expand(source)
         if not paths:
-            raise FileNotFoundError(f"{source}: no image found; give image files, folders of images or a pattern")
+            raise FileNotFoundError(
+                f"{source}: no image found; give image files, folders of images or a pattern"
+            )
         found |= dict.fromkeys(paths)
     return list(found)
 
@@ -163,8 +189,12 @@ def _expand(source: Path | str) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return [path]
-    candidates = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))
-    return sorted(each for each in candidates if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+    candidates = (
+        path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))
+    )
+    return sorted(
+        each for each in candidates if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file()
+    )
 
 
 def _readable(paths: Iterable[Path], on_error: OnError) -> Iterator[tuple[Path, Tensor]]:

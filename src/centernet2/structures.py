@@ -9,8 +9,12 @@ from typing import NamedTuple, TypedDict, cast
 from torch import Tensor
 from typing_extensions import NotRequired
 
-PADDING_SCORE = -1.0  # of a row that stands for nothing, in tensors whose size does not depend on what is found
-PADDING_COORDINATE = -(2.0**20)  # all four of a box that stands for no object: empty, and far from every image
+PADDING_SCORE = (
+    -1.0
+)  # of a row that stands for nothing, in tensors whose size does not depend on what is found
+PADDING_COORDINATE = -(
+    2.0**20
+)  # all four of a box that stands for no object: empty, and far from every image
 
 
 class ImageBatch(NamedTuple):
@@ -45,7 +49,9 @@ class Detections(TypedDict):
     scores: Tensor  # [D] in 0..1
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool
-    box_masks: NotRequired[Tensor]  # [D, M, M] probability of the object in each cell of a grid over its box
+    box_masks: NotRequired[
+        Tensor
+    ]  # [D, M, M] probability of the object in each cell of a grid over its box
 
 
 def select(detections: Detections, rows: Tensor) -> Detections:

@@ -19,7 +19,9 @@ from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
-Found = tuple[Path, Tensor, Detections]  # an image file, its pixels (uint8 [3, H, W]) and what was found in them
+Found = tuple[
+    Path, Tensor, Detections
+]  # an image file, its pixels (uint8 [3, H, W]) and what was found in them
 
 GOLDEN_RATIO = 0.618034  # steps of it spread hues evenly, however many there are
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
@@ -45,7 +47,11 @@ class Label(NamedTuple):
 
 
 def draw(
-    image: Tensor, objects: Detections | Target, class_names: Sequence[str] | None, *, score_threshold: float = 0.0
+    image: Tensor,
+    objects: Detections | Target,
+    class_names: Sequence[str] | None,
+    *,
+    score_threshold: float = 0.0,
 ) -> Tensor:  # uint8 [3, H, W]
     """A copy of an image (uint8 [3, H, W] RGB) with its objects: masks, boxes, then labels.
 
@@ -68,7 +74,10 @@ def draw(
         _draw_box(pen, box, color, style)
     texts = [_class_name(label, class_names) for label in labels]
     if scored is not None:
-        texts = [f"{text}: {score:.2f}" for text, score in zip(texts, scores[order].tolist(), strict=True)]
+        texts = [
+            f"{text}: {score:.2f}"
+            for text, score in zip(texts, scores[order].tolist(), strict=True)
+        ]
     for label in reversed(_place_labels(texts, boxes, colors, canvas.size, style)):
         _draw_label(pen, label, style)
     return _to_tensor(canvas)
@@ -84,7 +93,9 @@ def class_color(label: int) -> Color:
 
 def text_color(background: Color) -> Color:
     """Black or white, whichever has the higher contrast (WCAG 2.1, relative luminance)."""
-    linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background]
+    linear = [
+        (c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background
+    ]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return DARK if luminance > 0.179 else LIGHT
 
@@ -129,13 +140,19 @@ def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Sty
 
 def _draw_label(pen: ImageDraw.ImageDraw, label: Label, style: Style) -> None:
     left, top, right, bottom = label.rectangle
-    pen.rounded_rectangle((left, top, right - 1, bottom - 1), radius=style.padding, fill=label.color)
+    pen.rounded_rectangle(
+        (left, top, right - 1, bottom - 1), radius=style.padding, fill=label.color
+    )
     middle = (left + style.padding, (top + bottom) / 2)
     pen.text(middle, label.text, fill=text_color(label.color), font=_font(style.font), anchor="lm")
 
 
 def _place_labels(
-    texts: Sequence[str], boxes: Sequence[Rectangle], colors: Sequence[Color], size: tuple[int, int], style: Style
+    texts: Sequence[str],
+    boxes: Sequence[Rectangle],
+    colors: Sequence[Color],
+    size: tuple[int, int],
+    style: Style,
 ) -> list[Label]:
     """A place for each label at a corner of its box, inside the image and, where that is possible, clear of the others.
 
@@ -162,7 +179,9 @@ def _place_labels(
     return placed
 
 
-def _corners(box: Rectangle, width: int, height: int, size: tuple[int, int]) -> np.ndarray:  # [7, 4]
+def _corners(
+    box: Rectangle, width: int, height: int, size: tuple[int, int]
+) -> np.ndarray:  # [7, 4]
     """Where a label may stand, the best place first: above, inside or below its box, moved into the image."""
     left, top, right, bottom = box
     places = [
@@ -187,7 +206,9 @@ def _overlaps(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # [cand
     return overlaps
 
 
-def write_predictions(found: Iterable[Found], output: Path, *, class_names: Sequence[str] | None) -> int:
+def write_predictions(
+    found: Iterable[Found], output: Path, *, class_names: Sequence[str] | None
+) -> int:
     """Writes an annotated picture of each image, and predictions.json for all; gives the number of images."""
     output.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
@@ -195,7 +216,12 @@ def write_predictions(found: Iterable[Found], output: Path, *, class_names: Sequ
         name = f"{len(lines):05d}_{path.stem}.png"
         _to_pillow(draw(image, detections, class_names)).save(output / name)
         size = {"width": image.shape[2], "height": image.shape[1]}
-        record = {"file": str(path), "picture": name, **size, "detections": detection_records(detections, class_names)}
+        record = {
+            "file": str(path),
+            "picture": name,
+            **size,
+            "detections": detection_records(detections, class_names),
+        }
         lines.append(json.dumps(record, ensure_ascii=False))
     partial = output / "predictions.json.partial"
     partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
@@ -203,12 +229,18 @@ def write_predictions(found: Iterable[Found], output: Path, *, class_names: Sequ
     return len(lines)
 
 
-def detection_records(detections: Detections, class_names: Sequence[str] | None) -> list[dict[str, Any]]:
+def detection_records(
+    detections: Detections, class_names: Sequence[str] | None
+) -> list[dict[str, Any]]:
     """Detections as JSON: corners in hundredths of a pixel, score, label and the name of its class.
 
     A mask is written as COCO's compressed run lengths, {"size": [height, width], "counts": text}.
     """
-    boxes, scores, labels = detections["boxes"].tolist(), detections["scores"].tolist(), detections["labels"].tolist()
+    boxes, scores, labels = (
+        detections["boxes"].tolist(),
+        detections["scores"].tolist(),
+        detections["labels"].tolist(),
+    )
     records: list[dict[str, Any]] = [
         {
             "box": [round(x, 2) for x in box],
@@ -234,7 +266,9 @@ def mosaic(
 ) -> Tensor:  # uint8 [3, H, W]
     """A contact sheet: images (uint8 [3, H, W] each), their longer sides `cell` pixels, with a caption below each."""
     if not images or len(images) != len(captions):
-        raise ValueError(f"a contact sheet needs images with one caption each: {len(images)} and {len(captions)} given")
+        raise ValueError(
+            f"a contact sheet needs images with one caption each: {len(images)} and {len(captions)} given"
+        )
     columns = min(columns, len(images))
     gap, font = max(6, cell // 32), _font(max(10, cell // 22))
     line = round(1.8 * font.size)
@@ -250,9 +284,13 @@ def mosaic(
     for row, height in zip(rows, heights, strict=True):
         for index, picture in enumerate(row):
             left = gap + index * (cell + gap)
-            sheet.paste(picture, (left + (cell - picture.width) // 2, top + (height - picture.height) // 2))
+            sheet.paste(
+                picture, (left + (cell - picture.width) // 2, top + (height - picture.height) // 2)
+            )
             middle = (left + cell / 2, top + height + line / 2)
-            pen.text(middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm")
+            pen.text(
+                middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm"
+            )
         top += height + line + gap
     return _to_tensor(sheet)
 
@@ -261,7 +299,9 @@ def _fit(picture: Image.Image, cell: int) -> Image.Image:
     factor = cell / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
     # the pixels of a tiny image stay squares: they are what the detector saw
-    return picture.resize((width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS)
+    return picture.resize(
+        (width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS
+    )
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
@@ -275,7 +315,9 @@ def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise ValueError("labels need a Pillow with FreeType; install Pillow from its wheel: pip install -U pillow")
+        raise ValueError(
+            "labels need a Pillow with FreeType; install Pillow from its wheel: pip install -U pillow"
+        )
     return font
 
 

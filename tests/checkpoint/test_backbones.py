@@ -14,16 +14,23 @@ import torchvision
 from torch import Tensor, nn
 
 import centernet2
+from centernet2.builders.initial_weights import keep_suited
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.detector import Detector
-from centernet2.run.weights import keep_suited
-from tests.fill import caffe2
+from tests.helpers.fill import caffe2
 
 SMALL_HEAD = ["MODEL.ROI_BOX_HEAD.FC_DIM", "16"]
 FPN = "CenterNet2_R50_1x"
-X101 = ["MODEL.RESNETS.NUM_GROUPS", "32", "MODEL.RESNETS.WIDTH_PER_GROUP", "8", "MODEL.RESNETS.DEPTH", "101"]
+X101 = [
+    "MODEL.RESNETS.NUM_GROUPS",
+    "32",
+    "MODEL.RESNETS.WIDTH_PER_GROUP",
+    "8",
+    "MODEL.RESNETS.DEPTH",
+    "101",
+]
 RESNETS = {
     "resnet18": ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"],
     "resnet34": ["MODEL.RESNETS.DEPTH", "34", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"],
@@ -47,14 +54,20 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def detector(name: str, options: list[str], path: Path) -> Detector:
-    return centernet2.build_model(centernet2.load_config(name, [*SMALL_HEAD, *options]), weights=path).eval()
+    return centernet2.build_model(
+        centernet2.load_config(name, [*SMALL_HEAD, *options]), weights=path
+    ).eval()
 
 
 def fills_backbone(model: nn.Module, path: Path, skipped: set[str]) -> None:
     report = load_weights(model, path)
     assert not report.mismatched
     assert set(report.skipped) == skipped
-    assert not [name for name in report.reinitialized if name.startswith("backbone.") and ".offset." not in name]
+    assert not [
+        name
+        for name in report.reinitialized
+        if name.startswith("backbone.") and ".offset." not in name
+    ]
 
 
 @torch.no_grad()
@@ -82,7 +95,9 @@ def assert_same(maps: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
         pytest.param("resnet152", "timm", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_resnets_compute_what_their_library_computes(name: str, library: str, tmp_path: Path) -> None:
+def test_resnets_compute_what_their_library_computes(
+    name: str, library: str, tmp_path: Path
+) -> None:
     if library == "timm":
         network = timm.create_model(name)
         state = state_of(network)
@@ -101,7 +116,9 @@ def test_resnets_compute_what_their_library_computes(name: str, library: str, tm
     assert model.preprocess.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkpoints(tmp_path: Path) -> None:
+def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkpoints(
+    tmp_path: Path,
+) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
     settings = detector(FPN, [], tmp_path / "w.pth").settings
     assert isinstance(settings, centernet2.Config)
@@ -110,7 +127,9 @@ def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkp
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"
 
 
-def test_settings_that_are_stated_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_that_are_stated_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
     stated = ["MODEL.RESNETS.STRIDE_IN_1X1", "True", "MODEL.PIXEL_STD", "[57.375,57.12,58.395]"]
     model = detector(FPN, stated, tmp_path / "w.pth")
@@ -121,7 +140,10 @@ def test_settings_that_are_stated_are_kept(tmp_path: Path, caplog: pytest.LogCap
 
 def test_deformable_stages_take_the_ordinary_convolutions(tmp_path: Path) -> None:
     state = state_of(torchvision.models.resnext101_32x8d())
-    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+        tmp_path / "w.pth",
+    )
     model = detector("CenterNet2_X101-DCN_2x", [], tmp_path / "w.pth")
     conv2: Any = model.backbone.body.layer3[0].conv2
     assert torch.equal(conv2.conv.weight, state["layer3.0.conv2.weight"])
@@ -130,7 +152,9 @@ def test_deformable_stages_take_the_ordinary_convolutions(tmp_path: Path) -> Non
     fills_backbone(model, tmp_path / "w.pth", {"fc.weight", "fc.bias"})
 
 
-def test_caffe2_resnext_fills_the_parameters_that_the_reference_fills(tmp_path: Path, shared: Path) -> None:
+def test_caffe2_resnext_fills_the_parameters_that_the_reference_fills(
+    tmp_path: Path, shared: Path
+) -> None:
     golden = json.loads((shared / "golden" / "caffe2_names_X-101-32x8d.json").read_text())
     blobs = {name: caffe2(name, tuple(shape)) for name, shape in golden["shapes"].items()}
     path = tmp_path / "X-101-32x8d.pkl"
@@ -157,7 +181,9 @@ def res2net_as_detectron2(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return renamed
 
 
-@pytest.mark.parametrize("config", ["CenterNet2_R2-101-DCN_896_4x", "CenterNet2_R2-101-DCN-BiFPN_1280_4x"])
+@pytest.mark.parametrize(
+    "config", ["CenterNet2_R2-101-DCN_896_4x", "CenterNet2_R2-101-DCN-BiFPN_1280_4x"]
+)
 def test_res2net_in_detectron2_s_format(tmp_path: Path, config: str) -> None:
     state = state_of(timm.create_model("res2net101d"))
     arrays = res2net_as_detectron2(state)
@@ -168,7 +194,9 @@ def test_res2net_in_detectron2_s_format(tmp_path: Path, config: str) -> None:
     reference = to_reference(model.state_dict())
     for name, array in arrays.items():
         if not name.startswith("stem.fc.") and not name.endswith("num_batches_tracked"):
-            assert torch.equal(reference[f"backbone.bottom_up.{name}"], torch.from_numpy(array)), name
+            assert torch.equal(reference[f"backbone.bottom_up.{name}"], torch.from_numpy(array)), (
+                name
+            )
     assert model.backbone.body.layer2[0].conv1.stride == (2, 2)  # as the reference's settings say
 
 
@@ -187,8 +215,14 @@ def test_res2net_of_timm(tmp_path: Path) -> None:
 def test_dla_of_its_authors(tmp_path: Path, config: str) -> None:
     network = timm.create_model("dla34")
     state = state_of(network)
-    unused = {f"level{level}.project.1.{leaf}": torch.zeros(256) for level in (3, 4) for leaf in ("weight", "bias")}
-    torch.save(state | unused, tmp_path / "dla34-ba72cf86.pth", _use_new_zipfile_serialization=False)
+    unused = {
+        f"level{level}.project.1.{leaf}": torch.zeros(256)
+        for level in (3, 4)
+        for leaf in ("weight", "bias")
+    }
+    torch.save(
+        state | unused, tmp_path / "dla34-ba72cf86.pth", _use_new_zipfile_serialization=False
+    )
     model = detector(config, [], tmp_path / "dla34-ba72cf86.pth")
     fills_backbone(model, tmp_path / "dla34-ba72cf86.pth", {"fc.weight", "fc.bias"})
     with torch.no_grad():
@@ -197,7 +231,11 @@ def test_dla_of_its_authors(tmp_path: Path, config: str) -> None:
 
 
 def test_a_name_that_two_parameters_could_mean_is_refused(tmp_path: Path) -> None:
-    content = {"model": {"bias": np.zeros(3, np.float32)}, "__author__": "me", "matching_heuristics": True}
+    content = {
+        "model": {"bias": np.zeros(3, np.float32)},
+        "__author__": "me",
+        "matching_heuristics": True,
+    }
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(WeightsError, match=r"w\.pkl cannot be used: its 'bias' may be"):
         load_weights(centernet2.build_model("CenterNet2_R18_small"), tmp_path / "w.pkl")

@@ -42,7 +42,9 @@ ONE_STAGE = {
 }
 
 
-@pytest.mark.parametrize("pairs", [PAIRS | CASCADE, PAIRS | ONE_STAGE], ids=["cascade", "one stage"])
+@pytest.mark.parametrize(
+    "pairs", [PAIRS | CASCADE, PAIRS | ONE_STAGE], ids=["cascade", "one stage"]
+)
 def test_names_of_the_reference(pairs: dict[str, str]) -> None:
     names = reference_names(pairs)
     assert names == pairs
@@ -68,5 +70,7 @@ def test_federated_class_weights_are_written_twice() -> None:
     weight = torch.rand(5)
     state = to_reference({f"roi_heads.stages.{k}.class_weight": weight for k in range(2)})
     assert sorted(state) == [
-        f"roi_heads.box_predictor.{k}.{leaf}" for k in range(2) for leaf in ("fed_loss_cls_weights", "freq_weight")
+        f"roi_heads.box_predictor.{k}.{leaf}"
+        for k in range(2)
+        for leaf in ("fed_loss_cls_weights", "freq_weight")
     ]

@@ -11,7 +11,7 @@ import centernet2
 from centernet2.checkpoint.formats import WeightsError, read_weights
 from centernet2.checkpoint.load import export_reference_checkpoint, load_weights
 from centernet2.checkpoint.save import last_checkpoint, save_checkpoint, set_aside_checkpoints
-from tests.fill import caffe2
+from tests.helpers.fill import caffe2
 
 SMALL = "CenterNet2_R18_small"
 
@@ -36,12 +36,18 @@ def test_caffe2_backbone_fills_the_parameters_that_the_reference_fills(
     model = centernet2.build_model("CenterNet2_R50_1x")
     report = load_weights(model, path)
     assert not report.skipped and not report.mismatched
-    assert len([name for name in report.loaded if name.startswith("backbone.")]) == len(report.loaded) == 265
+    assert (
+        len([name for name in report.loaded if name.startswith("backbone.")])
+        == len(report.loaded)
+        == 265
+    )
     assert torch.equal(model.backbone.body.conv1.weight, torch.from_numpy(blobs["conv1_w"]))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 80, 1203])
-def test_another_number_of_classes_leaves_the_class_layers_as_initialised(tmp_path: Path, classes: int) -> None:
+def test_another_number_of_classes_leaves_the_class_layers_as_initialised(
+    tmp_path: Path, classes: int
+) -> None:
     export_reference_checkpoint(centernet2.build_model(SMALL), tmp_path / "coco.pth")
     config = centernet2.load_config(SMALL, ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
     report = load_weights(centernet2.build_model(config), tmp_path / "coco.pth")
@@ -58,7 +64,9 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"<html>no</html>", b"\x80\x02}"])
-def test_files_that_hold_no_weights_are_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+def test_files_that_hold_no_weights_are_refused_by_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=name):
         read_weights(tmp_path / name)
@@ -87,7 +95,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     assert found is not None and found[1]["iteration"] == 1
     assert not list(tmp_path.glob(".*tmp"))
     set_aside_checkpoints(tmp_path, after=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model_0000001.pth", "model_0000002.pth.old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model_0000001.pth",
+        "model_0000002.pth.old",
+    ]
     (tmp_path / "model_0000001.pth").write_bytes(b"half")
     with pytest.raises(WeightsError, match=r"no checkpoint in .* can be read"):
         last_checkpoint(tmp_path)

@@ -23,10 +23,38 @@ def content() -> Content:
             {"id": 20, "file_name": "empty.png", "width": 32, "height": 32},
         ],
         "annotations": [
-            {"id": 1, "image_id": 30, "category_id": 7, "bbox": [4, 6, 20, 10], "area": 150.0, "iscrowd": 0},
-            {"id": 2, "image_id": 10, "category_id": 3, "bbox": [0, 0, 30, 30], "area": 900.0, "iscrowd": 1},
-            {"id": 3, "image_id": 30, "category_id": 3, "bbox": [30, 20, 8, 8], "area": 64.0, "iscrowd": 0},
-            {"id": 4, "image_id": 30, "category_id": 3, "bbox": [0, 0, 64, 48], "area": 99.0, "iscrowd": 1},
+            {
+                "id": 1,
+                "image_id": 30,
+                "category_id": 7,
+                "bbox": [4, 6, 20, 10],
+                "area": 150.0,
+                "iscrowd": 0,
+            },
+            {
+                "id": 2,
+                "image_id": 10,
+                "category_id": 3,
+                "bbox": [0, 0, 30, 30],
+                "area": 900.0,
+                "iscrowd": 1,
+            },
+            {
+                "id": 3,
+                "image_id": 30,
+                "category_id": 3,
+                "bbox": [30, 20, 8, 8],
+                "area": 64.0,
+                "iscrowd": 0,
+            },
+            {
+                "id": 4,
+                "image_id": 30,
+                "category_id": 3,
+                "bbox": [0, 0, 64, 48],
+                "area": 99.0,
+                "iscrowd": 1,
+            },
         ],
     }
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset
-from centernet2.run.convert import convert
+from centernet2.data.readers.catalog import find_split
+from centernet2.jobs.convert import convert
 
 Content = dict[str, list[dict[str, Any]]]
 
@@ -20,11 +20,17 @@ def folder(content: Content, write: Callable[..., Path], tmp_path: Path) -> Path
     content["annotations"][2]["segmentation"] = [[30.0, 20, 38, 20, 38, 28, 30, 28]]
     write(content, "train")
     of_first = [each for each in content["annotations"] if each["image_id"] == 30]
-    return write({**content, "images": content["images"][:1], "annotations": of_first}, "val").parents[1]
+    return write(
+        {**content, "images": content["images"][:1], "annotations": of_first}, "val"
+    ).parents[1]
 
 
-def load(path: Path, split: Any = "train", *, masks: bool = False, val_fraction: float = 0.0) -> DetectionDataset:
-    return find_split(data=path, data_path=None, names=[], split=split, masks=masks, val_fraction=val_fraction)
+def load(
+    path: Path, split: Any = "train", *, masks: bool = False, val_fraction: float = 0.0
+) -> DetectionDataset:
+    return find_split(
+        data=path, data_path=None, names=[], split=split, masks=masks, val_fraction=val_fraction
+    )
 
 
 def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any, ...]]:
@@ -72,7 +78,9 @@ def test_a_folder_with_content_is_not_written_to(folder: Path) -> None:
 def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
     convert(folder, tmp_path / "out", to="voc")
     for path in (tmp_path / "out" / "Annotations").glob("*.xml"):
-        path.write_text(path.read_text().replace("<filename>", "<folder>VOC2012</folder><filename>"))
+        path.write_text(
+            path.read_text().replace("<filename>", "<folder>VOC2012</folder><filename>")
+        )
     shifted, plain = load(tmp_path / "out"), load(folder)
     assert shifted.name.startswith("voc_")
     by_corner = [sorted(each.boxes[:, 0].tolist()) for each in (shifted, plain)]

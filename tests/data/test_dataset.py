@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset, concatenate, without_empty_images
+from centernet2.data.readers.coco import load_coco
 
 Write = Callable[[Any], Path]
 
@@ -33,7 +33,11 @@ def test_subset_moves_boxes_with_their_images(content: Any, write: Write) -> Non
     part = load(write(content)).subset(np.array([2, 1, 2]))
     assert part.image_ids.tolist() == [30, 20, 30]
     assert part.offsets.tolist() == [0, 3, 3, 6]
-    assert part.target(0)["boxes"].tolist() == part.target(2)["boxes"].tolist() == [[4, 6, 24, 16], [30, 20, 38, 28]]
+    assert (
+        part.target(0)["boxes"].tolist()
+        == part.target(2)["boxes"].tolist()
+        == [[4, 6, 24, 16], [30, 20, 38, 28]]
+    )
 
 
 def test_images_without_objects_are_left_out(content: Any, write: Write) -> None:

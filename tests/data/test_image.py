@@ -8,7 +8,13 @@ import torch
 from PIL import Image
 
 from centernet2.data.image import ImageError, StoredImage, read_image
-from centernet2.data.transforms import LargeScaleJitter, RandomFlip, ResizeShortestEdge, TrainTransform, resize_image
+from centernet2.data.transforms import (
+    LargeScaleJitter,
+    RandomFlip,
+    ResizeShortestEdge,
+    TrainTransform,
+    resize_image,
+)
 from centernet2.structures import Target
 
 
@@ -20,7 +26,9 @@ def gradient(height: int = 6, width: int = 8) -> np.ndarray:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "webp"])
 def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
     pixels = gradient()
-    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    Image.fromarray(pixels).save(
+        tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {})
+    )
     image = read_image(tmp_path / f"a.{suffix}")
     assert image.dtype == torch.uint8
     expected = torch.from_numpy(pixels).permute(2, 0, 1)
@@ -62,7 +70,9 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
     assert image[0, 10:].mean() < 15
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")]
+)
 def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
@@ -89,7 +99,11 @@ def test_colour_modes_look_like_the_plain_image(shared: Path, name: str) -> None
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("grayscale.png", (120, 160)), ("tiny_1x1.png", (1, 1)), ("extreme_aspect_2000x4.png", (4, 2000))],
+    [
+        ("grayscale.png", (120, 160)),
+        ("tiny_1x1.png", (1, 1)),
+        ("extreme_aspect_2000x4.png", (4, 2000)),
+    ],
 )
 def test_unusual_but_valid_files(shared: Path, name: str, size: tuple[int, int]) -> None:
     assert read_image(shared / "data" / "broken" / name).shape == (3, *size)
@@ -115,7 +129,9 @@ def photo(height: int, width: int) -> Image.Image:
     coarse = Image.fromarray(rng.integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
     pixels[height // 3 : height // 2, width // 3 : width // 2] = 240
-    return Image.fromarray((pixels + rng.integers(-10, 11, pixels.shape)).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        (pixels + rng.integers(-10, 11, pixels.shape)).clip(0, 255).astype(np.uint8)
+    )
 
 
 def jpeg(image: Image.Image, **options: Any) -> bytes:
@@ -137,7 +153,9 @@ def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(("target", "reduction"), [((240, 320), 2), ((120, 160), 4), ((40, 60), 4)])
-def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(target: tuple[int, int], reduction: int) -> None:
+def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(
+    target: tuple[int, int], reduction: int
+) -> None:
     content = jpeg(photo(1200, 1600))
     image = stored(content, 1200, 1600)
     assert image.for_size(*target).shape == (3, 1200 // reduction, 1600 // reduction)
@@ -145,14 +163,21 @@ def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(target: tuple[int,
 
 
 @pytest.mark.parametrize("target", [(240, 320), (120, 160), (60, 80)])
-def test_photographs_look_the_same_when_decoded_smaller(shared: Path, target: tuple[int, int]) -> None:
+def test_photographs_look_the_same_when_decoded_smaller(
+    shared: Path, target: tuple[int, int]
+) -> None:
     """Twelve pictures side by side, at the full sharpness of their pixels."""
     files = sorted((shared / "data" / "coco_tiny" / "coco2017" / "train2017").glob("*.jpg"))[:12]
     sheet = Image.new("RGB", (1600, 1200))
     for i, file in enumerate(files):
-        sheet.paste(Image.open(file).convert("RGB").resize((400, 400)), (400 * (i % 4), 400 * (i // 4)))
+        sheet.paste(
+            Image.open(file).convert("RGB").resize((400, 400)), (400 * (i % 4), 400 * (i // 4))
+        )
     content = jpeg(sheet)
-    assert_alike(resize_image(stored(content, 1200, 1600), *target), resize_image(read_image(content), *target))
+    assert_alike(
+        resize_image(stored(content, 1200, 1600), *target),
+        resize_image(read_image(content), *target),
+    )
 
 
 @pytest.mark.parametrize("target", [(300, 400), (1200, 1600), (2000, 2500), (120, 1600)])
@@ -166,7 +191,11 @@ def test_small_and_other_files_are_decoded_as_they_are() -> None:
     assert stored(small, 480, 640).for_size(20, 30).shape == (3, 480, 640)
     photo(1200, 1600).save(buffer, "PNG", compress_level=1)
     assert stored(buffer.getvalue(), 1200, 1600).for_size(20, 30).shape == (3, 1200, 1600)
-    assert stored(jpeg(photo(1200, 1600).convert("CMYK")), 1200, 1600).for_size(20, 30).shape == (3, 1200, 1600)
+    assert stored(jpeg(photo(1200, 1600).convert("CMYK")), 1200, 1600).for_size(20, 30).shape == (
+        3,
+        1200,
+        1600,
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -189,7 +218,9 @@ def test_a_grey_jpeg_gets_three_channels_when_reduced() -> None:
 @pytest.mark.parametrize("target", [(1200, 1600), (100, 100)])
 def test_a_stored_image_of_another_size_or_cut_short_is_named(target: tuple[int, int]) -> None:
     content = jpeg(photo(1200, 1600))
-    with pytest.raises(ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"):
+    with pytest.raises(
+        ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"
+    ):
         stored(content, 1201, 1600).for_size(*target)
     with pytest.raises(ImageError, match=r"a\.jpg: not a readable image"):
         stored(content[: len(content) // 2], 1200, 1600).for_size(*target)
@@ -197,7 +228,10 @@ def test_a_stored_image_of_another_size_or_cut_short_is_named(target: tuple[int,
 
 def test_training_takes_the_same_numbers_from_a_stored_image() -> None:
     content = jpeg(photo(1200, 1600))
-    target: Target = {"boxes": torch.tensor([[100.0, 200.0, 900.0, 800.0]]), "labels": torch.tensor([3])}
+    target: Target = {
+        "boxes": torch.tensor([[100.0, 200.0, 900.0, 800.0]]),
+        "labels": torch.tensor([3]),
+    }
     resize = ResizeShortestEdge(lengths=(150, 300), max_size=500, sampling="range")
     jitter = LargeScaleJitter(size=320, scale_range=(0.5, 1.0))
     for first in (resize, jitter, RandomFlip(direction="vertical")):
@@ -228,7 +262,11 @@ MODES = [
 @pytest.mark.parametrize(("mode", "format_"), MODES)
 def test_colour_modes_of_every_format(mode: str, format_: str) -> None:
     image = read_image(encoded(mode, format_))
-    plain = photo(80, 120).convert("1" if mode == "1" else "L" if mode in ("L", "LA") else "RGB").convert("RGB")
+    plain = (
+        photo(80, 120)
+        .convert("1" if mode == "1" else "L" if mode in ("L", "LA") else "RGB")
+        .convert("RGB")
+    )
     difference = (image.float() - torch.from_numpy(np.array(plain)).permute(2, 0, 1).float()).abs()
     assert difference.mean() < 10  # lossy formats and palettes of noise
 

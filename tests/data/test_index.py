@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from centernet2.data import index
-from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.index import load_index, save_index
-from centernet2.data.splits import load_split
+from centernet2.data.readers.coco import load_coco
+from centernet2.data.readers.splits import load_split
 
 POLYGON = [[4, 6, 20, 6, 20, 16]]
 
@@ -91,7 +91,9 @@ def test_a_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:
     path.write_text(json.dumps(content))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert "giraffe" in load(path).class_names
-    assert len(list((path.parent.parent / "cache" / "index").glob("*.index"))) == 1  # in place of the old one
+    assert (
+        len(list((path.parent.parent / "cache" / "index").glob("*.index"))) == 1
+    )  # in place of the old one
 
 
 def test_masks_and_boxes_are_kept_apart(path: Path) -> None:
@@ -100,7 +102,9 @@ def test_masks_and_boxes_are_kept_apart(path: Path) -> None:
     assert load(path).masks is None
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: b"x" * len(c), lambda c: c[:40]])
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-1], lambda c: b"", lambda c: b"x" * len(c), lambda c: c[:40]]
+)
 def test_a_damaged_index_is_made_again(
     path: Path, cache: Path, reads: list[Path], damage: Callable[[bytes], bytes]
 ) -> None:
@@ -115,7 +119,9 @@ def test_a_damaged_index_is_made_again(
     assert len(reads) == 2
 
 
-def test_a_crash_while_writing_leaves_nothing(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_leaves_nothing(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def crash(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 

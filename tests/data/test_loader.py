@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
 from centernet2.data.loader import Batch, eval_batches, global_batches, train_batches
+from centernet2.data.readers.coco import load_coco
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
@@ -22,7 +22,10 @@ from centernet2.data.transforms import (
 )
 
 AUGMENTATION = TrainTransform(
-    steps=(EfficientDetResizeCrop(size=32, scale_range=(0.5, 2.0)), RandomFlip(direction="horizontal"))
+    steps=(
+        EfficientDetResizeCrop(size=32, scale_range=(0.5, 2.0)),
+        RandomFlip(direction="horizontal"),
+    )
 )
 
 
@@ -30,12 +33,18 @@ AUGMENTATION = TrainTransform(
 def dataset(write: Callable[[Any], Path]) -> DetectionDataset:
     """Eleven small images, some wide, some tall, with up to three boxes."""
     sizes = [(24, 32) if i % 3 else (32, 24) for i in range(11)]
-    images = [{"id": 100 + i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(sizes)]
+    images = [
+        {"id": 100 + i, "file_name": f"{i}.png", "height": h, "width": w}
+        for i, (h, w) in enumerate(sizes)
+    ]
     boxes = [(i, k) for i in range(11) for k in range(i % 4)]
     annotations = [
-        {"id": n, "image_id": 100 + i, "category_id": 1, "bbox": [2 + k, 3, 10, 12]} for n, (i, k) in enumerate(boxes)
+        {"id": n, "image_id": 100 + i, "category_id": 1, "bbox": [2 + k, 3, 10, 12]}
+        for n, (i, k) in enumerate(boxes)
     ]
-    path = write({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]})
+    path = write(
+        {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
+    )
     return load_coco(path, path.parent.parent / "images", name="small")
 
 
@@ -84,7 +93,10 @@ def test_processes_share_the_batches_of_one(dataset: DetectionDataset) -> None:
 
 def test_augmentation_differs_between_epochs_and_seeds(dataset: DetectionDataset) -> None:
     one = dataset.subset(np.array([1]))
-    seen = [batch.images[0] for batch in batches(one, 6, sampler=ShuffledSampler(1, seed=3), batch_size=1)]
+    seen = [
+        batch.images[0]
+        for batch in batches(one, 6, sampler=ShuffledSampler(1, seed=3), batch_size=1)
+    ]
     other = batches(one, 1, sampler=ShuffledSampler(1, seed=4), batch_size=1)[0].images[0]
     assert len({(tuple(image.shape), int(image.sum())) for image in [*seen, other]}) == 7
 
@@ -126,7 +138,10 @@ def test_a_broken_image_is_replaced_and_logged_once(
     dataset.image_path(4).write_bytes(b"no image")
     weights = torch.ones(11)
     weights[4] = 0.3
-    runs = [batches(dataset, 30, sampler=WeightedSampler(weights, seed=0), num_workers=workers) for workers in (0, 2)]
+    runs = [
+        batches(dataset, 30, sampler=WeightedSampler(weights, seed=0), num_workers=workers)
+        for workers in (0, 2)
+    ]
     assert_equal(*runs)
     ids = [image_id for batch in runs[0] for image_id in batch.image_ids]
     assert len(ids) == 60
@@ -138,11 +153,15 @@ def test_a_broken_image_is_replaced_and_logged_once(
 def test_too_many_broken_images_stop_training(dataset: DetectionDataset) -> None:
     for i in range(5):
         dataset.image_path(i).unlink()
-    with pytest.raises(ValueError, match=r"small: .* cannot be used, more than 5%.*\.png.* \| .*\.png"):
+    with pytest.raises(
+        ValueError, match=r"small: .* cannot be used, more than 5%.*\.png.* \| .*\.png"
+    ):
         batches(dataset, 100)
 
 
-def test_a_run_with_broken_images_resumes_as_if_it_had_not_stopped(dataset: DetectionDataset) -> None:
+def test_a_run_with_broken_images_resumes_as_if_it_had_not_stopped(
+    dataset: DetectionDataset,
+) -> None:
     dataset.image_path(4).write_bytes(dataset.image_path(4).read_bytes()[:200])
     weights = torch.ones(11)
     weights[4] = 0.3
@@ -160,7 +179,9 @@ def test_no_usable_image_stops_at_once(dataset: DetectionDataset) -> None:
 
 def test_an_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
     Image.new("RGB", (10, 20)).save(dataset.image_path(0))
-    with pytest.raises(ImageError, match=r"0\.png: the image is 10 wide and 20 high, but 24 and 32"):
+    with pytest.raises(
+        ImageError, match=r"0\.png: the image is 10 wide and 20 high, but 24 and 32"
+    ):
         list(evaluation(dataset))
 
 
@@ -170,7 +191,13 @@ def test_a_sampler_of_another_data_set_is_refused(dataset: DetectionDataset) -> 
 
 
 def evaluation(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
-    arguments: dict[str, Any] = {"batch_size": 3, "num_workers": 0, "rank": 0, "world_size": 1, **changes}
+    arguments: dict[str, Any] = {
+        "batch_size": 3,
+        "num_workers": 0,
+        "rank": 0,
+        "world_size": 1,
+        **changes,
+    }
     return list(eval_batches(dataset, FitShortestEdge(length=48, max_size=100), **arguments))
 
 
@@ -186,13 +213,17 @@ def test_evaluation_sees_each_image_once(dataset: DetectionDataset) -> None:
 
 
 @pytest.mark.parametrize("world_size", [2, 4, 13])
-def test_processes_share_evaluation_without_doubles(dataset: DetectionDataset, world_size: int) -> None:
+def test_processes_share_evaluation_without_doubles(
+    dataset: DetectionDataset, world_size: int
+) -> None:
     shares = [evaluation(dataset, rank=rank, world_size=world_size) for rank in range(world_size)]
     seen = [i for share in shares for batch in share for i in batch.image_ids]
     assert sorted(seen) == dataset.image_ids.tolist()
 
 
-def test_images_of_one_padded_size_share_batches_and_large_ones_come_first(dataset: DetectionDataset) -> None:
+def test_images_of_one_padded_size_share_batches_and_large_ones_come_first(
+    dataset: DetectionDataset,
+) -> None:
     result = evaluation(dataset, batch_size=4, size_divisibility=64)  # all are padded to 64 x 64
     assert [len(batch.images) for batch in result] == [4, 4, 3]
     areas = [batch.images[0].numel() for batch in evaluation(dataset, batch_size=4)]
@@ -216,7 +247,9 @@ def test_evaluation_refuses_a_broken_image(dataset: DetectionDataset) -> None:
 
 def test_training_on_tiny_coco(shared: Path) -> None:
     folder = shared / "data" / "coco_tiny" / "coco2017"
-    dataset = load_coco(folder / "annotations" / "instances_train2017.json", folder / "train2017", name="tiny")
+    dataset = load_coco(
+        folder / "annotations" / "instances_train2017.json", folder / "train2017", name="tiny"
+    )
     resize = ResizeShortestEdge(lengths=(64, 96), max_size=160, sampling="choice")
     sampler = ShuffledSampler(len(dataset), seed=0)
     for batch in batches(dataset, 20, transform=TrainTransform(steps=(resize,)), sampler=sampler):

@@ -18,7 +18,9 @@ from centernet2.data.transforms import (
 )
 from centernet2.structures import Target
 
-RESIZE = TrainTransform(steps=(ResizeShortestEdge(lengths=(48, 64), max_size=200, sampling="choice"),))
+RESIZE = TrainTransform(
+    steps=(ResizeShortestEdge(lengths=(48, 64), max_size=200, sampling="choice"),)
+)
 
 
 def scene(seed: int, kind: str) -> Sample:
@@ -41,7 +43,8 @@ def scene(seed: int, kind: str) -> Sample:
             mask[y1:y2, x1:x2] = True
     elif kind == "polygons":
         target["polygons"] = [
-            [torch.tensor([[a, b], [c, b], [c, d], [a, d]], dtype=torch.float64)] for a, b, c, d in boxes
+            [torch.tensor([[a, b], [c, b], [c, d], [a, d]], dtype=torch.float64)]
+            for a, b, c, d in boxes
         ]
     return image, target
 
@@ -89,13 +92,20 @@ def test_boxes_enclose_their_objects(name: str, kind: str) -> None:
             assert_enclosed(image, target, threshold)
         objects += len(target["boxes"])
     single = sum(len(scene(seed, kind)[1]["boxes"]) for seed in range(12))
-    assert objects > single or (name, kind) == ("copy-paste", "none")  # which has nothing to cut out
+    assert objects > single or (name, kind) == (
+        "copy-paste",
+        "none",
+    )  # which has nothing to cut out
 
 
 def test_blended_objects_keep_their_boxes() -> None:
     first, second = scene(1, "none"), scene(2, "none")
-    image, target = MixUp(probability=1.0, shares=(0.5, 0.5))(first, lambda: second, Generator().manual_seed(0))
-    assert image.shape[1:] == tuple(max(a, b) for a, b in zip(first[0].shape[1:], second[0].shape[1:], strict=True))
+    image, target = MixUp(probability=1.0, shares=(0.5, 0.5))(
+        first, lambda: second, Generator().manual_seed(0)
+    )
+    assert image.shape[1:] == tuple(
+        max(a, b) for a, b in zip(first[0].shape[1:], second[0].shape[1:], strict=True)
+    )
     assert torch.equal(target["boxes"], torch.cat([first[1]["boxes"], second[1]["boxes"]]))
     for part, other in ((first, second), (second, first)):
         for x1, y1, x2, y2 in part[1]["boxes"].int().tolist():
@@ -132,7 +142,9 @@ def test_hidden_objects_lose_what_is_hidden() -> None:
     assert not (left["masks"] & cover).any()
 
 
-@pytest.mark.parametrize("mixer", [Mosaic(size=8, probability=0.0), MixUp(probability=0.0), CopyPaste(probability=0.0)])
+@pytest.mark.parametrize(
+    "mixer", [Mosaic(size=8, probability=0.0), MixUp(probability=0.0), CopyPaste(probability=0.0)]
+)
 def test_nothing_happens_and_nothing_is_drawn_at_probability_0(mixer: Mixer) -> None:
     def never() -> Any:
         raise AssertionError("no further image is wanted")
@@ -143,10 +155,13 @@ def test_nothing_happens_and_nothing_is_drawn_at_probability_0(mixer: Mixer) -> 
 
 def test_the_same_generator_gives_the_same_picture() -> None:
     mixing = Mixing(
-        before=(Mosaic(size=64, probability=0.7),), after=(CopyPaste(probability=0.7), MixUp(probability=0.7))
+        before=(Mosaic(size=64, probability=0.7),),
+        after=(CopyPaste(probability=0.7), MixUp(probability=0.7)),
     )
     first, again, other = (
-        mixing(scene(5, "polygons"), source(5, "polygons"), RESIZE, Generator().manual_seed(seed))[0]
+        mixing(scene(5, "polygons"), source(5, "polygons"), RESIZE, Generator().manual_seed(seed))[
+            0
+        ]
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)

@@ -26,7 +26,11 @@ def packed(classes: list[list[int]]) -> tuple[Any, Any]:
 
 def samplers(seed: int) -> list[Sampler]:
     weights = torch.tensor([1.0, 2.5, 1.0, 4.0])
-    return [ShuffledSampler(4, seed=seed), RepeatFactorSampler(weights, seed=seed), WeightedSampler(weights, seed=seed)]
+    return [
+        ShuffledSampler(4, seed=seed),
+        RepeatFactorSampler(weights, seed=seed),
+        WeightedSampler(weights, seed=seed),
+    ]
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
@@ -60,7 +64,9 @@ def test_nothing_to_sample_from_is_refused() -> None:
 
 
 def test_repeat_factors_by_hand() -> None:
-    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])  # class 0 in 4 of 5 images, class 1 in 1 of 5
+    labels, offsets = packed(
+        [[0, 0], [0, 1], [0], [], [0]]
+    )  # class 0 in 4 of 5 images, class 1 in 1 of 5
     assert repeat_factors(labels, offsets, threshold=0.8, sqrt=False).tolist() == [1, 4, 1, 1, 1]
     assert repeat_factors(labels, offsets, threshold=0.8, sqrt=True).tolist() == [1, 2, 1, 1, 1]
     assert repeat_factors(labels, offsets, threshold=0.0, sqrt=True).tolist() == [1] * 5
@@ -73,7 +79,9 @@ def test_class_aware_weights_by_hand() -> None:
 
 def test_repeat_factors_equal_the_reference(shared: Path) -> None:
     golden = json.loads((shared / "golden" / "repeat_factors.json").read_text())
-    factors = repeat_factors(*packed(golden["annotations"]), threshold=golden["repeat_thresh"], sqrt=True)
+    factors = repeat_factors(
+        *packed(golden["annotations"]), threshold=golden["repeat_thresh"], sqrt=True
+    )
     assert torch.allclose(factors, torch.tensor(golden["repeat_factors"]), rtol=1e-6)
 
 
@@ -92,7 +100,9 @@ def test_a_mixture_draws_the_data_sets_by_their_ratios() -> None:
     small = [index for index in stream if index >= 90]
     assert len(small) / len(stream) == pytest.approx(0.75, abs=0.03)
     counts = np.bincount(stream, minlength=100)
-    assert counts[90:].max() - counts[90:].min() < 0.2 * counts[90:].mean()  # permutations, not independent draws
+    assert (
+        counts[90:].max() - counts[90:].min() < 0.2 * counts[90:].mean()
+    )  # permutations, not independent draws
     assert counts[:90].min() > 0
     assert stream == list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
 
@@ -104,4 +114,6 @@ def test_inside_a_mixture_images_keep_their_weights() -> None:
         sampler = mixture((1.0, 1.0), whole)
         assert sampler.weights[:90].sum() == pytest.approx(sampler.weights[90:].sum())
         counts = np.bincount(list(islice(sampler, 8000)), minlength=100)
-        assert counts[90] / counts[92:].mean() == pytest.approx(float(whole.weights[90] / whole.weights[92]), rel=0.15)
+        assert counts[90] / counts[92:].mean() == pytest.approx(
+            float(whole.weights[90] / whole.weights[92]), rel=0.15
+        )

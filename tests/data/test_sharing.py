@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from centernet2.data.coco import load_coco
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.readers.coco import load_coco
 
 
 class Sums(Dataset[float]):
@@ -51,7 +51,11 @@ def test_what_a_spawned_worker_is_sent_does_not_grow_with_the_data(
 
 
 @pytest.mark.slow
-def test_a_spawned_worker_sees_the_same_boxes(write: Callable[[Any], Path], content: dict[str, Any]) -> None:
+def test_a_spawned_worker_sees_the_same_boxes(
+    write: Callable[[Any], Path], content: dict[str, Any]
+) -> None:
     dataset = dataset_of(write(content), 1)
-    loader = DataLoader(Sums(dataset), batch_size=2, num_workers=2, multiprocessing_context="forkserver")
+    loader = DataLoader(
+        Sums(dataset), batch_size=2, num_workers=2, multiprocessing_context="forkserver"
+    )
     assert [batch.tolist() for batch in loader] == [[float(dataset.boxes.sum())] * 2] * 2

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from centernet2.data import storage
-from centernet2.data.catalog import find_split
 from centernet2.data.dataset import DetectionDataset, concatenate
 from centernet2.data.image import ImageError, read_image
 from centernet2.data.loader import Batch, eval_batches, train_batches
+from centernet2.data.readers.catalog import find_split
 from centernet2.data.samplers import ShuffledSampler
 from centernet2.data.storage import address, find_shards, members, read_bytes
 from centernet2.data.transforms import FitShortestEdge, RandomFlip, TrainTransform
@@ -29,9 +29,15 @@ PLAIN = TrainTransform(steps=(RandomFlip(direction="horizontal"),))
 @pytest.fixture
 def annotations(write: Callable[[Any], Path]) -> Path:
     """Eight images of noise, each with a box."""
-    images = [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 24 + i} for i in range(COUNT)]
-    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 10, 9]} for i in range(COUNT)]
-    return write({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "thing"}]})
+    images = [
+        {"id": i, "file_name": f"{i}.png", "height": 20, "width": 24 + i} for i in range(COUNT)
+    ]
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 10, 9]} for i in range(COUNT)
+    ]
+    return write(
+        {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "thing"}]}
+    )
 
 
 @pytest.fixture
@@ -73,7 +79,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         content = path.read_bytes()
         part = content[int(first) : int(last) + 1]
         self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+        self.send_header(
+            "Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
+        )
         self.send_header("Content-Length", str(len(part)))
         self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
@@ -96,7 +104,9 @@ def load(annotations: Path, place: object) -> DetectionDataset:
     return find_split(data=None, data_path=None, names=(f"{annotations}@{place}",), split="train")
 
 
-def training(dataset: DetectionDataset, count: int, *, start_step: int = 0, num_workers: int = 0) -> list[Batch]:
+def training(
+    dataset: DetectionDataset, count: int, *, start_step: int = 0, num_workers: int = 0
+) -> list[Batch]:
     batches = train_batches(
         dataset, PLAIN, ShuffledSampler(COUNT, seed=5), batch_size=2, num_workers=num_workers, start_step=start_step,
         aspect_ratio_grouping=True, rank=0, world_size=1,
@@ -141,7 +151,9 @@ def test_shards_are_as_good_as_files(annotations: Path, images: Path, shards: Pa
 
 def test_an_image_in_a_shard_is_found_by_its_whole_name_or_its_last_part(shards: Path) -> None:
     found = storage.in_shards(["some/0.png", "1.png", "other/2.png"], find_shards(str(shards)))
-    assert [name.partition("@")[0] for name in found] == [f"part-00{i}.tar/some/{i}.png" for i in range(3)]
+    assert [name.partition("@")[0] for name in found] == [
+        f"part-00{i}.tar/some/{i}.png" for i in range(3)
+    ]
 
 
 def test_names_that_do_not_decide_are_refused(shards: Path, images: Path) -> None:
@@ -198,11 +210,15 @@ def test_shards_at_an_address(annotations: Path, images: Path, shards: Path, ser
     assert_same(training(load(annotations, images), 8), training(remote, 8, num_workers=2))
 
 
-def test_joined_data_sets_may_lie_in_different_places(annotations: Path, images: Path, server: str) -> None:
+def test_joined_data_sets_may_lie_in_different_places(
+    annotations: Path, images: Path, server: str
+) -> None:
     plain, remote = load(annotations, images), load(annotations, f"{server}/images")
     joined = concatenate([remote, plain])
     for i in range(COUNT):
-        assert torch.equal(read_image(joined.image_path(i)), read_image(joined.image_path(COUNT + i)))
+        assert torch.equal(
+            read_image(joined.image_path(i)), read_image(joined.image_path(COUNT + i))
+        )
 
 
 def test_shards_of_a_bucket() -> None:
@@ -227,16 +243,22 @@ def test_a_server_that_fails_now_and_then_is_asked_again(images: Path, server: s
 
 def test_a_server_that_stays_away_is_named(server: str) -> None:
     Handler.failures = 100
-    with pytest.raises(ImageError, match=r"0\.png: the image cannot be opened \(.*503.* after 4 tries\)"):
+    with pytest.raises(
+        ImageError, match=r"0\.png: the image cannot be opened \(.*503.* after 4 tries\)"
+    ):
         read_image(f"{server}/images/0.png")
 
 
 def test_an_image_that_the_server_does_not_have_is_missing(server: str) -> None:
-    with pytest.raises(ImageError, match=r"nowhere\.png: the image cannot be opened \(No such file"):
+    with pytest.raises(
+        ImageError, match=r"nowhere\.png: the image cannot be opened \(No such file"
+    ):
         read_image(f"{server}/images/nowhere.png")
 
 
-def test_a_missing_package_is_named_before_training(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_before_training(
+    annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(ValueError, match=r"pip install 'centernet2\[remote\]'"):
         load(annotations, "https://host/images")
@@ -248,7 +270,9 @@ def test_a_scheme_without_its_package_is_named(annotations: Path) -> None:
         load(annotations, "nothing://host/images")
 
 
-def test_members_of_many_shards_take_no_python_object_each_in_the_index(annotations: Path, shards: Path) -> None:
+def test_members_of_many_shards_take_no_python_object_each_in_the_index(
+    annotations: Path, shards: Path
+) -> None:
     files = load(annotations, shards).files
     assert files.dtype.kind == "S"
     assert np.array_equal(files, load(annotations, shards).subset(np.arange(COUNT)).files)

@@ -102,14 +102,19 @@ def test_boxes_are_clipped_and_empty_ones_dropped_with_their_labels() -> None:
 def test_no_objects_stay_no_objects() -> None:
     target: Target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     for transform in TRANSFORMS.values():
-        _, result = TrainTransform(steps=(transform,))(painted()[0], target, Generator().manual_seed(0))
+        _, result = TrainTransform(steps=(transform,))(
+            painted()[0], target, Generator().manual_seed(0)
+        )
         assert result["boxes"].shape == (0, 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 2000), (2000, 4)])
 def test_extreme_images_keep_at_least_one_pixel(size: tuple[int, int]) -> None:
     image = torch.zeros(3, *size, dtype=torch.uint8)
-    target: Target = {"boxes": torch.tensor([[0.0, 0, size[1], size[0]]]), "labels": torch.zeros(1, dtype=torch.int64)}
+    target: Target = {
+        "boxes": torch.tensor([[0.0, 0, size[1], size[0]]]),
+        "labels": torch.zeros(1, dtype=torch.int64),
+    }
     for transform in TRANSFORMS.values():
         result, _ = TrainTransform(steps=(transform,))(image, target, Generator().manual_seed(0))
         assert min(result.shape) >= 1
@@ -120,7 +125,9 @@ def test_extreme_images_keep_at_least_one_pixel(size: tuple[int, int]) -> None:
 def test_flip_happens_half_of_the_time() -> None:
     flip = RandomFlip(direction="horizontal")
     generator = Generator().manual_seed(0)
-    flipped = sum(flip(*painted(), generator)[1]["boxes"][0, 0].item() == WIDTH - 70 for _ in range(400))
+    flipped = sum(
+        flip(*painted(), generator)[1]["boxes"][0, 0].item() == WIDTH - 70 for _ in range(400)
+    )
     assert 160 < flipped < 240
 
 
@@ -139,7 +146,9 @@ def test_a_range_needs_two_ends() -> None:
 
 def test_efficientdet_crop_is_at_most_the_square() -> None:
     transform = EfficientDetResizeCrop(size=100, scale_range=(0.1, 2.0))
-    shapes = [transform(*painted(), Generator().manual_seed(seed))[0].shape[1:] for seed in range(60)]
+    shapes = [
+        transform(*painted(), Generator().manual_seed(seed))[0].shape[1:] for seed in range(60)
+    ]
     assert max(max(shape) for shape in shapes) == 100
     assert min(max(shape) for shape in shapes) < 40
 
@@ -160,16 +169,22 @@ def test_square_gives_the_longer_edge_its_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((480, 640), (800, 1067)), ((50, 2000), (33, 1333)), ((612, 612), (800, 800))]
+    ("size", "expected"),
+    [((480, 640), (800, 1067)), ((50, 2000), (33, 1333)), ((612, 612), (800, 800))],
 )
 def test_test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert shortest_edge_size(*size, length=800, max_size=1333) == expected
 
 
 def test_test_sizes_equal_the_reference(shared: Path) -> None:
-    golden: dict[str, Any] = json.loads((shared / "golden" / "resize_shortest_edge.json").read_text())
+    golden: dict[str, Any] = json.loads(
+        (shared / "golden" / "resize_shortest_edge.json").read_text()
+    )
     for size, results in golden.items():
         height, width = map(int, size.split("x"))
         for numbers, expected in results.items():
             length, max_size = map(int, numbers.split("/"))
-            assert list(shortest_edge_size(height, width, length=length, max_size=max_size)) == expected
+            assert (
+                list(shortest_edge_size(height, width, length=length, max_size=max_size))
+                == expected
+            )

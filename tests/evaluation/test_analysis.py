@@ -12,16 +12,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from centernet2.data.coco import DetectionDataset, load_coco
+from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.evaluation.analysis import analyse
-from centernet2.evaluation.coco import coco_metrics
-from centernet2.evaluation.curves import best_point, class_curves, curve_of, point_of_precision, point_of_recall
-from centernet2.evaluation.diagnosis import markdown, write_diagnosis
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.curves import (
+    best_point,
+    class_curves,
+    curve_of,
+    point_of_precision,
+    point_of_recall,
+)
+from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.matching import match_detections
-from centernet2.evaluation.report import write_report
-from centernet2.evaluation.stages import bin_scores
-from centernet2.evaluation.truth import FloatArray
-from tests.evaluation.test_coco import random_results, write_random_annotations
+from centernet2.evaluation.stage_metrics import bin_scores
+from centernet2.report.evaluation_page import markdown, write_diagnosis
+from centernet2.report.training_page import write_report
+from tests.evaluation.test_coco_metrics import random_results, write_random_annotations
 
 
 @pytest.fixture
@@ -66,7 +72,11 @@ def test_points_on_a_curve() -> None:
     assert curve.thresholds.tolist() == [0.9, 0.8, 0.7, 0.5]
     assert curve.precision.tolist() == [1, 0.5, 0.75, 0.6]
     assert curve.recall.tolist() == [0.25, 0.25, 0.75, 0.75]
-    best, precise, complete = best_point(curve), point_of_precision(curve, 0.75), point_of_recall(curve, 0.2)
+    best, precise, complete = (
+        best_point(curve),
+        point_of_precision(curve, 0.75),
+        point_of_recall(curve, 0.2),
+    )
     assert best is not None and (best.threshold, best.f1) == (0.7, 0.75)
     assert precise is not None and precise.threshold == 0.7
     assert complete is not None and complete.threshold == 0.9
@@ -77,14 +87,22 @@ def test_points_on_a_curve() -> None:
 
 def test_the_record_is_json_and_adds_up(found: tuple[DetectionDataset, FloatArray]) -> None:
     dataset, results = found
-    analysis = analyse(dataset, results, coco_metrics(dataset, results), stages_of(dataset, results))
+    analysis = analyse(
+        dataset, results, coco_metrics(dataset, results), stages_of(dataset, results)
+    )
     assert json.loads(json.dumps(analysis, allow_nan=False))
     matrix = np.array(analysis["confusion"]["matrix"])
     assert matrix[:-1].sum() == (~dataset.crowd).sum() == analysis["objects"]
-    assert [len(analysis["examples"][kind]) for kind in ("false", "missed", "confused")] == [12, 12, 12]
+    assert [len(analysis["examples"][kind]) for kind in ("false", "missed", "confused")] == [
+        12,
+        12,
+        12,
+    ]
     for example in analysis["examples"]["false"] + analysis["examples"]["confused"]:
         assert example["score"] >= analysis["best"]["threshold"]
-    assert all(example["object"] != example["class"] for example in analysis["examples"]["confused"])
+    assert all(
+        example["object"] != example["class"] for example in analysis["examples"]["confused"]
+    )
     assert analysis["first_stage"][100]["R50"] == 50
     calibration = {each["name"]: each for each in analysis["calibration"]}
     assert list(calibration) == ["first stage", "second stage", "product", "score"]
@@ -135,27 +153,41 @@ def check(path: Path) -> str:
     page.feed(text)
     assert not page.open and "<script" not in text
     assert not [each for each in page.addresses if re.match(r"(https?:)?//", each)]
-    assert {each[1:] for each in page.addresses if each.startswith("#") and each != "#!"} <= set(page.anchors)
+    assert {each[1:] for each in page.addresses if each.startswith("#") and each != "#!"} <= set(
+        page.anchors
+    )
     return text
 
 
-def write(folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]) -> Path:
+def write(
+    folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]
+) -> Path:
     def read_image(image_id: int) -> tuple[Path, Tensor]:
         return folder.parent / f"{image_id}.jpg", torch.zeros(3, 480, 500, dtype=torch.uint8)
 
     return write_diagnosis(
-        folder, title="a <b>", analysis=analysis, truth=dataset, results=results, read_image=read_image
+        folder,
+        title="a <b>",
+        analysis=analysis,
+        truth=dataset,
+        results=results,
+        read_image=read_image,
     )
 
 
 def test_the_page_stands_alone(found: tuple[DetectionDataset, FloatArray], tmp_path: Path) -> None:
     dataset, results = found
-    analysis = analyse(dataset, results, coco_metrics(dataset, results), stages_of(dataset, results))
+    analysis = analyse(
+        dataset, results, coco_metrics(dataset, results), stages_of(dataset, results)
+    )
     text = check(write(tmp_path / "report", dataset, results, analysis))
     assert "&lt;i&gt;&amp;" in text and "<i>&" not in text
     example = analysis["examples"]["missed"][0]["image_id"]
     assert f'href="../{example}.jpg"' in text
-    assert json.loads((tmp_path / "report" / "report.json").read_text())["objects"] == analysis["objects"]
+    assert (
+        json.loads((tmp_path / "report" / "report.json").read_text())["objects"]
+        == analysis["objects"]
+    )
     lines = markdown("a", analysis).splitlines()
     assert "| wrong class |" in "\n".join(lines)
     assert (tmp_path / "report" / "report.md").read_text().startswith("# a <b>")
@@ -163,14 +195,21 @@ def test_the_page_stands_alone(found: tuple[DetectionDataset, FloatArray], tmp_p
 
 @pytest.mark.parametrize("missing", [math.nan, None])
 def test_the_page_of_a_training(tmp_path: Path, missing: float | None) -> None:
-    steps = [{"iteration": i, "loss": 5 / i, "lr": 0.1, "images_per_second": None} for i in range(1, 5)]
+    steps = [
+        {"iteration": i, "loss": 5 / i, "lr": 0.1, "images_per_second": None} for i in range(1, 5)
+    ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
     write_report(
         tmp_path / "report.html",
         title="digits",
         summary={"AP50": 12.3},
         metrics_jsonl=tmp_path / "metrics.jsonl",
-        evaluation={"bbox/AP": 10.0, "bbox/APl": missing, "bbox/AP/cat": 20.0, "bbox/AP/dog": missing},
+        evaluation={
+            "bbox/AP": 10.0,
+            "bbox/APl": missing,
+            "bbox/AP/cat": 20.0,
+            "bbox/AP/dog": missing,
+        },
         pictures=[("one", torch.zeros(3, 20, 30, dtype=torch.uint8))],
     )
     text = check(tmp_path / "report.html")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from centernet2.data.coco import load_coco
+from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.bootstrap import _figures, _prepare, compare_results
-from centernet2.evaluation.coco import coco_metrics
-from centernet2.evaluation.tables import differences_table
-from tests.evaluation.test_coco import random_results, write_random_annotations
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.report.tables import differences_table
+from tests.evaluation.test_coco_metrics import random_results, write_random_annotations
 
 
 def test_figures_of_all_images_are_those_of_coco(tmp_path: Path) -> None:
@@ -44,8 +44,13 @@ def test_an_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
         parts.append(rows)
     metrics = coco_metrics(repeated, np.concatenate(parts))
     figures = _figures(_prepare(dataset, results), weights)
-    expected = [metrics[f"bbox/{name}"] for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))]
-    assert figures.tolist() == pytest.approx(expected, abs=0.3, nan_ok=True)  # copies of an image have equal scores
+    expected = [
+        metrics[f"bbox/{name}"]
+        for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))
+    ]
+    assert figures.tolist() == pytest.approx(
+        expected, abs=0.3, nan_ok=True
+    )  # copies of an image have equal scores
 
 
 def test_a_better_detector_is_told_from_an_equal_one(tmp_path: Path) -> None:
@@ -58,7 +63,9 @@ def test_a_better_detector_is_told_from_an_equal_one(tmp_path: Path) -> None:
     equal = results.copy()
     equal[:, 1:3] += rng.normal(0, 0.2, (len(results), 2))
     for other, real in ((worse, True), (equal, False)):
-        each = compare_results(dataset, other, results, samples=100, confidence=0.95, seed=0)["AP50"]
+        each = compare_results(dataset, other, results, samples=100, confidence=0.95, seed=0)[
+            "AP50"
+        ]
         assert each.is_real is real
         assert each.low <= each.second - each.first <= each.high
     console = Console(width=100, record=True)

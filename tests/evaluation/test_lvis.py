@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.data.coco import load_coco
-from centernet2.evaluation.coco import coco_metrics
-from centernet2.evaluation.truth import FloatArray
+from centernet2.data.readers.coco import load_coco
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.ground_truth import FloatArray
 
 # What lvis.LVISEval gives for `random_set`, in per cent.
 EXPECTED = {
@@ -30,14 +30,25 @@ EXPECTED = {
 
 
 def annotation(image_id: int, category_id: int, box: list[float]) -> dict[str, Any]:
-    return {"image_id": image_id, "category_id": category_id, "bbox": box, "area": 0.7 * box[2] * box[3]}
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": box,
+        "area": 0.7 * box[2] * box[3],
+    }
 
 
-def write(path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], frequencies: str) -> None:
+def write(
+    path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], frequencies: str
+) -> None:
     images = [{"file_name": f"{i['id']}.jpg", "height": 400, "width": 500, **i} for i in images]
     annotations = [{"id": i, **each} for i, each in enumerate(annotations, 1)]
-    categories = [{"id": i, "name": f"class {i}", "frequency": f} for i, f in enumerate(frequencies, 1)]
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    categories = [
+        {"id": i, "name": f"class {i}", "frequency": f} for i, f in enumerate(frequencies, 1)
+    ]
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
 
 
 def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray:
@@ -48,19 +59,28 @@ def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray
         present = rng.permutation(classes - 2)[:5] + 1
         others = [c for c in range(1, classes + 1) if c not in present]
         negative, partly = rng.permutation(others)[:8].tolist(), [int(present[0])]
-        records.append({"id": image_id, "neg_category_ids": negative, "not_exhaustive_category_ids": partly})
+        records.append(
+            {"id": image_id, "neg_category_ids": negative, "not_exhaustive_category_ids": partly}
+        )
         for category in present.tolist():
             boxes = rng.integers(5, 200, (int(rng.integers(1, 5)), 4)).tolist()
             annotations += [annotation(image_id, category, box) for box in boxes]
     write(path, records, annotations, ("rcf" * classes)[:classes])
     rows = [
-        (a["image_id"], *np.abs(np.array(a["bbox"]) + rng.integers(-6, 7, 4)), rng.random(), a["category_id"])
+        (
+            a["image_id"],
+            *np.abs(np.array(a["bbox"]) + rng.integers(-6, 7, 4)),
+            rng.random(),
+            a["category_id"],
+        )
         for a in annotations
         for _ in range(int(rng.integers(0, 4)))
     ]
     for _ in range(14000):
         box = rng.integers(1, 200, 4)
-        rows.append((rng.integers(1, images + 1), *box, 0.9 * rng.random(), rng.integers(1, classes + 1)))
+        rows.append(
+            (rng.integers(1, images + 1), *box, 0.9 * rng.random(), rng.integers(1, classes + 1))
+        )
     results = np.array(rows, dtype=np.float64)
     results[:, 5] = results[:, 5].round(2)
     return results
@@ -69,7 +89,9 @@ def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray
 def test_random_set_equals_the_lvis_api(tmp_path: Path) -> None:
     results = random_set(tmp_path / "lvis.json")
     metrics = coco_metrics(load_coco(tmp_path / "lvis.json", tmp_path, name="lvis"), results)
-    figures = {name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1}
+    figures = {
+        name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1
+    }
     assert figures == pytest.approx(EXPECTED, abs=1e-6)
     assert np.isnan(metrics["bbox/AP/class 30"])
 
@@ -83,7 +105,9 @@ def test_a_detection_is_false_only_where_its_class_was_looked_for(tmp_path: Path
         ]
         path = tmp_path / f"{name}.json"
         write(path, images, [annotation(1, 1, box)], "rc")
-        results = np.array([(2, *box, 0.9, 1), (1, *box, 0.8, 1), (1, 5, 5, 0, 9, 0.9, 1)], dtype=np.float64)
+        results = np.array(
+            [(2, *box, 0.9, 1), (1, *box, 0.8, 1), (1, 5, 5, 0, 9, 0.9, 1)], dtype=np.float64
+        )
         metrics = coco_metrics(load_coco(path, tmp_path, name=name), results)
         assert metrics["bbox/AP"] == metrics["bbox/APr"] == pytest.approx(expected, abs=1e-6)
         assert np.isnan(metrics["bbox/APc"]) and "bbox/APf" not in metrics

@@ -11,8 +11,8 @@ from PIL import Image
 
 import centernet2
 from centernet2 import distributed
-from centernet2.evaluation.evaluate import EvaluationInterrupted
-from centernet2.run.evaluation import evaluate_dataset, find_data, settings_of
+from centernet2.evaluation.scoring import EvaluationInterrupted
+from centernet2.jobs.evaluate import evaluate_dataset, find_data, settings_of
 
 SETTINGS = ["INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"]
 SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
@@ -25,10 +25,14 @@ def write_data(folder: Path) -> None:
     images, annotations = [], []
     for i in range(1, 12):
         height, width = SIZES[i % len(SIZES)]
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "images" / f"{i}.png")
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
+            folder / "images" / f"{i}.png"
+        )
         images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
         box = [5, 5, 25, 20]
-        annotations.append({"id": i, "image_id": i, "category_id": i % 3, "bbox": box, "area": 500, "iscrowd": 0})
+        annotations.append(
+            {"id": i, "image_id": i, "category_id": i % 3, "bbox": box, "area": 500, "iscrowd": 0}
+        )
     categories = [{"id": i, "name": f"class {i}"} for i in range(3)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations" / "instances_val.json").write_text(json.dumps(content))
@@ -46,16 +50,27 @@ def figures(folder: Path, batch_size: int) -> dict[str, float]:
     """Evaluates a detector with random weights, the same ones on each call."""
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
-    overrides = [*SETTINGS, *classes, "MODEL.CENTERNET.INFERENCE_TH", "0.0", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+    overrides = [
+        *SETTINGS,
+        *classes,
+        "MODEL.CENTERNET.INFERENCE_TH",
+        "0.0",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+        "0.0",
+    ]
     overrides += ["MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.99"]
-    config = centernet2.load_config("CenterNet2_R18_small", [*overrides, "TEST.IMS_PER_BATCH", str(batch_size)])
+    config = centernet2.load_config(
+        "CenterNet2_R18_small", [*overrides, "TEST.IMS_PER_BATCH", str(batch_size)]
+    )
     output = folder / f"batch{batch_size}_of{distributed.world_size()}"
     return centernet2.evaluate(centernet2.build_model(config), data=folder, output_dir=output)
 
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
+    )
     metrics = figures(Path(folder), 2)
     (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
     check_common_interruption(rank, Path(folder))
@@ -81,5 +96,7 @@ def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:
     others += [json.loads((tmp_path / f"process{rank}.json").read_text()) for rank in (0, 1)]
     for metrics in others:
         assert metrics == pytest.approx(one, abs=1e-6, nan_ok=True)
-    counts = [len(json.loads(path.read_text())) for path in sorted(tmp_path.glob("*/predictions.json"))]
+    counts = [
+        len(json.loads(path.read_text())) for path in sorted(tmp_path.glob("*/predictions.json"))
+    ]
     assert len(counts) == 4 and len(set(counts)) == 1 and counts[0] > 100

@@ -19,7 +19,9 @@ def test_begins_as_the_convolution_it_is_made_of(options: dict[str, int]) -> Non
     torch.testing.assert_close(plain(x), conv(x))
     modulated = DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
     bias = conv.bias[:, None, None]
-    torch.testing.assert_close(modulated(x) - bias, 0.5 * (conv(x) - bias))  # the sigmoid of zero is one half
+    torch.testing.assert_close(
+        modulated(x) - bias, 0.5 * (conv(x) - bias)
+    )  # the sigmoid of zero is one half
 
 
 def test_offsets_are_dy_then_dx_of_each_sample() -> None:
@@ -44,8 +46,12 @@ def test_mask_weighs_the_samples() -> None:
 
 def test_groups_have_offsets_of_their_own() -> None:
     conv = conv3x3()
-    assert DeformConv2d(conv, modulated=True, offset_groups=2, offset_bias=False).offset.weight.shape == (54, 4, 3, 3)
-    assert DeformConv2d(conv, modulated=False, offset_groups=2, offset_bias=False).offset.weight.shape == (36, 4, 3, 3)
+    assert DeformConv2d(
+        conv, modulated=True, offset_groups=2, offset_bias=False
+    ).offset.weight.shape == (54, 4, 3, 3)
+    assert DeformConv2d(
+        conv, modulated=False, offset_groups=2, offset_bias=False
+    ).offset.weight.shape == (36, 4, 3, 3)
 
 
 @pytest.mark.parametrize("modulated", [False, True])
@@ -63,7 +69,9 @@ def test_gradients(modulated: bool) -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_under_autocast(bias: bool) -> None:
     torch.manual_seed(0)
-    layer = DeformConv2d(nn.Conv2d(4, 4, 3, padding=1, bias=bias), modulated=True, offset_groups=1, offset_bias=True)
+    layer = DeformConv2d(
+        nn.Conv2d(4, 4, 3, padding=1, bias=bias), modulated=True, offset_groups=1, offset_bias=True
+    )
     x = torch.randn(1, 4, 8, 8).bfloat16().float().requires_grad_()
     expected = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):

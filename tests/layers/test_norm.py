@@ -10,7 +10,9 @@ def test_layer_normalisation_is_over_the_channels_of_each_location() -> None:
     x = torch.randn(2, 5, 3, 4) * 3 + 1
     normalised = make_norm("LN", 5)(x)
     torch.testing.assert_close(normalised.mean(dim=1), torch.zeros(2, 3, 4), atol=1e-5, rtol=0)
-    torch.testing.assert_close(normalised.var(dim=1, unbiased=False), torch.ones(2, 3, 4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        normalised.var(dim=1, unbiased=False), torch.ones(2, 3, 4), atol=1e-3, rtol=0
+    )
 
 
 def test_groups_of_channels_that_32_does_not_divide() -> None:

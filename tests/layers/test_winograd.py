@@ -18,7 +18,9 @@ def test_it_is_the_same_convolution(bias: bool, memory_format: torch.memory_form
     layer = winograd.WinogradConv2d(conv)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-4)
-        torch.library.opcheck(winograd._convolve, (x, layer.matrices, layer.bias), rtol=1e-3, atol=1e-3)
+        torch.library.opcheck(
+            winograd._convolve, (x, layer.matrices, layer.bias), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_only_large_plain_ones_are_replaced() -> None:
@@ -29,9 +31,15 @@ def test_only_large_plain_ones_are_replaced() -> None:
         Conv2d(wide, wide, 1),
         Conv2d(wide, wide, 3, padding=1, groups=2),
         Conv2d(wide // 2, wide, 3, padding=1),
-        DeformConv2d(nn.Conv2d(wide, wide, 3, padding=1), modulated=True, offset_groups=1, offset_bias=True),
+        DeformConv2d(
+            nn.Conv2d(wide, wide, 3, padding=1), modulated=True, offset_groups=1, offset_bias=True
+        ),
         nn.Sequential(Conv2d(wide, wide, 3, padding=1), nn.ReLU()),
     )
     winograd.transform_convolutions(network)
-    replaced = [name for name, layer in network.named_modules() if isinstance(layer, winograd.WinogradConv2d)]
+    replaced = [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, winograd.WinogradConv2d)
+    ]
     assert replaced == ["0", "6.0"]

@@ -36,7 +36,9 @@ FAMILIES = {
 }
 QUICK = ("ResNet-FPN", "deformable towers", "small", "DLA34+DLAUp")
 KINDS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILIES]
-IMAGES = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+IMAGES = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(
+    memory_format=torch.channels_last
+)
 
 
 class Dense(nn.Module):
@@ -55,7 +57,9 @@ class Dense(nn.Module):
 def dense_of(family: str, *, training: bool) -> Dense:
     name, options = FAMILIES[family]
     torch.manual_seed(0)
-    return Dense(centernet2.build_model(centernet2.load_config(name, list(options)))).train(training)
+    return Dense(centernet2.build_model(centernet2.load_config(name, list(options)))).train(
+        training
+    )
 
 
 def run_compiled(dense: Dense) -> HeadOutput:

@@ -19,7 +19,7 @@ from centernet2.structures import Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import clip_gradients, scheduler, sgd
-from tests.pretend import DEVICE, PretendDevice, PretendTensor
+from tests.helpers.pretend import DEVICE, PretendDevice, PretendTensor
 
 SMALL = [
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "16", "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", "40", "INPUT.FORMAT", "RGB",
@@ -29,16 +29,25 @@ SMALL = [
 MODELS = {
     "two-stage": ("CenterNet2_R18_small", ()),
     "masks": ("CenterNet2_R18_small", ("MODEL.MASK_ON", "True")),
-    "one-stage": ("CenterNet-FPN_R50_1x", ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")),
+    "one-stage": (
+        "CenterNet-FPN_R50_1x",
+        ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
+    ),
     "deformable": ("CenterNet-S4_DLA_8x", ()),
     "bifpn": ("CenterNet2_DLA-BiFPN-P3_4x", ()),
 }
-KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind in ("deformable", "bifpn") else ()) for kind in MODELS]
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.slow if kind in ("deformable", "bifpn") else ())
+    for kind in MODELS
+]
 
 
 def scene() -> tuple[list[Tensor], list[Target]]:
     random = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 255, (3, h, w), dtype=torch.uint8, generator=random) for h, w in ((64, 96), (90, 60))]
+    images = [
+        torch.randint(0, 255, (3, h, w), dtype=torch.uint8, generator=random)
+        for h, w in ((64, 96), (90, 60))
+    ]
     targets: list[Target] = []
     for image in images:
         boxes = torch.tensor([[4.0, 6, 40, 50], [20, 10, 55, 60]])
@@ -70,7 +79,9 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def moved(images: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], list[Any]]:
     there = [image.to(DEVICE, non_blocking=True) for image in images]
-    return there, [{k: v.to(DEVICE, non_blocking=True) for k, v in target.items()} for target in targets]  # type: ignore[attr-defined]
+    return there, [
+        {k: v.to(DEVICE, non_blocking=True) for k, v in target.items()} for target in targets
+    ]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +102,9 @@ def test_a_training_step(kind: str, device: str) -> None:
         assert gradients and all(isinstance(gradient, PretendTensor) for gradient in gradients)
         found = {name: loss.item() for name, loss in losses.items()}
     assert found.keys() == expected.keys()
-    for name in (name for name in found if "centernet" in name):  # the others learn from a random sample
+    for name in (
+        name for name in found if "centernet" in name
+    ):  # the others learn from a random sample
         assert found[name] == pytest.approx(expected[name], rel=1e-3)
     if device == "kernels":
         assert waits == {}
@@ -113,7 +126,9 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
     assert sum(len(each["boxes"]) for each in expected)
     for ours, wanted in zip(found, expected, strict=True):
         for key in wanted:
-            if faster and key == "masks":  # of an untrained head: rounding moves probabilities across a half
+            if (
+                faster and key == "masks"
+            ):  # of an untrained head: rounding moves probabilities across a half
                 assert (ours[key] != wanted[key]).float().mean() < 0.01
             else:
                 torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
@@ -143,12 +158,16 @@ def test_the_device_refuses_what_was_made_elsewhere() -> None:
 
 def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the batch, both passes, clipping, the check of the gradients, optimizer, averaged weights, schedule."""
-    by_kernels = partial(by, {"nms": "ours", "roi_align": "torchvision", "deform_conv2d": "torchvision"})
+    by_kernels = partial(
+        by, {"nms": "ours", "roi_align": "torchvision", "deform_conv2d": "torchvision"}
+    )
     for module in (nms, roi_align):
         monkeypatch.setattr(module, "backend", by_kernels)
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
     monkeypatch.setattr(optim, "FUSED_DEVICES", ("meta",))
-    monkeypatch.setattr(sys.modules["torch.optim.sgd"], "_device_dtype_check_for_fused", lambda *_: None)
+    monkeypatch.setattr(
+        sys.modules["torch.optim.sgd"], "_device_dtype_check_for_fused", lambda *_: None
+    )
     images, targets = scene()
     batch = Batch(images, targets, image_ids=[1, 2], sizes=[(64, 96), (90, 60)])
     model = build("two-stage").train()
@@ -156,7 +175,10 @@ def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> N
         model.to(DEVICE)
         before = [p.detach().cpu() for p in model.parameters() if p.requires_grad]
         optimizer = sgd(
-            [{"params": [p for p in model.parameters() if p.requires_grad]}], lr=0.01, momentum=0.9, nesterov=False
+            [{"params": [p for p in model.parameters() if p.requires_grad]}],
+            lr=0.01,
+            momentum=0.9,
+            nesterov=False,
         )
         average = AveragedWeights(model, decay=0.9, warmup_iters=1)
         accelerator: Any = SimpleNamespace(device=DEVICE, no_sync=lambda model: nullcontext())

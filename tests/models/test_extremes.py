@@ -22,7 +22,9 @@ KINDS = {
 
 def detector(kind: str) -> Detector:
     torch.manual_seed(0)
-    return centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", KINDS[kind])).train()
+    return centernet2.build_model(
+        centernet2.load_config("CenterNet2_R18_small", KINDS[kind])
+    ).train()
 
 
 def objects(count: int, *, size: int = 96) -> Target:
@@ -31,16 +33,24 @@ def objects(count: int, *, size: int = 96) -> Target:
     sides = 4 + torch.rand(count, 2, generator=generator) * (size - 4 - corners)
     boxes = torch.cat([corners, corners + sides], dim=1)
     labels = torch.randint(80, (count,), generator=generator)
-    return {"boxes": boxes, "labels": labels, "masks": torch.ones(count, size, size, dtype=torch.bool)}
+    return {
+        "boxes": boxes,
+        "labels": labels,
+        "masks": torch.ones(count, size, size, dtype=torch.bool),
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("counts", [(0, 0), (0, 3), (1000, 0)], ids=["no object", "few objects", "1,000 objects"])
+@pytest.mark.parametrize(
+    "counts", [(0, 0), (0, 3), (1000, 0)], ids=["no object", "few objects", "1,000 objects"]
+)
 def test_a_step_is_finite_and_reaches_every_part(kind: str, counts: tuple[int, int]) -> None:
     model = detector(kind)
     images = [torch.randint(256, (3, 96, 96), dtype=torch.uint8) for _ in counts]
     losses = model(images, [objects(count) for count in counts])
-    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), losses
+    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), (
+        losses
+    )
     torch.stack(list(losses.values())).sum().backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -51,9 +61,17 @@ def test_a_step_is_finite_and_reaches_every_part(kind: str, counts: tuple[int, i
 def test_objects_without_extent_at_the_border(kind: str) -> None:
     """What clipping and rounding may leave of an object."""
     model = detector(kind)
-    boxes = torch.tensor([[0.0, 0, 0.5, 0.5], [95.9, 95.9, 96, 96], [0, 0, 96, 96], [40, 40, 40.01, 60]])
-    target: Target = {"boxes": boxes, "labels": torch.arange(4), "masks": torch.zeros(4, 96, 96, dtype=torch.bool)}
+    boxes = torch.tensor(
+        [[0.0, 0, 0.5, 0.5], [95.9, 95.9, 96, 96], [0, 0, 96, 96], [40, 40, 40.01, 60]]
+    )
+    target: Target = {
+        "boxes": boxes,
+        "labels": torch.arange(4),
+        "masks": torch.zeros(4, 96, 96, dtype=torch.bool),
+    }
     losses = model([torch.zeros(3, 96, 96, dtype=torch.uint8)], [target])
-    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), losses
+    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), (
+        losses
+    )
     torch.stack(list(losses.values())).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

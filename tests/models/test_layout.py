@@ -9,14 +9,26 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from centernet2.builders.loading import place
 from centernet2.devices import autocast
 from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.models.detector import Detector
-from centernet2.run.models import place
 from tests.models.test_device import MODELS, build, scene
 
 COPIES = ("aten::clone", "aten::_to_copy", "aten::copy_")
-EXACT = {"sigmoid", "log", "log2", "exp", "sqrt", "rsqrt", "div", "_softmax", "_log_softmax", "maximum", "minimum"}
+EXACT = {
+    "sigmoid",
+    "log",
+    "log2",
+    "exp",
+    "sqrt",
+    "rsqrt",
+    "div",
+    "_softmax",
+    "_log_softmax",
+    "maximum",
+    "minimum",
+}
 LAST = torch.channels_last
 
 
@@ -51,11 +63,15 @@ def test_maps_lie_channels_last_and_are_never_rearranged(kind: str) -> None:
         seen.append(("map", lies_last(output)))
 
     parts = (model.backbone, model.neck, model.proposal_generator.head)
-    for module in (module for part in parts for module in part.modules() if isinstance(module, nn.Conv2d)):
+    for module in (
+        module for part in parts for module in part.modules() if isinstance(module, nn.Conv2d)
+    ):
         module.register_forward_hook(look)
     with torch.no_grad(), Rearrangements() as rearranged:
         features = model.neck(model.backbone(model.preprocess(scene()[0]).tensor))
-        model.proposal_generator.head([features[name] for name in model.proposal_generator.in_features])
+        model.proposal_generator.head(
+            [features[name] for name in model.proposal_generator.in_features]
+        )
     assert Counter(seen) == {("image", False): 1, ("map", True): len(seen) - 1}
     assert not rearranged.found
 
@@ -69,7 +85,9 @@ class Formats(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
-        if name in EXACT and any(isinstance(x, Tensor) and x.dtype == torch.bfloat16 for x in tree_leaves(args)):
+        if name in EXACT and any(
+            isinstance(x, Tensor) and x.dtype == torch.bfloat16 for x in tree_leaves(args)
+        ):
             self.inexact[name] += 1
         return func(*args, **(kwargs or {}))
 
@@ -96,14 +114,18 @@ def test_layers_compute_in_lower_precision_and_scores_boxes_and_losses_do_not(ki
     seen = formats_of_layers(model)
     proposed: list[torch.dtype] = []
     model.proposal_generator.register_forward_hook(
-        lambda module, inputs, output: proposed.extend(x.dtype for p in output[0] for x in (p.boxes, p.scores))
+        lambda module, inputs, output: proposed.extend(
+            x.dtype for p in output[0] for x in (p.boxes, p.scores)
+        )
     )
     with autocast(torch.device("cpu"), "bf16"), Formats() as formats:
         losses = model(images, targets)
         with torch.no_grad():
             found = model.eval()(images)
     assert seen["layers"] == {torch.bfloat16}
-    assert seen["deformable"] <= {torch.bfloat16}  # though where they sample is known in full precision
+    assert seen["deformable"] <= {
+        torch.bfloat16
+    }  # though where they sample is known in full precision
     assert {loss.dtype for loss in losses.values()} | set(proposed) == {torch.float32}
     assert {each[key].dtype for each in found for key in ("boxes", "scores")} == {torch.float32}
     assert not formats.inexact

@@ -11,21 +11,41 @@ import pytest
 import torch
 from torch import Tensor
 
+from centernet2.builders.loading import place
 from centernet2.models.centernet import targets as stage_targets
 from centernet2.models.detector import Detector
 from centernet2.ops import roi_align
-from centernet2.run.models import place
 from centernet2.structures import Target
-from tests.counting import Work, count_inference, count_training
+from tests.helpers.counting import Work, count_inference, count_training
 from tests.models.test_device import build, scene
 
 TOLERANCE = 0.03
 EXPECTED = {
-    "two-stage": {"forward": Work(1990, 15.5), "backward": Work(693, 32.3), "inference": Work(1466, 16.8)},
-    "masks": {"forward": Work(2178, 20.4), "backward": Work(744, 40.2), "inference": Work(8435, 286.0)},
-    "one-stage": {"forward": Work(752, 27.2), "backward": Work(570, 250.6), "inference": Work(502, 71.3)},
-    "deformable": {"forward": Work(1400, 135.7), "backward": Work(918, 320.6), "inference": Work(1151, 132.2)},
-    "bifpn": {"forward": Work(2023, 88.7), "backward": Work(1114, 199.0), "inference": Work(1547, 93.4)},
+    "two-stage": {
+        "forward": Work(1990, 15.5),
+        "backward": Work(693, 32.3),
+        "inference": Work(1466, 16.8),
+    },
+    "masks": {
+        "forward": Work(2178, 20.4),
+        "backward": Work(744, 40.2),
+        "inference": Work(8435, 286.0),
+    },
+    "one-stage": {
+        "forward": Work(752, 27.2),
+        "backward": Work(570, 250.6),
+        "inference": Work(502, 71.3),
+    },
+    "deformable": {
+        "forward": Work(1400, 135.7),
+        "backward": Work(918, 320.6),
+        "inference": Work(1151, 132.2),
+    },
+    "bifpn": {
+        "forward": Work(2023, 88.7),
+        "backward": Work(1114, 199.0),
+        "inference": Work(1547, 93.4),
+    },
 }
 # operators that one more image may cost, forward, backward, and in inference: its proposals are chosen by themselves
 PER_IMAGE = {"two-stage": (145, 0, 75), "one-stage": (15, 0, 20)}
@@ -36,12 +56,18 @@ def test_a_step_is_as_cheap_as_it_was(kind: str) -> None:
     model = place(build(kind), "cpu")
     images, targets = scene()
     forward, backward = count_training(model, images, targets)
-    counted = {"forward": forward, "backward": backward, "inference": count_inference(model, images)}
+    counted = {
+        "forward": forward,
+        "backward": backward,
+        "inference": count_inference(model, images),
+    }
     found = {name: each.work for name, each in counted.items()}
     for name, expected in EXPECTED[kind].items():
         advice = f"{kind}, {name}: {expected} was expected; if the change is meant, state what is found: {found}"
         for ours, wanted in zip(found[name], expected, strict=True):
-            assert ours == pytest.approx(wanted, rel=TOLERANCE), f"{advice}\n{counted[name].calls.most_common()}"
+            assert ours == pytest.approx(wanted, rel=TOLERANCE), (
+                f"{advice}\n{counted[name].calls.most_common()}"
+            )
 
 
 @pytest.fixture
@@ -53,7 +79,10 @@ def accelerator_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def crowd(num_images: int, num_objects: int) -> tuple[list[Tensor], list[Target]]:
     random = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8, generator=random) for _ in range(num_images)]
+    images = [
+        torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8, generator=random)
+        for _ in range(num_images)
+    ]
     targets = []
     for _ in images:
         low = torch.rand(num_objects, 2, generator=random) * torch.tensor([60, 40])
@@ -66,7 +95,11 @@ def counts(model: Detector, num_images: int, num_objects: int) -> tuple[int, int
     """Operators of the forward pass, of the backward pass, and of inference."""
     images, targets = crowd(num_images, num_objects)
     forward, backward = count_training(model, images, targets)
-    return forward.work.operators, backward.work.operators, count_inference(model, images).work.operators
+    return (
+        forward.work.operators,
+        backward.work.operators,
+        count_inference(model, images).work.operators,
+    )
 
 
 @pytest.mark.usefixtures("accelerator_path")
@@ -84,7 +117,11 @@ def test_images_cost_few_operators(kind: str) -> None:
     model = place(build(kind), "cpu")
     one, two, three = (counts(model, n, 10) for n in (1, 2, 3))
     for a, b in ((one, two), (two, three)):
-        assert all(y - x <= limit for x, y, limit in zip(a, b, PER_IMAGE[kind], strict=True)), (one, two, three)
+        assert all(y - x <= limit for x, y, limit in zip(a, b, PER_IMAGE[kind], strict=True)), (
+            one,
+            two,
+            three,
+        )
 
 
 @pytest.mark.parametrize("kind", PER_IMAGE)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.build.shapes import fixed_sizes
+from centernet2.builders.shapes import fixed_sizes
 from centernet2.models.detector import OBJECTS, pad_target
 from centernet2.structures import Target
+from tests.helpers.reference import agreement, evaluate, portable_scenes, reference_model, train
 from tests.models.test_device import MODELS, SMALL
-from tests.reference import agreement, evaluate, portable_scenes, reference_model, train
 
 STATIC = (
     "INPUT.STATIC_SHAPES", "True", "INPUT.MIN_SIZE_TRAIN", "(192,)", "INPUT.MAX_SIZE_TRAIN", "256",
@@ -21,7 +21,9 @@ STATIC = (
 SLOW = ("CenterNet-FPN_R50_1x", "LVIS_CenterNet2_R50_Fed_1x")
 
 
-@pytest.mark.parametrize("name", ["CenterNet2_R50_1x", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
+@pytest.mark.parametrize(
+    "name", ["CenterNet2_R50_1x", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+)
 def test_the_reference_numbers(name: str, tmp_path: Path) -> None:
     scenes = portable_scenes()
     model = reference_model(name, tmp_path, STATIC)
@@ -40,7 +42,9 @@ def test_the_reference_numbers(name: str, tmp_path: Path) -> None:
 def test_sizes_to_pad_to() -> None:
     config = centernet2.load_config("CenterNet2_R50_1x")
     assert fixed_sizes(config, 128) == [(896, 1408), (1408, 896), (1408, 1408)]
-    square = config.replace({"INPUT.CUSTOM_AUG": "EfficientDetResizeCrop", "INPUT.TEST_INPUT_TYPE": "square"})
+    square = config.replace(
+        {"INPUT.CUSTOM_AUG": "EfficientDetResizeCrop", "INPUT.TEST_INPUT_TYPE": "square"}
+    )
     assert fixed_sizes(square, 128) == [(640, 640)]
 
 
@@ -95,21 +99,32 @@ def test_nothing_is_compiled_again_after_the_warm_up(kind: str) -> None:
 def test_masks_are_those_of_the_usual_path() -> None:
     """On images of one of the fixed sizes, which both paths pad alike, and with every proposal as a region."""
     name, options = MODELS["masks"]
-    everything = ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "256", "MODEL.ROI_HEADS.POSITIVE_FRACTION", "1.0")
+    everything = (
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
+        "256",
+        "MODEL.ROI_HEADS.POSITIVE_FRACTION",
+        "1.0",
+    )
     sizes = [value.replace("192", "64").replace("256", "96") for value in STATIC]
     torch.manual_seed(0)
     usual = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *everything]))
-    static = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *everything, *sizes]))
+    static = centernet2.build_model(
+        centernet2.load_config(name, [*SMALL, *options, *everything, *sizes])
+    )
     static.load_state_dict(usual.state_dict())
     random = torch.Generator().manual_seed(1)
-    images = [torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8, generator=random) for _ in range(2)]
+    images = [
+        torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8, generator=random) for _ in range(2)
+    ]
     boxes = torch.tensor([[4.0, 6, 40, 50], [20, 10, 75, 60]])
     masks = torch.zeros(2, 64, 96, dtype=torch.bool)
     masks[0, 8:48, 6:38] = masks[1, 14:60, 24:70] = True
     targets = [Target(boxes=boxes, labels=torch.tensor([1, 0]), masks=masks)] * 2
     found, expected = train(static, images, targets).losses, train(usual, images, targets).losses
     assert "loss_mask" in expected and found == pytest.approx(expected, rel=1e-4)
-    for ours, wanted in zip(evaluate(static, images).detections, evaluate(usual, images).detections, strict=True):
+    for ours, wanted in zip(
+        evaluate(static, images).detections, evaluate(usual, images).detections, strict=True
+    ):
         assert len(wanted["boxes"]) and wanted["masks"].any()
         for key in wanted:
             torch.testing.assert_close(ours[key], wanted[key], rtol=1e-4, atol=1e-3)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.build.detector import build_backbone
+from centernet2.builders.network import build_backbone
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.config import Config, load_config
 
@@ -44,13 +44,19 @@ def test_parameters_of_the_reference(name: str) -> None:
     with torch.device("meta"):
         model = build(load_config(name))
     names = reference_names(model.state_dict())
-    frozen = {names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    frozen = {
+        names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad
+    }
     golden: Any = np.load(GOLDEN / f"{name}.train.npz")
-    assert used(names[key] for key, _ in model.named_parameters()) == used([*golden["grad_names"], *golden["frozen"]])
+    assert used(names[key] for key, _ in model.named_parameters()) == used(
+        [*golden["grad_names"], *golden["frozen"]]
+    )
     assert frozen == used(golden["frozen"])
 
 
-@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".eval.npz") for path in GOLDEN.glob("*.eval.npz")))
+@pytest.mark.parametrize(
+    "name", sorted(path.name.removesuffix(".eval.npz") for path in GOLDEN.glob("*.eval.npz"))
+)
 def test_state_dict_of_the_reference(name: str, shared: Path) -> None:
     with torch.device("meta"):
         state = build(load_config(name)).state_dict()

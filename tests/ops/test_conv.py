@@ -42,21 +42,29 @@ def test_results_and_gradients(
         inputs = [t.clone().requires_grad_() for t in (x, weight, *([bias] if with_bias else []))]
         shift = inputs[2] if with_bias else None
         if ours:
-            out = conv.conv2d(inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None)
+            out = conv.conv2d(
+                inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None
+            )
             with torch.no_grad():
-                again = conv.conv2d(inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None)
+                again = conv.conv2d(
+                    inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None
+                )
             assert torch.equal(out, again)
         else:
             scaled = inputs[1] * gain.view(-1, 1, 1, 1) if with_gain else inputs[1]
             out = F.conv2d(inputs[0], scaled, shift, stride, padding, dilation, groups)
         results.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
     for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().std()))
+        torch.testing.assert_close(
+            found, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().std())
+        )
 
 
 def test_large_ones_are_winograds(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
-    monkeypatch.setattr(winograd, "convolve", lambda x, matrices, bias: called.append(matrices.shape) or x)
+    monkeypatch.setattr(
+        winograd, "convolve", lambda x, matrices, bias: called.append(matrices.shape) or x
+    )
     for channels, side in ((256, 64), (256, 16), (128, 64)):
         x = torch.zeros(1, channels, side, side).contiguous(memory_format=torch.channels_last)
         conv.conv2d(x, torch.zeros(channels, channels, 3, 3), None, PLAIN)
@@ -69,7 +77,9 @@ def test_others_are_torchs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conv, "_compute", None)
     x, weight, _, bias = scene(1, 3)
     x = x.contiguous() if why == "channels apart" else x
-    x, weight, bias = (t.double() for t in (x, weight, bias)) if why == "double" else (x, weight, bias)
+    x, weight, bias = (
+        (t.double() for t in (x, weight, bias)) if why == "double" else (x, weight, bias)
+    )
     with torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
         found = conv.conv2d(x, weight, bias, PLAIN)
         assert torch.equal(found, F.conv2d(x, weight, bias, padding=1))
@@ -86,9 +96,13 @@ def test_a_frozen_gain_keeps_no_weights() -> None:
 
 def test_a_compiled_program_calls_one_operator() -> None:
     x, weight, gain, bias = scene(1, 3)
-    explained = torch._dynamo.explain(lambda x: conv.conv2d(x, weight, bias, PLAIN, gain=gain).relu())(x)
+    explained = torch._dynamo.explain(
+        lambda x: conv.conv2d(x, weight, bias, PLAIN, gain=gain).relu()
+    )(x)
     assert explained.graph_count == 1 and explained.graph_break_count == 0
-    torch.library.opcheck(conv._conv2d, (x, weight.requires_grad_(), gain, bias, PLAIN), rtol=1e-3, atol=1e-3)
+    torch.library.opcheck(
+        conv._conv2d, (x, weight.requires_grad_(), gain, bias, PLAIN), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_compiled_program_keeps_the_channels_together_behind_a_normalisation() -> None:
@@ -98,7 +112,9 @@ def test_a_compiled_program_keeps_the_channels_together_behind_a_normalisation()
     called: list[str] = []
 
     def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
-        called.extend(str(node.target) for node in graph.graph.nodes if "conv2d" in str(node.target))
+        called.extend(
+            str(node.target) for node in graph.graph.nodes if "conv2d" in str(node.target)
+        )
         return graph
 
     def tower(x: Tensor) -> Tensor:

@@ -72,7 +72,9 @@ def test_equals_torchvision_with_gradients(
     found = torch.autograd.grad(out, list(inputs.values()), grad)
     wanted = torch.autograd.grad(expected, list(inputs.values()), grad)
     for name, a, b in zip(inputs, found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())), msg=name)
+        torch.testing.assert_close(
+            a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())), msg=name
+        )
 
 
 def test_samples_at_the_border_and_on_pixels() -> None:
@@ -81,7 +83,9 @@ def test_samples_at_the_border_and_on_pixels() -> None:
         inputs["offset"].round_()
     out, expected = ours(inputs, geometry), torchvisions(inputs, geometry)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
-    found, wanted = (torch.autograd.grad(y.square().sum(), inputs["offset"])[0] for y in (out, expected))
+    found, wanted = (
+        torch.autograd.grad(y.square().sum(), inputs["offset"])[0] for y in (out, expected)
+    )
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
@@ -100,14 +104,18 @@ def test_bfloat16() -> None:
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), ours(inputs, geometry), rtol=0.05, atol=0.15)
     out.float().sum().backward()
-    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in half.values())
+    assert all(
+        value.grad is not None and torch.isfinite(value.grad).all() for value in half.values()
+    )
 
 
 def test_numbers_that_need_no_gradient() -> None:
     inputs, geometry = example()
     detached = {name: value.detach() for name, value in inputs.items()}
     with torch.inference_mode():
-        torch.testing.assert_close(ours(detached, geometry), torchvisions(detached, geometry), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            ours(detached, geometry), torchvisions(detached, geometry), rtol=1e-5, atol=1e-5
+        )
     detached["weight"].requires_grad_()
     ours(detached, geometry).sum().backward()
     assert detached["weight"].grad is not None

@@ -9,9 +9,13 @@ from centernet2.ops.fusion import weighted_box_fusion
 def test_boxes_of_one_object_are_averaged_by_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 12], [50, 50, 60, 60], [0, 0, 10, 10]])
     scores, labels = torch.tensor([0.6, 0.2, 0.9, 0.5]), torch.tensor([3, 3, 3, 4])
-    fused, means, classes = weighted_box_fusion(boxes, scores, labels, iou_threshold=0.55, num_models=2)
+    fused, means, classes = weighted_box_fusion(
+        boxes, scores, labels, iou_threshold=0.55, num_models=2
+    )
     assert classes.tolist() == [3, 3, 4]
-    assert means.tolist() == pytest.approx([0.45, 0.4, 0.25])  # found by one of two, by both, by one
+    assert means.tolist() == pytest.approx(
+        [0.45, 0.4, 0.25]
+    )  # found by one of two, by both, by one
     assert fused[0].tolist() == [50, 50, 60, 60]
     assert fused[1].tolist() == pytest.approx([0, 0, 10, (0.6 * 10 + 0.2 * 12) / 0.8])
 
@@ -19,12 +23,18 @@ def test_boxes_of_one_object_are_averaged_by_score() -> None:
 def test_more_boxes_than_models_do_not_raise_the_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(3, 1)
     _, means, _ = weighted_box_fusion(
-        boxes, torch.tensor([0.9, 0.6, 0.3]), torch.zeros(3, dtype=torch.int64), iou_threshold=0.5, num_models=2
+        boxes,
+        torch.tensor([0.9, 0.6, 0.3]),
+        torch.zeros(3, dtype=torch.int64),
+        iou_threshold=0.5,
+        num_models=2,
     )
     assert means.tolist() == pytest.approx([0.6])
 
 
 def test_nothing_is_fused_from_nothing() -> None:
     empty = torch.zeros(0)
-    fused, means, classes = weighted_box_fusion(torch.zeros(0, 4), empty, empty.long(), iou_threshold=0.5, num_models=2)
+    fused, means, classes = weighted_box_fusion(
+        torch.zeros(0, 4), empty, empty.long(), iou_threshold=0.5, num_models=2
+    )
     assert fused.shape == (0, 4) and means.shape == (0,) and classes.dtype == torch.int64

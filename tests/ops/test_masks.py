@@ -13,7 +13,9 @@ def circle(size: int, radius: float) -> torch.Tensor:  # bool [size, size]
     return (x - size / 2) ** 2 + (y - size / 2) ** 2 <= radius**2
 
 
-def pasted_by_grid_sample(mask: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def pasted_by_grid_sample(
+    mask: torch.Tensor, box: torch.Tensor, size: tuple[int, int]
+) -> torch.Tensor:
     """Bilinear interpolation with zeros around the mask, sampled at all pixel centres."""
     x = (torch.arange(size[1]) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
     y = (torch.arange(size[0]) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
@@ -28,7 +30,9 @@ def test_pasting_is_bilinear_interpolation(monkeypatch: pytest.MonkeyPatch, toge
     corner = torch.rand(20, 2, generator=generator) * 60 - 20
     boxes = torch.cat([corner, corner + torch.rand(20, 2, generator=generator) * 70 + 0.5], dim=1)
     size = (40, 50)
-    exact = torch.stack([pasted_by_grid_sample(m, b, size) for m, b in zip(probabilities, boxes, strict=True)])
+    exact = torch.stack(
+        [pasted_by_grid_sample(m, b, size) for m, b in zip(probabilities, boxes, strict=True)]
+    )
     clear = (exact - 0.5).abs() > 1e-4  # where rounding does not decide
     on_cpu = paste_masks(probabilities, boxes, size)
     assert on_cpu.dtype == torch.bool and on_cpu.shape == (20, 40, 50)
@@ -67,7 +71,9 @@ def test_targets_come_back_when_pasted() -> None:
 
 
 def test_targets_without_objects_are_empty() -> None:
-    targets = mask_targets(torch.zeros(0, 9, 9, dtype=torch.bool), torch.ones(5, 4), torch.zeros(5).long(), 28)
+    targets = mask_targets(
+        torch.zeros(0, 9, 9, dtype=torch.bool), torch.ones(5, 4), torch.zeros(5).long(), 28
+    )
     assert targets.shape == (5, 28, 28) and not targets.any()
 
 
@@ -99,12 +105,18 @@ def test_loss_without_positives_is_zero_with_a_gradient() -> None:
 def test_masks_of_labels() -> None:
     all_masks = torch.arange(3 * 4).view(3, 4, 1, 1)
     assert masks_of_labels(all_masks, torch.tensor([2, 0, 3])).flatten().tolist() == [2, 4, 11]
-    assert masks_of_labels(all_masks[:, :1], torch.tensor([2, 0, 3])).flatten().tolist() == [0, 4, 8]
+    assert masks_of_labels(all_masks[:, :1], torch.tensor([2, 0, 3])).flatten().tolist() == [
+        0,
+        4,
+        8,
+    ]
 
 
 def test_resizing_keeps_the_shape_of_the_object() -> None:
     mask = circle(60, 20)[None]
     assert resize_masks(mask, (60, 60)) is mask
     bigger = resize_masks(mask, (120, 180))
-    assert bigger.shape == (1, 120, 180) and bigger.sum().item() == pytest.approx(6 * mask.sum().item(), rel=0.01)
+    assert bigger.shape == (1, 120, 180) and bigger.sum().item() == pytest.approx(
+        6 * mask.sum().item(), rel=0.01
+    )
     assert resize_masks(mask[:0], (5, 5)).shape == (0, 5, 5)

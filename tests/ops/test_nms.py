@@ -20,18 +20,28 @@ def crowd(count: int, *, classes: int = 1, ties: bool = False) -> tuple[Tensor, 
     if ties:
         scores = (scores * 10).round() / 10
     scores = scores.sort(descending=True, stable=True).values
-    return torch.cat([low, low + extent], 1).float(), scores, torch.randint(classes, (count,), generator=random)
+    return (
+        torch.cat([low, low + extent], 1).float(),
+        scores,
+        torch.randint(classes, (count,), generator=random),
+    )
 
 
 def expected(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    return torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, batched_nms(boxes, scores, labels, threshold), True)
+    return torch.zeros(len(boxes), dtype=torch.bool).index_fill(
+        0, batched_nms(boxes, scores, labels, threshold), True
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.6, 0.7, 0.9])
 @pytest.mark.parametrize(("count", "classes"), [(1, 1), (255, 1), (900, 1), (900, 7)])
-def test_plain_tensor_operations_equal_torchvision(count: int, classes: int, threshold: float) -> None:
+def test_plain_tensor_operations_equal_torchvision(
+    count: int, classes: int, threshold: float
+) -> None:
     boxes, scores, labels = crowd(count, classes=classes, ties=True)
-    assert torch.equal(portable_mask(boxes, labels, threshold), expected(boxes, scores, labels, threshold))
+    assert torch.equal(
+        portable_mask(boxes, labels, threshold), expected(boxes, scores, labels, threshold)
+    )
 
 
 def test_a_chain_in_which_each_box_hangs_on_the_one_before() -> None:
@@ -55,11 +65,15 @@ def test_the_mask_may_end_behind_as_many_as_are_wanted(limit: int) -> None:
 def test_indices_come_best_first() -> None:
     boxes, _, labels = crowd(300, classes=3)
     scores = torch.rand(300, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(nms_per_class(boxes, scores, labels, 0.5), batched_nms(boxes, scores, labels, 0.5))
+    assert torch.equal(
+        nms_per_class(boxes, scores, labels, 0.5), batched_nms(boxes, scores, labels, 0.5)
+    )
 
 
 def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def npu_nms_v4(boxes: Tensor, scores: Tensor, size: int, iou: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    def npu_nms_v4(
+        boxes: Tensor, scores: Tensor, size: int, iou: Tensor, least: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Its documented result: as many indices as asked for, and how many of them mean something."""
         keep = torch.ops.torchvision.nms(boxes, scores, iou.item())
         return torch.nn.functional.pad(keep, (0, size - len(keep))).int(), torch.tensor(len(keep))
@@ -84,10 +98,17 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_rule(
-    monkeypatch: pytest.MonkeyPatch, operator: str, device: str, registered: bool, package: bool, chosen: str
+    monkeypatch: pytest.MonkeyPatch,
+    operator: str,
+    device: str,
+    registered: bool,
+    package: bool,
+    chosen: str,
 ) -> None:
     monkeypatch.setattr(dispatch, "has_torchvision_kernel", lambda *_: registered)
-    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda _: SimpleNamespace() if package else None)
+    monkeypatch.setattr(
+        dispatch.importlib.util, "find_spec", lambda _: SimpleNamespace() if package else None
+    )
     assert dispatch.backend.__wrapped__(operator, device) == chosen
 
 

@@ -19,14 +19,24 @@ def clusters(count: int, *, noise: float, seed: int = 0) -> Tensor:
     return exact + noise * half[owner].repeat(1, 2) * torch.randn(count, 4, generator=generator)
 
 
-def sparse_mask(boxes: Tensor, labels: Tensor | None, threshold: float, limit: int = 10_000) -> Tensor | None:
+def sparse_mask(
+    boxes: Tensor, labels: Tensor | None, threshold: float, limit: int = 10_000
+) -> Tensor | None:
     stay = sparse_nms(boxes, torch.arange(len(boxes), 0, -1), labels, threshold, limit)
-    return None if stay is None else torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, stay, True)
+    return (
+        None
+        if stay is None
+        else torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, stay, True)
+    )
 
 
 def expected(boxes: Tensor, labels: Tensor | None, threshold: float) -> Tensor:
     scores = torch.arange(len(boxes), 0, -1).float()
-    keep = nms(boxes, scores, threshold) if labels is None else batched_nms(boxes, scores, labels, threshold)
+    keep = (
+        nms(boxes, scores, threshold)
+        if labels is None
+        else batched_nms(boxes, scores, labels, threshold)
+    )
     return torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, keep, True)
 
 
@@ -62,8 +72,12 @@ def test_labels_leave_each_other_alone() -> None:
 
 
 def test_boxes_without_area_or_end_remove_nothing() -> None:
-    odd = torch.tensor([[5, 5, 5, 9], [9, 9, 5, 5], [9, 5, 5, 9], [0, 0, float("inf"), 9], [float("nan"), 0, 9, 9]])
-    boxes = torch.cat([odd, odd, clusters(50, noise=0.01), torch.tensor([[1e6, 0, 2e6, 9], [1e6, 0, 2e6, 9]])])
+    odd = torch.tensor(
+        [[5, 5, 5, 9], [9, 9, 5, 5], [9, 5, 5, 9], [0, 0, float("inf"), 9], [float("nan"), 0, 9, 9]]
+    )
+    boxes = torch.cat(
+        [odd, odd, clusters(50, noise=0.01), torch.tensor([[1e6, 0, 2e6, 9], [1e6, 0, 2e6, 9]])]
+    )
     mask = sparse_mask(boxes, None, 0.9)
     assert mask is not None
     assert torch.equal(mask, expected(boxes, None, 0.9))

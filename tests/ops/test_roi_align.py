@@ -26,16 +26,27 @@ def regions(count: int, images: int, height: float, width: float) -> Tensor:
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
 @pytest.mark.parametrize(("h", "w"), [(25, 38), (3, 1), (1, 1)])
-def test_equals_torchvision_in_value_and_gradient(h: int, w: int, sampling_ratio: int, aligned: bool) -> None:
-    feature = torch.randn(2, 5, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(h))
+def test_equals_torchvision_in_value_and_gradient(
+    h: int, w: int, sampling_ratio: int, aligned: bool
+) -> None:
+    feature = torch.randn(
+        2, 5, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(h)
+    )
     boxes = regions(120, 2, h * 8, w * 8).double()
     ours, theirs = feature.clone().requires_grad_(), feature.clone().requires_grad_()
-    pooled = roi_align(ours, boxes, size=7, scale=1 / 8, sampling_ratio=sampling_ratio, aligned=aligned)
+    pooled = roi_align(
+        ours, boxes, size=7, scale=1 / 8, sampling_ratio=sampling_ratio, aligned=aligned
+    )
     expected = torchvision.ops.roi_align(theirs, boxes, 7, 1 / 8, sampling_ratio, aligned)
     torch.testing.assert_close(pooled, expected, rtol=1e-9, atol=1e-9)
-    probe = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    probe = torch.randn(
+        expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     torch.testing.assert_close(
-        *(torch.autograd.grad((out * probe).sum(), x)[0] for out, x in ((pooled, ours), (expected, theirs))),
+        *(
+            torch.autograd.grad((out * probe).sum(), x)[0]
+            for out, x in ((pooled, ours), (expected, theirs))
+        ),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -43,7 +54,9 @@ def test_equals_torchvision_in_value_and_gradient(h: int, w: int, sampling_ratio
 
 def test_no_regions_leave_a_gradient_of_zero() -> None:
     feature = torch.randn(1, 4, 6, 6, requires_grad=True)
-    pooled = roi_align(feature, torch.zeros(0, 5), size=7, scale=1.0, sampling_ratio=0, aligned=True)
+    pooled = roi_align(
+        feature, torch.zeros(0, 5), size=7, scale=1.0, sampling_ratio=0, aligned=True
+    )
     assert pooled.shape == (0, 4, 7, 7)
     pooled.sum().backward()
     assert feature.grad is not None and not feature.grad.any()
@@ -53,13 +66,18 @@ def test_single_precision_under_autocast() -> None:
     feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
     exact = roi_align(feature, boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        pooled = roi_align(feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
+        pooled = roi_align(
+            feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True
+        )
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
 
 
 def test_regions_may_be_less_precise_than_the_map() -> None:
-    feature, boxes = torch.randn(1, 2, 9, 9, dtype=torch.float64), torch.tensor([[0, 3.0, 4, 40, 50]])
+    feature, boxes = (
+        torch.randn(1, 2, 9, 9, dtype=torch.float64),
+        torch.tensor([[0, 3.0, 4, 40, 50]]),
+    )
     pooled = roi_align(feature, boxes, size=3, scale=1 / 8, sampling_ratio=0, aligned=True)
     assert pooled.dtype == torch.float64
 
@@ -69,7 +87,11 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         """With the documented arguments of torch_npu.contrib.module.ROIAlign."""
 
         def __init__(
-            self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
+            self,
+            output_size: tuple[int, int],
+            spatial_scale: float,
+            sampling_ratio: int,
+            aligned: bool = True,
         ) -> None:
             super().__init__()
             self.arguments: Any = (output_size, spatial_scale, sampling_ratio, aligned)
@@ -84,5 +106,7 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch_npu.contrib.module", module)
     feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
     pooled = _npu_roi_align(feature.bfloat16(), boxes, 7, 1 / 8, 0, True)
-    expected = roi_align(feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
+    expected = roi_align(
+        feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True
+    )
     torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-4)

@@ -31,12 +31,17 @@ def scene(shape: tuple[int, ...], memory_format: torch.memory_format) -> tuple[T
 @pytest.mark.parametrize("tiles", [1, 40, 256])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_convolves(
-    shape: tuple[int, ...], tiles: int, memory_format: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...],
+    tiles: int,
+    memory_format: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(winograd, "TILES", tiles)
     x, weight, bias, _ = scene(shape, memory_format)
     for added in (bias, None):
-        expected = F.conv2d(x.double(), weight.double(), None if added is None else added.double(), padding=1)
+        expected = F.conv2d(
+            x.double(), weight.double(), None if added is None else added.double(), padding=1
+        )
         found = winograd.convolve(x, winograd.transform_weight(weight), added)
         assert found.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(found.double(), expected, rtol=0, atol=TOLERANCE * shape[1])
@@ -53,7 +58,9 @@ def test_its_gradients(shape: tuple[int, ...], tiles: int, monkeypatch: pytest.M
     torch.testing.assert_close(found.double(), for_x, rtol=0, atol=TOLERANCE * shape[2])
     found = winograd.weight_gradient(x, grad)
     terms = shape[0] * shape[3] * shape[4]
-    torch.testing.assert_close(found.double(), for_weight, rtol=0, atol=TOLERANCE * max(1, terms**0.5))
+    torch.testing.assert_close(
+        found.double(), for_weight, rtol=0, atol=TOLERANCE * max(1, terms**0.5)
+    )
 
 
 def test_rounding_stays_small() -> None:

@@ -26,14 +26,16 @@ from centernet2.training.callbacks import (
 )
 from centernet2.training.state import Callback, TrainState
 from centernet2.training.writers import Metrics
+from tests.helpers.toy import Run, ToyDetector, stream
 from tests.training.test_loop import spoil_step
-from tests.training.toy import Run, ToyDetector, stream
 
 ROOT = Path(__file__).parents[2]
 
 
 def train(*callbacks: Callback, bad: set[int] | None = None, stop: int = 6) -> None:
-    Run(ToyDetector()).train(stream(make=partial(spoil_step, bad or set())), 0, stop, list(callbacks))
+    Run(ToyDetector()).train(
+        stream(make=partial(spoil_step, bad or set())), 0, stop, list(callbacks)
+    )
 
 
 def stop_at(iteration: int, state: TrainState) -> None:
@@ -71,7 +73,9 @@ def test_checkpoints_come_by_the_clock_too(tmp_path: Path) -> None:
     """A step takes 40 seconds here: a minute is over after the second, the fourth, and so on."""
     seconds = iter(range(0, 10000, 40))
     train(checkpoint(tmp_path, period=100, minutes=1, clock=lambda: next(seconds)), stop=5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"model_000000{i}.pth" for i in (2, 4, 5)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"model_000000{i}.pth" for i in (2, 4, 5)
+    ]
 
 
 def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
@@ -101,7 +105,9 @@ class Recorder:
 @pytest.mark.parametrize(("period", "iterations"), [(2, [2, 4, 5]), (0, [5])])
 def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: list[int]) -> None:
     recorder, results = Recorder(), iter([{"bbox/AP": 1.0}, {"bbox/AP": 2.0}, {"bbox/AP": 3.0}])
-    evaluation = PeriodicEvaluation(lambda: next(results), writers=[recorder], period=period, review=ignore)
+    evaluation = PeriodicEvaluation(
+        lambda: next(results), writers=[recorder], period=period, review=ignore
+    )
     train(evaluation, stop=5)
     assert [line["iteration"] for line in recorder.lines] == iterations
     assert recorder.lines[0] == {"iteration": iterations[0], "eval/bbox/AP": 1.0}
@@ -114,22 +120,30 @@ def test_an_evaluation_that_a_signal_ends_stops_training() -> None:
         lambda: None, writers=[recorder], period=2, review=lambda *seen: reviews.append(seen)
     )
     train(evaluation, stop=5)
-    assert [(state.iteration, state.stop, results) for state, results in reviews] == [(2, True, None)]
+    assert [(state.iteration, state.stop, results) for state, results in reviews] == [
+        (2, True, None)
+    ]
     assert recorder.lines == [] and evaluation.results == {}
 
 
 def test_no_evaluation_delays_a_stop() -> None:
     recorder = Recorder()
-    train(partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore))
+    train(
+        partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore)
+    )
     assert recorder.lines == []
 
 
-def reviewed(figures: list[float | None], patience: int) -> tuple[list[tuple[str, int]], BestResult, int]:
+def reviewed(
+    figures: list[float | None], patience: int
+) -> tuple[list[tuple[str, int]], BestResult, int]:
     """What is saved when step by step these figures come out, odd ones for the averaged weights, and the last step."""
     saved: list[tuple[str, int]] = []
     last: list[int] = []
     names = ("raw", "ema")
-    results = iter([{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)])
+    results = iter(
+        [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)]
+    )
     best = BestResult(names, lambda name, step, _: saved.append((name, step)), patience=patience)
     evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=best)
     train(evaluation, lambda state: last.append(state.iteration), stop=len(figures))
@@ -151,7 +165,9 @@ def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixtur
     assert (resumed.best, resumed.waited) == (3.0, 2)
 
 
-def test_skipped_steps_are_counted_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_steps_are_counted_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=4)
     with caplog.at_level(logging.WARNING):
         train(guard, bad={0, 1, 3, 5})
@@ -168,7 +184,9 @@ def test_skipped_steps_are_counted_and_recorded(tmp_path: Path, caplog: pytest.L
 def test_too_many_in_a_row_end_training(tmp_path: Path, period: int) -> None:
     """However the row lies over the moments at which the guard looks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
-    with pytest.raises(NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"):
+    with pytest.raises(
+        NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
+    ):
         train(guard, bad={1, 2, 3}, stop=8)
     assert len(guard.path.read_text().splitlines()) == 3
 
@@ -211,7 +229,7 @@ from pathlib import Path
 import torch
 from centernet2.training.callbacks import EXIT_INTERRUPTED, PeriodicCheckpoint, StopOnSignal
 from centernet2.training.state import training_state
-from tests.training.toy import Run, ToyDetector, stream
+from tests.helpers.toy import Run, ToyDetector, stream
 
 run = Run(ToyDetector())
 
@@ -232,9 +250,15 @@ raise SystemExit(EXIT_INTERRUPTED if stop.received else 0)
 
 
 def test_a_signalled_program_saves_and_exits_with_its_code(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         for _ in range(5):
             process.stdout.readline()

@@ -5,8 +5,8 @@ import torch
 
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.state import TrainState
+from tests.helpers.toy import Run, ToyDetector, stream
 from tests.training.test_loop import weights
-from tests.training.toy import Run, ToyDetector, stream
 
 
 def test_the_average_by_hand() -> None:
@@ -28,7 +28,9 @@ def test_the_average_by_hand() -> None:
     with average.applied():
         torch.testing.assert_close(weights(run.model), expected)
     assert torch.equal(weights(run.model), raw)
-    torch.testing.assert_close(torch.cat([value.flatten() for value in average.state_dict().values()]), expected)
+    torch.testing.assert_close(
+        torch.cat([value.flatten() for value in average.state_dict().values()]), expected
+    )
 
 
 def test_counters_are_copied_and_a_state_goes_back_in() -> None:

@@ -23,7 +23,7 @@ from centernet2.checkpoint.save import (
 )
 from centernet2.training.callbacks import PeriodicCheckpoint
 from centernet2.training.state import restore_training_state, training_state
-from tests.training.toy import Run, ToyDetector, stream
+from tests.helpers.toy import Run, ToyDetector, stream
 
 MEGABYTES = 2  # beside the toy's weights, so that writing takes its time
 NUMBER = struct.Struct("i")
@@ -105,7 +105,9 @@ def kill_often(folder: Path, kills: int) -> None:
     (folder / "whole").mkdir()
     for place in (folder, folder / "whole"):
         assert os.waitpid(forked(place, told + 3)[0], 0)[1] == 0
-    whole, parts = (load_checkpoint(numbered_checkpoints(place)[-1]) for place in (folder / "whole", folder))
+    whole, parts = (
+        load_checkpoint(numbered_checkpoints(place)[-1]) for place in (folder / "whole", folder)
+    )
     assert whole["iteration"] == parts["iteration"] == told + 3
     assert all(torch.equal(tensor, parts["model"][name]) for name, tensor in whole["model"].items())
     print(f"{kills} kills, {interrupted} of them in the middle of a file, up to step {told}")
@@ -115,7 +117,9 @@ def kill_often(folder: Path, kills: int) -> None:
 @pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
 def test_kills_lose_no_checkpoint(kills: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.training.test_kills", str(tmp_path), str(kills)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

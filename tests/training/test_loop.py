@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from centernet2.devices import Precision
 from centernet2.structures import Target
 from centernet2.training.state import TrainState
-from tests.training.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
+from tests.helpers.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -67,7 +67,9 @@ def test_the_model_trains_again_after_a_callback_evaluated_it() -> None:
 def test_accumulated_batches_equal_one_large_batch() -> None:
     whole, parts = ToyDetector(), ToyDetector()
     Run(whole).train(stream(make=partial(make_batch, size=4)), 0, 5)
-    shares = (make_batch(step, 4, share) for step in range(5) for share in (slice(0, 2), slice(2, 4)))
+    shares = (
+        make_batch(step, 4, share) for step in range(5) for share in (slice(0, 2), slice(2, 4))
+    )
     Run(parts, accumulation_steps=2).train(shares, 0, 5)
     torch.testing.assert_close(weights(whole), weights(parts))
 
@@ -77,7 +79,9 @@ def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
     """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
     run = Run(ToyDetector(), precision=precision)
     if precision == "fp16":
-        run.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)  # the usual 65536 overflows at first
+        run.scaler = torch.amp.GradScaler(
+            "cpu", init_scale=256.0
+        )  # the usual 65536 overflows at first
     trace: list[Tensor] = []
     finite: list[bool] = []
 

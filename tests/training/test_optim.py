@@ -36,7 +36,14 @@ def multiplier(name: str, **changes: Any) -> Multiplier:
 
 @pytest.mark.parametrize(
     ("iteration", "lr"),
-    [(0, 5e-06), (1, 9.99875e-06), (500, 0.0025043749999999997), (4000, 0.02), (59999, 0.02), (60000, 0.002)],
+    [
+        (0, 5e-06),
+        (1, 9.99875e-06),
+        (500, 0.0025043749999999997),
+        (4000, 0.02),
+        (59999, 0.02),
+        (60000, 0.002),
+    ],
 )
 def test_multi_step(iteration: int, lr: float) -> None:
     assert 0.02 * multiplier("WarmupMultiStepLR")(iteration) == pytest.approx(lr, rel=1e-9)
@@ -44,7 +51,13 @@ def test_multi_step(iteration: int, lr: float) -> None:
 
 @pytest.mark.parametrize(
     ("iteration", "lr"),
-    [(0, 8e-05), (1, 0.00015989563308076382), (999, 0.07989573744768308), (1000, 0.07997563308076383), (30000, 0.06)],
+    [
+        (0, 8e-05),
+        (1, 0.00015989563308076382),
+        (999, 0.07989573744768308),
+        (1000, 0.07997563308076383),
+        (30000, 0.06),
+    ],
 )
 def test_cosine(iteration: int, lr: float) -> None:
     schedule = multiplier("WarmupCosineLR", base_lr=0.08, warmup_factor=0.001, warmup_iters=1000)
@@ -57,7 +70,9 @@ def test_cosine_ends_at_the_end_rate() -> None:
 
 def test_step_with_fixed_gamma_divides_training_into_equal_parts() -> None:
     schedule = multiplier("WarmupStepWithFixedGammaLR", max_iter=100, warmup_iters=10)
-    assert [schedule(i) for i in (10, 24, 25, 50, 75, 100)] == pytest.approx([1, 1, 0.1, 0.01, 0.001, 0.001])
+    assert [schedule(i) for i in (10, 24, 25, 50, 75, 100)] == pytest.approx(
+        [1, 1, 0.1, 0.01, 0.001, 0.001]
+    )
 
 
 def test_constant_warm_up() -> None:
@@ -66,7 +81,9 @@ def test_constant_warm_up() -> None:
 
 
 def test_rescaled_interval_begins_the_schedule_after_the_warm_up() -> None:
-    schedule = multiplier("WarmupCosineLR", max_iter=100, warmup_iters=20, warmup_factor=0.5, rescale_interval=True)
+    schedule = multiplier(
+        "WarmupCosineLR", max_iter=100, warmup_iters=20, warmup_factor=0.5, rescale_interval=True
+    )
     assert [schedule(i) for i in (0, 10, 20, 60, 100)] == pytest.approx([0.5, 0.75, 1, 0.5, 0])
 
 
@@ -78,7 +95,10 @@ def test_unknown_schedule_is_named() -> None:
 def test_scheduler_keeps_the_ratio_of_the_groups() -> None:
     first, second = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = sgd(
-        [{"params": [first], "lr": 0.1}, {"params": [second], "lr": 0.2}], lr=0.1, momentum=0, nesterov=False
+        [{"params": [first], "lr": 0.1}, {"params": [second], "lr": 0.2}],
+        lr=0.1,
+        momentum=0,
+        nesterov=False,
     )
     schedule = scheduler(optimizer, lambda iteration: 0.5**iteration)
     optimizer.step()
@@ -87,7 +107,9 @@ def test_scheduler_keeps_the_ratio_of_the_groups() -> None:
 
 
 def small_network() -> nn.Sequential:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 1))
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 1)
+    )
     network[3].weight.requires_grad_(False)
     network.append(network[0])  # shared: belongs into one group once
     return network
@@ -104,7 +126,10 @@ def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], l
     }
     names = {parameter: name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, **{**options, **changes})
-    return {(group["lr"], group["weight_decay"]): [names[p] for p in group["params"]] for group in groups}
+    return {
+        (group["lr"], group["weight_decay"]): [names[p] for p in group["params"]]
+        for group in groups
+    }
 
 
 def test_normalisation_layers_have_their_own_weight_decay() -> None:
@@ -143,22 +168,36 @@ def test_each_parameter_is_clipped_by_itself(clip_type: Any, expected: list[list
 def test_all_gradients_are_clipped_together() -> None:
     parameters = with_gradients([3.0, 0.0], [0.0, 4.0])
     clip_gradients(parameters, clip_type="full_model", clip_value=1.0, norm_type=2.0)
-    torch.testing.assert_close(torch.cat([p.grad for p in parameters]), torch.tensor([0.6, 0, 0, 0.8]))
+    torch.testing.assert_close(
+        torch.cat([p.grad for p in parameters]), torch.tensor([0.6, 0, 0, 0.8])
+    )
 
 
 def test_stages_of_a_backbone_learn_slower_towards_its_stem() -> None:
     stem, stage, head = (nn.Conv2d(1, 1, 1, bias=False) for _ in range(3))
-    model = nn.ModuleDict({"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head})
+    model = nn.ModuleDict(
+        {"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head}
+    )
     factors = backbone_lr_factors(model["backbone"], multiplier=0.5, layer_decay=0.8)
-    rates = {name: lr for (lr, _), names in groups_of(model, lr_factors=factors).items() for name in names}
-    expected = {"backbone.0.0.weight": 0.02 * 0.5 * 0.64, "backbone.0.2.weight": 0.02 * 0.5 * 0.8, "head.weight": 0.02}
+    rates = {
+        name: lr
+        for (lr, _), names in groups_of(model, lr_factors=factors).items()
+        for name in names
+    }
+    expected = {
+        "backbone.0.0.weight": 0.02 * 0.5 * 0.64,
+        "backbone.0.2.weight": 0.02 * 0.5 * 0.8,
+        "head.weight": 0.02,
+    }
     assert rates == pytest.approx(expected)
 
 
 def test_sgd_by_hand() -> None:
     """Six steps against the textbook recurrence v = 0.9 v + g + wd w; w = w - lr v."""
     weight = nn.Parameter(torch.tensor([1.0]))
-    optimizer = sgd([{"params": [weight], "lr": 0.1, "weight_decay": 0.5}], lr=0.1, momentum=0.9, nesterov=False)
+    optimizer = sgd(
+        [{"params": [weight], "lr": 0.1, "weight_decay": 0.5}], lr=0.1, momentum=0.9, nesterov=False
+    )
     expected, velocity = 1.0, 0.0
     for step in range(6):
         weight.grad = torch.tensor([float(step - 2)])

@@ -15,7 +15,7 @@ from centernet2 import distributed
 from centernet2.training.callbacks import NonFiniteGuard, StopOnSignal
 from centernet2.training.state import TrainState, restore_training_state, training_state
 from centernet2.training.writers import JsonlWriter, MetricsLogger
-from tests.training.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
+from tests.helpers.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
 CPU = torch.device("cpu")
 STEPS = 6
@@ -34,7 +34,11 @@ def global_batch(step: int) -> Batch:
 
 def work(rank: int, port: int, folder: str) -> None:
     os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
     )
     torch.set_num_threads(1)
     run = Run(ToyDetector())
@@ -42,10 +46,17 @@ def work(rank: int, port: int, folder: str) -> None:
     output = Path(folder)
     writers = [JsonlWriter(output / "metrics.jsonl", start_iteration=0)] if rank == 0 else []
     guard = NonFiniteGuard(output / "nonfinite.jsonl", limit=2, period=2)
-    run.train(stream(make=partial(share, rank)), 0, STEPS, [MetricsLogger(writers, period=1, device=CPU), guard])
+    run.train(
+        stream(make=partial(share, rank)),
+        0,
+        STEPS,
+        [MetricsLogger(writers, period=1, device=CPU), guard],
+    )
     assert guard.skipped == 1
     if rank == 0:
-        torch.save(ToyDetector.state_dict(run.accelerator.unwrap_model(run.model)), output / "model.pth")
+        torch.save(
+            ToyDetector.state_dict(run.accelerator.unwrap_model(run.model)), output / "model.pth"
+        )
 
     check_random_streams(rank)
     check_common_stop(run, rank)
@@ -85,7 +96,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
     model = ToyDetector()
     alone = JsonlWriter(tmp_path / "alone.jsonl", start_iteration=0)
-    Run(model).train(stream(make=global_batch), 0, STEPS, [MetricsLogger([alone], period=1, device=CPU)])
+    Run(model).train(
+        stream(make=global_batch), 0, STEPS, [MetricsLogger([alone], period=1, device=CPU)]
+    )
     alone.close()
 
     for name, value in torch.load(tmp_path / "model.pth", weights_only=True).items():
@@ -101,6 +114,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                 torch.testing.assert_close(together[name], single[name], rtol=1e-5, atol=1e-6)
 
     records = [json.loads(line) for line in (tmp_path / "nonfinite.jsonl").read_text().splitlines()]
-    assert [(record["iteration"], record["rank"]) for record in records] == [(BAD + 1, 0), (BAD + 1, 1)]
+    assert [(record["iteration"], record["rank"]) for record in records] == [
+        (BAD + 1, 0),
+        (BAD + 1, 1),
+    ]
     assert [record["losses"]["loss_a"] == "nan" for record in records] == [False, True]
     assert [record["image_ids"] for record in records] == [[200, 201], [202, 203]]

@@ -8,8 +8,8 @@ import torch
 
 from centernet2.devices import Precision
 from centernet2.training.state import restore_training_state, training_state
+from tests.helpers.toy import Run, ToyDetector, stream
 from tests.training.test_loop import spoil_step
-from tests.training.toy import Run, ToyDetector, stream
 
 
 def new_run(precision: Precision) -> tuple[Run, torch.Generator]:
@@ -19,7 +19,9 @@ def new_run(precision: Precision) -> tuple[Run, torch.Generator]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("cut", [1, 4])
-def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path: Path, precision: Precision, cut: int) -> None:
+def test_interrupted_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, precision: Precision, cut: int
+) -> None:
     """With momentum, schedule, scaler (a step is skipped, which halves float16's scale) and a random stream."""
     make = partial(spoil_step, {0, 2})
     whole, _ = new_run(precision)
@@ -27,7 +29,10 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path: Path, precision:
 
     first, generator = new_run(precision)
     first.train(stream(make=make), 0, cut)
-    saved = {"model": first.model.state_dict(), "training": training_state(cut, first.parts, [generator])}
+    saved = {
+        "model": first.model.state_dict(),
+        "training": training_state(cut, first.parts, [generator]),
+    }
     torch.save(saved, tmp_path / "checkpoint.pth")
 
     torch.manual_seed(99)  # whatever a new process starts from

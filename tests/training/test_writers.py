@@ -20,8 +20,8 @@ from centernet2.training.writers import (
     open_writers,
     summarize,
 )
+from tests.helpers.toy import Run, ToyDetector, stream
 from tests.training.test_loop import spoil_step
-from tests.training.toy import Run, ToyDetector, stream
 
 CPU = torch.device("cpu")
 
@@ -44,9 +44,13 @@ def lines_of(path: Path) -> list[dict[str, float]]:
 
 
 def test_summary_of_three_steps() -> None:
-    summary = summarize([state(1, 1.0, 5.0), state(2, 9.0, 1.0), state(3, 2.0, 2.0, step_time=2.0)], device=CPU)
+    summary = summarize(
+        [state(1, 1.0, 5.0), state(2, 9.0, 1.0), state(3, 2.0, 2.0, step_time=2.0)], device=CPU
+    )
     assert summary["iteration"] == 3
-    assert summary["total_loss"] == 6.0  # the median of the sums 6, 10, 4, not the sum of the medians
+    assert (
+        summary["total_loss"] == 6.0
+    )  # the median of the sums 6, 10, 4, not the sum of the medians
     assert (summary["loss_a"], summary["loss_b"]) == (2.0, 2.0)
     assert summary["lr"] == pytest.approx(0.3)
     assert summary["data_time"] == pytest.approx(0.02)
@@ -60,7 +64,12 @@ def test_summary_of_three_steps() -> None:
 def test_summary_passes_over_non_finite_steps() -> None:
     nan = float("nan")
     summary = summarize([state(1, nan, 5.0), state(2, 9.0, 1.0)], device=CPU)
-    assert (summary["total_loss"], summary["loss_a"], summary["loss_b"], summary["skipped_steps"]) == (10, 9, 3, 1)
+    assert (
+        summary["total_loss"],
+        summary["loss_a"],
+        summary["loss_b"],
+        summary["skipped_steps"],
+    ) == (10, 9, 3, 1)
     lost = summarize([state(1, nan, 5.0)], device=CPU)
     assert (lost["total_loss"], lost["loss_a"], lost["loss_b"]) == (None, None, 5)
     assert "loss_a not finite" in format_metrics(lost)
@@ -69,7 +78,10 @@ def test_summary_passes_over_non_finite_steps() -> None:
 def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with caplog.at_level(logging.INFO), open_writers(tmp_path, start_iteration=0, trackers=(), settings={}) as opened:
+    with (
+        caplog.at_level(logging.INFO),
+        open_writers(tmp_path, start_iteration=0, trackers=(), settings={}) as opened,
+    ):
         logger = MetricsLogger(opened, period=2, device=CPU)
         Run(ToyDetector()).train(stream(make=partial(spoil_step, {2, 3})), 0, 5, [logger])
         for writer in opened:
@@ -93,7 +105,9 @@ def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_resumed_run_drops_what_it_will_write_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"iteration": 2}\n{"iteration": 4}\n{"iteration": 4, "eval/bbox/AP": 1}\n{"iteration": 6}\n{"iter')
+    path.write_text(
+        '{"iteration": 2}\n{"iteration": 4}\n{"iteration": 4, "eval/bbox/AP": 1}\n{"iteration": 6}\n{"iter'
+    )
     writer = JsonlWriter(path, start_iteration=4)
     writer.write({"iteration": 6, "total_loss": None})
     assert lines_of(path) == [
@@ -127,7 +141,9 @@ def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.getvalue().strip() == ""
 
 
-def test_a_tracker_gets_settings_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_gets_settings_and_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[str, object]] = []
 
     class Tracker:
@@ -150,7 +166,9 @@ def test_a_tracker_gets_settings_and_figures(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
     settings = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
-    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), settings=settings) as writers:
+    with open_writers(
+        tmp_path, start_iteration=0, trackers=("fake",), settings=settings
+    ) as writers:
         writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
     assert calls == [
         ("centernet2", str(tmp_path)),
@@ -169,7 +187,9 @@ def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_tracker_that_cannot_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_cannot_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class NotLoggedIn:
         requires_logging_directory = False
 
@@ -178,13 +198,19 @@ def test_a_tracker_that_cannot_start_is_one_sentence(tmp_path: Path, monkeypatch
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", NotLoggedIn)
     with (
-        pytest.raises(ValueError, match=r"SOLVER.TRACKERS fake does not start, .*: no key: log in$"),
+        pytest.raises(
+            ValueError, match=r"SOLVER.TRACKERS fake does not start, .*: no key: log in$"
+        ),
         open_writers(tmp_path, start_iteration=0, trackers=("fake",), settings={}),
     ):
         pass
 
 
-def test_the_log_shows_averaged_weights_and_leaves_classes_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_averaged_weights_and_leaves_classes_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
-    LogWriter().write({"iteration": 4, "eval/bbox/AP": 1.0, "eval/ema/bbox/AP": 2.0, "eval/ema/bbox/AP/cat": 3.0})
+    LogWriter().write(
+        {"iteration": 4, "eval/bbox/AP": 1.0, "eval/ema/bbox/AP": 2.0, "eval/ema/bbox/AP/cat": 3.0}
+    )
     assert "eval/ema/bbox/AP 2" in caplog.text and "cat" not in caplog.text

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import centernet2
+from centernet2.builders.loading import load_model
 from centernet2.checkpoint.load import export_reference_checkpoint
-from centernet2.run.models import load_model
-from centernet2.run.training import _initial_weights as initial_weights
+from centernet2.jobs.train import _initial_weights as initial_weights
 from centernet2.zoo import download
 from centernet2.zoo.download import DownloadError, Source, fetch, record_of, sha256, zoo_file
 
@@ -39,7 +39,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if ranges else 200)
         if ranges:
             self.send_header(
-                "Content-Range", f"bytes {start}-{len(self.server.content) - 1}/{len(self.server.content)}"
+                "Content-Range",
+                f"bytes {start}-{len(self.server.content) - 1}/{len(self.server.content)}",
             )
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/octet-stream")
@@ -98,7 +99,9 @@ def test_an_interrupted_download_goes_on_with_the_next_try(
 ) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
     server.breaks = 1
-    with pytest.raises(DownloadError, match=r"w\.pth could not be downloaded .* goes on from what has arrived"):
+    with pytest.raises(
+        DownloadError, match=r"w\.pth could not be downloaded .* goes on from what has arrived"
+    ):
         fetch(cache / "w.pth", source(server))
     assert not (cache / "w.pth").exists()
     assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
@@ -120,10 +123,14 @@ def test_a_file_that_has_changed_is_refused(server: Server, cache: Path) -> None
     assert fetch(path, source(server)).read_bytes() == CONTENT
 
 
-def test_without_a_connection_it_is_said_where_the_file_belongs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_connection_it_is_said_where_the_file_belongs(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
     path = cache / "w.pth"
-    with pytest.raises(DownloadError, match=rf"get http://page with a browser and put it at {path}"):
+    with pytest.raises(
+        DownloadError, match=rf"get http://page with a browser and put it at {path}"
+    ):
         fetch(path, Source("http://127.0.0.1:9/w.pth", "http://page"))
 
 
@@ -154,11 +161,14 @@ def test_a_published_model_brings_its_settings_and_classes(published: Path) -> N
         load_model("zoo:CenterNet-FPN_R50_1x")
 
 
-def test_detectron2_s_addresses_stand_for_files_of_the_cache(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_detectron2_s_addresses_stand_for_files_of_the_cache(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
     expected = cache / "ImageNetPretrained" / "MSRA" / "R-50.pkl"
     with pytest.raises(
-        DownloadError, match=rf"put the file https://\S+/ImageNetPretrained/MSRA/R-50\.pkl at {expected}"
+        DownloadError,
+        match=rf"put the file https://\S+/ImageNetPretrained/MSRA/R-50\.pkl at {expected}",
     ):
         centernet2.build_model("CenterNet2_R18_small", weights=address)
     with caplog.at_level("WARNING"):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.build.detector import build_detector
+from centernet2.builders.network import build_detector
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.cli import app
 from centernet2.config import config_names, load_config
-from centernet2.run.costs import measure
-from centernet2.run.published import show_models
+from centernet2.jobs.models import show_models
+from centernet2.profiling.costs import measure
 from centernet2.zoo.published import ZooError, zoo_model, zoo_models
 from centernet2.zoo.table import models_markdown
 
@@ -29,16 +29,21 @@ def test_every_configuration_of_the_reference_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
 )
 def test_costs_are_those_that_are_measured(name: str) -> None:
     stored = next(model.cost for model in zoo_models() if model.config == name)
-    assert measure(load_config(name)) == stored, "run: python -m centernet2.run.costs > src/centernet2/zoo/costs.json"
+    assert measure(load_config(name)) == stored, (
+        "run: python -m centernet2.profiling.costs > src/centernet2/zoo/costs.json"
+    )
 
 
 def test_the_page_of_models_is_up_to_date() -> None:
     page = (Path(__file__).parents[2] / "docs" / "model-zoo.md").read_text(encoding="utf-8")
-    assert models_markdown(zoo_models()) in page, "put the output of `centernet2 models --markdown` into the page"
+    assert models_markdown(zoo_models()) in page, (
+        "put the output of `centernet2 models --markdown` into the page"
+    )
 
 
 @pytest.mark.parametrize("model", zoo_models(), ids=lambda model: model.name)
@@ -76,5 +81,9 @@ def test_parameters_are_the_reference_s_both_ways(name: str, shared: Path) -> No
     with torch.device("meta"):
         state = build_detector(load_config(name)).state_dict()
     golden = json.loads((shared / "golden" / "state_dicts" / f"{name}.json").read_text())
-    ours = {key: list(tensor.shape) for key, tensor in to_reference(state).items() if not IGNORED.search(key)}
+    ours = {
+        key: list(tensor.shape)
+        for key, tensor in to_reference(state).items()
+        if not IGNORED.search(key)
+    }
     assert ours == {key: shape for key, shape in golden.items() if not IGNORED.search(key)}

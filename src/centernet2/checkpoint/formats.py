@@ -14,7 +14,12 @@ from torch import Tensor
 
 CAFFE2_BN_EPS = 1e-5  # Caffe2 folds the statistics: mean 0, variance 1, which the reference stores less its epsilon
 BACKBONES = ("caffe2", "detectron2", "network")  # kinds that hold a backbone alone
-PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # of a detector, ours or the reference's
+PARTS = (
+    "backbone.",
+    "neck.",
+    "proposal_generator.",
+    "roi_heads.",
+)  # of a detector, ours or the reference's
 
 
 class WeightsFile(NamedTuple):
@@ -35,7 +40,9 @@ class WeightsError(ValueError):
 def read_weights(path: Path) -> WeightsFile:
     """The tensors of a .pth, .safetensors or .pkl file."""
     if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file")
+        raise WeightsError(
+            f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file"
+        )
     if path.suffix == ".safetensors":
         content: Any = _read_safetensors(path)
     elif path.suffix == ".pkl":
@@ -104,9 +111,13 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> Any:
     try:
         # read piece by piece where the format allows it, so that memory never holds all of the weights twice
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "it ends too early"
+        reason = (
+            str(error).strip().splitlines()[0][:200] if str(error).strip() else "it ends too early"
+        )
         raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None
 
 
@@ -137,11 +148,16 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in self.ADMITTED:
             return self.ADMITTED[module, name]
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in (
+            "_reconstruct",
+            "scalar",
+        ):
             return getattr(import_module("numpy._core.multiarray"), name)
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
             return import_module("numpy._core.numeric")._frombuffer
-        raise WeightsError(f"{self.path} asks for '{module}.{name}' and is refused: only arrays are read from pickles")
+        raise WeightsError(
+            f"{self.path} asks for '{module}.{name}' and is refused: only arrays are read from pickles"
+        )
 
 
 def _read_pickle(path: Path) -> Any:
@@ -151,4 +167,6 @@ def _read_pickle(path: Path) -> Any:
         except WeightsError:
             raise
         except Exception as error:  # a damaged pickle can fail in any way
-            raise WeightsError(f"{path} is not a readable pickle of arrays: {error or 'it ends too early'}") from None
+            raise WeightsError(
+                f"{path} is not a readable pickle of arrays: {error or 'it ends too early'}"
+            ) from None

@@ -32,7 +32,9 @@ class LoadReport:
     loaded: list[str]
     skipped: list[str]  # in the file, not in the model
     reinitialized: list[str]  # in the model, not in the file
-    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # name -> shape in the file, in the model
+    mismatched: dict[
+        str, tuple[tuple[int, ...], tuple[int, ...]]
+    ]  # name -> shape in the file, in the model
 
     def __str__(self) -> str:
         shapes = [f"{name} {list(a)} -> {list(b)}" for name, (a, b) in self.mismatched.items()]
@@ -54,7 +56,9 @@ def fill(model: nn.Module, file: WeightsFile, origin: str) -> LoadReport:
     """Fills `model` with weights by whosever names; WeightsError, which names their origin, where nothing fits."""
     report = load_state(model, _to_ours(model, file, origin))
     if not report.loaded:
-        raise WeightsError(f"nothing in {origin} fits the model; its first names are {', '.join(list(file.state)[:3])}")
+        raise WeightsError(
+            f"nothing in {origin} fits the model; its first names are {', '.join(list(file.state)[:3])}"
+        )
     if file.kind in BACKBONES:
         _require_backbone(report, origin)
     _copy_pixel_statistics(model, file.state)
@@ -67,7 +71,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
     own = model.state_dict()
     fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     mismatched = {
-        n: (tuple(t.shape), tuple(own[n].shape)) for n, t in state.items() if n in own and own[n].shape != t.shape
+        n: (tuple(t.shape), tuple(own[n].shape))
+        for n, t in state.items()
+        if n in own and own[n].shape != t.shape
     }
     model.load_state_dict(fitting, strict=False)
     return LoadReport(
@@ -80,7 +86,10 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
 
 def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes a file that the reference implementation loads."""
-    state = {name: tensor.detach().cpu().clone() for name, tensor in to_reference(model.state_dict()).items()}
+    state = {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in to_reference(model.state_dict()).items()
+    }
     if _is_one_stage(model):
         preprocess: Any = model.preprocess
         state |= {"pixel_mean": preprocess.mean.cpu(), "pixel_std": preprocess.std.cpu()}
@@ -103,7 +112,9 @@ def _to_ours(model: nn.Module, file: WeightsFile, origin: str) -> dict[str, Tens
 def _only_ones(keys: Mapping[str, list[str]], origin: str) -> dict[str, str]:
     for name, matches in keys.items():
         if len(matches) > 1:
-            raise WeightsError(f"{origin} cannot be used: its '{name}' may be {matches[0]} or {matches[1]}")
+            raise WeightsError(
+                f"{origin} cannot be used: its '{name}' may be {matches[0]} or {matches[1]}"
+            )
     return {name: key for name, (key,) in keys.items()}
 
 

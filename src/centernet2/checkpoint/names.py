@@ -54,7 +54,9 @@ RENAMES: tuple[Rename, ...] = (
     Rename(r"^(backbone\.bottom_up\.res\d\.\d+)\.bn(\d)\.", r"\1.conv\2.norm."),
     # DLA: https://arxiv.org/abs/1707.06484
     Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.base.\1.", DLA_UP),
-    Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.bottom_up.backbone.\1.", FCOS_BIFPN),
+    Rename(
+        r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.bottom_up.backbone.\1.", FCOS_BIFPN
+    ),
     Rename(r"^backbone\.body\.(base_layer|level\d)\.", r"backbone.bottom_up.\1."),
     Rename(r"^neck\.passes\.(\d)\.", r"backbone.dla_up.ida_\1."),
     Rename(r"^neck\.final\.", r"backbone.ida_up."),
@@ -89,11 +91,15 @@ RENAMES: tuple[Rename, ...] = (
     # first stage
     Rename(r"^proposal_generator\.head\.", r"proposal_generator.centernet_head."),
     # second stage; a cascade of one has no stage number in the reference
-    Rename(r"^roi_heads\.stages\.0\.", r"roi_heads.stages.", without_key=r"^roi_heads\.stages\.1\."),
+    Rename(
+        r"^roi_heads\.stages\.0\.", r"roi_heads.stages.", without_key=r"^roi_heads\.stages\.1\."
+    ),
     Rename(r"^roi_heads\.stages\.(\d+\.)?box_head\.", r"roi_heads.box_head.\1"),
     Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.0\.", r"\1."),
     Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.1\.", r"\1.norm."),
-    Rename(r"^roi_heads\.stages\.(\d+\.)?(cls_score|bbox_pred)\.", r"roi_heads.box_predictor.\1\2."),
+    Rename(
+        r"^roi_heads\.stages\.(\d+\.)?(cls_score|bbox_pred)\.", r"roi_heads.box_predictor.\1\2."
+    ),
     Rename(r"^roi_heads\.stages\.(\d+\.)?class_weight$", r"roi_heads.box_predictor.\1freq_weight"),
 )
 
@@ -142,10 +148,14 @@ def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, li
 def from_network(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """Our key for each name of a file that holds a backbone alone, as timm, torchvision or its authors name it."""
     body = [key for key in our_keys if key.startswith(BODY)]
-    keys = {re.sub(DEFORMABLE.ours, DEFORMABLE.reference, key): key for key in body} | {key: key for key in body}
+    keys = {re.sub(DEFORMABLE.ours, DEFORMABLE.reference, key): key for key in body} | {
+        key: key for key in body
+    }
     found = {}
     for name in names:
-        flat = re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)  # stages.0.x is stages_0.x where timm extracts features
+        flat = re.sub(
+            r"^(\w+)\.(\d+)\.", r"\1_\2.", name
+        )  # stages.0.x is stages_0.x where timm extracts features
         if key := keys.get(BODY + name) or keys.get(BODY + flat):
             found[name] = key
     return found
@@ -158,7 +168,9 @@ def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, tensor in state.items():
         name = names[key]
         if name.endswith(".scales"):
-            renamed |= {f"{name}.{level}.scale": scale.reshape(1) for level, scale in enumerate(tensor)}
+            renamed |= {
+                f"{name}.{level}.scale": scale.reshape(1) for level, scale in enumerate(tensor)
+            }
             continue
         renamed[name] = tensor
         if name.endswith(".freq_weight"):

@@ -120,7 +120,9 @@ def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         except WeightsError as error:
             logger.warning("%s; the one before it is tried", error)
     if paths:
-        raise WeightsError(f"no checkpoint in {folder} can be read; to begin anew, train without --resume")
+        raise WeightsError(
+            f"no checkpoint in {folder} can be read; to begin anew, train without --resume"
+        )
     return None
 
 
@@ -130,9 +132,15 @@ def set_aside_checkpoints(folder: Path, *, after: int) -> None:
     Otherwise they would pass for the newest ones of the training that begins: it would be resumed from them, and its
     own would be deleted as the older ones.
     """
-    late = [path for path in numbered_checkpoints(folder) if int(path.stem.removeprefix("model_")) > after]
+    late = [
+        path
+        for path in numbered_checkpoints(folder)
+        if int(path.stem.removeprefix("model_")) > after
+    ]
     for path in late:
         os.replace(path, path.with_name(f"{path.name}.old"))
     if late:
         names = ", ".join(path.name for path in late)
-        logger.warning("%s holds other checkpoints than this training's; renamed to *.old: %s", folder, names)
+        logger.warning(
+            "%s holds other checkpoints than this training's; renamed to *.old: %s", folder, names
+        )

@@ -16,7 +16,11 @@ EXIT_MISTAKE = 2
 EXIT_KEYBOARD = 130  # as shells report a program that Ctrl-C has ended
 logger = logging.getLogger(__name__)
 
-app = App(name="centernet2", help="CenterNet2: probabilistic two-stage object detection.", help_format="plaintext")
+app = App(
+    name="centernet2",
+    help="CenterNet2: probabilistic two-stage object detection.",
+    help_format="plaintext",
+)
 app.command(train.train)
 app.command(evaluate.evaluate, name="eval")
 app.command(evaluate.compare)
@@ -35,7 +39,9 @@ app.command(show.doctor)
 def main() -> None:
     """Entry point of the command."""
     start_logging()
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks for large pages: before its first large tensor
+    os.environ.setdefault(
+        "THP_MEM_ALLOC_ENABLE", "1"
+    )  # PyTorch asks for large pages: before its first large tensor
     try:
         app(exit_on_error=False, print_error=True)
     except CycloptsError:
@@ -48,7 +54,7 @@ def main() -> None:
         logger.warning("interrupted")
         sys.exit(EXIT_KEYBOARD)
     except Exception as error:
-        from centernet2.run.training import TrainingInterrupted
+        from centernet2.jobs.train import TrainingInterrupted
         from centernet2.training.callbacks import EXIT_INTERRUPTED
 
         if not isinstance(error, TrainingInterrupted):

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 NOTHING_WRAPS = 130  # columns of a table that goes to a file or a pipe
 
 # KEY VALUE pairs after the options may hold values that look like options: -1
-Pairs = Annotated[str, Parameter(allow_leading_hyphen=True, help="options of the configuration: KEY VALUE ...")]
+Pairs = Annotated[
+    str, Parameter(allow_leading_hyphen=True, help="options of the configuration: KEY VALUE ...")
+]
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -19,7 +21,7 @@ def print_metrics(metrics: dict[str, float]) -> None:
     """Prints the figures of an evaluation as a table, on the main process."""
     from rich import get_console
 
-    from centernet2.evaluation.tables import metrics_table
+    from centernet2.report.tables import metrics_table
 
     if os.environ.get("RANK", "0") == "0":  # the processes of a job have parted by now
         get_console().print(metrics_table(metrics))

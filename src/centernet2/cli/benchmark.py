@@ -51,8 +51,8 @@ def benchmark(
     output
         JSON file for the figures.
     """
-    from centernet2.run.benchmark import benchmark as measure
-    from centernet2.run.benchmark_report import benchmark_tables
+    from centernet2.jobs.benchmark import benchmark as measure
+    from centernet2.report.benchmark_tables import benchmark_tables
 
     result = measure(
         config_file,

@@ -35,8 +35,8 @@ def check(
     fix
         Write a repaired copy of the annotations there, and the list of what was changed beside it.
     """
-    from centernet2.run import check as job
-    from centernet2.run.check_report import findings_table, write_report
+    from centernet2.jobs import check as job
+    from centernet2.report.dataset_page import findings_table, write_report
 
     examination = job.examine(data, data_path)
     wide_console().print(findings_table(examination.findings))
@@ -46,7 +46,9 @@ def check(
         logger.info("report: %s", folder / "report.html")
     if fix is not None:
         for path, changes in job.write_repaired(examination.splits, fix).items():
-            logger.info("%s: %d changes, listed in %s", path, len(changes), path.with_suffix(".changes.txt"))
+            logger.info(
+                "%s: %d changes, listed in %s", path, len(changes), path.with_suffix(".changes.txt")
+            )
     if not examination.is_clean:
         sys.exit(EXIT_FOUND)
 
@@ -87,7 +89,7 @@ def show(
         Path or name of the configuration that says how images are changed.
     """
     from centernet2.config import load_config
-    from centernet2.run.show import show as draw_sheet
+    from centernet2.jobs.show import show as draw_sheet
 
     config = load_config(config_file, overrides)
     draw_sheet(
@@ -118,6 +120,6 @@ def convert(data: Path, output: Path, *, to: str, data_path: Path | None = None)
     data_path
         The folder above a named data set.
     """
-    from centernet2.run.convert import convert as convert_data
+    from centernet2.jobs.convert import convert as convert_data
 
     convert_data(data, output, to=to, data_path=data_path)

@@ -46,8 +46,9 @@ def evaluate(
     compile
         Compile the network (torch.compile): slow at the first image of a size, faster from then on.
     """
+    from centernet2.builders import loading as models
     from centernet2.config import load_config
-    from centernet2.run import evaluation, models
+    from centernet2.jobs import evaluate as evaluation
 
     places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
     if predictions is not None and weights is None:
@@ -59,7 +60,9 @@ def evaluate(
     if config_file is None:
         model = models.load_model(weights, overrides, device=device)
     else:
-        model = models.build_model(load_config(config_file, overrides), weights=weights, device=device)
+        model = models.build_model(
+            load_config(config_file, overrides), weights=weights, device=device
+        )
     models.speed_up(model, dtype=dtype, compile=compile)
     print_metrics(evaluation.evaluate(model, resume=resume, **places))
 
@@ -101,8 +104,8 @@ def compare(
     """
     from rich import get_console
 
-    from centernet2.evaluation.tables import differences_table
-    from centernet2.run.compare import compare as run_compare
+    from centernet2.jobs.compare import compare as run_compare
+    from centernet2.report.tables import differences_table
 
     differences = run_compare(
         first,
@@ -152,8 +155,8 @@ def threshold(
     """
     from rich import get_console
 
-    from centernet2.evaluation.tables import thresholds_table
-    from centernet2.run.thresholds import choose_thresholds
+    from centernet2.jobs.threshold import choose_thresholds
+    from centernet2.report.tables import thresholds_table
 
     chosen = choose_thresholds(
         weights,

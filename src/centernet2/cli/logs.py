@@ -17,4 +17,6 @@ def start_logging() -> None:
         handlers = [RichHandler(show_path=False, markup=False)]
         logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
     else:
-        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        logging.basicConfig(
+            level=level, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
+        )

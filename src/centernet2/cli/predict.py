@@ -41,9 +41,9 @@ def predict(
     compile
         Compile the network (torch.compile): slow at the first image of a size, faster from then on.
     """
+    from centernet2.builders import loading as models
     from centernet2.config import load_config
     from centernet2.predictor import Predictor, find_images
-    from centernet2.run import models
     from centernet2.visualize import write_predictions
 
     if config_file is None:
@@ -57,9 +57,15 @@ def predict(
         failed.append(path)
         logger.error("%s", error)
 
-    least = score_threshold if score_threshold is not None else predictor.score_thresholds or DEFAULT_THRESHOLD
+    least = (
+        score_threshold
+        if score_threshold is not None
+        else predictor.score_thresholds or DEFAULT_THRESHOLD
+    )
     found = predictor.predict_files(find_images(images), score_threshold=least, on_error=report)
     count = write_predictions(found, output, class_names=predictor.class_names)
     logger.info("%d images written to %s", count, output)
     if failed:
-        raise ValueError(f"{len(failed)} of {count + len(failed)} images could not be read (named above)")
+        raise ValueError(
+            f"{len(failed)} of {count + len(failed)} images could not be read (named above)"
+        )

@@ -30,8 +30,10 @@ def pseudo_label(
     """
     from rich import get_console
 
-    from centernet2.evaluation.tables import counts_table
-    from centernet2.run.pseudo_label import pseudo_label as label_images
+    from centernet2.jobs.pseudo_label import pseudo_label as label_images
+    from centernet2.report.tables import counts_table
 
-    counts = label_images(weights, images, output, score_threshold=score, overrides=overrides, device=device)
+    counts = label_images(
+        weights, images, output, score_threshold=score, overrides=overrides, device=device
+    )
     get_console().print(counts_table(counts))

@@ -8,7 +8,10 @@ from centernet2.cli.arguments import Flag, Pairs, wide_console
 
 
 def list_models(
-    name: str | None = None, *, as_json: Annotated[Flag, Parameter(name="--json")] = False, markdown: Flag = False
+    name: str | None = None,
+    *,
+    as_json: Annotated[Flag, Parameter(name="--json")] = False,
+    markdown: Flag = False,
 ) -> None:
     """The published models: accuracy, speed, size; --weights zoo:NAME uses one.
 
@@ -21,7 +24,7 @@ def list_models(
     markdown
         Print the table of the documentation.
     """
-    from centernet2.run.published import show_models
+    from centernet2.jobs.models import show_models
 
     shown = show_models(name, as_json=as_json, markdown=markdown)
     wide_console().print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
@@ -38,7 +41,7 @@ def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = Fa
         Print the page on every option instead.
     """
     from centernet2.config import config_names, load_config
-    from centernet2.config.page import configuration_page
+    from centernet2.config.reference_page import configuration_page
 
     if reference:
         print(configuration_page())
@@ -56,6 +59,6 @@ def doctor(*, device: str | None = None) -> None:
     device
         cuda, npu, xpu, mps or cpu; default: the best there is.
     """
-    from centernet2.run.doctor import examine
+    from centernet2.jobs.doctor import examine
 
     print("\n".join(examine(device)))

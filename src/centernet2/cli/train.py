@@ -95,14 +95,19 @@ def train(
     _launch_if_wanted(processes)
     from rich import get_console
 
+    from centernet2.builders import loading as models
+    from centernet2.builders import plan
     from centernet2.config import load_config
-    from centernet2.run import evaluation, models, plan, training
+    from centernet2.jobs import evaluate as evaluation
+    from centernet2.jobs import train as training
 
     if val_fraction is not None:
         overrides = (*overrides, "DATASETS.VAL_FRACTION", str(val_fraction))
     config = load_config(config_file, overrides)
     if eval_only:
-        model = models.build_model(config, weights=sources.weights or config.model.weights, device=sources.device)
+        model = models.build_model(
+            config, weights=sources.weights or config.model.weights, device=sources.device
+        )
         figures = evaluation.evaluate(
             model, data=sources.data, data_path=sources.data_path, output_dir=sources.output_dir
         )

@@ -23,24 +23,36 @@ Writer = Callable[[DetectionDataset, Path, str], None]
 
 def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
     """images/SPLIT/... and annotations/instances_SPLIT.json."""
-    names = _copy_images(dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))])
+    names = _copy_images(
+        dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
+    )
     images = [
-        {"id": int(dataset.image_ids[i]), "file_name": f"{split}/{name}", "height": height, "width": width}
+        {
+            "id": int(dataset.image_ids[i]),
+            "file_name": f"{split}/{name}",
+            "height": height,
+            "width": width,
+        }
         for i, name in enumerate(names)
         for height, width in [dataset.size(i)]
     ]
     annotations = [record for i in range(len(dataset)) for record in _annotations(dataset, i)]
     categories = [
-        {"id": number, "name": name} for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
+        {"id": number, "name": name}
+        for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
     ]
     path = output / "annotations" / f"instances_{split}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
 
 
 def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
     """images/SPLIT/..., labels/SPLIT/... and data.yaml, to which every split adds itself."""
-    names = _copy_images(dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))])
+    names = _copy_images(
+        dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
+    )
     for i, name in enumerate(names):
         path = (output / "labels" / split / name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +134,12 @@ def _yolo_lines(dataset: DetectionDataset, i: int) -> Iterator[str]:
             shares = [x / (height if k % 2 else width) for k, x in enumerate(segmentation[0])]
         else:
             x1, y1, x2, y2 = dataset.boxes[row].astype(np.float64).tolist()
-            shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+            shares = [
+                (x1 + x2) / 2 / width,
+                (y1 + y2) / 2 / height,
+                (x2 - x1) / width,
+                (y2 - y1) / height,
+            ]
         yield " ".join([str(int(dataset.labels[row])), *(f"{share:.8g}" for share in shares)])
 
 
@@ -138,6 +155,8 @@ def _voc_image(dataset: DetectionDataset, i: int, name: str) -> ET.Element:
         ET.SubElement(item, "name").text = dataset.class_names[dataset.labels[row]]
         ET.SubElement(item, "difficult").text = str(int(dataset.crowd[row]))
         box = ET.SubElement(item, "bndbox")
-        for key, x in zip(("xmin", "ymin", "xmax", "ymax"), dataset.boxes[row].tolist(), strict=True):
+        for key, x in zip(
+            ("xmin", "ymin", "xmax", "ymax"), dataset.boxes[row].tolist(), strict=True
+        ):
             ET.SubElement(box, key).text = str(round(x, DIGITS))
     return root

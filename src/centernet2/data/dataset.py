@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from centernet2.data.masks import NOTHING, POLYGONS, PackedMasks, join
+from centernet2.data.annotation_masks import NOTHING, POLYGONS, PackedMasks, join
 from centernet2.data.sharing import SharedArrays
 from centernet2.structures import Target
 
@@ -43,7 +43,9 @@ class DetectionDataset(SharedArrays):
     areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
     masks: PackedMasks | None = None  # of the B objects, where they were read
-    sources: npt.NDArray[np.int64] | None = None  # [I] which of the joined data sets an image is from
+    sources: npt.NDArray[np.int64] | None = (
+        None  # [I] which of the joined data sets an image is from
+    )
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -76,13 +78,18 @@ class DetectionDataset(SharedArrays):
             return target
         if (self.masks.kinds[rows] == POLYGONS).all():
             return {**target, "polygons": [self.masks.polygons(row) for row in rows]}
-        return {**target, "masks": torch.stack([self.masks.bitmap(row, self.size(i)) for row in rows])}
+        return {
+            **target,
+            "masks": torch.stack([self.masks.bitmap(row, self.size(i)) for row in rows]),
+        }
 
     def segmentation(self, row: int) -> Any:
         """The mask of box `row` as COCO's JSON has it; None where there is none."""
         if self.masks is None:
             return None
-        return self.masks.segmentation(row, self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1))
+        return self.masks.segmentation(
+            row, self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1)
+        )
 
     def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
         """The images of these indices, in this order, with their boxes."""
@@ -104,9 +111,13 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     kept = np.unique(image_of_box[dataset.is_target(slice(None))])
     if not len(kept):
-        raise ValueError(f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations")
+        raise ValueError(
+            f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations"
+        )
     if len(kept) < len(dataset):
-        logger.info("%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept))
+        logger.info(
+            "%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept)
+        )
     return dataset.subset(kept)
 
 

@@ -15,8 +15,19 @@ from centernet2.data.storage import read_bytes
 ORIENTATION = 0x0112  # EXIF tag: 5 to 8 turn the image by a quarter
 REDUCED_FROM = 1_000_000  # pixels: smaller files are decoded faster as a whole
 REDUCTIONS = (4, 2)  # that a JPEG can be decoded with, at a fraction of the work
-MARGIN = 2.5  # a reduced image is at least so many times larger than it will be, in height and width
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # of image files, in lower case
+MARGIN = (
+    2.5  # a reduced image is at least so many times larger than it will be, in height and width
+)
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+)  # of image files, in lower case
 
 
 class ImageError(ValueError):
@@ -35,8 +46,12 @@ def read_file(source: Path | str) -> bytes:
     try:
         content = read_bytes(source)
     except OSError as error:
-        reason = error.strerror or ("No such file" if isinstance(error, FileNotFoundError) else type(error).__name__)
-        raise ImageError(f"{source}: the image cannot be opened ({reason}); check the path") from error
+        reason = error.strerror or (
+            "No such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        )
+        raise ImageError(
+            f"{source}: the image cannot be opened ({reason}); check the path"
+        ) from error
     if not content:
         raise ImageError(f"{source}: the image file is empty; replace it or leave it out")
     return content
@@ -70,21 +85,32 @@ class StoredImage:
         """The image as it is, or reduced, if it is to be resized to this height and width."""
         least = min(self.height / height, self.width / width) / MARGIN
         reduction = next((r for r in REDUCTIONS if r <= least), 1)
-        if reduction == 1 or self.height * self.width < REDUCED_FROM or not self.content.startswith(b"\xff\xd8"):
+        if (
+            reduction == 1
+            or self.height * self.width < REDUCED_FROM
+            or not self.content.startswith(b"\xff\xd8")
+        ):
             return self.whole()
         return self._reduced(reduction)
 
     def _reduced(self, reduction: int) -> Tensor:
         try:
             with Image.open(io.BytesIO(self.content)) as file:
-                if file.format != "JPEG" or file.mode not in ("L", "RGB"):  # CMYK and what else there may be
+                if file.format != "JPEG" or file.mode not in (
+                    "L",
+                    "RGB",
+                ):  # CMYK and what else there may be
                     return self.whole()
                 turned = file.getexif().get(ORIENTATION, 1) >= 5
-                self._require_size(*((file.width, file.height) if turned else (file.height, file.width)))
+                self._require_size(
+                    *((file.width, file.height) if turned else (file.height, file.width))
+                )
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
                 pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImageError(f"{self.name}: not a readable image ({error}); replace it or leave it out") from error
+            raise ImageError(
+                f"{self.name}: not a readable image ({error}); replace it or leave it out"
+            ) from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def _require_size(self, height: int, width: int) -> None:
@@ -111,7 +137,9 @@ def image_size(path: Path) -> tuple[int, int]:
             return (file.width, file.height) if turned else (file.height, file.width)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(f"{path}: not a readable image ({reason}); replace it or leave it out") from error
+        raise ImageError(
+            f"{path}: not a readable image ({reason}); replace it or leave it out"
+        ) from error
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
@@ -122,7 +150,9 @@ def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
             pixels = np.array(_to_eight_bits(upright).convert("RGB"))  # [H, W, 3]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(f"{name}: not a readable image ({reason}); replace it or leave it out") from error
+        raise ImageError(
+            f"{name}: not a readable image ({reason}); replace it or leave it out"
+        ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.masks import PackedMasks
 from centernet2.data.storage import address, open_remote
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,18 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock")).acquire()
     except OSError as error:
-        logger.warning("%s cannot be used (%s): the annotations are read each time", path.parent, error.strerror)
+        logger.warning(
+            "%s cannot be used (%s): the annotations are read each time",
+            path.parent,
+            error.strerror,
+        )
         return read()
     with lock:  # of many processes one reads the files, the others wait for its index
         found = load_index(path, before)
         if found is not None and is_usable(found):
-            logger.info("%s: %d images, %d boxes from %s", sources[0], len(found), len(found.boxes), path)
+            logger.info(
+                "%s: %d images, %d boxes from %s", sources[0], len(found), len(found.boxes), path
+            )
             return found
         dataset = read()
         if [_fingerprint(source) for source in sources] == before:  # not changed while it was read
@@ -69,7 +75,9 @@ def cached(
         return load_index(path, before) or dataset  # the mapped one: all processes share its memory
 
 
-def save_index(path: Path, dataset: DetectionDataset, fingerprints: Sequence[tuple[int, str]]) -> None:
+def save_index(
+    path: Path, dataset: DetectionDataset, fingerprints: Sequence[tuple[int, str]]
+) -> None:
     """Writes the index of a data set at once or not at all."""
     arrays = dict(_arrays(dataset))
     position, places = 0, {}
@@ -122,7 +130,11 @@ def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset
     for name, (position, dtype, shape) in header["arrays"].items():
         size = np.dtype(dtype).itemsize * int(np.prod(shape))
         arrays[name] = content[position : position + size].view(dtype).reshape(shape)
-    masks = {name.removeprefix("masks."): arrays.pop(name) for name in list(arrays) if name.startswith("masks.")}
+    masks = {
+        name.removeprefix("masks."): arrays.pop(name)
+        for name in list(arrays)
+        if name.startswith("masks.")
+    }
     return DetectionDataset(
         name=header["name"],
         class_names=tuple(header["class_names"]),
@@ -154,7 +166,10 @@ def _fingerprint(source: Path | str) -> tuple[int, str]:
         return state.st_size, str(state.st_mtime_ns)
     system, path = open_remote(url)
     info = system.info(path)
-    marks = [info.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")]
+    marks = [
+        info.get(key)
+        for key in ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")
+    ]
     return int(info.get("size") or 0), str(next((mark for mark in marks if mark), ""))
 
 
@@ -162,7 +177,9 @@ def _path(sources: Sequence[Path | str], options: Sequence[object]) -> Path:
     """Where the index of these files is kept: one place for all their versions."""
     cache = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
     places = [address(source) or str(Path(source).resolve()) for source in sources]
-    digest = hashlib.sha256(json.dumps([places, [str(option) for option in options]]).encode()).hexdigest()
+    digest = hashlib.sha256(
+        json.dumps([places, [str(option) for option in options]]).encode()
+    ).hexdigest()
     return cache / "index" / f"{Path(str(sources[0])).stem}-{digest[:16]}.index"
 
 

@@ -81,11 +81,17 @@ def train_batches(
         raise ValueError(
             f"a sampler of {len(sampler.weights)} images cannot serve the {len(dataset)} of {dataset.name}"
         )
-    wide = dataset.widths > dataset.heights if aspect_ratio_grouping else np.zeros(len(dataset), dtype=bool)
+    wide = (
+        dataset.widths > dataset.heights
+        if aspect_ratio_grouping
+        else np.zeros(len(dataset), dtype=bool)
+    )
     batches = global_batches(sampler, wide.tobytes(), batch_size=batch_size * world_size)
     shares = (batch[rank::world_size] for batch in islice(batches, start_step, None))
     broken = BrokenImages(dataset.name)
-    for loaded in _load(TrainImages(dataset, transform, sampler, mixing), shares, num_workers=num_workers):
+    for loaded in _load(
+        TrainImages(dataset, transform, sampler, mixing), shares, num_workers=num_workers
+    ):
         broken.count(loaded)
         yield _batch(loaded)
 
@@ -111,7 +117,9 @@ def eval_batches(
     left = np.flatnonzero(~np.isin(dataset.image_ids, list(skip))).tolist()
     order = sorted(left, key=lambda i: (-shapes[i][0] * shapes[i][1], shapes[i]))[rank::world_size]
     groups = (list(group) for _, group in groupby(order, key=shapes.__getitem__))
-    chunks = (group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size))
+    chunks = (
+        group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)
+    )
     for loaded in _load(EvalImages(dataset, transform), chunks, num_workers=num_workers):
         failures = _failures(loaded)
         if failures:
@@ -119,13 +127,20 @@ def eval_batches(
         yield _batch(loaded)
 
 
-def _padded_shapes(dataset: DetectionDataset, transform: EvalTransform, multiple: int) -> list[tuple[int, int]]:
+def _padded_shapes(
+    dataset: DetectionDataset, transform: EvalTransform, multiple: int
+) -> list[tuple[int, int]]:
     """Height and width of each image as the network sees it."""
     sizes = (transform.output_size(*dataset.size(i)) for i in range(len(dataset)))
-    return [(-(-height // multiple) * multiple, -(-width // multiple) * multiple) for height, width in sizes]
+    return [
+        (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        for height, width in sizes
+    ]
 
 
-def global_batches(stream: Iterable[int], group: Sequence[int], *, batch_size: int) -> Iterator[list[Draw]]:
+def global_batches(
+    stream: Iterable[int], group: Sequence[int], *, batch_size: int
+) -> Iterator[list[Draw]]:
     """Cut a stream of indices into batches whose images are all of one group (0 or 1)."""
     waiting: list[list[Draw]] = [[], []]
     for position, image in enumerate(stream):
@@ -140,7 +155,11 @@ class TrainImages(Dataset[Loaded]):
     """Reads and augments the image of a draw; runs in the workers."""
 
     def __init__(
-        self, dataset: DetectionDataset, transform: TrainTransform, sampler: Sampler, mixing: Mixing | None = None
+        self,
+        dataset: DetectionDataset,
+        transform: TrainTransform,
+        sampler: Sampler,
+        mixing: Mixing | None = None,
     ) -> None:
         self.dataset, self.transform, self.mixing = dataset, transform, mixing
         self.weights, self.seed = sampler.weights, sampler.seed
@@ -158,7 +177,9 @@ class TrainImages(Dataset[Loaded]):
                 image, target = self.mixing(sample, further, self.transform, generator)
         except ImageError:  # after many others, which `failures` holds
             return Loaded(failures)
-        return Loaded(failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index))
+        return Loaded(
+            failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index)
+        )
 
     def _usable(
         self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
@@ -177,7 +198,9 @@ class TrainImages(Dataset[Loaded]):
         return read_indexed_image(self.dataset, index), self.dataset.target(index)
 
     def _transformed(self, generator: Generator, index: int) -> Sample:
-        return self.transform(stored_image(self.dataset, index), self.dataset.target(index), generator)
+        return self.transform(
+            stored_image(self.dataset, index), self.dataset.target(index), generator
+        )
 
     def _draw(self, generator: Generator, failures: list[str]) -> Sample:
         """A further image for the mixture."""
@@ -249,7 +272,9 @@ def generator_of(seed: int, position: int) -> Generator:
     return Generator().manual_seed(int(state[0]))
 
 
-def _load(images: Dataset[Loaded], keys: Iterable[Sequence[object]], *, num_workers: int) -> Iterator[list[Loaded]]:
+def _load(
+    images: Dataset[Loaded], keys: Iterable[Sequence[object]], *, num_workers: int
+) -> Iterator[list[Loaded]]:
     loader: DataLoader[Loaded] = DataLoader(
         images,
         batch_sampler=keys,  # type: ignore[arg-type]  # any keys that the data set takes

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torchvision.ops import masks_to_boxes
 
-from centernet2.data.masks import draw_objects
+from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.transforms import (
     GREY,
     Sample,
@@ -23,7 +23,9 @@ from centernet2.data.transforms import (
 )
 from centernet2.structures import Target
 
-Mixer = Callable[[Sample, Callable[[], Sample], Generator], Sample]  # a sample and a source of further ones
+Mixer = Callable[
+    [Sample, Callable[[], Sample], Generator], Sample
+]  # a sample and a source of further ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +63,23 @@ class Mosaic:
         if random_number(0, 1, generator) >= self.probability:
             return sample
         edge = 2 * self.size
-        center_y, center_x = (round(random_number(0.5, 1.5, generator) * self.size) for _ in range(2))
+        center_y, center_x = (
+            round(random_number(0.5, 1.5, generator) * self.size) for _ in range(2)
+        )
         canvas = torch.full((3, edge, edge), GREY, dtype=torch.uint8)
         targets = []
         for quadrant, (image, target) in enumerate([sample, *(draw() for _ in range(3))]):
             scale = self.size / max(image.shape[1:])
             height, width = (max(1, round(side * scale)) for side in image.shape[1:])
             factors = (width / image.shape[2], height / image.shape[1])
-            target = {**target, "boxes": clip_boxes_to(target["boxes"], image.shape[1], image.shape[2])}
-            image, target = resize_image(image, height, width), resize_target(target, height, width, scale=factors)
+            target = {
+                **target,
+                "boxes": clip_boxes_to(target["boxes"], image.shape[1], image.shape[2]),
+            }
+            image, target = (
+                resize_image(image, height, width),
+                resize_target(target, height, width, scale=factors),
+            )
             top = center_y - height if quadrant < 2 else center_y
             left = center_x - width if quadrant % 2 == 0 else center_x
             _paste(canvas, image, top, left)
@@ -145,7 +155,10 @@ def hide(target: Target, cover: Tensor, *, min_visible: float) -> Target:
         tight = masks_to_boxes(masks[changed]).to(boxes.dtype)
         tight[:, 2:] += 1  # the last pixel belongs to the box
         boxes = boxes.clone()
-        low, high = torch.max(boxes[changed, :2], tight[:, :2]), torch.min(boxes[changed, 2:], tight[:, 2:])
+        low, high = (
+            torch.max(boxes[changed, :2], tight[:, :2]),
+            torch.min(boxes[changed, 2:], tight[:, 2:]),
+        )
         boxes[changed] = torch.cat([low, high], dim=1)
     return {"boxes": boxes, "labels": target["labels"][kept], "masks": masks}
 
@@ -180,7 +193,10 @@ def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
 
 def _place(target: Target, top: int, left: int, height: int, width: int) -> Target:
     """Objects of an image whose corner comes to lie at (top, left) of a canvas."""
-    placed: Target = {**target, "boxes": target["boxes"] + target["boxes"].new_tensor([left, top, left, top])}
+    placed: Target = {
+        **target,
+        "boxes": target["boxes"] + target["boxes"].new_tensor([left, top, left, top]),
+    }
     if "masks" in target:
         placed["masks"] = torch.zeros(len(target["masks"]), height, width, dtype=torch.bool)
         _paste(placed["masks"], target["masks"], top, left)

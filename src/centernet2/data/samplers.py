@@ -66,7 +66,9 @@ class WeightedSampler(Sampler):
     """Independent draws, image i with a probability in proportion to weights[i]."""
 
     def epoch(self, generator: Generator) -> Tensor:
-        return torch.multinomial(self.weights, len(self.weights), replacement=True, generator=generator)
+        return torch.multinomial(
+            self.weights, len(self.weights), replacement=True, generator=generator
+        )
 
 
 class MixtureSampler(Sampler):
@@ -88,7 +90,9 @@ class MixtureSampler(Sampler):
         super().__init__(weights, seed=whole.seed)
 
     def epoch(self, generator: Generator) -> Tensor:
-        drawn = torch.multinomial(self.ratios, len(self.weights), replacement=True, generator=generator)
+        drawn = torch.multinomial(
+            self.ratios, len(self.weights), replacement=True, generator=generator
+        )
         indices = torch.empty_like(drawn)
         for source, (images, part) in enumerate(zip(self.members, self.parts, strict=True)):
             places = (drawn == source).nonzero().squeeze(1)
@@ -113,13 +117,19 @@ def repeat_factors(
     return torch.from_numpy(factors).float()
 
 
-def class_aware_weights(labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> Tensor:  # [I]
+def class_aware_weights(
+    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
+) -> Tensor:  # [I]
     """Weights under which every class is drawn equally often: the sum over an image's classes of 1 / images with it."""
     image, label, images_with = _classes_of_images(labels, offsets)
-    return torch.from_numpy(np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)).float()
+    return torch.from_numpy(
+        np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)
+    ).float()
 
 
-def images_per_class(labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int) -> Tensor:  # [C]
+def images_per_class(
+    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int
+) -> Tensor:  # [C]
     """In how many images each class appears."""
     images_with = _classes_of_images(labels, offsets)[2]
     return torch.from_numpy(np.pad(images_with, (0, num_classes - len(images_with))))

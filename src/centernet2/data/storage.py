@@ -47,9 +47,13 @@ def read_bytes(path: Path | str) -> bytes:
     if member is None:
         return Path(text).read_bytes() if address(text) is None else _fetch(text)
     shard, start, size = member["shard"], int(member["start"]), int(member["size"])
-    content = _read_part(shard, start, size) if address(shard) is None else _fetch(shard, start, size)
+    content = (
+        _read_part(shard, start, size) if address(shard) is None else _fetch(shard, start, size)
+    )
     if len(content) != size:
-        raise OSError(0, f"the shard ends at {start + len(content)} bytes; it is not the one that was indexed")
+        raise OSError(
+            0, f"the shard ends at {start + len(content)} bytes; it is not the one that was indexed"
+        )
     return content
 
 
@@ -79,10 +83,15 @@ def open_remote(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise ValueError(f"{url}: images at an address need fsspec; pip install 'centernet2[remote]'") from error
+        raise ValueError(
+            f"{url}: images at an address need fsspec; pip install 'centernet2[remote]'"
+        ) from error
     try:
         return cast(tuple[Any, str], fsspec.core.url_to_fs(url))
-    except (ImportError, ValueError) as error:  # the package of a scheme is not installed, or there is none
+    except (
+        ImportError,
+        ValueError,
+    ) as error:  # the package of a scheme is not installed, or there is none
         raise ValueError(
             f"{url}: cannot be read ({error}); pip install 'centernet2[remote]' has http, s3, gs"
         ) from error
@@ -97,7 +106,9 @@ def find_shards(place: str) -> list[str]:
     if found is not None:
         first, last = found[1], found[2]
         numbers = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        return [shard for number in numbers for shard in find_shards(RANGE.sub(number, place, count=1))]
+        return [
+            shard for number in numbers for shard in find_shards(RANGE.sub(number, place, count=1))
+        ]
     url = address(place)
     if place.endswith(".tar"):
         return [url or place]
@@ -106,13 +117,18 @@ def find_shards(place: str) -> list[str]:
     if url.startswith("http"):
         return []
     system, path = open_remote(url)
-    return sorted(system.unstrip_protocol(name) for name in system.glob(f"{path.rstrip('/')}/*.tar"))
+    return sorted(
+        system.unstrip_protocol(name) for name in system.glob(f"{path.rstrip('/')}/*.tar")
+    )
 
 
 def _shards_of_folder(folder: Path) -> list[str]:
     """The tar files of a folder that holds no images and no folders beside them: it may hold both before unpacking."""
     entries = list(os.scandir(folder)) if folder.is_dir() else []
-    if any(entry.is_dir() or entry.name.lower().endswith((".jpg", ".jpeg", ".png")) for entry in entries):
+    if any(
+        entry.is_dir() or entry.name.lower().endswith((".jpg", ".jpeg", ".png"))
+        for entry in entries
+    ):
         return []
     return sorted(entry.path for entry in entries if entry.name.endswith(".tar"))
 
@@ -129,9 +145,15 @@ def members(shards: Sequence[str]) -> dict[str, Place]:
             with _open(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     if member.isfile():
-                        found[member.name.removeprefix("./")] = Place(shard, member.offset_data, member.size)
+                        found[member.name.removeprefix("./")] = Place(
+                            shard, member.offset_data, member.size
+                        )
                     archive.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
-        except (tarfile.TarError, OSError, ValueError) as error:  # fsspec's: a server that gives no parts of files
+        except (
+            tarfile.TarError,
+            OSError,
+            ValueError,
+        ) as error:  # fsspec's: a server that gives no parts of files
             advice = "shards must be plain tar files, not compressed, and a server must give parts of them"
             raise ValueError(f"{shard}: not a readable tar file ({error}); {advice}") from error
     return found
@@ -155,11 +177,15 @@ def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
         by_last_part.setdefault(name.rpartition("/")[2], []).append(name)
     missing = [name for name in names if not _candidates(name, places, by_last_part)]
     if len(missing) == len(names):
-        raise ValueError(f"{shards[0]}: none of the images is in the {len(shards)} shards, such as {missing[0]!r}")
+        raise ValueError(
+            f"{shards[0]}: none of the images is in the {len(shards)} shards, such as {missing[0]!r}"
+        )
     for name in names:
         candidates = _candidates(name, places, by_last_part)
         if len(candidates) > 1:
-            raise ValueError(f"{name!r} may be {' or '.join(candidates[:3])} in the shards; give the whole name")
+            raise ValueError(
+                f"{name!r} may be {' or '.join(candidates[:3])} in the shards; give the whole name"
+            )
         if not candidates:
             yield name
             continue
@@ -167,7 +193,9 @@ def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
         yield f"{shard.rpartition('/')[2]}/{candidates[0]}@{start}+{size}"
 
 
-def _candidates(name: str, places: dict[str, Place], by_last_part: dict[str, list[str]]) -> list[str]:
+def _candidates(
+    name: str, places: dict[str, Place], by_last_part: dict[str, list[str]]
+) -> list[str]:
     return [name] if name in places else by_last_part.get(name.rpartition("/")[2], [])
 
 
@@ -175,5 +203,7 @@ def folder_of(shards: Sequence[str]) -> str:
     """The folder that holds all the shards."""
     folders = {shard.rpartition("/")[0] for shard in shards}
     if len(folders) > 1:
-        raise ValueError(f"the shards lie in several folders ({', '.join(sorted(folders)[:3])}); put them into one")
+        raise ValueError(
+            f"the shards lie in several folders ({', '.join(sorted(folders)[:3])}); put them into one"
+        )
     return folders.pop() or "."

@@ -13,8 +13,8 @@ from torch.nn.functional import pad
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.image import StoredImage
-from centernet2.data.masks import draw_objects
 from centernet2.structures import Target
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
@@ -47,14 +47,18 @@ class TrainTransform:
     def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         steps = self.steps
         if isinstance(image, StoredImage):
-            if steps and isinstance(steps[0], ResizeShortestEdge | EfficientDetResizeCrop | LargeScaleJitter):
+            if steps and isinstance(
+                steps[0], ResizeShortestEdge | EfficientDetResizeCrop | LargeScaleJitter
+            ):
                 image, target = steps[0](image, target, generator)
                 steps = steps[1:]
             else:
                 image = image.whole()
         for step in steps:
             image, target = step(image, target, generator)
-        return image.contiguous(), clip_and_drop_empty(target, height=image.shape[1], width=image.shape[2])
+        return image.contiguous(), clip_and_drop_empty(
+            target, height=image.shape[1], width=image.shape[2]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,9 @@ class ResizeShortestEdge:
 
     def __post_init__(self) -> None:
         if self.sampling == "range" and len(self.lengths) != 2:
-            raise ValueError(f"a range of shortest edges needs two lengths (INPUT.MIN_SIZE_TRAIN), not {self.lengths}")
+            raise ValueError(
+                f"a range of shortest edges needs two lengths (INPUT.MIN_SIZE_TRAIN), not {self.lengths}"
+            )
 
     def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         if self.sampling == "range":
@@ -92,7 +98,10 @@ class EfficientDetResizeCrop:
     def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         scaled_size = random_number(*self.scale_range, generator) * self.size
         height, width, scale = fit_square(*image.shape[1:], size=scaled_size)
-        image, target = resize_image(image, height, width), resize_target(target, height, width, scale=(scale, scale))
+        image, target = (
+            resize_image(image, height, width),
+            resize_target(target, height, width, scale=(scale, scale)),
+        )
         top = int(max(0, height - self.size) * random_number(0, 1, generator))
         left = int(max(0, width - self.size) * random_number(0, 1, generator))
         box = (top, left, min(self.size, height), min(self.size, width))
@@ -107,7 +116,9 @@ class LargeScaleJitter:
     scale_range: tuple[float, float]
 
     def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
-        image, target = EfficientDetResizeCrop(size=self.size, scale_range=self.scale_range)(image, target, generator)
+        image, target = EfficientDetResizeCrop(size=self.size, scale_range=self.scale_range)(
+            image, target, generator
+        )
         bottom, right = self.size - image.shape[1], self.size - image.shape[2]
         if "masks" in target:
             target = {**target, "masks": pad(target["masks"], (0, right, 0, bottom))}
@@ -193,7 +204,9 @@ class FitShortestEdge:
     max_size: int
 
     def __call__(self, image: Tensor) -> Tensor:
-        return image if self.length == 0 else resize_image(image, *self.output_size(*image.shape[1:]))
+        return (
+            image if self.length == 0 else resize_image(image, *self.output_size(*image.shape[1:]))
+        )
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         if self.length == 0:
@@ -230,7 +243,9 @@ def fit_square(height: int, width: int, *, size: float) -> tuple[int, int, float
     return max(1, int(height * scale)), max(1, int(width * scale)), scale
 
 
-def resize_image(image: Tensor | StoredImage, height: int, width: int) -> Tensor:  # [3, height, width]
+def resize_image(
+    image: Tensor | StoredImage, height: int, width: int
+) -> Tensor:  # [3, height, width]
     if isinstance(image, StoredImage):
         image = image.for_size(height, width)
     resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
@@ -246,16 +261,24 @@ def resize_target(target: Target, height: int, width: int, *, scale: tuple[float
 
 
 def move_polygons(
-    target: Target, *, scale: tuple[float, float] = (1.0, 1.0), shift: tuple[float, float] = (0.0, 0.0)
+    target: Target,
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> Target:
     """Put the points of polygons at point * scale + shift, both (x, y)."""
     if "polygons" not in target:
         return target
     by, to = torch.tensor(scale, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64)
-    return {**target, "polygons": [[part * by + to for part in polygons] for polygons in target["polygons"]]}
+    return {
+        **target,
+        "polygons": [[part * by + to for part in polygons] for polygons in target["polygons"]],
+    }
 
 
-def crop_image(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:  # (top, left, height, width)
+def crop_image(
+    image: Tensor, box: tuple[int, int, int, int]
+) -> Tensor:  # (top, left, height, width)
     top, left, height, width = box
     return image[:, top : top + height, left : left + width]
 
@@ -263,7 +286,10 @@ def crop_image(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:  # (top
 def crop_target(target: Target, box: tuple[int, int, int, int]) -> Target:
     """Move boxes into the crop; what sticks out is clipped at the end, once."""
     top, left, _, _ = box
-    moved: Target = {**target, "boxes": target["boxes"] - target["boxes"].new_tensor([left, top, left, top])}
+    moved: Target = {
+        **target,
+        "boxes": target["boxes"] - target["boxes"].new_tensor([left, top, left, top]),
+    }
     if "masks" in target:
         moved["masks"] = crop_image(target["masks"], box)
     return move_polygons(moved, shift=(-left, -top))
@@ -288,7 +314,11 @@ def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
     """Draw polygons, cut boxes at the border of the image; objects with nothing left inside are dropped."""
     boxes = clip_boxes_to(target["boxes"], height, width)  # [G, 4]
     kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY).all(dim=1)
-    masks = draw_objects(target["polygons"], (height, width)) if "polygons" in target else target.get("masks")
+    masks = (
+        draw_objects(target["polygons"], (height, width))
+        if "polygons" in target
+        else target.get("masks")
+    )
     if masks is not None:
         kept &= masks.flatten(1).any(dim=1)
         return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": masks[kept]}

@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 from hotcoco import COCO, COCOeval
 
-from centernet2.evaluation.coco import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
+from centernet2.evaluation.coco_metrics import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
 from centernet2.evaluation.curves import RECALLS, Curve, Point, best_point, class_curves, curve_of
 from centernet2.evaluation.examples import Overlaps, find_examples, overlaps_of
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
 from centernet2.evaluation.matching import Matches, match_detections
-from centernet2.evaluation.stages import BINS, Bins, bin_scores, proposal_bins, proposal_recall, stage_scores
-from centernet2.evaluation.truth import FloatArray, GroundTruth, as_coco, is_federated
+from centernet2.evaluation.stage_metrics import (
+    BINS,
+    Bins,
+    bin_scores,
+    proposal_bins,
+    proposal_recall,
+    stage_scores,
+)
 
 THRESHOLDS = np.linspace(0, 1, 101)
 # TIDE's kinds of errors (arXiv 2008.08115) in the order in which they are shown
@@ -49,7 +56,9 @@ def analyse(
     matches = match_detections(truth, results, max_detections=limit)
     curves = class_curves(matches, len(truth.class_names))
     counted = ~matches.ignored[0]
-    overall = best_point(curve_of(matches.scores[counted], matches.hits[0][counted], sum(c.total for c in curves)))
+    overall = best_point(
+        curve_of(matches.scores[counted], matches.hits[0][counted], sum(c.total for c in curves))
+    )
     threshold = overall.threshold if overall else 0.0
     overlaps = overlaps_of(matches, results)
     return {
@@ -58,7 +67,10 @@ def analyse(
         "objects": sum(curve.total for curve in curves),
         "detections": len(results),
         "best": _point(overall),
-        "classes": [_class_record(name, curve, metrics) for name, curve in zip(truth.class_names, curves, strict=True)],
+        "classes": [
+            _class_record(name, curve, metrics)
+            for name, curve in zip(truth.class_names, curves, strict=True)
+        ],
         "confusion": _confusion(truth, ground_truth, results, threshold),
         "errors": _errors(truth, ground_truth, results, limit),
         "first_stage": None if not stages else proposal_recall(stages),
@@ -73,8 +85,14 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
     at_recall = np.append(best, 0)[places.clip(max=len(best))] if curve.total else np.zeros(0)
     # the curve runs with falling thresholds: the detections that score at least t end before place[t]
     kept = np.searchsorted(-curve.thresholds, -THRESHOLDS, side="right")
-    columns = {"precision": (curve.precision, 1.0), "recall": (curve.recall, 0.0), "f1": (curve.f1, 0.0)}
-    at_threshold = {key: np.insert(column, 0, start)[kept] for key, (column, start) in columns.items()}
+    columns = {
+        "precision": (curve.precision, 1.0),
+        "recall": (curve.recall, 0.0),
+        "f1": (curve.f1, 0.0),
+    }
+    at_threshold = {
+        key: np.insert(column, 0, start)[kept] for key, (column, start) in columns.items()
+    }
     return {
         "name": name,
         "objects": curve.total,
@@ -82,31 +100,46 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
         "AP50": _rounded(100 * curve.average_precision),
         "best": _point(best_point(curve)),
         "precision_at_recall": at_recall.round(4).tolist(),
-        "at_threshold": {key: column.round(4).tolist() if curve.total else [] for key, column in at_threshold.items()},
+        "at_threshold": {
+            key: column.round(4).tolist() if curve.total else []
+            for key, column in at_threshold.items()
+        },
     }
 
 
-def _confusion(truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float) -> dict[str, Any]:
+def _confusion(
+    truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float
+) -> dict[str, Any]:
     """Objects by class (rows) and as what they were detected (columns); the last of both is background."""
     evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox")
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = sorted(truth.category_ids)
     found = evaluator.confusion_matrix(iou_thr=0.5, max_det=MAX_DETECTIONS, min_score=threshold)
-    order = [found["cat_ids"].index(category) for category in truth.category_ids] + [found["num_cats"]]
+    order = [found["cat_ids"].index(category) for category in truth.category_ids] + [
+        found["num_cats"]
+    ]
     matrix = np.asarray(found["matrix"])[np.ix_(order, order)].astype(np.int64)
     return {"threshold": threshold, "classes": [*truth.class_names], "matrix": matrix.tolist()}
 
 
-def _errors(truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int) -> list[dict[str, Any]]:
+def _errors(
+    truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int
+) -> list[dict[str, Any]]:
     """What each kind of error costs: how much AP50 would rise without it."""
-    evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth))
+    evaluator = COCOeval(
+        ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth)
+    )
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = sorted(truth.category_ids)
     evaluator.params.max_dets = [limit]
     evaluator.evaluate()
     found = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
     return [
-        {"kind": text, "count": int(found["counts"][kind]), "cost": _rounded(100 * found["delta_ap"][kind])}
+        {
+            "kind": text,
+            "count": int(found["counts"][kind]),
+            "cost": _rounded(100 * found["delta_ap"][kind]),
+        }
         for kind, text in ERRORS.items()
     ]
 
@@ -118,7 +151,11 @@ def _calibration(
     counted = ~matches.ignored[0]
     right = matches.hits[0].astype(np.float64)
     record = [
-        _bins("score", "the score of a detection, as it is given", bin_scores(matches.scores[counted], right[counted]))
+        _bins(
+            "score",
+            "the score of a detection, as it is given",
+            bin_scores(matches.scores[counted], right[counted]),
+        )
     ]
     if not stages:
         return record
@@ -132,7 +169,9 @@ def _calibration(
             "a detection on an object has its class",
             bin_scores(second[on_object], same[on_object]),
         ),
-        _bins("product", "a detection is right", bin_scores((first * second)[counted], right[counted])),
+        _bins(
+            "product", "a detection is right", bin_scores((first * second)[counted], right[counted])
+        ),
         *record,
     ]
 
@@ -151,7 +190,11 @@ def _bins(name: str, meaning: str, bins: Bins) -> dict[str, Any]:
 
 
 def _point(point: Point | None) -> dict[str, float] | None:
-    return None if point is None else {name: round(value, 4) for name, value in point._asdict().items()}
+    return (
+        None
+        if point is None
+        else {name: round(value, 4) for name, value in point._asdict().items()}
+    )
 
 
 def _rounded(value: float) -> float | None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import track
 
-from centernet2.evaluation.coco import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
+from centernet2.evaluation.coco_metrics import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
 from centernet2.evaluation.curves import RECALLS
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
 from centernet2.evaluation.matching import BoolArray, IntArray, Matches, match_detections
-from centernet2.evaluation.truth import FloatArray, GroundTruth, as_coco, is_federated
 
 OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the last digit those of COCO
 AT = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
@@ -52,7 +52,13 @@ class _Class(NamedTuple):
 
 
 def compare_results(
-    truth: GroundTruth, first: FloatArray, second: FloatArray, *, samples: int, confidence: float, seed: int
+    truth: GroundTruth,
+    first: FloatArray,
+    second: FloatArray,
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
 ) -> dict[str, Difference]:
     """The figures of two sets of COCO results on one data set: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
 
@@ -69,7 +75,9 @@ def compare_results(
     whole = [_figures(classes, everything) for classes in detectors]  # [F] each
     rng = np.random.default_rng(seed)
     drawn, console = [], get_console()
-    for _ in track(range(samples), "drawing images", console=console, disable=not console.is_interactive):
+    for _ in track(
+        range(samples), "drawing images", console=console, disable=not console.is_interactive
+    ):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)
         one, other = (_figures(classes, weights) for classes in detectors)
         drawn.append(other - one)
@@ -139,10 +147,14 @@ def weighted_precision(each: _Class, weights: NDArray[np.int64]) -> FloatArray: 
     kept = count.cumsum()[each.hits]
     if each.ignored.size:
         passed = (count[each.ignored] * each.is_ignored).cumsum(axis=1)
-        kept = kept - np.take_along_axis(np.insert(passed, 0, 0, axis=1), each.ignored_before, axis=1)
+        kept = kept - np.take_along_axis(
+            np.insert(passed, 0, 0, axis=1), each.ignored_before, axis=1
+        )
     precision = np.where(each.is_hit, right / np.maximum(kept, 1), 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
-    places = np.stack([np.searchsorted(recall, RECALLS, side="left") for recall in right / total])  # [T, 101]
+    places = np.stack(
+        [np.searchsorted(recall, RECALLS, side="left") for recall in right / total]
+    )  # [T, 101]
     precisions: FloatArray = np.take_along_axis(best, places, axis=1).mean(axis=1)
     return precisions

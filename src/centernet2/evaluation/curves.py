@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.matching import BoolArray, Matches
-from centernet2.evaluation.truth import FloatArray
 
 RECALLS = np.linspace(0, 1, 101)  # where COCO samples a curve
 
@@ -22,7 +22,9 @@ class Curve(NamedTuple):
     def f1(self) -> FloatArray:  # [K]
         """The harmonic mean of precision and recall."""
         total = self.precision + self.recall
-        return np.divide(2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0)
+        return np.divide(
+            2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0
+        )
 
     @property
     def average_precision(self) -> float:
@@ -31,7 +33,9 @@ class Curve(NamedTuple):
             return float("nan")
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
         places = np.searchsorted(self.recall, RECALLS, side="left")
-        return float(np.where(places < len(best), np.append(best, 0)[places.clip(max=len(best))], 0).mean())
+        return float(
+            np.where(places < len(best), np.append(best, 0)[places.clip(max=len(best))], 0).mean()
+        )
 
 
 class Point(NamedTuple):
@@ -47,7 +51,11 @@ def curve_of(scores: FloatArray, hits: BoolArray, total: int) -> Curve:
     """The curve of detections [D] that count: those that are ignored are left out beforehand."""
     order = np.argsort(-scores, kind="stable")
     ranked, right = scores[order], hits[order].cumsum()
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, dtype=int)
+    last = (
+        np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+        if len(ranked)
+        else np.zeros(0, dtype=int)
+    )
     kept = last + 1  # detections with at least the score
     recall = right[last] / total if total else np.full(len(last), np.nan)
     return Curve(ranked[last], right[last] / np.maximum(kept, 1), recall, total)
@@ -63,7 +71,9 @@ def class_curves(matches: Matches, num_classes: int, *, overlap: int = 0) -> lis
     for label in range(num_classes):
         rows = order[starts[label] : starts[label + 1]]
         rows = rows[counted[rows]]
-        curves.append(curve_of(matches.scores[rows], matches.hits[overlap][rows], int(totals[label])))
+        curves.append(
+            curve_of(matches.scores[rows], matches.hits[overlap][rows], int(totals[label]))
+        )
     return curves
 
 
@@ -87,12 +97,16 @@ def point_of_recall(curve: Curve, wanted: float) -> Point | None:
 class Choice(NamedTuple):
     """The threshold chosen for a class."""
 
-    point: Point | None  # None where nothing is known of the class: it takes the threshold of all classes together
+    point: (
+        Point | None
+    )  # None where nothing is known of the class: it takes the threshold of all classes together
     threshold: float
     reached: bool  # what was asked for
 
 
-def choose(curve: Curve, *, precision: float | None, recall: float | None, otherwise: float) -> Choice:
+def choose(
+    curve: Curve, *, precision: float | None, recall: float | None, otherwise: float
+) -> Choice:
     """The threshold that gives the precision or the recall; without either, the highest F1.
 
     Where the curve does not reach it, the threshold that comes nearest. `otherwise` is for a class without objects or
@@ -110,4 +124,9 @@ def choose(curve: Curve, *, precision: float | None, recall: float | None, other
 
 
 def _point(curve: Curve, k: int) -> Point:
-    return Point(*(float(column[k]) for column in (curve.thresholds, curve.precision, curve.recall, curve.f1)))
+    return Point(
+        *(
+            float(column[k])
+            for column in (curve.thresholds, curve.precision, curve.recall, curve.f1)
+        )
+    )

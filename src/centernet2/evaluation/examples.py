@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, pairwise_overlap
 from centernet2.evaluation.matching import IntArray, Matches
-from centernet2.evaluation.truth import FloatArray, GroundTruth, pairwise_overlap
 
 SHOWN = 12  # of each kind
 ON_OBJECT = 0.5  # overlap
@@ -45,7 +45,10 @@ def find_examples(
     """Up to 12 examples of each kind: the surest false detections and confusions, the largest missed objects."""
     false = ~matches.hits[0] & ~matches.ignored[0] & (matches.scores >= threshold)
     confused = (
-        false & (overlaps.best >= ON_OBJECT) & (overlaps.best_label != matches.labels) & (overlaps.own < ON_OBJECT)
+        false
+        & (overlaps.best >= ON_OBJECT)
+        & (overlaps.best_label != matches.labels)
+        & (overlaps.own < ON_OBJECT)
     )
     boxes = _corners(results[matches.rows])
 
@@ -76,7 +79,9 @@ def find_examples(
     areas = (matches.objects.boxes[missed, 2:] - matches.objects.boxes[missed, :2]).prod(axis=1)
     return {
         "false": [of_detection(d) for d in _surest(false & ~confused, matches.scores)],
-        "missed": [of_object(g) for g in missed[np.argsort(-areas, kind="stable")][:SHOWN].tolist()],
+        "missed": [
+            of_object(g) for g in missed[np.argsort(-areas, kind="stable")][:SHOWN].tolist()
+        ],
         "confused": [of_detection(d) for d in _surest(confused, matches.scores)],
     }
 
@@ -92,7 +97,9 @@ def boxes_of_image(
     return {
         "objects": [
             {"box": box, "class": truth.class_names[label]}
-            for box, label in zip(truth.boxes[rows].round(1).tolist(), truth.labels[rows].tolist(), strict=True)
+            for box, label in zip(
+                truth.boxes[rows].round(1).tolist(), truth.labels[rows].tolist(), strict=True
+            )
         ],
         "detections": [
             {"box": box, "class": names[int(row[6])], "score": float(row[5])}
@@ -108,7 +115,11 @@ def _reason(own: float, best: float, other: str | None) -> str:
         return f"poorly placed: overlap {own:.2f}"
     if best >= ON_OBJECT:
         return f"the object is: {other}"
-    return "nothing there" if best < TOUCHING else f"beside an object of another class ({other}): overlap {best:.2f}"
+    return (
+        "nothing there"
+        if best < TOUCHING
+        else f"beside an object of another class ({other}): overlap {best:.2f}"
+    )
 
 
 def _surest(chosen: np.ndarray[Any, np.dtype[np.bool_]], scores: FloatArray) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 
-from centernet2.evaluation.truth import FloatArray, GroundTruth, as_coco, is_federated
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
 
 EVERY_SIZE = [0.0, 1e10]  # pixels^2
 BoolArray = NDArray[np.bool_]
@@ -36,7 +36,9 @@ class Matches(NamedTuple):
     scores: FloatArray  # [D]
     hits: BoolArray  # [T, D]
     ignored: BoolArray  # [T, D] neither right nor false: on a crowd, or what the annotators have not looked for
-    found: IntArray  # [D] the object found, at the first of the overlaps: index in `objects`; -1: none
+    found: (
+        IntArray  # [D] the object found, at the first of the overlaps: index in `objects`; -1: none
+    )
     objects: Objects
 
     def totals(self, num_classes: int) -> IntArray:
@@ -45,7 +47,11 @@ class Matches(NamedTuple):
 
 
 def match_detections(
-    truth: GroundTruth, results: FloatArray, *, overlaps: Sequence[float] = (0.5,), max_detections: int = 100
+    truth: GroundTruth,
+    results: FloatArray,
+    *,
+    overlaps: Sequence[float] = (0.5,),
+    max_detections: int = 100,
 ) -> Matches:
     """Matches the detections of each class and image to objects, for each of the least overlaps."""
     ground_truth = as_coco(truth)
@@ -55,7 +61,10 @@ def match_detections(
         detections = detections.cap_detections_per_image(max_detections)
     evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=federated)
     parameters = evaluator.params
-    parameters.img_ids, parameters.cat_ids = sorted(truth.image_ids.tolist()), sorted(truth.category_ids)
+    parameters.img_ids, parameters.cat_ids = (
+        sorted(truth.image_ids.tolist()),
+        sorted(truth.category_ids),
+    )
     parameters.iou_thrs, parameters.max_dets = list(overlaps), [max_detections]
     parameters.area_rng, parameters.area_rng_lbl = [EVERY_SIZE], ["all"]
     evaluator.evaluate()
@@ -75,8 +84,12 @@ def match_detections(
         _column(pairs, "gtInDenominator").astype(bool),
         _column((pair["gtMatched"][0] for pair in pairs), None).astype(bool),
     )
-    hits = np.stack([_column((pair["dtMatched"][t] for pair in pairs), None) for t in range(len(overlaps))])
-    ignored = np.stack([_column((pair["dtIgnore"][t] for pair in pairs), None) for t in range(len(overlaps))])
+    hits = np.stack(
+        [_column((pair["dtMatched"][t] for pair in pairs), None) for t in range(len(overlaps))]
+    )
+    ignored = np.stack(
+        [_column((pair["dtIgnore"][t] for pair in pairs), None) for t in range(len(overlaps))]
+    )
     return Matches(
         _column(pairs, "dtIds") - 1,  # results are numbered from 1 in their order
         np.repeat(labels, num_detections),
@@ -84,7 +97,11 @@ def match_detections(
         _column(pairs, "dtScores").astype(np.float64),
         hits.astype(bool) & ~ignored.astype(bool),
         ignored.astype(bool),
-        _positions(object_ids, _column((pair["dtMatches"][0] for pair in pairs), None), hits[0].astype(bool)),
+        _positions(
+            object_ids,
+            _column((pair["dtMatches"][0] for pair in pairs), None),
+            hits[0].astype(bool),
+        ),
         objects,
     )
 
@@ -96,7 +113,9 @@ def _column(pairs: Iterable[Any], key: str | None) -> NDArray[Any]:
 
 
 def _boxes(ground_truth: COCO, ids: IntArray) -> FloatArray:  # [G, 4] xyxy
-    boxes = np.array([each["bbox"] for each in ground_truth.load_anns(ids.tolist())], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array(
+        [each["bbox"] for each in ground_truth.load_anns(ids.tolist())], dtype=np.float64
+    ).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 

@@ -15,7 +15,7 @@ import numpy as np
 from hotcoco import mask as rle
 from torch import Tensor
 
-from centernet2.evaluation.truth import FloatArray, GroundTruth, xyxy_to_xywh
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, xyxy_to_xywh
 from centernet2.ops.masks import paste_masks, resize_masks
 from centernet2.structures import Detections
 
@@ -35,7 +35,9 @@ def results_of(detections: Detections, *, image_id: int, category_ids: Sequence[
     boxes = xyxy_to_xywh(detections["boxes"].cpu().numpy())  # [D, 4]
     scores = detections["scores"].cpu().numpy()  # [D]
     categories = np.asarray(category_ids)[detections["labels"].cpu().numpy()]  # [D]
-    return np.column_stack([np.full(len(boxes), image_id), boxes, scores, categories]).astype(np.float64)  # [D, 7]
+    return np.column_stack([np.full(len(boxes), image_id), boxes, scores, categories]).astype(
+        np.float64
+    )  # [D, 7]
 
 
 def encode_masks(detections: Detections, size: tuple[int, int]) -> list[RunLengths] | None:
@@ -62,13 +64,22 @@ def _encode(mask: Tensor) -> RunLengths:
     return {"size": list(mask.shape), "counts": counts.decode("ascii")}
 
 
-def write_results(path: Path, results: FloatArray, masks: Sequence[RunLengths] | None = None) -> None:
+def write_results(
+    path: Path, results: FloatArray, masks: Sequence[RunLengths] | None = None
+) -> None:
     """Writes COCO results, one detection a line; the file appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
-        for index, (row, mask) in enumerate(zip(results, repeat(None) if masks is None else masks, strict=False)):
+        for index, (row, mask) in enumerate(
+            zip(results, repeat(None) if masks is None else masks, strict=False)
+        ):
             image_id, *box, score, category = row.tolist()
-            record = {"image_id": int(image_id), "category_id": int(category), "bbox": box, "score": score}
+            record = {
+                "image_id": int(image_id),
+                "category_id": int(category),
+                "bbox": box,
+                "score": score,
+            }
             record |= {} if mask is None else {"segmentation": mask}
             file.write((",\n" if index else "[\n") + json.dumps(record))
         file.write("\n]\n" if len(results) else "[]\n")
@@ -82,16 +93,25 @@ def read_results(path: Path, truth: GroundTruth) -> FloatArray:
         rows = [(r["image_id"], *r["bbox"], r["score"], r["category_id"]) for r in records]
         results = np.array(rows, dtype=np.float64).reshape(len(rows), len(RESULT_COLUMNS))
     except OSError as error:
-        raise ValueError(f"{path}: the results file cannot be opened ({error.strerror}); check the path") from error
+        raise ValueError(
+            f"{path}: the results file cannot be opened ({error.strerror}); check the path"
+        ) from error
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a COCO results file (a JSON list of detections): {error}") from error
+        raise ValueError(
+            f"{path} is not a COCO results file (a JSON list of detections): {error}"
+        ) from error
     except KeyError as error:
-        raise ValueError(f"{path}: a detection lacks {error}; each needs image_id, category_id, bbox, score") from error
+        raise ValueError(
+            f"{path}: a detection lacks {error}; each needs image_id, category_id, bbox, score"
+        ) from error
     if not np.isfinite(results).all():
         raise ValueError(
             f"{path}: detection {int(np.argmin(np.isfinite(results).all(axis=1)))} holds a NaN or infinity"
         )
-    for kind, column, known in (("image_id", 0, truth.image_ids), ("category_id", 6, np.asarray(truth.category_ids))):
+    for kind, column, known in (
+        ("image_id", 0, truth.image_ids),
+        ("category_id", 6, np.asarray(truth.category_ids)),
+    ):
         unknown = np.setdiff1d(results[:, column], known)
         if unknown.size:
             raise ValueError(
@@ -104,10 +124,16 @@ def read_masks(path: Path, truth: GroundTruth) -> list[RunLengths] | None:
     """The masks of COCO results; None unless every detection has one, of the size of its image."""
     records = json.loads(path.read_text(encoding="utf-8"))
     masks = [record.get("segmentation") for record in records]
-    if not masks or not all(isinstance(mask, dict) and isinstance(mask.get("counts"), str) for mask in masks):
+    if not masks or not all(
+        isinstance(mask, dict) and isinstance(mask.get("counts"), str) for mask in masks
+    ):
         return None
     sizes = dict(
-        zip(truth.image_ids.tolist(), zip(truth.heights.tolist(), truth.widths.tolist(), strict=True), strict=True)
+        zip(
+            truth.image_ids.tolist(),
+            zip(truth.heights.tolist(), truth.widths.tolist(), strict=True),
+            strict=True,
+        )
     )
     for row, (record, mask) in enumerate(zip(records, masks, strict=True)):
         if tuple(mask.get("size", ())) != sizes[record["image_id"]]:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from centernet2.distributed import barrier, gather_objects, is_main_process, rank
+from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.results import RunLengths
-from centernet2.evaluation.truth import FloatArray
 
 FOLDER = "unfinished"  # within the output folder, until the evaluation is complete
 
@@ -43,7 +43,9 @@ class ResultStream:
         own: set[int] = set()
         for path in sorted(self.folder.glob("*.jsonl")):
             own |= {image_id for image_id, _ in _lines(path, fingerprint)}
-        self.done: frozenset[int] = frozenset().union(*gather_objects(own))  # ids of images, on all processes
+        self.done: frozenset[int] = frozenset().union(
+            *gather_objects(own)
+        )  # ids of images, on all processes
         self.file = _open(self.path, fingerprint)
 
     def write(self, image_id: int, found: Found) -> None:
@@ -60,7 +62,9 @@ class ResultStream:
         barrier()
         paths = sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]
         merged: dict[int, Found] = {}
-        for part in gather_objects({key: found for path in paths for key, found in _lines(path, None)}):
+        for part in gather_objects(
+            {key: found for path in paths for key, found in _lines(path, None)}
+        ):
             merged |= part
         return dict(sorted(merged.items()))
 
@@ -76,7 +80,11 @@ def _lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Found]]:
     """The images in a file; a line that a crash has cut short is passed over."""
     with path.open(encoding="utf-8") as file:
         header = file.readline()
-        if fingerprint is not None and header.endswith("\n") and json.loads(header)["fingerprint"] != fingerprint:
+        if (
+            fingerprint is not None
+            and header.endswith("\n")
+            and json.loads(header)["fingerprint"] != fingerprint
+        ):
             raise ValueError(
                 f"{path.parent} was written with other weights, settings or images; evaluate without --resume, "
                 "or into another --output-dir"
@@ -85,8 +93,13 @@ def _lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Found]]:
             if line.endswith("\n"):
                 content = json.loads(line)
                 rows = np.array(content["results"], dtype=np.float64).reshape(-1, 6)
-                results = np.concatenate([np.full((len(rows), 1), float(content["image_id"])), rows], axis=1)
-                yield content["image_id"], Found(results, content.get("masks"), content.get("stages"))
+                results = np.concatenate(
+                    [np.full((len(rows), 1), float(content["image_id"])), rows], axis=1
+                )
+                yield (
+                    content["image_id"],
+                    Found(results, content.get("masks"), content.get("stages")),
+                )
 
 
 def _open(path: Path, fingerprint: str) -> TextIOWrapper:

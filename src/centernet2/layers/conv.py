@@ -20,11 +20,15 @@ class Conv2d(nn.Conv2d):
         """Stride, padding and dilation, two numbers each, and groups."""
         return [*self.stride, *cast(tuple[int, ...], self.padding), *self.dilation, self.groups]
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:
+    def _convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None
+    ) -> Tensor:
         return conv2d(x, weight, bias, self.geometry, gain=gain)
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1) -> nn.Module:
+def conv_norm(
+    in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1
+) -> nn.Module:
     """A padded convolution with bias, or, where `norm` names a layer, one without bias followed by it."""
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
     init_xavier(conv)
@@ -56,10 +60,14 @@ class ScaleGradient(torch.autograd.Function):
     """The identity, whose gradient is multiplied by a constant."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor, scale: float) -> torch.Tensor:
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         ctx.scale = scale  # type: ignore[attr-defined]
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
         return grads[0] * ctx.scale, None  # type: ignore[attr-defined]

@@ -20,11 +20,17 @@ class DeformConv2d(nn.Module):
         offset_bias: whether the convolution that predicts the offsets has a bias.
     """
 
-    def __init__(self, conv: nn.Conv2d, *, modulated: bool, offset_groups: int, offset_bias: bool) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, *, modulated: bool, offset_groups: int, offset_bias: bool
+    ) -> None:
         super().__init__()
-        self.num_offsets = 2 * math.prod(conv.kernel_size) * offset_groups  # (dy, dx) for each sample
+        self.num_offsets = (
+            2 * math.prod(conv.kernel_size) * offset_groups
+        )  # (dy, dx) for each sample
         num_predictions = self.num_offsets * 3 // 2 if modulated else self.num_offsets
-        geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")}
+        geometry: dict[str, Any] = {
+            k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")
+        }
         self.offset = nn.Conv2d(conv.in_channels, num_predictions, **geometry, bias=offset_bias)
         for parameter in self.offset.parameters():
             nn.init.zeros_(parameter)
@@ -33,7 +39,9 @@ class DeformConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         conv = self.conv
-        prediction = self.offset(x).to(conv.weight.dtype)  # sampling positions need full precision under autocast
+        prediction = self.offset(x).to(
+            conv.weight.dtype
+        )  # sampling positions need full precision under autocast
         return deform_conv2d(
             x,
             prediction[:, : self.num_offsets],

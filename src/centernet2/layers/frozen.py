@@ -29,13 +29,24 @@ class NormalisedConv2d(Conv2d):
     convolution's own weights.
     """
 
-    norm: tuple[FoldedNorm] | tuple[()]  # in a tuple: it is no child of this layer but of the layer's owner
+    norm: (
+        tuple[FoldedNorm] | tuple[()]
+    )  # in a tuple: it is no child of this layer but of the layer's owner
 
     @classmethod
     def of(cls, conv: nn.Conv2d, norm: FoldedNorm) -> "NormalisedConv2d":
         """The convolution `conv`, its parameters shared, with a normalisation."""
-        geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")}
-        layer = cls(conv.in_channels, conv.out_channels, groups=conv.groups, bias=False, device="meta", **geometry)
+        geometry: dict[str, Any] = {
+            k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")
+        }
+        layer = cls(
+            conv.in_channels,
+            conv.out_channels,
+            groups=conv.groups,
+            bias=False,
+            device="meta",
+            **geometry,
+        )
         layer.weight, layer.bias, layer.norm = conv.weight, conv.bias, (norm,)
         return layer
 
@@ -86,7 +97,9 @@ def _places(owner: nn.Module, name: str) -> list[Place]:
     names = [child for child, _ in layer.named_children()]
     if isinstance(layer, nn.ModuleList):
         return [(layer, child) for child in names]
-    return [(layer, names[-1])] if isinstance(layer, nn.Sequential) else [(owner, name)]  # the end of a deep stem
+    return (
+        [(layer, names[-1])] if isinstance(layer, nn.Sequential) else [(owner, name)]
+    )  # the end of a deep stem
 
 
 def _fold(conv_place: Place, norm_place: Place) -> None:

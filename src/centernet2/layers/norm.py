@@ -34,7 +34,9 @@ NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, Fro
 def make_norm(name: str, channels: int) -> nn.Module:
     """The normalisation layer called `name` ("" for none) over `channels` channels."""
     if name not in NORMS:
-        raise ValueError(f"normalisation '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}")
+        raise ValueError(
+            f"normalisation '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
+        )
     return NORMS[name](channels)
 
 
@@ -74,4 +76,8 @@ def _groups(channels: int) -> int:
     """32 groups as in the GroupNorm paper, or the 25 that the reference takes where 32 does not divide."""
     if channels % 32 == 0:
         return 32
-    return 25 if channels % 25 == 0 else next(g for g in range(min(32, channels), 0, -1) if channels % g == 0)
+    return (
+        25
+        if channels % 25 == 0
+        else next(g for g in range(min(32, channels), 0, -1) if channels % g == 0)
+    )

@@ -22,7 +22,9 @@ class RoIPooler(nn.Module):
         pooler_type: ROIAlignV2 has pixel centres at 0.5; ROIAlign at 0.
     """
 
-    def __init__(self, *, strides: Sequence[int], resolution: int, sampling_ratio: int, pooler_type: str) -> None:
+    def __init__(
+        self, *, strides: Sequence[int], resolution: int, sampling_ratio: int, pooler_type: str
+    ) -> None:
         super().__init__()
         if pooler_type not in ("ROIAlignV2", "ROIAlign"):
             raise ValueError(f"POOLER_TYPE is '{pooler_type}'; choose 'ROIAlignV2' or 'ROIAlign'")
@@ -50,5 +52,7 @@ class RoIPooler(nn.Module):
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
     """Index [R] into `strides` of the level to pool each box [R, 4] from."""
     lowest, highest = (stride.bit_length() - 1 for stride in (strides[0], strides[-1]))
-    level = torch.floor(CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / CANONICAL_SIZE + 1e-8))
+    level = torch.floor(
+        CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / CANONICAL_SIZE + 1e-8)
+    )
     return level.clamp(lowest, highest).long() - lowest

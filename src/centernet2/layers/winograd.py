@@ -19,7 +19,9 @@ class WinogradConv2d(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        x = x.contiguous(memory_format=torch.channels_last)  # so they lie, but for the compiler's view of normalisation
+        x = x.contiguous(
+            memory_format=torch.channels_last
+        )  # so they lie, but for the compiler's view of normalisation
         result: Tensor = _convolve(x, self.matrices, self.bias)
         return result
 
@@ -33,7 +35,9 @@ def transform_convolutions(network: nn.Module) -> None:
 
 
 def _suits(layer: Conv2d) -> bool:
-    return min(layer.weight.shape[:2]) >= CHANNELS and winograd.applies(layer.weight, layer.geometry)
+    return min(layer.weight.shape[:2]) >= CHANNELS and winograd.applies(
+        layer.weight, layer.geometry
+    )
 
 
 # one operator, so that a compiled program calls it as it is

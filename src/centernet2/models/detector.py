@@ -29,7 +29,12 @@ class Preprocess(nn.Module):
     std: Tensor
 
     def __init__(
-        self, *, pixel_mean: Sequence[float], pixel_std: Sequence[float], format: str, size_divisibility: int
+        self,
+        *,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        format: str,
+        size_divisibility: int,
     ) -> None:
         super().__init__()
         if format not in ("RGB", "BGR"):
@@ -38,7 +43,9 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         self.reverses_channels = format == "BGR"
         self.size_divisibility = size_divisibility
-        self.fixed_sizes: Sequence[tuple[int, int]] = ()  # (height, width) to pad to, if one of them is large enough
+        self.fixed_sizes: Sequence[
+            tuple[int, int]
+        ] = ()  # (height, width) to pad to, if one of them is large enough
 
     def forward(self, images: Sequence[Tensor]) -> ImageBatch:
         """Normalises images [3, h, w] RGB in 0..255 and pads them with zeros to one size."""
@@ -84,11 +91,19 @@ class Detector(nn.Module):
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.static_shapes = False  # see `keep_shapes`
-        self.inference_dtype = torch.float32  # of the matrix products that find objects; training chooses its own
+        self.inference_dtype = (
+            torch.float32
+        )  # of the matrix products that find objects; training chooses its own
         self.class_names: tuple[str, ...] = ()  # by label, where they are known
-        self.score_thresholds: tuple[float, ...] = ()  # by label, where they were chosen; never applied in here
-        self.resize: Callable[[Tensor], Tensor] | None = None  # brings an image to the size that it was trained for
-        self.settings: object = None  # what it was built from, for those who evaluate or save it; never read in here
+        self.score_thresholds: tuple[
+            float, ...
+        ] = ()  # by label, where they were chosen; never applied in here
+        self.resize: Callable[[Tensor], Tensor] | None = (
+            None  # brings an image to the size that it was trained for
+        )
+        self.settings: object = (
+            None  # what it was built from, for those who evaluate or save it; never read in here
+        )
 
     # a compiled program begins behind what depends on the images' sizes
     @torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call, untyped-decorator]
@@ -109,7 +124,9 @@ class Detector(nn.Module):
         padded = self.training or self.static_shapes
         proposals, losses = self.proposal_generator(features, sizes, targets, padded=padded)
         if self.roi_heads is None:
-            detections = [_as_detections(p, size) for p, size in zip(proposals, sizes, strict=False)]
+            detections = [
+                _as_detections(p, size) for p, size in zip(proposals, sizes, strict=False)
+            ]
         else:
             detections, roi_losses = self.roi_heads(features, proposals, sizes, targets)
             losses |= roi_losses
@@ -138,14 +155,21 @@ class Detector(nn.Module):
         sizes = constant(batch.sizes, batch.tensor)
         return batch, list(sizes), [pad_target(t, (height, width)) for t in checked]
 
-    def _check_targets(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> list[Target]:
+    def _check_targets(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None
+    ) -> list[Target]:
         if targets is None or len(targets) != len(images):
             given = "none" if targets is None else str(len(targets))
-            raise ValueError(f"training needs one target per image: {len(images)} images, {given} given")
+            raise ValueError(
+                f"training needs one target per image: {len(images)} images, {given} given"
+            )
         device = self.preprocess.mean.device
         checked: list[Target] = []
         for image, t in zip(images, targets, strict=True):
-            boxes, labels = t["boxes"].to(device, torch.float32).reshape(-1, 4), t["labels"].to(device, torch.int64)
+            boxes, labels = (
+                t["boxes"].to(device, torch.float32).reshape(-1, 4),
+                t["labels"].to(device, torch.int64),
+            )
             checked.append({"boxes": boxes, "labels": labels})
             if self.roi_heads is not None and self.roi_heads.mask_head is not None:
                 checked[-1]["masks"] = _masks_of(t, image).to(device, torch.bool)
@@ -161,16 +185,22 @@ def pad_target(target: Target, size: tuple[int, int]) -> Target:
     }
     if "masks" in target:
         height, width = target["masks"].shape[1:]
-        padded["masks"] = pad(target["masks"], (0, size[1] - width, 0, size[0] - height, 0, missing))
+        padded["masks"] = pad(
+            target["masks"], (0, size[1] - width, 0, size[0] - height, 0, missing)
+        )
     return padded
 
 
 def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
     expected = (len(target["boxes"]), *image.shape[1:])
     if "masks" not in target:
-        raise ValueError(f"the model has a mask head: training needs 'masks' {list(expected)} in every target")
+        raise ValueError(
+            f"the model has a mask head: training needs 'masks' {list(expected)} in every target"
+        )
     if target["masks"].shape != expected:
-        raise ValueError(f"masks of an image are {list(expected)}, not {list(target['masks'].shape)}")
+        raise ValueError(
+            f"masks of an image are {list(expected)}, not {list(target['masks'].shape)}"
+        )
     return target["masks"]
 
 
@@ -178,4 +208,8 @@ def _as_detections(proposals: Proposals, size: Size) -> Detections:
     """The first stage's boxes as a one-stage detector's result, cut at the image's border."""
     boxes = clip_boxes(proposals.boxes, size)
     keep = nonempty(boxes) & (proposals.scores >= 0)
-    return {"boxes": boxes[keep], "scores": proposals.scores[keep], "labels": proposals.labels[keep]}
+    return {
+        "boxes": boxes[keep],
+        "scores": proposals.scores[keep],
+        "labels": proposals.labels[keep],
+    }

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Size = tuple[int, int] | Tensor  # (height, width); [2] on the device, where a program should not depend on the numbers
+Size = (
+    tuple[int, int] | Tensor
+)  # (height, width); [2] on the device, where a program should not depend on the numbers
 MAX_LOG_SCALE = math.log(1000.0 / 16)  # a regression step enlarges a box at most 62.5 times
 
 
@@ -59,13 +61,17 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> T
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
     deltas = torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1)
-    return torch.stack([delta * weight for delta, weight in zip(deltas.unbind(1), weights, strict=True)], dim=1)
+    return torch.stack(
+        [delta * weight for delta, weight in zip(deltas.unbind(1), weights, strict=True)], dim=1
+    )
 
 
 def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
     """Moves boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
     deltas = torch.unflatten(deltas.float(), 1, (-1, 4))  # [R, K, 4]
-    deltas = torch.stack([delta / weight for delta, weight in zip(deltas.unbind(2), weights, strict=True)], dim=2)
+    deltas = torch.stack(
+        [delta / weight for delta, weight in zip(deltas.unbind(2), weights, strict=True)], dim=2
+    )
     size = (boxes[:, 2:] - boxes[:, :2])[:, None]  # [R, 1, 2]
     center = boxes[:, None, :2] + 0.5 * size + deltas[..., :2] * size  # [R, K, 2]
     half = 0.5 * size * torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE))

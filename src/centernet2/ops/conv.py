@@ -10,13 +10,21 @@ from torch.nn import functional as F
 from centernet2.ops import winograd
 from centernet2.ops.precision import product_dtype
 
-CHANNELS, TILES_PER_CHANNEL = 256, 0.5  # from these on, Winograd's transforms cost less than they save
+CHANNELS, TILES_PER_CHANNEL = (
+    256,
+    0.5,
+)  # from these on, Winograd's transforms cost less than they save
 TILES = 64  # the same for gradients of weights where the direct algorithm is slow
 POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of every pixel
 
 
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[int], *, gain: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    *,
+    gain: Tensor | None = None,
 ) -> Tensor:
     """torch.nn.functional.conv2d(x, weight * gain, bias), with a gain [O] that is not trained.
 
@@ -71,7 +79,9 @@ _conv2d = torch.library.custom_op("centernet2::conv2d", _compute, mutates_args=(
 
 
 @torch.library.custom_op("centernet2::conv2d_input_gradient", mutates_args=())
-def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]) -> Tensor:
+def _input_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
+) -> Tensor:
     scaled = _scale(weight, gain)
     if _pays(x, weight, geometry):
         return winograd.input_gradient(grad, scaled)
@@ -79,13 +89,17 @@ def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None
 
 
 @torch.library.custom_op("centernet2::conv2d_weight_gradient", mutates_args=())
-def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]) -> Tensor:
+def _weight_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
+) -> Tensor:
     # without AVX-512 oneDNN sums them at a fifth of its usual speed where the channels of a pixel lie together
     is_slow = torch.backends.cpu.get_cpu_capability() == "AVX2" and winograd.count_tiles(x) >= TILES
     if _pays(x, weight, geometry) or (is_slow and winograd.applies(weight, geometry)):
         return _scale(winograd.weight_gradient(x, grad), gain)
     if weight.shape[2:] == (1, 1) and geometry == POINTWISE:
-        pixels, grads = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (x, grad))  # a product, which is faster so
+        pixels, grads = (
+            t.permute(0, 2, 3, 1).flatten(0, 2) for t in (x, grad)
+        )  # a product, which is faster so
         return _scale((grads.t() @ pixels).view_as(weight), gain)
     return _scale(_direct_gradients(grad, x, weight, geometry, [False, True, False])[1], gain)
 
@@ -112,7 +126,9 @@ def _parts(geometry: Sequence[int]) -> tuple[list[int], list[int], list[int], in
 
 
 @_conv2d.register_fake
-def _(x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]) -> Tensor:
+def _(
+    x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
+) -> Tensor:
     return _direct(x, weight, gain, bias, geometry)
 
 

@@ -41,7 +41,14 @@ def deform_conv2d(
     """
     if has_own_kernel(x):
         out: Tensor = torchvision.ops.deform_conv2d(
-            x.to(weight.dtype), offset, weight, bias, stride=stride, padding=padding, dilation=dilation, mask=mask
+            x.to(weight.dtype),
+            offset,
+            weight,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            mask=mask,
         )
         return out
     n, channels = x.shape[:2]
@@ -52,9 +59,13 @@ def deform_conv2d(
     index, share = _corners(position, x.shape[2], x.shape[3])  # [N, h, w, K, D, 4]
     if mask is not None:
         share = share * mask.reshape(n, parts, taps, h, w).permute(0, 3, 4, 2, 1).unsqueeze(-1)
-    rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts).to(product_dtype(x))  # [N H W D, C / D]
+    rows = (
+        x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts).to(product_dtype(x))
+    )  # [N H W D, C / D]
     places = (n * h * w, taps * parts, 4)
-    result = cast(Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places), weight))
+    result = cast(
+        Tensor, _SampledProduct.apply(rows, index.reshape(places), share.reshape(places), weight)
+    )
     result = result if bias is None else result + bias.to(result.dtype)
     result = result.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
     return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
@@ -68,18 +79,27 @@ def has_own_kernel(x: Tensor) -> bool:
 
 
 def _positions(
-    offset: Tensor, size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    offset: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> Tensor:
     """Where the samples lie, in pixels: [N, h, w, K, D, 2] of y, x."""
     n, channels, h, w = offset.shape
     y, x = (
-        (torch.arange(count, device=offset.device) * s - p)[:, None] + torch.arange(k, device=offset.device) * d
+        (torch.arange(count, device=offset.device) * s - p)[:, None]
+        + torch.arange(k, device=offset.device) * d
         for count, k, s, p, d in zip((h, w), size, stride, padding, dilation, strict=True)
     )  # [h, kh], [w, kw]
     shape = (h, w, *size)
-    grid = torch.stack([y[:, None, :, None].expand(shape), x[None, :, None, :].expand(shape)], dim=-1)
+    grid = torch.stack(
+        [y[:, None, :, None].expand(shape), x[None, :, None, :].expand(shape)], dim=-1
+    )
     taps = size[0] * size[1]
-    moved = offset.reshape(n, channels // (2 * taps), taps, 2, h, w).permute(0, 4, 5, 2, 1, 3)  # [N, h, w, K, D, 2]
+    moved = offset.reshape(n, channels // (2 * taps), taps, 2, h, w).permute(
+        0, 4, 5, 2, 1, 3
+    )  # [N, h, w, K, D, 2]
     return moved.contiguous() + grid.view(h, w, taps, 1, 2)
 
 
@@ -90,14 +110,22 @@ def _corners(position: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]
     """
     floor = position.detach().floor()
     far = position - floor
-    pixel = floor.long().unsqueeze(-2) + torch.arange(2, device=position.device)[:, None]  # [..., 2, 2]
+    pixel = (
+        floor.long().unsqueeze(-2) + torch.arange(2, device=position.device)[:, None]
+    )  # [..., 2, 2]
     limit = constant([height, width], floor).long()
-    share = torch.stack([1 - far, far], dim=-2) * ((pixel >= 0) & (pixel < limit))  # [..., 2 of near and far, 2 of yx]
+    share = torch.stack([1 - far, far], dim=-2) * (
+        (pixel >= 0) & (pixel < limit)
+    )  # [..., 2 of near and far, 2 of yx]
     pixel = pixel.clamp(min=0).minimum(limit - 1)
     images, parts = (torch.arange(position.shape[d], device=position.device) for d in (0, 4))
     row = images.view(-1, 1, 1, 1, 1, 1) * height + pixel[..., 0]  # [N, h, w, K, D, 2]
-    index = (row.unsqueeze(-1) * width + pixel[..., 1].unsqueeze(-2)) * len(parts) + parts[:, None, None]
-    return index.flatten(-2), (share[..., 0].unsqueeze(-1) * share[..., 1].unsqueeze(-2)).flatten(-2)
+    index = (row.unsqueeze(-1) * width + pixel[..., 1].unsqueeze(-2)) * len(parts) + parts[
+        :, None, None
+    ]
+    return index.flatten(-2), (share[..., 0].unsqueeze(-1) * share[..., 1].unsqueeze(-2)).flatten(
+        -2
+    )
 
 
 class _SampledProduct(torch.autograd.Function):
@@ -111,7 +139,10 @@ class _SampledProduct(torch.autograd.Function):
         """Rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw]; gives [P, O]."""
         ctx.save_for_backward(rows, index, share, weight)
         matrix = _matrix(weight, rows, index).to(rows.dtype)
-        pieces = [_split(_samples(rows, i, s), weight, matrix) @ matrix for i, s in _chunks(rows, index, share)]
+        pieces = [
+            _split(_samples(rows, i, s), weight, matrix) @ matrix
+            for i, s in _chunks(rows, index, share)
+        ]
         return torch.cat(pieces, dim=1).transpose(0, 1).flatten(1)
 
     @staticmethod
@@ -119,7 +150,9 @@ class _SampledProduct(torch.autograd.Function):
         rows, index, share, weight = ctx.saved_tensors
         kind, rows = rows.dtype, rows.to(weight.dtype)
         matrix = _matrix(weight, rows, index)
-        grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1)).transpose(0, 1)  # [groups, P, O / groups]
+        grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1)).transpose(
+            0, 1
+        )  # [groups, P, O / groups]
         grad_rows, grad_matrix, grad_shares = torch.zeros_like(rows), torch.zeros_like(matrix), []
         start = 0
         for i, s in _chunks(rows, index, share):
@@ -129,19 +162,32 @@ class _SampledProduct(torch.autograd.Function):
                 inputs = rows.detach().requires_grad_(), s.detach().to(rows.dtype).requires_grad_()
                 samples = _samples(inputs[0], i, inputs[1])
             grad_matrix += _split(samples.detach(), weight, matrix).transpose(1, 2) @ own
-            grad_samples = torch.unflatten(own @ matrix.transpose(1, 2), 2, (-1, weight.shape[1])).permute(1, 2, 0, 3)
-            from_rows, from_share = torch.autograd.grad(samples, inputs, grad_samples.reshape(samples.shape))
+            grad_samples = torch.unflatten(
+                own @ matrix.transpose(1, 2), 2, (-1, weight.shape[1])
+            ).permute(1, 2, 0, 3)
+            from_rows, from_share = torch.autograd.grad(
+                samples, inputs, grad_samples.reshape(samples.shape)
+            )
             grad_rows += from_rows
             grad_shares.append(from_share)
-        by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1])).permute(0, 3, 2, 1)  # [groups, O, C, K]
-        return grad_rows.to(kind), None, torch.cat(grad_shares).to(share.dtype), by_channel.reshape(weight.shape)
+        by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1])).permute(
+            0, 3, 2, 1
+        )  # [groups, O, C, K]
+        return (
+            grad_rows.to(kind),
+            None,
+            torch.cat(grad_shares).to(share.dtype),
+            by_channel.reshape(weight.shape),
+        )
 
 
 def _matrix(weight: Tensor, rows: Tensor, index: Tensor) -> Tensor:
     """The weight as a matrix [groups, K C / groups, O / groups]."""
     channels = rows.shape[1] * index.shape[1] // weight[0, 0].numel()
     groups = channels // weight.shape[1]
-    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(0, 3, 2, 1)  # [groups, K, C / groups, ...]
+    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(
+        0, 3, 2, 1
+    )  # [groups, K, C / groups, ...]
     return matrix.flatten(1, 2)
 
 
@@ -151,7 +197,9 @@ def _samples(rows: Tensor, index: Tensor, share: Tensor) -> Tensor:
         factors = share.flatten(0, 1).to(rows.dtype)
         sums = F.embedding_bag(index.flatten(0, 1), rows, mode="sum", per_sample_weights=factors)
         return sums.view(*index.shape[:2], rows.shape[1])
-    gathered = rows.index_select(0, index.flatten()).view(*index.shape, rows.shape[1])  # [P, K D, 4, C / D]
+    gathered = rows.index_select(0, index.flatten()).view(
+        *index.shape, rows.shape[1]
+    )  # [P, K D, 4, C / D]
     return (gathered * share.unsqueeze(-1).to(rows.dtype)).sum(dim=2)
 
 

@@ -52,6 +52,10 @@ def _choose(operator: str, device_type: str) -> Backend:
         return "ours"
     if has_torchvision_kernel(operator, device_type):
         return "torchvision"
-    if device_type == "npu" and operator in NPU_KERNELS and importlib.util.find_spec("torch_npu") is not None:
+    if (
+        device_type == "npu"
+        and operator in NPU_KERNELS
+        and importlib.util.find_spec("torch_npu") is not None
+    ):
         return "torch_npu"
     return "ours"

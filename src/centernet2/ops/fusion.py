@@ -20,7 +20,9 @@ def weighted_box_fusion(
         rows = rows[scores[rows].argsort(descending=True, stable=True)]
         members = _clusters(boxes[rows].double().cpu(), scores[rows].double().cpu(), iou_threshold)
         fused.append(torch.cat([members, label.double().cpu().expand(len(members), 1)], dim=1))
-    table = torch.cat([*fused, boxes.new_zeros(0, 7).double().cpu()])  # [F, 7] box, sum of scores, members, label
+    table = torch.cat(
+        [*fused, boxes.new_zeros(0, 7).double().cpu()]
+    )  # [F, 7] box, sum of scores, members, label
     means = table[:, 4] / table[:, 5].clamp(min=1) * table[:, 5].clamp(max=num_models) / num_models
     order = means.argsort(descending=True, stable=True)
     table, means = table[order].to(boxes.device), means[order].to(boxes.device)

@@ -64,12 +64,16 @@ def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
         return 1 - iou
     if kind == "giou":
         return 1 - (iou - (hull - union) / hull)
-    raise ValueError(f"MODEL.CENTERNET.LOC_LOSS_TYPE is '{kind}'; choose 'iou', 'linear_iou' or 'giou'")
+    raise ValueError(
+        f"MODEL.CENTERNET.LOC_LOSS_TYPE is '{kind}'; choose 'iou', 'linear_iou' or 'giou'"
+    )
 
 
 def box_regression_loss(deltas: Tensor, target_deltas: Tensor, beta: float) -> Tensor:
     """Smooth L1 loss [R] summed over the four deltas [R, 4]; `beta` 0 is the plain L1 loss."""
-    return F.smooth_l1_loss(deltas.float(), target_deltas.float(), reduction="none", beta=beta).sum(dim=1)
+    return F.smooth_l1_loss(deltas.float(), target_deltas.float(), reduction="none", beta=beta).sum(
+        dim=1
+    )
 
 
 BOX_IOU_LOSSES = {

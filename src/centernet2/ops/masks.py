@@ -32,7 +32,9 @@ def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) ->
         valid: [R] bool.
     """
     own = masks_of_labels(logits, labels).float()  # [R, M, M]
-    loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none").mean(dim=(1, 2))  # [R]
+    loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none").mean(
+        dim=(1, 2)
+    )  # [R]
     return (loss * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -40,10 +42,14 @@ def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
     """The mask [R, M, M] of each region's class among [R, C, M, M]; the only one where the classes share it."""
     if masks.shape[1] == 1:
         return masks[:, 0]
-    return masks[torch.arange(len(labels), device=labels.device), labels.clamp(max=masks.shape[1] - 1)]
+    return masks[
+        torch.arange(len(labels), device=labels.device), labels.clamp(max=masks.shape[1] - 1)
+    ]
 
 
-def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5) -> Tensor:
+def paste_masks(
+    masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
+) -> Tensor:
     """Masks [D, M, M] of boxes [D, 4], stretched to their boxes: bool [D, H, W] in an image of `size` (height, width).
 
     A pixel belongs to the object where the bilinearly interpolated probability reaches the threshold. Beside the
@@ -85,7 +91,9 @@ def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
     return windows
 
 
-def _stretch(masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+def _stretch(
+    masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple[int, int]
+) -> Tensor:
     """Masks [D, M, M] at the pixels of these rows and columns: [D, rows, columns].
 
     Bilinear interpolation, with zeros around the mask, weighs rows and columns apart: two matrix products.
@@ -95,7 +103,9 @@ def _stretch(masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple
     return vertical @ masks @ horizontal.transpose(1, 2)
 
 
-def _weights(low: Tensor, high: Tensor, pixels: tuple[int, int], cells: int) -> Tensor:  # [D, pixels, cells]
+def _weights(
+    low: Tensor, high: Tensor, pixels: tuple[int, int], cells: int
+) -> Tensor:  # [D, pixels, cells]
     """How much each cell of a box from `low` to `high` [D] counts at each pixel centre of an axis."""
     center = torch.arange(*pixels, device=low.device) + 0.5  # [pixels]
     extent = (high - low).clamp(min=1e-6)

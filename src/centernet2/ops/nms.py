@@ -11,7 +11,10 @@ from centernet2.ops.boxes import pairwise_iou
 from centernet2.ops.dispatch import backend
 from centernet2.ops.nms_sparse import sparse_nms
 
-SPARSE_BOXES, SPARSE_OVERLAP = 1000, 0.85  # from these on, looking for pairs that overlap beats trying all
+SPARSE_BOXES, SPARSE_OVERLAP = (
+    1000,
+    0.85,
+)  # from these on, looking for pairs that overlap beats trying all
 BLOCK = 256  # boxes whose fate is settled together before they are held against all later ones
 
 
@@ -25,7 +28,12 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
 
 
 def nms_mask(
-    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, *, limit: int | None = None
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    iou_threshold: float,
+    *,
+    limit: int | None = None,
 ) -> Tensor:
     """Which of boxes [R, 4], best first, stay: [R] bool, so that no two of a class overlap by more than the threshold.
 
@@ -37,12 +45,16 @@ def nms_mask(
     boxes, scores = boxes.float(), scores.float()
     if torch.compiler.is_exporting():
         return _torchvision_mask(boxes, scores, labels, iou_threshold) & (scores >= 0)
-    mask: Tensor = _nms_mask(boxes, scores, labels, iou_threshold, len(boxes) if limit is None else limit)
+    mask: Tensor = _nms_mask(
+        boxes, scores, labels, iou_threshold, len(boxes) if limit is None else limit
+    )
     return mask
 
 
 @torch.library.custom_op("centernet2::nms_mask", mutates_args=())
-def _nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
+def _nms_mask(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
     """One operator, so that a compiled program calls it as it is."""
     chosen = backend("nms", boxes.device.type)
     if boxes.device.type == "cpu":
@@ -57,11 +69,15 @@ def _nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshol
 
 
 @_nms_mask.register_fake
-def _(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
+def _(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
     return torch.empty_like(scores, dtype=torch.bool)
 
 
-def _cpu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
+def _cpu_mask(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
     total = int((scores >= 0).sum())
     valid = boxes[:total], scores[:total], None if labels is None else labels[:total]
     stay = None
@@ -72,7 +88,9 @@ def _cpu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshol
     return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, stay, True)
 
 
-def _stepwise_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor:
+def _stepwise_nms(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
     """Rows that stay. Takes the best boxes first, and stops where enough stay: what comes later changes nothing before.
 
     Each round holds those that stay so far against some more, so that no box which has gone is looked at again.
@@ -80,12 +98,16 @@ def _stepwise_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_thre
     stay, seen, length = torch.arange(0), 0, limit + limit // 4
     while seen < len(boxes) and not (len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]):
         rows = torch.cat([stay, torch.arange(seen, min(len(boxes), seen + length))])
-        mask = _torchvision_mask(boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold)
+        mask = _torchvision_mask(
+            boxes[rows], scores[rows], None if labels is None else labels[rows], iou_threshold
+        )
         stay, seen, length = rows[mask], seen + length, 2 * length
     return stay
 
 
-def _torchvision_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
+def _torchvision_mask(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
+) -> Tensor:
     if labels is None:
         keep: Tensor = torch.ops.torchvision.nms(boxes, scores, iou_threshold)
     else:
@@ -103,7 +125,9 @@ def _npu_mask(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshol
         scores,
         len(boxes),
         torch.full((), iou_threshold, device=boxes.device),
-        torch.full((), -2.0, device=boxes.device),  # below padding's score: the threshold is not used
+        torch.full(
+            (), -2.0, device=boxes.device
+        ),  # below padding's score: the threshold is not used
     )
     means = torch.arange(len(index), device=boxes.device) < count
     return torch.zeros_like(scores).index_add(0, index.long(), means.to(scores.dtype)) > 0
@@ -133,4 +157,6 @@ def portable_mask(boxes: Tensor, labels: Tensor | None, iou_threshold: float) ->
 def _round_down(threshold: float) -> float:
     """The greatest float32 that is no greater: an overlap in float32 exceeds it where it exceeds the number given."""
     nearest = np.float32(threshold)
-    return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
+    return float(
+        nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf))
+    )

@@ -22,7 +22,9 @@ Rows = NDArray[np.intp]
 Pairs = tuple[Rows, Rows]  # [P] each: rows of boxes that overlap by more than the threshold
 
 
-def sparse_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int) -> Tensor | None:
+def sparse_nms(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor | None:
     """Rows of boxes [R, 4] float32, best first, that stay: the same as torchvision's; None where boxes crowd.
 
     A part of the boxes is settled at a time, and those that stay remove boxes from the rest.
@@ -37,7 +39,9 @@ def sparse_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_thresho
         return torch.arange(0)
     score = scores.detach().numpy()
     with np.errstate(invalid="ignore", over="ignore"):  # of boxes without end
-        places = Places(boxes.detach().numpy(), None if labels is None else labels.numpy(), iou_threshold)
+        places = Places(
+            boxes.detach().numpy(), None if labels is None else labels.numpy(), iou_threshold
+        )
     stay, rest, length = np.arange(0), np.arange(len(boxes)), limit + limit // 4
     while len(rest):
         block, rest = rest[:length], rest[length:]
@@ -68,12 +72,15 @@ class Places:
         )  # not rounded to the overlaps' float32, as a mere number would be
         self.area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         # the four numbers of a box are taken as one, and the lower ones negative: the least of each is the common part
-        self.corners = np.concatenate([-boxes[:, :2], boxes[:, 2:]], axis=1).view(np.complex128)[:, 0]
+        self.corners = np.concatenate([-boxes[:, :2], boxes[:, 2:]], axis=1).view(np.complex128)[
+            :, 0
+        ]
         solid = (self.area > 0) & np.isfinite(self.area)
         left, right = (np.where(solid, boxes[:, side], 0).astype(np.float64) for side in (0, 2))
         span = 1 + 3 * (right.max() - left.min())
         step = np.floor(
-            np.log(np.where(solid, self.area, 1).astype(np.float64)) / -math.log(iou_threshold * (1 - MARGIN))
+            np.log(np.where(solid, self.area, 1).astype(np.float64))
+            / -math.log(iou_threshold * (1 - MARGIN))
         )
         if labels is not None:
             step += labels * (step.max() - step.min() + 3)
@@ -112,7 +119,9 @@ class Places:
 
     def _iou(self, first: Rows, second: Rows) -> Floats:
         """Overlap [P] of boxes, in torchvision's order of operations."""
-        edges = np.minimum(self.corners[first].view(np.float32), self.corners[second].view(np.float32)).reshape(-1, 4)
+        edges = np.minimum(
+            self.corners[first].view(np.float32), self.corners[second].view(np.float32)
+        ).reshape(-1, 4)
         sides = np.maximum(edges[:, 2:] + edges[:, :2], 0)
         shared = sides[:, 0] * sides[:, 1]
         overlap: Floats = shared / (self.area[first] + self.area[second] - shared)

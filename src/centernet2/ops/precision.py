@@ -9,7 +9,11 @@ from torch import Tensor
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """A context in which operators on the device of `x` keep the number format of their inputs."""
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    return (
+        torch.autocast(kind, enabled=False)
+        if torch.amp.is_autocast_available(kind)
+        else nullcontext()
+    )
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -62,7 +62,9 @@ def pyramid_roi_align(
             pooled = pooled.index_put((index,), part.to(pooled.dtype))
         else:  # every region on every level, where those of other levels are empty and cost nothing
             own = level == i
-            part = roi_align(feature, torch.where(own[:, None], regions, 0.0), scale=scale, **options)
+            part = roi_align(
+                feature, torch.where(own[:, None], regions, 0.0), scale=scale, **options
+            )
             pooled = torch.where(own[:, None, None, None], part.to(pooled.dtype), pooled)
     return pooled
 
@@ -79,7 +81,12 @@ def _npu_roi_align(
 ) -> Tensor:
     """Ascend's kernel, in single precision."""
     layer = importlib.import_module("torch_npu.contrib.module").ROIAlign
-    return cast(Tensor, layer((size, size), scale, sampling_ratio, aligned=aligned)(feature.float(), regions.float()))
+    return cast(
+        Tensor,
+        layer((size, size), scale, sampling_ratio, aligned=aligned)(
+            feature.float(), regions.float()
+        ),
+    )
 
 
 def _separable(
@@ -95,7 +102,13 @@ def _separable(
     with full_precision(features[0]):
         windows = [
             _windows(
-                regions.to(dtype), (level == i).nonzero().squeeze(1), feature, size, scale, sampling_ratio, aligned
+                regions.to(dtype),
+                (level == i).nonzero().squeeze(1),
+                feature,
+                size,
+                scale,
+                sampling_ratio,
+                aligned,
             )
             for i, (feature, scale) in enumerate(zip(features, scales, strict=True))
         ]
@@ -131,7 +144,9 @@ class _SeparableRoIAlign(torch.autograd.Function):
         for windows, feature in zip(levels, maps, strict=True):
             pixels = feature.permute(0, 2, 3, 1).contiguous()  # [N, h, w, C]
             for index, start, rows, columns in _each(windows):
-                strip = (rows @ _window(pixels, start, rows, columns)).view(size, -1, pixels.shape[3])
+                strip = (rows @ _window(pixels, start, rows, columns)).view(
+                    size, -1, pixels.shape[3]
+                )
                 torch.matmul(columns, strip, out=pooled[index])  # [size, width] @ [size, width, C]
         ctx.levels, ctx.shapes = levels, [feature.shape for feature in maps]
         return pooled.permute(0, 3, 1, 2)
@@ -156,7 +171,13 @@ def _window(pixels: Tensor, start: int, rows: Tensor, columns: Tensor) -> Tensor
 
 
 def _windows(
-    regions: Tensor, index: Tensor, feature: Tensor, size: int, scale: float, sampling_ratio: int, aligned: bool
+    regions: Tensor,
+    index: Tensor,
+    feature: Tensor,
+    size: int,
+    scale: float,
+    sampling_ratio: int,
+    aligned: bool,
 ) -> Windows:
     """The windows of the regions `index` of [R, 5] in a map."""
     h, w = feature.shape[2:]
@@ -164,7 +185,9 @@ def _windows(
         return Windows([], [], [], *regions.new_zeros(2, 0, size, 1))
     regions = regions[index]
     image = regions[:, 0].long()
-    low, high = (regions[:, 1:] * scale - (0.5 if aligned else 0.0)).chunk(2, dim=1)  # [R, 2] of x, y
+    low, high = (regions[:, 1:] * scale - (0.5 if aligned else 0.0)).chunk(
+        2, dim=1
+    )  # [R, 2] of x, y
     extent = high - low if aligned else (high - low).clamp(min=1)
     limit = constant([w, h], image)
     ends = torch.stack([low, low + extent])
@@ -184,16 +207,24 @@ def _windows(
 
 
 def _weights(
-    low: Tensor, extent: Tensor, limit: int, start: Tensor, width: int, size: int, sampling_ratio: int
+    low: Tensor,
+    extent: Tensor,
+    limit: int,
+    start: Tensor,
+    width: int,
+    size: int,
+    sampling_ratio: int,
 ) -> Tensor:
     """Weight [R, size, width] of each pixel start ... start + width - 1 of an axis of `limit` pixels, for each cell."""
     cell = extent / size  # [R]
-    samples = torch.full_like(cell, sampling_ratio) if sampling_ratio > 0 else cell.ceil().clamp(min=0)
+    samples = (
+        torch.full_like(cell, sampling_ratio) if sampling_ratio > 0 else cell.ceil().clamp(min=0)
+    )
     offset = torch.arange(max(1, int(samples.max())), device=low.device)  # [S]
     step = (offset + 0.5) * (cell / samples.clamp(min=1)).unsqueeze(1)  # [R, S]
-    position = (low.unsqueeze(1) + torch.arange(size, device=low.device) * cell.unsqueeze(1)).unsqueeze(
-        2
-    ) + step.unsqueeze(1)  # [R, size, S]
+    position = (
+        low.unsqueeze(1) + torch.arange(size, device=low.device) * cell.unsqueeze(1)
+    ).unsqueeze(2) + step.unsqueeze(1)  # [R, size, S]
     counted = (position >= -1) & (position <= limit) & (offset < samples.view(-1, 1, 1))
     share = counted.to(cell.dtype) / samples.clamp(min=1).view(-1, 1, 1)
     position = position.clamp(0, limit - 1)

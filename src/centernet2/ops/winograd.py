@@ -58,7 +58,9 @@ def transform_weight(weight: Tensor) -> Tensor:
 def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
     """Results [N, O, H, W] for x [N, C, H, W] within a border of zeros and a transformed weight [36, C, O]."""
     n, _, h, w = x.shape
-    out = torch.empty((n, matrices.shape[2], h, w), dtype=x.dtype, memory_format=torch.channels_last)
+    out = torch.empty(
+        (n, matrices.shape[2], h, w), dtype=x.dtype, memory_format=torch.channels_last
+    )
     pixels, results = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
     buffers = Buffers(x)
     for images, top, bottom in _chunks(n, h, w):

@@ -53,7 +53,9 @@ class PeriodicCheckpoint:
         self._saved_at = clock()
 
     def __call__(self, state: TrainState) -> None:
-        if not (state.is_last or state.iteration % self.period == 0 or self._is_time(state.iteration)):
+        if not (
+            state.is_last or state.iteration % self.period == 0 or self._is_time(state.iteration)
+        ):
             return
         path = self.save(state.iteration)
         self._saved_at = self.clock()
@@ -107,7 +109,10 @@ class PeriodicEvaluation:
             state.stop = True
         else:
             self.results = dict(results)
-            line = {"iteration": state.iteration, **{f"eval/{name}": value for name, value in results.items()}}
+            line = {
+                "iteration": state.iteration,
+                **{f"eval/{name}": value for name, value in results.items()},
+            }
             for writer in self.writers:
                 writer.write(line)
         self.review(state, results)
@@ -123,7 +128,11 @@ class BestResult:
     """
 
     def __init__(
-        self, names: Sequence[str], save: Callable[[str, int, Mapping[str, float]], None], *, patience: int
+        self,
+        names: Sequence[str],
+        save: Callable[[str, int, Mapping[str, float]], None],
+        *,
+        patience: int,
     ) -> None:
         self.names = names
         self.save = save
@@ -133,7 +142,9 @@ class BestResult:
         self.iteration = 0  # of the newest evaluation
 
     def __call__(self, state: TrainState, results: Mapping[str, float]) -> None:
-        figures = {name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))}
+        figures = {
+            name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
+        }
         self.iteration = state.iteration
         name = max(figures, key=lambda name: figures[name], default=self.names[0])
         if figures.get(name, -math.inf) > self.best:
@@ -142,14 +153,21 @@ class BestResult:
             return
         self.waited += 1
         if 0 < self.patience <= self.waited:
-            logger.warning("%s was not above %.2f in %d evaluations: training stops.", name, self.best, self.waited)
+            logger.warning(
+                "%s was not above %.2f in %d evaluations: training stops.",
+                name,
+                self.best,
+                self.waited,
+            )
             state.stop = True
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "iteration": self.iteration}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
-        self.best, self.waited, self.iteration = (state_dict[key] for key in ("best", "waited", "iteration"))
+        self.best, self.waited, self.iteration = (
+            state_dict[key] for key in ("best", "waited", "iteration")
+        )
 
 
 class StopOnSignal:
@@ -169,12 +187,19 @@ class StopOnSignal:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
-        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
-            self._previous = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # Python gives signals to no other
+            self._previous = {
+                number: signal.signal(number, self._receive) for number in self.SIGNALS
+            }
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -222,7 +247,9 @@ class NonFiniteGuard:
         self.skipped += 1
         self.in_a_row += 1
         self._record(step)
-        logger.warning("Iteration %d was skipped: its loss or gradient is not finite.", step.iteration)
+        logger.warning(
+            "Iteration %d was skipped: its loss or gradient is not finite.", step.iteration
+        )
         if self.in_a_row >= self.limit:
             raise NonFiniteError(
                 f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to iteration "

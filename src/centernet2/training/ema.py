@@ -23,7 +23,9 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, *, decay: float, warmup_iters: int) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"SOLVER.EMA.DECAY is {decay}; choose a number from 0 to below 1, such as 0.9998")
+            raise ValueError(
+                f"SOLVER.EMA.DECAY is {decay}; choose a number from 0 to below 1, such as 0.9998"
+            )
         self.decay = decay
         self.warmup_iters = warmup_iters
         self._current = model.state_dict()  # these tensors change as the model learns
@@ -31,7 +33,9 @@ class AveragedWeights:
 
     @torch.no_grad()
     def __call__(self, state: TrainState) -> None:
-        warmth = 1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
+        warmth = (
+            1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
+        )
         smooth = [name for name, value in self._current.items() if value.is_floating_point()]
         torch._foreach_lerp_(
             [local(self._average[name]) for name in smooth],

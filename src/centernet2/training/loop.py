@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from centernet2 import distributed
 from centernet2.devices import Precision, autocast
 from centernet2.structures import Target
+from centernet2.training.batch_statistics import BatchStatistics
 from centernet2.training.sharding import local
 from centernet2.training.state import Callback, TrainState
-from centernet2.training.statistics import BatchStatistics
 
 
 class Batch(Protocol):
@@ -53,7 +53,9 @@ def train(
     decided on the device: the scaler finds the value and a fused optimizer obeys, so the host need not wait for the
     outcome (where PyTorch has no fused optimizer for a device, the scaler asks once a step).
     """
-    parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters: list[nn.Parameter] = [
+        p for group in optimizer.param_groups for p in group["params"]
+    ]
     statistics = BatchStatistics(model)
     for iteration in range(start_iteration + 1, max_iteration + 1):
         started = time.perf_counter()
@@ -63,7 +65,9 @@ def train(
         model.train()  # a callback may have evaluated it
         optimizer.zero_grad()
         statistics.keep()
-        losses = accumulate_gradients(model, step_batches, accelerator=accelerator, scaler=scaler, precision=precision)
+        losses = accumulate_gradients(
+            model, step_batches, accelerator=accelerator, scaler=scaler, precision=precision
+        )
         scaler.unscale_(optimizer)
         finite = are_gradients_finite(parameters)
         if clip is not None:

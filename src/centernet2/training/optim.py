@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from centernet2.training.stages import backbone_stages
+from centernet2.models.checkpointing import backbone_stages
 
 Multiplier = Callable[[float], float]  # iteration -> factor of the base learning rate
 
@@ -60,10 +60,15 @@ def parameter_groups(
                 lr *= bias_lr_factor
                 decay = decay if weight_decay_bias is None else weight_decay_bias
             groups.setdefault((lr, decay), []).append(parameter)
-    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+    return [
+        {"params": params, "lr": lr, "weight_decay": decay}
+        for (lr, decay), params in groups.items()
+    ]
 
 
-def backbone_lr_factors(backbone: nn.Module, *, multiplier: float, layer_decay: float) -> dict[nn.Parameter, float]:
+def backbone_lr_factors(
+    backbone: nn.Module, *, multiplier: float, layer_decay: float
+) -> dict[nn.Parameter, float]:
     """Factors of the learning rate that fall from the last stage of a backbone to its stem.
 
     The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the one before it
@@ -76,9 +81,13 @@ def backbone_lr_factors(backbone: nn.Module, *, multiplier: float, layer_decay: 
     }
 
 
-def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> torch.optim.SGD:
+def sgd(
+    groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool
+) -> torch.optim.SGD:
     """Stochastic gradient descent over parameters that are already on their device."""
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups))
+    optimizer = torch.optim.SGD(
+        groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups)
+    )
     if momentum > 0:
         # The fused kernel allocates these without a value at the first step, and a skipped first step leaves them so.
         for group in optimizer.param_groups:
@@ -87,7 +96,9 @@ def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: b
     return optimizer
 
 
-def adamw(groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+def adamw(
+    groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]
+) -> torch.optim.AdamW:
     """Adam with decoupled weight decay (https://arxiv.org/abs/1711.05101)."""
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(groups))
 
@@ -124,7 +135,9 @@ def cosine(iteration: float, *, max_iter: int, end: float) -> float:
     return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * iteration / max_iter))
 
 
-def step_with_fixed_gamma(iteration: float, *, max_iter: int, gamma: float, num_decays: int) -> float:
+def step_with_fixed_gamma(
+    iteration: float, *, max_iter: int, gamma: float, num_decays: int
+) -> float:
     """`num_decays` decays at equal distances."""
     return gamma ** min(int(iteration * (num_decays + 1) / max_iter), num_decays)
 
@@ -144,7 +157,9 @@ def warm_up(
     The schedule is met where it then stands; with `rescale_interval` the whole of it is squeezed into what is left.
     """
     if iteration >= iters:
-        return schedule((iteration - iters) * max_iter / (max_iter - iters) if rescale_interval else iteration)
+        return schedule(
+            (iteration - iters) * max_iter / (max_iter - iters) if rescale_interval else iteration
+        )
     start = factor * schedule(0)
     if method == "constant":
         return start
@@ -175,7 +190,9 @@ def learning_rate_multiplier(
         ),
     }
     if name not in schedules:
-        raise ValueError(f"SOLVER.LR_SCHEDULER_NAME is '{name}'; known schedules: {', '.join(schedules)}")
+        raise ValueError(
+            f"SOLVER.LR_SCHEDULER_NAME is '{name}'; known schedules: {', '.join(schedules)}"
+        )
     return partial(
         warm_up,
         schedule=schedules[name],

@@ -68,7 +68,9 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor
 
 
-def shard_optimizer_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def shard_optimizer_state(
+    state: Mapping[str, Any], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """An optimizer's whole state (`state_dict`), sharded as its parameters are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sharded = {

@@ -19,7 +19,9 @@ class TrainState:
 
     iteration: int  # steps done, this one included
     max_iteration: int
-    losses: dict[str, Tensor]  # [] each, of this process and still on its device: reading them waits for the step
+    losses: dict[
+        str, Tensor
+    ]  # [] each, of this process and still on its device: reading them waits for the step
     finite: Tensor  # [] bool; False on all processes alike: the step was skipped
     image_ids: list[int]  # of this process
     lr: float
@@ -34,7 +36,9 @@ class TrainState:
     @classmethod
     def resumed(cls, iteration: int, max_iteration: int) -> "TrainState":
         """A step that was finished before a run was resumed; of what happened in it nothing is known any more."""
-        return cls(iteration, max_iteration, {}, torch.ones((), dtype=torch.bool), [], 0.0, 0.0, 0.0)
+        return cls(
+            iteration, max_iteration, {}, torch.ones((), dtype=torch.bool), [], 0.0, 0.0, 0.0
+        )
 
 
 Callback = Callable[[TrainState], None]

@@ -24,7 +24,9 @@ from centernet2.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-Metrics = Mapping[str, float | None]  # with "iteration"; None where no step of the window gave a finite value
+Metrics = Mapping[
+    str, float | None
+]  # with "iteration"; None where no step of the window gave a finite value
 
 
 class Writer(Protocol):
@@ -58,14 +60,20 @@ class MetricsLogger:
 def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str, float | None]:
     """The figures of consecutive steps, averaged over processes and smoothed over steps."""
     started = time.perf_counter()
-    columns = torch.stack([torch.stack([*step.losses.values(), step.finite.float()]) for step in window])
-    *losses, finite = distributed.reduce_mean(columns).T.tolist()  # the one transfer; each list is [steps]
+    columns = torch.stack(
+        [torch.stack([*step.losses.values(), step.finite.float()]) for step in window]
+    )
+    *losses, finite = distributed.reduce_mean(
+        columns
+    ).T.tolist()  # the one transfer; each list is [steps]
     seconds = sum(step.step_time for step in window) + time.perf_counter() - started
     images = sum(len(step.image_ids) for step in window) * distributed.world_size()
     last = window[-1]
     return {
         "iteration": last.iteration,
-        "total_loss": finite_median([sum(step_losses) for step_losses in zip(*losses, strict=True)]),
+        "total_loss": finite_median(
+            [sum(step_losses) for step_losses in zip(*losses, strict=True)]
+        ),
         **{name: finite_median(values) for name, values in zip(last.losses, losses, strict=True)},
         "lr": last.lr,
         "images_per_second": images / seconds,
@@ -105,7 +113,9 @@ def _lines_until(path: Path, iteration: int) -> list[str]:
         return []
     lines = path.read_text().splitlines(keepends=True)
     # A run that was killed while it wrote leaves a last line without its end.
-    return [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration]
+    return [
+        line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration
+    ]
 
 
 class TensorBoardWriter:
@@ -117,7 +127,9 @@ class TensorBoardWriter:
     def write(self, metrics: Metrics) -> None:
         for name, value in metrics.items():
             if name != "iteration" and value is not None:
-                self._writer.add_scalar(name if "/" in name else f"train/{name}", value, metrics["iteration"])
+                self._writer.add_scalar(
+                    name if "/" in name else f"train/{name}", value, metrics["iteration"]
+                )
 
     def close(self) -> None:
         self._writer.close()
@@ -130,7 +142,9 @@ class LogWriter:
     """
 
     def write(self, metrics: Metrics) -> None:
-        logger.info(format_metrics({name: value for name, value in metrics.items() if "/AP/" not in name}))
+        logger.info(
+            format_metrics({name: value for name, value in metrics.items() if "/AP/" not in name})
+        )
 
     def close(self) -> None:
         pass
@@ -164,14 +178,19 @@ class ProgressBar:
             console=console,
             disable=not (console.is_interactive and distributed.is_main_process()),
         )
-        self._task = self._progress.add_task("", completed=start_iteration, total=max_iteration, figures="")
+        self._task = self._progress.add_task(
+            "", completed=start_iteration, total=max_iteration, figures=""
+        )
 
     def __enter__(self) -> "ProgressBar":
         self._progress.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -180,7 +199,9 @@ class ProgressBar:
 
     def write(self, metrics: Metrics) -> None:
         if "total_loss" in metrics:
-            self._progress.update(self._task, figures=format_metrics({name: metrics[name] for name in self.SHOWN}))
+            self._progress.update(
+                self._task, figures=format_metrics({name: metrics[name] for name in self.SHOWN})
+            )
 
     def close(self) -> None:
         self._progress.stop()
@@ -205,10 +226,16 @@ class TrackerWriter:
             self._tracker = kind("centernet2", **options)
             self._tracker.start()
         except ImportError as error:
-            raise ValueError(f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}") from None
-        except Exception as error:  # each tracker has its own for a missing login, server or network
+            raise ValueError(
+                f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}"
+            ) from None
+        except (
+            Exception
+        ) as error:  # each tracker has its own for a missing login, server or network
             reason = " ".join(str(error).split())
-            raise ValueError(f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}") from error
+            raise ValueError(
+                f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}"
+            ) from error
         self._tracker.store_init_configuration(_flat(settings))
 
     def write(self, metrics: Metrics) -> None:
@@ -230,7 +257,9 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = str(value) if isinstance(value, list) or value is None else value
+            flat[f"{prefix}{name}"] = (
+                str(value) if isinstance(value, list) or value is None else value
+            )
     return flat
 
 

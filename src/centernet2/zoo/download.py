@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich import get_console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from centernet2.zoo.published import PREFIX, ZooError, zoo_model
 
@@ -58,7 +65,9 @@ def detectron2_file(address: str) -> Path:
     name = address.removeprefix(DETECTRON2)
     path = cache_folder() / name
     if not path.is_file():
-        raise DownloadError(f"{address} is not downloaded: put the file {DETECTRON2_URL}{name} at {path}")
+        raise DownloadError(
+            f"{address} is not downloaded: put the file {DETECTRON2_URL}{name} at {path}"
+        )
     verify(path)
     return path
 
@@ -125,7 +134,9 @@ def record_of(path: Path) -> Path:
 def recorded(path: Path) -> str | None:
     """The SHA-256 that a file had at its first use; None: it is new."""
     record = record_of(path)
-    return record.read_text(encoding="utf-8").partition(" ")[0].strip() if record.is_file() else None
+    return (
+        record.read_text(encoding="utf-8").partition(" ")[0].strip() if record.is_file() else None
+    )
 
 
 def _record(path: Path, digest: str) -> None:
@@ -144,7 +155,13 @@ def _download(arriving: Path, path: Path, source: Source) -> None:
     try:
         with _progress(path.name) as report:
             gdown.download(
-                source.url, str(arriving), quiet=True, use_cookies=False, resume=True, retries=RETRIES, progress=report
+                source.url,
+                str(arriving),
+                quiet=True,
+                use_cookies=False,
+                resume=True,
+                retries=RETRIES,
+                progress=report,
             )
     except (gdown.DownloadError, OSError) as error:  # all errors of a connection are OSErrors
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -158,6 +175,8 @@ def _download(arriving: Path, path: Path, source: Source) -> None:
 def _progress(name: str) -> Iterator[Report]:
     console = get_console()
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    with Progress(TextColumn(name), *columns, console=console, disable=not console.is_interactive) as progress:
+    with Progress(
+        TextColumn(name), *columns, console=console, disable=not console.is_interactive
+    ) as progress:
         task = progress.add_task("download", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -63,7 +63,11 @@ def details_table(details: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None)
     for name, value in details.items():
         if value not in (None, ""):
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+            shown = (
+                f"{value:,}"
+                if isinstance(value, int) and not isinstance(value, bool)
+                else _text(value)
+            )
             table.add_row(name, shown)
     return table
 

@@ -42,4 +42,6 @@ def test_frozen_stages_stay_frozen() -> None:
 
 def test_basic_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"MODEL\.RESNETS\.DEPTH 50 or more"):
-        deform_stages(body("resnet18"), on_per_stage=(False, False, False, True), modulated=True, num_groups=1)
+        deform_stages(
+            body("resnet18"), on_per_stage=(False, False, False, True), modulated=True, num_groups=1
+        )

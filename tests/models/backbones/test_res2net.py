@@ -24,10 +24,17 @@ OPTIONS: dict[str, Any] = {
 def test_maps_and_frozen_stages() -> None:
     backbone = Res2Net(**OPTIONS)
     maps = backbone(torch.randn(1, 3, 64, 96))
-    assert {name: tuple(x.shape) for name, x in maps.items()} == {"res3": (1, 512, 8, 12), "res5": (1, 2048, 2, 3)}
+    assert {name: tuple(x.shape) for name, x in maps.items()} == {
+        "res3": (1, 512, 8, 12),
+        "res5": (1, 2048, 2, 3),
+    }
     assert backbone.channels == {"res3": 512, "res5": 2048}
     assert backbone.strides == {"res3": 8, "res5": 32}
-    trained = {name.split(".")[1] for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    trained = {
+        name.split(".")[1]
+        for name, parameter in backbone.named_parameters()
+        if parameter.requires_grad
+    }
     assert trained == {"layer2", "layer3", "layer4"}
 
 
@@ -40,7 +47,9 @@ def test_place_of_the_stride(stride_in_1x1: bool, strides: tuple[int, int]) -> N
     assert backbone(torch.empty(1, 3, 64, 64, device="meta"))["res5"].shape == (1, 2048, 2, 2)
 
 
-@pytest.mark.parametrize(("option", "value"), [("depth", 34), ("stem_out_channels", 32), ("res5_dilation", 2)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("depth", 34), ("stem_out_channels", 32), ("res5_dilation", 2)]
+)
 def test_what_timm_lacks_is_refused(option: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"MODEL\.RESNETS\.{option.upper()}"):
         Res2Net(**OPTIONS | {option: value})

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import centernet2
-from centernet2.build.detector import build_detector
+from centernet2.builders.initial_weights import suit_weights
+from centernet2.builders.loading import load_model
+from centernet2.builders.network import build_detector
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import ConfigError
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 from centernet2.models.detector import Detector
-from centernet2.run.models import load_model
-from centernet2.run.weights import suit_weights
 
 SMALL = [
     "MODEL.BACKBONE.NAME", "timm", "MODEL.BACKBONE.FREEZE_AT", "0", "MODEL.RESNETS.NORM", "BN",
@@ -42,7 +42,9 @@ NECKS = {
 
 
 def detector(name: str, *options: str) -> Detector:
-    config = centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name, *options])
+    config = centernet2.load_config(
+        "CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name, *options]
+    )
     return centernet2.build_model(config)
 
 
@@ -51,11 +53,17 @@ def step(model: Detector) -> None:
     targets = [{"boxes": torch.tensor([[5.0, 8.0, 60.0, 50.0]]), "labels": torch.tensor([1])}] * 2
     losses = model.train()([torch.randint(0, 256, (3, 70, 101), dtype=torch.uint8)] * 2, targets)
     sum(losses.values()).backward()
-    missing = [n for n, p in model.backbone.named_parameters() if p.requires_grad and p.grad is None]
+    missing = [
+        n for n, p in model.backbone.named_parameters() if p.requires_grad and p.grad is None
+    ]
     assert not missing
     model.eval()
     with torch.no_grad():
-        assert set(model([torch.zeros(3, 64, 96, dtype=torch.uint8)])[0]) >= {"boxes", "scores", "labels"}
+        assert set(model([torch.zeros(3, 64, 96, dtype=torch.uint8)])[0]) >= {
+            "boxes",
+            "scores",
+            "labels",
+        }
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -80,7 +88,8 @@ def test_maps_are_those_of_the_whole_network(name: str, tmp_path: Path) -> None:
     network = timm.create_model(name, **options).eval()
     torch.save(network.state_dict(), tmp_path / "w.pth")
     model = centernet2.build_model(
-        centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name]), weights=tmp_path / "w.pth"
+        centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name]),
+        weights=tmp_path / "w.pth",
     ).eval()
     image = torch.randn(1, 3, 64, 96)
     expected = network.forward_intermediates(image, intermediates_only=True)
@@ -91,7 +100,9 @@ def test_maps_are_those_of_the_whole_network(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("norm", ["FrozenBN", "SyncBN", "GN", "LN", ""])
 def test_layers_that_normalise_and_activate_keep_their_activation(norm: str) -> None:
-    backbone = TimmBackbone(name="efficientnet_lite0", out_features=("res3",), freeze_at=0, norm=norm)
+    backbone = TimmBackbone(
+        name="efficientnet_lite0", out_features=("res3",), freeze_at=0, norm=norm
+    )
     assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
     assert sum(isinstance(m, nn.ReLU6) for m in backbone.modules()) > 10
     assert backbone(torch.randn(2, 3, 32, 32))["res3"].shape == (2, 40, 4, 4)
@@ -121,10 +132,16 @@ def test_stages_are_frozen_up_to_a_stride(name: str, freeze_at: int, frozen: set
     with torch.device("meta"):
         backbone = TimmBackbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
     still = {n for n, p in backbone.body.named_parameters() if not p.requires_grad}
-    expected = {n for n, _ in backbone.body.named_parameters() if any(n.startswith(f"{part}.") for part in frozen)}
+    expected = {
+        n
+        for n, _ in backbone.body.named_parameters()
+        if any(n.startswith(f"{part}.") for part in frozen)
+    }
     assert still == expected
     for part in frozen:
-        assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.body.get_submodule(part).modules())
+        assert not any(
+            isinstance(m, nn.BatchNorm2d) for m in backbone.body.get_submodule(part).modules()
+        )
 
 
 @pytest.mark.parametrize(
@@ -166,12 +183,14 @@ def test_images_are_normalised_as_the_network_s_own_weights_expect(
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ValueError, match=r"timm cannot give its weights of .* \(no network\)"):
-        from centernet2.run.weights import _download_from_timm
+        from centernet2.builders.initial_weights import _download_from_timm
 
         _download_from_timm(name)
 
 
-def test_a_checkpoint_is_loaded_without_downloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_loaded_without_downloading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = [*SMALL, "MODEL.TIMM.NAME", "mobilenetv3_small_050", "MODEL.TIMM.PRETRAINED", "True"]
     config = centernet2.load_config("CenterNet2_R50_1x", options)
     model = build_detector(config)
@@ -195,11 +214,15 @@ def test_a_checkpoint_is_loaded_without_downloading(tmp_path: Path, monkeypatch:
     loaded = load_model(tmp_path / "w.pth")
     again = centernet2.build_model(config, weights=tmp_path / "w.pth")
     for key, tensor in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[key], tensor) and torch.equal(again.state_dict()[key], tensor)
+        assert torch.equal(loaded.state_dict()[key], tensor) and torch.equal(
+            again.state_dict()[key], tensor
+        )
 
 
 def test_levels_that_the_neck_lacks_are_named() -> None:
     with pytest.raises(ConfigError, match="ask for the level p6, but the neck gives p3, p4, p5"):
         centernet2.build_model(
-            centernet2.load_config("CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"])
+            centernet2.load_config(
+                "CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"]
+            )
         )

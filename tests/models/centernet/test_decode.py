@@ -9,7 +9,9 @@ FAR_APART = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [6
 
 
 def level(boxes: torch.Tensor, scores: list[float]) -> Candidates:
-    return Candidates(boxes[None], torch.tensor([scores]), torch.zeros(1, len(scores), dtype=torch.int64), 1)
+    return Candidates(
+        boxes[None], torch.tensor([scores]), torch.zeros(1, len(scores), dtype=torch.int64), 1
+    )
 
 
 def proposals(levels: list[Candidates], *, nms_thresh: float, topk: int) -> list[Proposals]:
@@ -29,4 +31,7 @@ def test_the_best_of_all_levels_come_first() -> None:
 
 def test_a_threshold_of_zero_removes_nothing() -> None:
     same = FAR_APART[:1].expand(3, 4)
-    assert [len(proposals([level(same, [0.3, 0.2, 0.1])], nms_thresh=t, topk=9)[0].boxes) for t in (0.0, 0.5)] == [3, 1]
+    assert [
+        len(proposals([level(same, [0.3, 0.2, 0.1])], nms_thresh=t, topk=9)[0].boxes)
+        for t in (0.0, 0.5)
+    ] == [3, 1]

@@ -31,4 +31,8 @@ def test_peaks_one_by_one_equal_the_whole_map(
         monkeypatch.setattr(targets, "PEAK_COST", cost if count else -cost)
         maps.append(heatmap_targets(found, levels, 2, num_classes, radius))
     assert torch.equal(*maps)
-    assert (maps[0].amax() == 1) if count == 40 else maps[0].shape == (2 * (1760 + 440 + 2), num_classes or 1)
+    assert (
+        (maps[0].amax() == 1)
+        if count == 40
+        else maps[0].shape == (2 * (1760 + 440 + 2), num_classes or 1)
+    )

@@ -23,7 +23,11 @@ OPTIONS: dict[str, Any] = {
 
 def features() -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return {"res3": torch.randn(1, 8, 16, 32), "res4": torch.randn(1, 16, 8, 16), "res5": torch.randn(1, 24, 4, 8)}
+    return {
+        "res3": torch.randn(1, 8, 16, 32),
+        "res4": torch.randn(1, 16, 8, 16),
+        "res5": torch.randn(1, 24, 4, 8),
+    }
 
 
 def test_graph_of_five_levels() -> None:
@@ -42,7 +46,9 @@ def test_shapes(pool_kernel: int, separable_conv: bool) -> None:
     neck = BiFPN(**OPTIONS | {"pool_kernel": pool_kernel, "separable_conv": separable_conv})
     pyramid = neck(features())
     sizes = {"p3": (16, 32), "p4": (8, 16), "p5": (4, 8), "p6": (2, 4), "p7": (1, 2)}
-    assert {name: tuple(x.shape) for name, x in pyramid.items()} == {p: (1, 32, *size) for p, size in sizes.items()}
+    assert {name: tuple(x.shape) for name, x in pyramid.items()} == {
+        p: (1, 32, *size) for p, size in sizes.items()
+    }
     assert neck.strides == {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
     assert neck.channels == dict.fromkeys(sizes, 32)
 
@@ -57,11 +63,19 @@ def test_laterals_are_shared_by_level_or_belong_to_a_node() -> None:
     def laterals(shared: bool) -> list[str]:
         neck = BiFPN(**OPTIONS | {"shared_laterals": shared})
         assert not neck.cells[1].laterals
-        assert (neck.cells[0].laterals[next(iter(neck.cells[0].laterals))].conv.bias is not None) == shared
+        assert (
+            neck.cells[0].laterals[next(iter(neck.cells[0].laterals))].conv.bias is not None
+        ) == shared
         return sorted(neck.cells[0].laterals)
 
     assert laterals(True) == ["0_to_0", "1_to_1", "2_to_2"]
-    assert laterals(False) == ["0_to_0_0_7", "1_to_1_1_6", "1_to_1_1_7_8", "2_to_2_2_5", "2_to_2_2_6_9"]
+    assert laterals(False) == [
+        "0_to_0_0_7",
+        "1_to_1_1_6",
+        "1_to_1_1_7_8",
+        "2_to_2_2_5",
+        "2_to_2_2_6_9",
+    ]
 
 
 def test_fusion_is_a_convex_combination_of_the_positive_weights() -> None:

@@ -23,7 +23,9 @@ FEATURES = {f"dla{k}": torch.randn(2, 2**k, 128 // 2**k, 64 // 2**k) for k in ra
 def test_every_level(node: str) -> None:
     neck = DLAUp(**OPTIONS | {"node": node, "prefix": "dlaup"})
     maps = neck(FEATURES)
-    assert {name: x.shape for name, x in maps.items()} == {f"dlaup{k}": FEATURES[f"dla{k}"].shape for k in range(2, 6)}
+    assert {name: x.shape for name, x in maps.items()} == {
+        f"dlaup{k}": FEATURES[f"dla{k}"].shape for k in range(2, 6)
+    }
     assert neck.channels == {"dlaup2": 4, "dlaup3": 8, "dlaup4": 16, "dlaup5": 32}
     assert neck.strides == {"dlaup2": 4, "dlaup3": 8, "dlaup4": 16, "dlaup5": 32}
     assert torch.equal(maps["dlaup5"], FEATURES["dla5"])
@@ -44,7 +46,9 @@ def test_single_level_depends_on_all_maps_and_uses_all_parameters() -> None:
 @pytest.mark.parametrize("factor", [2, 4])
 def test_upsampling_begins_bilinear(factor: int) -> None:
     x = torch.randn(1, 3, 6, 7)
-    expected = torch.nn.functional.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    expected = torch.nn.functional.interpolate(
+        x, scale_factor=float(factor), mode="bilinear", align_corners=False
+    )
     inside = (..., slice(factor, -factor), slice(factor, -factor))  # outside the image are zeros
     torch.testing.assert_close(_bilinear_upsampling(3, factor)(x)[inside], expected[inside])
 

@@ -12,10 +12,17 @@ from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.structures import Target
-from tests.reference import ellipses
+from tests.helpers.reference import ellipses
 
 NAME = "nuImages_CenterNet2_DLA_640_8x"
-MASK_ON = ["MODEL.MASK_ON", "True", "MODEL.ROI_MASK_HEAD.NUM_CONV", "2", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"]
+MASK_ON = [
+    "MODEL.MASK_ON",
+    "True",
+    "MODEL.ROI_MASK_HEAD.NUM_CONV",
+    "2",
+    "MODEL.ROI_MASK_HEAD.CONV_DIM",
+    "16",
+]
 
 
 def test_names_are_the_reference_s_both_ways(shared: Path, tmp_path: Path) -> None:
@@ -24,7 +31,10 @@ def test_names_are_the_reference_s_both_ways(shared: Path, tmp_path: Path) -> No
     state = to_reference(model.state_dict())
     wanted = {key: shape for key, shape in golden.items() if not IGNORED.search(key)}
     assert {key: list(x.shape) for key, x in state.items() if not IGNORED.search(key)} == wanted
-    torch.save({"model": {key: torch.full(shape, 0.25) for key, shape in golden.items()}}, tmp_path / "reference.pth")
+    torch.save(
+        {"model": {key: torch.full(shape, 0.25) for key, shape in golden.items()}},
+        tmp_path / "reference.pth",
+    )
     report = load_weights(model, tmp_path / "reference.pth")
     assert not (report.skipped or report.reinitialized or report.mismatched)
     assert model.roi_heads is not None and model.roi_heads.mask_head is not None
@@ -34,10 +44,16 @@ def test_names_are_the_reference_s_both_ways(shared: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("norm", ["", "BN"])
 @pytest.mark.parametrize("agnostic", [False, True])
 def test_shapes_and_names(norm: str, agnostic: bool) -> None:
-    head = MaskHead(in_channels=8, num_classes=5, num_conv=2, conv_dim=6, norm=norm, cls_agnostic_mask=agnostic)
+    head = MaskHead(
+        in_channels=8, num_classes=5, num_conv=2, conv_dim=6, norm=norm, cls_agnostic_mask=agnostic
+    )
     assert head(torch.randn(3, 8, 14, 14)).shape == (3, 1 if agnostic else 5, 28, 28)
-    names = set(to_reference({f"roi_heads.mask_head.{key}": x for key, x in head.state_dict().items()}))
-    assert names >= {f"roi_heads.mask_head.{layer}.weight" for layer in ("mask_fcn1", "deconv", "predictor")}
+    names = set(
+        to_reference({f"roi_heads.mask_head.{key}": x for key, x in head.state_dict().items()})
+    )
+    assert names >= {
+        f"roi_heads.mask_head.{layer}.weight" for layer in ("mask_fcn1", "deconv", "predictor")
+    }
     assert ("roi_heads.mask_head.mask_fcn2.norm.running_mean" in names) == (norm == "BN")
 
 
@@ -76,4 +92,6 @@ def test_targets_without_masks_are_refused(small: Detector) -> None:
 
 def test_a_one_stage_detector_has_no_masks() -> None:
     with pytest.raises(centernet2.ConfigError, match="second stage"):
-        centernet2.build_model(centernet2.load_config("CenterNet-FPN_R50_1x", ["MODEL.MASK_ON", "True"]))
+        centernet2.build_model(
+            centernet2.load_config("CenterNet-FPN_R50_1x", ["MODEL.MASK_ON", "True"])
+        )

@@ -9,7 +9,9 @@ from torch import nn
 from centernet2.layers.deform_conv import DeformConv2d
 
 
-def deform_stages(body: nn.Module, *, on_per_stage: Sequence[bool], modulated: bool, num_groups: int) -> None:
+def deform_stages(
+    body: nn.Module, *, on_per_stage: Sequence[bool], modulated: bool, num_groups: int
+) -> None:
     """Makes the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
 
     Args:
@@ -25,7 +27,9 @@ def deform_stages(body: nn.Module, *, on_per_stage: Sequence[bool], modulated: b
 
 def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> None:
     def deform(conv: nn.Conv2d, offset_bias: bool) -> DeformConv2d:
-        layer = DeformConv2d(conv, modulated=modulated, offset_groups=offset_groups, offset_bias=offset_bias)
+        layer = DeformConv2d(
+            conv, modulated=modulated, offset_groups=offset_groups, offset_bias=offset_bias
+        )
         return layer.requires_grad_(conv.weight.requires_grad)  # a frozen stage stays frozen
 
     if isinstance(block, Bottle2neck):  # its offsets have no bias in the published weights
@@ -33,4 +37,6 @@ def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> N
     elif isinstance(block, Bottleneck):
         block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]
     else:
-        raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE needs MODEL.RESNETS.DEPTH 50 or more (bottleneck blocks)")
+        raise ValueError(
+            "MODEL.RESNETS.DEFORM_ON_PER_STAGE needs MODEL.RESNETS.DEPTH 50 or more (bottleneck blocks)"
+        )

@@ -40,9 +40,13 @@ class Res2Net(TimmBackbone):
         stride_in_1x1: bool,
     ) -> None:
         if depth not in DEPTHS:
-            raise ValueError(f"MODEL.RESNETS.DEPTH {depth} is unknown for Res2Net; choose 50 or 101")
+            raise ValueError(
+                f"MODEL.RESNETS.DEPTH {depth} is unknown for Res2Net; choose 50 or 101"
+            )
         if stem_out_channels != 64 or res5_dilation != 1:
-            raise ValueError("MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1")
+            raise ValueError(
+                "MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1"
+            )
         planes = res2_out_channels // 4
         super().__init__(
             name=f"res2net{depth}d",
@@ -64,4 +68,6 @@ def _put_stride_in_1x1(body: nn.Module) -> None:
             block.conv1.stride = block.convs[0].stride
             for conv in block.convs:
                 conv.stride = (1, 1)
-            block.pool = nn.Identity()  # it brought the last group of channels to the size of the others
+            block.pool = (
+                nn.Identity()
+            )  # it brought the last group of channels to the size of the others

@@ -42,9 +42,13 @@ class ResNet(TimmBackbone):
         stride_in_1x1: bool,
     ) -> None:
         if depth not in BASIC_DEPTHS + BOTTLENECK_DEPTHS:
-            raise ValueError(f"MODEL.RESNETS.DEPTH {depth} is unknown; choose 18, 34, 50, 101 or 152")
+            raise ValueError(
+                f"MODEL.RESNETS.DEPTH {depth} is unknown; choose 18, 34, 50, 101 or 152"
+            )
         if stem_out_channels != 64 or res5_dilation != 1:
-            raise ValueError("MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1")
+            raise ValueError(
+                "MODEL.RESNETS.STEM_OUT_CHANNELS must be 64 and MODEL.RESNETS.RES5_DILATION 1"
+            )
         planes = res2_out_channels // (4 if depth in BOTTLENECK_DEPTHS else 1)
         super().__init__(
             name=f"resnet{depth}",

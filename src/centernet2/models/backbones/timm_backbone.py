@@ -10,8 +10,14 @@ from torch import Tensor, nn
 
 from centernet2.layers.norm import convert_norm
 
-PROBE = (224, 320)  # height and width of an image that is not square, to see whether a network takes any size
-FLEXIBLE: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})  # how networks are told to take any size
+PROBE = (
+    224,
+    320,
+)  # height and width of an image that is not square, to see whether a network takes any size
+FLEXIBLE: tuple[dict[str, Any], ...] = (
+    {},
+    {"strict_img_size": False},
+)  # how networks are told to take any size
 
 
 class TimmBackbone(nn.Module):
@@ -29,7 +35,14 @@ class TimmBackbone(nn.Module):
     """
 
     def __init__(
-        self, *, name: str, out_features: Sequence[str], freeze_at: int, norm: str, prefix: str = "res", **options: Any
+        self,
+        *,
+        name: str,
+        out_features: Sequence[str],
+        freeze_at: int,
+        norm: str,
+        prefix: str = "res",
+        **options: Any,
     ) -> None:
         super().__init__()
         all_maps = feature_maps(name, **options)
@@ -37,7 +50,9 @@ class TimmBackbone(nn.Module):
         index_of = {f"{prefix}{level}": i for i, level in level_of_index.items()}
         unknown = [f for f in out_features if f not in index_of]
         if unknown:
-            raise ValueError(f"the backbone '{name}' has no feature '{unknown[0]}'; it has {', '.join(index_of)}")
+            raise ValueError(
+                f"the backbone '{name}' has no feature '{unknown[0]}'; it has {', '.join(index_of)}"
+            )
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
         self.channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
@@ -67,7 +82,11 @@ def feature_maps(name: str, **options: Any) -> Any:
     """timm's description of all feature maps of a network: out_indices, channels(), reduction(), module_name(i)."""
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() shows those it has"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "timm.list_models() shows those it has"
+        )
         raise ValueError(f"timm has no network called '{name}'; {hint}")
     try:
         with torch.device("meta"):
@@ -98,7 +117,9 @@ def any_size_options(name: str) -> dict[str, Any]:
             return options
         except (AssertionError, RuntimeError, TypeError, ValueError):
             continue
-    raise ValueError(f"timm's '{name}' takes only images of one size, which a detector cannot; choose another network")
+    raise ValueError(
+        f"timm's '{name}' takes only images of one size, which a detector cannot; choose another network"
+    )
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -110,20 +131,28 @@ def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def freeze_up_to(body: nn.Module, last: str) -> None:
     """Freezes all layers of a network up to the module called `last`, with their batch statistics."""
     names = [name for name, _ in body.named_modules() if name]
-    last = last if last in names else last.replace(".", "_")  # timm may flatten its first two levels
+    last = (
+        last if last in names else last.replace(".", "_")
+    )  # timm may flatten its first two levels
     if last not in names:
         raise ValueError("MODEL.BACKBONE.FREEZE_AT cannot be applied to this backbone; set it to 0")
     end = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
     for name in names[: end + 1]:
         parent, _, leaf = name.rpartition(".")
-        if not last.startswith(f"{name}.") and (not parent or last.startswith(f"{parent}.")):  # as high as can be
+        if not last.startswith(f"{name}.") and (
+            not parent or last.startswith(f"{parent}.")
+        ):  # as high as can be
             owner = body.get_submodule(parent)
-            frozen = convert_norm(nn.Sequential(body.get_submodule(name).requires_grad_(False)), "FrozenBN")
+            frozen = convert_norm(
+                nn.Sequential(body.get_submodule(name).requires_grad_(False)), "FrozenBN"
+            )
             setattr(owner, leaf, frozen[0])  # type: ignore[index]
 
 
 def _levels(name: str, maps: Any) -> list[int]:
     strides = maps.reduction()
     if any(stride & (stride - 1) for stride in strides):
-        raise ValueError(f"timm's '{name}' has maps of strides {strides}; a feature pyramid needs powers of two")
+        raise ValueError(
+            f"timm's '{name}' has maps of strides {strides}; a feature pyramid needs powers of two"
+        )
     return [stride.bit_length() - 1 for stride in strides]

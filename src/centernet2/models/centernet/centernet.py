@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.models.centernet.decode import keep_local_maxima, select_candidates, split_images, suppress
+from centernet2.models.centernet.decode import (
+    keep_local_maxima,
+    select_candidates,
+    split_images,
+    suppress,
+)
 from centernet2.models.centernet.head import CenterNetHead, HeadOutput
 from centernet2.models.centernet.targets import (
     Neighbors,
@@ -113,7 +118,11 @@ class CenterNet(nn.Module):
         self.loc_loss_type = loc_loss_type
         self.pos_weight, self.neg_weight, self.reg_weight = pos_weight, neg_weight, reg_weight
         self.not_norm_reg, self.no_reduce = not_norm_reg, no_reduce
-        self.more_pos, self.more_pos_thresh, self.more_pos_topk = more_pos, more_pos_thresh, more_pos_topk
+        self.more_pos, self.more_pos_thresh, self.more_pos_topk = (
+            more_pos,
+            more_pos_thresh,
+            more_pos_topk,
+        )
         self.not_clamp_box = not_clamp_box
         self.as_proposal = as_proposal
         self.score_thresh = score_thresh
@@ -148,7 +157,9 @@ class CenterNet(nn.Module):
         return self.propose(output, padded=padded), losses
 
     @torch.no_grad()
-    def propose(self, output: HeadOutput, *, limit: int | None = None, padded: bool = False) -> list[Proposals]:
+    def propose(
+        self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
+    ) -> list[Proposals]:
         """Boxes of every image from the head's output.
 
         Args:
@@ -159,7 +170,9 @@ class CenterNet(nn.Module):
         heatmaps = output.object_logits if self.head.only_proposal else output.class_logits
         factors = None if self.head.only_proposal else output.object_logits
         if heatmaps is None:
-            raise ValueError("the head predicts neither classes nor objectness: there is nothing to propose")
+            raise ValueError(
+                "the head predicts neither classes nor objectness: there is nothing to propose"
+            )
         levels = []
         for level, stride in enumerate(self.strides):
             heatmap = heatmaps[level].float().sigmoid()
@@ -171,17 +184,25 @@ class CenterNet(nn.Module):
                 score_thresh=self.score_thresh,
                 topk=self.pre_nms_topk[self.training],
             )
-            if self.head.with_agn_hm:  # before sorting: scores that the root makes equal stay in their order
+            if (
+                self.head.with_agn_hm
+            ):  # before sorting: scores that the root makes equal stay in their order
                 joined = candidates.scores.clamp(min=0).sqrt()
-                candidates = candidates._replace(scores=torch.where(candidates.scores >= 0, joined, PADDING_SCORE))
+                candidates = candidates._replace(
+                    scores=torch.where(candidates.scores >= 0, joined, PADDING_SCORE)
+                )
             levels.append(candidates)
         topk = self.post_nms_topk[self.training] if limit is None else limit
-        batch = suppress(levels, nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0, topk=topk)
+        batch = suppress(
+            levels, nms_thresh=self.nms_thresh[self.training] if self.suppresses else 0.0, topk=topk
+        )
         rows = batch.scores.shape[1] if self.training else min(topk, batch.scores.shape[1])
         return split_images(batch, rows if padded else None)
 
     @torch.no_grad()
-    def make_targets(self, ltrb: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Target]) -> StageTargets:
+    def make_targets(
+        self, ltrb: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Target]
+    ) -> StageTargets:
         """Ground truth for predictions ltrb [N, 4, h, w] per level."""
         shapes = [(x.shape[2], x.shape[3]) for x in ltrb]
         levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
@@ -211,11 +232,17 @@ class CenterNet(nn.Module):
         if output.class_logits is not None:
             logits = _flatten(output.class_logits)  # [M, C]
             positive, negative = heatmap_focal_loss(
-                logits, targets.heatmap, index * logits.shape[1] + labels, valid, **self.focal_options
+                logits,
+                targets.heatmap,
+                index * logits.shape[1] + labels,
+                valid,
+                **self.focal_options,
             )
             losses["loss_centernet_pos"] = self.pos_weight * positive / num_positives
             losses["loss_centernet_neg"] = self.neg_weight * negative / num_positives
-        losses["loss_centernet_loc"] = self.reg_weight * self._localization_loss(_flatten(output.ltrb), targets)
+        losses["loss_centernet_loc"] = self.reg_weight * self._localization_loss(
+            _flatten(output.ltrb), targets
+        )
         if output.object_logits is not None:
             objectness = targets.heatmap.amax(dim=1, keepdim=True)  # [M, 1]
             positive, negative = heatmap_focal_loss(
@@ -228,11 +255,15 @@ class CenterNet(nn.Module):
     def _localization_loss(self, prediction: Tensor, targets: StageTargets) -> Tensor:
         regressed = targets.ltrb.amax(dim=1) >= 0  # [M]
         weight = regressed.float() if self.not_norm_reg else regressed * targets.heatmap.amax(dim=1)
-        target = torch.where(regressed[:, None], targets.ltrb, 1.0)  # any valid box: its loss has no weight
+        target = torch.where(
+            regressed[:, None], targets.ltrb, 1.0
+        )  # any valid box: its loss has no weight
         loss = ltrb_iou_loss(prediction, target, self.loc_loss_type)
         return (loss * weight).sum() / self._mean_over_processes(weight.sum())
 
-    def _find_more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
+    def _find_more_positives(
+        self, objects: Objects, neighbors: Neighbors, ltrb: Tensor
+    ) -> Positives:
         strides = constant(self.strides, neighbors.ltrb)[:, None, None]  # [L, 1, 1]
         fit = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
         loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], fit, self.loc_loss_type)
@@ -260,7 +291,9 @@ def _width_height(sizes: Sequence[Size], like: Tensor) -> Tensor:  # [N, 2]
 
 
 def _require_one_per_level(
-    in_features: Sequence[str], strides: Sequence[int], sizes_of_interest: Sequence[tuple[float, float]]
+    in_features: Sequence[str],
+    strides: Sequence[int],
+    sizes_of_interest: Sequence[tuple[float, float]],
 ) -> None:
     if not len(in_features) == len(strides) == len(sizes_of_interest):
         raise ValueError(

@@ -36,7 +36,13 @@ def keep_local_maxima(heatmap: Tensor) -> Tensor:
 
 
 def select_candidates(
-    heatmap: Tensor, factor: Tensor | None, ltrb: Tensor, stride: int, *, score_thresh: float, topk: int
+    heatmap: Tensor,
+    factor: Tensor | None,
+    ltrb: Tensor,
+    stride: int,
+    *,
+    score_thresh: float,
+    topk: int,
 ) -> Candidates:
     """The best scores of one level with their boxes.
 
@@ -51,13 +57,19 @@ def select_candidates(
     n, channels, height, width = heatmap.shape
     above = heatmap > score_thresh
     scores = heatmap if factor is None else heatmap * factor
-    scores = torch.where(above, scores, PADDING_SCORE).permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
+    scores = (
+        torch.where(above, scores, PADDING_SCORE).permute(0, 2, 3, 1).reshape(n, -1)
+    )  # [N, H * W * C]
     best, index = scores.topk(min(topk, scores.shape[1]), dim=1, sorted=False)  # [N, K]
     location = index // channels  # [N, K]
     points = level_points(height, width, stride, heatmap.device)[location]  # [N, K, 2]
-    distances = ltrb.flatten(2).transpose(1, 2).gather(1, location[:, :, None].expand(-1, -1, 4))  # [N, K, 4]
+    distances = (
+        ltrb.flatten(2).transpose(1, 2).gather(1, location[:, :, None].expand(-1, -1, 4))
+    )  # [N, K, 4]
     boxes = ltrb_to_boxes(points, distances.float() * stride)
-    boxes = torch.cat([boxes[..., :2], torch.max(boxes[..., 2:], boxes[..., :2] + MIN_BOX_SIZE)], dim=-1)
+    boxes = torch.cat(
+        [boxes[..., :2], torch.max(boxes[..., 2:], boxes[..., :2] + MIN_BOX_SIZE)], dim=-1
+    )
     return Candidates(boxes, best, index % channels, channels)
 
 
@@ -70,7 +82,9 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> P
     Returns:
         [N, K, ...] with as many rows as there are candidates; those that do not stay are padding.
     """
-    boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*(level[:3] for level in levels), strict=True))
+    boxes, scores, labels = (
+        torch.cat(parts, dim=1) for parts in zip(*(level[:3] for level in levels), strict=True)
+    )
     merged = _sort(Proposals(boxes, scores, labels))
     rows = range(len(scores))
     if nms_thresh > 0:
@@ -78,7 +92,11 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> P
         stays = torch.stack(
             [
                 nms_mask(
-                    merged.boxes[i], merged.scores[i], None if one_class else merged.labels[i], nms_thresh, limit=topk
+                    merged.boxes[i],
+                    merged.scores[i],
+                    None if one_class else merged.labels[i],
+                    nms_thresh,
+                    limit=topk,
                 )
                 for i in rows
             ]
@@ -86,7 +104,9 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> P
         merged = _sort(merged._replace(scores=torch.where(stays, merged.scores, PADDING_SCORE)))
     if merged.scores.shape[1] > topk:
         last = merged.scores[:, topk - 1, None]
-        merged = merged._replace(scores=torch.where(merged.scores >= last, merged.scores, PADDING_SCORE))
+        merged = merged._replace(
+            scores=torch.where(merged.scores >= last, merged.scores, PADDING_SCORE)
+        )
     return merged
 
 
@@ -95,11 +115,17 @@ def split_images(batch: Proposals, limit: int | None) -> list[Proposals]:
 
     Both cut nothing but padding, but for proposals that tie with the last one under a limit.
     """
-    lengths = (batch.scores >= 0).sum(dim=1).tolist() if limit is None else [limit] * len(batch.scores)
+    lengths = (
+        (batch.scores >= 0).sum(dim=1).tolist() if limit is None else [limit] * len(batch.scores)
+    )
     return [Proposals(*(part[i, :length] for part in batch)) for i, length in enumerate(lengths)]
 
 
 def _sort(batch: Proposals) -> Proposals:
     """Best first, equal scores in their order, padding last."""
     scores, order = batch.scores.sort(dim=1, descending=True, stable=True)
-    return Proposals(batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4)), scores, batch.labels.gather(1, order))
+    return Proposals(
+        batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4)),
+        scores,
+        batch.labels.gather(1, order),
+    )

@@ -61,7 +61,9 @@ class CenterNetHead(nn.Module):
         self.with_agn_hm = with_agn_hm
         self.only_proposal = only_proposal
         self.share_tower = _tower(in_channels, num_share_convs, norm, use_deformable)
-        self.cls_tower = _tower(in_channels, 0 if only_proposal else num_cls_convs, norm, use_deformable)
+        self.cls_tower = _tower(
+            in_channels, 0 if only_proposal else num_cls_convs, norm, use_deformable
+        )
         self.bbox_tower = _tower(in_channels, num_box_convs, norm, use_deformable)
         prior = -math.log((1 - prior_prob) / prior_prob)
         self.bbox_pred = nn.Conv2d(in_channels, 4, 3, padding=1)
@@ -77,7 +79,9 @@ class CenterNetHead(nn.Module):
     @property
     def towers(self) -> list[nn.Sequential]:
         """The towers that have layers."""
-        return [tower for tower in (self.share_tower, self.cls_tower, self.bbox_tower) if len(tower)]
+        return [
+            tower for tower in (self.share_tower, self.cls_tower, self.bbox_tower) if len(tower)
+        ]
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predictions for feature maps [N, in_channels, h, w], one per level."""
@@ -87,7 +91,9 @@ class CenterNetHead(nn.Module):
         for level, feature in enumerate(features):
             shared = self.share_tower(feature)
             box_feature = self.bbox_tower(shared)
-            distances, *objectness = _predict(box_feature, self.bbox_pred, *([self.agn_hm] if self.with_agn_hm else []))
+            distances, *objectness = _predict(
+                box_feature, self.bbox_pred, *([self.agn_hm] if self.with_agn_hm else [])
+            )
             ltrb.append(F.relu(distances * self.scales[level]))
             object_logits += objectness
             if not self.only_proposal:
@@ -113,7 +119,11 @@ def _tower(channels: int, num_convs: int, norm: str, use_deformable: bool) -> nn
         deformable = use_deformable and i == num_convs - 1
         conv = (nn.Conv2d if deformable else Conv2d)(channels, channels, 3, padding=1)
         init_normal(conv, std=0.01)
-        layers.append(DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True) if deformable else conv)
+        layers.append(
+            DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
+            if deformable
+            else conv
+        )
         if norm:
             layers.append(make_norm(norm, channels))
         layers.append(nn.ReLU())

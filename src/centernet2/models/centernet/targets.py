@@ -20,7 +20,9 @@ NOT_REGRESSED = -1e8
 INFINITE_DISTANCE = 1e8
 MIN_HEAT = 1e-4  # the heat map is zero below it
 CHUNK = 2**21  # objects x locations of one level handled at once: 8 MiB
-PEAK_COST = 1000  # on the CPU, one peak drawn by itself takes as long as so many locations of a whole map
+PEAK_COST = (
+    1000  # on the CPU, one peak drawn by itself takes as long as so many locations of a whole map
+)
 
 
 class Objects(NamedTuple):
@@ -84,7 +86,9 @@ def make_levels(
     return levels
 
 
-def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor | None = None) -> Neighbors:
+def find_neighbors(
+    objects: Objects, levels: Sequence[Level], clamp_size: Tensor | None = None
+) -> Neighbors:
     """The 3 x 3 neighbourhood of every object on every level.
 
     `clamp_size` [G, 2] (width, height of the object's image) moves centres that lie outside onto the border.
@@ -95,18 +99,26 @@ def find_neighbors(objects: Objects, levels: Sequence[Level], clamp_size: Tensor
         for name in ("stride", "min_size", "max_size")
     )
     width, height, first = (
-        constant([getattr(level, name) for level in levels], objects.images) for name in ("width", "height", "first")
+        constant([getattr(level, name) for level in levels], objects.images)
+        for name in ("width", "height", "first")
     )
     centers = box_centers(objects.boxes)  # [G, 2]
     if clamp_size is not None:
         centers = torch.min(centers.clamp(min=0), clamp_size - 1)
     cell = (centers[:, None] / stride[:, None]).long()  # [G, L, 2]
     step = torch.arange(-1, 2, device=device)
-    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1).reshape(9, 2)  # row by row, (dx, dy)
+    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1).reshape(
+        9, 2
+    )  # row by row, (dx, dy)
     cells = cell[:, :, None] + grid  # [G, L, 9, 2]
     x, y = cells.unbind(-1)
     inside = (x >= 0) & (x < width[:, None]) & (y >= 0) & (y < height[:, None])
-    index = first[:, None] + objects.images[:, None, None] * (height * width)[:, None] + y * width[:, None] + x
+    index = (
+        first[:, None]
+        + objects.images[:, None, None] * (height * width)[:, None]
+        + y * width[:, None]
+        + x
+    )
     points = cells * stride[:, None, None] + torch.floor(stride / 2)[:, None, None]  # [G, L, 9, 2]
     half_diagonal = (objects.boxes[:, 2:] - objects.boxes[:, :2]).norm(dim=1)[:, None] / 2  # [G, 1]
     return Neighbors(
@@ -122,23 +134,35 @@ def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
     """The centre location of every object on the levels that its size belongs to."""
     index = neighbors.locations[:, :, 4]  # [G, L]
     valid = neighbors.assigned & neighbors.inside[:, :, 4]
-    return Positives(index.flatten(), objects.labels[:, None].expand_as(index).flatten(), valid.flatten())
+    return Positives(
+        index.flatten(), objects.labels[:, None].expand_as(index).flatten(), valid.flatten()
+    )
 
 
 def regression_targets(
-    objects: Objects, neighbors: Neighbors, levels: Sequence[Level], num_locations: int, squared_radius: Tensor
+    objects: Objects,
+    neighbors: Neighbors,
+    levels: Sequence[Level],
+    num_locations: int,
+    squared_radius: Tensor,
 ) -> Tensor:
     """Distances [M, 4] in units of the stride at the 3 x 3 locations around centres; NOT_REGRESSED elsewhere.
 
     A location between several objects goes to the one whose centre is nearest in units of its radius.
     """
     stride = constant([level.stride for level in levels], objects.boxes)
-    eligible = neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]  # [G, L, 9]
+    eligible = (
+        neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]
+    )  # [G, L, 9]
     distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
     distance[:, :, 4] = 0  # the cell of the centre counts as the centre itself
-    distance = torch.where(eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE).flatten()
+    distance = torch.where(
+        eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE
+    ).flatten()
     index = neighbors.locations.flatten()
-    nearest = distance.new_full((num_locations,), INFINITE_DISTANCE).scatter_reduce(0, index, distance, "amin")
+    nearest = distance.new_full((num_locations,), INFINITE_DISTANCE).scatter_reduce(
+        0, index, distance, "amin"
+    )
     # of equally near objects the first one wins
     order = torch.arange(len(index), device=index.device)
     wins = eligible.flatten() & (distance == nearest[index])
@@ -157,7 +181,11 @@ def object_radii(boxes: Tensor, min_overlap: float, min_radius: float) -> Tensor
 
 
 def heatmap_targets(
-    objects: Objects, levels: Sequence[Level], num_images: int, num_classes: int | None, squared_radius: Tensor
+    objects: Objects,
+    levels: Sequence[Level],
+    num_images: int,
+    num_classes: int | None,
+    squared_radius: Tensor,
 ) -> Tensor:
     """A Gaussian peak per object on every level, the highest where peaks meet: [M, C], or [M, 1] without classes.
 
@@ -168,14 +196,22 @@ def heatmap_targets(
     maps = []
     for level in levels:
         locations = level.height * level.width
-        if objects.boxes.device.type == "cpu" and num_images * channels * locations > PEAK_COST * len(plane):
-            maps.append(_peaks(objects, plane % channels, level, num_images, channels, squared_radius))
+        if (
+            objects.boxes.device.type == "cpu"
+            and num_images * channels * locations > PEAK_COST * len(plane)
+        ):
+            maps.append(
+                _peaks(objects, plane % channels, level, num_images, channels, squared_radius)
+            )
             continue
         nearest = squared_radius.new_full((num_images * channels, locations), INFINITE_DISTANCE)
         chunk = max(1, CHUNK // locations)
         for start in range(0, len(plane), chunk):
             part = slice(start, start + chunk)
-            distance = _squared_distances(objects.boxes[part], level).flatten(1) / squared_radius[part, None]
+            distance = (
+                _squared_distances(objects.boxes[part], level).flatten(1)
+                / squared_radius[part, None]
+            )
             nearest.scatter_reduce_(0, plane[part, None].expand_as(distance), distance, "amin")
         heat = torch.exp(-nearest)
         heat = torch.where(heat < MIN_HEAT, 0.0, heat)
@@ -184,7 +220,12 @@ def heatmap_targets(
 
 
 def _peaks(
-    objects: Objects, labels: Tensor, level: Level, num_images: int, channels: int, squared_radius: Tensor
+    objects: Objects,
+    labels: Tensor,
+    level: Level,
+    num_images: int,
+    channels: int,
+    squared_radius: Tensor,
 ) -> Tensor:
     """The peaks of one level [N * H * W, C], each worked out only where it is not zero: its extent is known at once."""
     heat = objects.boxes.new_zeros(num_images, level.height, level.width, channels)
@@ -194,10 +235,16 @@ def _peaks(
     cells = (centers / level.stride).long()
     reach = (squared_radius * -math.log(MIN_HEAT)).sqrt()[:, None] + 1e-3  # [G, 1]
     limit = torch.tensor([level.width, level.height])
-    first = ((centers - reach - half) / level.stride).ceil().long().minimum(cells).clamp(min=0)  # [G, 2] of x, y
-    last = (((centers + reach - half) / level.stride).floor().long().maximum(cells) + 1).minimum(limit)
+    first = (
+        ((centers - reach - half) / level.stride).ceil().long().minimum(cells).clamp(min=0)
+    )  # [G, 2] of x, y
+    last = (((centers + reach - half) / level.stride).floor().long().maximum(cells) + 1).minimum(
+        limit
+    )
     dx, dy = _axis_distances(centers, level)
-    windows = torch.cat([first, last, cells, objects.images[:, None], labels[:, None]], dim=1).tolist()
+    windows = torch.cat(
+        [first, last, cells, objects.images[:, None], labels[:, None]], dim=1
+    ).tolist()
     for g, (x1, y1, x2, y2, x, y, image, label) in enumerate(windows):
         if x1 >= x2 or y1 >= y2:
             continue

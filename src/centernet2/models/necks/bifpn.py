@@ -46,7 +46,9 @@ class BiFPN(nn.Module):
     ) -> None:
         super().__init__()
         if num_levels < len(in_features):
-            raise ValueError(f"MODEL.BIFPN.NUM_LEVELS {num_levels} is less than the {len(in_features)} maps to fuse")
+            raise ValueError(
+                f"MODEL.BIFPN.NUM_LEVELS {num_levels} is less than the {len(in_features)} maps to fuse"
+            )
         self.in_features = list(in_features)
         self.num_extra = num_levels - len(in_features)
         self.pool_kernel = pool_kernel
@@ -112,8 +114,12 @@ class BiFPNCell(nn.Module):
         """One map for each level, finest first, from one map for each level."""
         maps = list(inputs)
         for (level, sources), node in zip(self.graph, self.nodes.values(), strict=True):
-            maps.append(node([self._bring(maps[source], source, level, sources) for source in sources]))
-        return list(dict(zip(self.levels, maps, strict=True)).values())  # the last map of each level
+            maps.append(
+                node([self._bring(maps[source], source, level, sources) for source in sources])
+            )
+        return list(
+            dict(zip(self.levels, maps, strict=True)).values()
+        )  # the last map of each level
 
     def _bring(self, x: Tensor, source: int, level: int, sources: Sequence[int]) -> Tensor:
         """Map number `source` with the channels and the size of the node's level."""
@@ -124,7 +130,11 @@ class BiFPNCell(nn.Module):
         return _halve(x, self.pool_kernel) if self.levels[source] < level else x
 
     def _lateral_name(self, source: int, level: int, sources: Sequence[int]) -> str:
-        return f"{source}_to_{level}" if self.shared_laterals else f"{source}_to_{_node_name(level, sources)}"
+        return (
+            f"{source}_to_{level}"
+            if self.shared_laterals
+            else f"{source}_to_{_node_name(level, sources)}"
+        )
 
 
 class FusionNode(nn.Module):
@@ -133,12 +143,17 @@ class FusionNode(nn.Module):
     def __init__(self, num_inputs: int, channels: int, *, norm: str, separable_conv: bool) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.ones(num_inputs))
-        self.conv = _conv_norm(channels, channels, 3, norm=norm, bias=norm == "", separable=separable_conv)
+        self.conv = _conv_norm(
+            channels, channels, 3, norm=norm, bias=norm == "", separable=separable_conv
+        )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:  # each [N, C, H, W]
         weights = F.relu(self.weights)
         weights = weights / (weights.sum() + 1e-4)
-        fused = sum((w * x for w, x in zip(weights[1:], inputs[1:], strict=True)), start=weights[0] * inputs[0])
+        fused = sum(
+            (w * x for w, x in zip(weights[1:], inputs[1:], strict=True)),
+            start=weights[0] * inputs[0],
+        )
         return self.conv(F.silu(fused))  # type: ignore[no-any-return]
 
 
@@ -166,15 +181,28 @@ def _halve(x: Tensor, kernel: int) -> Tensor:
 
 
 def _conv_norm(
-    in_channels: int, out_channels: int, kernel_size: int, *, norm: str, bias: bool, separable: bool = False
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    norm: str,
+    bias: bool,
+    separable: bool = False,
 ) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if separable:
         layers["depthwise"] = nn.Conv2d(
-            in_channels, in_channels, kernel_size, padding=kernel_size // 2, groups=in_channels, bias=False
+            in_channels,
+            in_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            groups=in_channels,
+            bias=False,
         )
         layers["pointwise"] = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
     else:
-        layers["conv"] = Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+        layers["conv"] = Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias
+        )
     layers["norm"] = make_norm(norm, out_channels)
     return nn.Sequential(layers)

@@ -35,7 +35,9 @@ class DLAUp(nn.Module):
     ) -> None:
         super().__init__()
         if node not in CONVOLUTIONS:
-            raise ValueError(f"MODEL.DLA.DLAUP_NODE is '{node}'; choose {' or '.join(CONVOLUTIONS)}")
+            raise ValueError(
+                f"MODEL.DLA.DLAUP_NODE is '{node}'; choose {' or '.join(CONVOLUTIONS)}"
+            )
         self.in_features = list(in_features)
         names = [f"{prefix}{name[-1]}" for name in in_features]
         channels = [in_channels[name] for name in in_features]
@@ -72,7 +74,9 @@ class AggregationPass(nn.Module):
         coarser: (channels, how many times smaller than the finest) of each other map, finest first.
     """
 
-    def __init__(self, channels: int, coarser: Sequence[tuple[int, int]], *, norm: str, node: str) -> None:
+    def __init__(
+        self, channels: int, coarser: Sequence[tuple[int, int]], *, norm: str, node: str
+    ) -> None:
         super().__init__()
         self.project = nn.ModuleDict()  # keys: the number of the map, where the finest is 0
         self.upsample = nn.ModuleDict()
@@ -104,16 +108,26 @@ CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"dcn": _deformable, 
 
 def _conv_norm_relu(in_channels: int, out_channels: int, *, norm: str, node: str) -> nn.Sequential:
     return nn.Sequential(
-        CONVOLUTIONS[node](in_channels, out_channels), make_norm(norm, out_channels), nn.ReLU(inplace=True)
+        CONVOLUTIONS[node](in_channels, out_channels),
+        make_norm(norm, out_channels),
+        nn.ReLU(inplace=True),
     )
 
 
 def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
     """A learned upsampling that begins as bilinear interpolation."""
     layer = nn.ConvTranspose2d(
-        channels, channels, 2 * factor, stride=factor, padding=factor // 2, groups=channels, bias=False
+        channels,
+        channels,
+        2 * factor,
+        stride=factor,
+        padding=factor // 2,
+        groups=channels,
+        bias=False,
     )
-    distance = (torch.arange(2 * factor) + 0.5) / factor - 1  # from the kernel's centre, in coarse pixels
+    distance = (
+        torch.arange(2 * factor) + 0.5
+    ) / factor - 1  # from the kernel's centre, in coarse pixels
     triangle = 1 - distance.abs()
     with torch.no_grad():
         layer.weight.copy_(triangle[:, None] * triangle)

@@ -39,9 +39,14 @@ class FPN(nn.Module):
         self.average = fuse_type == "avg"
         levels = [f"p{name[-1]}" for name in in_features]
         self.lateral = nn.ModuleDict(
-            {p: conv_norm(in_channels[f], out_channels, 1, norm=norm) for p, f in zip(levels, in_features, strict=True)}
+            {
+                p: conv_norm(in_channels[f], out_channels, 1, norm=norm)
+                for p, f in zip(levels, in_features, strict=True)
+            }
         )
-        self.output = nn.ModuleDict({p: conv_norm(out_channels, out_channels, 3, norm=norm) for p in levels})
+        self.output = nn.ModuleDict(
+            {p: conv_norm(out_channels, out_channels, 3, norm=norm) for p in levels}
+        )
         self.extra = [f"p{int(levels[-1][1]) + 1 + i}" for i in range(extra_levels)]
         for name in self.extra:
             setattr(self, name, conv_norm(out_channels, out_channels, 3, norm="", stride=2))

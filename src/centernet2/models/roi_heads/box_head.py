@@ -19,7 +19,15 @@ class BoxHead(nn.Sequential):
     """
 
     def __init__(
-        self, *, in_channels: int, size: int, num_conv: int, conv_dim: int, norm: str, num_fc: int, fc_dim: int
+        self,
+        *,
+        in_channels: int,
+        size: int,
+        num_conv: int,
+        conv_dim: int,
+        norm: str,
+        num_fc: int,
+        fc_dim: int,
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for k in range(1, num_conv + 1):
@@ -76,7 +84,12 @@ class BoxStage(nn.Module):
 
 
 def federated_classes(
-    labels: Tensor, valid: Tensor, class_weight: Tensor, num_classes: int, *, generator: torch.Generator | None
+    labels: Tensor,
+    valid: Tensor,
+    class_weight: Tensor,
+    num_classes: int,
+    *,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Which classes [C] (0 or 1) a batch is judged on: those that appear in it and some others, drawn by weight.
 
@@ -88,7 +101,9 @@ def federated_classes(
         class_weight: [C].
         num_classes: how many classes to judge on, background counted when it appears.
     """
-    counts = class_weight.new_zeros(len(class_weight) + 1).index_add(0, labels, valid.to(class_weight.dtype))
+    counts = class_weight.new_zeros(len(class_weight) + 1).index_add(
+        0, labels, valid.to(class_weight.dtype)
+    )
     appeared = counts > 0  # [C + 1]
     missing = num_classes - appeared.sum()
     # drawing without replacement by weight: the largest of exponential clocks (Gumbel top-k)

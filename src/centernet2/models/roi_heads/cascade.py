@@ -22,7 +22,9 @@ from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste
 from centernet2.ops.nms import nms_mask
 from centernet2.structures import PADDING_SCORE, Detections, Proposals, Target, select
 
-CANDIDATES_PER_DETECTION = 20  # that non-maximum suppression chooses from, where their number is fixed
+CANDIDATES_PER_DETECTION = (
+    20  # that non-maximum suppression chooses from, where their number is fixed
+)
 
 
 class StageOutput(NamedTuple):
@@ -84,7 +86,9 @@ class CascadeRoIHeads(nn.Module):
         super().__init__()
         if box_reg_loss_type != "smooth_l1" and box_reg_loss_type not in BOX_IOU_LOSSES:
             known = ", ".join(["smooth_l1", *BOX_IOU_LOSSES])
-            raise ValueError(f"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE is '{box_reg_loss_type}'; choose one of {known}")
+            raise ValueError(
+                f"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE is '{box_reg_loss_type}'; choose one of {known}"
+            )
         self.pooler = pooler
         self.stages = nn.ModuleList(stages)
         self.mask_pooler = mask_pooler
@@ -107,7 +111,9 @@ class CascadeRoIHeads(nn.Module):
         self.nms_thresh = nms_thresh
         self.detections_per_image = detections_per_image
         self.static_shapes = False  # whether the number of candidates for detections is fixed
-        self.generator: torch.Generator | None = None  # source of the sampling's random numbers; None: torch's own
+        self.generator: torch.Generator | None = (
+            None  # source of the sampling's random numbers; None: torch's own
+        )
 
     def forward(
         self,
@@ -149,7 +155,9 @@ class CascadeRoIHeads(nn.Module):
             output = self._run_stage(levels, [r.boxes for r in regions], k)
             moved = output.boxes
             suffix = f"_stage{k}" if len(self.stages) > 1 else ""
-            losses |= {name + suffix: loss for name, loss in self._stage_losses(regions, output, k).items()}
+            losses |= {
+                name + suffix: loss for name, loss in self._stage_losses(regions, output, k).items()
+            }
         return losses
 
     @torch.no_grad()
@@ -160,7 +168,9 @@ class CascadeRoIHeads(nn.Module):
         return self.with_masks(levels, self.find(levels, proposals, sizes), sizes)
 
     @torch.no_grad()
-    def find(self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]) -> list[Detections]:
+    def find(
+        self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
+    ) -> list[Detections]:
         """Detections of every image, best first, without masks."""
         boxes, probabilities = self.classify(levels, proposals, sizes)
         scores = self.join_scores(probabilities, proposals)
@@ -178,15 +188,25 @@ class CascadeRoIHeads(nn.Module):
                 boxes = self._refine(boxes, moved, sizes)
             output = self._run_stage(levels, boxes, k)
             moved, logits = output.boxes, output.logits.float()
-            probabilities = probabilities + (logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1))
+            probabilities = probabilities + (
+                logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1)
+            )
         mean = probabilities[:, :-1] / len(self.stages)
         return list(torch.split(moved, counts)), list(torch.split(mean, counts))
 
-    def join_scores(self, probabilities: Sequence[Tensor], proposals: Sequence[Proposals]) -> list[Tensor]:
+    def join_scores(
+        self, probabilities: Sequence[Tensor], proposals: Sequence[Proposals]
+    ) -> list[Tensor]:
         """Scores [R, C] from class probabilities [R, C] and, where it is set so, the proposals' own."""
         if self.mult_proposal_score:  # rows of padding get no score, which none of them exceeds
-            return [(p * own.scores[:, None]).sqrt() for p, own in zip(probabilities, proposals, strict=True)]
-        return [p.where(own.scores[:, None] >= 0, 0.0) for p, own in zip(probabilities, proposals, strict=True)]
+            return [
+                (p * own.scores[:, None]).sqrt()
+                for p, own in zip(probabilities, proposals, strict=True)
+            ]
+        return [
+            p.where(own.scores[:, None] >= 0, 0.0)
+            for p, own in zip(probabilities, proposals, strict=True)
+        ]
 
     def _sample(self, proposals: Proposals, target: Target) -> Regions:
         if self.proposal_append_gt:
@@ -205,9 +225,13 @@ class CascadeRoIHeads(nn.Module):
         moved = decode_deltas(torch.cat(list(boxes)), deltas.detach(), self.bbox_reg_weights[k])
         return StageOutput(logits, deltas, moved)
 
-    def _refine(self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+    def _refine(
+        self, boxes: Sequence[Tensor], moved: Tensor, sizes: Sequence[Size]
+    ) -> list[Tensor]:
         """The boxes [R_i, 4] that a stage has moved, as the next stage's regions."""
-        parts = torch.split(moved[:, 0], [len(b) for b in boxes])  # a cascade is class-agnostic: K is 1
+        parts = torch.split(
+            moved[:, 0], [len(b) for b in boxes]
+        )  # a cascade is class-agnostic: K is 1
         return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]
 
     def _match(
@@ -215,11 +239,17 @@ class CascadeRoIHeads(nn.Module):
     ) -> list[Regions]:
         regions = []
         for b, v, target in zip(boxes, valid, targets, strict=True):
-            regions.append(match(b, target, self.ious[k], self.num_classes)._replace(valid=v & nonempty(b)))
+            regions.append(
+                match(b, target, self.ious[k], self.num_classes)._replace(valid=v & nonempty(b))
+            )
         return regions
 
-    def _stage_losses(self, regions: Sequence[Regions], output: StageOutput, k: int) -> dict[str, Tensor]:
-        boxes, labels, matched, _, valid = (torch.cat(parts) for parts in zip(*regions, strict=True))
+    def _stage_losses(
+        self, regions: Sequence[Regions], output: StageOutput, k: int
+    ) -> dict[str, Tensor]:
+        boxes, labels, matched, _, valid = (
+            torch.cat(parts) for parts in zip(*regions, strict=True)
+        )
         weights = valid.float()
         class_weights = None
         if self.use_fed_loss:
@@ -230,7 +260,9 @@ class CascadeRoIHeads(nn.Module):
                 self.fed_loss_num_cat,
                 generator=self.generator,
             )
-        classification = sigmoid_classification_loss if self.use_sigmoid_ce else softmax_classification_loss
+        classification = (
+            sigmoid_classification_loss if self.use_sigmoid_ce else softmax_classification_loss
+        )
         positive = (labels < self.num_classes) & valid
         # background has no box to move onto; its own box keeps the arithmetic finite and its loss gets no weight
         unit = torch.cat([boxes.new_zeros(2), boxes.new_ones(2)])
@@ -256,7 +288,9 @@ class CascadeRoIHeads(nn.Module):
         """The loss of the masks of the positive regions that the first box stage is given too."""
         if self.mask_head is None:
             return {}
-        limit = int(self.batch_size_per_image * self.positive_fraction)  # the positives come first, no more than these
+        limit = int(
+            self.batch_size_per_image * self.positive_fraction
+        )  # the positives come first, no more than these
         # on the CPU counting them stalls nothing, and saves the network's time
         if levels[0].device.type == "cpu" and not self.static_shapes:
             limit = max(int(((r.labels < self.num_classes) & r.valid).sum()) for r in regions)
@@ -270,7 +304,9 @@ class CascadeRoIHeads(nn.Module):
         positive = (labels < self.num_classes) & torch.cat([region.valid for region in regions])
         return {"loss_mask": mask_loss(logits, torch.cat(masks), labels, positive)}
 
-    def _mask_logits(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:  # [R, C or 1, M, M]
+    def _mask_logits(
+        self, levels: Sequence[Tensor], boxes: Sequence[Tensor]
+    ) -> Tensor:  # [R, C or 1, M, M]
         pooled = cast(RoIPooler, self.mask_pooler)(levels, boxes)
         return cast(Tensor, cast(MaskHead, self.mask_head)(pooled))
 
@@ -282,14 +318,22 @@ class CascadeRoIHeads(nn.Module):
             return detections
         masks = self.box_masks(levels, detections)
         return [
-            {**found, "box_masks": part, "masks": paste_masks(part, found["boxes"], cast(tuple[int, int], size))}
+            {
+                **found,
+                "box_masks": part,
+                "masks": paste_masks(part, found["boxes"], cast(tuple[int, int], size)),
+            }
             for found, part, size in zip(detections, masks, sizes, strict=True)
         ]
 
     def box_masks(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
         """Probabilities [D, M, M] of each image's objects in a grid over their boxes."""
         logits = self._mask_logits(levels, [found["boxes"] for found in detections])
-        own = masks_of_labels(logits, torch.cat([found["labels"] for found in detections])).float().sigmoid()
+        own = (
+            masks_of_labels(logits, torch.cat([found["labels"] for found in detections]))
+            .float()
+            .sigmoid()
+        )
         return list(torch.split(own, [len(found["boxes"]) for found in detections]))
 
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
@@ -297,7 +341,9 @@ class CascadeRoIHeads(nn.Module):
         deltas = torch.unflatten(deltas, 1, (-1, 4))
         if deltas.shape[1] == 1:
             return deltas[:, 0]
-        return deltas[torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)]
+        return deltas[
+            torch.arange(len(labels), device=labels.device), labels.clamp(max=self.num_classes - 1)
+        ]
 
     def choose(self, boxes: Tensor, scores: Tensor, size: Size) -> tuple[Detections, Tensor]:
         """The best detections of one image from boxes [R, K, 4] and scores [R, C], and the region [D] of each."""
@@ -312,7 +358,9 @@ class CascadeRoIHeads(nn.Module):
         score, order = scores.flatten()[index].sort(descending=True, stable=True)
         region, label = index[order] // scores.shape[1], index[order] % scores.shape[1]
         score = torch.where((score > self.score_thresh) & finite[region], score, PADDING_SCORE)
-        candidates = clip_boxes(boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size)
+        candidates = clip_boxes(
+            boxes[region, label if boxes.shape[1] > 1 else torch.zeros_like(label)], size
+        )
         stays = nms_mask(candidates, score, label, self.nms_thresh, limit=self.detections_per_image)
         # those found in the padding of the image alone end as a line at its border, and take a place all the same
         rows = torch.argsort(~stays, stable=True)[: self.detections_per_image]

@@ -19,7 +19,14 @@ class MaskHead(nn.Sequential):
     """
 
     def __init__(
-        self, *, in_channels: int, num_classes: int, num_conv: int, conv_dim: int, norm: str, cls_agnostic_mask: bool
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        num_conv: int,
+        conv_dim: int,
+        norm: str,
+        cls_agnostic_mask: bool,
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for k in range(1, num_conv + 1):

@@ -27,7 +27,9 @@ def match(boxes: Tensor, target: Target, iou_threshold: float, num_classes: int)
         return Regions(boxes, background, boxes, torch.zeros_like(background), everything)
     overlap, index = pairwise_iou(target["boxes"], boxes).max(dim=0)  # [R]
     labels = torch.where(overlap >= iou_threshold, target["labels"][index], num_classes)
-    return Regions(boxes, labels, target["boxes"][index], index, torch.ones_like(index, dtype=torch.bool))
+    return Regions(
+        boxes, labels, target["boxes"][index], index, torch.ones_like(index, dtype=torch.bool)
+    )
 
 
 def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
@@ -35,11 +37,18 @@ def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
     boxes = target["boxes"].to(proposals.boxes)
     scores = torch.where(boxes[:, 0] > PADDING_COORDINATE, 1.0, PADDING_SCORE)
     parts = (boxes, scores.to(proposals.scores), target["labels"])
-    return Proposals(*(torch.cat([own, added]) for own, added in zip(proposals, parts, strict=True)))
+    return Proposals(
+        *(torch.cat([own, added]) for own, added in zip(proposals, parts, strict=True))
+    )
 
 
 def sample(
-    regions: Regions, *, size: int, positive_fraction: float, num_classes: int, generator: torch.Generator | None
+    regions: Regions,
+    *,
+    size: int,
+    positive_fraction: float,
+    num_classes: int,
+    generator: torch.Generator | None,
 ) -> Regions:
     """At most `size` random regions, at most a `positive_fraction` of them positive.
 
@@ -48,7 +57,9 @@ def sample(
     """
     draw = torch.rand(len(regions.labels), generator=generator, device=regions.labels.device)
     positive = (regions.labels < num_classes) & regions.valid
-    rank = torch.where(positive, draw, -1.0).argsort(descending=True).argsort()  # positives come first
+    rank = (
+        torch.where(positive, draw, -1.0).argsort(descending=True).argsort()
+    )  # positives come first
     chosen_positive = positive & (rank < int(size * positive_fraction))
     negative = ~positive & regions.valid
     key = torch.where(chosen_positive, draw + 1, torch.where(negative, draw, -1.0))

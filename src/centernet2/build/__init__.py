@@ -1,1 +1,0 @@
-"""From settings to objects: the only modules that know both. Tables of names are plain dictionaries."""

@@ -1,0 +1,1 @@
+"""From settings to objects: the only modules that know both."""

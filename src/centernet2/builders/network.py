@@ -1,0 +1,328 @@
+"""From settings to detectors: backbone, neck, both stages, test-time augmentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from centernet2.builders.pipeline import build_test_transform
+from centernet2.builders.shapes import fixed_sizes
+from centernet2.config import Config, ConfigError, one_of
+from centernet2.data.transforms import (
+    FitShortestEdge,
+)
+from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.layers.roi_pool import RoIPooler
+from centernet2.models.backbones.deform import deform_stages
+from centernet2.models.backbones.res2net import Res2Net
+from centernet2.models.backbones.resnet import ResNet
+from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
+from centernet2.models.centernet.centernet import CenterNet
+from centernet2.models.centernet.head import CenterNetHead
+from centernet2.models.detector import Detector, Preprocess
+from centernet2.models.necks.bifpn import BiFPN
+from centernet2.models.necks.dla_up import DLAUp
+from centernet2.models.necks.fpn import FPN
+from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
+from centernet2.models.roi_heads.cascade import CascadeRoIHeads
+from centernet2.models.roi_heads.mask_head import MaskHead
+from centernet2.models.tta import TestTimeAugmentation
+
+Neck = FPN | BiFPN | DLAUp
+
+MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
+
+
+def _residual(config: Config, *, kind: type[ResNet] | type[Res2Net]) -> TimmBackbone:
+    backbone = kind(**vars(config.resnet))
+    deform_stages(backbone.body, **vars(config.deform))
+    fold_frozen_norms(backbone.body)
+    return backbone
+
+
+def _dla(config: Config) -> TimmBackbone:
+    return TimmBackbone(
+        name=f"dla{config.dla.num_layers}",
+        out_features=("dla2", "dla3", "dla4", "dla5"),
+        freeze_at=0,  # the reference trains all of DLA
+        norm=config.dla.norm,
+        prefix="dla",
+    )
+
+
+def _fpn(config: Config, backbone: TimmBackbone, *, extra_levels: int) -> Neck:
+    return FPN(in_channels=backbone.channels, extra_levels=extra_levels, **vars(config.fpn))
+
+
+def _bifpn(config: Config, backbone: TimmBackbone) -> Neck:
+    return BiFPN(
+        in_channels=backbone.channels,
+        in_features=config.fpn.in_features,
+        pool_kernel=2,
+        shared_laterals=False,
+        **vars(config.bifpn),
+    )
+
+
+def _fcos_bifpn(config: Config, backbone: TimmBackbone) -> Neck:
+    return BiFPN(
+        in_channels=backbone.channels,
+        in_features=config.fpn.in_features,
+        pool_kernel=3,
+        shared_laterals=True,
+        **vars(config.bifpn),
+    )
+
+
+def _dla_seg(config: Config, backbone: TimmBackbone) -> Neck:
+    return DLAUp(
+        in_channels=backbone.channels,
+        in_features=("dla2", "dla3", "dla4", "dla5"),
+        norm=config.dla.norm,
+        node="dcn",
+        single_level=not config.dla.ms_output,
+        prefix="dla",
+    )
+
+
+def _dla_up(config: Config, backbone: TimmBackbone) -> Neck:
+    return DLAUp(
+        in_channels=backbone.channels,
+        in_features=config.dla.dla_up_in_features,
+        norm=config.dla.norm,
+        node=config.dla.dla_up_node,
+        single_level=False,
+        prefix="dlaup",
+    )
+
+
+def _timm(config: Config) -> TimmBackbone:
+    t = config.timm
+    return TimmBackbone(
+        name=t.name,
+        out_features=features_at(t.name, t.out_indices)
+        if t.out_indices
+        else config.fpn.in_features,
+        freeze_at=config.resnet.freeze_at,
+        norm=config.resnet.norm,
+        **any_size_options(t.name),
+    )
+
+
+def _timm_neck(config: Config, backbone: TimmBackbone) -> Neck:
+    wanted = max(
+        int(level[-1]) for level in (*config.centernet.in_features, *config.roi_heads.in_features)
+    )
+    extra_levels = max(0, wanted - int(backbone.out_features[-1][-1]))
+    necks: dict[str, Callable[[Config, TimmBackbone], Neck]] = {
+        "fpn": partial(_fpn, extra_levels=extra_levels),
+        "bifpn": _bifpn,
+        "fcos_bifpn": _fcos_bifpn,
+    }
+    neck = necks[one_of(config.timm.neck, tuple(necks), "MODEL.TIMM.NECK")]
+    return neck(config.replace({"MODEL.FPN.IN_FEATURES": tuple(backbone.out_features)}), backbone)
+
+
+_resnet, _res2net = partial(_residual, kind=ResNet), partial(_residual, kind=Res2Net)
+_fpn_p35, _fpn_p67 = partial(_fpn, extra_levels=0), partial(_fpn, extra_levels=2)
+
+BACKBONES: dict[
+    str, tuple[Callable[[Config], TimmBackbone], Callable[[Config, TimmBackbone], Neck]]
+] = {
+    "build_p67_resnet_fpn_backbone": (_resnet, _fpn_p67),
+    "build_p35_resnet_fpn_backbone": (_resnet, _fpn_p35),
+    "build_resnet_bifpn_backbone": (_resnet, _bifpn),
+    "build_fcos_resnet_bifpn_backbone": (_resnet, _fcos_bifpn),
+    "build_p67_res2net_fpn_backbone": (_res2net, _fpn_p67),
+    "build_res2net_bifpn_backbone": (_res2net, _bifpn),
+    "build_dla_backbone": (_dla, _dla_seg),
+    "build_dlaup_backbone": (_dla, _dla_up),
+    "build_dla_fpn3_backbone": (_dla, _fpn_p35),
+    "build_p37_dla_bifpn_backbone": (_dla, _bifpn),
+    "build_p35_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
+    "build_p37_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
+    "timm": (_timm, _timm_neck),
+}
+
+
+def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
+    """The untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
+    if config.model.backbone not in BACKBONES:
+        raise ConfigError(
+            f"MODEL.BACKBONE.NAME is '{config.model.backbone}'; choose one of {', '.join(BACKBONES)}"
+        )
+    make_backbone, make_neck = BACKBONES[config.model.backbone]
+    backbone = make_backbone(config)
+    return backbone, make_neck(config, backbone)
+
+
+def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Detector:
+    """An untrained detector.
+
+    Args:
+        image_counts: [C] images of each class in the training data, for the federated loss; MODEL.ROI_BOX_HEAD's
+            CAT_FREQ_PATH comes first.
+    """
+    if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
+        raise ConfigError(
+            "masks come from the second stage, which a CenterNetDetector lacks: set MODEL.MASK_ON False"
+        )
+    backbone, neck = build_backbone(config)
+    _require_levels(config, neck)
+    head = CenterNetHead(
+        in_channels=neck.channels[config.centernet.in_features[0]],
+        num_levels=len(config.centernet.in_features),
+        **vars(config.centernet_head),
+    )
+    detector = Detector(
+        Preprocess(size_divisibility=neck.size_divisibility, **vars(config.preprocess)),
+        backbone,
+        neck,
+        CenterNet(head, **vars(config.centernet)),
+        _build_roi_heads(config, neck, image_counts)
+        if config.model.meta_architecture != "CenterNetDetector"
+        else None,
+    )
+    detector.settings = config
+    detector.resize = build_test_transform(config)
+    if config.augmentation.static_shapes:
+        detector.keep_shapes(fixed_sizes(config, neck.size_divisibility))
+    return detector
+
+
+def _require_levels(config: Config, neck: Neck) -> None:
+    """Every level that the two stages ask for is there, with the stride that the first stage reckons with."""
+    levels, strides = config.centernet.in_features, config.centernet.strides
+    two_stages = config.model.meta_architecture != "CenterNetDetector"
+    missing = [
+        level
+        for level in levels + config.roi_heads.in_features * two_stages
+        if level not in neck.strides
+    ]
+    if missing:
+        raise ConfigError(
+            f"the settings ask for the level {missing[0]}, but the neck gives {', '.join(neck.strides)}; "
+            "see MODEL.CENTERNET.IN_FEATURES, MODEL.ROI_HEADS.IN_FEATURES and MODEL.BACKBONE.NAME"
+        )
+    if strides != tuple(neck.strides[level] for level in levels):
+        raise ConfigError(
+            f"MODEL.CENTERNET.FPN_STRIDES is {strides}, but the strides of {', '.join(levels)} are "
+            f"{tuple(neck.strides[level] for level in levels)}"
+        )
+
+
+def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
+    if not (config.centernet_head.only_proposal or config.centernet.as_proposal):
+        raise ConfigError(
+            "the second stage needs proposals from the first: set MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
+            "MODEL.CENTERNET.AS_PROPOSAL (class scores) True"
+        )
+    in_features = config.roi_heads.in_features
+    channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
+    stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
+    if config.model.roi_heads not in stages:
+        raise ConfigError(
+            f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}"
+        )
+    ious, weights = stages[config.model.roi_heads](config)
+    class_weight = _class_weight(config, image_counts) if config.roi_heads.use_fed_loss else None
+    return CascadeRoIHeads(
+        RoIPooler(strides=strides, **vars(config.box_pooler)),
+        [_build_box_stage(config, channels, class_weight) for _ in ious],
+        RoIPooler(strides=strides, **vars(config.mask_pooler)) if config.model.mask_on else None,
+        _build_mask_head(config, channels) if config.model.mask_on else None,
+        ious=ious,
+        bbox_reg_weights=weights,
+        **vars(config.roi_heads),
+    )
+
+
+def _cascade_stages(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
+    if len(ious) != len(weights):
+        raise ConfigError(
+            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; "
+            "give one of each per stage"
+        )
+    if ious[0] != config.one_stage.ious[0]:
+        raise ConfigError(
+            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and MODEL.ROI_HEADS.IOU_THRESHOLDS is "
+            f"{config.one_stage.ious[0]}; they describe the same stage and must agree"
+        )
+    if len(ious) > 1 and not config.box_predictor.cls_agnostic_bbox_reg:
+        raise ConfigError(
+            "a cascade refines boxes without classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
+        )
+    return ious, weights
+
+
+def _one_stage(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    if len(config.one_stage.ious) != 1 or config.one_stage.iou_labels != (0, 1):
+        raise ConfigError(
+            "MODEL.ROI_HEADS.IOU_THRESHOLDS takes one threshold, and IOU_LABELS is [0, 1]"
+        )
+    return config.one_stage.ious, (config.one_stage.bbox_reg_weights,)
+
+
+def _build_box_stage(config: Config, channels: int, class_weight: Tensor | None) -> BoxStage:
+    num_classes, options = config.roi_heads.num_classes, config.box_predictor
+    return BoxStage(
+        BoxHead(in_channels=channels, size=config.box_pooler.resolution, **vars(config.box_head)),
+        num_classes=num_classes,
+        num_box_classes=1 if options.cls_agnostic_bbox_reg else num_classes,
+        prior_prob=options.prior_prob if config.roi_heads.use_sigmoid_ce else None,
+        class_weight=class_weight,
+    )
+
+
+def _build_mask_head(config: Config, channels: int) -> MaskHead:
+    if config.model.mask_head != "MaskRCNNConvUpsampleHead":
+        raise ConfigError(
+            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; the one there is: MaskRCNNConvUpsampleHead"
+        )
+    return MaskHead(
+        in_channels=channels, num_classes=config.roi_heads.num_classes, **vars(config.mask_head)
+    )
+
+
+def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
+    """How likely each class is to be drawn as a negative by the federated loss: [C], from its number of images.
+
+    Without a count, as when trained weights are about to be loaded, all classes are alike.
+    """
+    path, num_classes = Path(config.box_predictor.cat_freq_path), config.roi_heads.num_classes
+    if path.is_file():
+        categories = sorted(
+            json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"])
+        )
+        if len(categories) != num_classes:
+            raise ConfigError(
+                f"{path} counts {len(categories)} classes, but the model has {num_classes}"
+            )
+        image_counts = torch.tensor([float(category["image_count"]) for category in categories])
+    if image_counts is None:
+        return torch.ones(num_classes)
+    return image_counts.float() ** config.box_predictor.fed_loss_freq_weight
+
+
+def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
+    """The detector that looks at each image in the forms of TEST.AUG."""
+    options, stage = config.test_augmentation, config.roi_heads
+    one_stage = model.roi_heads is None
+    return TestTimeAugmentation(
+        model,
+        resizes=[
+            FitShortestEdge(length=length, max_size=options.max_size)
+            for length in options.min_sizes
+        ],
+        flip=options.flip,
+        merge=one_of(options.merge, MERGES, "TEST.AUG.MERGE"),
+        nms_thresh=config.centernet.nms_thresh_test if one_stage else stage.nms_thresh,
+        limit=config.centernet.post_nms_topk_test if one_stage else stage.detections_per_image,
+    )

@@ -1,0 +1,132 @@
+"""From settings to what happens to the data: transforms, mixing, samplers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from centernet2.config import Config, ConfigError, one_of
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
+from centernet2.data.samplers import (
+    MixtureSampler,
+    RepeatFactorSampler,
+    Sampler,
+    ShuffledSampler,
+    WeightedSampler,
+    class_aware_weights,
+    repeat_factors,
+)
+from centernet2.data.transforms import (
+    EfficientDetResizeCrop,
+    EvalTransform,
+    FitShortestEdge,
+    FitSquare,
+    LargeScaleJitter,
+    PhotometricDistortion,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortestEdge,
+    TrainTransform,
+    Transform,
+)
+
+FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
+SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
+AUGMENTATIONS = ("", "ResizeShortestEdge", "EfficientDetResizeCrop", "LargeScaleJitter")
+INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
+CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
+    "relative", "relative_range", "absolute", "absolute_range",
+)  # fmt: skip
+
+
+def build_train_transform(config: Config) -> TrainTransform:
+    """Resizing and random changes of training images."""
+    a = config.augmentation
+    kind = one_of(a.custom_aug, AUGMENTATIONS, "INPUT.CUSTOM_AUG")
+    steps: list[Transform] = [PhotometricDistortion()] if a.photometric_distortion else []
+    if kind == "EfficientDetResizeCrop":
+        crop = EfficientDetResizeCrop(
+            size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1])
+        )
+        return TrainTransform(steps=(*steps, crop, RandomFlip(direction="horizontal")))
+    if kind == "LargeScaleJitter":
+        jitter = LargeScaleJitter(
+            size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1])
+        )
+        return TrainTransform(steps=(*steps, jitter, *_flips(config)))
+    if a.crop_enabled:
+        steps.append(
+            RandomCrop(
+                kind=one_of(a.crop_type, CROPS, "INPUT.CROP.TYPE"),
+                size=(a.crop_size[0], a.crop_size[1]),
+            )
+        )
+    sampling = one_of(a.min_size_train_sampling, SAMPLINGS, "INPUT.MIN_SIZE_TRAIN_SAMPLING")
+    steps.append(
+        ResizeShortestEdge(lengths=a.min_size_train, max_size=a.max_size_train, sampling=sampling)
+    )
+    return TrainTransform(steps=(*steps, *_flips(config)))
+
+
+def _flips(config: Config) -> list[Transform]:
+    direction = config.augmentation.random_flip
+    return (
+        []
+        if direction == "none"
+        else [RandomFlip(direction=one_of(direction, FLIPS, "INPUT.RANDOM_FLIP"))]
+    )
+
+
+def build_mixing(config: Config) -> Mixing | None:
+    """What makes one training image of several; None where nothing does."""
+    a = config.augmentation
+    before = (Mosaic(size=a.mosaic_size, probability=a.mosaic),) if a.mosaic > 0 else ()
+    after: tuple[Mixer, ...] = (CopyPaste(probability=a.copy_paste),) if a.copy_paste > 0 else ()
+    after += (MixUp(probability=a.mixup),) if a.mixup > 0 else ()
+    return Mixing(before=before, after=after) if before or after else None
+
+
+def build_test_transform(config: Config) -> EvalTransform:
+    """Resizing of images to detect in."""
+    a = config.augmentation
+    if one_of(a.test_input_type, INPUT_TYPES, "INPUT.TEST_INPUT_TYPE") == "square":
+        return FitSquare(size=a.test_size)
+    return FitShortestEdge(length=a.min_size_test, max_size=a.max_size_test)
+
+
+def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
+    """The order of training images."""
+    whole, ratios = _sampler_of_all(config, dataset, seed), config.loader.dataset_ratio
+    if not ratios:
+        return whole
+    sources = (
+        torch.zeros(len(dataset)) if dataset.sources is None else torch.from_numpy(dataset.sources)
+    )
+    present = int(sources.max()) + 1
+    if len(ratios) != present or min(ratios) <= 0:
+        raise ConfigError(
+            f"DATALOADER.DATASET_RATIO is {ratios}; give a number above 0 for each of the {present} sets"
+        )
+    return MixtureSampler(whole, sources, ratios)
+
+
+def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
+    options = config.loader
+    if options.sampler == "TrainingSampler":
+        return ShuffledSampler(len(dataset), seed=seed)
+    if options.sampler == "RepeatFactorTrainingSampler":
+        factors = repeat_factors(
+            dataset.labels,
+            dataset.offsets,
+            threshold=options.repeat_threshold,
+            sqrt=options.repeat_sqrt,
+        )
+        return RepeatFactorSampler(factors, seed=seed)
+    if options.sampler == "ClassAwareSampler":
+        return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
+    raise ConfigError(
+        f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, RepeatFactorTrainingSampler or "
+        "ClassAwareSampler"
+    )

@@ -1,0 +1,62 @@
+"""From settings to how weights change: optimizer, learning rate, clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from centernet2.config import Config, ConfigError, one_of
+from centernet2.models.detector import Detector
+from centernet2.training.optim import (
+    Multiplier,
+    adamw,
+    backbone_lr_factors,
+    clip_gradients,
+    learning_rate_multiplier,
+    parameter_groups,
+    sgd,
+)
+
+CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
+OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
+
+
+def build_multiplier(config: Config) -> Multiplier:
+    """The learning rate's factor by iteration."""
+    return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
+
+
+def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
+    """SGD or AdamW over the model's parameters, with the weight decay and learning rate of each kind."""
+    o = config.optimizer
+    groups = parameter_groups(
+        model,
+        base_lr=o.base_lr,
+        weight_decay=o.weight_decay,
+        weight_decay_norm=o.weight_decay if o.weight_decay_norm is None else o.weight_decay_norm,
+        bias_lr_factor=o.bias_lr_factor,
+        weight_decay_bias=o.weight_decay_bias,
+        lr_factors=backbone_lr_factors(
+            model.backbone, multiplier=o.backbone_multiplier, layer_decay=o.layer_decay
+        ),
+    )
+    if one_of(o.optimizer, OPTIMIZERS, "SOLVER.OPTIMIZER") == "ADAMW":
+        if len(o.betas) != 2:
+            raise ConfigError(f"SOLVER.BETAS is {o.betas}; give two numbers below 1")
+        return adamw(groups, lr=o.base_lr, betas=(o.betas[0], o.betas[1]))
+    return sgd(groups, lr=o.base_lr, momentum=o.momentum, nesterov=o.nesterov)
+
+
+def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
+    """Clips gradients as configured; None where they are left alone."""
+    options = config.clip
+    if not options.enabled:
+        return None
+    kind = one_of(options.clip_type, CLIPS, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
+    return partial(
+        clip_gradients, clip_type=kind, clip_value=options.clip_value, norm_type=options.norm_type
+    )

@@ -1,0 +1,175 @@
+"""Segmentations of COCO's JSON format, kept small, and masks drawn from them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hotcoco import mask as rle
+from torch import Tensor
+
+from centernet2.data.sharing import SharedArrays
+
+logger = logging.getLogger(__name__)
+
+NOTHING, POLYGONS, RUNS = 0, 1, 2  # how the mask of an object is given
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PackedMasks(SharedArrays):
+    """Segmentations of many objects as bytes in one array: no Python object per mask.
+
+    Object i has the bytes starts[i] to ends[i]: the number of its polygons and of the points of each (int32), then all
+    points (float32 x and y); or the compressed run lengths of its bitmap.
+    """
+
+    kinds: npt.NDArray[np.uint8]  # [B] NOTHING, POLYGONS or RUNS
+    starts: npt.NDArray[np.int64]  # [B]
+    ends: npt.NDArray[np.int64]  # [B]
+    content: npt.NDArray[np.uint8]
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> "PackedMasks":
+        """The masks of some objects, in this order; the bytes are shared."""
+        columns = (self.kinds[rows], self.starts[rows], self.ends[rows])
+        return PackedMasks(
+            kinds=columns[0], starts=columns[1], ends=columns[2], content=self.content
+        )
+
+    def polygons(self, i: int) -> list[Tensor]:
+        """The polygons [V, 2] of object i, float64 x and y."""
+        content = self.content[self.starts[i] : self.ends[i]].tobytes()
+        (count,) = np.frombuffer(content, np.int32, 1)
+        lengths = np.frombuffer(content, np.int32, count, 4)
+        points = np.frombuffer(content, np.float32, offset=4 + 4 * count).astype(np.float64)
+        # float32 holds three decimals exactly enough to get back what the file says
+        return list(torch.split(torch.from_numpy(points.round(3)).view(-1, 2), lengths.tolist()))
+
+    def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
+        """The mask of object i in an image of `size` (height, width)."""
+        if self.kinds[i] == POLYGONS:
+            return draw_polygons(self.polygons(i), size)
+        if self.kinds[i] == NOTHING:
+            return torch.zeros(size, dtype=torch.bool)
+        return _decode(self.segmentation(i, size))
+
+    def segmentation(self, i: int, size: tuple[int, int]) -> Any:
+        """The mask of object i as COCO's JSON has it; None where there is none."""
+        if self.kinds[i] == POLYGONS:
+            return [polygon.flatten().tolist() for polygon in self.polygons(i)]
+        if self.kinds[i] == NOTHING:
+            return None
+        return {
+            "size": list(size),
+            "counts": self.content[self.starts[i] : self.ends[i]].tobytes().decode("ascii"),
+        }
+
+
+def pack(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
+    """The masks of objects from the kind and the bytes of each."""
+    ends = np.cumsum([len(content) for content in contents], dtype=np.int64)
+    return PackedMasks(
+        kinds=np.array(kinds, dtype=np.uint8),
+        starts=np.concatenate([np.zeros(1, dtype=np.int64), ends])[:-1],
+        ends=ends,
+        content=np.frombuffer(b"".join(contents), dtype=np.uint8),
+    )
+
+
+def join(masks: Sequence[PackedMasks]) -> PackedMasks:
+    """The masks of several data sets in a row."""
+    shifts = np.cumsum([0, *(len(each.content) for each in masks)])
+    return PackedMasks(
+        kinds=np.concatenate([each.kinds for each in masks]),
+        starts=np.concatenate(
+            [each.starts + shift for each, shift in zip(masks, shifts, strict=False)]
+        ),
+        ends=np.concatenate(
+            [each.ends + shift for each, shift in zip(masks, shifts, strict=False)]
+        ),
+        content=np.concatenate([each.content for each in masks]),
+    )
+
+
+def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, bytes]:
+    """Kind and bytes of a `segmentation` of COCO's JSON format in an image of `size` (height, width).
+
+    Polygons [[x1, y1, x2, y2, ...], ...], of which those with less than three points are left out; run lengths
+    {"size": [height, width], "counts": [...] or "..."}; or a bitmap, one list of 0 and 1 per row of the image.
+
+    Raises:
+        ValueError: what is wrong with it, as the end of a sentence.
+    """
+    if not segmentation:
+        return NOTHING, b""
+    if isinstance(segmentation, Mapping):
+        return RUNS, _read_runs(segmentation, size)
+    if not isinstance(segmentation, list) or not all(
+        isinstance(part, list) for part in segmentation
+    ):
+        raise ValueError("is neither a list of polygons nor run lengths nor a bitmap")
+    if _is_bitmap(segmentation, size):
+        return RUNS, bytes(rle.encode(np.array(segmentation, dtype=np.uint8))["counts"])
+    return _read_polygons(segmentation)
+
+
+def _read_polygons(parts: Sequence[Sequence[Any]]) -> tuple[int, bytes]:
+    kept = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
+    try:
+        points = np.array([number for part in kept for number in part], dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError("has a polygon that is not made of numbers") from error
+    if not np.isfinite(points).all():
+        raise ValueError("has a polygon that is not made of finite numbers")
+    if not kept:
+        return NOTHING, b""
+    header = np.array([len(kept), *(len(part) // 2 for part in kept)], dtype=np.int32)
+    return POLYGONS, header.tobytes() + points.tobytes()
+
+
+def _read_runs(segmentation: Mapping[str, Any], size: tuple[int, int]) -> bytes:
+    counts = segmentation.get("counts")
+    if segmentation.get("size") != list(size):
+        raise ValueError(
+            f"has run lengths of size {segmentation.get('size')}, but its image is {list(size)}"
+        )
+    if isinstance(counts, list):
+        if (
+            not all(isinstance(count, int) and count >= 0 for count in counts)
+            or sum(counts) != size[0] * size[1]
+        ):
+            raise ValueError(
+                f"has run lengths that do not add up to the {size[0] * size[1]} pixels of its image"
+            )
+        return bytes(rle.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"])
+    if not isinstance(counts, str):
+        raise ValueError("has run lengths whose 'counts' are neither a list nor a string")
+    try:
+        rle.area({"size": list(size), "counts": counts})
+    except ValueError as error:
+        raise ValueError(f"has damaged run lengths ({error})") from error
+    return counts.encode("ascii")
+
+
+def _is_bitmap(rows: Sequence[Sequence[Any]], size: tuple[int, int]) -> bool:
+    if len(rows) != size[0] or any(len(row) != size[1] for row in rows):
+        return False
+    return all(value in (0, 1) for row in rows for value in row)
+
+
+def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor:  # bool [H, W]
+    """The union of polygons [V, 2] in an image of `size` (height, width), by COCO's rule for the pixels of an edge."""
+    parts = rle.frPyObjects([polygon.flatten().tolist() for polygon in polygons], *size)
+    return _decode(rle.merge(parts))
+
+
+def draw_objects(objects: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> Tensor:
+    """One mask for the polygons of each object: bool [G, H, W]."""
+    masks = [draw_polygons(polygons, size) for polygons in objects]
+    return torch.stack(masks) if masks else torch.zeros(0, *size, dtype=torch.bool)
+
+
+def _decode(runs: Any) -> Tensor:  # bool [H, W]
+    return torch.from_numpy(np.ascontiguousarray(rle.decode(runs))).bool()

@@ -1,0 +1,82 @@
+"""Average precision as Pascal VOC measures it (Everingham et al., IJCV 2010; Devkit 2012, section 3.4.1).
+
+It differs from COCO's AP50 in three ways: a detection is judged by the object that it overlaps most, even if a better
+detection has already taken it; an overlap of exactly one half is no hit; and the curve is not sampled. Crowds stand for
+objects marked difficult: neither hits nor false. The devkit counts pixels: its box from 1 to 10 is ours from 0 to 10.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, pairwise_overlap
+
+MIN_OVERLAP = 0.5
+RECALLS_OF_2007 = np.linspace(0, 1, 11)
+
+
+def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
+    """AP50 in per cent: the area under the curve (since 2010), of 2007 (eleven recalls), and of each class."""
+    image_index = {image_id: i for i, image_id in enumerate(truth.image_ids.tolist())}
+    areas, elevens = {}, []
+    for label, (name, category) in enumerate(
+        zip(truth.class_names, truth.category_ids, strict=True)
+    ):
+        rows = results[results[:, 6] == category]
+        rows = rows[np.argsort(-rows[:, 5], kind="stable")]
+        recall, precision = _curve(
+            truth, label, rows, np.array([image_index[i] for i in rows[:, 0].tolist()], int)
+        )
+        areas[name] = 100 * area_under(recall, precision)
+        elevens.append(100 * eleven_points(recall, precision))
+    figures = {"AP50": _mean(list(areas.values())), "AP50_2007": _mean(elevens)}
+    return {
+        f"voc/{name}": value
+        for name, value in (figures | {f"AP50/{n}": v for n, v in areas.items()}).items()
+    }
+
+
+def _curve(
+    truth: GroundTruth, label: int, rows: FloatArray, images: NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray]:
+    """Recall and precision [D] of one class after each of its detections, best first; NaN without objects."""
+    of_class = truth.labels == label  # [B]
+    total = (of_class & ~truth.crowd).sum()
+    if not total:
+        return np.full(1, np.nan), np.full(1, np.nan)
+    corners = np.concatenate([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], axis=1)  # [D, 4]
+    taken = np.zeros(len(truth.labels), dtype=bool)
+    hit, false = np.zeros(len(rows)), np.zeros(len(rows))
+    for d, image in enumerate(images.tolist()):
+        objects = truth.offsets[image] + np.flatnonzero(
+            of_class[truth.offsets[image] : truth.offsets[image + 1]]
+        )
+        overlaps = pairwise_overlap(corners[d : d + 1], truth.boxes[objects].astype(np.float64))[0]
+        best = int(overlaps.argmax()) if len(objects) else -1
+        if best < 0 or overlaps[best] <= MIN_OVERLAP or taken[objects[best]]:
+            false[d] = 1
+        elif not truth.crowd[objects[best]]:
+            hit[d] = taken[objects[best]] = True
+    hits = hit.cumsum()
+    return hits / total, hits / np.maximum(hits + false.cumsum(), np.finfo(np.float64).eps)
+
+
+def area_under(recall: FloatArray, precision: FloatArray) -> float:
+    """The area under the precision that is reached at each recall or a higher one."""
+    if np.isnan(recall).any():
+        return float("nan")
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * best).sum())
+
+
+def eleven_points(recall: FloatArray, precision: FloatArray) -> float:
+    """The mean of the best precision at recalls of at least 0, 0.1, ... 1."""
+    if np.isnan(recall).any():
+        return float("nan")
+    return float(
+        np.mean([precision[recall >= least].max(initial=0.0) for least in RECALLS_OF_2007])
+    )
+
+
+def _mean(values: list[float]) -> float:
+    present = [value for value in values if not np.isnan(value)]
+    return float(np.mean(present)) if present else float("nan")

@@ -1,0 +1,231 @@
+"""Figures of a detector on a data set."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from centernet2 import distributed
+from centernet2.builders.loading import StrPath, resolve, with_classes
+from centernet2.builders.network import build_augmented
+from centernet2.builders.pipeline import build_test_transform
+from centernet2.config import Config, ConfigError
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.loader import eval_batches
+from centernet2.data.readers.catalog import find_split
+from centernet2.data.transforms import FitShortestEdge
+from centernet2.devices import create_accelerator
+from centernet2.evaluation.scoring import Interrupted
+from centernet2.evaluation.scoring import evaluate as evaluate_batches
+from centernet2.evaluation.scoring import evaluate_predictions as evaluate_file
+from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
+from centernet2.evaluation.stream import ResultStream
+from centernet2.models.detector import Detector
+from centernet2.models.inspect import inspect
+from centernet2.report.evaluation_report import report_on
+from centernet2.structures import Inspection
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NAMES = (
+    "coco_2017_val",
+)  # of the data set, where neither a folder nor a configuration says another
+VOC_PREFIX = "voc_"
+
+
+def evaluate(
+    model: Detector,
+    *,
+    data: StrPath | None = None,
+    data_path: StrPath | None = None,
+    config: Config | StrPath | None = None,
+    output_dir: StrPath | None = None,
+    resume: bool = False,
+    report: StrPath | None = None,
+) -> dict[str, float]:
+    """COCO figures of a detector on validation images, {"bbox/AP": per cent, ...}; LVIS's, where the data are LVIS's.
+
+    Args:
+        model: as `build_model` or `load_model` gives it.
+        data, data_path: as for `train`.
+        config: settings of sizes, batches and data sets; default: those that the model was built with.
+        output_dir: receives predictions.json and metrics.json.
+        resume: go on with the evaluation that was interrupted in `output_dir`.
+        report: folder for a page that shows what is wrong and why, and the same as JSON and Markdown.
+    """
+    settings = settings_of(model) if config is None else resolve(config)
+    if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
+        create_accelerator(next(model.parameters()).device)
+    dataset = find_data(
+        data,
+        data_path,
+        names=settings.datasets.test,
+        masks=settings.model.mask_on,
+        val_fraction=settings.datasets.val_fraction,
+        val_seed=settings.datasets.val_seed,
+    )
+    with_classes(settings, len(dataset.class_names), owner=dataset.name)
+    if resume and output_dir is None:
+        raise ConfigError(
+            "--resume goes on in the folder of an interrupted evaluation; name it with --output-dir"
+        )
+    folder = output_dir or report
+    output = None if folder is None else Path(folder)
+    metrics = evaluate_dataset(
+        model, dataset, settings, output, resume=resume, inspected=report is not None
+    )
+    if report is not None and output is not None and distributed.is_main_process():
+        title = f"{settings.name} on {dataset.name}"
+        predictions = output / "predictions.json"
+        report_on(
+            Path(report), title=title, dataset=dataset, metrics=metrics, predictions=predictions
+        )
+    return metrics
+
+
+def evaluate_predictions(
+    predictions: StrPath,
+    *,
+    data: StrPath | None = None,
+    data_path: StrPath | None = None,
+    config: Config | StrPath | None = None,
+    output_dir: StrPath | None = None,
+    report: StrPath | None = None,
+) -> dict[str, float]:
+    """COCO figures of detections from anywhere: a COCO results file. No model is needed."""
+    names = DEFAULT_NAMES if config is None else resolve(config).datasets.test
+    dataset = find_data(
+        data, data_path, names=names, masks=False
+    )  # masks are read from the annotations themselves
+    output = Path(output_dir) if output_dir is not None else None
+    voc = dataset.name.startswith(VOC_PREFIX)
+    metrics = evaluate_file(
+        dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc
+    )
+    if report is not None:
+        title = f"{Path(predictions).name} on {dataset.name}"
+        report_on(
+            Path(report),
+            title=title,
+            dataset=dataset,
+            metrics=metrics,
+            predictions=Path(predictions),
+        )
+    return metrics
+
+
+def find_data(
+    data: StrPath | None,
+    data_path: StrPath | None,
+    *,
+    names: Sequence[str],
+    masks: bool,
+    val_fraction: float = 0.0,
+    val_seed: int = 0,
+) -> DetectionDataset:
+    """The images to evaluate on."""
+    return find_split(
+        data=None if data is None else Path(data),
+        data_path=None if data_path is None else Path(data_path),
+        names=names,
+        split="val",
+        masks=masks,
+        val_fraction=val_fraction,
+        val_seed=val_seed,
+    )
+
+
+def evaluate_dataset(
+    model: Detector,
+    dataset: DetectionDataset,
+    config: Config,
+    output: Path | None,
+    *,
+    resume: bool = False,
+    inspected: bool = False,
+    interrupted: Interrupted = lambda: False,
+) -> dict[str, float]:
+    """Figures of a detector on one data set, shared among all processes; speed.json says how long it took.
+
+    With `inspected`, the stages' own scores are written as well. Raises EvaluationInterrupted where `interrupted` says
+    so.
+    """
+    started = time.perf_counter()
+    inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
+    stream = None
+    if output is not None:
+        stream = ResultStream(
+            output, fingerprint=_fingerprint(model, dataset, config, inspected), resume=resume
+        )
+        if stream.done:
+            logger.info("%d of %d images are done already", len(stream.done), len(dataset))
+    runner: nn.Module = model
+    transform = build_test_transform(config)
+    if config.test_augmentation.enabled:
+        runner, transform = (
+            build_augmented(config, model),
+            FitShortestEdge(length=0, max_size=0),
+        )  # it resizes itself
+    batches = eval_batches(
+        dataset,
+        transform,
+        batch_size=config.run.test_batch_size,
+        num_workers=config.loader.num_workers,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        size_divisibility=model.preprocess.size_divisibility,
+        skip=stream.done if stream else (),
+    )
+    limit = (
+        config.centernet.post_nms_topk_test
+        if model.roi_heads is None
+        else config.roi_heads.detections_per_image
+    )
+    look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(
+        inspect, model, num_proposals=max(PROPOSAL_COUNTS)
+    )
+    metrics = evaluate_batches(
+        runner,
+        dataset,
+        batches,
+        max_detections=limit,
+        output_dir=output,
+        stream=stream,
+        inspect=look if inspected else None,
+        voc=dataset.name.startswith(VOC_PREFIX),
+        interrupted=interrupted,
+    )
+    if output is not None and distributed.is_main_process():
+        seconds = time.perf_counter() - started
+        images = len(dataset) - (len(stream.done) if stream else 0)
+        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
+        (output / "speed.json").write_text(json.dumps(speed) + "\n", encoding="utf-8")
+    return metrics
+
+
+def _fingerprint(
+    model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
+) -> str:
+    """Changes with everything that changes what is found in an image: not with batches and workers."""
+    settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
+    digest = hashlib.sha256(f"{settings}{dataset.name}{len(dataset)}{inspected}".encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(name.encode())
+        # a copy: numpy would hold on to the memory of a sharded weight
+        digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def settings_of(model: Detector) -> Config:
+    """The settings that a model was built from."""
+    if not isinstance(model.settings, Config):
+        raise ConfigError(
+            "the model was not made by build_model: pass the settings to use as `config`"
+        )
+    return model.settings

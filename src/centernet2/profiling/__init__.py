@@ -1,0 +1,1 @@
+"""What `centernet2 benchmark` measures with."""

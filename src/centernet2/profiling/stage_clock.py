@@ -1,0 +1,112 @@
+"""A clock that tells how a detector's time is spent on its stages."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from centernet2.devices import synchronize
+from centernet2.models.detector import Detector
+
+Work = Callable[[], object]
+
+
+class End(NamedTuple):
+    """The end of a stage: before or after a module's forward."""
+
+    stage: str
+    module: nn.Module
+    before: bool = False
+
+
+class StageClock:
+    """Measures passes of a detector stage by stage: a stage lasts from the end of the one before to its own.
+
+    The stages of a pass leave no time out, so that they sum up to the whole. An accelerator is waited for at each end,
+    which takes from it the chance to run behind the host: the whole pass is timed by itself for that reason.
+
+    Args:
+        model: gets hooks; in training mode the stages are those of a training step. Build the clock before the first
+            pass of a compiled model, which keeps the hooks that it has then.
+    """
+
+    def __init__(self, model: Detector) -> None:
+        self.device = model.preprocess.mean.device
+        self.last = "backward" if model.training else "postprocess"
+        ends = list(_training_ends(model) if model.training else _inference_ends(model))
+        self.stages = list(
+            dict.fromkeys([*(end.stage for end in ends if end.stage != self.last), self.last])
+        )
+        self._seconds: dict[str, float] | None = None  # None: no pass is being measured
+        self._since = 0.0
+        for end in ends:
+            register = (
+                end.module.register_forward_pre_hook
+                if end.before
+                else end.module.register_forward_hook
+            )
+            register(self._hook(end.stage))
+
+    def measure(self, work: Work) -> dict[str, float]:
+        """Seconds of each stage in one pass."""
+        synchronize(self.device)
+        seconds = self._seconds = dict.fromkeys(self.stages, 0.0)
+        self._since = time.perf_counter()
+        work()
+        self._end(self.last)
+        self._seconds = None
+        return seconds
+
+    def _hook(self, stage: str) -> Callable[..., None]:
+        @torch.compiler.disable  # type: ignore[untyped-decorator]
+        def hook(*_: Any) -> None:
+            self._end(stage)
+
+        return hook  # type: ignore[no-any-return]
+
+    def _end(self, stage: str) -> None:
+        if self._seconds is None:
+            return
+        synchronize(self.device)
+        now = time.perf_counter()
+        self._seconds[stage] += now - self._since
+        self._since = now
+
+
+def measure_whole(work: Work, device: torch.device) -> float:
+    """Seconds of one pass during which nothing waits for the device but its end."""
+    synchronize(device)
+    started = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def _inference_ends(model: Detector) -> Iterator[End]:
+    first, second = model.proposal_generator, model.roi_heads
+    yield from _common_ends(model)
+    yield End("first_stage_head", first.head)
+    yield End("first_stage_decoding", first)
+    if second is None:
+        return
+    yield End("roi_heads_boxes", second.stages[-1])
+    if second.mask_head is not None and second.mask_pooler is not None:
+        yield End(
+            "postprocess", second.mask_pooler, before=True
+        )  # the choice of boxes; pasting the masks follows
+        yield End("roi_heads_masks", second.mask_head)
+
+
+def _training_ends(model: Detector) -> Iterator[End]:
+    yield from _common_ends(model)
+    yield End("first_stage", model.proposal_generator)
+    if model.roi_heads is not None:
+        yield End("roi_heads", model.roi_heads)
+
+
+def _common_ends(model: Detector) -> Iterator[End]:
+    yield End("preprocess", model.preprocess)
+    yield End("backbone", model.backbone)
+    yield End("neck", model.neck)

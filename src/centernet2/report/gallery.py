@@ -1,0 +1,107 @@
+"""Examples on a page: each image is embedded once, shown around the box in question and, on a click, as a whole."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from centernet2.report.page import jpeg_uri
+
+LONGEST = 800  # pixels of an embedded image
+CONTEXT = 2.2  # the part shown is so many times as large as the box
+LEAST = 0.2  # and at least so much of the image's shorter side
+
+Boxes = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+class Picture(NamedTuple):
+    """An image with its boxes, in pixels of the file."""
+
+    uri: str
+    width: int
+    height: int
+    boxes: Boxes
+    name: str
+    link: str
+
+
+class Gallery:
+    """The images of a page."""
+
+    def __init__(self) -> None:
+        self.pictures: dict[int, Picture] = {}
+
+    def add(self, image_id: int, pixels: Tensor, boxes: Boxes, *, name: str, link: str) -> None:
+        """Embeds an image (uint8 [3, H, W] RGB) with its objects and detections, and a link to its file."""
+        uri = jpeg_uri(pixels, longest=LONGEST)
+        self.pictures[image_id] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
+
+    def tile(self, example: Mapping[str, Any]) -> str:
+        """A part of the image around the example's box."""
+        picture, key = self.pictures[example["image_id"]], example["image_id"]
+        x, y, side = _window(example["box"], picture)
+        kind = "found" if "score" in example else "missed"
+        objects = _rectangles(picture.boxes["objects"], "object faded")
+        title = (
+            f"{example['class']} · {example['score']:.2f}"
+            if "score" in example
+            else str(example["class"])
+        )
+        box = f'viewBox="{x:.1f} {y:.1f} {side:.1f} {side:.1f}" role="img" aria-label="{escape(title)}"'
+        drawing = (
+            f'<svg {box}><use href="#pixels{key}"/>{objects}{_rectangles([example], kind)}</svg>'
+        )
+        link = f'<a href="{escape(picture.link)}">{escape(picture.name)}</a>'
+        return (
+            f'<figure class="tile"><a class="picture" href="#image{key}">{drawing}</a>'
+            f"<figcaption><b>{escape(title)}</b><br>{escape(example['reason'])}<br>{link}</figcaption></figure>"
+        )
+
+    def definitions(self) -> str:
+        """The embedded images, and the whole view of each."""
+        pixels = "".join(
+            f'<image id="pixels{key}" href="{p.uri}" width="{p.width}" height="{p.height}"/>'
+            for key, p in self.pictures.items()
+        )
+        views = "".join(self._view(key, picture) for key, picture in self.pictures.items())
+        return f'<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{pixels}</defs></svg>{views}'
+
+    def _view(self, key: int, picture: Picture) -> str:
+        boxes = _rectangles(picture.boxes["objects"], "object") + _rectangles(
+            picture.boxes["detections"], "found"
+        )
+        return (
+            f'<div class="view" id="image{key}"><a class="close" href="#!" aria-label="close"></a>'
+            f'<svg viewBox="0 0 {picture.width} {picture.height}"><use href="#pixels{key}"/>{boxes}</svg>'
+            f'<p>{escape(picture.name)} &middot; <a href="{escape(picture.link)}">open the file</a> &middot; '
+            "click beside it to close</p></div>"
+        )
+
+
+def _window(box: Sequence[float], picture: Picture) -> tuple[float, float, float]:
+    """Left, top and side of the square that shows a box with what is around it."""
+    side = max(
+        CONTEXT * max(box[2] - box[0], box[3] - box[1]), LEAST * min(picture.width, picture.height)
+    )
+    side = min(side, max(picture.width, picture.height))
+    x, y = (
+        min(
+            max((box[i] + box[i + 2] - side) / 2, min(0, (length - side) / 2)),
+            max(length - side, (length - side) / 2),
+        )
+        for i, length in ((0, picture.width), (1, picture.height))
+    )
+    return x, y, side
+
+
+def _rectangles(boxes: Sequence[Mapping[str, Any]], kind: str) -> str:
+    parts = []
+    for each in boxes:
+        x1, y1, x2, y2 = each["box"]
+        text = f"{each['class']} {each['score']:.2f}" if "score" in each else each["class"]
+        parts.append(
+            f'<rect class="{kind}" x="{x1}" y="{y1}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}">'
+            f"<title>{escape(text)}</title></rect>"
+        )
+    return "".join(parts)

@@ -1,0 +1,131 @@
+"""Figures as tables for a terminal."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from centernet2.evaluation.bootstrap import Difference
+from centernet2.evaluation.curves import Choice
+
+SHOWN_CLASSES = 90
+SHOWN_DIFFERENCES = 12
+KINDS = {
+    "bbox": "boxes",
+    "segm": "masks",
+    "voc": "Pascal VOC",
+}  # first part of a figure's name -> what it is about
+
+
+def metrics_table(metrics: Mapping[str, float]) -> Group:
+    """The figures for a terminal, of boxes and of masks: AP, AR, then the classes, the weakest first."""
+    kinds = [kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
+    return Group(
+        *(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1))
+    )
+
+
+def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list[Table]:
+    figures = {
+        name.removeprefix(f"{kind}/"): x
+        for name, x in metrics.items()
+        if name.startswith(f"{kind}/")
+    }
+    summaries = [
+        _summary(
+            {
+                name: value
+                for name, value in figures.items()
+                if name.startswith(start) and "/" not in name
+            }
+        )
+        for start in ("AP", "AR")
+    ]
+    if titled:
+        summaries[0].title = KINDS[kind]
+    classes = {
+        name.removeprefix("AP/"): value for name, value in figures.items() if name.startswith("AP/")
+    }
+    ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
+    weakest = _class_table(ranked[:SHOWN_CLASSES])
+    if hidden := len(classes) - len(ranked[:SHOWN_CLASSES]):
+        weakest.caption = (
+            f"and {hidden} more in metrics.json: better ones, and those without ground truth"
+        )
+    return [*summaries, weakest]
+
+
+def _summary(figures: Mapping[str, float]) -> Table:
+    table = Table(*figures, box=SIMPLE_HEAD)
+    table.add_row(*map(_format, figures.values()))
+    return table
+
+
+def _class_table(ranked: Sequence[tuple[float, str]], *, pairs: int = 3) -> Table:
+    table = Table(title="AP by class, weakest first", box=SIMPLE_HEAD)
+    for _ in range(min(pairs, len(ranked))):
+        table.add_column("class")
+        table.add_column("AP", justify="right")
+    rows = math.ceil(len(ranked) / pairs)
+    for row in range(rows):
+        cells = [(escape(name), _format(value)) for value, name in ranked[row::rows]]
+        table.add_row(*(text for cell in cells for text in cell))
+    return table
+
+
+def _format(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def differences_table(differences: Mapping[str, Difference], *, confidence: float) -> Group:
+    """Two detectors side by side: what differs for certain, and the classes that differ most."""
+    summary = _difference_table(
+        {name: each for name, each in differences.items() if "/" not in name}, confidence
+    )
+    classes = {name.removeprefix("AP/"): each for name, each in differences.items() if "/" in name}
+    known = {name: each for name, each in classes.items() if math.isfinite(each.first)}
+    order = sorted(known, key=lambda name: -abs(known[name].second - known[name].first))
+    table = _difference_table({name: known[name] for name in order[:SHOWN_DIFFERENCES]}, confidence)
+    table.title = "AP by class, the greatest differences"
+    return Group(summary, table)
+
+
+def _difference_table(differences: Mapping[str, Difference], confidence: float) -> Table:
+    table = Table("", "A", "B", "B - A", f"{confidence:.0%} interval", "", box=SIMPLE_HEAD)
+    for name, each in differences.items():
+        change = each.second - each.first
+        verdict = ("better" if change > 0 else "worse") if each.is_real else "may be chance"
+        bounds = f"{each.low:+.2f} to {each.high:+.2f}"
+        table.add_row(
+            escape(name),
+            _format(each.first),
+            _format(each.second),
+            f"{change:+.2f}",
+            bounds,
+            verdict,
+        )
+    return table
+
+
+def thresholds_table(chosen: Mapping[str, Choice]) -> Table:
+    """The threshold of each class and what it gives."""
+    table = Table("class", "threshold", "precision", "recall", "F1", "", box=SIMPLE_HEAD)
+    for name, choice in chosen.items():
+        figures = ["-", "-", "-"]
+        note = "no objects or detections: that of all classes"
+        if choice.point is not None:
+            figures = [f"{100 * value:.1f}" for value in choice.point[1:]]
+            note = "" if choice.reached else "not reached"
+        table.add_row(escape(name), f"{choice.threshold:.3f}", *figures, note)
+    return table
+
+
+def counts_table(counts: Mapping[str, int]) -> Table:
+    """Boxes of each class, the most frequent first."""
+    table = Table("class", "boxes", box=SIMPLE_HEAD)
+    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]:
+        table.add_row(escape(name), str(count))
+    return table

@@ -1,0 +1,108 @@
+"""One self-contained HTML page about a training: figures, curves, pictures. It needs no network and no script."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from torch import Tensor
+
+from centernet2.report.page import (
+    Chart,
+    Section,
+    bar_cell,
+    cards,
+    jpeg_uri,
+    number,
+    page,
+    table,
+    tile,
+)
+
+LONGEST = 480  # pixels of a picture
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    summary: Mapping[str, float],
+    metrics_jsonl: Path,
+    evaluation: Mapping[str, float | None],
+    pictures: Sequence[tuple[str, Tensor]],
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: of the page.
+        title: its heading.
+        summary: the few figures to show first.
+        metrics_jsonl: what the training has logged.
+        evaluation: COCO figures in per cent, "bbox/AP/<class>" among them; NaN or None where there is no such object.
+        pictures: captions and images, uint8 [3, H, W] RGB.
+    """
+    steps = [json.loads(line) for line in metrics_jsonl.read_text(encoding="utf-8").splitlines()]
+    names = (
+        [name for name in steps[0] if "loss" in name] + ["lr", "images_per_second"] if steps else []
+    )
+    curves = "".join(
+        curve(name, [(s["iteration"], s[name]) for s in steps if s.get(name) is not None])
+        for name in names
+    )
+    classes = {
+        n.removeprefix("bbox/AP/"): v for n, v in evaluation.items() if n.startswith("bbox/AP/")
+    }
+    others = {n.removeprefix("bbox/"): v for n, v in evaluation.items() if "/AP/" not in n}
+    gallery = "".join(_picture(caption, image) for caption, image in pictures)
+    ranked = sorted(classes.items(), key=lambda each: _known(each[1]))
+    rows = [[escape(n), number(v), bar_cell(_known(v) / 100)] for n, v in ranked]
+    sections = [
+        Section("summary", "Summary", "After the last step.", cards(summary)),
+        Section(
+            "evaluation", "Evaluation", "Average precision and recall in per cent.", cards(others)
+        ),
+        Section(
+            "classes",
+            "Classes",
+            "AP of each class, the weakest first.",
+            table(["class", "AP", ""], rows),
+        ),
+        Section(
+            "training",
+            "Training",
+            "What was logged, by iteration.",
+            f'<div class="grid" style="--least: 18rem">{curves}</div>',
+        ),
+        Section(
+            "pictures",
+            "Predictions",
+            "On images that were not seen in training.",
+            f'<div class="grid">{gallery}</div>',
+        ),
+    ]
+    path.write_text(page(title, "Training report", sections), encoding="utf-8")
+
+
+def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """A line through points (iteration, value)."""
+    finite = [point for point in points if math.isfinite(point[1])]
+    if not finite:
+        return ""
+    xs, ys = zip(*finite, strict=True)
+    low, high = min(ys), max(ys)
+    chart = Chart(name, x=(min(xs), max(xs)), y=(low, high if high > low else low + 1))
+    chart.LEFT = 40
+    chart.axes(
+        {xs[0]: f"{xs[0]:g}", xs[-1]: f"{xs[-1]:g}"}, {low: f"{low:.3g}", high: f"{high:.3g}"}
+    )
+    return tile(name, f"{ys[-1]:.3g}", chart.line(finite).svg())
+
+
+def _picture(caption: str, image: Tensor) -> str:
+    shown = f'<span class="picture"><img alt="{escape(caption)}" src="{jpeg_uri(image, longest=LONGEST)}"></span>'
+    return f'<figure class="tile">{shown}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _known(value: float | None) -> float:
+    return 0.0 if value is None or math.isnan(value) else value

@@ -1,1 +1,0 @@
-"""The main jobs from settings to results: build or load a model, train it, evaluate it."""

@@ -1,0 +1,44 @@
+import pytest
+
+from centernet2.builders.plan import count_in_iterations, scale_to_batch
+from centernet2.config import load_config
+
+
+def test_a_quarter_of_the_batch_takes_a_quarter_of_the_rate_and_four_times_the_iterations() -> None:
+    made_for = load_config("CenterNet2_R50_1x")
+    config, changes = scale_to_batch(made_for.override(["SOLVER.IMS_PER_BATCH", "4"]), made_for)
+    assert config.optimizer.base_lr == pytest.approx(made_for.optimizer.base_lr / 4)
+    assert config.schedule.max_iter == 4 * made_for.schedule.max_iter
+    assert config.schedule.steps == tuple(4 * step for step in made_for.schedule.steps)
+    assert config.schedule.warmup_iters == 4 * made_for.schedule.warmup_iters
+    assert config.run.eval_period == made_for.run.eval_period * 4
+    assert changes[0] == "16 -> 4 images per iteration"
+    assert f"SOLVER.MAX_ITER {made_for.schedule.max_iter} -> {config.schedule.max_iter}" in changes
+
+
+def test_what_was_set_by_hand_is_not_scaled() -> None:
+    made_for = load_config("CenterNet2_R50_1x")
+    config = made_for.override(
+        ["SOLVER.IMS_PER_BATCH", "4", "SOLVER.BASE_LR", "0.7", "SOLVER.OPTIMIZER", "ADAMW"]
+    )
+    assert scale_to_batch(config, made_for)[0].optimizer.base_lr == 0.7
+    same, changes = scale_to_batch(made_for, made_for)
+    assert same == made_for
+    assert changes == ["16 -> 16 images per iteration"]
+
+
+def test_adamw_scales_with_the_root() -> None:
+    made_for = load_config("CenterNet2_R50_1x", ["SOLVER.OPTIMIZER", "ADAMW"])
+    config, _ = scale_to_batch(made_for.override(["SOLVER.IMS_PER_BATCH", "4"]), made_for)
+    assert config.optimizer.base_lr == pytest.approx(made_for.optimizer.base_lr / 2)
+
+
+def test_epochs_become_iterations_and_the_steps_move_along() -> None:
+    options = ["SOLVER.IMS_PER_BATCH", "10", "SOLVER.MAX_EPOCHS", "12", "TEST.EVAL_EPOCHS", "0.5",
+               "SOLVER.MAX_ITER", "900", "SOLVER.STEPS", "(600, 800)"]  # fmt: skip
+    config = count_in_iterations(load_config("CenterNet2_R50_1x", options), 1005)
+    assert (config.schedule.max_iter, config.schedule.steps) == (1206, (804, 1072))
+    assert config.run.eval_period == 50
+    assert count_in_iterations(config, 1005) == config
+    plain = load_config("CenterNet2_R50_1x")
+    assert count_in_iterations(plain, 1005) == plain

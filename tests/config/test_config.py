@@ -1,0 +1,161 @@
+"""Configurations: the reference's, read to the same values, and errors that help."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+
+from centernet2.config import ConfigError, config_names, load_config, parse_config
+from centernet2.config.option import SKIPPED_KEYS
+from centernet2.config.reference_page import configuration_page
+from centernet2.config.tree import KEYS
+
+REFERENCE = [
+    "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x", "CenterNet2_DLA-BiFPN-P3_24x",
+    "CenterNet2_DLA-BiFPN-P3_4x", "CenterNet2_DLA-BiFPN-P5_640_16x", "CenterNet2_DLA-BiFPN-P5_640_16x_ST",
+    "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST", "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
+    "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST", "CenterNet2_R2-101-DCN_896_4x", "CenterNet2_R50_1x",
+    "CenterNet2_X101-DCN_2x", "LVIS_CenterNet2_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", "O365_CenterNet2_R50_1x",
+    "nuImages_CenterNet2_DLA_640_8x",
+]  # fmt: skip
+
+
+def leaves(tree: dict, prefix: str = ""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_every_reference_configuration_resolves_to_the_reference_values(
+    name: str, shared: Path
+) -> None:
+    golden = dict(
+        leaves(yaml.safe_load((shared / "golden" / "configs" / f"{name}.yaml").read_text()))
+    )
+    ours = dict(leaves(load_config(name).to_dict()))
+    skipped = {k for k in golden if any(k == s or k.startswith(f"{s}.") for s in SKIPPED_KEYS)}
+    assert {k: ours[k] for k in golden.keys() - skipped} == {
+        k: golden[k] for k in golden.keys() - skipped
+    }
+
+
+def test_every_reference_configuration_is_packaged() -> None:
+    assert set(REFERENCE) <= set(config_names())
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_written_configuration_reads_back_equal(name: str) -> None:
+    config = load_config(name)
+    again = parse_config(config.to_yaml(), config.name)
+    assert again.to_dict() == config.to_dict()
+
+
+def test_overrides_have_types_and_the_last_word() -> None:
+    config = load_config(
+        "CenterNet2_R50_1x",
+        ["SOLVER.BASE_LR", "1e-3", "SOLVER.STEPS", "(1, 2)", "MODEL.WEIGHTS", "a b.pth", "SOLVER.AMP.ENABLED", "True",
+         "MODEL.CENTERNET.SOI", "[[0, 8], [4, 16], [8, 32], [16, 64], [32, 1000]]"],
+    )  # fmt: skip
+    assert config["SOLVER.BASE_LR"] == config.optimizer.base_lr == 0.001
+    assert config["SOLVER.STEPS"] == (1, 2)
+    assert config["MODEL.WEIGHTS"] == "a b.pth"
+    assert config["SOLVER.AMP.ENABLED"] is True
+    assert config["MODEL.CENTERNET.SOI"][4] == (32, 1000)
+    assert {"SOLVER.STEPS", "MODEL.RESNETS.DEPTH"} <= config.stated
+    assert "MODEL.ROI_HEADS.NUM_CLASSES" not in config.stated
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
+        (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
+        (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
+        (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
+        (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is 'x'"),
+        (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
+        (
+            ["SOLVER.LOG_PERIOD", "0"],
+            "SOLVER.LOG_PERIOD is 0: input should be greater than or equal to 1",
+        ),
+    ],
+)
+def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config("CenterNet2_R50_1x", overrides)
+    assert message in str(error.value)
+
+
+def test_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'CenterNet2_R50_1x'"):
+        load_config("CenterNet2_R5_1x")
+
+
+def test_unknown_key_in_a_file_names_key_and_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("_BASE_: CenterNet2_R50_1x.yaml\nMODEL: {CENTERNET: {NUM_CLASES: 3}}\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert "'MODEL.CENTERNET.NUM_CLASES'" in str(error.value)
+    assert "mine.yaml" in str(error.value)
+    assert "MODEL.CENTERNET.NUM_CLASSES" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\x00"])
+def test_files_that_are_no_configuration_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_config(path)
+
+
+def test_base_file_may_lie_beside_or_in_the_package(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("_BASE_: Base-CenterNet2.yaml\nSOLVER: {MAX_ITER: 7}\n")
+    (tmp_path / "mine.yaml").write_text("_BASE_: base.yaml\nSOLVER: {BASE_LR: 0.5}\n")
+    config = load_config(tmp_path / "mine.yaml")
+    assert (config.name, config["SOLVER.MAX_ITER"], config["SOLVER.BASE_LR"]) == ("mine", 7, 0.5)
+    assert config["MODEL.ROI_HEADS.NAME"] == "CustomCascadeROIHeads"
+
+
+def test_last_of_a_doubled_block_wins_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "doubled.yaml"
+    path.write_text("INPUT: {FORMAT: RGB}\nINPUT: {TRAIN_SIZE: 5}\n")
+    with caplog.at_level(logging.WARNING):
+        config = load_config(path)
+    assert (config["INPUT.FORMAT"], config["INPUT.TRAIN_SIZE"]) == ("BGR", 5)
+    assert "'INPUT' stands twice" in caplog.text
+
+
+def test_settings_are_frozen_and_replaced_as_a_whole() -> None:
+    config = load_config("CenterNet2_R50_1x")
+    with pytest.raises(Exception, match="frozen"):
+        config.optimizer.base_lr = 1.0
+    other = config.replace({"MODEL.ROI_HEADS.NUM_CLASSES": 3})
+    assert (other["MODEL.ROI_HEADS.NUM_CLASSES"], config["MODEL.ROI_HEADS.NUM_CLASSES"]) == (3, 80)
+    with pytest.raises(ConfigError):
+        config.replace({"MODEL.ROI_HEADS.NUM_CLASES": 3})
+
+
+def test_every_option_has_a_key_of_its_own_and_a_description() -> None:
+    config = load_config("CenterNet2_R50_1x")
+    fields = [
+        (group, name, field)
+        for group, value in config
+        if hasattr(value, "model_dump")
+        for name, field in type(value).model_fields.items()
+    ]
+    assert len(fields) == len(KEYS)
+    assert all(field.description for _, _, field in fields)
+
+
+def test_the_page_on_options_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8").rstrip("\n") == configuration_page().rstrip("\n"), (
+        "run: centernet2 config --reference > docs/configuration.md"
+    )

@@ -1,0 +1,134 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from centernet2.data.readers.catalog import DATASETS, find_sources, find_split
+
+Write = Callable[..., Path]
+
+
+def place(root: Path, name: str, content: Any) -> None:
+    """Put annotations and an image folder where the catalogue says."""
+    spec = DATASETS[name]
+    (root / spec.images).mkdir(parents=True, exist_ok=True)
+    (root / spec.annotations).parent.mkdir(parents=True, exist_ok=True)
+    (root / spec.annotations).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_folder_of_ones_own(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
+    write(content, "train")
+    write(content, "val")
+    dataset = find_split(data=tmp_path, data_path=None, names=["coco_2017_train"], split=split)
+    assert (dataset.name, len(dataset)) == (f"{tmp_path.name}_{split}", 3)
+    assert dataset.image_path(0).is_file()
+
+
+@pytest.mark.parametrize("name", ["lvis_v1", "lvis_v1_train", "lvis_v1_val"])
+def test_a_name_in_place_of_a_folder(
+    content: Any, tmp_path: Path, monkeypatch: Any, name: str
+) -> None:
+    place(tmp_path, "lvis_v1_val", content)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert find_split(data=Path(name), data_path=None, names=[], split="val").name == "lvis_v1_val"
+
+
+@pytest.mark.parametrize("folder", ["coco2017", "coco", "."])
+def test_coco_below_or_at_the_path(content: Any, tmp_path: Path, folder: str) -> None:
+    place(tmp_path, "coco_2017_train", content)
+    (tmp_path / "coco").rename(tmp_path / "renamed")
+    base = tmp_path / "base"
+    base.mkdir()
+    target = base / folder
+    if folder == ".":
+        base.rmdir()
+    (tmp_path / "renamed").rename(target)
+    dataset = find_split(data=None, data_path=base, names=["coco_2017_train"], split="train")
+    assert dataset.image_path(0) == base / folder / "train2017" / "tall.png"
+
+
+def test_variable_is_used_without_a_path(
+    content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(tmp_path, "objects365_val", content)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert len(find_split(data=None, data_path=None, names=["objects365_val"], split="val")) == 3
+
+
+def test_several_names_are_joined(content: Any, tmp_path: Path) -> None:
+    names = ["coco_2017_train", "coco_un_yolov4_55_0.5"]
+    for name in names:
+        place(tmp_path, name, content)
+    dataset = find_split(data=None, data_path=tmp_path, names=names, split="train")
+    assert len(dataset) == 6
+    assert dataset.image_path(0) == tmp_path / "coco" / "train2017" / "tall.png"
+    assert dataset.image_path(3) == tmp_path / "coco" / "unlabeled2017" / "tall.png"
+
+
+def test_lvis_lies_beside_the_images_of_coco(content: Any, tmp_path: Path) -> None:
+    place(tmp_path, "lvis_v1_val", content)
+    (tmp_path / "coco").rename(tmp_path / "coco2017")
+    dataset = find_split(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
+    assert dataset.image_path(0) == tmp_path / "coco2017" / "tall.png"
+
+
+def test_error_lists_the_places_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        find_split(data=None, data_path=tmp_path, names=["coco_2017_val"], split="val")
+    for place_looked_at in (tmp_path / "coco2017", tmp_path / "coco", tmp_path / "annotations"):
+        assert str(place_looked_at) in str(caught.value)
+    assert "--data-path" in str(caught.value)
+
+
+def test_error_for_a_folder_of_another_layout(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no data set was recognised.*COCO.*YOLO.*VOC"):
+        find_split(data=tmp_path, data_path=None, names=[], split="val")
+
+
+def test_missing_image_folder_is_reported_at_once(content: Any, tmp_path: Path) -> None:
+    place(tmp_path, "lvis_v1_val", content)
+    (tmp_path / "coco").rmdir()
+    with pytest.raises(FileNotFoundError, match="images of lvis_v1_val"):
+        find_split(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
+
+
+def test_unknown_name_gets_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"coco_2017_trian.*did you mean coco_2017_train"):
+        find_split(data=None, data_path=tmp_path, names=["coco_2017_trian"], split="train")
+
+
+def test_contradicting_and_missing_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        find_split(data=tmp_path, data_path=tmp_path, names=["coco_2017_val"], split="val")
+    with pytest.raises(ValueError, match="no data set is named for val"):
+        find_split(data=None, data_path=tmp_path, names=[], split="val")
+
+
+def test_every_name_of_the_reference_configurations_is_known(shared: Path) -> None:
+    for path in (shared / "golden" / "configs").glob("*.yaml"):
+        datasets = yaml.safe_load(path.read_text())["DATASETS"]
+        assert {*datasets["TRAIN"], *datasets["TEST"]} <= set(DATASETS), path.name
+
+
+def test_tiny_coco_is_found(shared: Path) -> None:
+    path = shared / "data" / "coco_tiny"
+    dataset = find_split(data=None, data_path=path, names=["coco_2017_val"], split="val")
+    assert len(dataset) == 50
+    assert dataset.image_path(0).is_file()
+
+
+def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
+    root = shared / "data" / "coco_tiny"
+    by_name = find_sources(Path("coco_2017"), root)
+    assert by_name.keys() == {"train", "val"} == find_sources(root / "coco2017").keys()
+    assert find_sources(Path("coco_2017_val"), root) == {"val": by_name["val"]}
+    assert by_name["val"].images == (root / "coco2017" / "val2017",)
+
+
+def test_a_name_that_is_neither_there_nor_known_gets_a_hint() -> None:
+    with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
+        find_sources(Path("coco_2071"))

@@ -1,0 +1,215 @@
+import gc
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.readers.coco import load_coco, read_json
+
+Write = Callable[[Any], Path]
+
+
+def load(path: Path, name: str = "toy") -> DetectionDataset:
+    return load_coco(path, path.parent.parent / "images", name=name)
+
+
+def test_index_is_sorted_and_contiguous(content: Any, write: Write) -> None:
+    path = write(content)
+    dataset = load(path)
+    assert (dataset.name, len(dataset), dataset.annotations) == ("toy", 3, path)
+    assert (dataset.class_names, dataset.category_ids) == (("ant", "zebra"), (3, 7))
+    assert dataset.image_ids.tolist() == [10, 20, 30]
+    assert [dataset.image_path(i).name for i in range(3)] == ["tall.png", "empty.png", "wide.png"]
+    assert all(dataset.image_path(i).is_file() for i in range(3))
+    assert [dataset.size(i) for i in range(3)] == [(60, 40), (32, 32), (48, 64)]
+    assert dataset.offsets.tolist() == [0, 1, 1, 4]
+    assert dataset.crowd.tolist() == [True, False, False, True]
+    assert dataset.areas.tolist() == [900, 150, 64, 99]
+
+
+def test_targets_leave_crowds_out(content: Any, write: Write) -> None:
+    dataset = load(write(content))
+    assert dataset.target(2)["boxes"].tolist() == [[4, 6, 24, 16], [30, 20, 38, 28]]
+    assert dataset.target(2)["labels"].tolist() == [1, 0]
+    for empty in (0, 1):
+        assert dataset.target(empty)["boxes"].shape == (0, 4)
+        assert dataset.target(empty)["labels"].shape == (0,)
+
+
+def test_boxes_of_an_image_keep_the_order_of_the_file(content: Any, write: Write) -> None:
+    content["annotations"] = [
+        {"id": n, "image_id": (10, 20, 30)[n % 3], "category_id": 3, "bbox": [0, 0, 1 + n, 1]}
+        for n in range(300)
+    ]
+    widths = load(write(content)).target(1)["boxes"][:, 2]
+    assert widths.tolist() == [1 + n for n in range(1, 300, 3)]
+
+
+def test_missing_area_and_crowd_flag_have_their_usual_meaning(content: Any, write: Write) -> None:
+    content["annotations"] = [{"id": 1, "image_id": 30, "category_id": 7, "bbox": [4, 6, 20, 10]}]
+    dataset = load(write(content))
+    assert dataset.areas.tolist() == [200]
+    assert dataset.crowd.tolist() == [False]
+
+
+def test_lvis_tells_file_names_in_an_address(content: Any, write: Write) -> None:
+    path = write(content)
+    for record in content["images"]:
+        record["coco_url"] = "http://images.example/val2017/" + record.pop("file_name")
+    path.write_text(json.dumps(content))
+    assert load(path).image_path(2) == path.parent.parent / "images" / "val2017" / "wide.png"
+
+
+def test_empty_boxes_are_dropped_with_one_warning(
+    content: Any, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    content["annotations"][0]["bbox"] = [24, 16, -20, -10]
+    content["annotations"][2]["bbox"] = [30, 20, 0, 8]
+    dataset = load(write(content))
+    assert len(dataset.boxes) == 2
+    assert [
+        r.getMessage()
+        for r in caplog.records
+        if "2 boxes without" in r.getMessage() and "annotation 1" in r.getMessage()
+    ]
+
+
+def test_boxes_outside_are_kept_and_reported(
+    content: Any, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    content["annotations"][0]["bbox"] = [60, 6, 20, 10]
+    assert load(write(content)).target(2)["boxes"][0].tolist() == [60, 6, 80, 16]
+    assert "1 of 4 boxes reach outside" in caplog.text
+    assert "image 30" in caplog.text
+
+
+BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "image id": (lambda c: c["annotations"][1].update(image_id=99), "annotation 2 refers to image_id 99"),
+    "category id": (lambda c: c["annotations"][1].update(category_id=99), "annotation 2 refers to category_id 99"),
+    "id of a list": (lambda c: c["annotations"][1].update(image_id=[1]), r"annotation 2 refers to .*\[1\]"),
+    "nan": (lambda c: c["annotations"][2]["bbox"].__setitem__(0, float("nan")), "annotation 3 .*finite"),
+    "infinite": (lambda c: c["annotations"][2]["bbox"].__setitem__(2, float("inf")), "annotation 3 .*finite"),
+    "nan area": (lambda c: c["annotations"][2].update(area=float("nan")), "annotation 3 .*finite"),
+    "short box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), "annotation 3 .*finite"),
+    "words in a box": (lambda c: c["annotations"][2].update(bbox=["a", 2, 3, 4]), "annotation 3 .*finite"),
+    "null box": (lambda c: c["annotations"][2].update(bbox=None), "annotation 3 .*finite"),
+    "no box": (lambda c: c["annotations"][2].pop("bbox"), "annotation 3 has no 'bbox'"),
+    "no category": (lambda c: c["annotations"][2].pop("category_id"), "annotation 3 has no 'category_id'"),
+    "no id": (lambda c: c["annotations"][2].pop("id"), r"annotation number 3 \(without id\)"),
+    "same annotation id": (lambda c: c["annotations"][2].update(id=1), "annotation 1 stands there twice"),
+    "same image id": (lambda c: c["images"][2].update(id=10), "image 10 stands there twice"),
+    "same category id": (lambda c: c["categories"][1].update(id=7), "category 7 stands there twice"),
+    "image id in words": (lambda c: c["images"][2].update(id="x"), "image x has an id that is not a whole number"),
+    "no width": (lambda c: c["images"][2].pop("width"), "image 20 has no 'width'"),
+    "no height to speak of": (lambda c: c["images"][2].update(height=0), "image 20 needs positive numbers"),
+    "no file name": (lambda c: c["images"][2].pop("file_name"), "image 20 has no 'file_name'"),
+    "no category name": (lambda c: c["categories"][1].pop("name"), "category 3 has no 'name'"),
+    "no images": (lambda c: c.pop("images"), "list 'images' is missing"),
+    "empty list of images": (lambda c: c["images"].clear(), "list 'images' is empty"),
+    "no categories": (lambda c: c.pop("categories"), "list 'categories' is missing"),
+    "annotations are null": (lambda c: c.update(annotations=None), "list 'annotations' is missing"),
+    "list of numbers": (lambda c: c.update(images=[1, 2]), "list 'images' holds something else"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_errors_name_the_file_and_the_record(content: Any, write: Write, what: str) -> None:
+    path = write(content)
+    change, message = BREAKS[what]
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"instances_train\.json: .*{message}"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "not a JSON file"), ("[]", "not a list"), ("{", "not a JSON file")]
+)
+def test_files_that_are_not_coco(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.json: .*{message}"):
+        load(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.json: .*No such file"):
+        load(tmp_path / "a.json")
+
+
+REFUSED = {
+    "bad_image_id": "annotation 2 .*999",
+    "duplicate_ids": "image 1 stands there twice",
+    "empty": "not a JSON file",
+    "missing_images_key": "'images' is missing",
+    "nan_box": "annotation 2 .*finite",
+    "not_json": "not a JSON file",
+    "unknown_category": "annotation 2 .*99",
+    "xyxy_mixup": r"x1, y1, x2, y2.*--fix",
+}
+ACCEPTED = {"ok": 6, "box_outside": 6, "negative_size_box": 4, "no_annotations": 0}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_real_broken_annotations_are_refused(shared: Path, name: str) -> None:
+    folder = shared / "data" / "broken"
+    with pytest.raises(ValueError, match=rf"{name}\.json: .*{REFUSED[name]}"):
+        load_coco(folder / f"{name}.json", folder, name=name)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_real_odd_annotations_are_accepted(
+    shared: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shared / "data" / "broken"
+    with caplog.at_level(logging.WARNING):
+        dataset = load_coco(folder / f"{name}.json", folder, name=name)
+    assert (len(dataset), len(dataset.boxes)) == (2, ACCEPTED[name])
+    assert bool(caplog.records) == (name in ("box_outside", "negative_size_box"))
+
+
+@pytest.mark.parametrize(("split", "boxes", "empty"), [("train", 470, 1), ("val", 382, 2)])
+def test_tiny_coco(shared: Path, split: str, boxes: int, empty: int) -> None:
+    folder = shared / "data" / "coco_tiny" / "coco2017"
+    dataset = load_coco(
+        folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017", name=split
+    )
+    assert (len(dataset), len(dataset.boxes), int(dataset.crowd.sum())) == (50, boxes, 5)
+    assert (len(dataset.class_names), dataset.class_names[0], dataset.class_names[79]) == (
+        80,
+        "person",
+        "toothbrush",
+    )
+    assert (dataset.category_ids[0], dataset.category_ids[79]) == (1, 90)
+    assert int((np.diff(dataset.offsets) == 0).sum()) == empty
+    assert all(dataset.image_path(i).is_file() for i in range(50))
+
+
+@pytest.mark.parametrize(("split", "images", "boxes"), [("train", 292, 3941), ("val", 72, 945)])
+def test_blood_cells(shared: Path, split: str, images: int, boxes: int) -> None:
+    folder = shared / "data" / "bccd"
+    dataset = load_coco(
+        folder / "annotations" / f"instances_{split}.json", folder / "images", name=split
+    )
+    assert (len(dataset), len(dataset.boxes), dataset.class_names) == (
+        images,
+        boxes,
+        ("RBC", "WBC", "Platelets"),
+    )
+    expected = {"train": [3348, 301, 292], "val": [805, 71, 69]}[split]
+    assert np.bincount(dataset.labels).tolist() == expected
+
+
+def test_reading_leaves_the_collector_of_garbage_as_it_was(
+    content: Any, write: Write, tmp_path: Path
+) -> None:
+    read_json(write(content))
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="cannot be opened"):
+        read_json(tmp_path / "absent.json")
+    assert gc.isenabled()

@@ -1,0 +1,291 @@
+"""The same three images and their objects, written as different tools write them."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from centernet2.data.readers.splits import divide, load_split
+
+SPLITS = ("train", "val")
+BOXES = [[4, 6, 24, 16], [30, 20, 38, 28]]  # xyxy, of wide.png
+POLYGON = [4.0, 6.0, 24.0, 6.0, 24.0, 16.0, 4.0, 16.0]
+
+
+def pixels(folder: Path, content: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in content["images"]:
+        size = (record["height"], record["width"], 3)
+        Image.fromarray(np.zeros(size, dtype=np.uint8)).save(
+            folder / Path(record["file_name"]).name
+        )
+
+
+def annotate(path: Path, content: Any, name: Callable[[str], str] = str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    renamed = copy.deepcopy(content)
+    for record in renamed["images"]:
+        record["file_name"] = name(record["file_name"])
+    path.write_text(json.dumps(renamed))
+
+
+def coco_2017(root: Path, content: Any) -> None:
+    for split in SPLITS:
+        annotate(root / "annotations" / f"instances_{split}2017.json", content)
+        annotate(root / "annotations" / f"captions_{split}2017.json", content)
+        pixels(root / f"{split}2017", content)
+
+
+def below_coco2017(root: Path, content: Any) -> None:
+    coco_2017(root / "coco2017", content)
+
+
+def roboflow(root: Path, content: Any) -> None:
+    for split in ("train", "valid", "test"):
+        annotate(root / split / "_annotations.coco.json", content)
+        pixels(root / split, content)
+
+
+def own_folder(root: Path, content: Any) -> None:
+    for split in SPLITS:
+        annotate(root / "annotations" / f"instances_{split}.json", content)
+    pixels(root / "images", content)
+
+
+def objects365(root: Path, content: Any) -> None:
+    for split in SPLITS:
+        annotate(
+            root / "annotations" / f"zhiyuan_objv2_{split}.json",
+            content,
+            lambda n: f"images/v1/patch8/{n}",
+        )
+        pixels(root / split / "patch8", content)
+
+
+def nuimages(root: Path, content: Any) -> None:
+    for split in SPLITS:
+        annotate(
+            root / "annotations" / f"nuimages_v1.0-{split}.json",
+            content,
+            lambda n: f"samples/CAM_BACK/{n}",
+        )
+    pixels(root / "samples" / "CAM_BACK", content)
+
+
+def lvis(root: Path, content: Any) -> None:
+    addressed = copy.deepcopy(content)
+    for record in addressed["images"]:
+        record["coco_url"] = f"http://images.example/train2017/{record.pop('file_name')}"
+    for split in SPLITS:
+        path = root / f"lvis_v1_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(addressed))
+    pixels(root / "train2017", content)
+
+
+def yolo(root: Path, content: Any, *, polygons: bool = False) -> None:
+    root.mkdir(exist_ok=True)
+    (root / "data.yaml").write_text(
+        "path: .\ntrain: images/train\nval: images/val\nnames: [ant, zebra]\n"
+    )
+    lines = ["1 0.21875 0.2291666667 0.3125 0.2083333333", "0 0.53125 0.5 0.125 0.1666666667"]
+    if polygons:
+        points = " ".join(str(p / (64, 48)[i % 2]) for i, p in enumerate(POLYGON))
+        lines[0] = f"1 {points}"
+    for split in SPLITS:
+        pixels(root / "images" / split, content)
+        (root / "labels" / split).mkdir(parents=True)
+        (root / "labels" / split / "wide.txt").write_text("\n".join(lines))
+        (root / "labels" / split / "empty.txt").write_text("")
+
+
+def yolo_polygons(root: Path, content: Any) -> None:
+    yolo(root, content, polygons=True)
+
+
+def xml(name: str, boxes: Any, *, database: str = "") -> str:
+    shift = 1 if database else 0
+    objects = "".join(
+        f"<object><name>{kind}</name><difficult>0</difficult><bndbox><xmin>{b[0] + shift}</xmin>"
+        f"<ymin>{b[1] + shift}</ymin><xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>"
+        for kind, b in boxes
+    )
+    source = f"<source><database>{database}</database></source>" if database else ""
+    return f"<annotation><filename>{name}</filename>{source}{objects}</annotation>"
+
+
+def voc_folder(root: Path, content: Any, *, database: str = "") -> None:
+    pixels(root / "JPEGImages", content)
+    (root / "Annotations").mkdir()
+    for record in content["images"]:
+        boxes = (
+            list(zip(("zebra", "ant"), BOXES, strict=True))
+            if record["file_name"] == "wide.png"
+            else []
+        )
+        path = root / "Annotations" / Path(record["file_name"]).with_suffix(".xml")
+        path.write_text(xml(record["file_name"], boxes, database=database))
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split in SPLITS:
+        (lists / f"{split}.txt").write_text("tall\nempty\nwide\n")
+
+
+def voc_devkit(root: Path, content: Any) -> None:
+    (root / "VOCdevkit").mkdir(parents=True)
+    voc_folder(root / "VOCdevkit" / "VOC2012", content, database="The VOC2007 Database")
+
+
+def voc_beside(root: Path, content: Any) -> None:
+    for split in SPLITS:
+        pixels(root / split, content)
+        (root / split / "wide.xml").write_text(
+            xml("wide.png", zip(("zebra", "ant"), BOXES, strict=True))
+        )
+        for name in ("tall", "empty"):
+            (root / split / f"{name}.xml").write_text(xml(f"{name}.png", []))
+
+
+LAYOUTS = [
+    coco_2017,
+    below_coco2017,
+    roboflow,
+    own_folder,
+    objects365,
+    nuimages,
+    lvis,
+    yolo,
+    yolo_polygons,
+]
+LAYOUTS += [voc_folder, voc_devkit, voc_beside]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("split", SPLITS)
+def test_layouts_are_recognised(tmp_path: Path, content: Any, layout: Any, split: Any) -> None:
+    content["annotations"] = [each for each in content["annotations"] if not each["iscrowd"]]
+    layout(tmp_path / "data", content)
+    dataset = load_split(tmp_path / "data", split, masks=layout is yolo_polygons)
+    assert dataset.class_names == ("ant", "zebra")
+    assert len(dataset) == 3
+    assert all(dataset.image_path(i).is_file() for i in range(3))
+    wide = next(i for i in range(3) if dataset.image_path(i).name == "wide.png")
+    assert dataset.size(wide) == (48, 64)
+    rows = slice(*dataset.offsets[wide : wide + 2])
+    assert dataset.boxes[rows].round(4).tolist() == BOXES
+    assert dataset.labels[rows].tolist() == [1, 0]
+    assert len(dataset.boxes) == 2
+    if dataset.masks is not None:
+        assert np.round(dataset.segmentation(rows.start), 4).tolist() == [POLYGON]
+
+
+SINGLE = {
+    "CVAT": ("annotations/instances_default.json", "images/default", str),
+    "Label Studio": ("result.json", "images", lambda name: f"images/{name}"),
+    "Label Studio, local files": (
+        "result.json",
+        "images",
+        lambda name: f"/data/local-files/?d=some/images/{name}",
+    ),
+    "Windows": ("labels.json", "images", lambda name: f"C:\\data\\images\\{name}"),
+}
+
+
+@pytest.mark.parametrize("tool", SINGLE)
+@pytest.mark.parametrize("as_file", [True, False])
+def test_single_files(tmp_path: Path, content: Any, tool: str, as_file: bool) -> None:
+    file, folder, name = SINGLE[tool]
+    annotate(tmp_path / file, content, name)
+    pixels(tmp_path / folder, content)
+    path = tmp_path / file if as_file else tmp_path
+    train, val = (load_split(path, s, masks=False, val_fraction=0.3, seed=5) for s in SPLITS)  # type: ignore[arg-type]
+    assert sorted(train.image_ids.tolist() + val.image_ids.tolist()) == [10, 20, 30]
+    assert all(train.image_path(i).is_file() for i in range(2))
+    assert len(load_split(path, "val", masks=False)) == 3  # evaluation of all
+    with pytest.raises(ValueError, match="--val-fraction"):
+        load_split(path, "train", masks=False)
+
+
+def test_a_missing_validation_split_is_asked_for_or_made(tmp_path: Path, content: Any) -> None:
+    own_folder(tmp_path, content)
+    (tmp_path / "annotations" / "instances_val.json").unlink()
+    assert len(load_split(tmp_path, "train", masks=False)) == 3
+    with pytest.raises(ValueError, match=r"no validation split, only train.*--val-fraction"):
+        load_split(tmp_path, "val", masks=False)
+    assert len(load_split(tmp_path, "train", masks=False, val_fraction=0.3)) == 2
+    assert len(load_split(tmp_path, "val", masks=False, val_fraction=0.3)) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_division_is_repeatable_and_complete(count: int) -> None:
+    train, val = divide(count, 0.2, seed=3)
+    assert sorted([*train, *val]) == list(range(count))
+    assert len(val) == max(1, round(0.2 * count))
+    assert [part.tolist() for part in divide(count, 0.2, seed=3)] == [train.tolist(), val.tolist()]
+
+
+def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        load_split(tmp_path / "nowhere", "train", masks=False)
+    with pytest.raises(FileNotFoundError, match="no data set was recognised"):
+        load_split(tmp_path, "train", masks=False)
+    annotate(tmp_path / "a.json", content)
+    with pytest.raises(
+        FileNotFoundError, match=r"a\.json: its images were not found, such as .*tall\.png"
+    ):
+        load_split(tmp_path, "train", masks=False, val_fraction=0.5)
+    annotate(tmp_path / "b.json", content)
+    with pytest.raises(
+        ValueError, match=r"several annotation files were found: .*a\.json.*b\.json"
+    ):
+        load_split(tmp_path, "val", masks=False)
+    with pytest.raises(ValueError, match="share from 0"):
+        load_split(tmp_path, "val", masks=False, val_fraction=1.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("5 0.5 0.5 0.1 0.1", "names class 5"),
+        ("x 0.5 0.5 0.1 0.1", "not a number"),
+        ("0 0.5 0.5", "2 numbers after the class"),
+    ],
+)
+def test_lines_of_yolo_are_named(tmp_path: Path, content: Any, line: str, message: str) -> None:
+    yolo(tmp_path, content)
+    (tmp_path / "labels" / "train" / "tall.txt").write_text(f"\n{line}\n")
+    with pytest.raises(ValueError, match=rf"tall\.txt, line 2: .*{message}"):
+        load_split(tmp_path, "train", masks=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation>", "not an XML file"),
+        ("<annotation><object/></annotation>", "no 'name'"),
+        ("<annotation><object><name>ant</name></object></annotation>", "no bndbox"),
+    ],
+)
+def test_files_of_voc_are_named(tmp_path: Path, content: Any, text: str, message: str) -> None:
+    voc_folder(tmp_path, content)
+    (tmp_path / "Annotations" / "tall.xml").write_text(text)
+    with pytest.raises(ValueError, match=rf"tall\.xml: .*{message}"):
+        load_split(tmp_path, "train", masks=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "images"),
+    [
+        ("coco_tiny/coco2017", 50),
+        ("coco_tiny", 50),
+        ("coco_tiny/coco2017/annotations/instances_val2017.json", 50),
+        ("bccd", 72),
+    ],
+)
+def test_real_data(shared: Path, path: str, images: int) -> None:
+    assert len(load_split(shared / "data" / path, "val", masks=False)) == images

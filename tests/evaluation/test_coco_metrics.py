@@ -1,0 +1,368 @@
+"""COCO figures against pycocotools, and the results file."""
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.evaluation import results as module
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.results import (
+    encode_masks,
+    read_masks,
+    read_results,
+    results_of,
+    write_results,
+)
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+def oracle(
+    annotations: Path, results: Any, max_detections: int = 100, kind: str = "bbox"
+) -> dict[str, float]:
+    """The same figures by pycocotools."""
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is the oracle of this test")
+    cocoeval = pytest.importorskip("pycocotools.cocoeval")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO(str(annotations))
+        evaluator = cocoeval.COCOeval(truth, truth.loadRes(results), kind)
+        evaluator.params.maxDets = [1, 10, max_detections]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
+
+    def mean(values: np.ndarray) -> float:
+        return 100 * values[values > -1].mean() if (values > -1).any() else math.nan
+
+    figures = [
+        mean(precision[..., 0, 2]),
+        mean(precision[0, ..., 0, 2]),
+        mean(precision[5, ..., 0, 2]),
+    ]
+    figures += [mean(precision[..., area, 2]) for area in (1, 2, 3)]
+    figures += [mean(recall[..., 0, count]) for count in range(3)]
+    figures += [mean(recall[..., area, 2]) for area in (1, 2, 3)]
+    named = {f"{kind}/{name}": value for name, value in zip(NAMES, figures, strict=True)}
+    for index, category in enumerate(truth.loadCats(sorted(truth.getCatIds()))):
+        named[f"{kind}/AP/{category['name']}"] = mean(precision[:, :, index, 0, 2])
+    return named
+
+
+def write_random_annotations(
+    path: Path, rng: np.random.Generator, *, images: int, classes: int
+) -> dict[str, Any]:
+    """Boxes on a grid of whole pixels, crowds among them; some images and the last class are empty."""
+    annotations = []
+    for image_id in range(1, images + 1):
+        for _ in range(0 if image_id % 7 == 0 else int(rng.integers(1, 25))):
+            x, y = rng.integers(0, 300, 2).tolist()
+            w, h = rng.integers(4, 200, 2).tolist()
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id * 10,
+                    "category_id": 3 * int(rng.integers(0, classes - 1)) + 2,
+                    "bbox": [x, y, w, h],
+                    "area": w * h * float(rng.uniform(0.4, 1)),
+                    "iscrowd": int(rng.random() < 0.08),
+                }
+            )
+    content = {
+        "images": [
+            {"id": i * 10, "file_name": f"{i}.jpg", "height": 480, "width": 500}
+            for i in range(1, images + 1)
+        ],
+        "categories": [{"id": 3 * i + 2, "name": f"class {i}"} for i in range(classes)],
+        "annotations": annotations,
+    }
+    path.write_text(json.dumps(content))
+    return content
+
+
+def random_results(
+    rng: np.random.Generator, content: dict[str, Any], *, decimals: int, noise: int
+) -> np.ndarray:
+    """Moved ground truth, duplicates and noise; few decimals make ties in the scores."""
+    annotations, images = content["annotations"], content["images"]
+    rows = [
+        (
+            a["image_id"],
+            *np.abs(np.array(a["bbox"]) + rng.normal(0, 4, 4).round(1)),
+            rng.random(),
+            a["category_id"],
+        )
+        for a in annotations
+        for _ in range(int(rng.integers(0, 4)))
+    ]
+    categories = [c["id"] for c in content["categories"]]
+    rows += [
+        (
+            images[int(rng.integers(len(images)))]["id"],
+            *rng.integers(1, 200, 4),
+            rng.random(),
+            rng.choice(categories),
+        )
+        for _ in range(noise)
+    ]
+    results = np.array(rows, dtype=np.float64)
+    results[:, 5] = results[:, 5].round(decimals)
+    return results
+
+
+def assert_same_figures(metrics: dict[str, float], expected: dict[str, float]) -> None:
+    for name, value in expected.items():
+        assert metrics[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+
+
+@pytest.mark.parametrize(("seed", "decimals", "noise"), [(0, 6, 50), (1, 1, 200), (2, 2, 4000)])
+def test_random_sets_equal_pycocotools(
+    tmp_path: Path, seed: int, decimals: int, noise: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
+    results = random_results(rng, content, decimals=decimals, noise=noise)
+    metrics = coco_metrics(
+        load_coco(tmp_path / "truth.json", tmp_path, name="t"), results, max_detections=100
+    )
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert 1 < metrics["bbox/AP"] < 99  # a comparison of zeros would prove nothing
+    assert math.isnan(metrics["bbox/AP/class 4"])
+
+
+def test_coco_images_equal_pycocotools(shared: Path) -> None:
+    annotations = shared / "data/coco_tiny/coco2017/annotations/instances_val2017.json"
+    dataset = load_coco(annotations, annotations.parent, name="coco_tiny")
+    results = random_results(
+        np.random.default_rng(3), json.loads(annotations.read_text()), decimals=3, noise=2000
+    )
+    assert_same_figures(
+        coco_metrics(dataset, results, max_detections=100), oracle(annotations, results)
+    )
+
+
+def test_packed_arrays_give_the_figures_of_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    content = write_random_annotations(tmp_path / "truth.json", rng, images=12, classes=4)
+    results = random_results(rng, content, decimals=2, noise=100)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    packed = DetectionDataset(**{**vars(dataset), "annotations": None})
+    assert_same_figures(
+        coco_metrics(packed, results, max_detections=100),
+        coco_metrics(dataset, results, max_detections=100),
+    )
+
+
+def test_ap_counts_100_detections_and_more_have_a_recall_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    content = write_random_annotations(tmp_path / "truth.json", rng, images=4, classes=3)
+    content["categories"] = [{"id": 2, "name": "class 0"}]
+    content["annotations"] = [{**a, "category_id": 2} for a in content["annotations"]]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    results = random_results(rng, content, decimals=3, noise=1200)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, results, max_detections=300)
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert metrics["bbox/AR300"] > metrics["bbox/AR100"]
+    assert metrics["bbox/AR300"] == pytest.approx(
+        oracle(tmp_path / "truth.json", results, 300)["bbox/AR100"]
+    )
+
+
+def test_a_subset_counts_its_own_images_only(tmp_path: Path) -> None:
+    content = write_random_annotations(
+        tmp_path / "truth.json", np.random.default_rng(6), images=6, classes=3
+    )
+    first = content["images"][0]["id"]
+    perfect = [
+        (first, *a["bbox"], 0.9, a["category_id"])
+        for a in content["annotations"]
+        if a["image_id"] == first
+    ]
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(
+        dataset.subset(np.array([0])), np.array(perfect, dtype=np.float64), max_detections=100
+    )
+    assert metrics["bbox/AP"] == pytest.approx(100)
+
+
+def test_no_detections_at_all(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_random_annotations(tmp_path / "truth.json", np.random.default_rng(7), images=3, classes=2)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    assert coco_metrics(dataset, np.zeros((0, 7)), max_detections=100)["bbox/AP"] == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
+    detections = {
+        "boxes": torch.tensor([[1.1, 2.7, 30.3, 40.9], [0.0, 0.0, 5.0, 7.0]]),
+        "scores": torch.tensor([0.87654321, 0.1]),
+        "labels": torch.tensor([1, 0]),
+    }
+    results = results_of(detections, image_id=42, category_ids=[3, 90])
+    assert results[1].tolist() == [42, 0, 0, 5, 7, pytest.approx(0.1), 3]
+    write_results(tmp_path / "predictions.json", results)
+    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3, 90))
+    assert np.array_equal(read_results(tmp_path / "predictions.json", truth), results)
+    record = json.loads((tmp_path / "predictions.json").read_text())[0]
+    assert (record["image_id"], record["category_id"]) == (42, 90) and isinstance(
+        record["category_id"], int
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
+
+
+def test_empty_results_file(tmp_path: Path) -> None:
+    write_results(tmp_path / "p.json", np.zeros((0, 7)))
+    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
+    assert read_results(tmp_path / "p.json", truth).shape == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a COCO results file"),
+        ('{"image_id": 42}', "not a COCO results file"),
+        ('[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3, 4]}]', "lacks 'score'"),
+        (
+            '[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3], "score": 1}]',
+            "not a COCO results file",
+        ),
+        ('[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3, NaN], "score": 1}]', "NaN"),
+        (
+            '[{"image_id": 43, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 1}]',
+            "image_id 43 is not in",
+        ),
+        (
+            '[{"image_id": 42, "category_id": 4, "bbox": [1, 2, 3, 4], "score": 1}]',
+            "category_id 4 is not in",
+        ),
+    ],
+)
+def test_wrong_results_files_are_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text(content)
+    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
+    with pytest.raises(ValueError, match=message) as error:
+        read_results(path, truth)
+    assert "theirs.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def random_blob(rng: np.random.Generator, box: list[float], size: tuple[int, int]) -> torch.Tensor:
+    """An ellipse in a box [x, y, width, height] that is moved a little: bool [H, W]."""
+    x, y, w, h = np.array(box) + rng.normal(0, 3, 4)
+    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    inside = ((columns - x - w / 2) / max(w / 2, 1)) ** 2 + (
+        (rows - y - h / 2) / max(h / 2, 1)
+    ) ** 2 <= 1
+    return torch.from_numpy(inside)
+
+
+def write_masks(
+    path: Path, rng: np.random.Generator
+) -> tuple[dict[str, Any], np.ndarray, list[Any]]:
+    """Ground truth of polygons, and of run lengths for crowds; detections that fit it more or less."""
+    content = write_random_annotations(path, rng, images=8, classes=4)
+    rows: list[Any] = []
+    masks: list[Any] = []
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [
+            [x, y + h / 2, x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h]
+        ]
+        if annotation["iscrowd"]:
+            flat = random_blob(rng, annotation["bbox"], (480, 500)).numpy().ravel(order="F")
+            changes = np.flatnonzero(np.diff(flat.astype(int))) + 1
+            edges = [0, *([0] if flat[0] else []), *changes, len(flat)]
+            annotation["segmentation"] = {"size": [480, 500], "counts": np.diff(edges).tolist()}
+        for _ in range(int(rng.integers(0, 3))):
+            found = {
+                "boxes": torch.ones(1, 4),
+                "masks": random_blob(rng, annotation["bbox"], (480, 500))[None],
+            }
+            masks += encode_masks(found, (480, 500)) or []  # type: ignore[typeddict-item]
+            rows.append(
+                (annotation["image_id"], x, y, w, h, rng.random(), annotation["category_id"])
+            )
+    path.write_text(json.dumps(content))
+    return content, np.array(rows, dtype=np.float64), masks
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
+    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(seed))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    write_results(tmp_path / "predictions.json", results, masks)
+    assert read_masks(tmp_path / "predictions.json", dataset) == masks
+    assert np.array_equal(read_results(tmp_path / "predictions.json", dataset), results)
+
+    metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
+    records = json.loads((tmp_path / "predictions.json").read_text())
+    without_boxes = [
+        {key: value for key, value in record.items() if key != "bbox"} for record in records
+    ]
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
+    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]
+
+    packed = DetectionDataset(**{**vars(dataset), "annotations": None})
+    assert_same_figures(coco_metrics(packed, results, max_detections=100, masks=masks), metrics)
+
+
+def test_masks_are_not_evaluated_where_the_data_has_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
+    assert metrics["bbox/AP"] > 0 and not any(name.startswith("segm/") for name in metrics)
+    assert "has no masks" in caplog.text
+
+
+def test_masks_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(9, 2, generator=generator) * 20
+    found = {
+        "boxes": torch.cat(
+            [corners, corners + 5 + 20 * torch.rand(9, 2, generator=generator)], dim=1
+        ),
+        "scores": torch.rand(9),
+        "labels": torch.zeros(9, dtype=torch.int64),
+        "box_masks": torch.rand(9, 28, 28, generator=generator),
+    }
+    whole = encode_masks(found, (40, 50))
+    monkeypatch.setattr(module, "PASTED_PIXELS", 40 * 50 * 2)
+    assert encode_masks(found, (40, 50)) == whole and len(whole or ()) == 9
+    assert whole is not None and whole[0]["size"] == [40, 50]
+    assert (
+        encode_masks({key: found[key] for key in ("boxes", "scores", "labels")}, (40, 50)) is None
+    )
+    none = {key: value[:0] for key, value in found.items()}
+    assert encode_masks(none, (40, 50)) == []
+
+
+def test_masks_of_resized_images_are_refused(tmp_path: Path) -> None:
+    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(3))
+    masks[0] = {**masks[0], "size": [240, 250]}
+    write_results(tmp_path / "predictions.json", results, masks)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    with pytest.raises(
+        ValueError, match=r"mask of detection 0 is of size \[240, 250\], its image \[480, 500\]"
+    ):
+        read_masks(tmp_path / "predictions.json", dataset)
+
+
+def test_a_results_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
+    with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
+        read_results(tmp_path / "nothing.json", truth)

@@ -1,0 +1,284 @@
+"""From batches to figures: scaling, gathering, files, the model's mode."""
+
+import io
+import json
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.evaluation import scoring as module
+from centernet2.evaluation.results import read_results
+from centernet2.evaluation.scoring import evaluate, evaluate_predictions, write_metrics
+from centernet2.evaluation.stream import ResultStream
+from centernet2.ops.masks import paste_masks
+from centernet2.report.tables import metrics_table
+from centernet2.structures import Detections
+
+BOXES = {
+    7: [10.0, 20.0, 60.0, 90.0],
+    8: [0.0, 0.0, 30.0, 30.0],
+    9: [50.0, 10.0, 100.0, 70.0],
+}  # by image id
+SIZE = (100, 120)  # of every image file
+SCALE = 2  # from the image file to the model's input
+
+
+class Batch(NamedTuple):
+    images: list[Tensor]
+    image_ids: list[int]
+    sizes: list[tuple[int, int]]
+
+
+class FakeDetector(nn.Module):
+    """Finds the box that its image's first pixel names, and one that only touches the image from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.BatchNorm2d(3)
+        self.frozen.eval()
+        self.was_training: list[bool] = []
+
+    def forward(self, images: list[Tensor]) -> list[Detections]:
+        self.was_training.append(self.training or torch.is_grad_enabled())
+        return [
+            {
+                "boxes": torch.tensor([BOXES[int(image[0, 0, 0])], [-9.0, 0.0, 0.0, 50.0]]) * SCALE,
+                "scores": torch.tensor([0.9, 0.95]),
+                "labels": torch.tensor([1, 1]),
+            }
+            for image in images
+        ]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> DetectionDataset:
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{i}.jpg", "height": SIZE[0], "width": SIZE[1]} for i in BOXES
+        ],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 6, "name": "dog"}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 6,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": 1000,
+                "iscrowd": 0,
+            }
+            for i, (x1, y1, x2, y2) in BOXES.items()
+        ],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    return load_coco(path, tmp_path, name="three")
+
+
+def batches(image_ids: list[int], *, batch_size: int) -> list[Batch]:
+    chunks = [image_ids[i : i + batch_size] for i in range(0, len(image_ids), batch_size)]
+    shape = (3, SIZE[0] * SCALE, SIZE[1] * SCALE)
+    return [
+        Batch([torch.full(shape, i, dtype=torch.uint8) for i in c], c, [SIZE] * len(c))
+        for c in chunks
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_perfect_boxes_on_the_original_image(
+    tmp_path: Path, dataset: DetectionDataset, batch_size: int
+) -> None:
+    output = tmp_path / "deep" / "out"
+    given = batches(list(BOXES), batch_size=batch_size)
+    metrics = evaluate(FakeDetector(), dataset, given, max_detections=100, output_dir=output)
+    assert metrics["bbox/AP"] == metrics["bbox/AP/dog"] == pytest.approx(100)
+    assert math.isnan(metrics["bbox/AP/cat"])
+    results = read_results(output / "predictions.json", dataset)
+    assert results[:, 0].tolist() == [7, 8, 9]  # the box outside is gone
+    assert results[0, 1:].tolist() == pytest.approx([10, 20, 50, 70, 0.9, 6])
+    written = json.loads((output / "metrics.json").read_text())
+    assert written["bbox/AP"] == metrics["bbox/AP"] and written["bbox/AP/cat"] is None
+    assert sorted(file.name for file in output.iterdir()) == ["metrics.json", "predictions.json"]
+
+
+class FakeMaskDetector(FakeDetector):
+    """Its masks fill their boxes; given in the grid of the box, or at the size of the model's input."""
+
+    def __init__(self, *, in_boxes: bool) -> None:
+        super().__init__()
+        self.in_boxes = in_boxes
+
+    def forward(self, images: list[Tensor]) -> list[Detections]:
+        detections = super().forward(images)
+        for found, image in zip(detections, images, strict=True):
+            masks = paste_masks(
+                torch.ones(2, 28, 28), found["boxes"], (image.shape[1], image.shape[2])
+            )
+            if self.in_boxes:
+                found["box_masks"] = torch.ones(2, 28, 28)
+            found["masks"] = masks
+        return detections
+
+
+@pytest.mark.parametrize("in_boxes", [True, False])
+def test_perfect_masks_on_the_original_image(
+    tmp_path: Path, dataset: DetectionDataset, in_boxes: bool
+) -> None:
+    content = json.loads((tmp_path / "truth.json").read_text())
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    given = batches(list(BOXES), batch_size=2)
+    metrics = evaluate(
+        FakeMaskDetector(in_boxes=in_boxes), dataset, given, max_detections=100, output_dir=tmp_path
+    )
+    assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
+    again = evaluate_predictions(
+        dataset, tmp_path / "predictions.json", max_detections=100, output_dir=None
+    )
+    assert again == pytest.approx(metrics, abs=0, nan_ok=True)
+    (first, *_) = json.loads((tmp_path / "predictions.json").read_text())
+    assert first["segmentation"]["size"] == list(SIZE)
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(metrics_table(metrics))
+    assert (text := console.export_text()).index("boxes") < text.index("masks")
+
+
+def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:
+    model = FakeDetector()
+    model.train()
+    model.frozen.eval()
+    evaluate(model, dataset, batches([7], batch_size=1), max_detections=100, output_dir=None)
+    assert model.was_training == [False]
+    assert model.training and not model.frozen.training
+
+
+def test_the_mode_comes_back_after_an_error(dataset: DetectionDataset) -> None:
+    model = FakeDetector().train()
+    with pytest.raises(KeyError):
+        evaluate(model, dataset, batches([3], batch_size=1), max_detections=100, output_dir=None)
+    assert model.training
+
+
+def test_processes_are_gathered_without_duplicates(
+    dataset: DetectionDataset, tmp_path: Path
+) -> None:
+    """A second process has seen image 9, and image 7 that this one has seen too."""
+    options = {"dataset": dataset, "max_detections": 100}
+    one = evaluate(
+        FakeDetector(),
+        batches=batches([7, 8, 9], batch_size=2),
+        output_dir=tmp_path / "one",
+        **options,
+    )
+    stream = ResultStream(tmp_path / "two")
+    other = ResultStream(tmp_path / "other")
+    module._detect(
+        FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None, lambda: False
+    )
+    shutil.copy(other.path, stream.path.with_name("process1.jsonl"))
+    given = batches([7, 8], batch_size=2)
+    two = evaluate(
+        FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options
+    )
+    assert two == pytest.approx(one, nan_ok=True)
+    files = [(tmp_path / run / "predictions.json").read_text() for run in ("one", "two")]
+    assert files[0] == files[1]
+    assert not stream.folder.exists()
+
+
+def test_an_interrupted_evaluation_goes_on(dataset: DetectionDataset, tmp_path: Path) -> None:
+    stream = ResultStream(tmp_path, fingerprint="a")
+    with pytest.raises(KeyError):  # image 3 does not exist
+        given = batches([7, 3], batch_size=1)
+        evaluate(
+            FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, stream=stream
+        )
+    with stream.path.open("a") as file:
+        file.write('{"image_id": 8, "resul')  # cut short by a crash
+    with pytest.raises(
+        ValueError, match="other weights, settings or images; evaluate without --resume"
+    ):
+        ResultStream(tmp_path, fingerprint="b", resume=True)
+    resumed = ResultStream(tmp_path, fingerprint="a", resume=True)
+    assert resumed.done == {7}
+    model = FakeDetector()
+    rest = batches([8, 9], batch_size=1)
+    metrics = evaluate(
+        model, dataset, rest, max_detections=100, output_dir=tmp_path, stream=resumed
+    )
+    assert metrics["bbox/AP"] == pytest.approx(100)
+    assert len(model.was_training) == 2
+    assert ResultStream(tmp_path, fingerprint="b").done == set()  # without resume it starts anew
+
+
+def test_images_that_were_left_out_are_told(
+    dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        metrics = evaluate(
+            FakeDetector(), dataset, batches([7], batch_size=1), max_detections=100, output_dir=None
+        )
+    assert "1 of 3 images were evaluated" in caplog.text
+    assert metrics["bbox/AR100"] == pytest.approx(100 / 3)
+
+
+def test_no_objects_are_found(dataset: DetectionDataset) -> None:
+    metrics = evaluate(FakeDetector(), dataset, [], max_detections=100, output_dir=None)
+    assert metrics["bbox/AP"] == 0
+
+
+def test_predictions_of_a_file_give_the_same_figures(
+    tmp_path: Path, dataset: DetectionDataset
+) -> None:
+    given = batches([7, 8], batch_size=2)
+    metrics = evaluate(FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path)
+    again = evaluate_predictions(
+        dataset, tmp_path / "predictions.json", max_detections=100, output_dir=tmp_path / "b"
+    )
+    assert again == pytest.approx(metrics, abs=0, nan_ok=True)
+    assert json.loads((tmp_path / "b/metrics.json").read_text()) == json.loads(
+        (tmp_path / "metrics.json").read_text()
+    )
+
+
+def test_progress_is_logged_where_there_is_no_terminal(
+    dataset: DetectionDataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_SECONDS", -1)
+    with caplog.at_level(logging.INFO):
+        evaluate(
+            FakeDetector(),
+            dataset,
+            batches([7, 8, 9], batch_size=2),
+            max_detections=100,
+            output_dir=None,
+        )
+    assert "evaluated 2 of 3 images" in caplog.text
+
+
+def test_metrics_file_is_valid_json(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "m.json", {"bbox/AP": 1.5, "bbox/AP/猫": math.nan})
+    text = (tmp_path / "m.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == {"bbox/AP": 1.5, "bbox/AP/猫": None}
+
+
+def test_table_names_the_weakest_classes_first() -> None:
+    metrics = {"bbox/AP": 40.126, "bbox/AR100": 50.0, "bbox/APs": math.nan}
+    metrics |= {f"bbox/AP/class-{i}": float(i) for i in range(100)} | {"bbox/AP/absent": math.nan}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(metrics_table(metrics))
+    text = console.export_text()
+    assert "40.13" in text and "50.00" in text
+    assert "class-89" in text and "class-90" not in text and "absent" not in text
+    assert np.all([text.index(f"class-{i} ") < text.index(f"class-{i + 1} ") for i in range(29)])

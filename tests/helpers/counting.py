@@ -1,0 +1,72 @@
+"""Counts what PyTorch is asked to do, which no machine's mood changes."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from centernet2.models.detector import Detector
+from centernet2.structures import Target
+
+
+class Work(NamedTuple):
+    """What a stretch of program costs on any machine."""
+
+    operators: int
+    megabytes: float  # written by them
+
+
+class CountOperators(TorchDispatchMode):
+    """The context in which every operator that computes is counted by name, and the bytes of its results summed up.
+
+    Views are left out: they cost next to nothing, and how many there are differs between releases of PyTorch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if not is_view(func):
+            self.calls[func._schema.name] += 1
+            self.bytes += sum(x.nbytes for x in tree_leaves(found) if isinstance(x, Tensor))
+        return found
+
+    @property
+    def work(self) -> Work:
+        return Work(self.calls.total(), self.bytes / 1e6)
+
+
+def is_view(operator: Any) -> bool:
+    """Whether the results of an operator are its arguments seen in another way."""
+    return any(
+        r.alias_info is not None and not r.alias_info.is_write for r in operator._schema.returns
+    )
+
+
+def count_training(
+    model: Detector, images: list[Tensor], targets: list[Target]
+) -> tuple[CountOperators, CountOperators]:
+    """What the forward and the backward pass of a training step do."""
+    torch.manual_seed(0)
+    model.train()
+    with CountOperators() as forward:
+        total = torch.stack(list(model(images, targets).values())).sum()
+    with CountOperators() as backward:
+        total.backward()
+    model.zero_grad()
+    return forward, backward
+
+
+@torch.no_grad()
+def count_inference(model: Detector, images: list[Tensor]) -> CountOperators:
+    """What finding the objects of some images does."""
+    model.eval()
+    with CountOperators() as counted:
+        model(images)
+    return counted

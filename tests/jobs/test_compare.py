@@ -1,0 +1,48 @@
+"""Where the detections of a comparison come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from centernet2.jobs.compare import compare
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for folder in ("images", "annotations"):
+        (tmp_path / folder).mkdir()
+    boxes = [[10, 10, 30, 30], [50, 50, 30, 30]]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in (1, 2)],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 3, "bbox": box, "area": 900, "iscrowd": 0}
+            for i, box in enumerate(boxes, 1)
+        ],
+    }
+    (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
+    found = [
+        {"image_id": i, "category_id": 3, "bbox": box, "score": 0.9}
+        for i, box in enumerate(boxes, 1)
+    ]
+    (tmp_path / "good.json").write_text(json.dumps(found))
+    (tmp_path / "run" / "eval").mkdir(parents=True)
+    (tmp_path / "run" / "eval" / "predictions.json").write_text(json.dumps(found[:1]))
+    return tmp_path
+
+
+def test_a_file_against_a_training(data: Path) -> None:
+    output = data / "new" / "compare.json"
+    differences = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
+    assert differences["AP"].second == pytest.approx(100) and 50 < differences["AP50"].first < 51
+    assert json.loads(output.read_text())["figures"]["AP/cat"]["second"] == pytest.approx(100)
+
+
+def test_mistakes_are_told(data: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"images holds no predictions\.json"):
+        compare(data / "images", data / "good.json", data=data)
+    with pytest.raises(ValueError, match="samples is 0"):
+        compare(data / "run", data / "good.json", data=data, samples=0)
+    with pytest.raises(ValueError, match=r"there is no checkpoint .*nothing\.pth"):
+        compare(data / "nothing.pth", data / "good.json", data=data)

@@ -1,0 +1,111 @@
+"""Thresholds by class: chosen on detections, stored in the checkpoint, used by the predictor."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import centernet2
+from centernet2.checkpoint.save import load_checkpoint, save_checkpoint
+from centernet2.evaluation.curves import choose, curve_of
+from centernet2.jobs.threshold import choose_thresholds
+
+BOX = [10, 10, 40, 40]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint of two classes, data and detections: of cats right at 0.9, wrong at 0.6, right at 0.3; no dogs."""
+    for name in ("images", "annotations"):
+        (tmp_path / name).mkdir()
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": BOX, "area": 1600, "iscrowd": 0}
+        for i in (1, 2)
+    ]
+    images = [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in (1, 2, 3)]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
+    found = [
+        {"image_id": i, "category_id": 1, "bbox": BOX, "score": score}
+        for i, score in ((1, 0.9), (3, 0.6), (2, 0.3))
+    ]
+    (tmp_path / "predictions.json").write_text(json.dumps(found))
+    torch.manual_seed(0)
+    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
+    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
+    config = centernet2.load_config("CenterNet2_R18_small", [*classes, *thresholds])
+    save_checkpoint(
+        tmp_path / "model.pth", weights=centernet2.build_model(config).state_dict(), config=config.to_yaml(),
+        config_name="small", class_names=["cat", "dog"], iteration=1, metrics={}, training=None,
+    )  # fmt: skip
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threshold"),
+    [
+        ({"precision": 0.9}, 0.9),
+        ({"precision": 0.6}, 0.3),
+        ({"recall": 0.5}, 0.9),
+        ({"recall": 0.9}, 0.3),
+        ({}, 0.3),
+    ],
+)
+def test_thresholds_are_chosen_and_stored(
+    folder: Path, wanted: dict[str, float], threshold: float
+) -> None:
+    output = folder / "new" / "model.pth"
+    chosen = choose_thresholds(
+        folder / "model.pth",
+        data=folder,
+        predictions=folder / "predictions.json",
+        output=output,
+        **wanted,
+    )
+    assert chosen["cat"].threshold == threshold and chosen["cat"].reached
+    assert (
+        chosen["dog"].point is None and chosen["dog"].threshold == 0.3
+    )  # the best of all classes together
+    assert load_checkpoint(output)["score_thresholds"] == [threshold, 0.3]
+    assert centernet2.load_model(output).score_thresholds == (threshold, 0.3)
+    assert centernet2.load_model(folder / "model.pth").score_thresholds == ()
+
+
+def test_the_predictor_keeps_what_reaches_the_threshold_of_its_class(folder: Path) -> None:
+    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+    image = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    everything = predictor(image)
+    least = [2.0, float(everything["scores"][everything["labels"] == 1].median())]
+    kept = predictor(image, score_threshold=least)
+    assert (kept["labels"] == 1).all()
+    assert (
+        0
+        < len(kept["scores"])
+        == int(((everything["labels"] == 1) & (everything["scores"] >= least[1])).sum())
+    )
+
+
+def test_what_cannot_be_reached() -> None:
+    curve = curve_of(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]), 4)
+    precise = choose(curve, precision=0.9, recall=None, otherwise=0.5)
+    complete = choose(curve, precision=None, recall=0.9, otherwise=0.5)
+    assert (precise.threshold, complete.threshold, precise.reached, complete.reached) == (
+        0.7,
+        0.7,
+        False,
+        False,
+    )
+
+
+def test_mistakes_are_told(folder: Path) -> None:
+    options = {"data": folder, "predictions": folder / "predictions.json"}
+    with pytest.raises(ValueError, match="exclude each other"):
+        choose_thresholds(folder / "model.pth", precision=0.5, recall=0.5, **options)
+    with pytest.raises(ValueError, match=r"--recall is 90; give a share above 0, up to 1"):
+        choose_thresholds(folder / "model.pth", recall=90, **options)
+    (folder / "predictions.json").write_text("[]")
+    with pytest.raises(ValueError, match="finds nothing"):
+        choose_thresholds(folder / "model.pth", **options)

@@ -1,0 +1,120 @@
+"""Training on two processes, started as users start it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import centernet2
+from centernet2.training.callbacks import EXIT_INTERRUPTED
+from tests.jobs.test_train import TINY, data  # noqa: F401
+
+# without what two halves of a batch must see differently: batch statistics, and the number of regions of each image
+OPTIONS = [
+    *TINY, "MODEL.META_ARCHITECTURE", "CenterNetDetector", "MODEL.RESNETS.NORM", "FrozenBN", "SOLVER.LOG_PERIOD", "1",
+    "SOLVER.IMS_PER_BATCH", "4", "SOLVER.WARMUP_ITERS", "0", "SOLVER.BASE_LR", "0.01", "SEED", "3",
+    "MODEL.CENTERNET.INFERENCE_TH", "0.0",
+]  # fmt: skip
+
+
+def start(dataset: Path, output: Path, *options: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable, "-m", "centernet2", "train", "--config-file", "CenterNet2_R18_small", "--data", str(dataset),
+        "--output-dir", str(output), "--device", "cpu", "--num-gpus", "2", *OPTIONS, *options,
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def lines(output: Path) -> list[dict[str, float]]:
+    path = output / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
+    """The same global batch: the same losses, weights after them, and figures; the positives are counted together."""
+    job = start(data, tmp_path / "two")
+    text, _ = job.communicate(timeout=300)
+    assert job.returncode == 0, text
+    assert text.count("INFO training data:") == text.count("AP by class") == 1  # one process speaks
+    config = centernet2.load_config("CenterNet2_R18_small", OPTIONS)
+    centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
+    for together, alone in zip(lines(tmp_path / "two"), lines(tmp_path / "one"), strict=True):
+        for name in (name for name in alone if name.startswith(("loss_", "eval/"))):
+            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6, nan_ok=True), (
+                name
+            )
+    found = [
+        json.loads((tmp_path / run / "eval" / "predictions.json").read_text())
+        for run in ("one", "two")
+    ]
+    assert len(found[0]) == len(found[1]) > 0
+
+
+@pytest.mark.slow
+def test_sharded_training_is_the_same_and_its_checkpoints_are_whole(
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    """FSDP on two processes, stopped and resumed, against one process; every part of a checkpoint is exchangeable."""
+    options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model"]
+    sharded = [*options, "SOLVER.FSDP", "True"]
+    for stop in (["SOLVER.TRAIN_ITER", "2"], ["--resume"]):
+        job = start(data, tmp_path / "two", *stop, *sharded)
+        text, _ = job.communicate(timeout=300)
+        assert job.returncode == 0, text
+    config = centernet2.load_config("CenterNet2_R18_small", [*OPTIONS, *options])
+    centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
+    steps = [
+        [line for line in lines(tmp_path / run) if "total_loss" in line] for run in ("one", "two")
+    ]
+    for alone, together in zip(*steps, strict=True):
+        for name in (name for name in alone if name.startswith("loss_")):
+            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6), name
+    for name in ("model_final.pth", "model_final_ema.pth"):
+        one, two = (
+            torch.load(tmp_path / run / name, weights_only=True)["model"] for run in ("one", "two")
+        )
+        for key, tensor in one.items():
+            torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
+
+    centernet2.train(
+        config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True
+    )  # without sharding
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_job_saves_and_ends_it(data: Path, tmp_path: Path) -> None:
+    job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000")
+    deadline = time.monotonic() + 300
+    while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.5)
+    job.send_signal(signal.SIGTERM)
+    text, _ = job.communicate(timeout=120)
+    assert job.returncode == EXIT_INTERRUPTED, text
+    assert list(tmp_path.glob("model_*.pth"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
+    job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000")
+    deadline = time.monotonic() + 300
+    while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(1)
+    workers = [
+        int(pid) for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    ]
+    workers = [pid for pid in workers if b"centernet2" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    job.communicate(timeout=120)
+    assert job.returncode not in (0, None)

@@ -1,0 +1,137 @@
+"""What is computed again in the backward pass gives what was computed before."""
+
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from timm.models.resnet import Bottleneck
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from centernet2.layers.deform_conv import DeformConv2d
+from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.models.backbones.resnet import ResNet
+from centernet2.models.centernet.head import CenterNetHead
+from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
+
+
+@pytest.mark.parametrize("deformable", [False, True])
+@pytest.mark.parametrize("norm", ["GN", "BN", ""])
+def test_a_head_with_recomputed_towers_is_the_same(norm: str, deformable: bool) -> None:
+    torch.manual_seed(0)
+    plain = CenterNetHead(
+        in_channels=32, num_levels=2, num_classes=2, with_agn_hm=True, only_proposal=False, norm=norm,
+        num_cls_convs=2, num_box_convs=3, num_share_convs=1, use_deformable=deformable, prior_prob=0.1,
+    )  # fmt: skip
+    again = deepcopy(plain)
+    recompute_norms(again.towers)
+    features = [torch.rand(2, 32, 16, 16), torch.rand(2, 32, 8, 8)]
+    calls = [calls_of(head, features) for head in (plain, again)]
+    if norm:
+        assert calls[1]["norm"] > calls[0]["norm"]
+    if not deformable:
+        assert calls[1]["convolution"] == calls[0]["convolution"]  # what they put out is kept
+    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, wanted.grad)
+    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, wanted)
+
+
+@pytest.mark.parametrize("recompute", [recompute_expansions, recompute_stages])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("depth", "norm"), [(50, "FrozenBN"), (50, "BN"), (18, "FrozenBN"), (18, "BN")]
+)
+def test_a_backbone_with_recomputed_maps_is_the_same(
+    depth: int,
+    norm: str,
+    memory_format: torch.memory_format,
+    recompute: Callable[[nn.Module], None],
+) -> None:
+    torch.manual_seed(0)
+    plain = ResNet(
+        depth=depth, out_features=["res3", "res4", "res5"], freeze_at=2, norm=norm, num_groups=1, width_per_group=64,
+        stem_out_channels=64, res2_out_channels=256 if depth == 50 else 64, res5_dilation=1, stride_in_1x1=False,
+    )  # fmt: skip
+    if norm == "FrozenBN":
+        fold_frozen_norms(plain)
+    plain.to(memory_format=memory_format)
+    again = deepcopy(plain)
+    recompute(again)
+    x = torch.rand(2, 3, 64, 96).contiguous(memory_format=memory_format)
+    counts = [convolutions_of_the_backward_pass(backbone, x) for backbone in (plain, again)]
+    assert counts[0] == 0
+    if (
+        recompute is recompute_expansions
+    ):  # the last of each bottleneck, and those beside the first of a stage
+        assert counts[1] == (sum((4, 6, 3)) + 3 if depth == 50 else 0)
+    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, wanted.grad)
+    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, wanted)
+
+
+@pytest.mark.parametrize("kind", ["deformable", "attentive", "smooth"])
+def test_bottlenecks_with_costly_or_other_layers_keep_their_maps(kind: str) -> None:
+    options: dict[str, Any] = {
+        "attentive": {"attn_layer": "se"},
+        "smooth": {"act_layer": nn.SiLU},
+    }.get(kind, {})
+    body = nn.Sequential(
+        *(Bottleneck(64, 16, **({"act_layer": nn.ReLU} | options)) for _ in range(2))
+    )
+    if kind == "deformable":
+        for block in body:
+            block.conv2 = DeformConv2d(
+                block.conv2, modulated=True, offset_groups=1, offset_bias=True
+            )
+    backbone = nn.Sequential(nn.Conv2d(3, 64, 1), body)
+    recompute_expansions(backbone)
+    assert "forward" not in vars(body)
+    plain = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Sequential(Bottleneck(64, 16)))
+    recompute_expansions(plain)
+    assert "forward" in vars(plain[1])
+
+
+def convolutions_of_the_backward_pass(backbone: nn.Module, x: torch.Tensor) -> int:
+    """How many convolutions are computed again, after which the gradients are there."""
+    maps = backbone(x)
+    with CountConvolutions() as counter:
+        torch.stack([level.square().sum() for level in maps.values()]).sum().backward()
+    return counter.count
+
+
+class CountConvolutions(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += operator in (
+            torch.ops.aten.convolution.default,
+            torch.ops.centernet2.conv2d.default,
+        )
+        return operator(*args, **(kwargs or {}))
+
+
+def calls_of(head: CenterNetHead, features: list[torch.Tensor]) -> Counter[str]:
+    """How often layers of the towers compute in both passes, after which the gradients are there."""
+    calls: Counter[str] = Counter()
+    for layer in (layer for tower in head.towers for layer in tower):
+        kind = (
+            "convolution"
+            if isinstance(layer, nn.Conv2d)
+            else "norm"
+            if list(layer.parameters())
+            else "other"
+        )
+        layer.register_forward_hook(lambda *_, kind=kind: calls.update([kind]))
+    output = head(features)
+    levels = [*output.ltrb, *(output.object_logits or []), *(output.class_logits or [])]
+    torch.stack([level.square().sum() for level in levels]).sum().backward()
+    return calls

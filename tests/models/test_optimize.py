@@ -1,0 +1,90 @@
+"""What makes a detector find objects faster changes what it finds by little."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import centernet2
+from centernet2.layers.frozen import NormalisedConv2d
+from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
+from tests.models.test_device import build, scene
+
+
+def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
+    images, _ = scene()
+    model = build("two-stage").eval()
+    seen: list[torch.dtype] = []
+    model.backbone.register_forward_hook(
+        lambda module, inputs, maps: seen.append(next(iter(maps.values())).dtype)
+    )
+    with torch.no_grad():
+        exact = model(images)
+        rounded = centernet2.speed_up(model, dtype="bf16")(images)
+    assert seen == [torch.float32, torch.bfloat16]
+    for a, b in zip(exact, rounded, strict=True):
+        assert b["boxes"].dtype == b["scores"].dtype == torch.float32
+        assert len(b["boxes"]) and b["scores"].max().item() == pytest.approx(
+            a["scores"].max().item(), rel=0.05
+        )
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_every_kind_of_network_says_the_same(family: str) -> None:
+    name, options = FAMILIES[family]
+    torch.manual_seed(0)
+    model = centernet2.build_model(centernet2.load_config(name, list(options))).eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            assert isinstance(layer.running_mean, Tensor) and isinstance(layer.running_var, Tensor)
+            layer.running_mean.normal_(std=0.1)
+            layer.running_var.uniform_(0.5, 2)
+    dense = Dense(model)
+    with torch.no_grad():
+        expected = dense(IMAGES).ltrb
+        centernet2.speed_up(model)
+        found = dense(IMAGES).ltrb
+    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    for ours, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-3 * float(wanted.std()))
+
+
+def test_frozen_normalisation_is_folded_once_and_for_all() -> None:
+    images, _ = scene()
+    model = build("one-stage").eval()
+    folded = [layer for layer in model.modules() if isinstance(layer, NormalisedConv2d)]
+    assert folded
+    with torch.no_grad():
+        for layer in folded:
+            layer.norm[0].weight.uniform_(0.5, 1.5)
+            layer.norm[0].bias.uniform_(-0.1, 0.1)
+        expected = model(images)
+        found = centernet2.speed_up(model)(images)
+    assert not any(layer.norm for layer in folded)
+    for ours, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
+
+
+def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    model = build("two-stage")
+    centernet2.speed_up(model, compile=True)
+    assert compiled == [model.backbone, model.neck, model.proposal_generator.head]
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
+        centernet2.speed_up(build("two-stage"), dtype="int8")
+
+
+@pytest.mark.slow
+def test_a_compiled_detector_finds_the_same() -> None:
+    images, _ = scene()
+    model = build("two-stage").eval()
+    with torch.no_grad():
+        expected = model(images)
+        found = centernet2.speed_up(model, compile=True)(images)
+    for ours, wanted in zip(found, expected, strict=True):
+        keys: list[tuple[Tensor, Tensor]] = [(ours[k], wanted[k]) for k in ("boxes", "scores")]  # type: ignore[literal-required]
+        for a, b in keys:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)

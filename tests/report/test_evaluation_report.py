@@ -1,0 +1,100 @@
+"""An evaluation with its page, from data and model to files."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import centernet2
+from centernet2.jobs.evaluate import evaluate_predictions
+from tests.evaluation.test_processes import SETTINGS, write_data
+
+
+def test_report_of_a_model_and_of_its_predictions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_data(tmp_path)
+    torch.manual_seed(0)
+    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
+    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
+    config = centernet2.load_config("CenterNet2_R18_small", [*SETTINGS, *classes, *thresholds])
+    model = centernet2.build_model(config)
+    metrics = centernet2.evaluate(model, data=tmp_path, report=tmp_path / "report")
+    record = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert record["metrics"]["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-4)
+    assert [each["name"] for each in record["calibration"]] == [
+        "first stage",
+        "second stage",
+        "product",
+        "score",
+    ]
+    assert list(record["first_stage"]) == ["50", "100", "256", "1000"]
+    assert "First stage alone" in (tmp_path / "report" / "report.html").read_text()
+
+    found = json.loads((tmp_path / "report" / "predictions.json").read_text())
+    (tmp_path / "report" / "predictions.json").write_text(json.dumps(found[:-1]))
+    evaluate_predictions(
+        tmp_path / "report" / "predictions.json", data=tmp_path, report=tmp_path / "other"
+    )
+    assert json.loads((tmp_path / "other" / "report.json").read_text())["first_stage"] is None
+    assert "belongs to other detections" in caplog.text
+    centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "report")
+    assert not (tmp_path / "report" / "stages.json").exists()
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def browse(page: Path, folder: Path, *options: str) -> str:
+    """What a headless browser without network prints."""
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", "--window-size=900,1400",
+        *options, page.as_uri(),
+    ]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium on this machine to open the page with"
+)
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    """It has its parts without a network, is dark where that is asked for, and prints."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_data(data)
+    truth = json.loads((data / "annotations" / "instances_val.json").read_text())["annotations"]
+    found = [
+        {**{k: each[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9}
+        for each in truth[1:]
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    evaluate_predictions(tmp_path / "found.json", data=data, report=tmp_path / "report")
+    page = tmp_path / "report" / "report.html"
+    dom = browse(page, tmp_path, "--dump-dom")
+    assert all(
+        f'href="#{part}"' in dom and f'id="{part}"' in dom
+        for part in ("errors", "classes", "confusion")
+    )
+    brightness = []
+    for scheme in (1, 0):  # Chromium's numbers for light and dark
+        picture = tmp_path / f"{scheme}.png"
+        browse(
+            page,
+            tmp_path,
+            f"--blink-settings=preferredColorScheme={scheme}",
+            f"--screenshot={picture}",
+        )
+        with Image.open(picture) as screen:
+            brightness.append(np.asarray(screen.convert("L")).mean())
+    assert brightness[0] > 200 > 80 > brightness[1]
+    browse(page, tmp_path, f"--print-to-pdf={tmp_path / 'page.pdf'}")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
