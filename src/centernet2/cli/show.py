@@ -40,8 +40,7 @@ def show_config(name: str | None = None, *overrides: Pairs, reference: Flag = Fa
     reference
         Print the page on every option instead.
     """
-    from centernet2.config import config_names, load_config
-    from centernet2.config.reference_page import configuration_page
+    from centernet2.config import config_names, configuration_page, load_config
 
     if reference:
         print(configuration_page())

@@ -1,19 +1,14 @@
-"""The settings of a run: the only place that knows the keys of configuration files."""
+"""The configuration of a run: the only place that knows the keys of configuration files."""
 
-from centernet2.config.tree import (
-    Config,
-    ConfigError,
-    config_names,
-    find_config,
-    load_config,
-    one_of,
-    parse_config,
-)
+from centernet2.config.reading import config_names, find_config, load_config, parse_config
+from centernet2.config.reference_page import configuration_page
+from centernet2.config.tree import Config, ConfigError, one_of
 
 __all__ = [
     "Config",
     "ConfigError",
     "config_names",
+    "configuration_page",
     "find_config",
     "load_config",
     "one_of",

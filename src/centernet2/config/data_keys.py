@@ -1,116 +1,137 @@
-"""Options of the data: which, how images change, in which order."""
+"""Keys of the data's options: which data sets, how images change, in which order."""
 
-from centernet2.config.option import Floats, Group, Ints, Names, option
+from centernet2.config.option import Option
 
-
-class DatasetsOptions(Group):
-    """Which data sets."""
-
-    train: Names = option("DATASETS.TRAIN", (), "names of data sets to train on")
-    test: Names = option("DATASETS.TEST", (), "names of data sets to evaluate on")
-    val_fraction: float = option(
+DATA_KEYS = (
+    # Which data sets.
+    Option("DATASETS.TRAIN", "datasets.train", "names of data sets to train on"),
+    Option("DATASETS.TEST", "datasets.test", "names of data sets to evaluate on"),
+    Option(
         "DATASETS.VAL_FRACTION",
-        0.0,
+        "datasets.val_fraction",
         "ours: share of the images to evaluate on, where --data has no validation split",
-    )
-    val_seed: int = option("DATASETS.VAL_SEED", 0, "ours: seed of the draw of these images")
-
-
-class AugmentationOptions(Group):
-    """Sizes and random changes of images."""
-
-    custom_aug: str = option(
+    ),
+    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: seed of the draw of these images"),
+    # Sizes and random changes of images.
+    Option(
         "INPUT.CUSTOM_AUG",
-        "",
+        "augmentation.custom_aug",
         "empty, ResizeShortestEdge, EfficientDetResizeCrop, or (ours) LargeScaleJitter with TRAIN_SIZE and SCALE_RANGE",
-    )
-    min_size_train: Ints = option("INPUT.MIN_SIZE_TRAIN", (800,), "lengths of the shorter edge")
-    min_size_train_sampling: str = option(
-        "INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "choice, or range between two"
-    )
-    max_size_train: int = option("INPUT.MAX_SIZE_TRAIN", 1333, "greatest length of the longer edge")
-    min_size_test: int = option(
-        "INPUT.MIN_SIZE_TEST", 800, "length of the shorter edge; 0 does not resize"
-    )
-    max_size_test: int = option("INPUT.MAX_SIZE_TEST", 1333, "greatest length of the longer edge")
-    mosaic: float = option(
-        "INPUT.MOSAIC", 0.0, "ours: share of training images that are made of four"
-    )
-    mosaic_size: int = option(
-        "INPUT.MOSAIC_SIZE", 640, "ours: edge of the square that each of the four is fitted into"
-    )
-    mixup: float = option(
-        "INPUT.MIXUP", 0.0, "ours: share of training images that are blended with another"
-    )
-    copy_paste: float = option(
+    ),
+    Option("INPUT.MIN_SIZE_TRAIN", "augmentation.min_size_train", "lengths of the shorter edge"),
+    Option(
+        "INPUT.MIN_SIZE_TRAIN_SAMPLING",
+        "augmentation.min_size_train_sampling",
+        "choice, or range between two",
+    ),
+    Option(
+        "INPUT.MAX_SIZE_TRAIN", "augmentation.max_size_train", "greatest length of the longer edge"
+    ),
+    Option(
+        "INPUT.MIN_SIZE_TEST",
+        "augmentation.min_size_test",
+        "length of the shorter edge; 0 does not resize",
+    ),
+    Option(
+        "INPUT.MAX_SIZE_TEST", "augmentation.max_size_test", "greatest length of the longer edge"
+    ),
+    Option(
+        "INPUT.MOSAIC",
+        "augmentation.mosaic",
+        "ours: share of training images that are made of four",
+    ),
+    Option(
+        "INPUT.MOSAIC_SIZE",
+        "augmentation.mosaic_size",
+        "ours: edge of the square that each of the four is fitted into",
+    ),
+    Option(
+        "INPUT.MIXUP",
+        "augmentation.mixup",
+        "ours: share of training images that are blended with another",
+    ),
+    Option(
         "INPUT.COPY_PASTE",
-        0.0,
+        "augmentation.copy_paste",
         "ours: share of training images that get objects of another, cut out by their masks",
-    )
-    photometric_distortion: bool = option(
+    ),
+    Option(
         "INPUT.PHOTOMETRIC_DISTORTION",
-        False,
+        "augmentation.photometric_distortion",
         "ours: random brightness, contrast, saturation and hue",
-    )
-    random_flip: str = option("INPUT.RANDOM_FLIP", "horizontal", "horizontal, vertical or none")
-    crop_enabled: bool = option("INPUT.CROP.ENABLED", False, "cut out a random part")
-    crop_type: str = option(
-        "INPUT.CROP.TYPE", "relative_range", "relative_range, relative, absolute or absolute_range"
-    )
-    crop_size: Floats = option("INPUT.CROP.SIZE", (0.9, 0.9), "height and width of the part")
-    train_size: int = option(
-        "INPUT.TRAIN_SIZE", 640, "edge of the square that EfficientDetResizeCrop makes"
-    )
-    scale_range: Floats = option(
-        "INPUT.SCALE_RANGE", (0.1, 2.0), "scales that EfficientDetResizeCrop draws from"
-    )
-    test_input_type: str = option(
-        "INPUT.TEST_INPUT_TYPE", "default", "default, or square: fit into TEST_SIZE"
-    )
-    test_size: int = option("INPUT.TEST_SIZE", 640, "edge of that square")
-    static_shapes: bool = option(
+    ),
+    Option("INPUT.RANDOM_FLIP", "augmentation.random_flip", "horizontal, vertical or none"),
+    Option("INPUT.CROP.ENABLED", "augmentation.crop_enabled", "cut out a random part"),
+    Option(
+        "INPUT.CROP.TYPE",
+        "augmentation.crop_type",
+        "relative_range, relative, absolute or absolute_range",
+    ),
+    Option("INPUT.CROP.SIZE", "augmentation.crop_size", "height and width of the part"),
+    Option(
+        "INPUT.TRAIN_SIZE",
+        "augmentation.train_size",
+        "edge of the square that EfficientDetResizeCrop makes",
+    ),
+    Option(
+        "INPUT.SCALE_RANGE",
+        "augmentation.scale_range",
+        "scales that EfficientDetResizeCrop draws from",
+    ),
+    Option(
+        "INPUT.TEST_INPUT_TYPE",
+        "augmentation.test_input_type",
+        "default, or square: fit into TEST_SIZE",
+    ),
+    Option("INPUT.TEST_SIZE", "augmentation.test_size", "edge of that square"),
+    Option(
         "INPUT.STATIC_SHAPES",
-        False,
+        "augmentation.static_shapes",
         "ours: pad images to a few sizes and keep every tensor's size from step to step",
-    )
-    mask_format: str = option("INPUT.MASK_FORMAT", "polygon", "polygon or bitmask: read either way")
-
-
-class LoaderOptions(Group):
-    """Order and loading of images."""
-
-    num_workers: int = option(
-        "DATALOADER.NUM_WORKERS", 4, "processes that load images, per training process"
-    )
-    aspect_ratio_grouping: bool = option(
-        "DATALOADER.ASPECT_RATIO_GROUPING", True, "no batch mixes wide and tall images"
-    )
-    filter_empty: bool = option(
-        "DATALOADER.FILTER_EMPTY_ANNOTATIONS", True, "train on no image without an object"
-    )
-    sampler: str = option(
+    ),
+    Option("INPUT.MASK_FORMAT", "augmentation.mask_format", "polygon or bitmask: read either way"),
+    # Order and loading of images.
+    Option(
+        "DATALOADER.NUM_WORKERS",
+        "loader.num_workers",
+        "processes that load images, per training process",
+    ),
+    Option(
+        "DATALOADER.ASPECT_RATIO_GROUPING",
+        "loader.aspect_ratio_grouping",
+        "no batch mixes wide and tall images",
+    ),
+    Option(
+        "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+        "loader.filter_empty",
+        "train on no image without an object",
+    ),
+    Option(
         "DATALOADER.SAMPLER_TRAIN",
-        "TrainingSampler",
+        "loader.sampler",
         "TrainingSampler, RepeatFactorTrainingSampler or ClassAwareSampler",
-    )
-    dataset_ratio: Floats = option(
+    ),
+    Option(
         "DATALOADER.DATASET_RATIO",
-        (),
+        "loader.dataset_ratio",
         "ours: how often each of DATASETS.TRAIN is drawn; empty: by its size",
-    )
-    repeat_threshold: float = option(
-        "DATALOADER.REPEAT_THRESHOLD", 0.0, "images of rarer classes are repeated"
-    )
-    repeat_sqrt: bool = option("DATALOADER.REPEAT_SQRT", True, "by the root of the rarity")
-
-
-class TestAugmentationOptions(Group):
-    """Test-time augmentation."""
-
-    enabled: bool = option("TEST.AUG.ENABLED", False, "evaluate every image in several forms")
-    min_sizes: Ints = option(
-        "TEST.AUG.MIN_SIZES", (400, 500, 600, 700, 800, 900, 1000, 1100, 1200), "shorter edges"
-    )
-    max_size: int = option("TEST.AUG.MAX_SIZE", 4000, "greatest longer edge")
-    flip: bool = option("TEST.AUG.FLIP", True, "mirrored as well")
-    merge: str = option("TEST.AUG.MERGE", "nms", "ours: nms per class, or wbf: weighted box fusion")
+    ),
+    Option(
+        "DATALOADER.REPEAT_THRESHOLD",
+        "loader.repeat_threshold",
+        "images of rarer classes are repeated",
+    ),
+    Option("DATALOADER.REPEAT_SQRT", "loader.repeat_sqrt", "by the root of the rarity"),
+    # Test-time augmentation.
+    Option(
+        "TEST.AUG.ENABLED", "test_augmentation.enabled", "evaluate every image in several forms"
+    ),
+    Option("TEST.AUG.MIN_SIZES", "test_augmentation.min_sizes", "shorter edges"),
+    Option("TEST.AUG.MAX_SIZE", "test_augmentation.max_size", "greatest longer edge"),
+    Option("TEST.AUG.FLIP", "test_augmentation.flip", "mirrored as well"),
+    Option(
+        "TEST.AUG.MERGE",
+        "test_augmentation.merge",
+        "ours: nms per class, or wbf: weighted box fusion",
+    ),
+)

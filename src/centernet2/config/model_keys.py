@@ -1,376 +1,381 @@
-"""Options of the detector: backbone, neck, first stage, second stage."""
+"""Keys of the detector's options: backbone, neck, first stage, second stage."""
 
-from centernet2.config.option import Floats, Group, Ints, Names, option
+from centernet2.config.option import Option
 
-
-class ModelOptions(Group):
-    """Which parts make up the detector."""
-
-    meta_architecture: str = option(
-        "MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "CenterNetDetector has no second stage"
-    )
-    backbone: str = option(
+MODEL_KEYS = (
+    # Which parts make up the detector.
+    Option(
+        "MODEL.META_ARCHITECTURE",
+        "model.meta_architecture",
+        "CenterNetDetector has no second stage",
+    ),
+    Option(
         "MODEL.BACKBONE.NAME",
-        "build_resnet_backbone",
+        "model.backbone",
         "backbone and neck, as builders/network.py lists them",
-    )
-    proposal_generator: str = option(
-        "MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "the first stage: CenterNet"
-    )
-    roi_heads: str = option(
+    ),
+    Option(
+        "MODEL.PROPOSAL_GENERATOR.NAME", "model.proposal_generator", "the first stage: CenterNet"
+    ),
+    Option(
         "MODEL.ROI_HEADS.NAME",
-        "Res5ROIHeads",
+        "model.roi_heads",
         "CustomCascadeROIHeads, or CustomROIHeads: one stage",
-    )
-    box_head: str = option("MODEL.ROI_BOX_HEAD.NAME", "", "FastRCNNConvFCHead")
-    mask_on: bool = option("MODEL.MASK_ON", False, "predict instance masks")
-    mask_head: str = option(
-        "MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead", "MaskRCNNConvUpsampleHead"
-    )
-    weights: str = option("MODEL.WEIGHTS", "", "file to start from")
-    device: str = option(
+    ),
+    Option("MODEL.ROI_BOX_HEAD.NAME", "model.box_head", "FastRCNNConvFCHead"),
+    Option("MODEL.MASK_ON", "model.mask_on", "predict instance masks"),
+    Option("MODEL.ROI_MASK_HEAD.NAME", "model.mask_head", "MaskRCNNConvUpsampleHead"),
+    Option("MODEL.WEIGHTS", "model.weights", "file to start from"),
+    Option(
         "MODEL.DEVICE",
-        "cuda",
+        "model.device",
         "cuda, npu, xpu, mps or cpu; the best one there is where it is missing",
-    )
-
-
-class PreprocessOptions(Group):
-    """What the weights expect of images."""
-
-    pixel_mean: Floats = option(
-        "MODEL.PIXEL_MEAN", (103.53, 116.28, 123.675), "mean per channel, in INPUT.FORMAT's order"
-    )
-    pixel_std: Floats = option("MODEL.PIXEL_STD", (1.0, 1.0, 1.0), "standard deviation per channel")
-    format: str = option("INPUT.FORMAT", "BGR", "channel order: BGR or RGB")
-
-
-class ResNetOptions(Group):
-    """Residual backbones."""
-
-    depth: int = option("MODEL.RESNETS.DEPTH", 50, "18, 34, 50, 101 or 152 layers")
-    out_features: Names = option("MODEL.RESNETS.OUT_FEATURES", ("res4",), "maps handed to the neck")
-    freeze_at: int = option(
-        "MODEL.BACKBONE.FREEZE_AT", 2, "freeze up to this stage: 1 the stem, 2 res2; 0 trains all"
-    )
-    norm: str = option("MODEL.RESNETS.NORM", "FrozenBN", "FrozenBN, BN, SyncBN or GN")
-    num_groups: int = option(
-        "MODEL.RESNETS.NUM_GROUPS", 1, "groups of the 3x3 convolutions (ResNeXt: 32)"
-    )
-    width_per_group: int = option(
-        "MODEL.RESNETS.WIDTH_PER_GROUP", 64, "channels of a group in res2 (ResNeXt: 8)"
-    )
-    stem_out_channels: int = option("MODEL.RESNETS.STEM_OUT_CHANNELS", 64, "channels of the stem")
-    res2_out_channels: int = option(
-        "MODEL.RESNETS.RES2_OUT_CHANNELS", 256, "channels of res2, doubled by each stage"
-    )
-    res5_dilation: int = option("MODEL.RESNETS.RES5_DILATION", 1, "dilation of res5")
-    stride_in_1x1: bool = option(
-        "MODEL.RESNETS.STRIDE_IN_1X1", True, "stride in the 1x1 convolution (MSRA's weights)"
-    )
-
-
-class DeformOptions(Group):
-    """Deformable convolutions in residual backbones (arXiv 1811.11168)."""
-
-    on_per_stage: tuple[bool, ...] = option(
-        "MODEL.RESNETS.DEFORM_ON_PER_STAGE", (False,) * 4, "for res2 to res5"
-    )
-    modulated: bool = option(
-        "MODEL.RESNETS.DEFORM_MODULATED", False, "weigh every sample by a learned mask"
-    )
-    num_groups: int = option(
-        "MODEL.RESNETS.DEFORM_NUM_GROUPS", 1, "groups of channels with offsets of their own"
-    )
-
-
-class DLAOptions(Group):
-    """Deep layer aggregation (arXiv 1707.06484)."""
-
-    num_layers: int = option("MODEL.DLA.NUM_LAYERS", 34, "34")
-    out_features: Names = option("MODEL.DLA.OUT_FEATURES", ("dla2",), "maps handed on")
-    norm: str = option("MODEL.DLA.NORM", "BN", "BN or SyncBN")
-    use_dla_up: bool = option("MODEL.DLA.USE_DLA_UP", True, "merge all maps into one of stride 4")
-    dla_up_in_features: Names = option(
-        "MODEL.DLA.DLAUP_IN_FEATURES", ("dla3", "dla4", "dla5"), "maps merged"
-    )
-    dla_up_node: str = option("MODEL.DLA.DLAUP_NODE", "conv", "conv or dcn")
-    ms_output: bool = option("MODEL.DLA.MS_OUTPUT", False, "hand on all merged maps")
-
-
-class TimmOptions(Group):
-    """Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5."""
-
-    name: str = option("MODEL.TIMM.NAME", "", "ours: timm's name of the network")
-    pretrained: bool = option(
-        "MODEL.TIMM.PRETRAINED", False, "ours: download timm's weights to start training from"
-    )
-    out_indices: Ints = option(
+    ),
+    # What the weights expect of images.
+    Option(
+        "MODEL.PIXEL_MEAN", "preprocess.pixel_mean", "mean per channel, in INPUT.FORMAT's order"
+    ),
+    Option("MODEL.PIXEL_STD", "preprocess.pixel_std", "standard deviation per channel"),
+    Option("INPUT.FORMAT", "preprocess.format", "channel order: BGR or RGB"),
+    # Residual backbones.
+    Option("MODEL.RESNETS.DEPTH", "resnet.depth", "18, 34, 50, 101 or 152 layers"),
+    Option("MODEL.RESNETS.OUT_FEATURES", "resnet.out_features", "maps handed to the neck"),
+    Option(
+        "MODEL.BACKBONE.FREEZE_AT",
+        "resnet.freeze_at",
+        "freeze up to this stage: 1 the stem, 2 res2; 0 trains all",
+    ),
+    Option("MODEL.RESNETS.NORM", "resnet.norm", "FrozenBN, BN, SyncBN or GN"),
+    Option(
+        "MODEL.RESNETS.NUM_GROUPS",
+        "resnet.num_groups",
+        "groups of the 3x3 convolutions (ResNeXt: 32)",
+    ),
+    Option(
+        "MODEL.RESNETS.WIDTH_PER_GROUP",
+        "resnet.width_per_group",
+        "channels of a group in res2 (ResNeXt: 8)",
+    ),
+    Option("MODEL.RESNETS.STEM_OUT_CHANNELS", "resnet.stem_out_channels", "channels of the stem"),
+    Option(
+        "MODEL.RESNETS.RES2_OUT_CHANNELS",
+        "resnet.res2_out_channels",
+        "channels of res2, doubled by each stage",
+    ),
+    Option("MODEL.RESNETS.RES5_DILATION", "resnet.res5_dilation", "dilation of res5"),
+    Option(
+        "MODEL.RESNETS.STRIDE_IN_1X1",
+        "resnet.stride_in_1x1",
+        "stride in the 1x1 convolution (MSRA's weights)",
+    ),
+    # Deformable convolutions in residual backbones (arXiv 1811.11168).
+    Option("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deform.on_per_stage", "for res2 to res5"),
+    Option(
+        "MODEL.RESNETS.DEFORM_MODULATED", "deform.modulated", "weigh every sample by a learned mask"
+    ),
+    Option(
+        "MODEL.RESNETS.DEFORM_NUM_GROUPS",
+        "deform.num_groups",
+        "groups of channels with offsets of their own",
+    ),
+    # Deep layer aggregation (arXiv 1707.06484).
+    Option("MODEL.DLA.NUM_LAYERS", "dla.num_layers", "34"),
+    Option("MODEL.DLA.OUT_FEATURES", "dla.out_features", "maps handed on"),
+    Option("MODEL.DLA.NORM", "dla.norm", "BN or SyncBN"),
+    Option("MODEL.DLA.USE_DLA_UP", "dla.use_dla_up", "merge all maps into one of stride 4"),
+    Option("MODEL.DLA.DLAUP_IN_FEATURES", "dla.dla_up_in_features", "maps merged"),
+    Option("MODEL.DLA.DLAUP_NODE", "dla.dla_up_node", "conv or dcn"),
+    Option("MODEL.DLA.MS_OUTPUT", "dla.ms_output", "hand on all merged maps"),
+    # Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5.
+    Option("MODEL.TIMM.NAME", "timm.name", "ours: timm's name of the network"),
+    Option(
+        "MODEL.TIMM.PRETRAINED",
+        "timm.pretrained",
+        "ours: download timm's weights to start training from",
+    ),
+    Option(
         "MODEL.TIMM.OUT_INDICES",
-        (),
+        "timm.out_indices",
         "ours: timm's numbers of the maps to use; empty: MODEL.FPN.IN_FEATURES",
-    )
-    neck: str = option("MODEL.TIMM.NECK", "fpn", "ours: fpn, bifpn or fcos_bifpn")
-
-
-class FPNOptions(Group):
-    """Feature pyramid network."""
-
-    in_features: Names = option("MODEL.FPN.IN_FEATURES", (), "maps of the backbone, finest first")
-    out_channels: int = option("MODEL.FPN.OUT_CHANNELS", 256, "channels of every level")
-    norm: str = option("MODEL.FPN.NORM", "", "normalisation layer")
-    fuse_type: str = option("MODEL.FPN.FUSE_TYPE", "sum", "sum or avg")
-
-
-class BiFPNOptions(Group):
-    """Bidirectional feature pyramid (arXiv 1911.09070)."""
-
-    num_levels: int = option("MODEL.BIFPN.NUM_LEVELS", 5, "levels, from p3")
-    num_bifpn: int = option("MODEL.BIFPN.NUM_BIFPN", 6, "how often it is repeated")
-    norm: str = option("MODEL.BIFPN.NORM", "GN", "normalisation layer")
-    out_channels: int = option("MODEL.BIFPN.OUT_CHANNELS", 160, "channels of every level")
-    separable_conv: bool = option(
-        "MODEL.BIFPN.SEPARABLE_CONV", False, "depthwise separable convolutions"
-    )
-
-
-class CenterNetHeadOptions(Group):
-    """Network of the first stage."""
-
-    num_classes: int = option(
-        "MODEL.CENTERNET.NUM_CLASSES", 80, "classes; taken from the data when training"
-    )
-    with_agn_hm: bool = option("MODEL.CENTERNET.WITH_AGN_HM", False, "predict objectness")
-    only_proposal: bool = option("MODEL.CENTERNET.ONLY_PROPOSAL", False, "predict no classes")
-    norm: str = option("MODEL.CENTERNET.NORM", "GN", "normalisation layer of the towers")
-    num_cls_convs: int = option(
-        "MODEL.CENTERNET.NUM_CLS_CONVS", 4, "convolutions of the class tower"
-    )
-    num_box_convs: int = option("MODEL.CENTERNET.NUM_BOX_CONVS", 4, "convolutions of the box tower")
-    num_share_convs: int = option(
-        "MODEL.CENTERNET.NUM_SHARE_CONVS", 0, "convolutions before both towers"
-    )
-    use_deformable: bool = option(
-        "MODEL.CENTERNET.USE_DEFORMABLE", False, "last convolution of a tower is deformable"
-    )
-    prior_prob: float = option(
-        "MODEL.CENTERNET.PRIOR_PROB", 0.01, "score of every location before training"
-    )
-
-
-class CenterNetOptions(Group):
-    """Targets, losses and decoding of the first stage."""
-
-    in_features: Names = option(
-        "MODEL.CENTERNET.IN_FEATURES", ("p3", "p4", "p5", "p6", "p7"), "levels"
-    )
-    strides: Ints = option(
-        "MODEL.CENTERNET.FPN_STRIDES", (8, 16, 32, 64, 128), "strides of the levels"
-    )
-    sizes_of_interest: tuple[Floats, ...] = option(
+    ),
+    Option("MODEL.TIMM.NECK", "timm.neck", "ours: fpn, bifpn or fcos_bifpn"),
+    # Feature pyramid network.
+    Option("MODEL.FPN.IN_FEATURES", "fpn.in_features", "maps of the backbone, finest first"),
+    Option("MODEL.FPN.OUT_CHANNELS", "fpn.out_channels", "channels of every level"),
+    Option("MODEL.FPN.NORM", "fpn.norm", "normalisation layer"),
+    Option("MODEL.FPN.FUSE_TYPE", "fpn.fuse_type", "sum or avg"),
+    # Bidirectional feature pyramid (arXiv 1911.09070).
+    Option("MODEL.BIFPN.NUM_LEVELS", "bifpn.num_levels", "levels, from p3"),
+    Option("MODEL.BIFPN.NUM_BIFPN", "bifpn.num_bifpn", "how often it is repeated"),
+    Option("MODEL.BIFPN.NORM", "bifpn.norm", "normalisation layer"),
+    Option("MODEL.BIFPN.OUT_CHANNELS", "bifpn.out_channels", "channels of every level"),
+    Option(
+        "MODEL.BIFPN.SEPARABLE_CONV", "bifpn.separable_conv", "depthwise separable convolutions"
+    ),
+    # Network of the first stage.
+    Option(
+        "MODEL.CENTERNET.NUM_CLASSES",
+        "centernet_head.num_classes",
+        "classes; taken from the data when training",
+    ),
+    Option("MODEL.CENTERNET.WITH_AGN_HM", "centernet_head.with_agn_hm", "predict objectness"),
+    Option("MODEL.CENTERNET.ONLY_PROPOSAL", "centernet_head.only_proposal", "predict no classes"),
+    Option("MODEL.CENTERNET.NORM", "centernet_head.norm", "normalisation layer of the towers"),
+    Option(
+        "MODEL.CENTERNET.NUM_CLS_CONVS",
+        "centernet_head.num_cls_convs",
+        "convolutions of the class tower",
+    ),
+    Option(
+        "MODEL.CENTERNET.NUM_BOX_CONVS",
+        "centernet_head.num_box_convs",
+        "convolutions of the box tower",
+    ),
+    Option(
+        "MODEL.CENTERNET.NUM_SHARE_CONVS",
+        "centernet_head.num_share_convs",
+        "convolutions before both towers",
+    ),
+    Option(
+        "MODEL.CENTERNET.USE_DEFORMABLE",
+        "centernet_head.use_deformable",
+        "last convolution of a tower is deformable",
+    ),
+    Option(
+        "MODEL.CENTERNET.PRIOR_PROB",
+        "centernet_head.prior_prob",
+        "score of every location before training",
+    ),
+    # Targets, losses and decoding of the first stage.
+    Option("MODEL.CENTERNET.IN_FEATURES", "centernet.in_features", "levels"),
+    Option("MODEL.CENTERNET.FPN_STRIDES", "centernet.strides", "strides of the levels"),
+    Option(
         "MODEL.CENTERNET.SOI",
-        ((0, 80), (64, 160), (128, 320), (256, 640), (512, 10000000)),
+        "centernet.sizes_of_interest",
         "half diagonals in pixels that each level is responsible for",
-    )
-    hm_min_overlap: float = option(
-        "MODEL.CENTERNET.HM_MIN_OVERLAP", 0.8, "overlap that sets the width of a peak"
-    )
-    min_radius: float = option(
-        "MODEL.CENTERNET.MIN_RADIUS", 4, "smallest width of a peak in pixels"
-    )
-    hm_focal_alpha: float = option(
-        "MODEL.CENTERNET.HM_FOCAL_ALPHA", 0.25, "weight of positives in the focal loss"
-    )
-    hm_focal_beta: float = option(
-        "MODEL.CENTERNET.HM_FOCAL_BETA", 4, "how far negatives near a peak are spared"
-    )
-    loss_gamma: float = option("MODEL.CENTERNET.LOSS_GAMMA", 2.0, "focusing exponent")
-    sigmoid_clamp: float = option(
-        "MODEL.CENTERNET.SIGMOID_CLAMP", 0.0001, "distance of probabilities from 0 and 1"
-    )
-    ignore_high_fp: float = option(
-        "MODEL.CENTERNET.IGNORE_HIGH_FP", -1.0, "ignore negatives that score above; -1: none"
-    )
-    loc_loss_type: str = option("MODEL.CENTERNET.LOC_LOSS_TYPE", "giou", "iou, linear_iou or giou")
-    pos_weight: float = option("MODEL.CENTERNET.POS_WEIGHT", 1.0, "weight of the loss at positives")
-    neg_weight: float = option("MODEL.CENTERNET.NEG_WEIGHT", 1.0, "weight of the loss at negatives")
-    reg_weight: float = option("MODEL.CENTERNET.REG_WEIGHT", 2.0, "weight of the box loss")
-    not_norm_reg: bool = option(
-        "MODEL.CENTERNET.NOT_NORM_REG", True, "weigh all regressed locations alike"
-    )
-    no_reduce: bool = option(
-        "MODEL.CENTERNET.NO_REDUCE", False, "normalise by each process's own positives"
-    )
-    more_pos: bool = option(
-        "MODEL.CENTERNET.MORE_POS", False, "well predicted neighbours of a centre are positives too"
-    )
-    more_pos_thresh: float = option(
-        "MODEL.CENTERNET.MORE_POS_THRESH", 0.2, "greatest box loss of such a neighbour"
-    )
-    more_pos_topk: int = option(
-        "MODEL.CENTERNET.MORE_POS_TOPK", 9, "neighbours considered per object"
-    )
-    not_clamp_box: bool = option(
-        "INPUT.NOT_CLAMP_BOX", False, "boxes may reach over the border of the image"
-    )
-    as_proposal: bool = option(
-        "MODEL.CENTERNET.AS_PROPOSAL", False, "class scores serve as proposals"
-    )
-    score_thresh: float = option("MODEL.CENTERNET.INFERENCE_TH", 0.05, "candidates score above it")
-    center_nms: bool = option(
-        "MODEL.CENTERNET.CENTER_NMS", False, "keep local maxima instead of removing overlaps"
-    )
-    not_nms: bool = option("MODEL.CENTERNET.NOT_NMS", False, "do not remove overlapping boxes")
-    pre_nms_topk_train: int = option(
-        "MODEL.CENTERNET.PRE_NMS_TOPK_TRAIN", 1000, "candidates per level, training"
-    )
-    pre_nms_topk_test: int = option(
-        "MODEL.CENTERNET.PRE_NMS_TOPK_TEST", 1000, "candidates per level"
-    )
-    post_nms_topk_train: int = option(
-        "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", 100, "boxes per image, training"
-    )
-    post_nms_topk_test: int = option("MODEL.CENTERNET.POST_NMS_TOPK_TEST", 100, "boxes per image")
-    nms_thresh_train: float = option(
-        "MODEL.CENTERNET.NMS_TH_TRAIN", 0.6, "overlap allowed, training"
-    )
-    nms_thresh_test: float = option("MODEL.CENTERNET.NMS_TH_TEST", 0.6, "overlap allowed")
-
-
-class RoIHeadsOptions(Group):
-    """Sampling, losses and selection of the second stage."""
-
-    in_features: Names = option(
-        "MODEL.ROI_HEADS.IN_FEATURES", ("res4",), "levels that regions are pooled from"
-    )
-    num_classes: int = option(
-        "MODEL.ROI_HEADS.NUM_CLASSES", 80, "classes; taken from the data when training"
-    )
-    box_reg_loss_type: str = option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE", "smooth_l1", "smooth_l1, giou, diou or ciou"
-    )
-    box_reg_loss_weight: float = option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT", 1.0, "weight of the box loss"
-    )
-    smooth_l1_beta: float = option(
-        "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", 0.0, "where the loss turns linear; 0 is L1"
-    )
-    use_sigmoid_ce: bool = option(
-        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", False, "a sigmoid per class instead of a softmax"
-    )
-    use_fed_loss: bool = option(
-        "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False, "federated loss, for LVIS"
-    )
-    fed_loss_num_cat: int = option(
-        "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT", 50, "classes judged in each step"
-    )
-    mult_proposal_score: bool = option(
-        "MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE", False, "join the first stage's score"
-    )
-    batch_size_per_image: int = option(
-        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 512, "regions sampled per image"
-    )
-    positive_fraction: float = option(
-        "MODEL.ROI_HEADS.POSITIVE_FRACTION", 0.25, "largest share of positives"
-    )
-    proposal_append_gt: bool = option(
-        "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT", True, "objects are regions too, in training"
-    )
-    score_thresh: float = option(
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.05, "detections score above it"
-    )
-    nms_thresh: float = option(
-        "MODEL.ROI_HEADS.NMS_THRESH_TEST", 0.5, "overlap allowed between detections of a class"
-    )
-    detections_per_image: int = option(
-        "TEST.DETECTIONS_PER_IMAGE", 100, "most detections per image"
-    )
-
-
-class CascadeOptions(Group):
-    """What differs from stage to stage."""
-
-    ious: Floats = option(
-        "MODEL.ROI_BOX_CASCADE_HEAD.IOUS", (0.5, 0.6, 0.7), "overlap of a positive region"
-    )
-    bbox_reg_weights: tuple[Floats, ...] = option(
+    ),
+    Option(
+        "MODEL.CENTERNET.HM_MIN_OVERLAP",
+        "centernet.hm_min_overlap",
+        "overlap that sets the width of a peak",
+    ),
+    Option(
+        "MODEL.CENTERNET.MIN_RADIUS", "centernet.min_radius", "smallest width of a peak in pixels"
+    ),
+    Option(
+        "MODEL.CENTERNET.HM_FOCAL_ALPHA",
+        "centernet.hm_focal_alpha",
+        "weight of positives in the focal loss",
+    ),
+    Option(
+        "MODEL.CENTERNET.HM_FOCAL_BETA",
+        "centernet.hm_focal_beta",
+        "how far negatives near a peak are spared",
+    ),
+    Option("MODEL.CENTERNET.LOSS_GAMMA", "centernet.loss_gamma", "focusing exponent"),
+    Option(
+        "MODEL.CENTERNET.SIGMOID_CLAMP",
+        "centernet.sigmoid_clamp",
+        "distance of probabilities from 0 and 1",
+    ),
+    Option(
+        "MODEL.CENTERNET.IGNORE_HIGH_FP",
+        "centernet.ignore_high_fp",
+        "ignore negatives that score above; -1: none",
+    ),
+    Option("MODEL.CENTERNET.LOC_LOSS_TYPE", "centernet.loc_loss_type", "iou, linear_iou or giou"),
+    Option("MODEL.CENTERNET.POS_WEIGHT", "centernet.pos_weight", "weight of the loss at positives"),
+    Option("MODEL.CENTERNET.NEG_WEIGHT", "centernet.neg_weight", "weight of the loss at negatives"),
+    Option("MODEL.CENTERNET.REG_WEIGHT", "centernet.reg_weight", "weight of the box loss"),
+    Option(
+        "MODEL.CENTERNET.NOT_NORM_REG",
+        "centernet.not_norm_reg",
+        "weigh all regressed locations alike",
+    ),
+    Option(
+        "MODEL.CENTERNET.NO_REDUCE",
+        "centernet.no_reduce",
+        "normalise by each process's own positives",
+    ),
+    Option(
+        "MODEL.CENTERNET.MORE_POS",
+        "centernet.more_pos",
+        "well predicted neighbours of a centre are positives too",
+    ),
+    Option(
+        "MODEL.CENTERNET.MORE_POS_THRESH",
+        "centernet.more_pos_thresh",
+        "greatest box loss of such a neighbour",
+    ),
+    Option(
+        "MODEL.CENTERNET.MORE_POS_TOPK",
+        "centernet.more_pos_topk",
+        "neighbours considered per object",
+    ),
+    Option(
+        "INPUT.NOT_CLAMP_BOX",
+        "centernet.not_clamp_box",
+        "boxes may reach over the border of the image",
+    ),
+    Option(
+        "MODEL.CENTERNET.AS_PROPOSAL", "centernet.as_proposal", "class scores serve as proposals"
+    ),
+    Option("MODEL.CENTERNET.INFERENCE_TH", "centernet.score_thresh", "candidates score above it"),
+    Option(
+        "MODEL.CENTERNET.CENTER_NMS",
+        "centernet.center_nms",
+        "keep local maxima instead of removing overlaps",
+    ),
+    Option("MODEL.CENTERNET.NOT_NMS", "centernet.not_nms", "do not remove overlapping boxes"),
+    Option(
+        "MODEL.CENTERNET.PRE_NMS_TOPK_TRAIN",
+        "centernet.pre_nms_topk_train",
+        "candidates per level, training",
+    ),
+    Option(
+        "MODEL.CENTERNET.PRE_NMS_TOPK_TEST", "centernet.pre_nms_topk_test", "candidates per level"
+    ),
+    Option(
+        "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN",
+        "centernet.post_nms_topk_train",
+        "boxes per image, training",
+    ),
+    Option("MODEL.CENTERNET.POST_NMS_TOPK_TEST", "centernet.post_nms_topk_test", "boxes per image"),
+    Option(
+        "MODEL.CENTERNET.NMS_TH_TRAIN", "centernet.nms_thresh_train", "overlap allowed, training"
+    ),
+    Option("MODEL.CENTERNET.NMS_TH_TEST", "centernet.nms_thresh_test", "overlap allowed"),
+    # Sampling, losses and selection of the second stage.
+    Option(
+        "MODEL.ROI_HEADS.IN_FEATURES",
+        "roi_heads.in_features",
+        "levels that regions are pooled from",
+    ),
+    Option(
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        "roi_heads.num_classes",
+        "classes; taken from the data when training",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE",
+        "roi_heads.box_reg_loss_type",
+        "smooth_l1, giou, diou or ciou",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT",
+        "roi_heads.box_reg_loss_weight",
+        "weight of the box loss",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA",
+        "roi_heads.smooth_l1_beta",
+        "where the loss turns linear; 0 is L1",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE",
+        "roi_heads.use_sigmoid_ce",
+        "a sigmoid per class instead of a softmax",
+    ),
+    Option("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "roi_heads.use_fed_loss", "federated loss, for LVIS"),
+    Option(
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT",
+        "roi_heads.fed_loss_num_cat",
+        "classes judged in each step",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE",
+        "roi_heads.mult_proposal_score",
+        "join the first stage's score",
+    ),
+    Option(
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
+        "roi_heads.batch_size_per_image",
+        "regions sampled per image",
+    ),
+    Option(
+        "MODEL.ROI_HEADS.POSITIVE_FRACTION",
+        "roi_heads.positive_fraction",
+        "largest share of positives",
+    ),
+    Option(
+        "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT",
+        "roi_heads.proposal_append_gt",
+        "objects are regions too, in training",
+    ),
+    Option(
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "roi_heads.score_thresh", "detections score above it"
+    ),
+    Option(
+        "MODEL.ROI_HEADS.NMS_THRESH_TEST",
+        "roi_heads.nms_thresh",
+        "overlap allowed between detections of a class",
+    ),
+    Option(
+        "TEST.DETECTIONS_PER_IMAGE", "roi_heads.detections_per_image", "most detections per image"
+    ),
+    # What differs from stage to stage.
+    Option("MODEL.ROI_BOX_CASCADE_HEAD.IOUS", "cascade.ious", "overlap of a positive region"),
+    Option(
         "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS",
-        ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        "cascade.bbox_reg_weights",
         "scale of the four deltas",
-    )
-
-
-class OneStageOptions(Group):
-    """What stands for CascadeOptions where there is one stage only."""
-
-    ious: Floats = option("MODEL.ROI_HEADS.IOU_THRESHOLDS", (0.5,), "overlap of a positive region")
-    iou_labels: Ints = option(
-        "MODEL.ROI_HEADS.IOU_LABELS", (0, 1), "meaning of regions below and above it"
-    )
-    bbox_reg_weights: Floats = option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", (10.0, 10.0, 5.0, 5.0), "scale of the deltas"
-    )
-
-
-class BoxHeadOptions(Group):
-    """Network of a box head."""
-
-    num_conv: int = option("MODEL.ROI_BOX_HEAD.NUM_CONV", 0, "3x3 convolutions")
-    conv_dim: int = option("MODEL.ROI_BOX_HEAD.CONV_DIM", 256, "their channels")
-    norm: str = option("MODEL.ROI_BOX_HEAD.NORM", "", "their normalisation layer")
-    num_fc: int = option("MODEL.ROI_BOX_HEAD.NUM_FC", 0, "fully connected layers")
-    fc_dim: int = option("MODEL.ROI_BOX_HEAD.FC_DIM", 1024, "their width")
-
-
-class BoxPredictorOptions(Group):
-    """Predictions on top of a box head."""
-
-    cls_agnostic_bbox_reg: bool = option(
-        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", False, "one box for all classes"
-    )
-    prior_prob: float = option(
-        "MODEL.ROI_BOX_HEAD.PRIOR_PROB", 0.01, "class probability before training, sigmoid only"
-    )
-    cat_freq_path: str = option(
-        "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH",
-        "datasets/lvis/lvis_v1_train_cat_info.json",
-        "images per class",
-    )
-    fed_loss_freq_weight: float = option(
-        "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT", 0.5, "exponent on the frequency"
-    )
-
-
-class BoxPoolerOptions(Group):
-    """Pooling for box heads."""
-
-    resolution: int = option("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", 14, "cells per axis")
-    sampling_ratio: int = option(
-        "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", 0, "samples per cell and axis; 0 adapts"
-    )
-    pooler_type: str = option(
-        "MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignV2", "ROIAlignV2 or ROIAlign"
-    )
-
-
-class MaskHeadOptions(Group):
-    """Network of the mask head."""
-
-    num_conv: int = option("MODEL.ROI_MASK_HEAD.NUM_CONV", 0, "3x3 convolutions")
-    conv_dim: int = option("MODEL.ROI_MASK_HEAD.CONV_DIM", 256, "their channels")
-    norm: str = option("MODEL.ROI_MASK_HEAD.NORM", "", "their normalisation layer")
-    cls_agnostic_mask: bool = option(
-        "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK", False, "one mask for all classes"
-    )
-
-
-class MaskPoolerOptions(Group):
-    """Pooling for the mask head."""
-
-    resolution: int = option("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", 14, "cells per axis")
-    sampling_ratio: int = option(
-        "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO", 0, "samples per cell and axis; 0 adapts"
-    )
-    pooler_type: str = option(
-        "MODEL.ROI_MASK_HEAD.POOLER_TYPE", "ROIAlignV2", "ROIAlignV2 or ROIAlign"
-    )
+    ),
+    # What stands for CascadeOptions where there is one stage only.
+    Option("MODEL.ROI_HEADS.IOU_THRESHOLDS", "one_stage.ious", "overlap of a positive region"),
+    Option(
+        "MODEL.ROI_HEADS.IOU_LABELS",
+        "one_stage.iou_labels",
+        "meaning of regions below and above it",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", "one_stage.bbox_reg_weights", "scale of the deltas"
+    ),
+    # Network of a box head.
+    Option("MODEL.ROI_BOX_HEAD.NUM_CONV", "box_head.num_conv", "3x3 convolutions"),
+    Option("MODEL.ROI_BOX_HEAD.CONV_DIM", "box_head.conv_dim", "their channels"),
+    Option("MODEL.ROI_BOX_HEAD.NORM", "box_head.norm", "their normalisation layer"),
+    Option("MODEL.ROI_BOX_HEAD.NUM_FC", "box_head.num_fc", "fully connected layers"),
+    Option("MODEL.ROI_BOX_HEAD.FC_DIM", "box_head.fc_dim", "their width"),
+    # Predictions on top of a box head.
+    Option(
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG",
+        "box_predictor.cls_agnostic_bbox_reg",
+        "one box for all classes",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.PRIOR_PROB",
+        "box_predictor.prior_prob",
+        "class probability before training, sigmoid only",
+    ),
+    Option("MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", "box_predictor.cat_freq_path", "images per class"),
+    Option(
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT",
+        "box_predictor.fed_loss_freq_weight",
+        "exponent on the frequency",
+    ),
+    # Pooling for box heads.
+    Option("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "box_pooler.resolution", "cells per axis"),
+    Option(
+        "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO",
+        "box_pooler.sampling_ratio",
+        "samples per cell and axis; 0 adapts",
+    ),
+    Option("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "box_pooler.pooler_type", "ROIAlignV2 or ROIAlign"),
+    # Network of the mask head.
+    Option("MODEL.ROI_MASK_HEAD.NUM_CONV", "mask_head.num_conv", "3x3 convolutions"),
+    Option("MODEL.ROI_MASK_HEAD.CONV_DIM", "mask_head.conv_dim", "their channels"),
+    Option("MODEL.ROI_MASK_HEAD.NORM", "mask_head.norm", "their normalisation layer"),
+    Option(
+        "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK",
+        "mask_head.cls_agnostic_mask",
+        "one mask for all classes",
+    ),
+    # Pooling for the mask head.
+    Option("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", "mask_pooler.resolution", "cells per axis"),
+    Option(
+        "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO",
+        "mask_pooler.sampling_ratio",
+        "samples per cell and axis; 0 adapts",
+    ),
+    Option("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "mask_pooler.pooler_type", "ROIAlignV2 or ROIAlign"),
+)

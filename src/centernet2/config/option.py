@@ -1,27 +1,20 @@
-"""What an option is: its name here, its type, its default and the key by which configuration files know it.
+"""What an option is: a key of configuration files, and the field that holds its value.
 
-A group holds what one constructor takes, so `Constructor(**vars(group))` is the way from settings to objects. Keys and
-defaults are those of the reference implementation; the few that it does not know are marked "ours".
+Type and default stand in the dataclass that the field belongs to, beside the class that reads it. Keys and defaults
+are those of the reference implementation; keys that it does not know have a meaning that begins with "ours".
 """
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
-
-Floats = tuple[float, ...]
-Ints = tuple[int, ...]
-Names = tuple[str, ...]
+from typing import NamedTuple
 
 
-def option(key: str, default: Any, description: str, *, at_least: float | None = None) -> Any:
-    """One option, known to configuration files as `key`; a value below `at_least` is refused."""
-    return Field(default, description=description, ge=at_least, json_schema_extra={"key": key})
+class Option(NamedTuple):
+    """One key of configuration files."""
 
-
-class Group(BaseModel):
-    """Options that belong together: frozen, and strict about types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    key: str
+    field: str  # dotted path in Config: "schedule.max_iter"
+    meaning: str
+    at_least: float | None = None  # a value below is refused
+    inverted: bool = False  # the key says "not" or "no", the field what is the case
 
 
 # Keys of a full reference configuration that mean nothing here: a whole subtree each.

@@ -1,9 +1,7 @@
 """Every option in words, as a page of Markdown."""
 
-from typing import Any
-
-from centernet2.config.option import SKIPPED_KEYS, Group
-from centernet2.config.tree import Config
+from centernet2.config.option import SKIPPED_KEYS
+from centernet2.config.tree import SLOTS, Slot, groups
 
 HEADER = """# Configuration
 
@@ -12,39 +10,30 @@ file as `_BASE_`; options on the command line, `KEY VALUE KEY VALUE ...`, come l
 reference's; those marked *ours* exist here only, and their defaults change nothing. An unknown key, a wrong type or a
 key without a value is refused with one sentence.
 
-`centernet2 config NAME [KEY VALUE ...]` prints the resolved settings; every training writes them to `config.yaml` in
+`centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run writes them to `config.yaml` in
 its output folder.
+
+The last column is the field of `Config` that holds the value: `load_config(NAME).schedule.max_iter`.
 
 Keys of the reference that mean nothing here are skipped, with everything below them:
 """
+HEAD = "| key | default | meaning | field |"
 
 
 def configuration_page() -> str:
-    """The page docs/configuration.md."""
+    """Return the page docs/configuration.md."""
     skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
-    groups = [
-        info.default for info in Config.model_fields.values() if isinstance(info.default, Group)
-    ]
-    return "\n".join([HEADER + skipped + ".", *(_section(group) for group in groups)])
+    sections = (_section(name, group) for name, group in groups())
+    return "\n".join([HEADER + skipped + ".", *sections])
 
 
-def _section(group: Group) -> str:
-    kind = type(group)
-    title = (kind.__doc__ or "").splitlines()[0].removesuffix(".")
-    rows = [
-        f"| `{_extra(field)['key']}` | `{_shown(field.default)}` | {_marked(field.description or '')} |"
-        for field in kind.model_fields.values()
-    ]
-    return "\n".join([f"\n## {title}\n", "| key | default | meaning |", "|---|---|---|", *rows])
+def _section(name: str, group: object) -> str:
+    title = (type(group).__doc__ or "").splitlines()[0].removesuffix(".")
+    rows = [_row(slot) for slot in SLOTS.values() if slot.path[0] == name]
+    return "\n".join([f"\n## {title}\n", HEAD, "|---|---|---|---|", *rows])
 
 
-def _extra(field: Any) -> dict[str, Any]:
-    return dict(field.json_schema_extra)
-
-
-def _shown(value: Any) -> str:
-    return repr(list(value) if isinstance(value, tuple) else value)
-
-
-def _marked(description: str) -> str:
-    return description.replace("ours:", "*ours*:")
+def _row(slot: Slot) -> str:
+    default = list(slot.default) if isinstance(slot.default, tuple) else slot.default
+    meaning = slot.option.meaning.replace("ours:", "*ours*:")
+    return f"| `{slot.option.key}` | `{default!r}` | {meaning} | `{slot.option.field}` |"

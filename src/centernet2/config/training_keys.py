@@ -1,162 +1,173 @@
-"""Options of a training run: optimizer, schedule, checkpoints, evaluation."""
+"""Keys of a training run's options: optimizer, schedule, checkpoints, evaluation."""
 
-from centernet2.config.option import Floats, Group, Ints, Names, option
+from centernet2.config.option import Option
 
-
-class OptimizerOptions(Group):
-    """The optimizer, and what each kind of parameter gets of it."""
-
-    optimizer: str = option("SOLVER.OPTIMIZER", "SGD", "ours: SGD or ADAMW")
-    betas: Floats = option("SOLVER.BETAS", (0.9, 0.999), "ours: decay of AdamW's two averages")
-    backbone_multiplier: float = option(
-        "SOLVER.BACKBONE_MULTIPLIER", 1.0, "ours: factor on the learning rate of the backbone"
-    )
-    layer_decay: float = option(
+TRAINING_KEYS = (
+    # The optimizer, and what each kind of parameter gets of it.
+    Option("SOLVER.OPTIMIZER", "optimizer.optimizer", "ours: SGD or ADAMW"),
+    Option("SOLVER.BETAS", "optimizer.betas", "ours: decay of AdamW's two averages"),
+    Option(
+        "SOLVER.BACKBONE_MULTIPLIER",
+        "optimizer.backbone_multiplier",
+        "ours: factor on the learning rate of the backbone",
+    ),
+    Option(
         "SOLVER.LAYER_DECAY",
-        1.0,
+        "optimizer.layer_decay",
         "ours: each stage of the backbone learns slower by this factor than the one above it",
-    )
-    base_lr: float = option("SOLVER.BASE_LR", 0.001, "learning rate")
-    momentum: float = option("SOLVER.MOMENTUM", 0.9, "momentum")
-    nesterov: bool = option("SOLVER.NESTEROV", False, "Nesterov's momentum")
-    weight_decay: float = option("SOLVER.WEIGHT_DECAY", 0.0001, "weight decay")
-    weight_decay_norm: float | None = option(
-        "SOLVER.WEIGHT_DECAY_NORM", 0.0, "weight decay of normalisation layers"
-    )
-    weight_decay_bias: float | None = option(
-        "SOLVER.WEIGHT_DECAY_BIAS", None, "weight decay of biases; None: the same"
-    )
-    bias_lr_factor: float = option(
-        "SOLVER.BIAS_LR_FACTOR", 1.0, "factor on the learning rate of biases"
-    )
-
-
-class ScheduleOptions(Group):
-    """Learning rate by iteration."""
-
-    name: str = option(
-        "SOLVER.LR_SCHEDULER_NAME",
-        "WarmupMultiStepLR",
-        "or WarmupCosineLR, WarmupStepWithFixedGammaLR",
-    )
-    max_iter: int = option("SOLVER.MAX_ITER", 40000, "iterations", at_least=1)
-    steps: Ints = option("SOLVER.STEPS", (30000,), "iterations at which the rate drops")
-    gamma: float = option("SOLVER.GAMMA", 0.1, "factor of each drop")
-    num_decays: int = option("SOLVER.NUM_DECAYS", 3, "drops of WarmupStepWithFixedGammaLR")
-    base_lr_end: float = option(
-        "SOLVER.BASE_LR_END", 0.0, "learning rate at the end of WarmupCosineLR"
-    )
-    warmup_factor: float = option("SOLVER.WARMUP_FACTOR", 0.001, "share of the rate at the start")
-    warmup_iters: int = option("SOLVER.WARMUP_ITERS", 1000, "iterations until the full rate")
-    warmup_method: str = option("SOLVER.WARMUP_METHOD", "linear", "linear or constant")
-    rescale_interval: bool = option(
-        "SOLVER.RESCALE_INTERVAL", False, "the schedule begins after the warm-up"
-    )
-
-
-class ClipOptions(Group):
-    """Gradient clipping."""
-
-    enabled: bool = option("SOLVER.CLIP_GRADIENTS.ENABLED", False, "clip gradients")
-    clip_type: str = option(
+    ),
+    Option("SOLVER.BASE_LR", "optimizer.base_lr", "learning rate"),
+    Option("SOLVER.MOMENTUM", "optimizer.momentum", "momentum"),
+    Option("SOLVER.NESTEROV", "optimizer.nesterov", "Nesterov's momentum"),
+    Option("SOLVER.WEIGHT_DECAY", "optimizer.weight_decay", "weight decay"),
+    Option(
+        "SOLVER.WEIGHT_DECAY_NORM",
+        "optimizer.weight_decay_norm",
+        "weight decay of normalisation layers",
+    ),
+    Option(
+        "SOLVER.WEIGHT_DECAY_BIAS",
+        "optimizer.weight_decay_bias",
+        "weight decay of biases; None: the same",
+    ),
+    Option(
+        "SOLVER.BIAS_LR_FACTOR", "optimizer.bias_lr_factor", "factor on the learning rate of biases"
+    ),
+    # Learning rate by iteration.
+    Option(
+        "SOLVER.LR_SCHEDULER_NAME", "schedule.name", "or WarmupCosineLR, WarmupStepWithFixedGammaLR"
+    ),
+    Option("SOLVER.MAX_ITER", "schedule.max_iter", "iterations", at_least=1),
+    Option("SOLVER.STEPS", "schedule.steps", "iterations at which the rate drops"),
+    Option("SOLVER.GAMMA", "schedule.gamma", "factor of each drop"),
+    Option("SOLVER.NUM_DECAYS", "schedule.num_decays", "drops of WarmupStepWithFixedGammaLR"),
+    Option(
+        "SOLVER.BASE_LR_END", "schedule.base_lr_end", "learning rate at the end of WarmupCosineLR"
+    ),
+    Option("SOLVER.WARMUP_FACTOR", "schedule.warmup_factor", "share of the rate at the start"),
+    Option("SOLVER.WARMUP_ITERS", "schedule.warmup_iters", "iterations until the full rate"),
+    Option("SOLVER.WARMUP_METHOD", "schedule.warmup_method", "linear or constant"),
+    Option(
+        "SOLVER.RESCALE_INTERVAL",
+        "schedule.rescale_interval",
+        "the schedule begins after the warm-up",
+    ),
+    # Gradient clipping.
+    Option("SOLVER.CLIP_GRADIENTS.ENABLED", "clip.enabled", "clip gradients"),
+    Option(
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
-        "value",
+        "clip.clip_type",
         "value: every element; norm: every parameter; full_model (ours): the norm of all gradients together",
-    )
-    clip_value: float = option("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 1.0, "greatest value or norm")
-    norm_type: float = option("SOLVER.CLIP_GRADIENTS.NORM_TYPE", 2.0, "order of the norm")
-
-
-class EMAOptions(Group):
-    """Averaged weights: evaluated and saved beside the raw ones."""
-
-    enabled: bool = option(
-        "SOLVER.EMA.ENABLED", False, "ours: keep an exponential moving average of the weights"
-    )
-    decay: float = option(
-        "SOLVER.EMA.DECAY", 0.9998, "ours: share of the average that each iteration keeps"
-    )
-    warmup_iters: int = option(
-        "SOLVER.EMA.WARMUP_ITERS", 2000, "ours: iterations in which the share grows"
-    )
-
-
-class RunOptions(Group):
-    """One training run."""
-
-    output_dir: str = option(
-        "OUTPUT_DIR", "./output", "folder of results; 'auto' at its end becomes the name"
-    )
-    seed: int = option("SEED", -1, "seed of all random numbers; negative: drawn and logged")
-    ims_per_batch: int = option(
-        "SOLVER.IMS_PER_BATCH", 16, "images per iteration, over all processes", at_least=1
-    )
-    checkpoint_period: int = option(
-        "SOLVER.CHECKPOINT_PERIOD", 5000, "iterations between checkpoints", at_least=1
-    )
-    checkpoints_kept: int = option(
-        "SOLVER.CHECKPOINTS_KEPT", 0, "ours: periodic checkpoints kept; 0 keeps all"
-    )
-    checkpoint_minutes: float = option(
+    ),
+    Option("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "clip.clip_value", "greatest value or norm"),
+    Option("SOLVER.CLIP_GRADIENTS.NORM_TYPE", "clip.norm_type", "order of the norm"),
+    # Averaged weights: evaluated and saved beside the raw ones.
+    Option(
+        "SOLVER.EMA.ENABLED",
+        "ema.enabled",
+        "ours: keep an exponential moving average of the weights",
+    ),
+    Option("SOLVER.EMA.DECAY", "ema.decay", "ours: share of the average that each iteration keeps"),
+    Option(
+        "SOLVER.EMA.WARMUP_ITERS", "ema.warmup_iters", "ours: iterations in which the share grows"
+    ),
+    # One training run.
+    Option("OUTPUT_DIR", "run.output_dir", "folder of results; 'auto' at its end becomes the name"),
+    Option("SEED", "run.seed", "seed of all random numbers; negative: drawn and logged"),
+    Option(
+        "SOLVER.IMS_PER_BATCH",
+        "run.ims_per_batch",
+        "images per iteration, over all processes",
+        at_least=1,
+    ),
+    Option(
+        "SOLVER.CHECKPOINT_PERIOD",
+        "run.checkpoint_period",
+        "iterations between checkpoints",
+        at_least=1,
+    ),
+    Option(
+        "SOLVER.CHECKPOINTS_KEPT",
+        "run.checkpoints_kept",
+        "ours: periodic checkpoints kept; 0 keeps all",
+    ),
+    Option(
         "SOLVER.CHECKPOINT_MINUTES",
-        0.0,
+        "run.checkpoint_minutes",
         "ours: minutes between checkpoints, beside the iterations; 0: iterations only",
-    )
-    train_iter: int = option(
-        "SOLVER.TRAIN_ITER", -1, "stop here, with the schedule of MAX_ITER; -1: MAX_ITER"
-    )
-    max_epochs: float = option(
+    ),
+    Option(
+        "SOLVER.TRAIN_ITER",
+        "run.train_iter",
+        "stop here, with the schedule of MAX_ITER; -1: MAX_ITER",
+    ),
+    Option(
         "SOLVER.MAX_EPOCHS",
-        0.0,
+        "run.max_epochs",
         "ours: MAX_ITER in passes over the images, STEPS shifted with it; 0: as it is",
-    )
-    reset_iter: bool = option(
-        "SOLVER.RESET_ITER", False, "start at 0 although the weights come from a later iteration"
-    )
-    amp: bool = option("SOLVER.AMP.ENABLED", False, "mixed precision")
-    amp_dtype: str = option("SOLVER.AMP.DTYPE", "bf16", "ours: bf16, or fp16 with scaled losses")
-    accumulation_steps: int = option(
+    ),
+    Option(
+        "SOLVER.RESET_ITER",
+        "run.reset_iter",
+        "start at 0 although the weights come from a later iteration",
+    ),
+    Option("SOLVER.AMP.ENABLED", "run.amp", "mixed precision"),
+    Option("SOLVER.AMP.DTYPE", "run.amp_dtype", "ours: bf16, or fp16 with scaled losses"),
+    Option(
         "SOLVER.ACCUMULATION_STEPS",
-        1,
+        "run.accumulation_steps",
         "ours: parts that IMS_PER_BATCH is worked through in, to save memory",
-    )
-    gradient_checkpointing: bool = option(
+    ),
+    Option(
         "SOLVER.GRADIENT_CHECKPOINTING",
-        False,
+        "run.gradient_checkpointing",
         "ours: compute the backbone's maps again in the backward pass",
-    )
-    sync_bn: bool = option("SOLVER.SYNC_BN", False, "ours: batch statistics over all processes")
-    fsdp: bool = option(
+    ),
+    Option("SOLVER.SYNC_BN", "run.sync_bn", "ours: batch statistics over all processes"),
+    Option(
         "SOLVER.FSDP",
-        False,
+        "run.fsdp",
         "ours: share weights, gradients and optimizer state out among the processes (FSDP2), to save memory",
-    )
-    channels_last: bool = option(
+    ),
+    Option(
         "SOLVER.CHANNELS_LAST",
-        False,
+        "run.channels_last",
         "ours: keep the channels of a pixel together in memory (on the CPU where it can be)",
-    )
-    compile: bool = option("SOLVER.COMPILE", False, "ours: torch.compile the backbone and the neck")
-    patience: int = option(
-        "TEST.PATIENCE", 0, "ours: stop after so many evaluations without a better AP; 0: never"
-    )
-    eval_period: int = option(
-        "TEST.EVAL_PERIOD", 0, "iterations between evaluations; 0: at the end only; -1: none"
-    )
-    eval_epochs: float = option(
-        "TEST.EVAL_EPOCHS", 0.0, "ours: EVAL_PERIOD in passes over the images; 0: as it is"
-    )
-    trackers: Names = option(
-        "SOLVER.TRACKERS", (), "ours: wandb, mlflow and others that accelerate knows"
-    )
-    pictures: int = option(
+    ),
+    Option("SOLVER.COMPILE", "run.compile", "ours: torch.compile the backbone and the neck"),
+    Option(
+        "TEST.PATIENCE",
+        "run.patience",
+        "ours: stop after so many evaluations without a better AP; 0: never",
+    ),
+    Option(
+        "TEST.EVAL_PERIOD",
+        "run.eval_period",
+        "iterations between evaluations; 0: at the end only; -1: none",
+    ),
+    Option(
+        "TEST.EVAL_EPOCHS",
+        "run.eval_epochs",
+        "ours: EVAL_PERIOD in passes over the images; 0: as it is",
+    ),
+    Option(
+        "SOLVER.TRACKERS", "run.trackers", "ours: wandb, mlflow and others that accelerate knows"
+    ),
+    Option(
         "SOLVER.PICTURES",
-        4,
+        "run.pictures",
         "ours: images of the first batches and of evaluations that are drawn; 0: none",
-    )
-    log_period: int = option(
-        "SOLVER.LOG_PERIOD", 20, "ours: iterations between lines of the log", at_least=1
-    )
-    test_batch_size: int = option(
-        "TEST.IMS_PER_BATCH", 1, "ours: images per batch in evaluation, per process", at_least=1
-    )
+    ),
+    Option(
+        "SOLVER.LOG_PERIOD",
+        "run.log_period",
+        "ours: iterations between lines of the log",
+        at_least=1,
+    ),
+    Option(
+        "TEST.IMS_PER_BATCH",
+        "run.test_batch_size",
+        "ours: images per batch in evaluation, per process",
+        at_least=1,
+    ),
+)

@@ -1,24 +1,49 @@
-"""From a configuration file and overrides to typed settings, and back."""
+"""The configuration: typed, frozen groups of options, reached by field or by key."""
 
 import ast
 import difflib
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, reduce
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from centernet2.config import data_keys as d
-from centernet2.config import model_keys as m
-from centernet2.config import training_keys as t
-from centernet2.config.option import SKIPPED_KEYS, Group
+from centernet2.config.data_keys import DATA_KEYS
+from centernet2.config.model_keys import MODEL_KEYS
+from centernet2.config.option import SKIPPED_KEYS, Option
+from centernet2.config.parts import ModelOptions
+from centernet2.config.training_keys import TRAINING_KEYS
+from centernet2.data.dataset import DatasetsOptions
+from centernet2.data.loader import LoaderOptions
+from centernet2.data.transforms import AugmentationOptions
+from centernet2.models.backbones.deform import DeformOptions
+from centernet2.models.backbones.resnet import ResNetOptions
+from centernet2.models.backbones.timm_backbone import TimmOptions
+from centernet2.models.centernet.centernet import CenterNetOptions
+from centernet2.models.centernet.head import CenterNetHeadOptions
+from centernet2.models.detector import PreprocessOptions
+from centernet2.models.necks.bifpn import BiFPNOptions
+from centernet2.models.necks.dla_up import DLAOptions
+from centernet2.models.necks.fpn import FPNOptions
+from centernet2.models.roi_heads.box_head import BoxHeadOptions, BoxPredictorOptions
+from centernet2.models.roi_heads.cascade import (
+    CascadeOptions,
+    OneStageOptions,
+    PoolerOptions,
+    RoIHeadsOptions,
+)
+from centernet2.models.roi_heads.mask_head import MaskHeadOptions
+from centernet2.models.tta import TestAugmentationOptions
+from centernet2.training.ema import EMAOptions
+from centernet2.training.optim import ClipOptions, OptimizerOptions, ScheduleOptions
+from centernet2.training.run_options import RunOptions
 
 logger = logging.getLogger(__name__)
 Choice = TypeVar("Choice", bound=str)
+Values = Mapping[str, Any]  # values of options by key
 
 
 class ConfigError(ValueError):
@@ -26,77 +51,69 @@ class ConfigError(ValueError):
 
 
 def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
-    """The value of an option that takes one of a few.
-
-    Raises:
-        ConfigError: it takes none such.
-    """
+    """Return the value of an option that takes one of a few; ConfigError for any other."""
     for choice in known:
         if choice == value:
             return choice
     raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")
 
 
-class Config(Group):
-    """All settings of one run, in groups."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Config:
+    """All options of one run, in groups."""
 
     name: str = "config"
-    stated: frozenset[str] = Field(
-        frozenset(), description="keys that a file or an override has set"
-    )
-    model: m.ModelOptions = m.ModelOptions()
-    preprocess: m.PreprocessOptions = m.PreprocessOptions()
-    resnet: m.ResNetOptions = m.ResNetOptions()
-    deform: m.DeformOptions = m.DeformOptions()
-    dla: m.DLAOptions = m.DLAOptions()
-    timm: m.TimmOptions = m.TimmOptions()
-    fpn: m.FPNOptions = m.FPNOptions()
-    bifpn: m.BiFPNOptions = m.BiFPNOptions()
-    centernet_head: m.CenterNetHeadOptions = m.CenterNetHeadOptions()
-    centernet: m.CenterNetOptions = m.CenterNetOptions()
-    roi_heads: m.RoIHeadsOptions = m.RoIHeadsOptions()
-    cascade: m.CascadeOptions = m.CascadeOptions()
-    one_stage: m.OneStageOptions = m.OneStageOptions()
-    box_head: m.BoxHeadOptions = m.BoxHeadOptions()
-    box_predictor: m.BoxPredictorOptions = m.BoxPredictorOptions()
-    box_pooler: m.BoxPoolerOptions = m.BoxPoolerOptions()
-    mask_head: m.MaskHeadOptions = m.MaskHeadOptions()
-    mask_pooler: m.MaskPoolerOptions = m.MaskPoolerOptions()
-    datasets: d.DatasetsOptions = d.DatasetsOptions()
-    augmentation: d.AugmentationOptions = d.AugmentationOptions()
-    loader: d.LoaderOptions = d.LoaderOptions()
-    optimizer: t.OptimizerOptions = t.OptimizerOptions()
-    schedule: t.ScheduleOptions = t.ScheduleOptions()
-    clip: t.ClipOptions = t.ClipOptions()
-    ema: t.EMAOptions = t.EMAOptions()
-    run: t.RunOptions = t.RunOptions()
-    test_augmentation: d.TestAugmentationOptions = d.TestAugmentationOptions()
+    stated: frozenset[str] = frozenset()  # keys that a file or an override has set
+    model: ModelOptions = field(default_factory=ModelOptions)
+    preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
+    resnet: ResNetOptions = field(default_factory=ResNetOptions)
+    deform: DeformOptions = field(default_factory=DeformOptions)
+    dla: DLAOptions = field(default_factory=DLAOptions)
+    timm: TimmOptions = field(default_factory=TimmOptions)
+    fpn: FPNOptions = field(default_factory=FPNOptions)
+    bifpn: BiFPNOptions = field(default_factory=BiFPNOptions)
+    centernet_head: CenterNetHeadOptions = field(default_factory=CenterNetHeadOptions)
+    centernet: CenterNetOptions = field(default_factory=CenterNetOptions)
+    roi_heads: RoIHeadsOptions = field(default_factory=RoIHeadsOptions)
+    cascade: CascadeOptions = field(default_factory=CascadeOptions)
+    one_stage: OneStageOptions = field(default_factory=OneStageOptions)
+    box_head: BoxHeadOptions = field(default_factory=BoxHeadOptions)
+    box_predictor: BoxPredictorOptions = field(default_factory=BoxPredictorOptions)
+    box_pooler: PoolerOptions = field(default_factory=PoolerOptions)
+    mask_head: MaskHeadOptions = field(default_factory=MaskHeadOptions)
+    mask_pooler: PoolerOptions = field(default_factory=PoolerOptions)
+    datasets: DatasetsOptions = field(default_factory=DatasetsOptions)
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    ema: EMAOptions = field(default_factory=EMAOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    test_augmentation: TestAugmentationOptions = field(default_factory=TestAugmentationOptions)
 
     def __getitem__(self, key: str) -> Any:
         """The value of one key, for example config["SOLVER.BASE_LR"]."""
-        group, field = KEYS[_known(key)]
-        return getattr(getattr(self, group), field)
+        slot = SLOTS[known_key(key)]
+        value = reduce(getattr, slot.path, self)
+        return not value if slot.option.inverted else value
 
-    def replace(self, values: Mapping[str, Any]) -> "Config":
-        """These settings with other values for some keys."""
-        return _make_config(
-            self.name, {key: self[key] for key in KEYS} | dict(values), self.stated | set(values)
-        )
+    def replace(self, values: Values) -> "Config":
+        """Return these options with other values for some keys."""
+        return make_config(self.name, values, base=self)
 
     def override(self, pairs: Sequence[str]) -> "Config":
-        """These settings with keys and values in turn on top, as `load_config` takes them."""
-        return self.replace(_parse_pairs(pairs)) if pairs else self
+        """Return these options with keys and values in turn on top, as `load_config` takes them."""
+        return self.replace(parse_pairs(pairs)) if pairs else self
 
     def changed_from(self, other: "Config") -> list[str]:
-        """Keys whose values differ from those of other settings."""
-        return [key for key in sorted(KEYS) if self[key] != other[key]]
+        """Keys whose values differ from those of another configuration."""
+        return [key for key in sorted(SLOTS) if self[key] != other[key]]
 
     def to_dict(self) -> dict[str, Any]:
         """The whole tree by the keys of configuration files, in plain lists and dictionaries."""
         tree: dict[str, Any] = {}
-        for key in sorted(KEYS):
+        for key in sorted(SLOTS):
             *parents, leaf = key.split(".")
             node = tree
             for parent in parents:
@@ -109,156 +126,85 @@ class Config(Group):
         return yaml.safe_dump(self.to_dict(), sort_keys=True)
 
 
-def _find_keys() -> dict[str, tuple[str, str]]:
-    keys = {}
-    for group, info in Config.model_fields.items():
-        if isinstance(info.default, Group):
-            for field, option in type(info.default).model_fields.items():
-                extra = option.json_schema_extra
-                keys[str(extra["key"])] = (group, field)  # type: ignore[index]
-    return keys
+class Slot(NamedTuple):
+    """Where the value of an option stands in a Config, and which values it takes."""
+
+    option: Option
+    path: tuple[str, ...]
+    type: Any
+    default: Any  # of the key, not of the field where the two are inverted
 
 
-KEYS = _find_keys()  # key of a configuration file -> (group, field)
+def _find_slot(option: Option) -> Slot:
+    path = tuple(option.field.split("."))
+    kind: Any = Config
+    for name in path[:-1]:
+        kind = get_type_hints(kind)[name]
+    default = reduce(getattr, path, Config())
+    return Slot(
+        option, path, get_type_hints(kind)[path[-1]], not default if option.inverted else default
+    )
 
 
-def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
-    """Reads a configuration file, with its base files below it and overrides on top.
-
-    Args:
-        source: path of a YAML file, or the name of a packaged one such as "CenterNet2_R50_1x".
-        overrides: keys and values in turn: ["SOLVER.BASE_LR", "0.01", ...]; values are Python literals or strings.
-
-    Raises:
-        ConfigError: an unknown name or key, a value of the wrong type, a key without a value.
-    """
-    path = find_config(source)
-    values = _read_tree(path)
-    values |= _parse_pairs(overrides)
-    return _make_config(path.stem, values, set(values))
+OPTIONS = (*MODEL_KEYS, *DATA_KEYS, *TRAINING_KEYS)
+SLOTS = {option.key: _find_slot(option) for option in OPTIONS}
 
 
-def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+def make_config(name: str, values: Values, base: Config) -> Config:
+    """Return the base's options with the values of some keys, which count as stated."""
+    checked = {SLOTS[known_key(key)].path: _check(key, value) for key, value in values.items()}
+    config: Config = _replace(base, checked)
+    return replace(config, name=name, stated=base.stated | values.keys())
+
+
+def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
+    """The group with the values at some dotted paths below it."""
+    changes: dict[str, Any] = {path[0]: value for path, value in values.items() if len(path) == 1}
+    for name in {path[0] for path in values if len(path) > 1}:
+        below = {path[1:]: v for path, v in values.items() if len(path) > 1 and path[0] == name}
+        changes[name] = _replace(getattr(group, name), below)
+    return replace(group, **changes)
+
+
+def _check(key: str, value: Any) -> Any:
+    """The value for the field of a key; ConfigError where the type does not fit."""
+    slot = SLOTS[key]
+    try:
+        checked = _adapter(slot.type, slot.option.at_least).validate_python(freeze(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{key} is {first['input']!r}: {first['msg'].lower()}") from None
+    return not checked if slot.option.inverted else checked
+
+
+@cache
+def _adapter(kind: Any, at_least: float | None) -> TypeAdapter[Any]:
+    limited: Any = kind if at_least is None else Annotated[kind, Field(ge=at_least)]
+    return TypeAdapter(limited, config=ConfigDict(strict=True))
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the values of "KEY", "VALUE" in turn; values are Python literals or strings."""
     if len(pairs) % 2:
         raise ConfigError(f"options come in pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
     values = {}
     for key, text in zip(pairs[::2], pairs[1::2], strict=True):
-        if _is_skipped(key):
+        if is_skipped(key):
             logger.info("option %s has no meaning here and is ignored", key)
         else:
-            values[_known(key)] = _literal(text)
+            values[known_key(key)] = parse_literal(text)
     return values
 
 
-def parse_config(text: str, name: str) -> Config:
-    """Settings from the text of a configuration file without base files, as a checkpoint carries it."""
-    values = dict(_flatten(_parse_yaml(text, name), name))
-    return _make_config(name, values, set(values))
-
-
-def config_names() -> list[str]:
-    """Names of the packaged configurations."""
-    folder = resources.files("centernet2") / "configs"
-    return sorted(
-        f.name[:-5]
-        for f in folder.iterdir()
-        if f.name.endswith(".yaml") and not f.name.startswith("Base")
-    )
-
-
-def find_config(source: str | os.PathLike[str]) -> Path:
-    """Path of a configuration file, or of the packaged one of that name."""
-    path = Path(source)
-    if path.is_file():
-        return path
-    packaged = (
-        Path(str(resources.files("centernet2")))
-        / "configs"
-        / f"{path.name.removesuffix('.yaml')}.yaml"
-    )
-    if packaged.is_file():
-        return packaged
-    hint = _suggest(path.name.removesuffix(".yaml"), config_names())
-    raise ConfigError(
-        f"there is no configuration file '{source}' and no packaged configuration of that name{hint}"
-    )
-
-
-def _read_tree(path: Path) -> dict[str, Any]:
-    """Keys and values of a file, over those of its _BASE_."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration file {path} cannot be read: {error}") from None
-    tree = _parse_yaml(text, str(path))
-    base = tree.pop("_BASE_", None)
-    values: dict[str, Any] = {}
-    if base is not None:
-        base_path = path.parent / str(base)
-        values = _read_tree(base_path if base_path.is_file() else find_config(str(base)))
-    return values | dict(_flatten(tree, str(path)))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that says when a key stands twice; the last one wins, as in the reference."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in sorted({k for k in keys if keys.count(k) > 1}):
-            logger.warning(
-                "%s: the block '%s' stands twice; the last one counts", node.start_mark.name, key
-            )
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, name: str) -> dict[str, Any]:
-    try:
-        loader = _Loader(text)
-        loader.name = name
-        tree = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"configuration file {name} is not valid YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"configuration file {name} holds no keys")
-    return tree
-
-
-def _flatten(tree: Mapping[str, Any], name: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for part, value in tree.items():
-        key = f"{prefix}{part}"
-        if _is_skipped(key):
-            logger.debug("%s: %s has no meaning here and is skipped", name, key)
-        elif key in KEYS:
-            yield key, _literal(value) if isinstance(value, str) else _frozen(value)
-        elif isinstance(value, dict):
-            yield from _flatten(value, name, f"{key}.")
-        else:
-            _known(key, f" in {name}")
-
-
-def _make_config(name: str, values: Mapping[str, Any], stated: set[str] | frozenset[str]) -> Config:
-    groups: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        group, field = KEYS[_known(key)]
-        groups.setdefault(group, {})[field] = _frozen(value)
-    try:
-        return Config(name=name, stated=frozenset(stated), **groups)  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = tuple(str(part) for part in first["loc"])
-        key = next(k for k, path in KEYS.items() if path == location[:2])
-        raise ConfigError(f"{key} is {first['input']!r}: {first['msg'].lower()}") from None
-
-
-def _known(key: str, where: str = "") -> str:
-    if key not in KEYS:
-        raise ConfigError(f"there is no option '{key}'{where}{_suggest(key, list(KEYS))}")
+def known_key(key: str, where: str = "") -> str:
+    """Return the key; ConfigError with the nearest one where there is no such key."""
+    if key not in SLOTS:
+        raise ConfigError(f"there is no option '{key}'{where}{nearest(key, list(SLOTS))}")
     return key
 
 
-def _suggest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return the end of an error message: which known word may be meant."""
     if word.startswith("--"):  # a misspelt option of the command line arrives among the keys
         return "; --help lists the command's options"
     lower = {k.lower(): k for k in known}
@@ -266,21 +212,30 @@ def _suggest(word: str, known: Sequence[str]) -> str:
     return f"; did you mean '{lower[close[0]]}'?" if close else ""
 
 
-def _is_skipped(key: str) -> bool:
+def is_skipped(key: str) -> bool:
+    """Whether a key of the reference means nothing here."""
     return any(key == skipped or key.startswith(f"{skipped}.") for skipped in SKIPPED_KEYS)
 
 
-def _literal(text: str) -> Any:
-    """The Python value that a text stands for, the text itself where it stands for none."""
+def parse_literal(text: str) -> Any:
+    """Return the Python value that a text stands for, or the text itself."""
     try:
-        return _frozen(ast.literal_eval(text))
+        return freeze(ast.literal_eval(text))
     except (ValueError, SyntaxError):
         return {"true": True, "false": False, "null": None}.get(text.lower(), text)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+def freeze(value: Any) -> Any:
+    """Return the value with tuples in place of lists."""
+    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def groups() -> list[tuple[str, Any]]:
+    """Return the groups of options with their names, as defaults."""
+    config = Config()
+    named = [(f.name, getattr(config, f.name)) for f in fields(Config)]
+    return [(name, group) for name, group in named if name not in ("name", "stated")]

@@ -21,6 +21,16 @@ IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
 BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
 
 
+@dataclass(frozen=True)
+class DatasetsOptions:
+    """Which data sets."""
+
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    val_fraction: float = 0.0
+    val_seed: int = 0
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DetectionDataset(SharedArrays):
     """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.

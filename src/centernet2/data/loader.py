@@ -8,6 +8,7 @@ that stream. So neither the number of workers, nor of processes, nor an interrup
 import logging
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from typing import NamedTuple, TypeVar
@@ -32,6 +33,19 @@ MAX_TRIES = 10  # replacements for one image
 EXAMPLES = 3  # broken images that the error names
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """Order and loading of images."""
+
+    num_workers: int = 4
+    aspect_ratio_grouping: bool = True
+    filter_empty: bool = True
+    sampler: str = "TrainingSampler"
+    dataset_ratio: tuple[float, ...] = ()
+    repeat_threshold: float = 0.0
+    repeat_sqrt: bool = True
 
 
 class Batch(NamedTuple):

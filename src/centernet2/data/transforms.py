@@ -61,6 +61,33 @@ class TrainTransform:
         )
 
 
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """Sizes and random changes of images."""
+
+    custom_aug: str = ""
+    min_size_train: tuple[int, ...] = (800,)
+    min_size_train_sampling: str = "choice"
+    max_size_train: int = 1333
+    min_size_test: int = 800
+    max_size_test: int = 1333
+    mosaic: float = 0.0
+    mosaic_size: int = 640
+    mixup: float = 0.0
+    copy_paste: float = 0.0
+    photometric_distortion: bool = False
+    random_flip: str = "horizontal"
+    crop_enabled: bool = False
+    crop_type: str = "relative_range"
+    crop_size: tuple[float, ...] = (0.9, 0.9)
+    train_size: int = 640
+    scale_range: tuple[float, ...] = (0.1, 2.0)
+    test_input_type: str = "default"
+    test_size: int = 640
+    static_shapes: bool = False
+    mask_format: str = "polygon"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResizeShortestEdge:
     """Give the shorter edge a random length, unless the longer one would exceed its limit."""

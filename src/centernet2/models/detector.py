@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,15 @@ from centernet2.ops.constants import constant
 from centernet2.structures import PADDING_COORDINATE, Detections, ImageBatch, Proposals, Target
 
 OBJECTS = 128  # per image: nearly every image of COCO has fewer
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """What the weights expect of images."""
+
+    pixel_mean: tuple[float, ...] = (103.53, 116.28, 123.675)
+    pixel_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    format: str = "BGR"
 
 
 class Preprocess(nn.Module):

@@ -5,6 +5,7 @@ each remaining box is the mean of what the mask head says of it in every form.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,6 +19,17 @@ from centernet2.ops.nms import nms_per_class
 from centernet2.structures import Detections, select
 
 FUSED_OVERLAP = 0.55  # from which boxes are one object's, in weighted box fusion
+
+
+@dataclass(frozen=True)
+class TestAugmentationOptions:
+    """Test-time augmentation."""
+
+    enabled: bool = False
+    min_sizes: tuple[int, ...] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200)
+    max_size: int = 4000
+    flip: bool = True
+    merge: str = "nms"
 
 
 class TestTimeAugmentation(nn.Module):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,15 @@ from torch import Tensor, nn
 
 from centernet2.training.sharding import local, shard_like
 from centernet2.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class EMAOptions:
+    """Averaged weights: evaluated and saved beside the raw ones."""
+
+    enabled: bool = False
+    decay: float = 0.9998
+    warmup_iters: int = 2000
 
 
 class AveragedWeights:

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -30,6 +31,49 @@ NORM_LAYERS = (
 
 # Where PyTorch itself brings optimizer kernels that skip a step on the device, without asking the host.
 FUSED_DEVICES = ("cpu", "cuda", "xpu", "mps")
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Gradient clipping."""
+
+    enabled: bool = False
+    clip_type: str = "value"
+    clip_value: float = 1.0
+    norm_type: float = 2.0
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """Learning rate by iteration."""
+
+    name: str = "WarmupMultiStepLR"
+    max_iter: int = 40000
+    steps: tuple[int, ...] = (30000,)
+    gamma: float = 0.1
+    num_decays: int = 3
+    base_lr_end: float = 0.0
+    warmup_factor: float = 0.001
+    warmup_iters: int = 1000
+    warmup_method: str = "linear"
+    rescale_interval: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """The optimizer, and what each kind of parameter gets of it."""
+
+    optimizer: str = "SGD"
+    betas: tuple[float, ...] = (0.9, 0.999)
+    backbone_multiplier: float = 1.0
+    layer_decay: float = 1.0
+    base_lr: float = 0.001
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0001
+    weight_decay_norm: float | None = 0.0
+    weight_decay_bias: float | None = None
+    bias_lr_factor: float = 1.0
 
 
 def parameter_groups(

@@ -1,12 +1,22 @@
 """Deformable stages for residual networks (arXiv 1703.06211, section 3.3)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from timm.models.res2net import Bottle2neck
 from timm.models.resnet import Bottleneck
 from torch import nn
 
 from centernet2.layers.deform_conv import DeformConv2d
+
+
+@dataclass(frozen=True)
+class DeformOptions:
+    """Deformable convolutions in residual backbones (arXiv 1811.11168)."""
+
+    on_per_stage: tuple[bool, ...] = (False,) * 4
+    modulated: bool = False
+    num_groups: int = 1
 
 
 def deform_stages(

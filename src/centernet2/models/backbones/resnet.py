@@ -1,6 +1,7 @@
 """ResNet and ResNeXt (arXiv 1512.03385, 1611.05431) as detection backbones."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -9,6 +10,22 @@ from centernet2.models.backbones.timm_backbone import TimmBackbone
 
 BOTTLENECK_DEPTHS = (50, 101, 152)
 BASIC_DEPTHS = (18, 34)
+
+
+@dataclass(frozen=True)
+class ResNetOptions:
+    """Residual backbones."""
+
+    depth: int = 50
+    out_features: tuple[str, ...] = ("res4",)
+    freeze_at: int = 2
+    norm: str = "FrozenBN"
+    num_groups: int = 1
+    width_per_group: int = 64
+    stem_out_channels: int = 64
+    res2_out_channels: int = 256
+    res5_dilation: int = 1
+    stride_in_1x1: bool = True
 
 
 class ResNet(TimmBackbone):

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -18,6 +19,16 @@ FLEXIBLE: tuple[dict[str, Any], ...] = (
     {},
     {"strict_img_size": False},
 )  # how networks are told to take any size
+
+
+@dataclass(frozen=True)
+class TimmOptions:
+    """Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5."""
+
+    name: str = ""
+    pretrained: bool = False
+    out_indices: tuple[int, ...] = ()
+    neck: str = "fpn"
 
 
 class TimmBackbone(nn.Module):

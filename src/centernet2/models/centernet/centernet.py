@@ -1,6 +1,7 @@
 """CenterNet as a first stage: where objects are and how likely (arXiv 2103.07461, section 4.1)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -39,6 +40,48 @@ class StageTargets(NamedTuple):
     positives: Positives
     ltrb: Tensor  # [M, 4] in units of the stride; negative where nothing is to be regressed
     heatmap: Tensor  # [M, C] in 0..1, [M, 1] without classes
+
+
+@dataclass(frozen=True)
+class CenterNetOptions:
+    """Targets, losses and decoding of the first stage."""
+
+    in_features: tuple[str, ...] = ("p3", "p4", "p5", "p6", "p7")
+    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+    sizes_of_interest: tuple[tuple[float, ...], ...] = (
+        (0, 80),
+        (64, 160),
+        (128, 320),
+        (256, 640),
+        (512, 10000000),
+    )
+    hm_min_overlap: float = 0.8
+    min_radius: float = 4
+    hm_focal_alpha: float = 0.25
+    hm_focal_beta: float = 4
+    loss_gamma: float = 2.0
+    sigmoid_clamp: float = 0.0001
+    ignore_high_fp: float = -1.0
+    loc_loss_type: str = "giou"
+    pos_weight: float = 1.0
+    neg_weight: float = 1.0
+    reg_weight: float = 2.0
+    not_norm_reg: bool = True
+    no_reduce: bool = False
+    more_pos: bool = False
+    more_pos_thresh: float = 0.2
+    more_pos_topk: int = 9
+    not_clamp_box: bool = False
+    as_proposal: bool = False
+    score_thresh: float = 0.05
+    center_nms: bool = False
+    not_nms: bool = False
+    pre_nms_topk_train: int = 1000
+    pre_nms_topk_test: int = 1000
+    post_nms_topk_train: int = 100
+    post_nms_topk_test: int = 100
+    nms_thresh_train: float = 0.6
+    nms_thresh_test: float = 0.6
 
 
 class CenterNet(nn.Module):

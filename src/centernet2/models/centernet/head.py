@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -20,6 +21,21 @@ class HeadOutput(NamedTuple):
     class_logits: list[Tensor] | None  # [N, C, h, w] each
     object_logits: list[Tensor] | None  # [N, 1, h, w] each
     ltrb: list[Tensor]  # [N, 4, h, w] each: distances in units of the level's stride, >= 0
+
+
+@dataclass(frozen=True)
+class CenterNetHeadOptions:
+    """Network of the first stage."""
+
+    num_classes: int = 80
+    with_agn_hm: bool = False
+    only_proposal: bool = False
+    norm: str = "GN"
+    num_cls_convs: int = 4
+    num_box_convs: int = 4
+    num_share_convs: int = 0
+    use_deformable: bool = False
+    prior_prob: float = 0.01
 
 
 class CenterNetHead(nn.Module):

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,17 @@ from torch.nn import functional as F
 
 from centernet2.layers.conv import Conv2d
 from centernet2.layers.norm import make_norm
+
+
+@dataclass(frozen=True)
+class BiFPNOptions:
+    """Bidirectional feature pyramid (arXiv 1911.09070)."""
+
+    num_levels: int = 5
+    num_bifpn: int = 6
+    norm: str = "GN"
+    out_channels: int = 160
+    separable_conv: bool = False
 
 
 class BiFPN(nn.Module):

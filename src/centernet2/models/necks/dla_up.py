@@ -1,12 +1,26 @@
 """Iterative deep aggregation, the decoder of Deep Layer Aggregation (arXiv 1707.06484, section 3.1)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.norm import make_norm
+
+
+@dataclass(frozen=True)
+class DLAOptions:
+    """Deep layer aggregation (arXiv 1707.06484)."""
+
+    num_layers: int = 34
+    out_features: tuple[str, ...] = ("dla2",)
+    norm: str = "BN"
+    use_dla_up: bool = True
+    dla_up_in_features: tuple[str, ...] = ("dla3", "dla4", "dla5")
+    dla_up_node: str = "conv"
+    ms_output: bool = False
 
 
 class DLAUp(nn.Module):

@@ -1,11 +1,22 @@
 """Feature Pyramid Networks (arXiv 1612.03144)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from centernet2.layers.conv import conv_norm
+
+
+@dataclass(frozen=True)
+class FPNOptions:
+    """Feature pyramid network."""
+
+    in_features: tuple[str, ...] = ()
+    out_channels: int = 256
+    norm: str = ""
+    fuse_type: str = "sum"
 
 
 class FPN(nn.Module):

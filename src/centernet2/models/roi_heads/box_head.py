@@ -2,11 +2,23 @@
 
 import math
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from centernet2.layers.conv import conv_norm, init_normal, init_xavier
+
+
+@dataclass(frozen=True)
+class BoxHeadOptions:
+    """Network of a box head."""
+
+    num_conv: int = 0
+    conv_dim: int = 256
+    norm: str = ""
+    num_fc: int = 0
+    fc_dim: int = 1024
 
 
 class BoxHead(nn.Sequential):
@@ -44,6 +56,16 @@ class BoxHead(nn.Sequential):
             width = fc_dim
         super().__init__(layers)
         self.out_channels = width
+
+
+@dataclass(frozen=True)
+class BoxPredictorOptions:
+    """Predictions on top of a box head."""
+
+    cls_agnostic_bbox_reg: bool = False
+    prior_prob: float = 0.01
+    cat_freq_path: str = "datasets/lvis/lvis_v1_train_cat_info.json"
+    fed_loss_freq_weight: float = 0.5
 
 
 class BoxStage(nn.Module):

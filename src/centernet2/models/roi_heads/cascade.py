@@ -1,6 +1,7 @@
 """The second stage: what the objects are (arXiv 2103.07461, section 4; cascade: arXiv 1712.00726)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -33,6 +34,57 @@ class StageOutput(NamedTuple):
     logits: Tensor  # [R, C + 1]
     deltas: Tensor  # [R, 4 * K]
     boxes: Tensor  # [R, K, 4] the regions moved by the deltas, without gradient when training
+
+
+@dataclass(frozen=True)
+class RoIHeadsOptions:
+    """Sampling, losses and selection of the second stage."""
+
+    in_features: tuple[str, ...] = ("res4",)
+    num_classes: int = 80
+    box_reg_loss_type: str = "smooth_l1"
+    box_reg_loss_weight: float = 1.0
+    smooth_l1_beta: float = 0.0
+    use_sigmoid_ce: bool = False
+    use_fed_loss: bool = False
+    fed_loss_num_cat: int = 50
+    mult_proposal_score: bool = False
+    batch_size_per_image: int = 512
+    positive_fraction: float = 0.25
+    proposal_append_gt: bool = True
+    score_thresh: float = 0.05
+    nms_thresh: float = 0.5
+    detections_per_image: int = 100
+
+
+@dataclass(frozen=True)
+class CascadeOptions:
+    """What differs from stage to stage."""
+
+    ious: tuple[float, ...] = (0.5, 0.6, 0.7)
+    bbox_reg_weights: tuple[tuple[float, ...], ...] = (
+        (10.0, 10.0, 5.0, 5.0),
+        (20.0, 20.0, 10.0, 10.0),
+        (30.0, 30.0, 15.0, 15.0),
+    )
+
+
+@dataclass(frozen=True)
+class OneStageOptions:
+    """What stands for CascadeOptions where there is one stage only."""
+
+    ious: tuple[float, ...] = (0.5,)
+    iou_labels: tuple[int, ...] = (0, 1)
+    bbox_reg_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)
+
+
+@dataclass(frozen=True)
+class PoolerOptions:
+    """Pooling of RoI features."""
+
+    resolution: int = 14
+    sampling_ratio: int = 0
+    pooler_type: str = "ROIAlignV2"
 
 
 class CascadeRoIHeads(nn.Module):

@@ -1,10 +1,21 @@
 """Instance masks of pooled regions (arXiv 1703.06870, figure 4 right)."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from torch import nn
 
 from centernet2.layers.conv import conv_norm, init_he, init_normal
+
+
+@dataclass(frozen=True)
+class MaskHeadOptions:
+    """Network of the mask head."""
+
+    num_conv: int = 0
+    conv_dim: int = 256
+    norm: str = ""
+    cls_agnostic_mask: bool = False
 
 
 class MaskHead(nn.Sequential):

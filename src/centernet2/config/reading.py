@@ -1,0 +1,128 @@
+"""From a configuration file and overrides to a Config."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from centernet2.config.tree import (
+    SLOTS,
+    Config,
+    ConfigError,
+    freeze,
+    is_skipped,
+    known_key,
+    make_config,
+    nearest,
+    parse_literal,
+    parse_pairs,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file, with its base files below it and overrides on top.
+
+    Args:
+        source: path of a YAML file, or the name of a packaged one such as "CenterNet2_R50_1x".
+        overrides: keys and values in turn: ["SOLVER.BASE_LR", "0.01", ...]; values are Python
+            literals or strings.
+
+    Raises:
+        ConfigError: an unknown name or key, a value of the wrong type, a key without a value.
+    """
+    path = find_config(source)
+    return make_config(path.stem, _read_tree(path) | parse_pairs(overrides), base=Config())
+
+
+def parse_config(text: str, name: str) -> Config:
+    """Read the text of a configuration file without base files, as a checkpoint carries it."""
+    return make_config(name, dict(_flatten(_parse_yaml(text, name), name)), base=Config())
+
+
+def config_names() -> list[str]:
+    """Names of the packaged configurations."""
+    names = (path.name for path in _packaged().iterdir())
+    return sorted(n[:-5] for n in names if n.endswith(".yaml") and not n.startswith("Base"))
+
+
+def find_config(source: str | os.PathLike[str]) -> Path:
+    """Return the path of a configuration file, or of the packaged one of that name."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    name = path.name.removesuffix(".yaml")
+    packaged = _packaged() / f"{name}.yaml"
+    if packaged.is_file():
+        return packaged
+    raise ConfigError(
+        f"there is no configuration file '{source}' and no packaged configuration of that name"
+        f"{nearest(name, config_names())}"
+    )
+
+
+def _packaged() -> Path:
+    return Path(str(resources.files("centernet2"))) / "configs"
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    """Keys and values of a file, over those of its _BASE_."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read: {error}") from None
+    tree = _parse_yaml(text, str(path))
+    base = tree.pop("_BASE_", None)
+    values: dict[str, Any] = {}
+    if base is not None:
+        base_path = path.parent / str(base)
+        values = _read_tree(base_path if base_path.is_file() else find_config(str(base)))
+    return values | dict(_flatten(tree, str(path)))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader with a warning where a key stands twice.
+
+    The last one wins, as in the reference.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in sorted({k for k in keys if keys.count(k) > 1}):
+            logger.warning(
+                "%s: the block '%s' stands twice; the last one counts", node.start_mark.name, key
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        loader = _Loader(text)
+        loader.name = name
+        tree = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"configuration file {name} is not valid YAML: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"configuration file {name} holds no keys")
+    return tree
+
+
+def _flatten(tree: Mapping[str, Any], name: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of a nested tree by their full keys."""
+    for part, value in tree.items():
+        key = f"{prefix}{part}"
+        if is_skipped(key):
+            logger.debug("%s: %s has no meaning here and is skipped", name, key)
+        elif key in SLOTS:
+            yield key, parse_literal(value) if isinstance(value, str) else freeze(value)
+        elif isinstance(value, dict):
+            yield from _flatten(value, name, f"{key}.")
+        else:
+            known_key(key, f" in {name}")
