@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "layers": {"ops", "kernels"},
     "models": {"layers", "ops", "kernels", "structures", "distributed"},
     "data": {"structures", "ops", "distributed", "files"},
-    "training": {"structures", "devices", "distributed", "checkpoint"},
+    "training": {"structures", "devices", "distributed", "files", "checkpoint"},
     "evaluation": {"structures", "ops", "distributed", "files", "models.postprocess"},
     "checkpoint": {"structures", "distributed", "files"},
     "zoo": {"structures", "distributed", "files"},

@@ -16,13 +16,13 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from centernet2.data.image import read_image
+from centernet2.files import is_image_file
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.ops.masks import paste_masks, resize_masks
 from centernet2.structures import Detections, select
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
 Item = TypeVar("Item")
@@ -192,9 +192,7 @@ def _expand(source: Path | str) -> list[Path]:
     candidates = (
         path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))
     )
-    return sorted(
-        each for each in candidates if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file()
-    )
+    return sorted(each for each in candidates if is_image_file(each) and each.is_file())
 
 
 def _readable(paths: Iterable[Path], on_error: OnError) -> Iterator[tuple[Path, Tensor]]:

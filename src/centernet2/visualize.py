@@ -3,7 +3,6 @@
 import colorsys
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from centernet2.files import write_atomic
 from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
@@ -223,9 +223,7 @@ def write_predictions(
             "detections": detection_records(detections, class_names),
         }
         lines.append(json.dumps(record, ensure_ascii=False))
-    partial = output / "predictions.json.partial"
-    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-    os.replace(partial, output / "predictions.json")
+    write_atomic(output / "predictions.json", "[\n" + ",\n".join(lines) + "\n]\n")
     return len(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from centernet2 import files
 from centernet2.data import index
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.index import load_index, save_index
@@ -19,7 +20,7 @@ POLYGON = [[4, 6, 20, 6, 20, 16]]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that keeps small files too."""
-    monkeypatch.setenv(index.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(index, "MIN_SIZE", 0)
     return tmp_path / "cache" / "index"
 
@@ -136,7 +137,7 @@ def test_a_cache_that_cannot_be_used_is_no_obstacle(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(index.CACHE_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / "file"))
     assert len(load(path)) == 3
     assert "cannot be used" in caplog.text
 

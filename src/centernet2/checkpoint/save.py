@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from centernet2.checkpoint.formats import WeightsError
+from centernet2.files import open_atomic, remove_temporary
 
 logger = logging.getLogger(__name__)
 
@@ -50,31 +51,13 @@ def update_checkpoint(path: Path, output: Path, **content: Any) -> None:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with open_atomic(path, durable=True) as file:
         torch.save(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)  # a crash leaves the old file or the new one, never half of one
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Lets the file's new name outlive a power failure too, where the system can open folders."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Deletes what a process that was killed while it saved has left behind."""
-    for path in folder.glob(".*.pth.tmp"):
-        path.unlink(missing_ok=True)
+    remove_temporary(folder, "*.pth.*")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ COCO's format holds everything. YOLO's knows neither crowds, which are left out,
 become boxes; Pascal VOC's knows no masks, marks crowds as difficult, and numbers classes by their names.
 """
 
-import json
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from centernet2.data.dataset import DetectionDataset
+from centernet2.files import write_json
 
 DIGITS = 4  # of a pixel, behind the point
 Writer = Callable[[DetectionDataset, Path, str], None]
@@ -43,9 +43,7 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
     ]
     path = output / "annotations" / f"instances_{split}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps({"images": images, "annotations": annotations, "categories": categories})
-    )
+    write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 
 
 def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:

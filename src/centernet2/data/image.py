@@ -18,16 +18,6 @@ REDUCTIONS = (4, 2)  # that a JPEG can be decoded with, at a fraction of the wor
 MARGIN = (
     2.5  # a reduced image is at least so many times larger than it will be, in height and width
 )
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-)  # of image files, in lower case
 
 
 class ImageError(ValueError):

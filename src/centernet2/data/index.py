@@ -20,13 +20,13 @@ from filelock import FileLock
 from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.storage import address, open_remote
+from centernet2.files import cache_folder, open_atomic
 
 logger = logging.getLogger(__name__)
 
 MAGIC = b"CN2INDX1"  # the last character is the version of the format, and of what the readers make of a file
 ALIGNMENT = 64  # bytes
 MIN_SIZE = 2**24  # bytes of the files; what is smaller is read fast enough
-CACHE_VARIABLE = "CENTERNET2_CACHE"
 Header = dict[str, Any]
 
 
@@ -90,20 +90,13 @@ def save_index(
         "folder": os.fspath(dataset.folder),
         "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
     }).encode()  # fmt: skip
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(MAGIC + len(header).to_bytes(8, "little") + header)
-            start = _aligned(file.tell())
-            for name, array in arrays.items():
-                file.seek(start + places[name][0])
-                np.ascontiguousarray(array).tofile(file)
-            file.truncate(start + position)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_atomic(path, durable=True) as file:
+        file.write(MAGIC + len(header).to_bytes(8, "little") + header)
+        start = _aligned(file.tell())
+        for name, array in arrays.items():
+            file.seek(start + places[name][0])
+            np.ascontiguousarray(array).tofile(file)
+        file.truncate(start + position)
 
 
 def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> DetectionDataset | None:
@@ -175,12 +168,11 @@ def _fingerprint(source: Path | str) -> tuple[int, str]:
 
 def _path(sources: Sequence[Path | str], options: Sequence[object]) -> Path:
     """Where the index of these files is kept: one place for all their versions."""
-    cache = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
     places = [address(source) or str(Path(source).resolve()) for source in sources]
     digest = hashlib.sha256(
         json.dumps([places, [str(option) for option in options]]).encode()
     ).hexdigest()
-    return cache / "index" / f"{Path(str(sources[0])).stem}-{digest[:16]}.index"
+    return cache_folder() / "index" / f"{Path(str(sources[0])).stem}-{digest[:16]}.index"
 
 
 def _aligned(position: int) -> int:

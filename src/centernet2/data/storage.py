@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from centernet2.files import is_image_file
+
 REMOTE = re.compile(r"([a-z][a-z0-9+]+):/+(?=[^/])")  # a Path holds one of the slashes
 MEMBER = re.compile(r"(?P<shard>.+\.tar)/.+@(?P<start>\d+)\+(?P<size>\d+)", re.DOTALL)
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -125,10 +127,7 @@ def find_shards(place: str) -> list[str]:
 def _shards_of_folder(folder: Path) -> list[str]:
     """The tar files of a folder that holds no images and no folders beside them: it may hold both before unpacking."""
     entries = list(os.scandir(folder)) if folder.is_dir() else []
-    if any(
-        entry.is_dir() or entry.name.lower().endswith((".jpg", ".jpeg", ".png"))
-        for entry in entries
-    ):
+    if any(entry.is_dir() or is_image_file(entry.name) for entry in entries):
         return []
     return sorted(entry.path for entry in entries if entry.name.endswith(".tar"))
 

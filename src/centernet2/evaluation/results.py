@@ -5,7 +5,6 @@ fifth of the size of a list of dictionaries and keeps every digit. Their masks, 
 """
 
 import json
-import os
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
@@ -16,6 +15,7 @@ from hotcoco import mask as rle
 from torch import Tensor
 
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, xyxy_to_xywh
+from centernet2.files import open_atomic
 from centernet2.ops.masks import paste_masks, resize_masks
 from centernet2.structures import Detections
 
@@ -68,8 +68,7 @@ def write_results(
     path: Path, results: FloatArray, masks: Sequence[RunLengths] | None = None
 ) -> None:
     """Writes COCO results, one detection a line; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with open_atomic(path) as file:
         for index, (row, mask) in enumerate(
             zip(results, repeat(None) if masks is None else masks, strict=False)
         ):
@@ -81,9 +80,8 @@ def write_results(
                 "score": score,
             }
             record |= {} if mask is None else {"segmentation": mask}
-            file.write((",\n" if index else "[\n") + json.dumps(record))
-        file.write("\n]\n" if len(results) else "[]\n")
-    os.replace(partial, path)
+            file.write(((",\n" if index else "[\n") + json.dumps(record)).encode())
+        file.write(b"\n]\n" if len(results) else b"[]\n")
 
 
 def read_results(path: Path, truth: GroundTruth) -> FloatArray:

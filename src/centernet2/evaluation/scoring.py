@@ -1,9 +1,7 @@
 """A detector's figures on a data set: detect, gather over the processes, score, write."""
 
-import json
 import logging
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +29,7 @@ from centernet2.evaluation.results import (
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import Found, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
+from centernet2.files import write_json
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.structures import Detections, Inspection, select
 
@@ -279,12 +278,3 @@ def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
         {name: value if math.isfinite(value) else None for name, value in metrics.items()},
         indent=2,
     )
-
-
-def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Writes a JSON file, which appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)

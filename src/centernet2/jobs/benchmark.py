@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from centernet2.builders.loading import StrPath, build_model, load_model, place
 from centernet2.config import load_config
 from centernet2.devices import DTYPES, Precision, device_name
-from centernet2.evaluation.scoring import write_json
+from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.profiling.costs import input_size
 from centernet2.profiling.matmul_peak import Peak, measure_peak

@@ -19,6 +19,7 @@ from centernet2.data.check.annotations import (
 from centernet2.data.check.images import Looked, check_across, check_images, look_at
 from centernet2.data.readers.catalog import find_sources
 from centernet2.data.readers.layouts import read_source
+from centernet2.files import write_atomic
 
 
 class Split(NamedTuple):
@@ -133,9 +134,7 @@ def _without_images(content: Record, unusable: Mapping[int, str]) -> tuple[Recor
 def _write(path: Path, text: str) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomic(path, text)
 
 
 def as_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.evaluation.bootstrap import Difference, compare_results
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.results import read_results
-from centernet2.evaluation.scoring import write_json
+from centernet2.files import write_json
 from centernet2.jobs.evaluate import DEFAULT_NAMES, evaluate_dataset, find_data, settings_of
 
 logger = logging.getLogger(__name__)

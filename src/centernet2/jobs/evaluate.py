@@ -1,7 +1,6 @@
 """Figures of a detector on a data set."""
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -26,6 +25,7 @@ from centernet2.evaluation.scoring import evaluate as evaluate_batches
 from centernet2.evaluation.scoring import evaluate_predictions as evaluate_file
 from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
 from centernet2.evaluation.stream import ResultStream
+from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.report.evaluation_report import report_on
@@ -205,7 +205,7 @@ def evaluate_dataset(
         seconds = time.perf_counter() - started
         images = len(dataset) - (len(stream.done) if stream else 0)
         speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
-        (output / "speed.json").write_text(json.dumps(speed) + "\n", encoding="utf-8")
+        write_json(output / "speed.json", speed)
     return metrics
 
 

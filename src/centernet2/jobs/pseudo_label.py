@@ -1,13 +1,12 @@
 """Self-training: what a trained detector finds in images without annotations becomes the annotations of another."""
 
-import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from centernet2.builders.loading import StrPath, load_predictor
+from centernet2.files import write_json
 from centernet2.predictor import Prediction, find_images
 from centernet2.visualize import detection_records
 
@@ -57,9 +56,7 @@ def pseudo_label(
         for annotation in _annotations(found, record["id"], first=len(content["annotations"]) + 1):
             content["annotations"].append(annotation)
             counts[predictor.class_names[annotation["category_id"] - 1]] += 1
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, content)
     logger.info(
         "%s: %d images, %d boxes", path, len(content["images"]), len(content["annotations"])
     )

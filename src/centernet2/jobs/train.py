@@ -31,6 +31,7 @@ from centernet2.data.readers.catalog import find_split
 from centernet2.data.samplers import images_per_class
 from centernet2.devices import choose_device, create_accelerator, peak_memory
 from centernet2.evaluation.scoring import EvaluationInterrupted
+from centernet2.files import write_atomic
 from centernet2.models.detector import Detector
 from centernet2.report.training_pictures import draw_predictions, drawn_batches
 from centernet2.training.callbacks import (
@@ -96,7 +97,7 @@ def train(
         job.output.mkdir(parents=True, exist_ok=True)
         remove_unfinished(job.output)
         set_aside_checkpoints(job.output, after=setup.start)
-        (job.output / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
+        write_atomic(job.output / "config.yaml", job.config.to_yaml())
     metrics = _run(job, setup)
     job.save_final(metrics)
     logger.info("the weights, model_final.pth, and all else are in %s", job.output)

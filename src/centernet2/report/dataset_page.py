@@ -1,6 +1,5 @@
 """A data set as a page: its faults, its classes, the sizes of its objects, and pictures of them."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from centernet2.data.check.annotations import (
     without_incomplete,
 )
 from centernet2.data.image import ImageError, read_image
+from centernet2.files import write_atomic, write_json
 from centernet2.jobs.check import Examination, Split, as_json
 from centernet2.report.page import (
     Chart,
@@ -75,9 +75,7 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
 def write_report(examination: Examination, folder: Path, *, title: str) -> None:
     """Writes report.html, which needs no network, and findings.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "findings.json").write_text(
-        json.dumps(as_json(examination.findings), indent=1), encoding="utf-8"
-    )
+    write_json(folder / "findings.json", as_json(examination.findings), indent=1)
     splits = {
         name: split._replace(content=without_incomplete(split.content))
         for name, split in examination.splits.items()
@@ -100,7 +98,7 @@ def write_report(examination: Examination, folder: Path, *, title: str) -> None:
     text = page(
         f"Data set {title}", "What training will see", [each for each in sections if each.body]
     )
-    (folder / "report.html").write_text(text, encoding="utf-8")
+    write_atomic(folder / "report.html", text)
 
 
 SIZES_TEXT = (

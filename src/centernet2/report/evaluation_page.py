@@ -11,7 +11,7 @@ from torch import Tensor
 
 from centernet2.evaluation.examples import boxes_of_image
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth
-from centernet2.evaluation.scoring import write_json
+from centernet2.files import write_atomic, write_json
 from centernet2.report.gallery import Gallery
 from centernet2.report.page import (
     UNIT_TICKS,
@@ -54,7 +54,7 @@ def write_diagnosis(
     """Writes report.html, report.json and report.md, and gives the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", {"title": title, **analysis}, indent=1)
-    (folder / "report.md").write_text(markdown(title, analysis), encoding="utf-8")
+    write_atomic(folder / "report.md", markdown(title, analysis))
     gallery = Gallery()
     threshold = analysis["best"]["threshold"] if analysis["best"] else 0.0
     for image_id in {each["image_id"] for kind in EXAMPLES for each in analysis["examples"][kind]}:
@@ -70,7 +70,7 @@ def write_diagnosis(
     content = page(
         title, subtitle, [each for each in sections if each], hidden=gallery.definitions()
     )
-    (folder / "report.html").write_text(content, encoding="utf-8")
+    write_atomic(folder / "report.html", content)
     return folder / "report.html"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from centernet2.files import write_atomic
 from centernet2.report.page import (
     Chart,
     Section,
@@ -81,7 +82,7 @@ def write_report(
             f'<div class="grid">{gallery}</div>',
         ),
     ]
-    path.write_text(page(title, "Training report", sections), encoding="utf-8")
+    write_atomic(path, page(title, "Training report", sections))
 
 
 def curve(name: str, points: Sequence[tuple[float, float]]) -> str:

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from centernet2 import distributed
 from centernet2.devices import peak_memory
+from centernet2.files import write_atomic
 from centernet2.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -95,9 +95,7 @@ class JsonlWriter:
 
     def __init__(self, path: Path, *, start_iteration: int) -> None:
         kept = _lines_until(path, start_iteration)
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_text("".join(kept))
-        os.replace(temporary, path)
+        write_atomic(path, "".join(kept))
         self._file = path.open("a", buffering=1)  # each line is on its way when it is written
 
     def write(self, metrics: Metrics) -> None:

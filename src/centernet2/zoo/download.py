@@ -18,11 +18,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from centernet2.files import cache_folder, write_atomic
 from centernet2.zoo.published import PREFIX, ZooError, zoo_model
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "CENTERNET2_CACHE"
 DETECTRON2 = "detectron2://"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 RETRIES = 3  # of a broken connection, before the user is told
@@ -39,11 +39,6 @@ class Source(NamedTuple):
 
     url: str
     page: str  # for a person with a browser
-
-
-def cache_folder() -> Path:
-    """$CENTERNET2_CACHE, or ~/.cache/centernet2."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
 
 
 def zoo_file(name: str) -> Path:
@@ -142,10 +137,7 @@ def recorded(path: Path) -> str | None:
 def _record(path: Path, digest: str) -> None:
     if recorded(path) == digest:
         return
-    record = record_of(path)
-    temporary = record.with_name(f".{record.name}.{os.getpid()}")
-    temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    os.replace(temporary, record)
+    write_atomic(record_of(path), f"{digest}  {path.name}\n")
 
 
 def _download(arriving: Path, path: Path, source: Source) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from centernet2.zoo.download import cache_folder
+from centernet2.files import cache_folder
 from centernet2.zoo.published import PREFIX, Cost, ZooModel
 
 COLUMNS = ("model", "data", "box AP", "FPS", "parameters", "GFLOPs", "input", "weights")

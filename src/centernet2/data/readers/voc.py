@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from centernet2.data.image import SUFFIXES, image_size
+from centernet2.data.image import image_size
+from centernet2.files import IMAGE_SUFFIXES
 
 Record = dict[str, Any]
 
@@ -83,7 +84,7 @@ def _listed(names: Path) -> Sequence[str]:
 def _image_file(root: ET.Element, path: Path, images: Path) -> str:
     """The file name that the XML tells, or a file with the name of the XML."""
     told = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-    for name in (told, *(path.stem + suffix for suffix in SUFFIXES)):
+    for name in (told, *(path.stem + suffix for suffix in IMAGE_SUFFIXES)):
         if name and (images / name).is_file():
             return name
     return told or f"{path.stem}.jpg"

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from centernet2.data.image import SUFFIXES, image_size
+from centernet2.data.image import image_size
+from centernet2.files import is_image_file
 
 Record = dict[str, Any]
 
@@ -99,7 +100,7 @@ def read_yolo(classes: dict[int, str], places: Sequence[Path], root: Path) -> Re
 def list_images(place: Path) -> list[Path]:
     """The images below a folder, or those that a text file lists."""
     if place.is_dir():
-        return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+        return sorted(path for path in place.rglob("*") if is_image_file(path))
     if not place.is_file():
         raise FileNotFoundError(
             f"{place}: the images of a split are not there; correct the paths in data.yaml"

@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from centernet2 import files
+from centernet2.files import (
+    cache_folder,
+    is_image_file,
+    open_atomic,
+    remove_temporary,
+    temporary_path,
+    write_atomic,
+    write_json,
+)
+
+
+def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.txt", "zwölf\n")
+    write_atomic(tmp_path / "a.bin", b"\x00\xff")
+    write_json(tmp_path / "a.json", {"猫": [1, 2.5]})
+    assert (tmp_path / "a.txt").read_bytes() == "zwölf\n".encode()
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\xff"
+    assert "猫" in (tmp_path / "a.json").read_text("utf-8")
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"猫": [1, 2.5]}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "a.bin", "a.json"}
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_failed_write_keeps_the_old_file(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "model.pth"
+    write_atomic(path, "old")
+    with pytest.raises(RuntimeError), open_atomic(path, durable=durable) as file:
+        file.write(b"half of the new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with open_atomic(path, durable=True) as file:
+        file.write(b"[]")
+        assert not path.exists()
+        assert temporary_path(path).exists()
+    assert path.read_bytes() == b"[]"
+
+
+def test_json_that_fails_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"path": tmp_path})
+    assert not list(tmp_path.iterdir())
+
+
+def test_removes_what_killed_processes_left(tmp_path: Path) -> None:
+    other, mine = tmp_path / "last.json", tmp_path / "model_0000005.pth"
+    for path in (temporary_path(mine), temporary_path(other), mine, other):
+        path.touch()
+    remove_temporary(tmp_path, "*.pth.*")
+    assert set(tmp_path.iterdir()) == {temporary_path(other), mine, other}
+
+
+def test_cache_folder_follows_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv(files.CACHE_VARIABLE)
+    assert cache_folder() == Path.home() / ".cache" / "centernet2"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.JPG", True), ("b/c.d.tiff", True), ("a.jpg.txt", False), (".png", False), ("a", False)],
+)
+def test_image_suffix_in_any_case(name: str, expected: bool) -> None:
+    assert is_image_file(name) is expected
+    assert is_image_file(Path(name)) is expected
+
+
+def test_only_this_module_replaces_files() -> None:
+    """Downloads that go on after a break and checkpoints set aside are renamed, not written."""
+    package = Path(files.__file__).parent
+    users = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "os.replace(" in path.read_text("utf-8")
+    }
+    assert users <= {"files.py", "checkpoint/save.py", "zoo/download.py"}
