@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import centernet2
+from centernet2.builders.loading import config_of
 from centernet2.builders.network import build_detector
 from centernet2.builders.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
-from centernet2.config import Config
 from centernet2.devices import create_accelerator, grad_scaler
 from centernet2.training.loop import train
 from centernet2.training.optim import scheduler
@@ -74,8 +74,7 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
     golden = json.loads((shared / f"golden/{name}.trajectory.json").read_text())
     scenes = shared_scenes(shared / "golden")
     model = reference_model(name, tmp_path, tuple(golden["options"]))
-    config = model.settings
-    assert isinstance(config, Config)
+    config = config_of(model.info)
     optimizer = build_optimizer(config, model)
     schedule = scheduler(optimizer, build_multiplier(config))
     accelerator = create_accelerator(torch.device("cpu"))

@@ -16,10 +16,11 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from centernet2.data.image import read_image
+from centernet2.data.transforms import make_test_resize
 from centernet2.files import is_image_file
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.ops.masks import paste_masks, resize_masks
-from centernet2.structures import Detections, select
+from centernet2.structures import Detections, ModelInfo, select
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,11 @@ class Predictor:
         batch_size: int = 1,
     ) -> None:
         self.model = model.eval()
-        names = class_names or getattr(model, "class_names", None)
-        self.class_names = tuple(names) if names else None
+        info: ModelInfo = getattr(model, "info", ModelInfo())
+        self.class_names = tuple(class_names or info.class_names) or None
         # one for each class, where they were chosen for the checkpoint; for those who ask with `score_threshold`
-        self.score_thresholds: tuple[float, ...] = getattr(model, "score_thresholds", ())
-        self.resize: Resize | None = resize or getattr(model, "resize", None)
+        self.score_thresholds = info.score_thresholds
+        self.resize: Resize = resize or make_test_resize(info.test_size)
         self.batch_size = batch_size
 
     @overload
@@ -104,7 +105,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
-        inputs = [image if self.resize is None else self.resize(image) for image in images]
+        inputs = [self.resize(image) for image in images]
         outputs = zip(self.model(inputs), inputs, images, strict=True)
         return [
             _on_original(found, input, image, score_threshold) for found, input, image in outputs

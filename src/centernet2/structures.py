@@ -4,7 +4,8 @@ Shape letters used in every comment of this package: N images, C classes, L leve
 M locations, R RoIs or proposals, G ground-truth boxes, D detections.
 """
 
-from typing import NamedTuple, TypedDict, cast
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, TypedDict, cast
 
 from torch import Tensor
 from typing_extensions import NotRequired
@@ -57,6 +58,28 @@ class Detections(TypedDict):
 def select(detections: Detections, rows: Tensor) -> Detections:
     """Some of the detections: indices, or [D] bool."""
     return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})
+
+
+@dataclass(frozen=True)
+class TestSize:
+    """Size that an image is resized to before detection; the aspect ratio stays."""
+
+    __test__: ClassVar[bool] = False  # its name means a test to pytest
+
+    fit: Literal["shortest_edge", "square"] = "shortest_edge"
+    length: int = 0  # of the shorter edge, or of the square; 0: images stay as they are
+    max_size: int = 0  # limit of the longer edge; a square has none
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What travels with a model's weights; its fields are keys of a checkpoint."""
+
+    class_names: tuple[str, ...] = ()  # by label; empty: unknown
+    score_thresholds: tuple[float, ...] = ()  # by label; empty: none were chosen
+    test_size: TestSize = TestSize()
+    config: str = ""  # the resolved configuration as YAML, in the reference's keys
+    config_name: str = ""
 
 
 class Inspection(NamedTuple):

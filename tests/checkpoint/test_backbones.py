@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import centernet2
 from centernet2.builders.initial_weights import keep_suited
+from centernet2.builders.loading import config_of
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_weights
 from centernet2.checkpoint.names import to_reference
@@ -120,8 +121,7 @@ def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkp
     tmp_path: Path,
 ) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
-    settings = detector(FPN, [], tmp_path / "w.pth").settings
-    assert isinstance(settings, centernet2.Config)
+    settings = config_of(detector(FPN, [], tmp_path / "w.pth").info)
     assert settings["MODEL.RESNETS.STRIDE_IN_1X1"] is False and settings["INPUT.FORMAT"] == "RGB"
     resumed = keep_suited(centernet2.load_config(FPN), settings)
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"

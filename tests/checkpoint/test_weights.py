@@ -11,6 +11,7 @@ import centernet2
 from centernet2.checkpoint.formats import WeightsError, read_weights
 from centernet2.checkpoint.load import export_reference_checkpoint, load_weights
 from centernet2.checkpoint.save import last_checkpoint, save_checkpoint, set_aside_checkpoints
+from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
 
 SMALL = "CenterNet2_R18_small"
@@ -83,9 +84,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
         save_checkpoint(
             tmp_path / f"model_{iteration:07d}.pth",
             weights=torch.nn.Linear(1, 1).state_dict(),
-            config="",
-            config_name="",
-            class_names=["a"],
+            info=ModelInfo(class_names=("a",)),
             iteration=iteration,
             metrics={},
             training=None,

@@ -11,8 +11,9 @@ from PIL import Image
 
 import centernet2
 from centernet2 import distributed
+from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
-from centernet2.jobs.evaluate import evaluate_dataset, find_data, settings_of
+from centernet2.jobs.evaluate import evaluate_dataset, find_data
 
 SETTINGS = ["INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"]
 SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
@@ -82,7 +83,7 @@ def check_common_interruption(rank: int, folder: Path) -> None:
     model = centernet2.build_model("CenterNet2_R18_small")
     dataset = find_data(folder, None, names=(), masks=False)
     with pytest.raises(EvaluationInterrupted):
-        evaluate_dataset(model, dataset, settings_of(model), None, interrupted=lambda: rank == 1)
+        evaluate_dataset(model, dataset, config_of(model.info), None, interrupted=lambda: rank == 1)
 
 
 def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:

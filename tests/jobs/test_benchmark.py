@@ -31,6 +31,7 @@ from centernet2.profiling.workload import (
     make_images,
     make_targets,
 )
+from centernet2.structures import ModelInfo
 from tests.models.test_device import build
 
 TWO_STAGES = [
@@ -284,8 +285,8 @@ def test_a_checkpoint_needs_no_configuration(tmp_path: Path) -> None:
     )
     file = tmp_path / "model.pth"
     save_checkpoint(
-        file, weights=build_model(config).state_dict(), config=config.to_yaml(), config_name="cells",
-        class_names=["red", "white"], iteration=1, metrics={}, training=None,
+        file, weights=build_model(config).state_dict(), 
+        info=ModelInfo(class_names=("red", "white"), config=config.to_yaml(), config_name="cells"), iteration=1, metrics={}, training=None,
     )  # fmt: skip
     result = benchmark.benchmark(weights=file, device="cpu", runs=1, sizes=["64x64"])
     assert (result.config, result.weights) == ("cells", str(file))

@@ -11,6 +11,7 @@ import centernet2
 from centernet2.checkpoint.save import load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose, curve_of
 from centernet2.jobs.threshold import choose_thresholds
+from centernet2.structures import ModelInfo
 
 BOX = [10, 10, 40, 40]
 
@@ -38,8 +39,8 @@ def folder(tmp_path: Path) -> Path:
     thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
     config = centernet2.load_config("CenterNet2_R18_small", [*classes, *thresholds])
     save_checkpoint(
-        tmp_path / "model.pth", weights=centernet2.build_model(config).state_dict(), config=config.to_yaml(),
-        config_name="small", class_names=["cat", "dog"], iteration=1, metrics={}, training=None,
+        tmp_path / "model.pth", weights=centernet2.build_model(config).state_dict(), 
+        info=ModelInfo(class_names=("cat", "dog"), config=config.to_yaml(), config_name="small"), iteration=1, metrics={}, training=None,
     )  # fmt: skip
     return tmp_path
 
@@ -69,9 +70,9 @@ def test_thresholds_are_chosen_and_stored(
     assert (
         chosen["dog"].point is None and chosen["dog"].threshold == 0.3
     )  # the best of all classes together
-    assert load_checkpoint(output)["score_thresholds"] == [threshold, 0.3]
-    assert centernet2.load_model(output).score_thresholds == (threshold, 0.3)
-    assert centernet2.load_model(folder / "model.pth").score_thresholds == ()
+    assert load_checkpoint(output)["score_thresholds"] == (threshold, 0.3)
+    assert centernet2.load_model(output).info.score_thresholds == (threshold, 0.3)
+    assert centernet2.load_model(folder / "model.pth").info.score_thresholds == ()
 
 
 def test_the_predictor_keeps_what_reaches_the_threshold_of_its_class(folder: Path) -> None:

@@ -65,7 +65,7 @@ def test_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
         for name in ("whole", "parts")
     )
     assert set(metrics) >= {"bbox/AP", "bbox/AP50", "bbox/AP/block"}
-    assert whole["class_names"] == ["block"]
+    assert whole["class_names"] == ("block",)
     for key, tensor in whole["model"].items():
         assert torch.equal(tensor, parts["model"][key]), key
 
@@ -298,7 +298,7 @@ def test_a_checkpoint_brings_its_classes_along(data: Path, tmp_path: Path) -> No
     train(data, tmp_path, "SOLVER.MAX_ITER", "1")
     weights = tmp_path / "model_final.pth"
     model = centernet2.build_model("CenterNet2_R18_small", weights=weights)
-    assert model.class_names == ("block",)
+    assert model.info.class_names == ("block",)
     assert model.roi_heads is not None and model.roi_heads.num_classes == 1
     stated = centernet2.load_config("CenterNet2_R18_small", ["MODEL.ROI_HEADS.NUM_CLASSES", "80"])
     with pytest.raises(centernet2.ConfigError, match=r"is 80, but .*model_final.pth has 1 classes"):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import centernet2
+from centernet2.builders.loading import config_of
 from centernet2.builders.network import build_augmented
-from centernet2.config import Config
 from centernet2.models.detector import Detector
 from centernet2.models.tta import TestTimeAugmentation
 from tests.helpers.fill import picture
@@ -102,9 +102,8 @@ def test_the_merged_detections_are_detectron2s(tmp_path: Path) -> None:
     """GeneralizedRCNNWithTTA around the reference's detector, with each image and its mirror image in one batch."""
     golden = json.loads((GOLDEN / "test_time_augmentation.json").read_text())
     model = reference_model(golden["config"], tmp_path, tuple(golden["options"])).eval()
-    assert isinstance(model.settings, Config)
     image = torch.from_numpy(picture(*golden["picture"])[0]).permute(2, 0, 1)
-    (found,) = build_augmented(model.settings, model)([image])
+    (found,) = build_augmented(config_of(model.info), model)([image])
     expected = {key: np.array(golden[key]) for key in ("boxes", "scores", "labels")}
     assert len(found["boxes"]) == len(expected["boxes"])
     assert agreement(dict(found), expected) >= 0.95

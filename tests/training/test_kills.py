@@ -21,6 +21,7 @@ from centernet2.checkpoint.save import (
     remove_unfinished,
     save_checkpoint,
 )
+from centernet2.structures import ModelInfo
 from centernet2.training.callbacks import PeriodicCheckpoint
 from centernet2.training.state import restore_training_state, training_state
 from tests.helpers.toy import Run, ToyDetector, stream
@@ -52,7 +53,7 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
         path = folder / f"model_{iteration:07d}.pth"
         training = training_state(iteration, run.parts, [generator])
         save_checkpoint(
-            path, weights=model.state_dict(), config="", config_name="", class_names=[], iteration=iteration,
+            path, weights=model.state_dict(), info=ModelInfo(), iteration=iteration,
             metrics={}, training=training,
         )  # fmt: skip
         return path

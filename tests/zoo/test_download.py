@@ -151,7 +151,11 @@ def published(cache: Path) -> Path:
 
 def test_a_published_model_brings_its_settings_and_classes(published: Path) -> None:
     model = load_model("zoo:CenterNet-FPN_R50_1x", ["INPUT.MIN_SIZE_TEST", "64"])
-    assert not model.training and len(model.class_names) == 80 and model.class_names[0] == "person"
+    assert (
+        not model.training
+        and len(model.info.class_names) == 80
+        and model.info.class_names[0] == "person"
+    )
     assert record_of(published).is_file()
     same = centernet2.build_model("CenterNet-FPN_R50_1x", weights="zoo:CenterNet-FPN_R50_1x")
     state = torch.load(published, weights_only=True)["model"]

@@ -3,8 +3,8 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from centernet2.builders.initial_weights import find_weights, load_initial_weigh
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import is_checkpoint, load_checkpoint
+from centernet2.checkpoint.save import info_of, is_checkpoint, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import (
     DTYPES,
@@ -30,6 +30,7 @@ from centernet2.layers.winograd import transform_convolutions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
+from centernet2.structures import ModelInfo
 from centernet2.zoo.published import PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def build_model(
     model = build_detector(settings)
     if checkpoint is not None:
         logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
-        _take_classes(model, checkpoint)
+        model.info = _with_labels(model.info, info_of(checkpoint))
     else:
         load_initial_weights(model, settings, path)
     return place(model, device)
@@ -75,13 +76,14 @@ def load_model(
     if str(weights).startswith(PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
-    model = build_detector(config_of(checkpoint).override(overrides))
+    info = info_of(checkpoint)
+    model = build_detector(config_of(info).override(overrides))
     report = load_state(model, checkpoint["model"])
     if report.reinitialized or report.mismatched:
         raise WeightsError(
             f"{weights} does not fill the model that its settings and the options describe:\n{report}"
         )
-    _take_classes(model, checkpoint)
+    model.info = _with_labels(model.info, info)
     return place(model.eval(), device)
 
 
@@ -138,17 +140,16 @@ def recompute_maps(model: Detector, device: torch.device, *, whole_stages: bool)
         recompute_expansions(model.backbone)
 
 
-def _take_classes(model: Detector, checkpoint: dict[str, Any]) -> None:
-    model.class_names = tuple(checkpoint["class_names"])
-    model.score_thresholds = tuple(checkpoint.get("score_thresholds", ()))
+def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
+    """Info with the class names and thresholds of a source."""
+    return replace(info, class_names=source.class_names, score_thresholds=source.score_thresholds)
 
 
 def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
-    model = build_model(
-        load_config(published.config, overrides), weights=f"{PREFIX}{published.name}", device=device
-    )
-    if model.settings[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):  # type: ignore[index]
-        model.class_names = published.class_names
+    config = load_config(published.config, overrides)
+    model = build_model(config, weights=f"{PREFIX}{published.name}", device=device)
+    if config[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):
+        model.info = replace(model.info, class_names=published.class_names)
     return model.eval()
 
 
@@ -165,8 +166,8 @@ def load_predictor(
     See `speed_up` for `dtype` and `compile`.
     """
     model = speed_up(load_model(weights, overrides, device=device), dtype=dtype, compile=compile)
-    config = model.settings
-    if isinstance(config, Config) and config.test_augmentation.enabled:
+    config = config_of(model.info)
+    if config.test_augmentation.enabled:
         return Predictor(build_augmented(config, model))
     return Predictor(model)
 
@@ -176,9 +177,15 @@ def resolve(config: Config | StrPath) -> Config:
     return config if isinstance(config, Config) else load_config(config)
 
 
-def config_of(checkpoint: dict[str, Any]) -> Config:
-    """The settings in one of our checkpoints."""
-    return parse_config(checkpoint["config"], checkpoint["config_name"])
+def config_of(info: ModelInfo) -> Config:
+    """Parse the configuration that a model was built from.
+
+    Raises:
+        ConfigError: the model was not built from one.
+    """
+    if not info.config:
+        raise ConfigError("the model was not built from a configuration; pass one as `config`")
+    return parse_config(info.config, info.config_name)
 
 
 def with_classes(config: Config, count: int, *, owner: str) -> Config:

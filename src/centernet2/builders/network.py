@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from centernet2.builders.pipeline import build_test_transform
+from centernet2.builders.pipeline import test_size_of
 from centernet2.builders.shapes import fixed_sizes
 from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.transforms import (
@@ -33,6 +33,7 @@ from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.models.tta import TestTimeAugmentation
+from centernet2.structures import ModelInfo
 
 Neck = FPN | BiFPN | DLAUp
 
@@ -189,8 +190,9 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         if config.model.meta_architecture != "CenterNetDetector"
         else None,
     )
-    detector.settings = config
-    detector.resize = build_test_transform(config)
+    detector.info = ModelInfo(
+        test_size=test_size_of(config), config=config.to_yaml(), config_name=config.name
+    )
     if config.augmentation.static_shapes:
         detector.keep_shapes(fixed_sizes(config, neck.size_divisibility))
     return detector

@@ -21,8 +21,6 @@ from centernet2.data.samplers import (
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     EvalTransform,
-    FitShortestEdge,
-    FitSquare,
     LargeScaleJitter,
     PhotometricDistortion,
     RandomCrop,
@@ -30,7 +28,9 @@ from centernet2.data.transforms import (
     ResizeShortestEdge,
     TrainTransform,
     Transform,
+    make_test_resize,
 )
+from centernet2.structures import TestSize
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
@@ -88,12 +88,17 @@ def build_mixing(config: Config) -> Mixing | None:
     return Mixing(before=before, after=after) if before or after else None
 
 
-def build_test_transform(config: Config) -> EvalTransform:
-    """Resizing of images to detect in."""
+def test_size_of(config: Config) -> TestSize:
+    """Size that the options resize an image to before detection."""
     a = config.augmentation
     if one_of(a.test_input_type, INPUT_TYPES, "INPUT.TEST_INPUT_TYPE") == "square":
-        return FitSquare(size=a.test_size)
-    return FitShortestEdge(length=a.min_size_test, max_size=a.max_size_test)
+        return TestSize("square", a.test_size)
+    return TestSize("shortest_edge", a.min_size_test, a.max_size_test)
+
+
+def build_test_transform(config: Config) -> EvalTransform:
+    """Resize of images to detect in."""
+    return make_test_resize(test_size_of(config))
 
 
 def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:

@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.files import open_atomic, remove_temporary
+from centernet2.structures import ModelInfo, TestSize
 
 logger = logging.getLogger(__name__)
 
@@ -22,26 +24,28 @@ def save_checkpoint(
     path: Path,
     *,
     weights: Mapping[str, Tensor],
-    config: str,
-    config_name: str,
-    class_names: Sequence[str],
+    info: ModelInfo,
     iteration: int,
     metrics: Mapping[str, float],
     training: Mapping[str, Any] | None,
 ) -> None:
-    """Writes weights, settings (as YAML), class names, figures and, to resume from it, the state of the training."""
+    """Write weights, the model's info, metrics and, to resume, the state of the training run."""
     content = {
         "format": "centernet2",
         "version": 1,
         "model": dict(weights),
-        "config": config,
-        "config_name": config_name,
-        "class_names": list(class_names),
+        **asdict(info),
         "iteration": iteration,
         "metrics": dict(metrics),
         "training": training,
     }
     _write(path, content)
+
+
+def info_of(checkpoint: Mapping[str, Any]) -> ModelInfo:
+    """Read the model's info from the content of one of our checkpoints."""
+    content = {field.name: checkpoint[field.name] for field in fields(ModelInfo)}
+    return ModelInfo(**content | {"test_size": TestSize(**content["test_size"])})
 
 
 def update_checkpoint(path: Path, output: Path, **content: Any) -> None:

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.image import StoredImage
-from centernet2.structures import Target
+from centernet2.structures import Target, TestSize
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
 Transform = Callable[[Tensor, Target, Generator], Sample]
@@ -252,6 +252,13 @@ class FitSquare:
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         return fit_square(height, width, size=self.size)[:2]
+
+
+def make_test_resize(size: TestSize) -> EvalTransform:
+    """Make the resize that brings an image to its test size."""
+    if size.fit == "square":
+        return FitSquare(size=size.length)
+    return FitShortestEdge(length=size.length, max_size=size.max_size)
 
 
 def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -> tuple[int, int]:

@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from centernet2.builders.loading import StrPath, load_model
+from centernet2.builders.loading import StrPath, config_of, load_model
 from centernet2.data.dataset import DetectionDataset
 from centernet2.evaluation.bootstrap import Difference, compare_results
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.results import read_results
 from centernet2.files import write_json
-from centernet2.jobs.evaluate import DEFAULT_NAMES, evaluate_dataset, find_data, settings_of
+from centernet2.jobs.evaluate import DEFAULT_NAMES, evaluate_dataset, find_data
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def results_from(source: StrPath, dataset: DetectionDataset, *, device: str | No
         return read_results(path, dataset)
     model = load_model(source, device=device)
     with tempfile.TemporaryDirectory() as folder:
-        evaluate_dataset(model, dataset, settings_of(model), Path(folder))
+        evaluate_dataset(model, dataset, config_of(model.info), Path(folder))
         return read_results(Path(folder) / "predictions.json", dataset)
 
 

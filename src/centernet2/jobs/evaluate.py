@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, resolve, with_classes
+from centernet2.builders.loading import StrPath, config_of, resolve, with_classes
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
 from centernet2.config import Config, ConfigError
@@ -59,7 +59,7 @@ def evaluate(
         resume: go on with the evaluation that was interrupted in `output_dir`.
         report: folder for a page that shows what is wrong and why, and the same as JSON and Markdown.
     """
-    settings = settings_of(model) if config is None else resolve(config)
+    settings = config_of(model.info) if config is None else resolve(config)
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
         create_accelerator(next(model.parameters()).device)
     dataset = find_data(
@@ -220,12 +220,3 @@ def _fingerprint(
         # a copy: numpy would hold on to the memory of a sharded weight
         digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def settings_of(model: Detector) -> Config:
-    """The settings that a model was built from."""
-    if not isinstance(model.settings, Config):
-        raise ConfigError(
-            "the model was not made by build_model: pass the settings to use as `config`"
-        )
-    return model.settings

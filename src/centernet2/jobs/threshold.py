@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from centernet2.builders.loading import StrPath, config_of, with_classes
-from centernet2.checkpoint.save import load_checkpoint, update_checkpoint
+from centernet2.checkpoint.save import info_of, load_checkpoint, update_checkpoint
 from centernet2.config import Config
 from centernet2.evaluation.curves import Choice, best_point, choose, class_curves, curve_of
 from centernet2.evaluation.matching import match_detections
@@ -63,7 +63,9 @@ def choose_thresholds(
     }
     target = Path(output or weights)
     update_checkpoint(
-        Path(weights), target, score_thresholds=[choice.threshold for choice in chosen.values()]
+        Path(weights),
+        target,
+        score_thresholds=tuple(choice.threshold for choice in chosen.values()),
     )
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     return chosen
@@ -71,5 +73,5 @@ def choose_thresholds(
 
 def _outline(path: Path) -> tuple[Config, tuple[str, ...]]:
     """Settings and class names of a checkpoint."""
-    checkpoint = load_checkpoint(path)
-    return config_of(checkpoint), tuple(checkpoint["class_names"])
+    info = info_of(load_checkpoint(path))
+    return config_of(info), info.class_names

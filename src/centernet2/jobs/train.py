@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,12 @@ from centernet2.builders.pipeline import build_mixing, build_sampler, build_trai
 from centernet2.builders.plan import count_in_iterations, describe
 from centernet2.builders.solver import build_clip
 from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import last_checkpoint, remove_unfinished, set_aside_checkpoints
+from centernet2.checkpoint.save import (
+    info_of,
+    last_checkpoint,
+    remove_unfinished,
+    set_aside_checkpoints,
+)
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
 from centernet2.data.loader import Batch, train_batches
@@ -183,7 +189,7 @@ def _set_up(
     settings = (
         suit_weights(settings, initial)
         if found is None
-        else keep_suited(settings, config_of(found[1]))
+        else keep_suited(settings, config_of(info_of(found[1])))
     )
     model = build_detector(
         settings,
@@ -191,7 +197,7 @@ def _set_up(
             train_set.labels, train_set.offsets, len(train_set.class_names)
         ),
     )
-    model.class_names = train_set.class_names
+    model.info = replace(model.info, class_names=train_set.class_names)
     if found is not None:
         _load_resumed_weights(model, settings, *found)
     else:
@@ -234,7 +240,7 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
     batches = _train_batches(job.config, setup.train_set, job.seed, start)
     if shown > 0:
         batches = drawn_batches(
-            batches, folder, class_names=job.model.class_names, start=start, count=shown
+            batches, folder, class_names=job.model.info.class_names, start=start, count=shown
         )
     with (
         open_writers(
@@ -359,7 +365,7 @@ def _load_resumed_weights(
 ) -> None:
     """Takes the weights of the checkpoint to resume from, and says which settings have changed since."""
     report = load_state(model, checkpoint["model"])
-    before = config_of(checkpoint)
+    before = config_of(info_of(checkpoint))
     changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]
     if report.reinitialized or report.mismatched or report.skipped:
         raise ConfigError(

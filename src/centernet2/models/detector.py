@@ -1,7 +1,7 @@
 """The detector: an image flows through backbone, neck, first stage and second stage."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,14 @@ from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.ops.constants import constant
-from centernet2.structures import PADDING_COORDINATE, Detections, ImageBatch, Proposals, Target
+from centernet2.structures import (
+    PADDING_COORDINATE,
+    Detections,
+    ImageBatch,
+    ModelInfo,
+    Proposals,
+    Target,
+)
 
 OBJECTS = 128  # per image: nearly every image of COCO has fewer
 
@@ -104,16 +111,7 @@ class Detector(nn.Module):
         self.inference_dtype = (
             torch.float32
         )  # of the matrix products that find objects; training chooses its own
-        self.class_names: tuple[str, ...] = ()  # by label, where they are known
-        self.score_thresholds: tuple[
-            float, ...
-        ] = ()  # by label, where they were chosen; never applied in here
-        self.resize: Callable[[Tensor], Tensor] | None = (
-            None  # brings an image to the size that it was trained for
-        )
-        self.settings: object = (
-            None  # what it was built from, for those who evaluate or save it; never read in here
-        )
+        self.info = ModelInfo()  # for those who use or save the model; never read in here
 
     # a compiled program begins behind what depends on the images' sizes
     @torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call, untyped-decorator]

@@ -5,7 +5,7 @@ each remaining box is the mean of what the mask head says of it in every form.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
 from centernet2.ops.masks import paste_masks
 from centernet2.ops.nms import nms_per_class
-from centernet2.structures import Detections, select
+from centernet2.structures import Detections, TestSize, select
 
 FUSED_OVERLAP = 0.55  # from which boxes are one object's, in weighted box fusion
 
@@ -62,7 +62,7 @@ class TestTimeAugmentation(nn.Module):
         self.merge = merge
         self.nms_thresh = nms_thresh
         self.limit = limit
-        self.class_names, self.score_thresholds = model.class_names, model.score_thresholds
+        self.info = replace(model.info, test_size=TestSize())  # it resizes images itself
 
     @torch.no_grad()
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from centernet2.builders.network import build_detector
 from centernet2.config import Config, load_config
+from centernet2.data.transforms import make_test_resize
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.detector import Detector
 from centernet2.zoo.published import Cost, zoo_models
@@ -48,8 +49,7 @@ def plan_detector(config: Config) -> Detector:
 def input_size(detector: Detector) -> tuple[int, int]:
     """Height and width that an image of 480 x 640 pixels has for the network: resized for testing and padded."""
     image = torch.zeros(3, *IMAGE, dtype=torch.uint8)
-    resized = image if detector.resize is None else detector.resize(image)
-    height, width = resized.shape[1:]
+    height, width = make_test_resize(detector.info.test_size)(image).shape[1:]
     return padded(height, detector), padded(width, detector)
 
 

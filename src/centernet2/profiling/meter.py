@@ -3,13 +3,11 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from centernet2.builders.loading import recompute_maps, speed_up
-from centernet2.config import Config
+from centernet2.builders.loading import config_of, recompute_maps, speed_up
 from centernet2.devices import (
     Precision,
     autocast,
@@ -81,7 +79,7 @@ class Meter:
 
     def __init__(self, model: Detector, *, dtype: Precision, compile: bool, runs: int) -> None:
         self.model = model
-        self.config = cast(Config, model.settings)
+        self.config = config_of(model.info)
         self.device = model.preprocess.mean.device
         self.plan = plan_detector(self.config)
         self.clock = StageClock(model)

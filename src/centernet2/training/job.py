@@ -156,9 +156,7 @@ class Job:
             save_checkpoint(
                 path,
                 weights=weights,
-                config=self.config.to_yaml(),
-                config_name=self.config.name,
-                class_names=self.model.class_names,
+                info=self.model.info,
                 iteration=iteration,
                 metrics=metrics,
                 training=training,

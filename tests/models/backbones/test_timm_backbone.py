@@ -1,5 +1,6 @@
 """Networks of many families as backbones: their maps, their gradients, what is frozen, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,7 @@ def test_a_checkpoint_is_loaded_without_downloading(
     save_checkpoint(
         tmp_path / "w.pth",
         weights=model.state_dict(),
-        config=config.to_yaml(),
-        config_name=config.name,
-        class_names=["a", "b", "c"],
+        info=replace(model.info, class_names=("a", "b", "c")),
         iteration=1,
         metrics={},
         training=None,
