@@ -60,7 +60,6 @@ PENDING: set[tuple[str, str]] = {
     ("training/job.py", "evaluation"),
     ("training/job.py", "jobs"),
     ("training/job.py", "models"),
-    ("training/optim.py", "models"),
 }
 
 

@@ -14,7 +14,7 @@ from centernet2.builders.network import build_detector
 from centernet2.builders.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.devices import create_accelerator, grad_scaler
-from centernet2.training.loop import train
+from centernet2.training.loop import train_loop
 from centernet2.training.optim import scheduler
 from centernet2.training.state import TrainState
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
@@ -85,7 +85,7 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
         losses = {key: loss.item() for key, loss in state.losses.items()}
         steps.append(losses | {"lr_next": schedule.get_last_lr()[0]})
 
-    train(
+    train_loop(
         accelerator.prepare(model), optimizer, schedule, repeat(batch),
         accelerator=accelerator, scaler=grad_scaler(accelerator.device, "fp32"), precision="fp32",
         start_iteration=0, max_iteration=6, accumulation_steps=1, clip=build_clip(config), callbacks=[record],

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from centernet2.devices import Precision, create_accelerator, grad_scaler
 from centernet2.structures import Target
-from centernet2.training.loop import train
+from centernet2.training.loop import train_loop
 from centernet2.training.optim import clip_gradients, parameter_groups, scheduler, sgd
 from centernet2.training.state import Callback
 
@@ -74,6 +74,16 @@ def stream(start: int = 0, make: Callable[[int], Batch] = make_batch) -> Iterato
         start += 1
 
 
+def spoil_step(bad: set[int], step: int) -> Batch:
+    """The batch of a step, spoiled in the bad ones."""
+    return spoiled(make_batch(step)) if step in bad else make_batch(step)
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All parameters in one vector."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
 class Run:
     """Everything that one training holds, with the numbers of a small recipe."""
 
@@ -109,7 +119,7 @@ class Run:
         stop: int,
         callbacks: list[Callback] | None = None,
     ) -> None:
-        train(
+        train_loop(
             self.model,
             self.optimizer,
             self.scheduler,

@@ -1,5 +1,3 @@
-import json
-import logging
 import math
 import os
 import signal
@@ -17,8 +15,6 @@ import torch
 from centernet2.training.callbacks import (
     EXIT_INTERRUPTED,
     BestResult,
-    NonFiniteError,
-    NonFiniteGuard,
     PeriodicCheckpoint,
     PeriodicEvaluation,
     StopOnSignal,
@@ -27,15 +23,12 @@ from centernet2.training.callbacks import (
 from centernet2.training.state import Callback, TrainState
 from centernet2.training.writers import Metrics
 from tests.helpers.toy import Run, ToyDetector, stream
-from tests.training.test_loop import spoil_step
 
 ROOT = Path(__file__).parents[2]
 
 
-def train(*callbacks: Callback, bad: set[int] | None = None, stop: int = 6) -> None:
-    Run(ToyDetector()).train(
-        stream(make=partial(spoil_step, bad or set())), 0, stop, list(callbacks)
-    )
+def train(*callbacks: Callback, stop: int = 6) -> None:
+    Run(ToyDetector()).train(stream(), 0, stop, list(callbacks))
 
 
 def stop_at(iteration: int, state: TrainState) -> None:
@@ -87,8 +80,8 @@ def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model_10000000.pth"]
 
 
-def ignore(state: TrainState, results: Mapping[str, float]) -> None:
-    pass
+def ignore(iteration: int, results: Mapping[str, float] | None) -> bool:
+    return False
 
 
 class Recorder:
@@ -115,14 +108,16 @@ def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: l
 
 
 def test_an_evaluation_that_a_signal_ends_stops_training() -> None:
-    recorder, reviews = Recorder(), []
-    evaluation = PeriodicEvaluation(
-        lambda: None, writers=[recorder], period=2, review=lambda *seen: reviews.append(seen)
-    )
+    recorder = Recorder()
+    reviews: list[tuple[int, Mapping[str, float] | None]] = []
+
+    def review(iteration: int, results: Mapping[str, float] | None) -> bool:
+        reviews.append((iteration, results))
+        return False
+
+    evaluation = PeriodicEvaluation(lambda: None, writers=[recorder], period=2, review=review)
     train(evaluation, stop=5)
-    assert [(state.iteration, state.stop, results) for state, results in reviews] == [
-        (2, True, None)
-    ]
+    assert reviews == [(2, None)]
     assert recorder.lines == [] and evaluation.results == {}
 
 
@@ -145,7 +140,11 @@ def reviewed(
         [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)]
     )
     best = BestResult(names, lambda name, step, _: saved.append((name, step)), patience=patience)
-    evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=best)
+
+    def review(iteration: int, results: Mapping[str, float] | None) -> bool:
+        return best(iteration, results or {})
+
+    evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=review)
     train(evaluation, lambda state: last.append(state.iteration), stop=len(figures))
     return saved, best, last[-1]
 
@@ -163,32 +162,6 @@ def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixtur
     resumed = BestResult(["raw"], lambda *_: None, patience=2)
     resumed.load_state_dict(best.state_dict())
     assert (resumed.best, resumed.waited) == (3.0, 2)
-
-
-def test_skipped_steps_are_counted_and_recorded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=4)
-    with caplog.at_level(logging.WARNING):
-        train(guard, bad={0, 1, 3, 5})
-    assert (guard.skipped, guard.in_a_row) == (4, 1)
-    records = [json.loads(line) for line in guard.path.read_text().splitlines()]
-    assert [record["iteration"] for record in records] == [1, 2, 4, 6]
-    assert records[1]["image_ids"] == [100, 101]
-    assert records[1]["losses"]["loss_a"] == "nan"
-    assert isinstance(records[1]["losses"]["loss_b"], float)
-    assert "Iteration 4 was skipped" in caplog.text
-
-
-@pytest.mark.parametrize("period", [1, 2, 4])
-def test_too_many_in_a_row_end_training(tmp_path: Path, period: int) -> None:
-    """However the row lies over the moments at which the guard looks."""
-    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
-    with pytest.raises(
-        NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
-    ):
-        train(guard, bad={1, 2, 3}, stop=8)
-    assert len(guard.path.read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,12 +1,12 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.state import TrainState
-from tests.helpers.toy import Run, ToyDetector, stream
-from tests.training.test_loop import weights
+from tests.helpers.toy import Run, ToyDetector, spoil_step, stream, weights
 
 
 def test_the_average_by_hand() -> None:
@@ -42,6 +42,19 @@ def test_counters_are_copied_and_a_state_goes_back_in() -> None:
     other = AveragedWeights(torch.nn.BatchNorm1d(2), decay=0.9, warmup_iters=0)
     other.load_state_dict(average.state_dict())
     assert other.state_dict()["num_batches_tracked"] == 5
+
+
+def test_skipped_steps_leave_the_average_alone() -> None:
+    run = Run(ToyDetector())
+    average = AveragedWeights(run.model, decay=0.5, warmup_iters=0)
+    seen = []
+
+    def look(state: TrainState) -> None:
+        seen.append(torch.cat([value.flatten() for value in average.state_dict().values()]))
+
+    run.train(stream(make=partial(spoil_step, {1})), 0, 3, [average, look])
+    assert torch.equal(seen[1], seen[0])
+    assert not torch.equal(seen[2], seen[1])
 
 
 def test_a_decay_of_one_is_refused() -> None:

@@ -4,21 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.devices import Precision
-from centernet2.structures import Target
 from centernet2.training.state import TrainState
-from tests.helpers.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
-
-
-def weights(model: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-
-
-def spoil_step(bad: set[int], step: int) -> Batch:
-    return spoiled(make_batch(step)) if step in bad else make_batch(step)
+from tests.helpers.toy import Run, ToyDetector, make_batch, spoil_step, stream, weights
 
 
 def test_six_steps_by_hand() -> None:
@@ -72,72 +62,6 @@ def test_accumulated_batches_equal_one_large_batch() -> None:
     )
     Run(parts, accumulation_steps=2).train(shares, 0, 5)
     torch.testing.assert_close(weights(whole), weights(parts))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
-    """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
-    run = Run(ToyDetector(), precision=precision)
-    if precision == "fp16":
-        run.scaler = torch.amp.GradScaler(
-            "cpu", init_scale=256.0
-        )  # the usual 65536 overflows at first
-    trace: list[Tensor] = []
-    finite: list[bool] = []
-
-    def look(state: TrainState) -> None:
-        buffers = [value["momentum_buffer"].flatten() for value in run.optimizer.state.values()]
-        trace.append(torch.cat([weights(run.model), *buffers]))
-        finite.append(bool(state.finite))
-
-    run.train(stream(make=partial(spoil_step, {0, 3})), 0, 6, [look])
-    assert finite == [False, True, True, False, True, True]
-    assert torch.equal(trace[0], torch.cat([weights(ToyDetector()), torch.zeros(8)]))
-    assert torch.equal(trace[3], trace[2])
-    assert not torch.equal(trace[4], trace[3])
-    assert bool(trace[-1].isfinite().all())
-    assert run.scaler.get_scale() == (64 if precision == "fp16" else 1)
-
-
-def test_a_non_finite_step_leaves_batch_statistics_alone() -> None:
-    """An activation that overflows would otherwise be in the running means for ever, and in every evaluation."""
-
-    class Normed(ToyDetector):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm = torch.nn.BatchNorm2d(3)
-
-        def forward(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-            spoil = torch.stack([target["boxes"].sum() for target in targets]).view(-1, 1, 1, 1)
-            normed = self.norm(torch.stack(images).float() + 0 * spoil)
-            return super().forward(list(normed), targets)
-
-    model = Normed()
-    trace: list[tuple[Tensor, int]] = []
-
-    def look(state: TrainState) -> None:
-        statistics = torch.cat([model.norm.running_mean, model.norm.running_var])  # type: ignore[list-item]
-        trace.append((statistics, int(model.norm.num_batches_tracked or 0)))
-
-    Run(model).train(stream(make=partial(spoil_step, {2})), 0, 4, [look])
-    assert [count for _, count in trace] == [1, 2, 2, 3]
-    assert torch.equal(trace[2][0], trace[1][0])
-    assert not torch.equal(trace[3][0], trace[2][0])
-    assert bool(trace[3][0].isfinite().all())
-
-
-def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
-    class Sly(ToyDetector):
-        def forward(self, images: list[Tensor], targets: list[object]) -> dict[str, Tensor]:  # type: ignore[override]
-            losses = super().forward(images, targets)  # type: ignore[arg-type]
-            return {**losses, "loss_c": torch.tensor(float("inf"))}
-
-    model = Sly()
-    before = weights(model)
-    states: list[TrainState] = []
-    Run(model).train(stream(), 0, 1, [states.append])
-    assert not states[0].finite
-    assert torch.equal(weights(model), before)
 
 
 class HostReads(TorchDispatchMode):

@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from centernet2.models.checkpointing import backbone_stages
 from centernet2.training.optim import (
     Multiplier,
     adamw,
-    backbone_lr_factors,
     clip_gradients,
     learning_rate_multiplier,
     parameter_groups,
     scheduler,
     sgd,
+    stage_lr_factors,
 )
 
 RECIPE_1X: dict[str, Any] = {
@@ -178,7 +179,7 @@ def test_stages_of_a_backbone_learn_slower_towards_its_stem() -> None:
     model = nn.ModuleDict(
         {"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head}
     )
-    factors = backbone_lr_factors(model["backbone"], multiplier=0.5, layer_decay=0.8)
+    factors = stage_lr_factors(backbone_stages(model["backbone"]), multiplier=0.5, layer_decay=0.8)
     rates = {
         name: lr
         for (lr, _), names in groups_of(model, lr_factors=factors).items()

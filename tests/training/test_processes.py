@@ -12,7 +12,8 @@ import torch
 import torch.multiprocessing as mp
 
 from centernet2 import distributed
-from centernet2.training.callbacks import NonFiniteGuard, StopOnSignal
+from centernet2.training.callbacks import StopOnSignal
+from centernet2.training.nonfinite import NonFiniteGuard
 from centernet2.training.state import TrainState, restore_training_state, training_state
 from centernet2.training.writers import JsonlWriter, MetricsLogger
 from tests.helpers.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream

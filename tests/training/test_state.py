@@ -8,8 +8,7 @@ import torch
 
 from centernet2.devices import Precision
 from centernet2.training.state import restore_training_state, training_state
-from tests.helpers.toy import Run, ToyDetector, stream
-from tests.training.test_loop import spoil_step
+from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
 
 
 def new_run(precision: Precision) -> tuple[Run, torch.Generator]:

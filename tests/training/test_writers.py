@@ -20,8 +20,7 @@ from centernet2.training.writers import (
     open_writers,
     summarize,
 )
-from tests.helpers.toy import Run, ToyDetector, stream
-from tests.training.test_loop import spoil_step
+from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
 
 CPU = torch.device("cpu")
 

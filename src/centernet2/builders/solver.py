@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 from centernet2.config import Config, ConfigError, one_of
+from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.optim import (
     Multiplier,
     adamw,
-    backbone_lr_factors,
     clip_gradients,
     learning_rate_multiplier,
     parameter_groups,
     sgd,
+    stage_lr_factors,
 )
 
 CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
@@ -40,8 +41,10 @@ def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
         weight_decay_norm=o.weight_decay if o.weight_decay_norm is None else o.weight_decay_norm,
         bias_lr_factor=o.bias_lr_factor,
         weight_decay_bias=o.weight_decay_bias,
-        lr_factors=backbone_lr_factors(
-            model.backbone, multiplier=o.backbone_multiplier, layer_decay=o.layer_decay
+        lr_factors=stage_lr_factors(
+            backbone_stages(model.backbone),
+            multiplier=o.backbone_multiplier,
+            layer_decay=o.layer_decay,
         ),
     )
     if one_of(o.optimizer, OPTIMIZERS, "SOLVER.OPTIMIZER") == "ADAMW":

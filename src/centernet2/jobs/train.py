@@ -41,13 +41,13 @@ from centernet2.files import write_atomic
 from centernet2.models.detector import Detector
 from centernet2.report.training_pictures import draw_predictions, drawn_batches
 from centernet2.training.callbacks import (
-    NonFiniteGuard,
     PeriodicCheckpoint,
     PeriodicEvaluation,
     StopOnSignal,
 )
 from centernet2.training.job import Job
-from centernet2.training.loop import train as train_loop
+from centernet2.training.loop import train_loop
+from centernet2.training.nonfinite import NonFiniteGuard
 from centernet2.training.state import Callback, TrainState
 from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
 from centernet2.zoo.download import DownloadError
@@ -217,18 +217,18 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
         try:
             return job.evaluate(setup.val_set, lambda: stop.received)
         except EvaluationInterrupted:
-            stop.received = True  # on all processes
             return None
 
-    def review(state: TrainState, metrics: Mapping[str, float] | None) -> None:
+    def review(iteration: int, metrics: Mapping[str, float] | None) -> bool:
+        stops = metrics is None
         if metrics is not None:
             with job.whole_model() as model:
                 if shown > 0:
-                    draw_predictions(
-                        model, setup.val_set, folder, iteration=state.iteration, count=shown
-                    )
-            job.best(state, metrics)
-        checkpoint(state)  # once more: what was found belongs to it
+                    draw_predictions(model, setup.val_set, folder, iteration=iteration, count=shown)
+            stops = job.best(iteration, metrics)
+        if stops or checkpoint.saved_iteration == iteration:
+            checkpoint.save_now(iteration)  # with what the evaluation has changed
+        return stops
 
     checkpoint = PeriodicCheckpoint(
         job.save,
@@ -265,16 +265,14 @@ def _run(job: Job, setup: _Setup) -> dict[str, float]:
             checkpoint,  # before the evaluation: whatever happens in there, the steps are kept
             evaluation,
         ]
-        before = TrainState.resumed(start, job.last)
-        if start > job.best.iteration:
-            evaluation(before)  # the run may have ended before it
-        if not before.stop:
+        pending = start > job.best.iteration and evaluation.is_due(start, job.last)
+        stopped = pending and evaluation.run(start)  # the run may have ended before it
+        if not stopped:
             _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
-        if (
-            start >= job.last and not evaluation.results and options.eval_period >= 0
-        ):  # all was done before
-            evaluation.results = evaluate() or {}
-    if stop.received:
+        if start >= job.last and not evaluation.results and options.eval_period >= 0:
+            evaluation.results = evaluate() or {}  # all was done before
+        interrupted = stop.agree()
+    if interrupted:
         raise TrainingInterrupted(
             f"training was interrupted; --resume goes on from the last checkpoint in {output}"
         )

@@ -1,6 +1,5 @@
-"""What happens around the steps: checkpoints, evaluation, signals, the watch over non-finite steps."""
+"""Callbacks around the training steps: checkpoints, evaluation, signals."""
 
-import json
 import logging
 import math
 import signal
@@ -10,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
-
-import torch
 
 from centernet2 import distributed
 from centernet2.checkpoint.save import numbered_checkpoints
@@ -23,15 +20,12 @@ logger = logging.getLogger(__name__)
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again with --resume
 
 
-class NonFiniteError(ValueError):
-    """Training can only produce further NaN."""
-
-
 class PeriodicCheckpoint:
-    """Saves every `period` steps, after so many `minutes` (0: never), at the end and when training is told to stop.
+    """Saves every `period` steps, every so many `minutes` (0: never), at the end and at a stop.
 
-    `save` gets the number of steps done and returns the file. It runs on every process and writes on the main one,
-    whose clock counts; the processes agree on it every `agree_period` steps. The newest `keep` files stay (0: all).
+    `save` gets the number of steps done and returns the file. It runs on every process and writes
+    on the main one, whose clock counts; the processes agree on it every `agree_period` steps. The
+    newest `keep` files stay (0: all).
     """
 
     def __init__(
@@ -50,14 +44,18 @@ class PeriodicCheckpoint:
         self.agree_period = agree_period
         self.keep = keep
         self.clock = clock
+        self.saved_iteration = -1
         self._saved_at = clock()
 
     def __call__(self, state: TrainState) -> None:
-        if not (
-            state.is_last or state.iteration % self.period == 0 or self._is_time(state.iteration)
-        ):
-            return
-        path = self.save(state.iteration)
+        iteration = state.iteration
+        if state.is_last or iteration % self.period == 0 or self._is_time(iteration):
+            self.save_now(iteration)
+
+    def save_now(self, iteration: int) -> None:
+        """Save, and delete checkpoints that are not to be kept."""
+        path = self.save(iteration)
+        self.saved_iteration = iteration
         self._saved_at = self.clock()
         if distributed.is_main_process():
             remove_old_checkpoints(path.parent, keep=self.keep)
@@ -69,21 +67,22 @@ class PeriodicCheckpoint:
 
 
 def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
-    """Deletes all but the newest numbered checkpoints (0: none of them); model_final.pth and the like stay."""
+    """Delete all but the newest `keep` numbered checkpoints (0: keep all)."""
     for path in numbered_checkpoints(folder)[:-keep] if keep > 0 else []:
         path.unlink(missing_ok=True)
 
 
 class PeriodicEvaluation:
-    """Evaluates every `period` steps (0: never between) and after the last one, or not at all where it is negative.
+    """Evaluates every `period` steps and after the last one.
 
-    `results` holds the newest figures.
+    A period of 0 means after the last step only, a negative one never. `results` holds the newest
+    metrics.
 
     Args:
-        evaluate: gives figures, or None where a signal has ended it: then training stops as well.
-        writers: receive the figures.
+        evaluate: returns metrics, or None where a signal has interrupted the evaluation.
+        writers: receive the metrics.
         period: in steps.
-        review: gets the step and the figures, or None, and may stop training.
+        review: gets the step and its metrics, or None, and returns whether training should stop.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class PeriodicEvaluation:
         *,
         writers: Sequence[Writer],
         period: int,
-        review: Callable[[TrainState, Mapping[str, float] | None], None],
+        review: Callable[[int, Mapping[str, float] | None], bool],
     ) -> None:
         self.evaluate = evaluate
         self.writers = writers
@@ -101,30 +100,34 @@ class PeriodicEvaluation:
         self.results: dict[str, float] = {}
 
     def __call__(self, state: TrainState) -> None:
-        due = self.period > 0 and state.iteration % self.period == 0
-        if self.period < 0 or state.stop or not (due or state.is_last):
-            return
+        if not state.stop and self.is_due(state.iteration, state.max_iteration):
+            state.stop = self.run(state.iteration)
+
+    def is_due(self, iteration: int, max_iteration: int) -> bool:
+        """Whether an evaluation follows after so many steps."""
+        if self.period < 0:
+            return False
+        return iteration >= max_iteration or (self.period > 0 and iteration % self.period == 0)
+
+    def run(self, iteration: int) -> bool:
+        """Evaluate, write and review; return whether training should stop."""
         results = self.evaluate()
-        if results is None:
-            state.stop = True
-        else:
+        if results is not None:
             self.results = dict(results)
-            line = {
-                "iteration": state.iteration,
-                **{f"eval/{name}": value for name, value in results.items()},
-            }
+            line = {f"eval/{name}": value for name, value in results.items()}
             for writer in self.writers:
-                writer.write(line)
-        self.review(state, results)
+                writer.write({"iteration": iteration, **line})
+        return self.review(iteration, results) or results is None
 
 
 class BestResult:
-    """Saves the weights with the highest figure; stops training when none was higher in `patience` evaluations.
+    """Saves the weights of the best evaluation; says when nothing has improved for too long.
 
     Args:
-        names: of the figures that compete, such as those of the raw and of the averaged weights.
-        save: gets the name of the best figure so far, the step and all figures; runs on every process.
-        patience: 0 never stops.
+        names: metrics that compete, such as those of the raw and of the averaged weights.
+        save: gets the name of the best metric so far, the step and all metrics; runs on every
+            process.
+        patience: training should stop after so many evaluations without improvement; 0: never.
     """
 
     def __init__(
@@ -141,25 +144,27 @@ class BestResult:
         self.waited = 0  # evaluations since the best one
         self.iteration = 0  # of the newest evaluation
 
-    def __call__(self, state: TrainState, results: Mapping[str, float]) -> None:
-        figures = {
+    def __call__(self, iteration: int, results: Mapping[str, float]) -> bool:
+        """Compare an evaluation with the best one; return whether training should stop."""
+        finite = {
             name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
         }
-        self.iteration = state.iteration
-        name = max(figures, key=lambda name: figures[name], default=self.names[0])
-        if figures.get(name, -math.inf) > self.best:
-            self.best, self.waited = figures[name], 0
-            self.save(name, state.iteration, results)
-            return
+        self.iteration = iteration
+        name = max(finite, key=lambda name: finite[name], default=self.names[0])
+        if finite.get(name, -math.inf) > self.best:
+            self.best, self.waited = finite[name], 0
+            self.save(name, iteration, results)
+            return False
         self.waited += 1
-        if 0 < self.patience <= self.waited:
+        out_of_patience = 0 < self.patience <= self.waited
+        if out_of_patience:
             logger.warning(
                 "%s was not above %.2f in %d evaluations: training stops.",
                 name,
                 self.best,
                 self.waited,
             )
-            state.stop = True
+        return out_of_patience
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "iteration": self.iteration}
@@ -171,12 +176,12 @@ class BestResult:
 
 
 class StopOnSignal:
-    """Lets SIGTERM and SIGINT end training after the step that is under way. Stands first among the callbacks.
+    """Stops training after the current step on SIGTERM or SIGINT. Comes first among the callbacks.
 
-    An evaluation asks `received` as well, and ends after the batch that is under way.
+    An evaluation asks `received` as well, and ends after its current batch.
 
-    The signal may reach the processes in different steps. They agree every `period` steps, so that none waits for
-    a step that another does not take.
+    The signal may reach the processes in different steps. They agree every `period` steps, so that
+    none waits for a step that another does not take.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -187,9 +192,8 @@ class StopOnSignal:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # Python gives signals to no other
+        # Python delivers signals to the main thread only.
+        if threading.current_thread() is threading.main_thread():
             self._previous = {
                 number: signal.signal(number, self._receive) for number in self.SIGNALS
             }
@@ -205,71 +209,18 @@ class StopOnSignal:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        # The workers of the data loader inherit this handler and so survive a signal to the whole process group.
+        # The workers of the data loader inherit this handler, so a signal to the whole process
+        # group does not end them.
         self.received = True
 
     def __call__(self, state: TrainState) -> None:
         if distributed.world_size() > 1 and state.iteration % self.period != 0:
             return
-        self.received = any(distributed.gather_objects(self.received))
-        if self.received:
+        if self.agree():
             logger.warning("Told to stop after iteration %d; saving.", state.iteration)
             state.stop = True
 
-
-class NonFiniteGuard:
-    """Counts the skipped steps, writes what was in them to a file and ends a training in which nothing else is left.
-
-    It looks back once in `period` steps: a skipped step has changed nothing, so there is no hurry that would be worth
-    a wait for the device in each step.
-    """
-
-    def __init__(self, path: Path, *, limit: int, period: int) -> None:
-        self.path = path
-        self.limit = limit
-        self.period = period
-        self.skipped = 0
-        self.in_a_row = 0
-        self._pending: list[TrainState] = []
-
-    def __call__(self, state: TrainState) -> None:
-        self._pending.append(state)
-        if state.is_last or state.iteration % self.period == 0:
-            pending, self._pending = self._pending, []
-            finite = torch.stack([step.finite for step in pending]).tolist()
-            for step, is_finite in zip(pending, finite, strict=True):
-                self._review(step, is_finite)
-
-    def _review(self, step: TrainState, is_finite: bool) -> None:
-        if is_finite:
-            self.in_a_row = 0
-            return
-        self.skipped += 1
-        self.in_a_row += 1
-        self._record(step)
-        logger.warning(
-            "Iteration %d was skipped: its loss or gradient is not finite.", step.iteration
-        )
-        if self.in_a_row >= self.limit:
-            raise NonFiniteError(
-                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to iteration "
-                f"{step.iteration}; the images and losses of all skipped steps are listed in {self.path}. "
-                "A lower SOLVER.BASE_LR, a longer warm-up or gradient clipping may help"
-            )
-
-    def _record(self, step: TrainState) -> None:
-        record: dict[str, Any] = {
-            "iteration": step.iteration,
-            "rank": distributed.rank(),
-            "image_ids": step.image_ids,
-            "losses": {name: _json_number(loss.item()) for name, loss in step.losses.items()},
-        }
-        records = distributed.gather_objects(record)
-        if distributed.is_main_process():
-            with self.path.open("a") as file:
-                file.writelines(json.dumps(line) + "\n" for line in records)
-
-
-def _json_number(value: float) -> float | str:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else str(value)
+    def agree(self) -> bool:
+        """Whether any process has received a signal; to be called on all of them."""
+        self.received = any(distributed.gather_objects(self.received))
+        return self.received

@@ -1,4 +1,4 @@
-"""Averaged weights: smoother than those of any one step, and usually better."""
+"""Averaged weights, which usually give better detections than those of the last step."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -23,12 +23,15 @@ class EMAOptions:
 
 
 class AveragedWeights:
-    """An exponential moving average of a model's weights and statistics (arXiv 1703.01780), updated after each step.
+    """Exponential moving average of a model's weights and statistics (arXiv 1703.01780).
+
+    It is updated after each step that was not skipped.
 
     Args:
-        model: whose weights are averaged; they must keep their place in memory.
+        model: its weights must keep their place in memory.
         decay: share of the average that each step keeps, in 0..1.
-        warmup_iters: the share grows with 1 - exp(-step / warmup_iters), so that the average soon forgets the start.
+        warmup_iters: the share grows with 1 - exp(-step / warmup_iters), so that the average soon
+            forgets the initial weights.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, warmup_iters: int) -> None:
@@ -47,10 +50,12 @@ class AveragedWeights:
             1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
         )
         smooth = [name for name, value in self._current.items() if value.is_floating_point()]
+        # 0 after a skipped step; the flag stays on the device, so that the host need not wait
+        share = state.finite * (1 - self.decay * warmth)
         torch._foreach_lerp_(
             [local(self._average[name]) for name in smooth],
             [local(self._current[name]) for name in smooth],
-            1 - self.decay * warmth,
+            [share.to(self._current[name].dtype) for name in smooth],
         )
         for name in self._current.keys() - set(smooth):  # counters
             self._average[name].copy_(self._current[name])
@@ -64,7 +69,7 @@ class AveragedWeights:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model holds the averaged weights while this lasts."""
+        """Let the model hold the averaged weights inside the context."""
         self._swap()
         try:
             yield

@@ -1,6 +1,5 @@
 """The only training loop."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -10,14 +9,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from centernet2 import distributed
 from centernet2.devices import Precision, autocast
 from centernet2.structures import Target
-from centernet2.training.batch_statistics import BatchStatistics
-from centernet2.training.sharding import local
+from centernet2.training.nonfinite import BatchStatistics, are_gradients_finite
 from centernet2.training.state import Callback, TrainState
 
 
@@ -32,7 +28,7 @@ class Batch(Protocol):
     def image_ids(self) -> list[int]: ...
 
 
-def train(
+def train_loop(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: LRScheduler,
@@ -47,7 +43,7 @@ def train(
     clip: Callable[[list[nn.Parameter]], None] | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Trains a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
+    """Train a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
 
     A step whose loss or gradient is not finite changes neither weights nor batch statistics nor optimizer. That is
     decided on the device: the scaler finds the value and a fused optimizer obeys, so the host need not wait for the
@@ -102,7 +98,10 @@ def accumulate_gradients(
     scaler: torch.amp.GradScaler,
     precision: Precision,
 ) -> dict[str, Tensor]:
-    """Adds up the gradients of one step's batches; processes exchange them at the last. Returns the mean losses."""
+    """Add up the gradients of one step's batches and return the mean losses.
+
+    Processes exchange gradients at the last batch.
+    """
     mean_losses: dict[str, Tensor] = {}
     for index, batch in enumerate(batches, start=1):
         with nullcontext() if index == len(batches) else accelerator.no_sync(model):
@@ -116,17 +115,3 @@ def accumulate_gradients(
         for name, loss in losses.items():
             mean_losses[name] = mean_losses.get(name, 0) + loss.detach() / len(batches)
     return mean_losses
-
-
-def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
-    """A flag [] on the device, the same on every process.
-
-    The largest magnitude cannot overflow as a sum of squares can. Processes that share the gradients out each look at
-    their own part.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    parts = [part for part in map(local, gradients) if part.numel() > 0]
-    finite = nn.utils.get_total_norm(parts, norm_type=math.inf).isfinite()
-    if any(isinstance(gradient, DTensor) for gradient in gradients):
-        finite = distributed.reduce_mean(finite.float()) == 1
-    return finite

@@ -12,8 +12,6 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from centernet2.models.checkpointing import backbone_stages
-
 Multiplier = Callable[[float], float]  # iteration -> factor of the base learning rate
 
 NORM_LAYERS = (
@@ -110,17 +108,17 @@ def parameter_groups(
     ]
 
 
-def backbone_lr_factors(
-    backbone: nn.Module, *, multiplier: float, layer_decay: float
+def stage_lr_factors(
+    stages: Sequence[nn.Module], *, multiplier: float, layer_decay: float
 ) -> dict[nn.Parameter, float]:
     """Factors of the learning rate that fall from the last stage of a backbone to its stem.
 
-    The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the one before it
-    `multiplier * layer_decay ** 2` (arXiv 2106.08254, appendix).
+    The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the
+    one before it `multiplier * layer_decay ** 2` (arXiv 2106.08254, appendix).
     """
     return {
         parameter: multiplier * layer_decay**depth
-        for depth, stage in enumerate(reversed(backbone_stages(backbone)), start=1)
+        for depth, stage in enumerate(reversed(stages), start=1)
         for parameter in stage.parameters()
     }
 

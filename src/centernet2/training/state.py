@@ -33,13 +33,6 @@ class TrainState:
     def is_last(self) -> bool:
         return self.stop or self.iteration >= self.max_iteration
 
-    @classmethod
-    def resumed(cls, iteration: int, max_iteration: int) -> "TrainState":
-        """A step that was finished before a run was resumed; of what happened in it nothing is known any more."""
-        return cls(
-            iteration, max_iteration, {}, torch.ones((), dtype=torch.bool), [], 0.0, 0.0, 0.0
-        )
-
 
 Callback = Callable[[TrainState], None]
 

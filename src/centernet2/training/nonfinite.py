@@ -1,0 +1,125 @@
+"""Steps whose loss or gradient is not finite: noticed, undone, counted, recorded."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from centernet2 import distributed
+from centernet2.training.sharding import local
+from centernet2.training.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteError(ValueError):
+    """Too many steps in a row were not finite."""
+
+
+def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
+    """Whether all gradients are finite: a flag [] on the device, equal on every process.
+
+    The largest magnitude cannot overflow as a sum of squares can. With sharded gradients each
+    process looks at its own part.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    parts = [part for part in map(local, gradients) if part.numel() > 0]
+    finite = nn.utils.get_total_norm(parts, norm_type=math.inf).isfinite()
+    if any(isinstance(gradient, DTensor) for gradient in gradients):
+        finite = distributed.reduce_mean(finite.float()) == 1
+    return finite
+
+
+class BatchStatistics:
+    """Running statistics of batch normalisation, restored after a skipped step.
+
+    A forward pass changes them, and one NaN in them would stay for ever.
+
+    Args:
+        model: its statistics must keep their place in memory.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        norms = [
+            module
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+        self._current = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+        self._kept = [buffer.clone() for buffer in self._current]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Copy the statistics before a step."""
+        if self._current:
+            torch._foreach_copy_(self._kept, self._current)
+
+    @torch.no_grad()
+    def restore_unless(self, finite: Tensor) -> None:
+        """Restore the copies where the flag [] is False, without a look at it on the host."""
+        for current, kept in zip(self._current, self._kept, strict=True):
+            current.copy_(torch.where(finite, current, kept))
+
+
+class NonFiniteGuard:
+    """Counts skipped steps, records them in a file, and raises after `limit` of them in a row.
+
+    It looks back once in `period` steps. A skipped step has changed nothing, so waiting for the
+    device in each step would be of no use.
+    """
+
+    def __init__(self, path: Path, *, limit: int, period: int) -> None:
+        self.path = path
+        self.limit = limit
+        self.period = period
+        self.skipped = 0
+        self.in_a_row = 0
+        self._pending: list[TrainState] = []
+
+    def __call__(self, state: TrainState) -> None:
+        self._pending.append(state)
+        if state.is_last or state.iteration % self.period == 0:
+            pending, self._pending = self._pending, []
+            finite = torch.stack([step.finite for step in pending]).tolist()
+            for step, is_finite in zip(pending, finite, strict=True):
+                self._review(step, is_finite)
+
+    def _review(self, step: TrainState, is_finite: bool) -> None:
+        if is_finite:
+            self.in_a_row = 0
+            return
+        self.skipped += 1
+        self.in_a_row += 1
+        self._record(step)
+        logger.warning(
+            "Iteration %d was skipped: its loss or gradient is not finite.", step.iteration
+        )
+        if self.in_a_row >= self.limit:
+            raise NonFiniteError(
+                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to "
+                f"iteration {step.iteration}; the images and losses of all skipped steps are "
+                f"listed in {self.path}. "
+                "A lower SOLVER.BASE_LR, a longer warm-up or gradient clipping may help"
+            )
+
+    def _record(self, step: TrainState) -> None:
+        record: dict[str, Any] = {
+            "iteration": step.iteration,
+            "rank": distributed.rank(),
+            "image_ids": step.image_ids,
+            "losses": {name: _json_number(loss.item()) for name, loss in step.losses.items()},
+        }
+        records = distributed.gather_objects(record)
+        if distributed.is_main_process():
+            with self.path.open("a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in records)
+
+
+def _json_number(value: float) -> float | str:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else str(value)

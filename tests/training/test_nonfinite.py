@@ -1,0 +1,112 @@
+"""Steps whose loss or gradient is not finite."""
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from centernet2.devices import Precision
+from centernet2.structures import Target
+from centernet2.training.nonfinite import NonFiniteError, NonFiniteGuard
+from centernet2.training.state import TrainState
+from tests.helpers.toy import Run, ToyDetector, spoil_step, stream, weights
+
+
+def train(guard: NonFiniteGuard, *, bad: set[int], stop: int) -> None:
+    Run(ToyDetector()).train(stream(make=partial(spoil_step, bad)), 0, stop, [guard])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
+    """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
+    run = Run(ToyDetector(), precision=precision)
+    if precision == "fp16":
+        run.scaler = torch.amp.GradScaler(
+            "cpu", init_scale=256.0
+        )  # the usual 65536 overflows at first
+    trace: list[Tensor] = []
+    finite: list[bool] = []
+
+    def look(state: TrainState) -> None:
+        buffers = [value["momentum_buffer"].flatten() for value in run.optimizer.state.values()]
+        trace.append(torch.cat([weights(run.model), *buffers]))
+        finite.append(bool(state.finite))
+
+    run.train(stream(make=partial(spoil_step, {0, 3})), 0, 6, [look])
+    assert finite == [False, True, True, False, True, True]
+    assert torch.equal(trace[0], torch.cat([weights(ToyDetector()), torch.zeros(8)]))
+    assert torch.equal(trace[3], trace[2])
+    assert not torch.equal(trace[4], trace[3])
+    assert bool(trace[-1].isfinite().all())
+    assert run.scaler.get_scale() == (64 if precision == "fp16" else 1)
+
+
+def test_a_non_finite_step_leaves_batch_statistics_alone() -> None:
+    """An activation that overflows would otherwise be in the running means for ever, and in every evaluation."""
+
+    class Normed(ToyDetector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+
+        def forward(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+            spoil = torch.stack([target["boxes"].sum() for target in targets]).view(-1, 1, 1, 1)
+            normed = self.norm(torch.stack(images).float() + 0 * spoil)
+            return super().forward(list(normed), targets)
+
+    model = Normed()
+    trace: list[tuple[Tensor, int]] = []
+
+    def look(state: TrainState) -> None:
+        statistics = torch.cat([model.norm.running_mean, model.norm.running_var])  # type: ignore[list-item]
+        trace.append((statistics, int(model.norm.num_batches_tracked or 0)))
+
+    Run(model).train(stream(make=partial(spoil_step, {2})), 0, 4, [look])
+    assert [count for _, count in trace] == [1, 2, 2, 3]
+    assert torch.equal(trace[2][0], trace[1][0])
+    assert not torch.equal(trace[3][0], trace[2][0])
+    assert bool(trace[3][0].isfinite().all())
+
+
+def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
+    class Sly(ToyDetector):
+        def forward(self, images: list[Tensor], targets: list[object]) -> dict[str, Tensor]:  # type: ignore[override]
+            losses = super().forward(images, targets)  # type: ignore[arg-type]
+            return {**losses, "loss_c": torch.tensor(float("inf"))}
+
+    model = Sly()
+    before = weights(model)
+    states: list[TrainState] = []
+    Run(model).train(stream(), 0, 1, [states.append])
+    assert not states[0].finite
+    assert torch.equal(weights(model), before)
+
+
+def test_skipped_steps_are_counted_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=4)
+    with caplog.at_level(logging.WARNING):
+        train(guard, bad={0, 1, 3, 5}, stop=6)
+    assert (guard.skipped, guard.in_a_row) == (4, 1)
+    records = [json.loads(line) for line in guard.path.read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1, 2, 4, 6]
+    assert records[1]["image_ids"] == [100, 101]
+    assert records[1]["losses"]["loss_a"] == "nan"
+    assert isinstance(records[1]["losses"]["loss_b"], float)
+    assert "Iteration 4 was skipped" in caplog.text
+
+
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_too_many_in_a_row_end_training(tmp_path: Path, period: int) -> None:
+    """However the row lies over the moments at which the guard looks."""
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
+    with pytest.raises(
+        NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
+    ):
+        train(guard, bad={1, 2, 3}, stop=8)
+    assert len(guard.path.read_text().splitlines()) == 3
