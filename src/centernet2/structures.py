@@ -26,11 +26,12 @@ class ImageBatch(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """What the first stage finds in one image, best first; rows of padding, if any, come last and score -1."""
+    """The first stage's boxes of one image, best first; padding, if any, comes last."""
 
     boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
     scores: Tensor  # [R] in 0..1: the probability that the box holds an object
     labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage knows no classes
+    valid: Tensor  # [R] bool: the others are padding
 
 
 class Target(TypedDict):

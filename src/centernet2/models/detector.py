@@ -130,7 +130,7 @@ class Detector(nn.Module):
     ) -> list[Detections] | dict[str, Tensor]:
         features = self.neck(self.backbone(x))
         padded = self.training or self.static_shapes
-        proposals, losses = self.proposal_generator(features, sizes, targets, padded=padded)
+        proposals, losses, _ = self.proposal_generator(features, sizes, targets, padded=padded)
         if self.roi_heads is None:
             detections = [
                 _as_detections(p, size) for p, size in zip(proposals, sizes, strict=False)
@@ -215,7 +215,7 @@ def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
 def _as_detections(proposals: Proposals, size: Size) -> Detections:
     """The first stage's boxes as a one-stage detector's result, cut at the image's border."""
     boxes = clip_boxes(proposals.boxes, size)
-    keep = nonempty(boxes) & (proposals.scores >= 0)
+    keep = nonempty(boxes) & proposals.valid
     return {
         "boxes": boxes[keep],
         "scores": proposals.scores[keep],

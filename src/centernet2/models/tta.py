@@ -100,7 +100,7 @@ class TestTimeAugmentation(nn.Module):
             detections: list[Detections] = self.model(images)
             return detections
         features, sizes = self._levels(images)
-        proposals, _ = self.model.proposal_generator(features, sizes)
+        proposals = self.model.proposal_generator(features, sizes).proposals
         return heads.find([features[name] for name in heads.in_features], proposals, sizes)
 
     def _merge(self, found: Sequence[Detections], size: tuple[int, int]) -> Detections:

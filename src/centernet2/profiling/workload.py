@@ -72,7 +72,7 @@ def fill_selections(model: Detector, images: Sequence[Tensor]) -> None:
         batch.tensor.device.type, model.inference_dtype if lower else None, enabled=lower
     ):
         features = model.neck(model.backbone(batch.tensor))
-        proposals, _ = first(features, batch.sizes)
+        proposals = first(features, batch.sizes).proposals
         levels = [features[name] for name in second.in_features]
         _, probabilities = second.classify(levels, proposals, batch.sizes)
     count = CANDIDATES_PER_DETECTION * second.detections_per_image
@@ -86,7 +86,9 @@ def count_load(model: Detector, images: Sequence[Tensor]) -> Load:
     """What one pass selects."""
     proposals: list[int] = []
     handle = model.proposal_generator.register_forward_hook(
-        lambda module, inputs, output: proposals.extend(len(each.boxes) for each in output[0])
+        lambda module, inputs, output: proposals.extend(
+            len(each.boxes) for each in output.proposals
+        )
     )
     try:
         detections = model(images)

@@ -84,6 +84,14 @@ class CenterNetOptions:
     nms_thresh_test: float = 0.6
 
 
+class CenterNetOutput(NamedTuple):
+    """What the stage computes for a batch of images."""
+
+    proposals: list[Proposals]  # of each image
+    losses: dict[str, Tensor]  # when training
+    head: HeadOutput | None  # what the proposals were decoded from; None when training
+
+
 class CenterNet(nn.Module):
     """A dense detector whose heat map estimates the probability that an object is centred at a location.
 
@@ -182,7 +190,7 @@ class CenterNet(nn.Module):
         targets: Sequence[Target] | None = None,
         *,
         padded: bool = False,
-    ) -> tuple[list[Proposals], dict[str, Tensor]]:
+    ) -> CenterNetOutput:
         """Proposals of every image, and when training, losses.
 
         Args:
@@ -196,8 +204,9 @@ class CenterNet(nn.Module):
         if self.training and targets is not None:
             losses = self.losses(output, self.make_targets(output.ltrb, sizes, targets))
         if self.training and not (self.head.only_proposal or self.as_proposal):
-            return [], losses
-        return self.propose(output, padded=padded), losses
+            return CenterNetOutput([], losses, None)
+        proposals = self.propose(output, padded=padded)
+        return CenterNetOutput(proposals, losses, None if self.training else output)
 
     @torch.no_grad()
     def propose(

@@ -85,7 +85,7 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> P
     boxes, scores, labels = (
         torch.cat(parts, dim=1) for parts in zip(*(level[:3] for level in levels), strict=True)
     )
-    merged = _sort(Proposals(boxes, scores, labels))
+    merged = _sort(Proposals(boxes, scores, labels, scores >= 0))
     rows = range(len(scores))
     if nms_thresh > 0:
         one_class = all(level.channels == 1 for level in levels)
@@ -104,9 +104,8 @@ def suppress(levels: Sequence[Candidates], *, nms_thresh: float, topk: int) -> P
         merged = _sort(merged._replace(scores=torch.where(stays, merged.scores, PADDING_SCORE)))
     if merged.scores.shape[1] > topk:
         last = merged.scores[:, topk - 1, None]
-        merged = merged._replace(
-            scores=torch.where(merged.scores >= last, merged.scores, PADDING_SCORE)
-        )
+        scores = torch.where(merged.scores >= last, merged.scores, PADDING_SCORE)
+        merged = merged._replace(scores=scores, valid=scores >= 0)
     return merged
 
 
@@ -115,9 +114,7 @@ def split_images(batch: Proposals, limit: int | None) -> list[Proposals]:
 
     Both cut nothing but padding, but for proposals that tie with the last one under a limit.
     """
-    lengths = (
-        (batch.scores >= 0).sum(dim=1).tolist() if limit is None else [limit] * len(batch.scores)
-    )
+    lengths = batch.valid.sum(dim=1).tolist() if limit is None else [limit] * len(batch.scores)
     return [Proposals(*(part[i, :length] for part in batch)) for i, length in enumerate(lengths)]
 
 
@@ -128,4 +125,5 @@ def _sort(batch: Proposals) -> Proposals:
         batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4)),
         scores,
         batch.labels.gather(1, order),
+        scores >= 0,
     )

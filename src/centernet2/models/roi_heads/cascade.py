@@ -256,7 +256,7 @@ class CascadeRoIHeads(nn.Module):
                 for p, own in zip(probabilities, proposals, strict=True)
             ]
         return [
-            p.where(own.scores[:, None] >= 0, 0.0)
+            p.where(own.valid[:, None], 0.0)
             for p, own in zip(probabilities, proposals, strict=True)
         ]
 
@@ -265,7 +265,7 @@ class CascadeRoIHeads(nn.Module):
             proposals = append_ground_truth(proposals, target)
         regions = match(proposals.boxes, target, self.ious[0], self.num_classes)
         return sample(
-            regions._replace(valid=proposals.scores >= 0),
+            regions._replace(valid=proposals.valid),
             size=self.batch_size_per_image,
             positive_fraction=self.positive_fraction,
             num_classes=self.num_classes,

@@ -35,8 +35,9 @@ def match(boxes: Tensor, target: Target, iou_threshold: float, num_classes: int)
 def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
     """R + G proposals: the objects' own boxes as well, so that an untrained first stage finds some positives."""
     boxes = target["boxes"].to(proposals.boxes)
-    scores = torch.where(boxes[:, 0] > PADDING_COORDINATE, 1.0, PADDING_SCORE)
-    parts = (boxes, scores.to(proposals.scores), target["labels"])
+    valid = boxes[:, 0] > PADDING_COORDINATE
+    scores = torch.where(valid, 1.0, PADDING_SCORE)
+    parts = (boxes, scores.to(proposals.scores), target["labels"], valid)
     return Proposals(
         *(torch.cat([own, added]) for own, added in zip(proposals, parts, strict=True))
     )
