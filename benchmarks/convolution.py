@@ -10,7 +10,7 @@ from harness import compare
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.devices import device_name
+from centernet2.kernels.capabilities import device_name
 from centernet2.ops.conv import conv2d
 
 

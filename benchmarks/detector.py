@@ -24,8 +24,9 @@ from harness import machine, spread
 from torch import Tensor
 
 import centernet2
-from centernet2.builders.loading import place, recompute_maps, speed_up
-from centernet2.devices import autocast, peak_memory, return_freed_memory
+from centernet2.builders.loading import place
+from centernet2.devices import autocast, peak_memory
+from centernet2.models.optimize import optimize_for_inference, optimize_for_training
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image
@@ -54,10 +55,9 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
     model = place(model.train(options.work == "training"), "cpu")
     if options.work == "training":
-        return_freed_memory(CPU)
-        recompute_maps(model, CPU, whole_stages=options.checkpoint)  # as the training job does
+        optimize_for_training(model, gradient_checkpointing=options.checkpoint)
     if options.work == "inference":
-        speed_up(model, dtype=options.precision, compile=options.compile)
+        optimize_for_inference(model, dtype=options.precision, compile=options.compile)
     images, targets = scene(*options.size)
 
     def train() -> None:

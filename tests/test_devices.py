@@ -1,25 +1,13 @@
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from centernet2 import devices
 from centernet2.devices import (
     autocast,
     choose_device,
-    choose_precision,
     create_accelerator,
-    device_name,
     grad_scaler,
-    keep_freed_memory,
     peak_memory,
-    require_compiler,
     reset_peak_memory,
-    return_freed_memory,
     synchronize,
 )
 
@@ -95,27 +83,6 @@ def test_peak_memory_of_this_process() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_slow_bf16_is_told(
-    fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(devices, "is_bf16_fast", lambda device: fast)
-    assert choose_precision(CPU, amp=True, dtype="bf16") == "bf16"
-    assert (
-        "only emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text
-    ) is not fast
-
-
-def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) -> None:
-    cpu = torch.device("cpu")
-    assert choose_precision(cpu, amp=False, dtype="fp16") == "fp32"
-    assert choose_precision(cpu, amp=True, dtype="bf16") == "bf16"
-    assert choose_precision(cpu, amp=True, dtype="fp16") == "bf16"
-    assert "not SOLVER.AMP.DTYPE fp16" in caplog.text
-    with pytest.raises(ValueError, match=r"SOLVER.AMP.DTYPE is 'half'; choose bf16 or fp16"):
-        choose_precision(cpu, amp=True, dtype="half")
-
-
 def test_an_accelerator_is_waited_for_and_its_peak_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, torch.device]] = []
     for name in ("synchronize", "reset_peak_memory_stats"):
@@ -128,55 +95,3 @@ def test_an_accelerator_is_waited_for_and_its_peak_reset(monkeypatch: pytest.Mon
     assert calls == [
         (name, torch.device("cuda:0")) for name in ("synchronize", "reset_peak_memory_stats")
     ]
-
-
-def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert torch.backends.cpu.get_cpu_capability() in device_name(CPU)
-    module = SimpleNamespace(get_device_name=lambda device: f"A card {device.index}")
-    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
-    assert device_name(torch.device("cuda:1")) == "A card 1"
-    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
-    assert device_name(torch.device("mps")) == "mps"
-
-
-def test_a_machine_without_a_compiler_is_told_so() -> None:
-    program = "import torch; from centernet2.devices import require_compiler; require_compiler(torch.device('cpu'))"
-    environment = {**os.environ, "CXX": "/nonexistent", "PATH": "/nonexistent"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
-    )
-    assert "ValueError: torch.compile does not work on cpu" in done.stderr
-    assert "g++" in done.stderr and "SOLVER.COMPILE" in done.stderr
-
-
-def test_a_compiler_that_works_is_not_complained_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function: function)
-    require_compiler(CPU)
-
-
-KEPT_OR_NOT = """
-import sys, torch
-from centernet2 import devices
-def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
-getattr(devices, sys.argv[1])(torch.device("cpu"))
-start = resident()
-maps = [torch.ones(2**22) for _ in range(8)]  # of 16 MiB
-assert resident() - start > 120
-last = torch.ones(2**22)
-del maps
-print(resident() - start)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="memory of the process is read from /proc")
-@pytest.mark.parametrize(
-    ("function", "kept"), [(keep_freed_memory, True), (return_freed_memory, False)]
-)
-def test_freed_memory(function: Callable[[torch.device], None], kept: bool) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KEPT_OR_NOT, function.__name__],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (float(done.stdout) > 100) is kept

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from centernet2.builders.loading import build_model, load_model, load_predictor, speed_up
+    from centernet2.builders.loading import build_model, load_model, load_predictor
     from centernet2.checkpoint.load import export_reference_checkpoint
     from centernet2.config import Config, ConfigError, load_config
     from centernet2.jobs.evaluate import evaluate
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from centernet2.models.centernet.centernet import CenterNet
     from centernet2.models.centernet.head import CenterNetHead
     from centernet2.models.detector import Detector
+    from centernet2.models.optimize import optimize_for_inference, optimize_for_training
     from centernet2.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -30,7 +31,8 @@ _HOMES = {
     "load_config": "centernet2.config",
     "load_model": "centernet2.builders.loading",
     "load_predictor": "centernet2.builders.loading",
-    "speed_up": "centernet2.builders.loading",
+    "optimize_for_inference": "centernet2.models.optimize",
+    "optimize_for_training": "centernet2.models.optimize",
     "train": "centernet2.jobs.train",
 }
 
@@ -47,7 +49,8 @@ __all__ = [
     "load_config",
     "load_model",
     "load_predictor",
-    "speed_up",
+    "optimize_for_inference",
+    "optimize_for_training",
     "train",
 ]
 

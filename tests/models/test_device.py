@@ -120,7 +120,7 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
         with PretendDevice():
             model.to(DEVICE)
             if faster:  # its new layers lie there too
-                centernet2.speed_up(model)
+                centernet2.optimize_for_inference(model)
             found = model([image.to(DEVICE) for image in images])
             found = [{key: value.cpu() for key, value in each.items()} for each in found]
     assert sum(len(each["boxes"]) for each in expected)

@@ -1,5 +1,8 @@
 """What makes a detector find objects faster changes what it finds by little."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +22,7 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
     )
     with torch.no_grad():
         exact = model(images)
-        rounded = centernet2.speed_up(model, dtype="bf16")(images)
+        rounded = centernet2.optimize_for_inference(model, dtype="bf16")(images)
     assert seen == [torch.float32, torch.bfloat16]
     for a, b in zip(exact, rounded, strict=True):
         assert b["boxes"].dtype == b["scores"].dtype == torch.float32
@@ -41,7 +44,7 @@ def test_every_kind_of_network_says_the_same(family: str) -> None:
     dense = Dense(model)
     with torch.no_grad():
         expected = dense(IMAGES).ltrb
-        centernet2.speed_up(model)
+        centernet2.optimize_for_inference(model)
         found = dense(IMAGES).ltrb
     assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
     for ours, wanted in zip(found, expected, strict=True):
@@ -58,7 +61,7 @@ def test_frozen_normalisation_is_folded_once_and_for_all() -> None:
             layer.norm[0].weight.uniform_(0.5, 1.5)
             layer.norm[0].bias.uniform_(-0.1, 0.1)
         expected = model(images)
-        found = centernet2.speed_up(model)(images)
+        found = centernet2.optimize_for_inference(model)(images)
     assert not any(layer.norm for layer in folded)
     for ours, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
@@ -68,13 +71,47 @@ def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.Mon
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
     model = build("two-stage")
-    centernet2.speed_up(model, compile=True)
+    centernet2.optimize_for_inference(model, compile=True)
     assert compiled == [model.backbone, model.neck, model.proposal_generator.head]
+
+
+def test_training_and_saving_are_refused(tmp_path: Path) -> None:
+    images, targets = scene()
+    model = centernet2.optimize_for_inference(build("two-stage"))
+    assert not model.training and not model.eval().training
+    uses = {
+        "trained": (model.train, partial(model, images, targets)),
+        "saved": (
+            model.state_dict,
+            partial(centernet2.export_reference_checkpoint, model, tmp_path / "model.pth"),
+        ),
+    }
+    for word, calls in uses.items():
+        for call in calls:
+            with pytest.raises(RuntimeError, match=f"can no longer be {word}: load it again"):
+                call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_placed_in_training_mode_becomes_channels_last() -> None:
+    """With live batch normalisation it trains contiguous on the CPU."""
+    model = centernet2.build_model(
+        centernet2.load_config(
+            "CenterNet2_R18_small", ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"]
+        )
+    )
+    weight = model.backbone.body.layer1[0].conv1.weight  # type: ignore[union-attr, index]
+    assert weight.is_contiguous()
+    maps: list[Tensor] = []
+    centernet2.optimize_for_inference(model)
+    model.neck.register_forward_hook(lambda module, inputs, output: maps.extend(output.values()))
+    model(scene()[0])
+    assert maps and all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
 
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
-        centernet2.speed_up(build("two-stage"), dtype="int8")
+        centernet2.optimize_for_inference(build("two-stage"), dtype="int8")
 
 
 @pytest.mark.slow
@@ -83,7 +120,7 @@ def test_a_compiled_detector_finds_the_same() -> None:
     model = build("two-stage").eval()
     with torch.no_grad():
         expected = model(images)
-        found = centernet2.speed_up(model, compile=True)(images)
+        found = centernet2.optimize_for_inference(model, compile=True)(images)
     for ours, wanted in zip(found, expected, strict=True):
         keys: list[tuple[Tensor, Tensor]] = [(ours[k], wanted[k]) for k in ("boxes", "scores")]  # type: ignore[literal-required]
         for a, b in keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from centernet2.config import Config, ConfigError, one_of
+from centernet2.devices import Precision
+from centernet2.kernels.capabilities import device_name, is_bf16_fast
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.optim import (
@@ -21,6 +24,8 @@ from centernet2.training.optim import (
     sgd,
     stage_lr_factors,
 )
+
+logger = logging.getLogger(__name__)
 
 CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
 OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
@@ -63,3 +68,18 @@ def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
     return partial(
         clip_gradients, clip_type=kind, clip_value=options.clip_value, norm_type=options.norm_type
     )
+
+
+def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precision:
+    """The number format of a training run; mixed precision on the CPU is bf16, for want of fast fp16."""
+    if dtype not in ("bf16", "fp16"):
+        raise ConfigError(f"SOLVER.AMP.DTYPE is '{dtype}'; choose bf16 or fp16")
+    if not amp:
+        return "fp32"
+    if device.type == "cpu" and dtype == "fp16":
+        logger.warning("mixed precision on the CPU is bf16, not SOLVER.AMP.DTYPE fp16")
+        dtype = "bf16"
+    if dtype == "bf16" and not is_bf16_fast(device):
+        better = "SOLVER.AMP.DTYPE fp16" if device.type == "cuda" else "SOLVER.AMP.ENABLED False"
+        logger.warning("%s only emulates bf16, which is slow: set %s", device_name(device), better)
+    return "fp16" if dtype == "fp16" else "bf16"

@@ -49,6 +49,7 @@ def evaluate(
     from centernet2.builders import loading as models
     from centernet2.config import load_config
     from centernet2.jobs import evaluate as evaluation
+    from centernet2.models.optimize import optimize_for_inference
 
     places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
     if predictions is not None and weights is None:
@@ -63,7 +64,7 @@ def evaluate(
         model = models.build_model(
             load_config(config_file, overrides), weights=weights, device=device
         )
-    models.speed_up(model, dtype=dtype, compile=compile)
+    optimize_for_inference(model, dtype=dtype, compile=compile)
     print_metrics(evaluation.evaluate(model, resume=resume, **places))
 
 

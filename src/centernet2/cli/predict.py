@@ -43,6 +43,7 @@ def predict(
     """
     from centernet2.builders import loading as models
     from centernet2.config import load_config
+    from centernet2.models.optimize import optimize_for_inference
     from centernet2.predictor import Predictor, find_images
     from centernet2.visualize import write_predictions
 
@@ -50,7 +51,7 @@ def predict(
         predictor = models.load_predictor(weights, device=device, dtype=dtype, compile=compile)
     else:
         model = models.build_model(load_config(config_file), weights=weights, device=device)
-        predictor = Predictor(models.speed_up(model, dtype=dtype, compile=compile))
+        predictor = Predictor(optimize_for_inference(model, dtype=dtype, compile=compile))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:

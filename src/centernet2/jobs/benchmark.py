@@ -17,9 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from centernet2.builders.loading import StrPath, build_model, load_model, place
 from centernet2.config import load_config
-from centernet2.devices import DTYPES, Precision, device_name
+from centernet2.devices import Precision
 from centernet2.files import write_json
+from centernet2.kernels.capabilities import device_name
 from centernet2.models.detector import Detector
+from centernet2.models.optimize import DTYPES
 from centernet2.profiling.costs import input_size
 from centernet2.profiling.matmul_peak import Peak, measure_peak
 from centernet2.profiling.meter import WARM_UP, Figures, Meter, Shape
@@ -72,7 +74,7 @@ def benchmark(
     Args:
         config_file, overrides: the settings; without a file those of the checkpoint.
         weights: checkpoint, or zoo:NAME; none: untrained ones, which are as fast.
-        device, dtype, compile: see `build_model` and `speed_up`.
+        device, dtype, compile: see `build_model` and `optimize_for_inference`.
         batch_sizes, sizes: each batch size is measured with each size "HEIGHTxWIDTH"; without sizes with the one for
             testing of an image of 480 x 640.
         runs: passes that count, and as many more for the stages.

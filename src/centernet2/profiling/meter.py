@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from centernet2.builders.loading import config_of, recompute_maps, speed_up
+from centernet2.builders.loading import config_of
 from centernet2.devices import (
     Precision,
     autocast,
     peak_memory,
-    require_compiler,
     reset_peak_memory,
-    return_freed_memory,
 )
 from centernet2.models.detector import Detector
+from centernet2.models.optimize import optimize_for_inference, optimize_for_training
 from centernet2.profiling.costs import count_operations, padded, plan_detector
 from centernet2.profiling.matmul_peak import Peak
 from centernet2.profiling.stage_clock import StageClock, Work, measure_whole
@@ -72,7 +71,8 @@ class Meter:
 
     Args:
         model: not run before: it gets hooks, is sped up, and its thresholds are set so that its selections are full.
-        dtype, compile: see `speed_up`; in training, mixed precision and what SOLVER.COMPILE compiles. Each shape is
+        dtype, compile: see `optimize_for_inference`; in training, mixed precision and
+            `optimize_for_training`. Each shape is
             compiled for as if there were no other.
         runs: passes that count.
     """
@@ -86,16 +86,10 @@ class Meter:
         self.dtype = dtype
         self.compiled = compile
         self.runs = runs
-        if not model.training:
-            speed_up(model, dtype=dtype, compile=compile)
-            return
-        return_freed_memory(self.device)
-        if not compile:
-            recompute_maps(model, self.device, whole_stages=False)
-            return
-        require_compiler(self.device)
-        for part in (model.backbone, model.neck):
-            part.compile()
+        if model.training:
+            optimize_for_training(model, compile=compile)
+        else:
+            optimize_for_inference(model, dtype=dtype, compile=compile)
 
     def measure(self, shape: Shape, on_pass: Callable[[], None] = lambda: None) -> Figures:
         """The figures of one shape; `on_pass` hears of each of 2 * (WARM_UP + runs) passes."""

@@ -12,22 +12,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from centernet2 import distributed
-from centernet2.builders.loading import recompute_maps
-from centernet2.builders.solver import build_multiplier, build_optimizer
+from centernet2.builders.solver import build_multiplier, build_optimizer, choose_precision
 from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
-from centernet2.devices import (
-    choose_precision,
-    grad_scaler,
-    memory_format,
-    require_compiler,
-    return_freed_memory,
-)
+from centernet2.devices import grad_scaler
 from centernet2.evaluation.scoring import Interrupted
 from centernet2.jobs.evaluate import evaluate_dataset
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
+from centernet2.models.optimize import optimize_for_training
 from centernet2.training.callbacks import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import scheduler
@@ -179,7 +173,6 @@ def _joined(model: Detector, accelerator: Accelerator) -> Any:
 
 def _adapt(model: Detector, config: Config, device: torch.device) -> None:
     """Changes how the model computes, not what."""
-    return_freed_memory(device)
     run = config.run
     if run.compile and run.gradient_checkpointing:
         raise ConfigError(
@@ -189,19 +182,18 @@ def _adapt(model: Detector, config: Config, device: torch.device) -> None:
         raise ConfigError(
             "SOLVER.FSDP shares out contiguous weights only; leave SOLVER.CHANNELS_LAST out"
         )
-    usual = torch.contiguous_format if run.fsdp else memory_format(model, device)
-    model.to(memory_format=torch.channels_last if run.channels_last else usual)
-    if not run.compile:
-        recompute_maps(model, device, whole_stages=run.gradient_checkpointing)
-    if run.sync_bn:
+    if run.sync_bn:  # before towers are cut in parts that are recomputed
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronised and device.type == "cpu" and distributed.world_size() > 1:
         raise ConfigError(
             "PyTorch synchronises batch statistics on accelerators only: train without SyncBN on the CPU"
         )
-    if run.compile:
-        require_compiler(device)
-        # one program for all sizes, or one for each of a few fixed ones
-        model.backbone.compile(dynamic=not config.augmentation.static_shapes)
-        model.neck.compile(dynamic=not config.augmentation.static_shapes)
+    usual = torch.contiguous_format if run.fsdp else None
+    optimize_for_training(
+        model,
+        device=device,
+        memory_format=torch.channels_last if run.channels_last else usual,
+        gradient_checkpointing=run.gradient_checkpointing,
+        compile=run.compile,
+    )

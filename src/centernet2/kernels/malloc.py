@@ -1,0 +1,43 @@
+"""How the C library hands memory of CPU tensors back to the system (on Linux, with glibc)."""
+
+import ctypes
+import sys
+from typing import Any
+
+import torch
+
+MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3, "M_MMAP_MAX": -4}  # of glibc's malloc.h
+MAX_INT = 2**31 - 1
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Keep freed memory of CPU tensors in the process, for the next image.
+
+    Fetching each feature map's memory from the system again takes a tenth of the time of inference.
+    Memory that is free already goes back.
+    """
+    if device.type == "cpu":
+        _set_malloc(M_MMAP_MAX=0, M_TRIM_THRESHOLD=MAX_INT)
+        if (libc := _glibc()) is not None:
+            libc.malloc_trim(0)
+
+
+def return_freed_memory(device: torch.device) -> None:
+    """Give freed memory of large CPU tensors back to the system.
+
+    In training, feature maps live long and would leave gaps that add up: the peak is a tenth lower.
+    """
+    if device.type == "cpu":
+        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**22, M_TRIM_THRESHOLD=MAX_INT)
+
+
+def _set_malloc(**options: int) -> None:
+    if (libc := _glibc()) is not None:
+        for name, value in options.items():
+            libc.mallopt(MALLOPT[name], value)
+
+
+def _glibc() -> Any:
+    """The C library; None where it is another one, without these functions."""
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") else None

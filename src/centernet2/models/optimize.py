@@ -1,0 +1,147 @@
+"""Faster inference and training with less memory; what the model computes stays the same.
+
+    model = optimize_for_inference(model, dtype="bf16", compile=True)   # the last step before use
+    model = optimize_for_training(model, gradient_checkpointing=True)   # before the optimizer
+
+Call the one or the other, on a model that is on its device. `centernet2 predict`, `eval` and `benchmark` call the
+first, `centernet2 train` the second, so a loop of your own runs at the same speed and in the same memory.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.kernels.capabilities import (
+    device_name,
+    fast_memory_format,
+    is_bf16_fast,
+    require_compiler,
+)
+from centernet2.kernels.malloc import keep_freed_memory, return_freed_memory
+from centernet2.layers.frozen import NormalisedConv2d, fold_frozen_norms
+from centernet2.layers.norm import convert_norm
+from centernet2.layers.winograd import transform_convolutions
+from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
+from centernet2.models.detector import Detector
+from centernet2.structures import Detections, Target
+
+logger = logging.getLogger(__name__)
+
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class InferenceDetector(Detector):
+    """A detector after `optimize_for_inference`: its weights are no longer those of training."""
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> list[Detections] | dict[str, Tensor]:
+        """Detections of images; ground truth is refused."""
+        if targets is not None:
+            _refuse("trained")
+        detections: list[Detections] = super().forward(images)
+        return detections
+
+    def train(self, mode: bool = True) -> "InferenceDetector":
+        """Stay in evaluation mode; training mode is refused."""
+        return _refuse("trained") if mode else super().train(mode)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: the weights are fused with normalisation and rounded."""
+        _refuse("saved")
+
+
+def optimize_for_inference(
+    model: Detector, *, dtype: str = "fp32", compile: bool = False
+) -> Detector:
+    """Make a detector faster, in place; it can no longer be trained or saved.
+
+    Sets evaluation mode and the fastest memory format, and fuses normalisation into convolutions.
+    On the CPU the process keeps freed memory from now on, and float32 weights of large 3 x 3
+    convolutions are stored as Winograd's algorithm reads them, four times as large.
+
+    Args:
+        model: on its device.
+        dtype: "bf16" or "fp16" run convolutions and matrix products in it, as mixed precision does.
+        compile: torch.compile backbone, neck and the first stage's head. Takes a compiler for the
+            device (on the CPU a C++ compiler), and half a minute for each new image size.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"the dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
+    device = model.preprocess.mean.device
+    if compile:
+        require_compiler(device)
+    if dtype == "bf16" and not is_bf16_fast(device):
+        logger.warning(
+            "%s only emulates bf16, which is slow: fp32 is faster here", device_name(device)
+        )
+    model.eval()
+    model.inference_dtype = DTYPES[dtype]
+    convert_norm(model, "FrozenBN")
+    fold_frozen_norms(model)
+    for layer in model.modules():
+        if isinstance(layer, NormalisedConv2d):
+            layer.settle()
+        if isinstance(layer, NormalisedConv2d | nn.Linear):
+            layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
+    model.to(memory_format=fast_memory_format(model, device))
+    if device.type == "cpu" and dtype == "fp32":
+        transform_convolutions(model)
+    for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
+        part.compile()
+    model.__class__ = InferenceDetector
+    keep_freed_memory(device)  # last: what has been replaced is given back
+    return model
+
+
+def optimize_for_training(
+    model: Detector,
+    *,
+    device: torch.device | None = None,
+    memory_format: torch.memory_format | None = None,
+    gradient_checkpointing: bool = False,
+    compile: bool = False,
+) -> Detector:
+    """Reduce the memory of training, in place; weights and gradients stay the same.
+
+    Sets the memory format and recomputes, in the backward pass, activations that cost hardly any
+    time. On the CPU the process gives freed memory back to the system from now on.
+
+    Args:
+        model: in training mode, before a wrapper such as DistributedDataParallel.
+        device: that it will train on; None: the one that it is on.
+        memory_format: of weights and feature maps; None: the fastest on the device.
+        gradient_checkpointing: keep only the activations between the stages of the backbone, which
+            costs about a third more time there.
+        compile: torch.compile backbone and neck, in place of any recomputation.
+    """
+    if compile and gradient_checkpointing:
+        raise ValueError("compile and gradient_checkpointing exclude each other")
+    device = model.preprocess.mean.device if device is None else device
+    return_freed_memory(device)
+    model.to(memory_format=memory_format or fast_memory_format(model, device))
+    if compile:
+        require_compiler(device)
+        # one program for all image sizes, or one for each of a few fixed ones
+        for part in (model.backbone, model.neck):
+            part.compile(dynamic=not model.static_shapes)
+        return model
+    recompute_norms(model.proposal_generator.head.towers)
+    if gradient_checkpointing:
+        recompute_stages(model.backbone)
+    elif device.type == "cpu":  # on an accelerator the policy costs more time than it saves memory
+        recompute_expansions(model.backbone)
+    return model
+
+
+def _refuse(what: str) -> NoReturn:
+    raise RuntimeError(
+        f"a model that was optimized for inference can no longer be {what}: load it again"
+    )
