@@ -7,7 +7,7 @@ from pathlib import Path
 
 import centernet2
 from centernet2.cli.logs import start_logging
-from centernet2.report.training_page import write_report
+from centernet2.report.training_page import write_training_page
 from centernet2.visualize import draw
 from demo.digits import UNSEEN, compose_split, write_split
 
@@ -44,7 +44,7 @@ def main() -> None:
         for found in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
     ]
     report = output / "report.html"
-    write_report(
+    write_training_page(
         report,
         title="CenterNet2: handwritten digits",
         summary={

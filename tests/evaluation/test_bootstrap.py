@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from centernet2.data.readers.coco import load_coco
-from centernet2.evaluation.bootstrap import _figures, _prepare, compare_results
+from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_results
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report.tables import differences_table
-from tests.evaluation.test_coco_metrics import random_results, write_random_annotations
+from tests.helpers.evaluation import random_results, write_random_annotations
 
 
 def test_figures_of_all_images_are_those_of_coco(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_an_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
         rows[:, 0] = new
         parts.append(rows)
     metrics = coco_metrics(repeated, np.concatenate(parts))
-    figures = _figures(_prepare(dataset, results), weights)
+    figures = _metrics(_prepare(dataset, results), weights)
     expected = [
         metrics[f"bbox/{name}"]
         for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))

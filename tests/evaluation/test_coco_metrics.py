@@ -22,6 +22,7 @@ from centernet2.evaluation.results import (
     results_of,
     write_results,
 )
+from tests.helpers.evaluation import random_results, write_random_annotations
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -55,67 +56,6 @@ def oracle(
     for index, category in enumerate(truth.loadCats(sorted(truth.getCatIds()))):
         named[f"{kind}/AP/{category['name']}"] = mean(precision[:, :, index, 0, 2])
     return named
-
-
-def write_random_annotations(
-    path: Path, rng: np.random.Generator, *, images: int, classes: int
-) -> dict[str, Any]:
-    """Boxes on a grid of whole pixels, crowds among them; some images and the last class are empty."""
-    annotations = []
-    for image_id in range(1, images + 1):
-        for _ in range(0 if image_id % 7 == 0 else int(rng.integers(1, 25))):
-            x, y = rng.integers(0, 300, 2).tolist()
-            w, h = rng.integers(4, 200, 2).tolist()
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id * 10,
-                    "category_id": 3 * int(rng.integers(0, classes - 1)) + 2,
-                    "bbox": [x, y, w, h],
-                    "area": w * h * float(rng.uniform(0.4, 1)),
-                    "iscrowd": int(rng.random() < 0.08),
-                }
-            )
-    content = {
-        "images": [
-            {"id": i * 10, "file_name": f"{i}.jpg", "height": 480, "width": 500}
-            for i in range(1, images + 1)
-        ],
-        "categories": [{"id": 3 * i + 2, "name": f"class {i}"} for i in range(classes)],
-        "annotations": annotations,
-    }
-    path.write_text(json.dumps(content))
-    return content
-
-
-def random_results(
-    rng: np.random.Generator, content: dict[str, Any], *, decimals: int, noise: int
-) -> np.ndarray:
-    """Moved ground truth, duplicates and noise; few decimals make ties in the scores."""
-    annotations, images = content["annotations"], content["images"]
-    rows = [
-        (
-            a["image_id"],
-            *np.abs(np.array(a["bbox"]) + rng.normal(0, 4, 4).round(1)),
-            rng.random(),
-            a["category_id"],
-        )
-        for a in annotations
-        for _ in range(int(rng.integers(0, 4)))
-    ]
-    categories = [c["id"] for c in content["categories"]]
-    rows += [
-        (
-            images[int(rng.integers(len(images)))]["id"],
-            *rng.integers(1, 200, 4),
-            rng.random(),
-            rng.choice(categories),
-        )
-        for _ in range(noise)
-    ]
-    results = np.array(rows, dtype=np.float64)
-    results[:, 5] = results[:, 5].round(decimals)
-    return results
 
 
 def assert_same_figures(metrics: dict[str, float], expected: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from centernet2.data.readers.coco import load_coco
+from centernet2.evaluation.analysis import analyse
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.ground_truth import FloatArray
 
@@ -111,3 +112,15 @@ def test_a_detection_is_false_only_where_its_class_was_looked_for(tmp_path: Path
         metrics = coco_metrics(load_coco(path, tmp_path, name=name), results)
         assert metrics["bbox/AP"] == metrics["bbox/APr"] == pytest.approx(expected, abs=1e-6)
         assert np.isnan(metrics["bbox/APc"]) and "bbox/APf" not in metrics
+
+
+def test_confusion_of_lvis_counts_300_detections(tmp_path: Path) -> None:
+    """The only match is behind 200 detections with a higher score."""
+    box = [10.0, 10.0, 50.0, 50.0]
+    image = {"id": 1, "neg_category_ids": [2], "not_exhaustive_category_ids": []}
+    write(tmp_path / "t.json", [image], [annotation(1, 1, box)], "rc")
+    others = [(1, 200, 200, 20, 20, 0.9, 1)] * 200
+    results = np.array([*others, (1, *box, 0.8, 1)], dtype=np.float64)
+    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    analysis = analyse(dataset, results, coco_metrics(dataset, results))
+    assert analysis["confusion"]["matrix"][0][0] == 1

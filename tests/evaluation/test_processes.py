@@ -3,40 +3,16 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from PIL import Image
 
 import centernet2
 from centernet2 import distributed
 from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from centernet2.jobs.evaluate import evaluate_dataset, find_data
-
-SETTINGS = ["INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"]
-SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
-
-
-def write_data(folder: Path) -> None:
-    (folder / "images").mkdir()
-    (folder / "annotations").mkdir()
-    rng = np.random.default_rng(0)
-    images, annotations = [], []
-    for i in range(1, 12):
-        height, width = SIZES[i % len(SIZES)]
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
-            folder / "images" / f"{i}.png"
-        )
-        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
-        box = [5, 5, 25, 20]
-        annotations.append(
-            {"id": i, "image_id": i, "category_id": i % 3, "bbox": box, "area": 500, "iscrowd": 0}
-        )
-    categories = [{"id": i, "name": f"class {i}"} for i in range(3)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations" / "instances_val.json").write_text(json.dumps(content))
+from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 
 def annotate(folder: Path) -> None:
@@ -52,7 +28,7 @@ def figures(folder: Path, batch_size: int) -> dict[str, float]:
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
     overrides = [
-        *SETTINGS,
+        *SMALL_INPUT,
         *classes,
         "MODEL.CENTERNET.INFERENCE_TH",
         "0.0",
@@ -87,7 +63,7 @@ def check_common_interruption(rank: int, folder: Path) -> None:
 
 
 def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:
-    write_data(tmp_path)
+    write_noise_data(tmp_path)
     figures(tmp_path, 1)
     annotate(tmp_path)
     one = figures(tmp_path, 1)

@@ -8,16 +8,15 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
-from centernet2.evaluation import scoring as module
+from centernet2.evaluation import inference
 from centernet2.evaluation.results import read_results
-from centernet2.evaluation.scoring import evaluate, evaluate_predictions, write_metrics
+from centernet2.evaluation.scoring import score_detector, score_results_file, write_metrics
 from centernet2.evaluation.stream import ResultStream
 from centernet2.ops.masks import paste_masks
 from centernet2.report.tables import metrics_table
@@ -98,7 +97,7 @@ def test_perfect_boxes_on_the_original_image(
 ) -> None:
     output = tmp_path / "deep" / "out"
     given = batches(list(BOXES), batch_size=batch_size)
-    metrics = evaluate(FakeDetector(), dataset, given, max_detections=100, output_dir=output)
+    metrics = score_detector(FakeDetector(), dataset, given, max_detections=100, output_dir=output)
     assert metrics["bbox/AP"] == metrics["bbox/AP/dog"] == pytest.approx(100)
     assert math.isnan(metrics["bbox/AP/cat"])
     results = read_results(output / "predictions.json", dataset)
@@ -138,11 +137,11 @@ def test_perfect_masks_on_the_original_image(
         annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     (tmp_path / "truth.json").write_text(json.dumps(content))
     given = batches(list(BOXES), batch_size=2)
-    metrics = evaluate(
+    metrics = score_detector(
         FakeMaskDetector(in_boxes=in_boxes), dataset, given, max_detections=100, output_dir=tmp_path
     )
     assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
-    again = evaluate_predictions(
+    again = score_results_file(
         dataset, tmp_path / "predictions.json", max_detections=100, output_dir=None
     )
     assert again == pytest.approx(metrics, abs=0, nan_ok=True)
@@ -158,7 +157,7 @@ def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:
     model = FakeDetector()
     model.train()
     model.frozen.eval()
-    evaluate(model, dataset, batches([7], batch_size=1), max_detections=100, output_dir=None)
+    score_detector(model, dataset, batches([7], batch_size=1), max_detections=100, output_dir=None)
     assert model.was_training == [False]
     assert model.training and not model.frozen.training
 
@@ -166,7 +165,9 @@ def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:
 def test_the_mode_comes_back_after_an_error(dataset: DetectionDataset) -> None:
     model = FakeDetector().train()
     with pytest.raises(KeyError):
-        evaluate(model, dataset, batches([3], batch_size=1), max_detections=100, output_dir=None)
+        score_detector(
+            model, dataset, batches([3], batch_size=1), max_detections=100, output_dir=None
+        )
     assert model.training
 
 
@@ -175,7 +176,7 @@ def test_processes_are_gathered_without_duplicates(
 ) -> None:
     """A second process has seen image 9, and image 7 that this one has seen too."""
     options = {"dataset": dataset, "max_detections": 100}
-    one = evaluate(
+    one = score_detector(
         FakeDetector(),
         batches=batches([7, 8, 9], batch_size=2),
         output_dir=tmp_path / "one",
@@ -183,12 +184,12 @@ def test_processes_are_gathered_without_duplicates(
     )
     stream = ResultStream(tmp_path / "two")
     other = ResultStream(tmp_path / "other")
-    module._detect(
+    inference.detect_batches(
         FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None, lambda: False
     )
     shutil.copy(other.path, stream.path.with_name("process1.jsonl"))
     given = batches([7, 8], batch_size=2)
-    two = evaluate(
+    two = score_detector(
         FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options
     )
     assert two == pytest.approx(one, nan_ok=True)
@@ -198,35 +199,37 @@ def test_processes_are_gathered_without_duplicates(
 
 
 def test_an_interrupted_evaluation_goes_on(dataset: DetectionDataset, tmp_path: Path) -> None:
-    stream = ResultStream(tmp_path, fingerprint="a")
+    stream = ResultStream(tmp_path, fingerprint=lambda: "a")
     with pytest.raises(KeyError):  # image 3 does not exist
         given = batches([7, 3], batch_size=1)
-        evaluate(
+        score_detector(
             FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, stream=stream
         )
     with stream.path.open("a") as file:
         file.write('{"image_id": 8, "resul')  # cut short by a crash
     with pytest.raises(
-        ValueError, match="other weights, settings or images; evaluate without --resume"
+        ValueError, match="other weights, options or images; evaluate without --resume"
     ):
-        ResultStream(tmp_path, fingerprint="b", resume=True)
-    resumed = ResultStream(tmp_path, fingerprint="a", resume=True)
+        ResultStream(tmp_path, fingerprint=lambda: "b", resume=True)
+    resumed = ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
     assert resumed.done == {7}
     model = FakeDetector()
     rest = batches([8, 9], batch_size=1)
-    metrics = evaluate(
+    metrics = score_detector(
         model, dataset, rest, max_detections=100, output_dir=tmp_path, stream=resumed
     )
     assert metrics["bbox/AP"] == pytest.approx(100)
     assert len(model.was_training) == 2
-    assert ResultStream(tmp_path, fingerprint="b").done == set()  # without resume it starts anew
+    assert (
+        ResultStream(tmp_path, fingerprint=lambda: "b").done == set()
+    )  # without resume it starts anew
 
 
 def test_images_that_were_left_out_are_told(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        metrics = evaluate(
+        metrics = score_detector(
             FakeDetector(), dataset, batches([7], batch_size=1), max_detections=100, output_dir=None
         )
     assert "1 of 3 images were evaluated" in caplog.text
@@ -234,7 +237,7 @@ def test_images_that_were_left_out_are_told(
 
 
 def test_no_objects_are_found(dataset: DetectionDataset) -> None:
-    metrics = evaluate(FakeDetector(), dataset, [], max_detections=100, output_dir=None)
+    metrics = score_detector(FakeDetector(), dataset, [], max_detections=100, output_dir=None)
     assert metrics["bbox/AP"] == 0
 
 
@@ -242,8 +245,10 @@ def test_predictions_of_a_file_give_the_same_figures(
     tmp_path: Path, dataset: DetectionDataset
 ) -> None:
     given = batches([7, 8], batch_size=2)
-    metrics = evaluate(FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path)
-    again = evaluate_predictions(
+    metrics = score_detector(
+        FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path
+    )
+    again = score_results_file(
         dataset, tmp_path / "predictions.json", max_detections=100, output_dir=tmp_path / "b"
     )
     assert again == pytest.approx(metrics, abs=0, nan_ok=True)
@@ -255,9 +260,9 @@ def test_predictions_of_a_file_give_the_same_figures(
 def test_progress_is_logged_where_there_is_no_terminal(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOG_SECONDS", -1)
+    monkeypatch.setattr(inference, "LOG_SECONDS", -1)
     with caplog.at_level(logging.INFO):
-        evaluate(
+        score_detector(
             FakeDetector(),
             dataset,
             batches([7, 8, 9], batch_size=2),
@@ -271,14 +276,3 @@ def test_metrics_file_is_valid_json(tmp_path: Path) -> None:
     write_metrics(tmp_path / "m.json", {"bbox/AP": 1.5, "bbox/AP/猫": math.nan})
     text = (tmp_path / "m.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail) == {"bbox/AP": 1.5, "bbox/AP/猫": None}
-
-
-def test_table_names_the_weakest_classes_first() -> None:
-    metrics = {"bbox/AP": 40.126, "bbox/AR100": 50.0, "bbox/APs": math.nan}
-    metrics |= {f"bbox/AP/class-{i}": float(i) for i in range(100)} | {"bbox/AP/absent": math.nan}
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(metrics_table(metrics))
-    text = console.export_text()
-    assert "40.13" in text and "50.00" in text
-    assert "class-89" in text and "class-90" not in text and "absent" not in text
-    assert np.all([text.index(f"class-{i} ") < text.index(f"class-{i + 1} ") for i in range(29)])

@@ -9,7 +9,7 @@ import torch
 
 import centernet2
 from centernet2.checkpoint.save import load_checkpoint, save_checkpoint
-from centernet2.evaluation.curves import choose, curve_of
+from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs.threshold import choose_thresholds
 from centernet2.structures import ModelInfo
 
@@ -91,8 +91,8 @@ def test_the_predictor_keeps_what_reaches_the_threshold_of_its_class(folder: Pat
 
 def test_what_cannot_be_reached() -> None:
     curve = curve_of(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]), 4)
-    precise = choose(curve, precision=0.9, recall=None, otherwise=0.5)
-    complete = choose(curve, precision=None, recall=0.9, otherwise=0.5)
+    precise = choose_threshold(curve, precision=0.9, recall=None, otherwise=0.5)
+    complete = choose_threshold(curve, precision=None, recall=0.9, otherwise=0.5)
     assert (precise.threshold, complete.threshold, precise.reached, complete.reached) == (
         0.7,
         0.7,

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.evaluation.stream import Found, ResultStream
+from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.jobs.train import TrainingInterrupted, dry_run
 
 TINY = [
@@ -253,7 +253,7 @@ def test_a_signal_ends_an_evaluation_which_comes_first_when_training_goes_on(
     train(data, tmp_path / "whole", *options)
     evaluated: list[int] = []
 
-    def write(stream: ResultStream, image_id: int, found: Found) -> None:
+    def write(stream: ResultStream, image_id: int, found: ImageResult) -> None:
         evaluated.append(image_id)
         os.kill(os.getpid(), signal.SIGTERM)
 

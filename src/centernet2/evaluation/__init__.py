@@ -1,1 +1,1 @@
-"""How good detections are: COCO figures, and what they are made of."""
+"""Metrics of detections, and analysis of their errors."""

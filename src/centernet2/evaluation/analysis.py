@@ -1,7 +1,7 @@
-"""Why the figures are what they are: one JSON-ready record of curves, confusions, kinds of errors, stages and examples.
+"""Analysis of an evaluation: curves, confusion, kinds of errors, calibration, examples.
 
-Everything is judged at an overlap of 0.5. Examples and confusions are those of detections above the score at which F1
-over all classes is highest: what a user who picks one threshold would see.
+Everything is measured at an IoU of 0.5. Examples and confusion are those of detections above the
+score at which F1 over all classes is highest: what a user sees who picks one threshold.
 """
 
 import math
@@ -11,9 +11,21 @@ from typing import Any
 import numpy as np
 from hotcoco import COCO, COCOeval
 
-from centernet2.evaluation.coco_metrics import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
-from centernet2.evaluation.curves import RECALLS, Curve, Point, best_point, class_curves, curve_of
-from centernet2.evaluation.examples import Overlaps, find_examples, overlaps_of
+from centernet2.evaluation.coco_metrics import detection_limit
+from centernet2.evaluation.curves import (
+    RECALLS,
+    Curve,
+    OperatingPoint,
+    best_point,
+    class_curves,
+    overall_curve,
+)
+from centernet2.evaluation.examples import (
+    ON_OBJECT_IOU,
+    NearestObjects,
+    find_examples,
+    nearest_objects,
+)
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
 from centernet2.evaluation.matching import Matches, match_detections
 from centernet2.evaluation.stage_metrics import (
@@ -27,12 +39,12 @@ from centernet2.evaluation.stage_metrics import (
 
 THRESHOLDS = np.linspace(0, 1, 101)
 # TIDE's kinds of errors (arXiv 2008.08115) in the order in which they are shown
-ERRORS = {
+ERROR_KINDS = {
     "Cls": "wrong class",
-    "Loc": "poorly placed",
-    "Both": "wrong class and poorly placed",
-    "Dupe": "second box on an object",
-    "Bkg": "nothing there",
+    "Loc": "poor localization",
+    "Both": "wrong class and poor localization",
+    "Dupe": "duplicate detection",
+    "Bkg": "background",
     "Miss": "missed object",
 }
 
@@ -43,24 +55,21 @@ def analyse(
     metrics: Mapping[str, float],
     stages: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The record of an evaluation, ready for JSON.
+    """Analyse an evaluation and return the record as JSON holds it.
 
     Args:
         truth: the data set.
         results: COCO results [D, 7] in the order of the images' ids.
-        metrics: the figures in per cent.
-        stages: what the detector's stages say of each image, in the same order, where they were inspected.
+        metrics: the metrics in per cent.
+        stages: the record of the detector's stages of each image, in the same order, if known.
     """
     ground_truth = as_coco(truth)
-    limit = MAX_DETECTIONS_LVIS if is_federated(ground_truth) else MAX_DETECTIONS
+    limit = detection_limit(ground_truth)
     matches = match_detections(truth, results, max_detections=limit)
     curves = class_curves(matches, len(truth.class_names))
-    counted = ~matches.ignored[0]
-    overall = best_point(
-        curve_of(matches.scores[counted], matches.hits[0][counted], sum(c.total for c in curves))
-    )
+    overall = best_point(overall_curve(matches))
     threshold = overall.threshold if overall else 0.0
-    overlaps = overlaps_of(matches, results)
+    nearest = nearest_objects(matches, results)
     return {
         "metrics": {name: _rounded(value) for name, value in metrics.items()},
         "images": len(truth.image_ids),
@@ -71,11 +80,11 @@ def analyse(
             _class_record(name, curve, metrics)
             for name, curve in zip(truth.class_names, curves, strict=True)
         ],
-        "confusion": _confusion(truth, ground_truth, results, threshold),
+        "confusion": _confusion(truth, ground_truth, results, threshold, limit),
         "errors": _errors(truth, ground_truth, results, limit),
         "first_stage": None if not stages else proposal_recall(stages),
-        "calibration": _calibration(matches, overlaps, stages),
-        "examples": find_examples(truth, results, matches, overlaps, threshold),
+        "calibration": _calibration(matches, nearest, stages),
+        "examples": find_examples(truth, results, matches, nearest, threshold),
     }
 
 
@@ -83,7 +92,7 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
     best = np.maximum.accumulate(curve.precision[::-1])[::-1]
     places = np.searchsorted(curve.recall, RECALLS)
     at_recall = np.append(best, 0)[places.clip(max=len(best))] if curve.total else np.zeros(0)
-    # the curve runs with falling thresholds: the detections that score at least t end before place[t]
+    # thresholds descend: the detections that score at least t end before position kept[t]
     kept = np.searchsorted(-curve.thresholds, -THRESHOLDS, side="right")
     columns = {
         "precision": (curve.precision, 1.0),
@@ -108,24 +117,23 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
 
 
 def _confusion(
-    truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float
+    truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float, limit: int
 ) -> dict[str, Any]:
-    """Objects by class (rows) and as what they were detected (columns); the last of both is background."""
+    """Objects by class (rows) and detected class (columns); the last of both is background."""
     evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox")
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = sorted(truth.category_ids)
-    found = evaluator.confusion_matrix(iou_thr=0.5, max_det=MAX_DETECTIONS, min_score=threshold)
-    order = [found["cat_ids"].index(category) for category in truth.category_ids] + [
-        found["num_cats"]
-    ]
-    matrix = np.asarray(found["matrix"])[np.ix_(order, order)].astype(np.int64)
+    counted = evaluator.confusion_matrix(iou_thr=0.5, max_det=limit, min_score=threshold)
+    order = [counted["cat_ids"].index(category) for category in truth.category_ids]
+    order.append(counted["num_cats"])
+    matrix = np.asarray(counted["matrix"])[np.ix_(order, order)].astype(np.int64)
     return {"threshold": threshold, "classes": [*truth.class_names], "matrix": matrix.tolist()}
 
 
 def _errors(
     truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int
 ) -> list[dict[str, Any]]:
-    """What each kind of error costs: how much AP50 would rise without it."""
+    """The count of each kind of error, and by how much AP50 would rise without it."""
     evaluator = COCOeval(
         ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth)
     )
@@ -133,46 +141,37 @@ def _errors(
     evaluator.params.cat_ids = sorted(truth.category_ids)
     evaluator.params.max_dets = [limit]
     evaluator.evaluate()
-    found = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
+    errors = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
     return [
         {
             "kind": text,
-            "count": int(found["counts"][kind]),
-            "cost": _rounded(100 * found["delta_ap"][kind]),
+            "count": int(errors["counts"][kind]),
+            "cost": _rounded(100 * errors["delta_ap"][kind]),
         }
-        for kind, text in ERRORS.items()
+        for kind, text in ERROR_KINDS.items()
     ]
 
 
 def _calibration(
-    matches: Matches, overlaps: Overlaps, stages: Sequence[Mapping[str, Any]] | None
+    matches: Matches, nearest: NearestObjects, stages: Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]]:
-    """How often detections of a score are right, for the score and for what it is made of."""
+    """How often detections of a score are right: the score and, if known, its factors."""
     counted = ~matches.ignored[0]
     right = matches.hits[0].astype(np.float64)
-    record = [
-        _bins(
-            "score",
-            "the score of a detection, as it is given",
-            bin_scores(matches.scores[counted], right[counted]),
-        )
-    ]
+    bins = bin_scores(matches.scores[counted], right[counted])
+    of_score = _bins("score", "a detection is right, by its score as given", bins)
     if not stages:
-        return record
+        return [of_score]
     first, second = (scores[matches.rows] for scores in stage_scores(stages))
-    on_object = counted & (overlaps.best >= 0.5)
-    same = (overlaps.best_label == matches.labels).astype(np.float64)
+    on_object = counted & (nearest.iou >= ON_OBJECT_IOU)
+    same_class = (nearest.label == matches.labels).astype(np.float64)
+    of_second = bin_scores(second[on_object], same_class[on_object])
+    of_product = bin_scores((first * second)[counted], right[counted])
     return [
-        _bins("first stage", "a proposal holds an object", proposal_bins(stages)),
-        _bins(
-            "second stage",
-            "a detection on an object has its class",
-            bin_scores(second[on_object], same[on_object]),
-        ),
-        _bins(
-            "product", "a detection is right", bin_scores((first * second)[counted], right[counted])
-        ),
-        *record,
+        _bins("first stage", "a proposal is on an object", proposal_bins(stages)),
+        _bins("second stage", "a detection on an object has its class", of_second),
+        _bins("product", "a detection is right", of_product),
+        of_score,
     ]
 
 
@@ -189,14 +188,12 @@ def _bins(name: str, meaning: str, bins: Bins) -> dict[str, Any]:
     }
 
 
-def _point(point: Point | None) -> dict[str, float] | None:
-    return (
-        None
-        if point is None
-        else {name: round(value, 4) for name, value in point._asdict().items()}
-    )
+def _point(point: OperatingPoint | None) -> dict[str, float] | None:
+    if point is None:
+        return None
+    return {name: round(value, 4) for name, value in point._asdict().items()}
 
 
 def _rounded(value: float) -> float | None:
-    """NaN, which JSON does not know, as null."""
+    """NaN, which JSON does not have, becomes null."""
     return round(value, 4) if math.isfinite(value) else None

@@ -1,7 +1,8 @@
-"""Is a difference between two detectors real? A paired bootstrap over images (Efron and Tibshirani, 1993, chapter 13).
+"""Paired bootstrap over images (Efron and Tibshirani, 1993, chapter 13).
 
-The images are drawn anew many times, with replacement; both detectors are judged on the same draws. The spread of the
-difference tells how far it depends on which images happen to be in the data set.
+Is a difference between two detectors real? The images are drawn again many times, with replacement,
+and both detectors are evaluated on the same draws. The spread of the difference tells how much it
+depends on which images happen to be in the data set.
 """
 
 from collections.abc import Sequence
@@ -12,17 +13,24 @@ from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import track
 
-from centernet2.evaluation.coco_metrics import MAX_DETECTIONS, MAX_DETECTIONS_LVIS
+from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.curves import RECALLS
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
-from centernet2.evaluation.matching import BoolArray, IntArray, Matches, match_detections
+from centernet2.evaluation.ground_truth import (
+    BoolArray,
+    FloatArray,
+    GroundTruth,
+    IntArray,
+    as_coco,
+)
+from centernet2.evaluation.matching import Matches, match_detections
 
-OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the last digit those of COCO
-AT = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # COCO's to the last digit
+# metric -> which of these thresholds
+SUMMARY_IOUS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 class Difference(NamedTuple):
-    """A figure of two detectors in per cent, and between which bounds their difference lies."""
+    """A metric of two detectors in per cent, and the interval of their difference."""
 
     first: float
     second: float
@@ -31,23 +39,23 @@ class Difference(NamedTuple):
 
     @property
     def is_real(self) -> bool:
-        """Whether the bounds leave out zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 class _Class(NamedTuple):
-    """The D detections of one class by falling score, and its objects.
+    """The D detections of a class by descending score, and its objects.
 
-    Precision has its peaks where a detection is right, so only those places are looked at: H of them, padded, at each
-    of T overlaps. Their number is that of the objects, which is far below that of the detections.
+    Precision peaks at right detections, so only their positions are kept: H, padded, at each of T
+    IoU thresholds. There are no more of them than objects, far fewer than detections.
     """
 
     images: IntArray  # [D]
-    hits: IntArray  # [T, H] places of the right detections among D
+    hits: IntArray  # [T, H] positions of the right detections among D
     is_hit: BoolArray  # [T, H] the others are padding
-    ignored: IntArray  # [T, K] places of the ignored detections
+    ignored: IntArray  # [T, K] positions of the ignored detections
     is_ignored: BoolArray  # [T, K]
-    ignored_before: IntArray  # [T, H] how many of them stand before a right one
+    ignored_before: IntArray  # [T, H] number of them before a right one
     objects: IntArray  # [I] by image
 
 
@@ -60,30 +68,30 @@ def compare_results(
     confidence: float,
     seed: int,
 ) -> dict[str, Difference]:
-    """The figures of two sets of COCO results on one data set: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
+    """Compare two sets of COCO results: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
 
     Args:
         truth: the data set.
         first, second: COCO results [D, 7].
-        samples: how often the images are drawn.
-        confidence: share of the draws that lie between the bounds, such as 0.95.
+        samples: number of draws.
+        confidence: share of the draws within the interval, such as 0.95.
         seed: of the draws.
     """
     detectors = [_prepare(truth, results) for results in (first, second)]
     count = len(truth.image_ids)
     everything = np.ones(count, dtype=np.int64)
-    whole = [_figures(classes, everything) for classes in detectors]  # [F] each
+    whole = [_metrics(classes, everything) for classes in detectors]  # [F] each
     rng = np.random.default_rng(seed)
     drawn, console = [], get_console()
     for _ in track(
         range(samples), "drawing images", console=console, disable=not console.is_interactive
     ):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)
-        one, other = (_figures(classes, weights) for classes in detectors)
+        one, other = (_metrics(classes, weights) for classes in detectors)
         drawn.append(other - one)
     tail = 100 * (1 - confidence) / 2
     low, high = _bounds(np.stack(drawn), tail)
-    names = [*AT, *(f"AP/{name}" for name in truth.class_names)]
+    names = [*SUMMARY_IOUS, *(f"AP/{name}" for name in truth.class_names)]
     return {
         name: Difference(float(whole[0][i]), float(whole[1][i]), float(low[i]), float(high[i]))
         for i, name in enumerate(names)
@@ -91,7 +99,7 @@ def compare_results(
 
 
 def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
-    """The percentiles of each figure [F] over the draws [S, F] in which it exists."""
+    """Percentiles of each metric [F] over the draws [S, F] in which it exists."""
     low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
     for i, column in enumerate(drawn.T):
         present = column[~np.isnan(column)]
@@ -101,8 +109,8 @@ def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _prepare(truth: GroundTruth, results: FloatArray) -> list[_Class]:
-    limit = MAX_DETECTIONS_LVIS if is_federated(as_coco(truth)) else MAX_DETECTIONS
-    matches = match_detections(truth, results, overlaps=OVERLAPS, max_detections=limit)
+    limit = detection_limit(as_coco(truth))
+    matches = match_detections(truth, results, iou_thresholds=COCO_IOUS, max_detections=limit)
     return [_class(matches, label, len(truth.image_ids)) for label in range(len(truth.class_names))]
 
 
@@ -121,7 +129,7 @@ def _class(matches: Matches, label: int, num_images: int) -> _Class:
 
 
 def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
-    """Where each row of [T, D] is marked: [T, K] with zeros behind, and which of them are real."""
+    """Positions of the marks of each row of [T, D]: [T, K] padded with zeros, and which are real."""
     counts = marked.sum(axis=1)
     real = np.arange(counts.max(initial=0)) < counts[:, None]
     places = np.zeros(real.shape, dtype=np.int64)
@@ -129,16 +137,16 @@ def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
     return places, real
 
 
-def _figures(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
-    """AP, AP50, AP75 and the AP of each class in per cent, each image counted so many times; NaN without objects."""
+def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
+    """AP, AP50, AP75 and the AP of each class in per cent, with image weights; NaN without objects."""
     precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
     known = precision[~np.isnan(precision[:, 0])]
-    summary = [known[:, part].mean() if len(known) else np.nan for part in AT.values()]
+    summary = [known[:, part].mean() if len(known) else np.nan for part in SUMMARY_IOUS.values()]
     return 100 * np.array([*summary, *precision.mean(axis=1)])
 
 
 def weighted_precision(each: _Class, weights: NDArray[np.int64]) -> FloatArray:  # [T]
-    """COCO's average precision of a class at each overlap, each image counted so many times."""
+    """COCO's average precision of a class at each IoU threshold, with image weights."""
     total = int(each.objects @ weights)
     if not total:
         return np.full(len(each.hits), np.nan)

@@ -1,6 +1,7 @@
 """Average precision and recall as COCO and LVIS define them.
 
-hotcoco does the matching; its precision and recall arrays are those of pycocotools and of the LVIS API to the last bit.
+hotcoco does the matching; its precision and recall arrays are those of pycocotools and of the LVIS
+API to the last bit.
 """
 
 import logging
@@ -15,14 +16,16 @@ from centernet2.evaluation.results import RunLengths
 
 logger = logging.getLogger(__name__)
 
-SIZES = {
-    1: "s",
-    2: "m",
-    3: "l",
-}  # COCOeval's area ranges: 0 is all sizes, then up to 32^2, up to 96^2, larger
-MAX_DETECTIONS = 100  # per image: COCO's AP counts no more
+# COCOeval's area ranges: 0 is all areas, then up to 32^2, up to 96^2, larger
+AREA_LETTERS = {1: "s", 2: "m", 3: "l"}
+MAX_DETECTIONS = 100  # per image, in COCO's AP
 MAX_DETECTIONS_LVIS = 300
-PROBED = 100  # annotations looked at to know whether a data set has masks
+PROBED_ANNOTATIONS = 100  # looked at to know whether a data set has masks
+
+
+def detection_limit(ground_truth: COCO) -> int:
+    """The number of detections per image that count in AP."""
+    return MAX_DETECTIONS_LVIS if is_federated(ground_truth) else MAX_DETECTIONS
 
 
 def coco_metrics(
@@ -32,51 +35,48 @@ def coco_metrics(
     max_detections: int = MAX_DETECTIONS,
     masks: Sequence[RunLengths] | None = None,
 ) -> dict[str, float]:
-    """The twelve COCO figures of box detection and the AP of each class, in per cent: {"bbox/AP": ...}.
+    """COCO's twelve metrics and the AP of each class, in per cent: {"bbox/AP": ...}.
 
-    With the `masks` [D] of the detections, those of instance segmentation as well: {"segm/AP": ...}, in which overlap
-    and size are the masks'. A figure without ground truth (no small object, no object of a class) is NaN, where
-    pycocotools has -1. AP counts the 100 best detections of an image, as every published figure does; where a detector
-    gives more, AR of that number is added.
+    With the `masks` [D] of the detections, the metrics of instance segmentation are added:
+    {"segm/AP": ...}, with the IoU and the areas of masks. A metric without ground truth (no small
+    object, no object of a class) is NaN, where pycocotools has -1. AP counts the 100 best
+    detections of an image, as published; for a detector that gives more, the AR of that number
+    is added.
 
-    Where the annotations are federated (LVIS, arXiv 1908.03195), the thirteen LVIS figures take their place: 300
-    detections of an image count, a detection is false only where its class was looked for, and APr, APc and APf are
-    those of rare, common and frequent classes.
+    For federated annotations (LVIS, arXiv 1908.03195) these are the thirteen LVIS metrics: 300
+    detections of an image count, a detection is false only where its class was annotated, and APr,
+    APc and APf are those of rare, common and frequent classes.
     """
     ground_truth = as_coco(truth)
     federated = is_federated(ground_truth)
     counts = [MAX_DETECTIONS_LVIS] if federated else sorted({1, 10, MAX_DETECTIONS, max_detections})
-    if federated:  # the LVIS API passes over empty boxes
+    if federated:  # the LVIS API skips empty boxes
         kept = np.flatnonzero((results[:, 3] > 0) & (results[:, 4] > 0)).tolist()
         results, masks = results[kept], masks and [masks[i] for i in kept]
-    found = {"bbox": ground_truth.load_res(results)}
+    loaded = {"bbox": ground_truth.load_res(results)}
     if masks is not None and _has_masks(ground_truth):
-        found["segm"] = ground_truth.load_res(_mask_records(results, masks))
+        loaded["segm"] = ground_truth.load_res(_mask_records(results, masks))
     elif masks is not None:
         logger.warning(
-            "%s has no masks: the detections' are not evaluated",
+            "%s has no masks: the masks of the detections are not evaluated",
             truth.annotations or "the data set",
         )
     metrics: dict[str, float] = {}
-    for kind, detections in found.items():
-        detections = (
-            detections.cap_detections_per_image(MAX_DETECTIONS_LVIS) if federated else detections
-        )
+    for kind, detections in loaded.items():
+        if federated:
+            detections = detections.cap_detections_per_image(MAX_DETECTIONS_LVIS)
         evaluator = COCOeval(ground_truth, detections, kind, lvis_style=federated)
-        metrics |= {
-            f"{kind}/{name}": value for name, value in _figures(truth, evaluator, counts).items()
-        }
+        of_kind = _accumulate(truth, evaluator, counts)
+        metrics |= {f"{kind}/{name}": value for name, value in of_kind.items()}
     return metrics
 
 
 def _has_masks(ground_truth: COCO) -> bool:
-    return any(
-        "segmentation" in each
-        for each in ground_truth.load_anns(ground_truth.get_ann_ids()[:PROBED])
-    )
+    ids = ground_truth.get_ann_ids()[:PROBED_ANNOTATIONS]
+    return any("segmentation" in each for each in ground_truth.load_anns(ids))
 
 
-def _figures(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> dict[str, float]:
+def _accumulate(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> dict[str, float]:
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = category_ids = sorted(truth.category_ids)
     evaluator.params.max_dets = counts
@@ -91,9 +91,9 @@ def _figures(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> dict
         "AP": _per_cent(precision[..., 0]),
         "AP50": _per_cent(precision[0, ..., 0]),
         "AP75": _per_cent(precision[5, ..., 0]),
-        **{f"AP{size}": _per_cent(precision[..., area]) for area, size in SIZES.items()},
-        **{f"AR{count}": _per_cent(recall[..., 0, index]) for index, count in enumerate(counts)},
-        **{f"AR{size}": _per_cent(recall[..., area, last]) for area, size in SIZES.items()},
+        **{f"AP{letter}": _per_cent(precision[..., k]) for k, letter in AREA_LETTERS.items()},
+        **{f"AR{count}": _per_cent(recall[..., 0, k]) for k, count in enumerate(counts)},
+        **{f"AR{letter}": _per_cent(recall[..., k, last]) for k, letter in AREA_LETTERS.items()},
     }
     for letter, classes in _by_frequency(evaluator.coco_gt, category_ids).items():
         metrics[f"AP{letter}"] = _per_cent(precision[:, :, classes, 0])
@@ -103,7 +103,7 @@ def _figures(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> dict
 
 
 def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list[int]]:
-    """The positions of rare, common and frequent classes, where the annotations tell; empty elsewhere."""
+    """Positions of rare, common and frequent classes; empty if the annotations don't say."""
     letters = [category.get("frequency") for category in ground_truth.load_cats(category_ids)]
     return {
         letter: [i for i, each in enumerate(letters) if each == letter]
@@ -113,7 +113,7 @@ def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list
 
 
 def _mask_records(results: FloatArray, masks: Sequence[RunLengths]) -> list[dict[str, Any]]:
-    """Detections without boxes: with one, COCO takes its area for the mask's."""
+    """Detections without boxes: COCO would take the area of a box for that of the mask."""
     return [
         {"image_id": int(row[0]), "category_id": int(row[6]), "score": row[5], "segmentation": mask}
         for row, mask in zip(results.tolist(), masks, strict=True)
@@ -121,6 +121,6 @@ def _mask_records(results: FloatArray, masks: Sequence[RunLengths]) -> list[dict
 
 
 def _per_cent(values: FloatArray) -> float:
-    """100 times the mean of the values that exist: COCOeval marks with -1 what has no ground truth."""
+    """100 times the mean, without the -1 by which COCOeval marks missing ground truth."""
     present = values[values > -1]
     return 100 * float(present.mean()) if present.size else float("nan")

@@ -1,27 +1,33 @@
-"""The most telling mistakes: false detections, missed objects and confused classes."""
+"""Examples of errors: false detections, missed objects and confused classes."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, pairwise_overlap
-from centernet2.evaluation.matching import IntArray, Matches
+from centernet2.evaluation.ground_truth import (
+    BoolArray,
+    FloatArray,
+    GroundTruth,
+    IntArray,
+    box_iou_matrix,
+)
+from centernet2.evaluation.matching import Matches
 
-SHOWN = 12  # of each kind
-ON_OBJECT = 0.5  # overlap
-TOUCHING = 0.1
-
-
-class Overlaps(NamedTuple):
-    """The object that each detection [D] overlaps most, of any class and of its own."""
-
-    best: FloatArray  # [D] overlap
-    best_label: IntArray  # [D]; -1 where there is none
-    own: FloatArray  # [D] overlap with the nearest object of the detection's own class
+EXAMPLES_PER_KIND = 12
+ON_OBJECT_IOU = 0.5  # from which a detection is on an object
+BESIDE_OBJECT_IOU = 0.1
 
 
-def overlaps_of(matches: Matches, results: FloatArray) -> Overlaps:
-    """Compares the detections with all objects of their image, crowds left out."""
+class NearestObjects(NamedTuple):
+    """For each detection [D] the object of highest IoU, of any class and of its own."""
+
+    iou: FloatArray  # [D]
+    label: IntArray  # [D]; -1 if the detection meets no object
+    own_iou: FloatArray  # [D] with the nearest object of the detection's own class
+
+
+def nearest_objects(matches: Matches, results: FloatArray) -> NearestObjects:
+    """Compare the detections with all objects of their image, crowds left out."""
     boxes = _corners(results[matches.rows])
     best, own = np.zeros(len(boxes)), np.zeros(len(boxes))
     best_label = np.full(len(boxes), -1)
@@ -32,57 +38,67 @@ def overlaps_of(matches: Matches, results: FloatArray) -> Overlaps:
         if objects is None:
             continue
         labels = matches.objects.labels[objects]
-        overlap = pairwise_overlap(boxes[rows], matches.objects.boxes[objects])  # [D, G]
-        best[rows], best_label[rows] = overlap.max(axis=1), labels[overlap.argmax(axis=1)]
-        own[rows] = np.where(labels == matches.labels[rows][:, None], overlap, 0).max(axis=1)
+        iou = box_iou_matrix(boxes[rows], matches.objects.boxes[objects])  # [D, G]
+        best[rows], best_label[rows] = iou.max(axis=1), labels[iou.argmax(axis=1)]
+        own[rows] = np.where(labels == matches.labels[rows][:, None], iou, 0).max(axis=1)
     best_label[best == 0] = -1
-    return Overlaps(best, best_label, own)
+    return NearestObjects(best, best_label, own)
 
 
 def find_examples(
-    truth: GroundTruth, results: FloatArray, matches: Matches, overlaps: Overlaps, threshold: float
+    truth: GroundTruth,
+    results: FloatArray,
+    matches: Matches,
+    nearest: NearestObjects,
+    threshold: float,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Up to 12 examples of each kind: the surest false detections and confusions, the largest missed objects."""
+    """Up to 12 of each kind: false and confused by score, missed objects by area."""
     false = ~matches.hits[0] & ~matches.ignored[0] & (matches.scores >= threshold)
     confused = (
         false
-        & (overlaps.best >= ON_OBJECT)
-        & (overlaps.best_label != matches.labels)
-        & (overlaps.own < ON_OBJECT)
+        & (nearest.iou >= ON_OBJECT_IOU)
+        & (nearest.label != matches.labels)
+        & (nearest.own_iou < ON_OBJECT_IOU)
     )
     boxes = _corners(results[matches.rows])
 
     def of_detection(d: int) -> dict[str, Any]:
-        other = int(overlaps.best_label[d])
+        other = int(nearest.label[d])
         name = truth.class_names[other] if other >= 0 else None
         return {
             "image_id": int(truth.image_ids[matches.images[d]]),
             "box": boxes[d].round(1).tolist(),
             "class": truth.class_names[matches.labels[d]],
             "score": round(float(matches.scores[d]), 4),
-            "overlap": round(float(overlaps.best[d]), 3),
+            "iou": round(float(nearest.iou[d]), 3),
             "object": name,
-            "reason": _reason(float(overlaps.own[d]), float(overlaps.best[d]), name),
+            "reason": _reason(float(nearest.own_iou[d]), float(nearest.iou[d]), name),
         }
 
-    def of_object(g: int) -> dict[str, Any]:
-        return {
-            "image_id": int(truth.image_ids[matches.objects.images[g]]),
-            "box": matches.objects.boxes[g].round(1).tolist(),
-            "class": truth.class_names[matches.objects.labels[g]],
-            "reason": "no detection of its class above the threshold",
-        }
-
-    found = np.zeros(len(matches.objects.labels), dtype=bool)
-    found[matches.found[matches.hits[0] & (matches.scores >= threshold)]] = True
-    missed = np.flatnonzero(matches.objects.counted & ~found)
-    areas = (matches.objects.boxes[missed, 2:] - matches.objects.boxes[missed, :2]).prod(axis=1)
+    missed = _missed_objects(matches, threshold)[:EXAMPLES_PER_KIND]
     return {
-        "false": [of_detection(d) for d in _surest(false & ~confused, matches.scores)],
-        "missed": [
-            of_object(g) for g in missed[np.argsort(-areas, kind="stable")][:SHOWN].tolist()
-        ],
-        "confused": [of_detection(d) for d in _surest(confused, matches.scores)],
+        "false": [of_detection(d) for d in _by_score(false & ~confused, matches.scores)],
+        "missed": [_missed_example(truth, matches, g) for g in missed.tolist()],
+        "confused": [of_detection(d) for d in _by_score(confused, matches.scores)],
+    }
+
+
+def _missed_objects(matches: Matches, threshold: float) -> IntArray:
+    """Objects that no detection above the threshold matches, the largest first."""
+    objects = matches.objects
+    matched = np.zeros(len(objects.labels), dtype=bool)
+    matched[matches.object_rows[matches.hits[0] & (matches.scores >= threshold)]] = True
+    missed = np.flatnonzero(objects.counted & ~matched)
+    areas = (objects.boxes[missed, 2:] - objects.boxes[missed, :2]).prod(axis=1)
+    return missed[np.argsort(-areas, kind="stable")]
+
+
+def _missed_example(truth: GroundTruth, matches: Matches, g: int) -> dict[str, Any]:
+    return {
+        "image_id": int(truth.image_ids[matches.objects.images[g]]),
+        "box": matches.objects.boxes[g].round(1).tolist(),
+        "class": truth.class_names[matches.objects.labels[g]],
+        "reason": "no detection of its class above the threshold",
     }
 
 
@@ -93,43 +109,40 @@ def boxes_of_image(
     image = int(np.flatnonzero(truth.image_ids == image_id)[0])
     rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
     names = dict(zip(truth.category_ids, truth.class_names, strict=True))
-    found = results[(results[:, 0] == image_id) & (results[:, 5] >= threshold)]
+    shown = results[(results[:, 0] == image_id) & (results[:, 5] >= threshold)]
+    boxes, labels = truth.boxes[rows].round(1).tolist(), truth.labels[rows].tolist()
     return {
         "objects": [
             {"box": box, "class": truth.class_names[label]}
-            for box, label in zip(
-                truth.boxes[rows].round(1).tolist(), truth.labels[rows].tolist(), strict=True
-            )
+            for box, label in zip(boxes, labels, strict=True)
         ],
         "detections": [
             {"box": box, "class": names[int(row[6])], "score": float(row[5])}
-            for box, row in zip(_corners(found).round(1).tolist(), found, strict=True)
+            for box, row in zip(_corners(shown).round(1).tolist(), shown, strict=True)
         ],
     }
 
 
-def _reason(own: float, best: float, other: str | None) -> str:
-    if own >= ON_OBJECT:
-        return "second box on an object"
-    if own >= TOUCHING:
-        return f"poorly placed: overlap {own:.2f}"
-    if best >= ON_OBJECT:
+def _reason(own_iou: float, iou: float, other: str | None) -> str:
+    if own_iou >= ON_OBJECT_IOU:
+        return "duplicate detection of an object"
+    if own_iou >= BESIDE_OBJECT_IOU:
+        return f"poorly localized: IoU {own_iou:.2f}"
+    if iou >= ON_OBJECT_IOU:
         return f"the object is: {other}"
-    return (
-        "nothing there"
-        if best < TOUCHING
-        else f"beside an object of another class ({other}): overlap {best:.2f}"
-    )
+    if iou < BESIDE_OBJECT_IOU:
+        return "background"
+    return f"beside an object of another class ({other}): IoU {iou:.2f}"
 
 
-def _surest(chosen: np.ndarray[Any, np.dtype[np.bool_]], scores: FloatArray) -> list[int]:
+def _by_score(chosen: BoolArray, scores: FloatArray) -> list[int]:
     rows = np.flatnonzero(chosen)
-    order: list[int] = rows[np.argsort(-scores[rows], kind="stable")][:SHOWN].tolist()
+    order: list[int] = rows[np.argsort(-scores[rows], kind="stable")][:EXAMPLES_PER_KIND].tolist()
     return order
 
 
 def _groups(keys: IntArray) -> dict[int, IntArray]:
-    """Positions by key; negative keys are left out."""
+    """Positions by key, without negative keys."""
     if not len(keys):
         return {}
     order = np.argsort(keys, kind="stable")

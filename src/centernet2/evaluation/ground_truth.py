@@ -1,4 +1,4 @@
-"""What evaluation reads of a data set, and the same as COCO's index."""
+"""What evaluation reads of a data set, and its index in COCO's form."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,22 @@ from hotcoco import COCO
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class GroundTruth(Protocol):
-    """What evaluation reads of a data set."""
+    """The annotations of I images as packed arrays.
+
+    The boxes of image i are rows offsets[i] to offsets[i + 1].
+    """
 
     @property
     def class_names(self) -> Sequence[str]: ...  # by label
     @property
     def category_ids(self) -> Sequence[int]: ...  # label -> id in the annotation file
     @property
-    def annotations(
-        self,
-    ) -> Path | None: ...  # the annotation file, if there is one in COCO's format
+    def annotations(self) -> Path | None: ...  # the annotation file, if it is in COCO's format
     @property
     def image_ids(self) -> NDArray[np.int64]: ...  # [I]
     @property
@@ -29,9 +32,7 @@ class GroundTruth(Protocol):
     @property
     def widths(self) -> NDArray[np.int32]: ...  # [I]
     @property
-    def offsets(
-        self,
-    ) -> NDArray[np.int64]: ...  # [I + 1] the boxes of image i: rows offsets[i] to offsets[i + 1]
+    def offsets(self) -> NDArray[np.int64]: ...  # [I + 1]
     @property
     def boxes(self) -> NDArray[np.float32]: ...  # [B, 4] xyxy
     @property
@@ -40,13 +41,11 @@ class GroundTruth(Protocol):
     def areas(self) -> NDArray[np.float32]: ...  # [B]
     @property
     def crowd(self) -> NDArray[np.bool_]: ...  # [B]
-    def segmentation(
-        self, row: int
-    ) -> Any: ...  # the mask of box `row` as COCO's JSON has it, or None
+    def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
 
 
 def as_coco(truth: GroundTruth) -> COCO:
-    """The annotation file itself, which is exact; the packed arrays where they come from another format."""
+    """Load the annotation file, which is exact; without one, the packed arrays."""
     if truth.annotations is not None:
         return COCO(str(truth.annotations))
     annotations: dict[str, NDArray[Any]] = {
@@ -79,24 +78,24 @@ def _records(columns: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
 
 
 def is_federated(truth: COCO) -> bool:
-    """Whether the annotators have looked for some of the classes only in each image, and say which, as LVIS does."""
+    """Whether each image was annotated for some of the classes only, as in LVIS."""
     return any("neg_category_ids" in image for image in truth.load_imgs(truth.get_img_ids()))
 
 
 def xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> FloatArray:
-    """In float64, so that nothing is lost on the way to the results file and back."""
+    """Convert boxes [..., 4] in float64, so that a results file keeps every digit."""
     corners = boxes.astype(np.float64)  # [B, 4]
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
-def pairwise_overlap(boxes: FloatArray, others: FloatArray) -> FloatArray:  # [D, G]
-    """Intersection over union of boxes [D, 4] and [G, 4] xyxy."""
+def box_iou_matrix(boxes: FloatArray, others: FloatArray) -> FloatArray:  # [D, G]
+    """IoU of boxes [D, 4] and [G, 4], both xyxy, in float64."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     intersection = np.clip(high - low, 0, None).prod(axis=2)
     area, other_area = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others))
     union = area[:, None] + other_area[None] - intersection
-    overlaps: FloatArray = np.divide(
+    iou: FloatArray = np.divide(
         intersection, union, out=np.zeros_like(intersection), where=union > 0
     )
-    return overlaps
+    return iou

@@ -1,7 +1,8 @@
 """Detections as COCO results, in memory and as a file.
 
-They travel as one float64 array [D, 7] with the columns of `RESULT_COLUMNS`, the form that `loadRes` takes: it is a
-fifth of the size of a list of dictionaries and keeps every digit. Their masks, where there are any, travel beside it.
+In memory they are one float64 array [D, 7] with the columns of `RESULT_COLUMNS`, the form that
+`loadRes` takes: it has a fifth of the size of a list of dictionaries and keeps every digit. Masks,
+if any, are a list beside it.
 """
 
 import json
@@ -20,7 +21,7 @@ from centernet2.ops.masks import paste_masks, resize_masks
 from centernet2.structures import Detections
 
 RESULT_COLUMNS = ("image_id", "x", "y", "width", "height", "score", "category_id")
-PASTED_PIXELS = 2**27  # of the masks that are held at a time
+PASTED_PIXELS = 2**27  # of the masks that are in memory at a time
 
 
 class RunLengths(TypedDict):
@@ -31,17 +32,16 @@ class RunLengths(TypedDict):
 
 
 def results_of(detections: Detections, *, image_id: int, category_ids: Sequence[int]) -> FloatArray:
-    """Detections on the original image as rows of COCO results."""
+    """Convert detections on the original image to rows of COCO results."""
     boxes = xyxy_to_xywh(detections["boxes"].cpu().numpy())  # [D, 4]
     scores = detections["scores"].cpu().numpy()  # [D]
     categories = np.asarray(category_ids)[detections["labels"].cpu().numpy()]  # [D]
-    return np.column_stack([np.full(len(boxes), image_id), boxes, scores, categories]).astype(
-        np.float64
-    )  # [D, 7]
+    columns = [np.full(len(boxes), image_id), boxes, scores, categories]
+    return np.column_stack(columns).astype(np.float64)  # [D, 7]
 
 
 def encode_masks(detections: Detections, size: tuple[int, int]) -> list[RunLengths] | None:
-    """The masks of detections in an image of `size` (height, width); None where they have none.
+    """Encode the masks of detections in an image of `size` (height, width); None without masks.
 
     They are pasted and encoded a few at a time, so that those of a large image fit into memory.
     """
@@ -67,7 +67,7 @@ def _encode(mask: Tensor) -> RunLengths:
 def write_results(
     path: Path, results: FloatArray, masks: Sequence[RunLengths] | None = None
 ) -> None:
-    """Writes COCO results, one detection a line; the file appears whole or not at all."""
+    """Write COCO results, a detection per line; the file appears whole or not at all."""
     with open_atomic(path) as file:
         for index, (row, mask) in enumerate(
             zip(results, repeat(None) if masks is None else masks, strict=False)
@@ -85,7 +85,7 @@ def write_results(
 
 
 def read_results(path: Path, truth: GroundTruth) -> FloatArray:
-    """Reads COCO results of boxes from anywhere and checks that they belong to the data set."""
+    """Read COCO results of boxes and check that they belong to the data set."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
         rows = [(r["image_id"], *r["bbox"], r["score"], r["category_id"]) for r in records]
@@ -102,10 +102,9 @@ def read_results(path: Path, truth: GroundTruth) -> FloatArray:
         raise ValueError(
             f"{path}: a detection lacks {error}; each needs image_id, category_id, bbox, score"
         ) from error
-    if not np.isfinite(results).all():
-        raise ValueError(
-            f"{path}: detection {int(np.argmin(np.isfinite(results).all(axis=1)))} holds a NaN or infinity"
-        )
+    finite = np.isfinite(results).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"{path}: detection {int(np.argmin(finite))} holds a NaN or infinity")
     for kind, column, known in (
         ("image_id", 0, truth.image_ids),
         ("category_id", 6, np.asarray(truth.category_ids)),
@@ -113,30 +112,27 @@ def read_results(path: Path, truth: GroundTruth) -> FloatArray:
         unknown = np.setdiff1d(results[:, column], known)
         if unknown.size:
             raise ValueError(
-                f"{path}: {kind} {int(unknown[0])} is not in the data set; were these detections made on another one?"
+                f"{path}: {kind} {int(unknown[0])} is not in the data set; "
+                "were these detections made on another one?"
             )
     return results
 
 
 def read_masks(path: Path, truth: GroundTruth) -> list[RunLengths] | None:
-    """The masks of COCO results; None unless every detection has one, of the size of its image."""
+    """Read the masks of COCO results; None unless each detection has one, of its image's size."""
     records = json.loads(path.read_text(encoding="utf-8"))
     masks = [record.get("segmentation") for record in records]
     if not masks or not all(
         isinstance(mask, dict) and isinstance(mask.get("counts"), str) for mask in masks
     ):
         return None
-    sizes = dict(
-        zip(
-            truth.image_ids.tolist(),
-            zip(truth.heights.tolist(), truth.widths.tolist(), strict=True),
-            strict=True,
-        )
-    )
+    image_sizes = zip(truth.heights.tolist(), truth.widths.tolist(), strict=True)
+    sizes = dict(zip(truth.image_ids.tolist(), image_sizes, strict=True))
     for row, (record, mask) in enumerate(zip(records, masks, strict=True)):
-        if tuple(mask.get("size", ())) != sizes[record["image_id"]]:
+        size = sizes[record["image_id"]]
+        if tuple(mask.get("size", ())) != size:
             raise ValueError(
                 f"{path}: the mask of detection {row} is of size {mask.get('size')}, its image "
-                f"{list(sizes[record['image_id']])}; were these detections made on resized images?"
+                f"{list(size)}; were these detections made on resized images?"
             )
     return masks

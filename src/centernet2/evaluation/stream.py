@@ -1,27 +1,32 @@
-"""What was found so far, on disk: one line of JSON per image, so that memory stays flat and nothing is lost."""
+"""Detections on disk while an evaluation runs: a line of JSON per image.
 
+Memory stays flat, and an interruption loses nothing.
+"""
+
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 
 from centernet2.distributed import barrier, gather_objects, is_main_process, rank
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.results import RunLengths
 
-FOLDER = "unfinished"  # within the output folder, until the evaluation is complete
+UNFINISHED = "unfinished"  # folder within the output folder, until the evaluation is complete
 
 
-class Found(NamedTuple):
-    """What was found in one image."""
+class ImageResult(NamedTuple):
+    """The detections of one image."""
 
     results: FloatArray  # [D, 7] rows of COCO results
     masks: list[RunLengths] | None
-    stages: dict[str, Any] | None  # what the stages say, see `evaluation.stages`
+    stages: dict[str, Any] | None  # see `evaluation.stage_metrics.stage_record`
 
 
 class ResultStream:
@@ -29,55 +34,73 @@ class ResultStream:
 
     Args:
         folder: of the evaluation.
-        fingerprint: of weights, settings and data: what was found with others is not continued.
-        resume: keep what an interrupted evaluation has left; otherwise it is deleted.
+        fingerprint: gives an identifier of weights, config and data; called on the main process.
+            Results with another fingerprint are not resumed. None: the stream is never resumed.
+        resume: keep the results of an interrupted evaluation; otherwise they are deleted.
     """
 
-    def __init__(self, folder: Path, *, fingerprint: str = "", resume: bool = False) -> None:
-        self.folder = folder / FOLDER
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fingerprint: Callable[[], str] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder = folder / UNFINISHED
         self.path = self.folder / f"process{rank()}.jsonl"
+        identifier = ""
+        if fingerprint is not None:
+            identifier = gather_objects(fingerprint() if is_main_process() else "")[0]
         if is_main_process() and not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
         barrier()
         self.folder.mkdir(parents=True, exist_ok=True)
         own: set[int] = set()
         for path in sorted(self.folder.glob("*.jsonl")):
-            own |= {image_id for image_id, _ in _lines(path, fingerprint)}
-        self.done: frozenset[int] = frozenset().union(
-            *gather_objects(own)
-        )  # ids of images, on all processes
-        self.file = _open(self.path, fingerprint)
+            own |= {image_id for image_id, _ in _read_lines(path, identifier)}
+        # ids of the images that any process has finished
+        self.done: frozenset[int] = frozenset().union(*gather_objects(own))
+        self.file = _open_for_appending(self.path, identifier)
 
-    def write(self, image_id: int, found: Found) -> None:
-        """Adds an image; what is written survives a crash of this process."""
-        line = {"image_id": image_id, "results": found.results[:, 1:].tolist()}
-        line |= {"masks": found.masks} if found.masks is not None else {}
-        line |= {"stages": found.stages} if found.stages is not None else {}
+    def write(self, image_id: int, result: ImageResult) -> None:
+        """Append an image; what is written survives a crash of this process."""
+        line = {"image_id": image_id, "results": result.results[:, 1:].tolist()}
+        line |= {"masks": result.masks} if result.masks is not None else {}
+        line |= {"stages": result.stages} if result.stages is not None else {}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
-    def gather(self) -> dict[int, Found]:
+    def gather(self) -> dict[int, ImageResult]:
         """All images of all processes, each once, by id."""
         self.file.flush()
         barrier()
         paths = sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]
-        merged: dict[int, Found] = {}
-        for part in gather_objects(
-            {key: found for path in paths for key, found in _lines(path, None)}
-        ):
+        own = {image_id: result for path in paths for image_id, result in _read_lines(path, None)}
+        merged: dict[int, ImageResult] = {}
+        for part in gather_objects(own):
             merged |= part
         return dict(sorted(merged.items()))
 
     def close(self, *, complete: bool) -> None:
-        """Ends writing; a complete evaluation leaves no lines behind."""
+        """Close the file; a complete evaluation leaves no lines behind."""
         self.file.close()
         barrier()
         if complete:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Found]]:
-    """The images in a file; a line that a crash has cut short is passed over."""
+def weights_digest(model: nn.Module, *others: str) -> str:
+    """Hash the parameters and buffers of a model, and some strings: 16 hexadecimal digits."""
+    digest = hashlib.sha256("".join(others).encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(name.encode())
+        # a copy: numpy would hold on to the memory of a sharded weight
+        digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _read_lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, ImageResult]]:
+    """Read the images of a file; a line that a crash has truncated is skipped."""
     with path.open(encoding="utf-8") as file:
         header = file.readline()
         if (
@@ -86,24 +109,21 @@ def _lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Found]]:
             and json.loads(header)["fingerprint"] != fingerprint
         ):
             raise ValueError(
-                f"{path.parent} was written with other weights, settings or images; evaluate without --resume, "
-                "or into another --output-dir"
+                f"{path.parent} was written with other weights, options or images; "
+                "evaluate without --resume, or into another --output-dir"
             )
         for line in file:
             if line.endswith("\n"):
                 content = json.loads(line)
                 rows = np.array(content["results"], dtype=np.float64).reshape(-1, 6)
-                results = np.concatenate(
-                    [np.full((len(rows), 1), float(content["image_id"])), rows], axis=1
-                )
-                yield (
-                    content["image_id"],
-                    Found(results, content.get("masks"), content.get("stages")),
-                )
+                image_ids = np.full((len(rows), 1), float(content["image_id"]))
+                results = np.concatenate([image_ids, rows], axis=1)
+                result = ImageResult(results, content.get("masks"), content.get("stages"))
+                yield content["image_id"], result
 
 
-def _open(path: Path, fingerprint: str) -> TextIOWrapper:
-    """Opens a file to add lines, behind its last whole one."""
+def _open_for_appending(path: Path, fingerprint: str) -> TextIOWrapper:
+    """Open a file behind its last complete line."""
     if path.exists():
         whole = path.read_bytes().rpartition(b"\n")
         path.write_bytes(whole[0] + whole[1])

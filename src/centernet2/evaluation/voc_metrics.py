@@ -1,21 +1,26 @@
-"""Average precision as Pascal VOC measures it (Everingham et al., IJCV 2010; Devkit 2012, section 3.4.1).
+"""Average precision as Pascal VOC defines it (Everingham et al., IJCV 2010; Devkit 2012, 3.4.1).
 
-It differs from COCO's AP50 in three ways: a detection is judged by the object that it overlaps most, even if a better
-detection has already taken it; an overlap of exactly one half is no hit; and the curve is not sampled. Crowds stand for
-objects marked difficult: neither hits nor false. The devkit counts pixels: its box from 1 to 10 is ours from 0 to 10.
+It differs from COCO's AP50 in three ways: a detection is compared with the object of highest IoU,
+even if a better detection has already matched it; an IoU of exactly 0.5 is no match; the curve is
+not sampled. Crowds stand for objects marked difficult: neither right nor false. The devkit counts
+pixels: its box from 1 to 10 is ours from 0 to 10.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, pairwise_overlap
+from centernet2.evaluation.ground_truth import (
+    FloatArray,
+    GroundTruth,
+    IntArray,
+    box_iou_matrix,
+)
 
-MIN_OVERLAP = 0.5
-RECALLS_OF_2007 = np.linspace(0, 1, 11)
+VOC_IOU = 0.5
+RECALLS_2007 = np.linspace(0, 1, 11)
 
 
 def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
-    """AP50 in per cent: the area under the curve (since 2010), of 2007 (eleven recalls), and of each class."""
+    """AP50 in per cent: area under the curve (VOC 2010 on), 11 points (2007), each class."""
     image_index = {image_id: i for i, image_id in enumerate(truth.image_ids.tolist())}
     areas, elevens = {}, []
     for label, (name, category) in enumerate(
@@ -23,22 +28,19 @@ def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
     ):
         rows = results[results[:, 6] == category]
         rows = rows[np.argsort(-rows[:, 5], kind="stable")]
-        recall, precision = _curve(
-            truth, label, rows, np.array([image_index[i] for i in rows[:, 0].tolist()], int)
-        )
+        images = np.array([image_index[i] for i in rows[:, 0].tolist()], int)
+        recall, precision = _curve(truth, label, rows, images)
         areas[name] = 100 * area_under(recall, precision)
         elevens.append(100 * eleven_points(recall, precision))
-    figures = {"AP50": _mean(list(areas.values())), "AP50_2007": _mean(elevens)}
-    return {
-        f"voc/{name}": value
-        for name, value in (figures | {f"AP50/{n}": v for n, v in areas.items()}).items()
-    }
+    metrics = {"AP50": _mean(list(areas.values())), "AP50_2007": _mean(elevens)}
+    metrics |= {f"AP50/{name}": value for name, value in areas.items()}
+    return {f"voc/{name}": value for name, value in metrics.items()}
 
 
 def _curve(
-    truth: GroundTruth, label: int, rows: FloatArray, images: NDArray[np.int64]
+    truth: GroundTruth, label: int, rows: FloatArray, images: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Recall and precision [D] of one class after each of its detections, best first; NaN without objects."""
+    """Recall and precision [D] of a class after each detection by score; NaN without objects."""
     of_class = truth.labels == label  # [B]
     total = (of_class & ~truth.crowd).sum()
     if not total:
@@ -47,12 +49,11 @@ def _curve(
     taken = np.zeros(len(truth.labels), dtype=bool)
     hit, false = np.zeros(len(rows)), np.zeros(len(rows))
     for d, image in enumerate(images.tolist()):
-        objects = truth.offsets[image] + np.flatnonzero(
-            of_class[truth.offsets[image] : truth.offsets[image + 1]]
-        )
-        overlaps = pairwise_overlap(corners[d : d + 1], truth.boxes[objects].astype(np.float64))[0]
-        best = int(overlaps.argmax()) if len(objects) else -1
-        if best < 0 or overlaps[best] <= MIN_OVERLAP or taken[objects[best]]:
+        first, end = truth.offsets[image : image + 2]
+        objects = first + np.flatnonzero(of_class[first:end])
+        iou = box_iou_matrix(corners[d : d + 1], truth.boxes[objects].astype(np.float64))[0]
+        best = int(iou.argmax()) if len(objects) else -1
+        if best < 0 or iou[best] <= VOC_IOU or taken[objects[best]]:
             false[d] = 1
         elif not truth.crowd[objects[best]]:
             hit[d] = taken[objects[best]] = True
@@ -61,7 +62,7 @@ def _curve(
 
 
 def area_under(recall: FloatArray, precision: FloatArray) -> float:
-    """The area under the precision that is reached at each recall or a higher one."""
+    """Area under the best precision at each recall or a higher one."""
     if np.isnan(recall).any():
         return float("nan")
     best = np.maximum.accumulate(precision[::-1])[::-1]
@@ -69,12 +70,10 @@ def area_under(recall: FloatArray, precision: FloatArray) -> float:
 
 
 def eleven_points(recall: FloatArray, precision: FloatArray) -> float:
-    """The mean of the best precision at recalls of at least 0, 0.1, ... 1."""
+    """Mean of the best precision at recalls of at least 0, 0.1, ... 1."""
     if np.isnan(recall).any():
         return float("nan")
-    return float(
-        np.mean([precision[recall >= least].max(initial=0.0) for least in RECALLS_OF_2007])
-    )
+    return float(np.mean([precision[recall >= least].max(initial=0.0) for least in RECALLS_2007]))
 
 
 def _mean(values: list[float]) -> float:

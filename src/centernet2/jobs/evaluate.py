@@ -1,6 +1,5 @@
 """Figures of a detector on a data set."""
 
-import hashlib
 import logging
 import os
 import time
@@ -20,11 +19,10 @@ from centernet2.data.loader import eval_batches
 from centernet2.data.readers.catalog import find_split
 from centernet2.data.transforms import FitShortestEdge
 from centernet2.devices import create_accelerator
-from centernet2.evaluation.scoring import Interrupted
-from centernet2.evaluation.scoring import evaluate as evaluate_batches
-from centernet2.evaluation.scoring import evaluate_predictions as evaluate_file
+from centernet2.evaluation.inference import Interrupted
+from centernet2.evaluation.scoring import score_detector, score_results_file
 from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
-from centernet2.evaluation.stream import ResultStream
+from centernet2.evaluation.stream import ResultStream, weights_digest
 from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
@@ -78,7 +76,13 @@ def evaluate(
     folder = output_dir or report
     output = None if folder is None else Path(folder)
     metrics = evaluate_dataset(
-        model, dataset, settings, output, resume=resume, inspected=report is not None
+        model,
+        dataset,
+        settings,
+        output,
+        resumable=True,
+        resume=resume,
+        inspected=report is not None,
     )
     if report is not None and output is not None and distributed.is_main_process():
         title = f"{settings.name} on {dataset.name}"
@@ -105,7 +109,7 @@ def evaluate_predictions(
     )  # masks are read from the annotations themselves
     output = Path(output_dir) if output_dir is not None else None
     voc = dataset.name.startswith(VOC_PREFIX)
-    metrics = evaluate_file(
+    metrics = score_results_file(
         dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc
     )
     if report is not None:
@@ -147,22 +151,28 @@ def evaluate_dataset(
     config: Config,
     output: Path | None,
     *,
+    resumable: bool = False,
     resume: bool = False,
     inspected: bool = False,
     interrupted: Interrupted = lambda: False,
 ) -> dict[str, float]:
-    """Figures of a detector on one data set, shared among all processes; speed.json says how long it took.
+    """Evaluate a detector on one data set, shared among all processes, and write speed.json.
 
-    With `inspected`, the stages' own scores are written as well. Raises EvaluationInterrupted where `interrupted` says
-    so.
+    Args:
+        model, dataset, config: what is evaluated on what.
+        output: folder for detections and metrics.
+        resumable: write down which weights the detections are from, so that an interrupted
+            evaluation can be resumed. It takes a hash of all weights.
+        resume: go on with the interrupted evaluation in `output`.
+        inspected: write the scores of each stage too.
+        interrupted: if it says so, EvaluationInterrupted is raised.
     """
     started = time.perf_counter()
     inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
     stream = None
     if output is not None:
-        stream = ResultStream(
-            output, fingerprint=_fingerprint(model, dataset, config, inspected), resume=resume
-        )
+        fingerprint = partial(_fingerprint, model, dataset, config, inspected)
+        stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
         if stream.done:
             logger.info("%d of %d images are done already", len(stream.done), len(dataset))
     runner: nn.Module = model
@@ -190,7 +200,7 @@ def evaluate_dataset(
     look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(
         inspect, model, num_proposals=max(PROPOSAL_COUNTS)
     )
-    metrics = evaluate_batches(
+    metrics = score_detector(
         runner,
         dataset,
         batches,
@@ -212,11 +222,6 @@ def evaluate_dataset(
 def _fingerprint(
     model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
 ) -> str:
-    """Changes with everything that changes what is found in an image: not with batches and workers."""
+    """Identifies all that decides the detections of an image: not batches and workers."""
     settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
-    digest = hashlib.sha256(f"{settings}{dataset.name}{len(dataset)}{inspected}".encode())
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        digest.update(name.encode())
-        # a copy: numpy would hold on to the memory of a sharded weight
-        digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return weights_digest(model, settings, dataset.name, str(len(dataset)), str(inspected))

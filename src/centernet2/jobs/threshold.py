@@ -6,7 +6,13 @@ from pathlib import Path
 from centernet2.builders.loading import StrPath, config_of, with_classes
 from centernet2.checkpoint.save import info_of, load_checkpoint, update_checkpoint
 from centernet2.config import Config
-from centernet2.evaluation.curves import Choice, best_point, choose, class_curves, curve_of
+from centernet2.evaluation.curves import (
+    ThresholdChoice,
+    best_point,
+    choose_threshold,
+    class_curves,
+    overall_curve,
+)
 from centernet2.evaluation.matching import match_detections
 from centernet2.jobs.compare import results_from
 from centernet2.jobs.evaluate import find_data
@@ -24,7 +30,7 @@ def choose_thresholds(
     predictions: StrPath | None = None,
     output: StrPath | None = None,
     device: str | None = None,
-) -> dict[str, Choice]:
+) -> dict[str, ThresholdChoice]:
     """Chooses a threshold for each class, at an overlap of 0.5, and stores them in the checkpoint.
 
     Args:
@@ -50,15 +56,15 @@ def choose_thresholds(
 
     matches = match_detections(dataset, results)
     curves = class_curves(matches, len(dataset.class_names))
-    counted = ~matches.ignored[0]
-    total = sum(curve.total for curve in curves)
-    overall = best_point(curve_of(matches.scores[counted], matches.hits[0][counted], total))
+    overall = best_point(overall_curve(matches))
     if overall is None:
         raise ValueError(
             f"{weights} finds nothing in {dataset.name}: there is no threshold to choose"
         )
     chosen = {
-        name: choose(curve, precision=precision, recall=recall, otherwise=overall.threshold)
+        name: choose_threshold(
+            curve, precision=precision, recall=recall, otherwise=overall.threshold
+        )
         for name, curve in zip(class_names, curves, strict=True)
     }
     target = Path(output or weights)

@@ -42,7 +42,7 @@ ReadImage = Callable[
 ]  # image id -> its file and pixels, uint8 [3, H, W] RGB
 
 
-def write_diagnosis(
+def write_evaluation_page(
     folder: Path,
     *,
     title: str,
@@ -54,7 +54,7 @@ def write_diagnosis(
     """Writes report.html, report.json and report.md, and gives the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", {"title": title, **analysis}, indent=1)
-    write_atomic(folder / "report.md", markdown(title, analysis))
+    write_atomic(folder / "report.md", evaluation_markdown(title, analysis))
     gallery = Gallery()
     threshold = analysis["best"]["threshold"] if analysis["best"] else 0.0
     for image_id in {each["image_id"] for kind in EXAMPLES for each in analysis["examples"][kind]}:
@@ -292,7 +292,7 @@ def _examples(analysis: Mapping[str, Any], gallery: Gallery) -> list[Section]:
     return sections
 
 
-def markdown(title: str, analysis: Mapping[str, Any]) -> str:
+def evaluation_markdown(title: str, analysis: Mapping[str, Any]) -> str:
     """The figures of the page as Markdown."""
     metrics = analysis["metrics"]
     shown = [(name, metrics[f"bbox/{name}"]) for name in SUMMARY if f"bbox/{name}" in metrics]

@@ -10,7 +10,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.data.loader import read_indexed_image
 from centernet2.evaluation.analysis import analyse
 from centernet2.evaluation.results import read_results
-from centernet2.report.evaluation_page import write_diagnosis
+from centernet2.report.evaluation_page import write_evaluation_page
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def report_on(
         i = index[image_id]
         return dataset.image_path(i).absolute(), read_indexed_image(dataset, i)
 
-    path = write_diagnosis(
+    path = write_evaluation_page(
         folder.absolute(),
         title=title,
         analysis=analysis,

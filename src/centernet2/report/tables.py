@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from centernet2.evaluation.bootstrap import Difference
-from centernet2.evaluation.curves import Choice
+from centernet2.evaluation.curves import ThresholdChoice
 
 SHOWN_CLASSES = 90
 SHOWN_DIFFERENCES = 12
@@ -110,7 +110,7 @@ def _difference_table(differences: Mapping[str, Difference], confidence: float) 
     return table
 
 
-def thresholds_table(chosen: Mapping[str, Choice]) -> Table:
+def thresholds_table(chosen: Mapping[str, ThresholdChoice]) -> Table:
     """The threshold of each class and what it gives."""
     table = Table("class", "threshold", "precision", "recall", "F1", "", box=SIMPLE_HEAD)
     for name, choice in chosen.items():

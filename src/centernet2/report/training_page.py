@@ -24,7 +24,7 @@ from centernet2.report.page import (
 LONGEST = 480  # pixels of a picture
 
 
-def write_report(
+def write_training_page(
     path: Path,
     *,
     title: str,

@@ -17,7 +17,7 @@ from centernet2.checkpoint.save import save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
 from centernet2.devices import grad_scaler
-from centernet2.evaluation.scoring import Interrupted
+from centernet2.evaluation.inference import Interrupted
 from centernet2.jobs.evaluate import evaluate_dataset
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector

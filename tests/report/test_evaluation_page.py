@@ -1,28 +1,84 @@
-"""An evaluation with its page, from data and model to files."""
+"""The page of an evaluation: from an analysis, from a model, from a results file, in a browser."""
 
 import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import centernet2
+from centernet2.data.readers.coco import DetectionDataset
+from centernet2.evaluation.analysis import analyse
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.jobs.evaluate import evaluate_predictions
-from tests.evaluation.test_processes import SETTINGS, write_data
+from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
+from tests.helpers.evaluation import (
+    SMALL_INPUT,
+    checked_page,
+    random_evaluation,
+    stage_records,
+    write_noise_data,
+)
+
+
+def write_page(
+    folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]
+) -> Path:
+    def read_image(image_id: int) -> tuple[Path, Tensor]:
+        return folder.parent / f"{image_id}.jpg", torch.zeros(3, 480, 500, dtype=torch.uint8)
+
+    return write_evaluation_page(
+        folder,
+        title="a <b>",
+        analysis=analysis,
+        truth=dataset,
+        results=results,
+        read_image=read_image,
+    )
+
+
+def test_page_is_complete_without_network(tmp_path: Path) -> None:
+    dataset, results = random_evaluation(tmp_path)
+    analysis = analyse(
+        dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
+    )
+    text = checked_page(write_page(tmp_path / "report", dataset, results, analysis))
+    assert "&lt;i&gt;&amp;" in text and "<i>&" not in text
+    example = analysis["examples"]["missed"][0]["image_id"]
+    assert f'href="../{example}.jpg"' in text
+    assert (
+        json.loads((tmp_path / "report" / "report.json").read_text())["objects"]
+        == analysis["objects"]
+    )
+    lines = evaluation_markdown("a", analysis).splitlines()
+    assert "| wrong class |" in "\n".join(lines)
+    assert (tmp_path / "report" / "report.md").read_text().startswith("# a <b>")
+
+
+def test_page_without_detections(tmp_path: Path) -> None:
+    dataset, _ = random_evaluation(tmp_path)
+    nothing = np.zeros((0, 7))
+    analysis = analyse(dataset, nothing, coco_metrics(dataset, nothing))
+    assert analysis["best"] is None and analysis["first_stage"] is None
+    path = write_page(tmp_path / "report", dataset, nothing, analysis)
+    assert "None." in path.read_text()
 
 
 def test_report_of_a_model_and_of_its_predictions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_data(tmp_path)
+    write_noise_data(tmp_path)
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
     thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
-    config = centernet2.load_config("CenterNet2_R18_small", [*SETTINGS, *classes, *thresholds])
+    config = centernet2.load_config("CenterNet2_R18_small", [*SMALL_INPUT, *classes, *thresholds])
     model = centernet2.build_model(config)
     metrics = centernet2.evaluate(model, data=tmp_path, report=tmp_path / "report")
     record = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -70,7 +126,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     """It has its parts without a network, is dark where that is asked for, and prints."""
     data = tmp_path / "data"
     data.mkdir()
-    write_data(data)
+    write_noise_data(data)
     truth = json.loads((data / "annotations" / "instances_val.json").read_text())["annotations"]
     found = [
         {**{k: each[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9}

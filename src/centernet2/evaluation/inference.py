@@ -1,0 +1,132 @@
+"""Run a detector on the images of a data set and write its detections to a stream."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from centernet2.distributed import is_main_process, world_size
+from centernet2.evaluation.ground_truth import GroundTruth
+from centernet2.evaluation.results import encode_masks, results_of
+from centernet2.evaluation.stage_metrics import stage_record
+from centernet2.evaluation.stream import ImageResult, ResultStream
+from centernet2.ops.boxes import nonempty, scale_boxes
+from centernet2.structures import Detections, Inspection, select
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 15  # between two log lines about the progress, without a terminal
+Inspect = Callable[[Sequence[Tensor]], Sequence[Inspection]]
+Interrupted = Callable[[], bool]
+
+
+class EvalBatch(Protocol):
+    """What evaluation reads of a batch."""
+
+    @property
+    def images(self) -> Sequence[Tensor]: ...  # uint8 [3, H, W] RGB, at the model's input size
+    @property
+    def image_ids(self) -> Sequence[int]: ...
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]: ...  # height and width of the image files
+
+
+def detect_batches(
+    model: nn.Module,
+    dataset: GroundTruth,
+    batches: Iterable[EvalBatch],
+    stream: ResultStream,
+    inspect: Inspect | None,
+    interrupted: Interrupted,
+) -> None:
+    """Write the detections of all batches to the stream, until `interrupted` says so."""
+    share = math.ceil((len(dataset.image_ids) - len(stream.done)) / world_size())
+    index = (
+        {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())} if inspect else {}
+    )
+    with evaluating(model), torch.inference_mode():
+        for batch in _with_progress(batches, total=share):
+            if interrupted():
+                return
+            inspected = inspect(batch.images) if inspect else [None] * len(batch.images)
+            outputs = (
+                [each.detections for each in inspected if each] if inspect else model(batch.images)
+            )
+            for detections, stages, image, size, image_id in zip(
+                outputs, inspected, batch.images, batch.sizes, batch.image_ids, strict=True
+            ):
+                input_size = (image.shape[1], image.shape[2])
+                detections, kept = _to_image_file(detections, input_size, size)
+                record = None
+                if stages is not None:
+                    record = stage_record(stages, kept, input_size, size, dataset, index[image_id])
+                results = results_of(
+                    detections, image_id=image_id, category_ids=dataset.category_ids
+                )
+                stream.write(image_id, ImageResult(results, encode_masks(detections, size), record))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode; restore the mode of each module afterwards, as parts may be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _to_image_file(
+    detections: Detections, input_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[Detections, Tensor]:
+    """Scale boxes from the model's input to the image file, and drop empty ones: kept [D].
+
+    Masks stay in the grid of their box, or at the size of the input.
+    """
+    boxes = scale_boxes(detections["boxes"], input_size, size)
+    kept = nonempty(boxes)
+    return select({**detections, "boxes": boxes}, kept), kept
+
+
+def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:
+    """Show the main process's progress: a bar in a terminal, log lines elsewhere."""
+    console = get_console()  # the one of rich's log handler: lines appear above the bar
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    shown = is_main_process()
+    start = logged = time.monotonic()
+    done = 0
+    with Progress(
+        *columns, console=console, disable=not (shown and console.is_interactive)
+    ) as progress:
+        task = progress.add_task("", total=total, rate="")
+        for batch in batches:
+            yield batch
+            done += len(batch.image_ids)
+            now = time.monotonic()
+            rate = done / max(now - start, 1e-6)
+            progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
+            if shown and not console.is_interactive and now - logged > LOG_SECONDS:
+                logged = now
+                logger.info(
+                    "evaluated %d of %d images, %.1f/s, %.0f s left",
+                    done,
+                    total,
+                    rate,
+                    (total - done) / rate,
+                )

@@ -1,0 +1,59 @@
+"""The stream of detections: what identifies it, and when that is computed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import centernet2
+from centernet2.evaluation import stream
+from centernet2.evaluation.stream import ResultStream, weights_digest
+from centernet2.jobs import evaluate
+from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
+
+
+def test_digest_depends_on_weights_buffers_options() -> None:
+    model = nn.BatchNorm2d(3)
+    digests = {weights_digest(model, "a"), weights_digest(model, "b")}
+    for tensor in (model.weight, model.running_mean):
+        assert tensor is not None
+        with torch.no_grad():
+            tensor[0] += 1
+        digests.add(weights_digest(model, "a"))
+    assert len(digests) == 4 and weights_digest(model, "a") in digests
+
+
+def test_stream_without_fingerprint_is_never_resumed(tmp_path: Path) -> None:
+    ResultStream(tmp_path).close(complete=False)
+    with pytest.raises(ValueError, match="written with other weights"):
+        ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
+
+
+def test_fingerprint_is_asked_of_the_main_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "is_main_process", lambda: False)
+    monkeypatch.setattr(stream, "gather_objects", lambda mine: ["of the main process", mine])
+    monkeypatch.setattr(stream, "_read_lines", lambda *_: [])
+    made = ResultStream(tmp_path, fingerprint=lambda: pytest.fail("hashed"))
+    made.close(complete=False)
+    assert "of the main process" in made.path.read_text()
+
+
+def test_weights_are_hashed_once_and_only_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_noise_data(tmp_path)
+    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
+    config = centernet2.load_config("CenterNet2_R18_small", [*SMALL_INPUT, *classes])
+    model = centernet2.build_model(config)
+    hashed: list[nn.Module] = []
+    monkeypatch.setattr(
+        evaluate, "weights_digest", lambda model, *_: hashed.append(model) or "digest"
+    )
+    dataset = evaluate.find_data(tmp_path, None, names=(), masks=False)
+    evaluate.evaluate_dataset(model, dataset, config, tmp_path / "periodic")
+    assert hashed == []
+    evaluate.evaluate(model, data=tmp_path, output_dir=tmp_path / "eval")
+    assert hashed == [model]

@@ -1,0 +1,169 @@
+"""Random ground truth and detections, a small data set of noise, and checks of HTML pages."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.evaluation.ground_truth import FloatArray
+from centernet2.evaluation.stage_metrics import bin_scores
+
+SMALL_INPUT = [
+    "INPUT.MIN_SIZE_TEST",
+    "64",
+    "INPUT.MAX_SIZE_TEST",
+    "96",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+]
+NOISE_SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
+
+
+def write_random_annotations(
+    path: Path, rng: np.random.Generator, *, images: int, classes: int
+) -> dict[str, Any]:
+    """Boxes on a grid of whole pixels, crowds among them; some images and the last class are empty."""
+    annotations = []
+    for image_id in range(1, images + 1):
+        for _ in range(0 if image_id % 7 == 0 else int(rng.integers(1, 25))):
+            x, y = rng.integers(0, 300, 2).tolist()
+            w, h = rng.integers(4, 200, 2).tolist()
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id * 10,
+                    "category_id": 3 * int(rng.integers(0, classes - 1)) + 2,
+                    "bbox": [x, y, w, h],
+                    "area": w * h * float(rng.uniform(0.4, 1)),
+                    "iscrowd": int(rng.random() < 0.08),
+                }
+            )
+    content = {
+        "images": [
+            {"id": i * 10, "file_name": f"{i}.jpg", "height": 480, "width": 500}
+            for i in range(1, images + 1)
+        ],
+        "categories": [{"id": 3 * i + 2, "name": f"class {i}"} for i in range(classes)],
+        "annotations": annotations,
+    }
+    path.write_text(json.dumps(content))
+    return content
+
+
+def random_results(
+    rng: np.random.Generator, content: dict[str, Any], *, decimals: int, noise: int
+) -> np.ndarray:
+    """Moved ground truth, duplicates and noise; few decimals make ties in the scores."""
+    annotations, images = content["annotations"], content["images"]
+    rows = [
+        (
+            a["image_id"],
+            *np.abs(np.array(a["bbox"]) + rng.normal(0, 4, 4).round(1)),
+            rng.random(),
+            a["category_id"],
+        )
+        for a in annotations
+        for _ in range(int(rng.integers(0, 4)))
+    ]
+    categories = [c["id"] for c in content["categories"]]
+    rows += [
+        (
+            images[int(rng.integers(len(images)))]["id"],
+            *rng.integers(1, 200, 4),
+            rng.random(),
+            rng.choice(categories),
+        )
+        for _ in range(noise)
+    ]
+    results = np.array(rows, dtype=np.float64)
+    results[:, 5] = results[:, 5].round(decimals)
+    return results
+
+
+def write_noise_data(folder: Path) -> None:
+    """Eleven small images of noise with one box each, of three classes."""
+    (folder / "images").mkdir()
+    (folder / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for i in range(1, 12):
+        height, width = NOISE_SIZES[i % len(NOISE_SIZES)]
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
+            folder / "images" / f"{i}.png"
+        )
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+        box = [5, 5, 25, 20]
+        annotations.append(
+            {"id": i, "image_id": i, "category_id": i % 3, "bbox": box, "area": 500, "iscrowd": 0}
+        )
+    categories = [{"id": i, "name": f"class {i}"} for i in range(3)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances_val.json").write_text(json.dumps(content))
+
+
+class PageParser(HTMLParser):
+    """Collects the addresses and anchors of a page, and whether its tags are closed."""
+
+    VOID = ("meta", "link", "img", "br", "input")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.anchors: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.collect(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.collect(attrs)
+
+    def collect(self, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for key, value in attrs if key in ("href", "src")]
+        self.anchors += [value or "" for key, value in attrs if key == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def checked_page(path: Path) -> str:
+    """The text of a page that is well formed, needs no network and whose anchors exist."""
+    text = path.read_text(encoding="utf-8")
+    page = PageParser()
+    page.feed(text)
+    assert not page.open and "<script" not in text
+    assert not [each for each in page.addresses if re.match(r"(https?:)?//", each)]
+    assert {each[1:] for each in page.addresses if each.startswith("#") and each != "#!"} <= set(
+        page.anchors
+    )
+    return text
+
+
+def random_evaluation(folder: Path) -> tuple[DetectionDataset, FloatArray]:
+    """Random ground truth, in which a class is called `<i>&`, and detections in image order."""
+    rng = np.random.default_rng(8)
+    content = write_random_annotations(folder / "truth.json", rng, images=20, classes=5)
+    content["categories"][0]["name"] = "<i>&"  # names are not HTML
+    (folder / "truth.json").write_text(json.dumps(content))
+    results = random_results(rng, content, decimals=3, noise=400)
+    results = results[np.argsort(results[:, 0], kind="stable")]
+    return load_coco(folder / "truth.json", folder, name="random"), results
+
+
+def stage_records(dataset: DetectionDataset, results: FloatArray) -> list[dict[str, Any]]:
+    """Records of two stages that both give the root of the score."""
+    records = []
+    for image_id in dataset.image_ids.tolist():
+        scores = results[results[:, 0] == image_id][:, 5] ** 0.5
+        recall = {str(count): [0.4, 0.8] for count in (50, 100, 256, 1000)}
+        bins = [column.tolist() for column in bin_scores(scores, scores > 0.5)]
+        columns = {"object_scores": scores.tolist(), "class_scores": scores.tolist()}
+        records.append({**columns, "recall": recall, "proposals": bins, "num_proposals": 1000})
+    return records

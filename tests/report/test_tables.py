@@ -1,0 +1,20 @@
+"""Metrics as tables for a terminal."""
+
+import io
+import math
+
+import numpy as np
+from rich.console import Console
+
+from centernet2.report.tables import metrics_table
+
+
+def test_table_names_the_weakest_classes_first() -> None:
+    metrics = {"bbox/AP": 40.126, "bbox/AR100": 50.0, "bbox/APs": math.nan}
+    metrics |= {f"bbox/AP/class-{i}": float(i) for i in range(100)} | {"bbox/AP/absent": math.nan}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(metrics_table(metrics))
+    text = console.export_text()
+    assert "40.13" in text and "50.00" in text
+    assert "class-89" in text and "class-90" not in text and "absent" not in text
+    assert np.all([text.index(f"class-{i} ") < text.index(f"class-{i + 1} ") for i in range(29)])

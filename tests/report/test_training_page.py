@@ -1,0 +1,34 @@
+"""The page of a training run."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from centernet2.report.training_page import write_training_page
+from tests.helpers.evaluation import checked_page
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_the_page_of_a_training(tmp_path: Path, missing: float | None) -> None:
+    steps = [
+        {"iteration": i, "loss": 5 / i, "lr": 0.1, "images_per_second": None} for i in range(1, 5)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
+    write_training_page(
+        tmp_path / "report.html",
+        title="digits",
+        summary={"AP50": 12.3},
+        metrics_jsonl=tmp_path / "metrics.jsonl",
+        evaluation={
+            "bbox/AP": 10.0,
+            "bbox/APl": missing,
+            "bbox/AP/cat": 20.0,
+            "bbox/AP/dog": missing,
+        },
+        pictures=[("one", torch.zeros(3, 20, 30, dtype=torch.uint8))],
+    )
+    text = checked_page(tmp_path / "report.html")
+    assert "dog" in text and "&ndash;" in text
