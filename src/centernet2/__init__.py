@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from centernet2.builders.loading import build_model, load_model, load_predictor
-    from centernet2.checkpoint.load import export_reference_checkpoint
+    from centernet2.checkpoint import export_reference_checkpoint
     from centernet2.config import Config, ConfigError, load_config
     from centernet2.jobs.evaluate import evaluate
     from centernet2.jobs.train import train
@@ -27,7 +27,7 @@ _HOMES = {
     "Predictor": "centernet2.predictor",
     "build_model": "centernet2.builders.loading",
     "evaluate": "centernet2.jobs.evaluate",
-    "export_reference_checkpoint": "centernet2.checkpoint.load",
+    "export_reference_checkpoint": "centernet2.checkpoint",
     "load_config": "centernet2.config",
     "load_model": "centernet2.builders.loading",
     "load_predictor": "centernet2.builders.loading",

@@ -14,10 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 import centernet2
-from centernet2.builders.initial_weights import keep_suited
+from centernet2.builders.initial_weights import fit_to_previous
 from centernet2.builders.loading import config_of
-from centernet2.checkpoint.formats import WeightsError
-from centernet2.checkpoint.load import load_weights
+from centernet2.checkpoint import WeightsError, load_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.detector import Detector
 from tests.helpers.fill import caffe2
@@ -123,7 +122,7 @@ def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkp
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
     settings = config_of(detector(FPN, [], tmp_path / "w.pth").info)
     assert settings["MODEL.RESNETS.STRIDE_IN_1X1"] is False and settings["INPUT.FORMAT"] == "RGB"
-    resumed = keep_suited(centernet2.load_config(FPN), settings)
+    resumed = fit_to_previous(centernet2.load_config(FPN), settings)
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"
 
 
@@ -135,7 +134,7 @@ def test_settings_that_are_stated_are_kept(
     model = detector(FPN, stated, tmp_path / "w.pth")
     assert model.backbone.body.layer2[0].conv1.stride == (2, 2)
     assert model.preprocess.reverses_channels
-    assert "the settings say otherwise and are kept" in caplog.text
+    assert "the config says otherwise and is kept" in caplog.text
 
 
 def test_deformable_stages_take_the_ordinary_convolutions(tmp_path: Path) -> None:

@@ -8,9 +8,15 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.checkpoint.formats import WeightsError, read_weights
-from centernet2.checkpoint.load import export_reference_checkpoint, load_weights
-from centernet2.checkpoint.save import last_checkpoint, save_checkpoint, set_aside_checkpoints
+from centernet2.checkpoint import (
+    Checkpoint,
+    WeightsError,
+    export_reference_checkpoint,
+    load_weights,
+    read_weights,
+    save_checkpoint,
+)
+from centernet2.checkpoint.save import last_checkpoint, set_aside_checkpoints
 from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
 
@@ -83,15 +89,11 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     for iteration in (1, 2):
         save_checkpoint(
             tmp_path / f"model_{iteration:07d}.pth",
-            weights=torch.nn.Linear(1, 1).state_dict(),
-            info=ModelInfo(class_names=("a",)),
-            iteration=iteration,
-            metrics={},
-            training=None,
+            Checkpoint(torch.nn.Linear(1, 1).state_dict(), ModelInfo(), iteration, {}),
         )
     (tmp_path / "model_0000002.pth").write_bytes(b"half")
     found = last_checkpoint(tmp_path)
-    assert found is not None and found[1]["iteration"] == 1
+    assert found is not None and found[1].iteration == 1
     assert not list(tmp_path.glob(".*tmp"))
     set_aside_checkpoints(tmp_path, after=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

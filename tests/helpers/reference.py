@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import centernet2
-from centernet2.checkpoint.load import load_weights
+from centernet2.checkpoint import load_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.models.detector import Detector

@@ -14,7 +14,7 @@ from torch import nn
 
 from centernet2 import cli
 from centernet2.builders.loading import build_model
-from centernet2.checkpoint.save import save_checkpoint
+from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import load_config
 from centernet2.jobs import benchmark
 from centernet2.models.detector import Detector
@@ -284,10 +284,8 @@ def test_a_checkpoint_needs_no_configuration(tmp_path: Path) -> None:
         SMALL, ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
     )
     file = tmp_path / "model.pth"
-    save_checkpoint(
-        file, weights=build_model(config).state_dict(), 
-        info=ModelInfo(class_names=("red", "white"), config=config.to_yaml(), config_name="cells"), iteration=1, metrics={}, training=None,
-    )  # fmt: skip
+    info = ModelInfo(class_names=("red", "white"), config=config.to_yaml(), config_name="cells")
+    save_checkpoint(file, Checkpoint(build_model(config).state_dict(), info, 1, {}))
     result = benchmark.benchmark(weights=file, device="cpu", runs=1, sizes=["64x64"])
     assert (result.config, result.weights) == ("cells", str(file))
     again = benchmark.benchmark(SMALL, weights=file, device="cpu", runs=1, sizes=["64x64"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.checkpoint.save import load_checkpoint, save_checkpoint
+from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs.threshold import choose_thresholds
 from centernet2.structures import ModelInfo
@@ -38,10 +38,10 @@ def folder(tmp_path: Path) -> Path:
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
     thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
     config = centernet2.load_config("CenterNet2_R18_small", [*classes, *thresholds])
+    info = ModelInfo(class_names=("cat", "dog"), config=config.to_yaml(), config_name="small")
     save_checkpoint(
-        tmp_path / "model.pth", weights=centernet2.build_model(config).state_dict(), 
-        info=ModelInfo(class_names=("cat", "dog"), config=config.to_yaml(), config_name="small"), iteration=1, metrics={}, training=None,
-    )  # fmt: skip
+        tmp_path / "model.pth", Checkpoint(centernet2.build_model(config).state_dict(), info, 1, {})
+    )
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def test_thresholds_are_chosen_and_stored(
     assert (
         chosen["dog"].point is None and chosen["dog"].threshold == 0.3
     )  # the best of all classes together
-    assert load_checkpoint(output)["score_thresholds"] == (threshold, 0.3)
+    assert load_checkpoint(output).info.score_thresholds == (threshold, 0.3)
     assert centernet2.load_model(output).info.score_thresholds == (threshold, 0.3)
     assert centernet2.load_model(folder / "model.pth").info.score_thresholds == ()
 

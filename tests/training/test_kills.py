@@ -14,13 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.checkpoint.save import (
-    last_checkpoint,
-    load_checkpoint,
-    numbered_checkpoints,
-    remove_unfinished,
-    save_checkpoint,
-)
+from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from centernet2.checkpoint.save import last_checkpoint, numbered_checkpoints, remove_unfinished
 from centernet2.structures import ModelInfo
 from centernet2.training.callbacks import PeriodicCheckpoint
 from centernet2.training.state import restore_training_state, training_state
@@ -46,16 +41,14 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
     found = last_checkpoint(folder)
     start = 0
     if found is not None:
-        nn.Module.load_state_dict(model, found[1]["model"])
-        start = restore_training_state(found[1]["training"], run.parts, [generator])
+        nn.Module.load_state_dict(model, found[1].weights)
+        start = restore_training_state(found[1].training or {}, run.parts, [generator])
 
     def save(iteration: int) -> Path:
         path = folder / f"model_{iteration:07d}.pth"
         training = training_state(iteration, run.parts, [generator])
-        save_checkpoint(
-            path, weights=model.state_dict(), info=ModelInfo(), iteration=iteration,
-            metrics={}, training=training,
-        )  # fmt: skip
+        checkpoint = Checkpoint(model.state_dict(), ModelInfo(), iteration, {}, training)
+        save_checkpoint(path, checkpoint)
         return path
 
     def tell(iteration: int) -> None:
@@ -102,15 +95,15 @@ def kill_often(folder: Path, kills: int) -> None:
         told = killed(folder, draw.uniform(0, 0.05))
         interrupted += any(folder.glob(".*.tmp"))
         newest = numbered_checkpoints(folder)[-1]
-        assert load_checkpoint(newest)["iteration"] in (told, told + 1)
+        assert load_checkpoint(newest).iteration in (told, told + 1)
     (folder / "whole").mkdir()
     for place in (folder, folder / "whole"):
         assert os.waitpid(forked(place, told + 3)[0], 0)[1] == 0
     whole, parts = (
         load_checkpoint(numbered_checkpoints(place)[-1]) for place in (folder / "whole", folder)
     )
-    assert whole["iteration"] == parts["iteration"] == told + 3
-    assert all(torch.equal(tensor, parts["model"][name]) for name, tensor in whole["model"].items())
+    assert whole.iteration == parts.iteration == told + 3
+    assert all(torch.equal(tensor, parts.weights[name]) for name, tensor in whole.weights.items())
     print(f"{kills} kills, {interrupted} of them in the middle of a file, up to step {told}")
 
 

@@ -11,8 +11,8 @@ import torch
 
 import centernet2
 from centernet2.builders.loading import load_model
-from centernet2.checkpoint.load import export_reference_checkpoint
-from centernet2.jobs.train import _initial_weights as initial_weights
+from centernet2.builders.start import FromScratch, choose_start
+from centernet2.checkpoint import export_reference_checkpoint
 from centernet2.zoo import download
 from centernet2.zoo.download import DownloadError, Source, fetch, record_of, sha256, zoo_file
 
@@ -176,13 +176,13 @@ def test_detectron2_s_addresses_stand_for_files_of_the_cache(
     ):
         centernet2.build_model("CenterNet2_R18_small", weights=address)
     with caplog.at_level("WARNING"):
-        assert initial_weights(None, centernet2.load_config("CenterNet2_R50_1x")) is None
+        config = centernet2.load_config("CenterNet2_R50_1x")
+        assert choose_start(config, cache) == FromScratch()
     assert f"at {expected}. Training from scratch" in caplog.text
     expected.parent.mkdir(parents=True)
     expected.write_bytes(b"no pickle")
     with pytest.raises(ValueError, match=r"R-50\.pkl is not a readable pickle"):
-        centernet2.build_model("CenterNet2_R18_small", weights=address)
-    assert initial_weights(None, centernet2.load_config("CenterNet2_R50_1x")) == expected
+        choose_start(config, cache)
 
 
 def test_an_unknown_source_is_refused() -> None:

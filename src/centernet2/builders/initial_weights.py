@@ -1,15 +1,14 @@
-"""The weights that a model starts from, and the settings that belong to them."""
+"""The weights that a model starts from, and the options that belong to them."""
 
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from centernet2.checkpoint.formats import WeightsError, WeightsFile, read_weights
-from centernet2.checkpoint.load import fill, load_weights
+from centernet2.builders.network import is_residual
+from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.config import Config
 from centernet2.models.backbones.timm_backbone import pixel_statistics
-from centernet2.models.detector import Detector
 from centernet2.zoo.download import cached_file, is_address
 
 logger = logging.getLogger(__name__)
@@ -19,10 +18,8 @@ NORMALISATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
 IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's, in 0..255
 
 
-def find_weights(source: str | os.PathLike[str] | None) -> Path | None:
-    """The file of a source: a path, zoo:NAME (downloaded if need be) or detectron2://... (from the cache)."""
-    if source is None:
-        return None
+def find_weights(source: str | os.PathLike[str]) -> Path:
+    """The file of a path, of zoo:NAME (downloaded if need be) or detectron2://... (in the cache)."""
     text = os.fspath(source)
     if not text:
         raise WeightsError(
@@ -31,66 +28,65 @@ def find_weights(source: str | os.PathLike[str] | None) -> Path | None:
     return cached_file(text) if is_address(text) else Path(text)
 
 
-def suit_weights(config: Config, path: Path | None) -> Config:
-    """The settings with what a backbone of torchvision or timm was trained with, where they do not say it.
-
-    Such a residual network has its strides in the 3x3 convolutions, and all have seen normalised RGB images; the
-    defaults are those of Caffe2's backbones. Other files leave the settings as they are.
-    """
-    is_timm = config.model.backbone == "timm"
-    if path is None:
-        wanted = _statistics(config) if starts_from_timm(config) else {}
-    elif ("res" not in config.model.backbone and not is_timm) or read_weights(
-        path
-    ).kind != "network":
-        wanted = {}
-    else:
-        wanted = _statistics(config) if is_timm else {STRIDE: False} | _pixels(IMAGENET)
-    return _set(config, wanted, str(path or f"timm's {config.timm.name}"))
-
-
-def keep_suited(config: Config, before: Config) -> Config:
-    """The settings of a run that goes on, with what its first weights have set before and these settings do not say."""
-    return config.replace(
-        {key: before[key] for key in (STRIDE, *NORMALISATION) if key not in config.stated}
-    )
-
-
-def load_initial_weights(model: Detector, config: Config, path: Path | None) -> None:
-    """Fills the model from a file, or its backbone with timm's weights where the settings ask for them."""
-    if path is not None:
-        load_weights(model, path)
-    elif starts_from_timm(config):
-        fill(model, _download_from_timm(config.timm.name), f"timm's {config.timm.name}")
+def read_initial_weights(
+    config: Config, source: str | os.PathLike[str] | None
+) -> WeightsFile | None:
+    """Read the weights of a source, without one those of timm where the config asks for them."""
+    if source is not None:
+        return read_weights(find_weights(source))
+    return read_timm_weights(config.timm.name) if starts_from_timm(config) else None
 
 
 def starts_from_timm(config: Config) -> bool:
-    """Whether training starts from weights that timm downloads."""
+    """Whether the backbone starts from weights that timm downloads."""
     return config.model.backbone == "timm" and config.timm.pretrained
 
 
-def _download_from_timm(name: str) -> WeightsFile:
+def read_timm_weights(name: str) -> WeightsFile:
+    """Download the weights of a network of timm, unless they are in its cache."""
     import timm
 
     try:
-        return WeightsFile(timm.create_model(name, pretrained=True).state_dict(), "network")
+        tensors = timm.create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"timm cannot give its weights of '{name}' ({str(error).splitlines()[0]}); "
             "set MODEL.TIMM.PRETRAINED False and give their file with --weights"
         ) from None
+    return WeightsFile(f"timm's {name}", "network", tensors)
 
 
-def _statistics(config: Config) -> dict[str, Any]:
-    return _pixels(("RGB", *pixel_statistics(config.timm.name)))
+def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
+    """Set what a backbone of torchvision or timm was trained with, where the config leaves it open.
+
+    Such a residual network has its strides in the 3 x 3 convolutions, and all have seen normalised
+    RGB images; the defaults are those of Caffe2's backbones. Other files change nothing.
+    """
+    if file is None or file.kind != "network":
+        return config
+    if config.model.backbone == "timm":
+        return _set_unless_stated(config, _timm_normalisation(config), file.origin)
+    if is_residual(config):
+        return _set_unless_stated(config, {STRIDE: False} | _normalisation(IMAGENET), file.origin)
+    return config
 
 
-def _pixels(values: tuple[Any, ...]) -> dict[str, Any]:
+def fit_to_previous(config: Config, previous: Config) -> Config:
+    """Set what the initial weights of a resumed run had set, where the config leaves it open."""
+    unstated = [key for key in (STRIDE, *NORMALISATION) if key not in config.stated]
+    return config.replace({key: previous[key] for key in unstated})
+
+
+def _timm_normalisation(config: Config) -> dict[str, Any]:
+    return _normalisation(("RGB", *pixel_statistics(config.timm.name)))
+
+
+def _normalisation(values: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(NORMALISATION, values, strict=True))
 
 
-def _set(config: Config, wanted: dict[str, Any], origin: str) -> Config:
-    """The settings with the wanted ones; of those that are stated none changes, and the normalisation goes together."""
+def _set_unless_stated(config: Config, wanted: dict[str, Any], origin: str) -> Config:
+    """Set options that are not stated; those of normalisation are set together or not at all."""
     kept = config.stated & set(wanted)
     kept |= set(NORMALISATION) if kept & set(NORMALISATION) else set()
     different = {key: value for key, value in wanted.items() if config[key] != value}
@@ -100,7 +96,7 @@ def _set(config: Config, wanted: dict[str, Any], origin: str) -> Config:
     if len(changes) < len(different):
         left = {key: value for key, value in different.items() if key not in changes}
         logger.warning(
-            "%s was trained with %s; the settings say otherwise and are kept", origin, _pairs(left)
+            "%s was trained with %s; the config says otherwise and is kept", origin, _pairs(left)
         )
     return config.replace(changes)
 

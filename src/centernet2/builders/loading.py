@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from centernet2.builders.initial_weights import find_weights, load_initial_weights, suit_weights
+from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
-from centernet2.checkpoint.formats import WeightsError
-from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import info_of, is_checkpoint, load_checkpoint
+from centernet2.checkpoint import WeightsError, load_checkpoint
+from centernet2.checkpoint.load import load_state, load_weights_file
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
 from centernet2.kernels.capabilities import fast_memory_format
@@ -29,48 +28,46 @@ StrPath = str | os.PathLike[str]
 def build_model(
     config: Config | StrPath, *, weights: StrPath | None = None, device: str | None = "cpu"
 ) -> Detector:
-    """A detector in training mode.
+    """Build a detector in training mode.
 
     Args:
-        config: settings, the path of a configuration file, or the name of a packaged one.
-        weights: file to fill it from (see the README for the kinds), or zoo:NAME of a published model, which is
-            downloaded; none leaves it untrained. One of our checkpoints brings its classes along, which settings may
-            not contradict.
-        device: where to put it; None: the best there is.
+        config: a configuration, the path of its file, or the name of a packaged one.
+        weights: file to fill it from (the README lists the kinds), or zoo:NAME of a published
+            model, which is downloaded; None leaves it untrained. One of our checkpoints brings its
+            classes, which the config must not contradict.
+        device: where to put it; None: the best available.
     """
-    settings = resolve(config)
-    path = find_weights(weights)
-    checkpoint = load_checkpoint(path) if path is not None and is_checkpoint(path) else None
+    options = resolve(config)
+    file = read_initial_weights(options, weights)
+    checkpoint = None if file is None else file.checkpoint
     if checkpoint is not None:
-        settings = with_classes(settings, len(checkpoint["class_names"]), owner=str(weights))
-    else:
-        settings = suit_weights(settings, path)
-    model = build_detector(settings)
+        options = with_classes(options, len(checkpoint.info.class_names), owner=str(weights))
+    options = fit_to_weights(options, file)
+    model = build_detector(options)
+    if file is not None:
+        load_weights_file(model, file)
     if checkpoint is not None:
-        logger.info("weights of %s:\n%s", weights, load_state(model, checkpoint["model"]))
-        model.info = _with_labels(model.info, info_of(checkpoint))
-    else:
-        load_initial_weights(model, settings, path)
+        model.info = _with_labels(model.info, checkpoint.info)
     return place(model, device)
 
 
 def load_model(
     weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu"
 ) -> Detector:
-    """The detector of one of our checkpoints, or zoo:NAME, in evaluation mode, with the settings that it was trained
-    with. See `optimize_for_inference` for what makes it faster.
+    """Load the detector of one of our checkpoints, or zoo:NAME, in evaluation mode.
+
+    It is built from the configuration that it was trained with, and KEY VALUE overrides.
     """
     if str(weights).startswith(PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
-    info = info_of(checkpoint)
-    model = build_detector(config_of(info).override(overrides))
-    report = load_state(model, checkpoint["model"])
+    model = build_detector(config_of(checkpoint.info).override(overrides))
+    report = load_state(model, checkpoint.weights)
     if report.reinitialized or report.mismatched:
         raise WeightsError(
-            f"{weights} does not fill the model that its settings and the options describe:\n{report}"
+            f"{weights} does not fill the model that its config and the options describe:\n{report}"
         )
-    model.info = _with_labels(model.info, info)
+    model.info = _with_labels(model.info, checkpoint.info)
     return place(model.eval(), device)
 
 

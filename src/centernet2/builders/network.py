@@ -152,6 +152,12 @@ BACKBONES: dict[
 }
 
 
+def is_residual(config: Config) -> bool:
+    """Whether the backbone is one of ours of the ResNet family."""
+    parts = BACKBONES.get(config.model.backbone)
+    return parts is not None and parts[0] in (_resnet, _res2net)
+
+
 def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
     """The untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
     if config.model.backbone not in BACKBONES:

@@ -1,4 +1,4 @@
-"""Reads every kind of weights file that is accepted, and runs no code that a file brings along."""
+"""File formats of weights, read without running any code that a file may contain."""
 
 import pickle
 import re
@@ -6,63 +6,33 @@ import zipfile
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-CAFFE2_BN_EPS = 1e-5  # Caffe2 folds the statistics: mean 0, variance 1, which the reference stores less its epsilon
-BACKBONES = ("caffe2", "detectron2", "network")  # kinds that hold a backbone alone
-PARTS = (
-    "backbone.",
-    "neck.",
-    "proposal_generator.",
-    "roi_heads.",
-)  # of a detector, ours or the reference's
-
-
-class WeightsFile(NamedTuple):
-    """The tensors of a file, and who has named them.
-
-    kind: "centernet2" (ours), "reference", or for a backbone alone: "caffe2" (brought to the reference's names),
-        "detectron2" (ends of the reference's names, to be matched), "network" (as timm, torchvision or its authors do).
-    """
-
-    state: dict[str, Tensor]
-    kind: str
+# Caffe2 fuses the statistics: mean 0, variance 1, which the reference stores less its epsilon.
+CAFFE2_BN_EPS = 1e-5
 
 
 class WeightsError(ValueError):
-    """A weights file that cannot be used."""
+    """A file of weights that cannot be used."""
 
 
-def read_weights(path: Path) -> WeightsFile:
-    """The tensors of a .pth, .safetensors or .pkl file."""
+def read_content(path: Path) -> Any:
+    """Read a .pth, .safetensors or .pkl file."""
     if not path.is_file():
         raise WeightsError(
             f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file"
         )
     if path.suffix == ".safetensors":
-        content: Any = _read_safetensors(path)
-    elif path.suffix == ".pkl":
-        content = _read_pickle(path)
-    else:
-        content = _read_torch(path)
-    header = content if isinstance(content, dict) else {}
-    state = _find_tensors(content, path)
-    if header.get("format") == "centernet2":
-        return WeightsFile(state, "centernet2")
-    if any(name.endswith("_bn_s") for name in state) or "conv1_w" in state:
-        return WeightsFile(caffe2_to_reference(state), "caffe2")
-    if header.get("matching_heuristics"):
-        return WeightsFile(state, "detectron2")
-    whole = any(name.startswith(PARTS) for name in state)
-    return WeightsFile(state, "reference" if whole else "network")
+        return _read_safetensors(path)
+    return _read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
 
 
 def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Caffe2's blobs of a ResNet or ResNeXt under the reference's parameter names."""
+    """Bring Caffe2's blobs of a ResNet or ResNeXt to the reference's parameter names."""
     state: dict[str, Tensor] = {}
     for blob, tensor in blobs.items():
         name = _caffe2_name(blob)
@@ -91,7 +61,8 @@ def _caffe2_name(blob: str) -> str | None:
     return f"backbone.bottom_up.{layer}.{'norm.' if norm else ''}{leaf}"
 
 
-def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """Find the tensors in the content of a file, whatever they are nested in."""
     for key in ("model", "state_dict", "blobs"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -110,7 +81,7 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        # read piece by piece where the format allows it, so that memory never holds all of the weights twice
+        # mapped where the format allows it, so that memory never holds all weights twice
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
@@ -132,9 +103,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits arrays and plain containers, nothing that could run code."""
+    """Unpickles arrays and plain containers, and nothing that could run code."""
 
-    ADMITTED: ClassVar[dict[tuple[str, str], Any]] = {
+    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
         ("numpy", "ndarray"): np.ndarray,
@@ -146,8 +117,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.ADMITTED:
-            return self.ADMITTED[module, name]
+        if (module, name) in self.ALLOWED:
+            return self.ALLOWED[module, name]
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in (
             "_reconstruct",
             "scalar",
@@ -156,7 +127,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
             return import_module("numpy._core.numeric")._frombuffer
         raise WeightsError(
-            f"{self.path} asks for '{module}.{name}' and is refused: only arrays are read from pickles"
+            f"{self.path} asks for '{module}.{name}' and is refused: "
+            "only arrays are read from pickles"
         )
 
 

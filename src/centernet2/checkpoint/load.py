@@ -1,4 +1,4 @@
-"""Fills a detector from a weights file, and says what happened to every part."""
+"""Fill a model from a file of weights, and report what became of every tensor."""
 
 import logging
 import os
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from centernet2.checkpoint.formats import BACKBONES, WeightsError, WeightsFile, read_weights
+from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.names import (
     IGNORED,
     from_network,
     from_suffixes,
     join_scales,
     reference_names,
-    to_reference,
 )
+from centernet2.checkpoint.save import is_one_stage
+from centernet2.checkpoint.source import WeightsFile, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,10 @@ SHOWN = 8  # names of a list that the report prints
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the tensors of a file and of a model. Names are the model's, or the file's where it has none."""
+    """What became of the tensors of a file and of a model.
+
+    Names are the model's, or the file's for tensors that the model does not have.
+    """
 
     loaded: list[str]
     skipped: list[str]  # in the file, not in the model
@@ -48,26 +51,27 @@ class LoadReport:
 
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
-    """Fills `model` with the weights of a file; WeightsError where nothing fits."""
-    return fill(model, read_weights(Path(source)), str(source))
+    """Fill a model with the weights of a file; WeightsError where nothing fits."""
+    return load_weights_file(model, read_weights(Path(source)))
 
 
-def fill(model: nn.Module, file: WeightsFile, origin: str) -> LoadReport:
-    """Fills `model` with weights by whosever names; WeightsError, which names their origin, where nothing fits."""
-    report = load_state(model, _to_ours(model, file, origin))
+def load_weights_file(model: nn.Module, file: WeightsFile) -> LoadReport:
+    """Fill a model with weights that are read already; WeightsError where nothing fits."""
+    report = load_state(model, _to_our_names(model, file))
     if not report.loaded:
         raise WeightsError(
-            f"nothing in {origin} fits the model; its first names are {', '.join(list(file.state)[:3])}"
+            f"nothing in {file.origin} fits the model; "
+            f"its first names are {', '.join(list(file.tensors)[:3])}"
         )
-    if file.kind in BACKBONES:
-        _require_backbone(report, origin)
-    _copy_pixel_statistics(model, file.state)
-    logger.info("weights of %s (%s):\n%s", origin, file.kind, report)
+    if file.is_backbone:
+        _require_backbone(report, file.origin)
+    _copy_pixel_statistics(model, file.tensors)
+    logger.info("weights of %s (%s):\n%s", file.origin, file.kind, report)
     return report
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
-    """Copies the tensors that fit, by our names."""
+    """Copy the tensors that fit, by our names."""
     own = model.state_dict()
     fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     mismatched = {
@@ -84,32 +88,22 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
     )
 
 
-def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Writes a file that the reference implementation loads."""
-    state = {
-        name: tensor.detach().cpu().clone()
-        for name, tensor in to_reference(model.state_dict()).items()
-    }
-    if _is_one_stage(model):
-        preprocess: Any = model.preprocess
-        state |= {"pixel_mean": preprocess.mean.cpu(), "pixel_std": preprocess.std.cpu()}
-    torch.save({"model": state, "__author__": "centernet2"}, path)
-
-
-def _to_ours(model: nn.Module, file: WeightsFile, origin: str) -> dict[str, Tensor]:
-    """The tensors under our names, whoever has named them; what the model does not have keeps its name."""
+def _to_our_names(model: nn.Module, file: WeightsFile) -> Mapping[str, Tensor]:
+    """Rename the tensors to our names; what the model does not have keeps its name."""
+    if file.kind == "centernet2":
+        return file.tensors
     own = list(model.state_dict())
-    state = join_scales(file.state)
+    state = join_scales(file.tensors)
     if file.kind == "network":
         ours = from_network(own, state)
     elif file.kind == "detectron2":
-        ours = _only_ones(from_suffixes(own, state), origin)
+        ours = _require_unique(from_suffixes(own, state), file.origin)
     else:
         ours = {name: key for key, name in reference_names(own).items()}
     return {ours.get(name, name): tensor for name, tensor in state.items()}
 
 
-def _only_ones(keys: Mapping[str, list[str]], origin: str) -> dict[str, str]:
+def _require_unique(keys: Mapping[str, list[str]], origin: str) -> dict[str, str]:
     for name, matches in keys.items():
         if len(matches) > 1:
             raise WeightsError(
@@ -119,23 +113,23 @@ def _only_ones(keys: Mapping[str, list[str]], origin: str) -> dict[str, str]:
 
 
 def _require_backbone(report: LoadReport, origin: str) -> None:
-    """The backbone is filled, but for the offsets of deformable convolutions, which no such file has."""
+    """Refuse a file that leaves parts of the backbone untrained.
+
+    The offsets of deformable convolutions are exempt: no such file has them.
+    """
     unfit = [*report.mismatched, *report.reinitialized]
     lacking = [name for name in unfit if name.startswith("backbone.") and ".offset." not in name]
     if lacking:
         raise WeightsError(
-            f"{origin} holds another backbone than the model's: {len(lacking)} tensors such as {lacking[0]} are "
-            "missing or of another shape; give the file of the backbone that the settings name"
+            f"{origin} holds another backbone than the model's: {len(lacking)} tensors such as "
+            f"{lacking[0]} are missing or of another shape; give the file of the backbone that the "
+            "config names"
         )
 
 
-def _is_one_stage(model: nn.Module) -> bool:
-    return hasattr(model, "preprocess") and getattr(model, "roi_heads", None) is None
-
-
 def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """A one-stage reference checkpoint has its own mean and deviation, which the reference prefers to the settings."""
-    if _is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
+    """Take mean and deviation from a one-stage checkpoint, as the reference does."""
+    if is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
         preprocess: Any = model.preprocess
         preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))
         preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))

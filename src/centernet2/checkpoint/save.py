@@ -1,71 +1,54 @@
-"""Checkpoints of a training: complete, written at once or not at all."""
+"""Checkpoints of a training run: each appears as a whole or not at all."""
 
 import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from centernet2.checkpoint.formats import WeightsError
+from centernet2.checkpoint.names import to_reference
 from centernet2.files import open_atomic, remove_temporary
 from centernet2.structures import ModelInfo, TestSize
 
 logger = logging.getLogger(__name__)
 
+FORMAT = "centernet2"  # marks our checkpoints
 NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
-def save_checkpoint(
-    path: Path,
-    *,
-    weights: Mapping[str, Tensor],
-    info: ModelInfo,
-    iteration: int,
-    metrics: Mapping[str, float],
-    training: Mapping[str, Any] | None,
-) -> None:
-    """Write weights, the model's info, metrics and, to resume, the state of the training run."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """Content of one of our checkpoints. The fields of `info` are keys of the file."""
+
+    weights: Mapping[str, Tensor]
+    info: ModelInfo
+    iteration: int  # steps done
+    metrics: Mapping[str, float]  # of the evaluation of these weights
+    training: Mapping[str, Any] | None = None  # state of the training run; None: not to be resumed
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; after a crash the old file is there or the new one, never a part."""
     content = {
-        "format": "centernet2",
+        "format": FORMAT,
         "version": 1,
-        "model": dict(weights),
-        **asdict(info),
-        "iteration": iteration,
-        "metrics": dict(metrics),
-        "training": training,
+        "model": dict(checkpoint.weights),
+        **asdict(checkpoint.info),
+        "iteration": checkpoint.iteration,
+        "metrics": dict(checkpoint.metrics),
+        "training": checkpoint.training,
     }
-    _write(path, content)
+    _save(path, content)
 
 
-def info_of(checkpoint: Mapping[str, Any]) -> ModelInfo:
-    """Read the model's info from the content of one of our checkpoints."""
-    content = {field.name: checkpoint[field.name] for field in fields(ModelInfo)}
-    return ModelInfo(**content | {"test_size": TestSize(**content["test_size"])})
-
-
-def update_checkpoint(path: Path, output: Path, **content: Any) -> None:
-    """Writes one of our checkpoints again, to the same file or to another, with some of its content replaced."""
-    _write(output, {**load_checkpoint(path), **content})
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open_atomic(path, durable=True) as file:
-        torch.save(dict(content), file)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Deletes what a process that was killed while it saved has left behind."""
-    remove_temporary(folder, "*.pth.*")
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of one of our checkpoints."""
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read one of our checkpoints."""
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint {path}")
     try:
@@ -73,29 +56,71 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise WeightsError(f"checkpoint {path} cannot be read: {reason}") from None
-    if not isinstance(content, dict) or content.get("format") != "centernet2":
+    if not is_checkpoint(content):
         raise WeightsError(f"{path} is no checkpoint of centernet2; give --config-file beside it")
-    return content
+    return parse_checkpoint(content, str(path))
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether a file is one of our checkpoints; of what it holds, only the outline is read."""
+def update_info(path: Path, output: Path, **fields: Any) -> None:
+    """Write one of our checkpoints again, to any file, with other values in its info."""
+    checkpoint = load_checkpoint(path)
+    save_checkpoint(output, replace(checkpoint, info=replace(checkpoint.info, **fields)))
+
+
+def is_checkpoint(content: object) -> bool:
+    """Whether the content of a file is that of one of our checkpoints."""
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
+    """Turn the content of one of our files into a record; errors name the origin."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # no file, another format or a damaged one: whoever reads it will say which
-        return False
-    return isinstance(content, dict) and content.get("format") == "centernet2"
+        info = {field.name: content[field.name] for field in fields(ModelInfo)}
+        return Checkpoint(
+            weights=content["model"],
+            info=ModelInfo(**info | {"test_size": TestSize(**info["test_size"])}),
+            iteration=int(content["iteration"]),
+            metrics=content["metrics"],
+            training=content["training"],
+        )
+    except (KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{origin} was written by another version of centernet2 ({error})"
+        ) from None
+
+
+def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a file that the reference implementation loads."""
+    state = {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in to_reference(model.state_dict()).items()
+    }
+    if is_one_stage(model):
+        preprocess: Any = model.preprocess
+        state |= {"pixel_mean": preprocess.mean.cpu(), "pixel_std": preprocess.std.cpu()}
+    _save(Path(path), {"model": state, "__author__": "centernet2"})
+
+
+def is_one_stage(model: nn.Module) -> bool:
+    """Whether a model is a detector without RoI heads."""
+    return hasattr(model, "preprocess") and getattr(model, "roi_heads", None) is None
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomic(path, durable=True) as file:
+        torch.save(dict(content), file)
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
-    """The periodic checkpoints of a training, oldest first; model_final.pth and the like are none."""
-    found = {path: NUMBERED.fullmatch(path.name) for path in folder.glob("model_*.pth")}
-    numbers = {path: int(match[1]) for path, match in found.items() if match}
-    return sorted(numbers, key=lambda path: numbers[path])
+    """Checkpoints of a folder with the step in their names, oldest first."""
+    matches = {path: NUMBERED.fullmatch(path.name) for path in folder.glob("model_*.pth")}
+    steps = {path: int(match[1]) for path, match in matches.items() if match}
+    return sorted(steps, key=lambda path: steps[path])
 
 
-def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of a training that can be read; a damaged one is passed over with a warning.
+def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
+    """Read the newest numbered checkpoint; one that is damaged is skipped with a warning.
 
     Raises:
         WeightsError: there are checkpoints, and all are damaged.
@@ -114,10 +139,9 @@ def last_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def set_aside_checkpoints(folder: Path, *, after: int) -> None:
-    """Renames numbered checkpoints of later steps, those of an earlier training and damaged ones, to *.old.
+    """Rename numbered checkpoints of later steps, which another training run has left, to *.old.
 
-    Otherwise they would pass for the newest ones of the training that begins: it would be resumed from them, and its
-    own would be deleted as the older ones.
+    Otherwise a resumed run would take them for its newest ones, and delete its own as the oldest.
     """
     late = [
         path
@@ -129,5 +153,10 @@ def set_aside_checkpoints(folder: Path, *, after: int) -> None:
     if late:
         names = ", ".join(path.name for path in late)
         logger.warning(
-            "%s holds other checkpoints than this training's; renamed to *.old: %s", folder, names
+            "%s holds checkpoints of another training run; renamed to *.old: %s", folder, names
         )
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a process that was killed while it saved has left behind."""
+    remove_temporary(folder, "*.pth.*")

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from centernet2.builders.loading import StrPath, config_of, with_classes
-from centernet2.checkpoint.save import info_of, load_checkpoint, update_checkpoint
+from centernet2.checkpoint.save import load_checkpoint, update_info
 from centernet2.config import Config
 from centernet2.evaluation.curves import (
     ThresholdChoice,
@@ -68,7 +68,7 @@ def choose_thresholds(
         for name, curve in zip(class_names, curves, strict=True)
     }
     target = Path(output or weights)
-    update_checkpoint(
+    update_info(
         Path(weights),
         target,
         score_thresholds=tuple(choice.threshold for choice in chosen.values()),
@@ -79,5 +79,5 @@ def choose_thresholds(
 
 def _outline(path: Path) -> tuple[Config, tuple[str, ...]]:
     """Settings and class names of a checkpoint."""
-    info = info_of(load_checkpoint(path))
+    info = load_checkpoint(path).info
     return config_of(info), info.class_names

@@ -11,25 +11,13 @@ from typing import Any, NamedTuple
 import torch
 
 from centernet2 import distributed
-from centernet2.builders.initial_weights import (
-    find_weights,
-    keep_suited,
-    load_initial_weights,
-    starts_from_timm,
-    suit_weights,
-)
-from centernet2.builders.loading import StrPath, config_of, resolve, with_classes
+from centernet2.builders.loading import StrPath, resolve, with_classes
 from centernet2.builders.network import build_detector
 from centernet2.builders.pipeline import build_mixing, build_sampler, build_train_transform
 from centernet2.builders.plan import count_in_iterations, describe
 from centernet2.builders.solver import build_clip
-from centernet2.checkpoint.load import load_state
-from centernet2.checkpoint.save import (
-    info_of,
-    last_checkpoint,
-    remove_unfinished,
-    set_aside_checkpoints,
-)
+from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
+from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
 from centernet2.data.loader import Batch, train_batches
@@ -38,7 +26,6 @@ from centernet2.data.samplers import images_per_class
 from centernet2.devices import choose_device, create_accelerator, peak_memory
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from centernet2.files import write_atomic
-from centernet2.models.detector import Detector
 from centernet2.report.training_pictures import draw_predictions, drawn_batches
 from centernet2.training.callbacks import (
     PeriodicCheckpoint,
@@ -50,8 +37,6 @@ from centernet2.training.loop import train_loop
 from centernet2.training.nonfinite import NonFiniteGuard
 from centernet2.training.state import Callback, TrainState
 from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
-from centernet2.zoo.download import DownloadError
-from centernet2.zoo.published import PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -184,13 +169,8 @@ def _set_up(
     seed = _choose_seed(settings.run.seed if seed is None else seed)
     torch.manual_seed(seed)
 
-    found = _checkpoint_to_resume(output) if resume else None
-    initial = _initial_weights(weights, settings) if found is None else None
-    settings = (
-        suit_weights(settings, initial)
-        if found is None
-        else keep_suited(settings, config_of(info_of(found[1])))
-    )
+    begin = choose_start(settings, output, weights=weights, resume=resume)
+    settings = fit_to_start(settings, begin)
     model = build_detector(
         settings,
         image_counts=images_per_class(
@@ -198,12 +178,9 @@ def _set_up(
         ),
     )
     model.info = replace(model.info, class_names=train_set.class_names)
-    if found is not None:
-        _load_resumed_weights(model, settings, *found)
-    else:
-        load_initial_weights(model, settings, initial)
+    load_start(model, settings, begin)
     job = Job(model, settings, accelerator, seed, output)
-    start = job.restore(found[1]["training"]) if found else 0
+    start = job.restore(begin.checkpoint.training or {}) if isinstance(begin, Resume) else 0
     return _Setup(job, train_set, val_set, start)
 
 
@@ -329,50 +306,6 @@ def _require_writable(output: Path) -> None:
         raise ConfigError(
             f"--output-dir {output} cannot be used: {existing} {reason}; choose another one"
         )
-
-
-def _initial_weights(given: StrPath | None, config: Config) -> Path | None:
-    configured = config.model.weights
-    if given is not None or starts_from_timm(config):
-        return find_weights(given)
-    try:
-        return find_weights(configured or None)
-    except DownloadError as error:
-        if configured.startswith(PREFIX):
-            raise
-        logger.warning("%s. Training from scratch.", error)
-        return None
-
-
-def _checkpoint_to_resume(output: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The last checkpoint, which must be the same for all processes; None where there is none yet."""
-    found = last_checkpoint(output)
-    names = distributed.gather_objects(None if found is None else found[0].name)
-    if len(set(names)) > 1:
-        seen = ", ".join(f"{name or 'none'} by process {rank}" for rank, name in enumerate(names))
-        raise ConfigError(
-            f"--output-dir {output} must be one folder for all machines; the last checkpoint is {seen}"
-        )
-    if found is None:
-        logger.warning("no checkpoint in %s to resume from: training begins at its start", output)
-    return found
-
-
-def _load_resumed_weights(
-    model: Detector, config: Config, path: Path, checkpoint: dict[str, Any]
-) -> None:
-    """Takes the weights of the checkpoint to resume from, and says which settings have changed since."""
-    report = load_state(model, checkpoint["model"])
-    before = config_of(info_of(checkpoint))
-    changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]
-    if report.reinitialized or report.mismatched or report.skipped:
-        raise ConfigError(
-            f"{path} holds another model than these settings ({'; '.join(changed) or 'no option differs'}); "
-            "resume with the settings of the run, or train into another --output-dir"
-        )
-    logger.info("resuming from %s", path)
-    if changed:
-        logger.warning("changed since the checkpoint was written: %s", "; ".join(changed))
 
 
 def _choose_seed(seed: int) -> int:

@@ -13,7 +13,7 @@ from torch import nn
 
 from centernet2 import distributed
 from centernet2.builders.solver import build_multiplier, build_optimizer, choose_precision
-from centernet2.checkpoint.save import save_checkpoint
+from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
 from centernet2.devices import grad_scaler
@@ -147,14 +147,8 @@ class Job:
     ) -> None:
         weights = whole(self.model.state_dict())
         if distributed.is_main_process():
-            save_checkpoint(
-                path,
-                weights=weights,
-                info=self.model.info,
-                iteration=iteration,
-                metrics=metrics,
-                training=training,
-            )
+            checkpoint = Checkpoint(weights, self.model.info, iteration, metrics, training)
+            save_checkpoint(path, checkpoint)
 
 
 def _sharded(model: Detector, device: torch.device) -> Detector:

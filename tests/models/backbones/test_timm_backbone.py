@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import centernet2
-from centernet2.builders.initial_weights import suit_weights
+from centernet2.builders.initial_weights import fit_to_weights, read_timm_weights
 from centernet2.builders.loading import load_model
 from centernet2.builders.network import build_detector
-from centernet2.checkpoint.save import save_checkpoint
+from centernet2.checkpoint import Checkpoint, WeightsFile, save_checkpoint
 from centernet2.config import ConfigError
 from centernet2.models.backbones.timm_backbone import TimmBackbone
 from centernet2.models.detector import Detector
@@ -176,17 +176,15 @@ def test_images_are_normalised_as_the_network_s_own_weights_expect(
     options = [*SMALL, "MODEL.TIMM.NAME", name, "MODEL.TIMM.PRETRAINED", "True"]
     config = centernet2.load_config("CenterNet2_R50_1x", options)
     expected = tuple(255 * x for x in timm.get_pretrained_cfg(name).mean)
-    assert suit_weights(config, None)["MODEL.PIXEL_MEAN"] == expected
-    assert suit_weights(config, None)["INPUT.FORMAT"] == "RGB"
+    fitted = fit_to_weights(config, WeightsFile(f"timm's {name}", "network", {}))
+    assert fitted["MODEL.PIXEL_MEAN"] == expected and fitted["INPUT.FORMAT"] == "RGB"
 
     def offline(*args: object, **options: object) -> None:
         raise OSError("no network\nhere")
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ValueError, match=r"timm cannot give its weights of .* \(no network\)"):
-        from centernet2.builders.initial_weights import _download_from_timm
-
-        _download_from_timm(name)
+        read_timm_weights(name)
 
 
 def test_a_checkpoint_is_loaded_without_downloading(
@@ -197,11 +195,7 @@ def test_a_checkpoint_is_loaded_without_downloading(
     model = build_detector(config)
     save_checkpoint(
         tmp_path / "w.pth",
-        weights=model.state_dict(),
-        info=replace(model.info, class_names=("a", "b", "c")),
-        iteration=1,
-        metrics={},
-        training=None,
+        Checkpoint(model.state_dict(), replace(model.info, class_names=("a", "b", "c")), 1, {}),
     )
     create = timm.create_model
 

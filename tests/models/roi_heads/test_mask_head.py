@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.checkpoint.load import load_weights
+from centernet2.checkpoint import load_weights
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads.mask_head import MaskHead

@@ -1,0 +1,54 @@
+"""A file of weights, read once: its tensors, who named them, and what else it brings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from centernet2.checkpoint.formats import caffe2_to_reference, find_tensors, read_content
+from centernet2.checkpoint.save import Checkpoint, is_checkpoint, parse_checkpoint
+
+Kind = Literal["centernet2", "reference", "caffe2", "detectron2", "network"]
+PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # of a detector's names
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Content of a file of weights.
+
+    Args:
+        origin: what messages call the file.
+        kind: "centernet2" (ours) or "reference"; for a backbone alone "caffe2" (brought to the
+            reference's names), "detectron2" (ends of the reference's names, to be matched) or
+            "network" (as timm, torchvision or its authors name it).
+        tensors: by the names of that kind.
+        checkpoint: the whole content of one of our checkpoints.
+    """
+
+    origin: str
+    kind: Kind
+    tensors: Mapping[str, Tensor]
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def is_backbone(self) -> bool:
+        """Whether the file holds a backbone alone."""
+        return self.kind in ("caffe2", "detectron2", "network")
+
+
+def read_weights(path: Path, origin: str | None = None) -> WeightsFile:
+    """Read a .pth, .safetensors or .pkl file of any kind; messages name the origin or the path."""
+    content = read_content(path)
+    origin = str(path) if origin is None else origin
+    if is_checkpoint(content):
+        checkpoint = parse_checkpoint(content, origin)
+        return WeightsFile(origin, "centernet2", checkpoint.weights, checkpoint)
+    tensors = find_tensors(content, path)
+    if any(name.endswith("_bn_s") for name in tensors) or "conv1_w" in tensors:
+        return WeightsFile(origin, "caffe2", caffe2_to_reference(tensors))
+    if isinstance(content, dict) and content.get("matching_heuristics"):
+        return WeightsFile(origin, "detectron2", tensors)
+    is_detector = any(name.startswith(PARTS) for name in tensors)
+    return WeightsFile(origin, "reference" if is_detector else "network", tensors)
