@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import centernet2
-from centernet2.cli.logs import start_logging
+from centernet2.cli import start_logging
 from centernet2.report.training_page import write_training_page
 from centernet2.visualize import draw
 from demo.digits import UNSEEN, compose_split, write_split

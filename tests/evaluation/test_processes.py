@@ -9,9 +9,9 @@ import torch.multiprocessing as mp
 
 import centernet2
 from centernet2 import distributed
+from centernet2.builders.evaluator import evaluate_dataset, find_data
 from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
-from centernet2.jobs.evaluate import evaluate_dataset, find_data
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 

@@ -16,7 +16,7 @@ from centernet2 import cli
 from centernet2.builders.loading import build_model
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import load_config
-from centernet2.jobs import benchmark
+from centernet2.jobs import InferenceOptions, benchmark
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads import cascade
 from centernet2.profiling import matmul_peak, stage_clock
@@ -44,6 +44,7 @@ STAGES = {
 }
 COUNTED = ["backbone", "neck", "first_stage_head", "roi_heads_boxes", "roi_heads_masks"]
 SMALL = "CenterNet2_R18_small"
+CPU = InferenceOptions(device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +185,7 @@ def test_objects_fit_into_the_image_and_have_masks() -> None:
 def test_operations_are_those_of_the_table_of_costs(options: tuple[str, ...]) -> None:
     config = load_config(SMALL, options)
     cost = measure(config)
-    result = benchmark.benchmark(SMALL, options, device="cpu", runs=1)
+    result = benchmark.benchmark(SMALL, *options, inference=CPU, runs=1)
     figures = result.figures[0]
     assert (figures.height, figures.width) == (cost.height, cost.width)
     assert figures.load is not None and figures.operations is not None
@@ -228,8 +229,8 @@ def test_a_peak_below_the_model_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for speed, warnings in ((1e20, 0), (1.0, 1)):
-        monkeypatch.setattr(benchmark, "measure_peak", lambda *_, speed=speed: Peak(speed, 16))
-        benchmark.benchmark(SMALL, device="cpu", runs=1, sizes=["64x64"])
+        monkeypatch.setattr(matmul_peak, "measure_peak", lambda *_, speed=speed: Peak(speed, 16))
+        benchmark.benchmark(SMALL, inference=CPU, runs=1, sizes=["64x64"])
         assert caplog.text.count("measure again") == warnings
 
 
@@ -286,9 +287,9 @@ def test_a_checkpoint_needs_no_configuration(tmp_path: Path) -> None:
     file = tmp_path / "model.pth"
     info = ModelInfo(class_names=("red", "white"), config=config.to_yaml(), config_name="cells")
     save_checkpoint(file, Checkpoint(build_model(config).state_dict(), info, 1, {}))
-    result = benchmark.benchmark(weights=file, device="cpu", runs=1, sizes=["64x64"])
+    result = benchmark.benchmark(weights=file, inference=CPU, runs=1, sizes=["64x64"])
     assert (result.config, result.weights) == ("cells", str(file))
-    again = benchmark.benchmark(SMALL, weights=file, device="cpu", runs=1, sizes=["64x64"])
+    again = benchmark.benchmark(SMALL, weights=file, inference=CPU, runs=1, sizes=["64x64"])
     assert again.config == SMALL and again.figures[0].operations == result.figures[0].operations
 
 
@@ -316,7 +317,7 @@ def test_what_does_not_fit_into_memory_is_left_out(monkeypatch: pytest.MonkeyPat
         return usual(meter, shape, on_pass)
 
     monkeypatch.setattr(Meter, "measure", limited)
-    options = {"device": "cpu", "runs": 1, "sizes": ["64x64"]}
+    options = {"inference": CPU, "runs": 1, "sizes": ["64x64"]}
     result = benchmark.benchmark(SMALL, batch_sizes=[1, 4], **options)  # type: ignore[arg-type]
     assert [each.batch_size for each in result.figures] == [1]
     with pytest.raises(ValueError, match="no batch fits into the memory of cpu"):

@@ -34,7 +34,8 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_file_against_a_training(data: Path) -> None:
     output = data / "new" / "compare.json"
-    differences = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
+    result = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
+    differences = result.differences
     assert differences["AP"].second == pytest.approx(100) and 50 < differences["AP50"].first < 51
     assert json.loads(output.read_text())["figures"]["AP/cat"]["second"] == pytest.approx(100)
 

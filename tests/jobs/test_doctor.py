@@ -2,11 +2,11 @@
 
 import pytest
 
-from centernet2.jobs.doctor import examine
+from centernet2.jobs.doctor import doctor
 
 
 def test_every_line_is_there() -> None:
-    lines = {line[:13].strip(): line for line in examine("cpu")}
+    lines = {line[:13].strip(): line for line in doctor(device="cpu")}
     assert {"python", "torch", "torchvision", "devices", "distributed", "sync bn", "step"} <= set(
         lines
     )
@@ -19,4 +19,4 @@ def test_every_line_is_there() -> None:
 
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="device 'cuda:9' is not there; present: cpu"):
-        examine("cuda:9")
+        doctor(device="cuda:9")

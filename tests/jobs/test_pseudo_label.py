@@ -16,7 +16,9 @@ def test_a_student_learns_from_labelled_and_pseudo_labelled_images(
 ) -> None:
     train(data, tmp_path / "teacher")
     teacher, output = tmp_path / "teacher" / "model_final.pth", tmp_path / "pseudo.json"
-    counts = pseudo_label(teacher, data / "images", output, score_threshold=0.0, device="cpu")
+    counts = pseudo_label(
+        weights=teacher, images=data / "images", output=output, score=0.0, device="cpu"
+    )
 
     content = json.loads(output.read_text())
     assert counts == {"block": len(content["annotations"])} and counts["block"] > 0
@@ -48,7 +50,10 @@ def test_nothing_scores_enough(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "teacher")
     output = tmp_path / "pseudo.json"
     assert pseudo_label(
-        tmp_path / "teacher" / "model_final.pth", data / "images", output, score_threshold=1.0
+        weights=tmp_path / "teacher" / "model_final.pth",
+        images=data / "images",
+        output=output,
+        score=1.0,
     ) == {"block": 0}
     assert len(json.loads(output.read_text())["images"]) == 4
 
@@ -57,7 +62,7 @@ def test_a_folder_that_is_not_there_is_said_before_the_work(data: Path, tmp_path
     train(data, tmp_path / "teacher")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         pseudo_label(
-            tmp_path / "teacher" / "model_final.pth",
-            data / "images",
-            tmp_path / "no" / "pseudo.json",
+            weights=tmp_path / "teacher" / "model_final.pth",
+            images=data / "images",
+            output=tmp_path / "no" / "pseudo.json",
         )

@@ -20,8 +20,10 @@ def test_a_sheet_with_all_there_is(
     tmp_path: Path,
 ) -> None:
     write(content)
-    show(tmp_path, tmp_path / "plain.png", config=CONFIG, count=2)
-    show(tmp_path, tmp_path / "all.png", config=CONFIG, count=2, augmented=True, targets=True)
+    show(tmp_path, output=tmp_path / "plain.png", config=CONFIG, count=2)
+    show(
+        tmp_path, output=tmp_path / "all.png", config=CONFIG, count=2, augmented=True, targets=True
+    )
     with Image.open(tmp_path / "plain.png") as plain, Image.open(tmp_path / "all.png") as every:
         assert plain.width == every.width * 2 // 3 or plain.width < every.width
         assert every.height > plain.height
@@ -34,6 +36,6 @@ def test_a_sheet_with_all_there_is(
 def test_mistakes_are_said(content: Any, write: Callable[..., Path], tmp_path: Path) -> None:
     write(content)
     with pytest.raises(ValueError, match="has no val split, only train"):
-        show(tmp_path, tmp_path / "a.png", config=CONFIG, split="val")
+        show(tmp_path, output=tmp_path / "a.png", config=CONFIG, split="val")
     with pytest.raises(ValueError, match=r"ends in \.jpg"):
-        show(tmp_path, tmp_path / "a.txt", config=CONFIG)
+        show(tmp_path, output=tmp_path / "a.txt", config=CONFIG)

@@ -10,7 +10,7 @@ import torch
 import centernet2
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
-from centernet2.jobs.threshold import choose_thresholds
+from centernet2.jobs.threshold import threshold
 from centernet2.structures import ModelInfo
 
 BOX = [10, 10, 40, 40]
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "threshold"),
+    ("wanted", "expected"),
     [
         ({"precision": 0.9}, 0.9),
         ({"precision": 0.6}, 0.3),
@@ -56,22 +56,22 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_thresholds_are_chosen_and_stored(
-    folder: Path, wanted: dict[str, float], threshold: float
+    folder: Path, wanted: dict[str, float], expected: float
 ) -> None:
     output = folder / "new" / "model.pth"
-    chosen = choose_thresholds(
+    chosen = threshold(
         folder / "model.pth",
         data=folder,
         predictions=folder / "predictions.json",
         output=output,
         **wanted,
     )
-    assert chosen["cat"].threshold == threshold and chosen["cat"].reached
+    assert chosen["cat"].threshold == expected and chosen["cat"].reached
     assert (
         chosen["dog"].point is None and chosen["dog"].threshold == 0.3
     )  # the best of all classes together
-    assert load_checkpoint(output).info.score_thresholds == (threshold, 0.3)
-    assert centernet2.load_model(output).info.score_thresholds == (threshold, 0.3)
+    assert load_checkpoint(output).info.score_thresholds == (expected, 0.3)
+    assert centernet2.load_model(output).info.score_thresholds == (expected, 0.3)
     assert centernet2.load_model(folder / "model.pth").info.score_thresholds == ()
 
 
@@ -104,9 +104,9 @@ def test_what_cannot_be_reached() -> None:
 def test_mistakes_are_told(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
-        choose_thresholds(folder / "model.pth", precision=0.5, recall=0.5, **options)
+        threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
     with pytest.raises(ValueError, match=r"--recall is 90; give a share above 0, up to 1"):
-        choose_thresholds(folder / "model.pth", recall=90, **options)
+        threshold(folder / "model.pth", recall=90, **options)
     (folder / "predictions.json").write_text("[]")
     with pytest.raises(ValueError, match="finds nothing"):
-        choose_thresholds(folder / "model.pth", **options)
+        threshold(folder / "model.pth", **options)

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 import centernet2
+from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.data.readers.coco import DetectionDataset
 from centernet2.evaluation.analysis import analyse
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.ground_truth import FloatArray
-from centernet2.jobs.evaluate import evaluate_predictions
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
 from tests.helpers.evaluation import (
     SMALL_INPUT,

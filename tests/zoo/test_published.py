@@ -9,7 +9,7 @@ from centernet2.builders.network import build_detector
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.cli import app
 from centernet2.config import config_names, load_config
-from centernet2.jobs.models import show_models
+from centernet2.jobs.models import models
 from centernet2.profiling.costs import measure
 from centernet2.zoo.published import ZooError, zoo_model, zoo_models
 from centernet2.zoo.table import models_markdown
@@ -63,11 +63,11 @@ def test_names_are_found_and_near_ones_proposed() -> None:
 
 
 def test_every_form_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = json.loads(str(show_models(None, as_json=True, markdown=False)))
+    rows = json.loads(str(models(as_json=True)))
     assert [row["name"] for row in rows] == [model.name for model in zoo_models()]
-    details = json.loads(str(show_models("CenterNet2_X101-DCN_2x", as_json=True, markdown=False)))
+    details = json.loads(str(models("CenterNet2_X101-DCN_2x", as_json=True)))
     assert (details["box AP"], details["data"]) == (49.9, "COCO")
-    ours = json.loads(str(show_models("CenterNet2_R18_small", as_json=True, markdown=False)))
+    ours = json.loads(str(models("CenterNet2_R18_small", as_json=True)))
     assert ours["parameters"] > 1e6 and ours["weights"] is None
     app(["models"], exit_on_error=False, result_action="return_value")
     shown = capsys.readouterr().out

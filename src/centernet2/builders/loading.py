@@ -90,23 +90,51 @@ def _load_published(published: ZooModel, overrides: Sequence[str], device: str |
     return model.eval()
 
 
+def load_for_inference(
+    weights: StrPath,
+    overrides: Sequence[str] = (),
+    *,
+    config: Config | StrPath | None = None,
+    device: str | None = None,
+    dtype: str = "fp32",
+    compile: bool = False,
+) -> Detector:
+    """Load a detector that is optimized for inference.
+
+    Args:
+        weights: one of our checkpoints, zoo:NAME, or with a config any file that `build_model` takes.
+        overrides: KEY VALUE pairs on top of the config.
+        config: for weights that carry none.
+        device: None: the best one available.
+        dtype, compile: see `optimize_for_inference`.
+    """
+    if config is None:
+        model = load_model(weights, overrides, device=device)
+    else:
+        options = resolve(config).override(overrides)
+        model = build_model(options, weights=weights, device=device)
+    return optimize_for_inference(model, dtype=dtype, compile=compile)
+
+
 def load_predictor(
     weights: StrPath,
     overrides: Sequence[str] = (),
     *,
+    config: Config | StrPath | None = None,
     device: str | None = None,
     dtype: str = "fp32",
     compile: bool = False,
 ) -> Predictor:
-    """A predictor from one of our checkpoints alone, or from zoo:NAME; with TEST.AUG.ENABLED it looks several times.
+    """Load a predictor, with test-time augmentation where TEST.AUG.ENABLED.
 
-    See `optimize_for_inference` for `dtype` and `compile`.
+    The arguments are those of `load_for_inference`.
     """
-    model = load_model(weights, overrides, device=device)
-    optimize_for_inference(model, dtype=dtype, compile=compile)
-    config = config_of(model.info)
-    if config.test_augmentation.enabled:
-        return Predictor(build_augmented(config, model))
+    model = load_for_inference(
+        weights, overrides, config=config, device=device, dtype=dtype, compile=compile
+    )
+    options = config_of(model.info)
+    if options.test_augmentation.enabled:
+        return Predictor(build_augmented(options, model))
     return Predictor(model)
 
 

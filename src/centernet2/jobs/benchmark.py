@@ -1,4 +1,6 @@
-"""How fast a model is on this machine, stage by stage, and how much of the machine it uses."""
+"""The command `benchmark`: how fast a model is on this machine, stage by stage."""
+
+from __future__ import annotations
 
 import logging
 import math
@@ -9,25 +11,29 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Annotated, cast
 
-import torch
-from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from cyclopts import Parameter
 
-from centernet2.builders.loading import StrPath, build_model, load_model, place
-from centernet2.config import load_config
-from centernet2.devices import Precision
-from centernet2.files import write_json
-from centernet2.kernels.capabilities import device_name
-from centernet2.models.detector import Detector
-from centernet2.models.optimize import DTYPES
-from centernet2.profiling.costs import input_size
-from centernet2.profiling.matmul_peak import Peak, measure_peak
-from centernet2.profiling.meter import WARM_UP, Figures, Meter, Shape
+from centernet2.jobs import (
+    DEFAULT_INFERENCE,
+    ConfigArgument,
+    Flag,
+    InferenceOptions,
+    Overrides,
+    PathArgument,
+    WeightsArgument,
+)
+
+if TYPE_CHECKING:
+    from centernet2.devices import Precision
+    from centernet2.models.detector import Detector
+    from centernet2.profiling.matmul_peak import Peak
+    from centernet2.profiling.meter import Figures, Meter, Shape
 
 logger = logging.getLogger(__name__)
 
+Several = Parameter(consume_multiple=True, negative=())
 LEAST_SIDE = 32  # pixels
 IMPLAUSIBLE_SHARE = (
     2.5  # of the peak: Winograd's algorithm does a quarter of the multiplications that are counted
@@ -55,40 +61,55 @@ class Benchmark:
 
 
 def benchmark(
-    config_file: StrPath | None = None,
-    overrides: Sequence[str] = (),
-    *,
-    weights: StrPath | None = None,
-    device: str | None = None,
-    dtype: str = "fp32",
-    compile: bool = False,
-    batch_sizes: Sequence[int] = (1,),
-    sizes: Sequence[str] = (),
+    config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
+    *overrides: Overrides,
+    weights: WeightsArgument | None = None,
+    batch_sizes: Annotated[tuple[int, ...], Several] = (1,),
+    sizes: Annotated[tuple[str, ...], Several] = (),
     runs: int = 10,
     threads: int | None = None,
-    training: bool = False,
-    output: StrPath | None = None,
+    training: Flag = False,
+    output: PathArgument | None = None,
+    inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> Benchmark:
-    """Measures a model on noise, with selections that are full whatever the weights: see `fill_selections`.
+    """Measure a model's speed here: stages, images/s, memory, share of the peak.
 
-    Args:
-        config_file, overrides: the settings; without a file those of the checkpoint.
-        weights: checkpoint, or zoo:NAME; none: untrained ones, which are as fast.
-        device, dtype, compile: see `build_model` and `optimize_for_inference`.
-        batch_sizes, sizes: each batch size is measured with each size "HEIGHTxWIDTH"; without sizes with the one for
-            testing of an image of 480 x 640.
-        runs: passes that count, and as many more for the stages.
-        threads: of the CPU; default: as many as PyTorch takes.
-        training: measure a training step: forward and backward, without the optimizer.
-        output: JSON file for the figures.
+    The images are noise; all selections are full, whatever the weights: see `fill_selections`.
+
+    Parameters
+    ----------
+    config
+        Path or name of the config; one of our checkpoints and zoo:NAME need none.
+    weights
+        The checkpoint, or zoo:NAME of a published model; default: untrained, which is as fast.
+    batch_sizes
+        Images that go through the model together, one number or several: 1 2 4. KEY VALUE pairs
+        stand before it.
+    sizes
+        HEIGHTxWIDTH, one or several: 640x640 800x1216; default: the test size of an image of
+        480 x 640.
+    runs
+        Passes that count, after two that do not.
+    threads
+        CPU threads; default: as many as PyTorch takes.
+    training
+        Measure a training step, forward and backward, in place of inference.
+    output
+        JSON file for the results.
     """
+    from centernet2.files import write_json
+    from centernet2.models.optimize import DTYPES
+    from centernet2.profiling.costs import input_size
+    from centernet2.profiling.meter import Meter
+
+    dtype = inference.dtype
     if dtype not in DTYPES:
         raise ValueError(f"--dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
     _check(batch_sizes, runs=runs, threads=threads)
     wanted = [parse_size(size) for size in sizes]
     with _threads(threads):
-        model = _load(config_file, overrides, weights, device, training=training)
-        meter = Meter(model, dtype=cast(Precision, dtype), compile=compile, runs=runs)
+        model = _load(config, overrides, weights, inference.device, training=training)
+        meter = Meter(model, dtype=cast("Precision", dtype), compile=inference.compile, runs=runs)
         shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(meter.plan)]}
         # the greatest last: the memory of a process on the CPU is known as its maximum so far
         figures = list(_measure_all(meter, sorted(shapes, key=math.prod)))
@@ -122,6 +143,8 @@ def _check(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> Non
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(before if count is None else count)
     try:
@@ -131,29 +154,45 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _load(
-    config_file: StrPath | None,
+    config: ConfigArgument | None,
     overrides: Sequence[str],
-    weights: StrPath | None,
+    weights: WeightsArgument | None,
     device: str | None,
     *,
     training: bool,
 ) -> Detector:
     """The model in the mode in which it is measured, its weights as they lie in memory in that mode."""
-    if config_file is None:
+    import torch
+
+    from centernet2.builders.loading import build_model, load_model, place, resolve
+
+    if config is None:
         if weights is None:
             raise ValueError("give a model to measure: --config-file NAME, or --weights CHECKPOINT")
         model = load_model(weights, overrides)
     else:
-        config = load_config(config_file, overrides)
+        options = resolve(config).override(overrides)
         if weights is None:
-            config = config.replace({"MODEL.TIMM.PRETRAINED": False})
+            options = options.replace({"MODEL.TIMM.PRETRAINED": False})
         torch.manual_seed(0)
-        model = build_model(config, weights=weights)
+        model = build_model(options, weights=weights)
     return place(model.train(training), device)
 
 
 def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[Figures]:
     """The figures of each shape that fits into the device's memory, with a bar of progress or lines of the log."""
+    import torch
+    from rich import get_console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from centernet2.profiling.meter import WARM_UP
+
     console = get_console()
     columns = (
         TextColumn("{task.description}"),
@@ -185,6 +224,13 @@ def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[Figures]:
 
 
 def _describe(meter: Meter, weights: str | None, figures: Sequence[Figures]) -> Benchmark:
+    import torch
+
+    from centernet2.kernels.capabilities import device_name
+    from centernet2.models.optimize import DTYPES
+    from centernet2.profiling.matmul_peak import measure_peak
+    from centernet2.profiling.meter import WARM_UP
+
     peak = measure_peak(
         meter.device, DTYPES[meter.dtype]
     )  # after the model: the matrices take memory too

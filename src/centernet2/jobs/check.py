@@ -1,25 +1,63 @@
-"""The data set doctor: what is wrong with a data set, and what training would do about it."""
+"""The command `check`: what is wrong with a data set, and what training would do about it."""
+
+from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich import get_console
-from rich.progress import track
-
-from centernet2.data.check.annotations import (
-    Finding,
-    Record,
-    check_annotations,
-    repair,
-    without_incomplete,
-)
-from centernet2.data.check.images import Looked, check_across, check_images, look_at
-from centernet2.data.readers.catalog import find_sources
-from centernet2.data.readers.layouts import read_source
 from centernet2.files import write_atomic
+from centernet2.jobs import Flag, PathArgument
+
+if TYPE_CHECKING:
+    from centernet2.data.check.annotations import Finding, Record
+    from centernet2.data.check.images import Looked
+
+logger = logging.getLogger(__name__)
+
+
+def check(
+    data: PathArgument,
+    *,
+    data_path: PathArgument | None = None,
+    report: PathArgument | None = None,
+    no_report: Flag = False,
+    fix: PathArgument | None = None,
+) -> Examination:
+    """Check a data set: what is wrong, and what training would do about it.
+
+    The exit code is 0 where nothing is wrong, 2 otherwise.
+
+    Parameters
+    ----------
+    data
+        Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
+    data_path
+        The folder above a named data set.
+    report
+        Folder for a page with pictures, also as JSON; default: check_NAME.
+    no_report
+        Give the verdict alone.
+    fix
+        Write a repaired copy of the annotations there, and the list of changes beside it.
+    """
+    from centernet2.report.dataset_page import write_report
+
+    source = Path(data)
+    examination = examine(source, None if data_path is None else Path(data_path))
+    if not no_report:
+        folder = Path(report or f"check_{source.resolve().stem}")
+        write_report(examination, folder, title=source.resolve().name)
+        logger.info("report: %s", folder / "report.html")
+    if fix is not None:
+        for path, changes in write_repaired(examination.splits, Path(fix)).items():
+            logger.info(
+                "%s: %d changes, listed in %s", path, len(changes), path.with_suffix(".changes.txt")
+            )
+    return examination
 
 
 class Split(NamedTuple):
@@ -44,6 +82,11 @@ class Examination(NamedTuple):
 
 def examine(data: Path, data_path: Path | None = None) -> Examination:
     """Looks at every annotation and reads every image of a data set of any known layout or, below `data_path`, name."""
+    from centernet2.data.check.annotations import check_annotations, without_incomplete
+    from centernet2.data.check.images import check_across, check_images, look_at
+    from centernet2.data.readers.catalog import find_sources
+    from centernet2.data.readers.layouts import read_source
+
     splits: dict[str, Split] = {}
     findings: list[Finding] = []
     for name, source in find_sources(data, data_path).items():
@@ -66,6 +109,9 @@ ORDER = ("refuses", "drops", "repairs", "keeps", "note")
 def _with_progress(
     pairs: Iterable[tuple[Record, Looked]], total: int, name: str
 ) -> Iterable[tuple[Record, Looked]]:
+    from rich import get_console
+    from rich.progress import track
+
     console = get_console()
     return track(
         pairs,
@@ -85,6 +131,8 @@ def write_repaired(splits: Mapping[str, Split], output: Path) -> dict[Path, list
     Returns:
         {file: changes}.
     """
+    from centernet2.data.check.annotations import repair
+
     written = {}
     for name, split in splits.items():
         path = (

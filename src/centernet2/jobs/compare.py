@@ -1,44 +1,60 @@
-"""Two detectors side by side, and per-class thresholds: what follows from detections that are already there."""
+"""The command `compare`."""
 
-import logging
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from centernet2.builders.loading import StrPath, config_of, load_model
-from centernet2.data.dataset import DetectionDataset
-from centernet2.evaluation.bootstrap import Difference, compare_results
-from centernet2.evaluation.ground_truth import FloatArray
-from centernet2.evaluation.results import read_results
-from centernet2.files import write_json
-from centernet2.jobs.evaluate import DEFAULT_NAMES, evaluate_dataset, find_data
+from centernet2.jobs import PathArgument, WeightsArgument
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from centernet2.evaluation.bootstrap import Difference
+
+
+class Comparison(NamedTuple):
+    """The metrics of two detectors, with bounds of their differences."""
+
+    differences: "dict[str, Difference]"
+    confidence: float
 
 
 def compare(
-    first: StrPath,
-    second: StrPath,
+    first: WeightsArgument,
+    second: WeightsArgument,
     *,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
+    data: PathArgument | None = None,
+    data_path: PathArgument | None = None,
     samples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-    output: StrPath | None = None,
+    output: PathArgument | None = None,
     device: str | None = None,
-) -> dict[str, Difference]:
-    """Figures of two detectors with bounds of their differences, by a paired bootstrap over images.
+) -> Comparison:
+    """Compare two detectors on the same images: is the difference real?
 
-    Args:
-        first, second: the folder of an evaluation or of a training, a COCO results file, or a checkpoint, which is
-            evaluated first.
-        data, data_path: as for `evaluate`; default: the named data set of COCO.
-        samples, confidence, seed: how often images are drawn, what share of the draws lies between the bounds, and
-            the seed of the draws.
-        output: JSON file for the figures.
-        device: for checkpoints.
+    Parameters
+    ----------
+    first
+        Output folder of an evaluation or a training run, a COCO results file, or a checkpoint.
+    second
+        The other one.
+    data
+        Folder or annotation file in any layout, or the name of a data set.
+    data_path
+        Folder above a COCO 2017 folder.
+    samples
+        How often the images are resampled (a paired bootstrap).
+    confidence
+        Share of the samples between the bounds.
+    seed
+        Seed of the samples.
+    output
+        JSON file for the metrics.
+    device
+        For checkpoints: cuda, npu, xpu, mps or cpu; default: the best one available.
     """
+    from centernet2.builders.evaluator import DEFAULT_NAMES, find_data, results_from
+    from centernet2.evaluation.bootstrap import compare_results
+    from centernet2.files import write_json
+
     if samples < 1 or not 0 < confidence < 1:
         raise ValueError(
             f"samples is {samples} and confidence {confidence}; at least 1, and between 0 and 1"
@@ -49,36 +65,11 @@ def compare(
         dataset, one, other, samples=samples, confidence=confidence, seed=seed
     )
     if output is not None:
-        _write(Path(output), str(first), str(second), differences)
-    return differences
-
-
-def results_from(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
-    """The detections of an evaluation, of a results file, or of a checkpoint (or zoo:NAME), which is run."""
-    path = Path(source)
-    if path.is_dir():
-        existing = [
-            each
-            for each in (path / "predictions.json", path / "eval" / "predictions.json")
-            if each.is_file()
-        ]
-        if not existing:
-            raise FileNotFoundError(
-                f"{path} holds no predictions.json; give the output folder of an evaluation"
-            )
-        path = existing[0]
-    if path.suffix == ".json":
-        return read_results(path, dataset)
-    model = load_model(source, device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        evaluate_dataset(model, dataset, config_of(model.info), Path(folder))
-        return read_results(Path(folder) / "predictions.json", dataset)
-
-
-def _write(path: Path, first: str, second: str, differences: Mapping[str, Difference]) -> None:
-    figures = {
-        name: {key: None if value != value else value for key, value in each._asdict().items()}
-        for name, each in differences.items()
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"first": first, "second": second, "figures": figures}, indent=1)
+        metrics = {
+            name: {key: None if value != value else value for key, value in each._asdict().items()}
+            for name, each in differences.items()
+        }
+        content = {"first": str(first), "second": str(second), "figures": metrics}
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        write_json(Path(output), content, indent=1)
+    return Comparison(differences, confidence)

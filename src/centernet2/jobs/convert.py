@@ -1,37 +1,50 @@
-"""Brings a data set into another layout."""
+"""The command `convert`."""
 
 import logging
 from pathlib import Path
 
-from centernet2.data.convert import WRITERS
-from centernet2.data.readers.catalog import find_sources
-from centernet2.data.readers.layouts import ALL
-from centernet2.data.readers.splits import load_source
+from centernet2.jobs import PathArgument
 
 logger = logging.getLogger(__name__)
 
 
-def convert(data: Path, output: Path, *, to: str, data_path: Path | None = None) -> dict[str, int]:
-    """Writes every split of a data set in another layout; images are copied. Data that are not divided become train.
+def convert(
+    data: PathArgument, output: PathArgument, *, to: str, data_path: PathArgument | None = None
+) -> dict[str, int]:
+    """Convert a data set to another layout.
 
-    Args:
-        data: folder or annotation file of any layout that is known, or a name of the catalogue.
-        output: a folder that is empty or not there yet.
-        to: "coco", "yolo" or "voc".
-        data_path: the folder above a named data set.
+    Parameters
+    ----------
+    data
+        Folder or annotation file: COCO's format in any arrangement, YOLO, Pascal VOC; or the name
+        of a data set. Data without splits become the training split.
+    output
+        Folder for the result, empty or not there yet; the images are copied.
+    to
+        coco, yolo or voc.
+    data_path
+        The folder above a named data set.
 
-    Returns:
-        {split: number of images}.
+    Returns
+    -------
+    The number of images of each split.
     """
+    from centernet2.data.convert import WRITERS
+    from centernet2.data.readers.catalog import find_sources
+    from centernet2.data.readers.layouts import ALL
+    from centernet2.data.readers.splits import load_source
+
+    source_path, target = Path(data), Path(output)
     if to not in WRITERS:
         raise ValueError(f"--to is '{to}'; choose one of {', '.join(WRITERS)}")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} is there already and not an empty folder; give another one")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already and not an empty folder; give another one")
     counts = {}
-    for split, source in find_sources(data, data_path).items():
-        dataset = load_source(source, split, data, masks=True)
+    sources = find_sources(source_path, None if data_path is None else Path(data_path))
+    for split, source in sources.items():
+        dataset = load_source(source, split, source_path, masks=True)
         name = "train" if split == ALL else split
-        WRITERS[to](dataset, output, name)
+        WRITERS[to](dataset, target, name)
         counts[name] = len(dataset)
-        logger.info("%s: %d images, %d boxes", output / name, len(dataset), len(dataset.boxes))
+        logger.info("%s: %d images, %d boxes", target / name, len(dataset), len(dataset.boxes))
     return counts

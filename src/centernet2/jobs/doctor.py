@@ -1,28 +1,35 @@
-"""What this machine offers: devices, versions, how each operator runs, and how long a training step takes."""
+"""The command `doctor`."""
+
+from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as dist
+if TYPE_CHECKING:
+    import torch
 
-from centernet2.builders.network import build_detector
-from centernet2.config import load_config
-from centernet2.devices import choose_device
-from centernet2.ops.dispatch import DESCRIPTIONS, OPERATORS, backend
-from centernet2.structures import Target
+    from centernet2.structures import Target
 
 PACKAGES = ("centernet2", "torch", "torchvision", "torch-npu", "timm", "accelerate")
 BACKENDS = ("gloo", "nccl", "xccl", "hccl", "mpi")
 MODEL, SIDE, BATCH, STEPS = "CenterNet2_R18_small", 320, 2, 3  # of the step that is timed
 
 
-def examine(device_name: str | None = None) -> list[str]:
-    """Lines for a person; the operators and the step are those of the named device, or of the best there is."""
-    device = choose_device(device_name)
-    return [*_versions(), *_devices(device), *_operators(device), _step(device)]
+def doctor(*, device: str | None = None) -> list[str]:
+    """Say what this machine offers: devices, versions, operators, time of a step.
+
+    Parameters
+    ----------
+    device
+        cuda, npu, xpu, mps or cpu; default: the best one available.
+    """
+    from centernet2.devices import choose_device
+
+    chosen = choose_device(device)
+    return [*_versions(), *_devices(chosen), *_operators(chosen), _step(chosen)]
 
 
 def _versions() -> Iterator[str]:
@@ -36,6 +43,9 @@ def _versions() -> Iterator[str]:
 
 
 def _devices(device: torch.device) -> Iterator[str]:
+    import torch
+    import torch.distributed as dist
+
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     count = 0 if accelerator is None else torch.accelerator.device_count()
     present = ["cpu", *(f"{accelerator}:{index}" for index in range(count))]
@@ -45,11 +55,15 @@ def _devices(device: torch.device) -> Iterator[str]:
 
 
 def _backend_of(device: torch.device) -> str:
+    import torch.distributed as dist
+
     chosen = dist.get_default_backend_for_device(device) if dist.is_available() else "none"
     return str(chosen)
 
 
 def _operators(device: torch.device) -> Iterator[str]:
+    from centernet2.ops.dispatch import DESCRIPTIONS, OPERATORS, backend
+
     for operator in OPERATORS:
         yield f"{operator:14}{DESCRIPTIONS[backend(operator, device.type)]}"
     native = device.type != "cpu"
@@ -58,6 +72,11 @@ def _operators(device: torch.device) -> Iterator[str]:
 
 def _step(device: torch.device) -> str:
     """Times a forward and a backward pass of a small model on random pixels."""
+    import torch
+
+    from centernet2.builders.network import build_detector
+    from centernet2.config import load_config
+
     torch.manual_seed(0)
     model = build_detector(load_config(MODEL)).to(device).train()
     images = [

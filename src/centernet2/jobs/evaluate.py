@@ -1,227 +1,71 @@
-"""Figures of a detector on a data set."""
+"""The command `eval`."""
 
-import logging
-import os
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from typing import Annotated
 
-from torch import Tensor, nn
+from cyclopts import Parameter
 
-from centernet2 import distributed
-from centernet2.builders.loading import StrPath, config_of, resolve, with_classes
-from centernet2.builders.network import build_augmented
-from centernet2.builders.pipeline import build_test_transform
-from centernet2.config import Config, ConfigError
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import eval_batches
-from centernet2.data.readers.catalog import find_split
-from centernet2.data.transforms import FitShortestEdge
-from centernet2.devices import create_accelerator
-from centernet2.evaluation.inference import Interrupted
-from centernet2.evaluation.scoring import score_detector, score_results_file
-from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
-from centernet2.evaluation.stream import ResultStream, weights_digest
-from centernet2.files import write_json
-from centernet2.models.detector import Detector
-from centernet2.models.inspect import inspect
-from centernet2.report.evaluation_report import report_on
-from centernet2.structures import Inspection
-
-logger = logging.getLogger(__name__)
-
-DEFAULT_NAMES = (
-    "coco_2017_val",
-)  # of the data set, where neither a folder nor a configuration says another
-VOC_PREFIX = "voc_"
+from centernet2.jobs import (
+    DEFAULT_INFERENCE,
+    ConfigArgument,
+    Flag,
+    InferenceOptions,
+    ModelArgument,
+    Overrides,
+    PathArgument,
+)
 
 
 def evaluate(
-    model: Detector,
-    *,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
-    config: Config | StrPath | None = None,
-    output_dir: StrPath | None = None,
-    resume: bool = False,
-    report: StrPath | None = None,
+    model: Annotated[ModelArgument | None, Parameter(name="--weights")] = None,
+    *overrides: Overrides,
+    predictions: PathArgument | None = None,
+    config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
+    data: PathArgument | None = None,
+    data_path: PathArgument | None = None,
+    output_dir: PathArgument | None = None,
+    report: PathArgument | None = None,
+    resume: Flag = False,
+    inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, float]:
-    """COCO figures of a detector on validation images, {"bbox/AP": per cent, ...}; LVIS's, where the data are LVIS's.
+    """Evaluate a checkpoint, or detections that came from anywhere.
 
-    Args:
-        model: as `build_model` or `load_model` gives it.
-        data, data_path: as for `train`.
-        config: settings of sizes, batches and data sets; default: those that the model was built with.
-        output_dir: receives predictions.json and metrics.json.
-        resume: go on with the evaluation that was interrupted in `output_dir`.
-        report: folder for a page that shows what is wrong and why, and the same as JSON and Markdown.
+    In Python `model` may be a `Detector`, which is evaluated as it is.
+
+    Parameters
+    ----------
+    model
+        The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
+    predictions
+        A COCO results file, in place of a checkpoint.
+    config
+        Path or name of the config of a checkpoint that carries none.
+    data
+        Folder or annotation file in any layout, or the name of a data set.
+    data_path
+        Folder above a COCO 2017 folder.
+    output_dir
+        Receives predictions.json and metrics.json.
+    report
+        Folder for a page that shows what is wrong and why, also as JSON and Markdown.
+    resume
+        Continue the evaluation that was interrupted in the output folder.
+
+    Returns
+    -------
+    COCO's metrics, {"bbox/AP": per cent, ...}; LVIS's and Pascal VOC's where the data are theirs.
     """
-    settings = config_of(model.info) if config is None else resolve(config)
-    if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
-        create_accelerator(next(model.parameters()).device)
-    dataset = find_data(
-        data,
-        data_path,
-        names=settings.datasets.test,
-        masks=settings.model.mask_on,
-        val_fraction=settings.datasets.val_fraction,
-        val_seed=settings.datasets.val_seed,
-    )
-    with_classes(settings, len(dataset.class_names), owner=dataset.name)
-    if resume and output_dir is None:
-        raise ConfigError(
-            "--resume goes on in the folder of an interrupted evaluation; name it with --output-dir"
-        )
-    folder = output_dir or report
-    output = None if folder is None else Path(folder)
-    metrics = evaluate_dataset(
-        model,
-        dataset,
-        settings,
-        output,
-        resumable=True,
-        resume=resume,
-        inspected=report is not None,
-    )
-    if report is not None and output is not None and distributed.is_main_process():
-        title = f"{settings.name} on {dataset.name}"
-        predictions = output / "predictions.json"
-        report_on(
-            Path(report), title=title, dataset=dataset, metrics=metrics, predictions=predictions
-        )
-    return metrics
+    from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
+    from centernet2.builders.loading import config_of, load_for_inference, resolve
+    from centernet2.models.detector import Detector
 
-
-def evaluate_predictions(
-    predictions: StrPath,
-    *,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
-    config: Config | StrPath | None = None,
-    output_dir: StrPath | None = None,
-    report: StrPath | None = None,
-) -> dict[str, float]:
-    """COCO figures of detections from anywhere: a COCO results file. No model is needed."""
-    names = DEFAULT_NAMES if config is None else resolve(config).datasets.test
-    dataset = find_data(
-        data, data_path, names=names, masks=False
-    )  # masks are read from the annotations themselves
-    output = Path(output_dir) if output_dir is not None else None
-    voc = dataset.name.startswith(VOC_PREFIX)
-    metrics = score_results_file(
-        dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc
-    )
-    if report is not None:
-        title = f"{Path(predictions).name} on {dataset.name}"
-        report_on(
-            Path(report),
-            title=title,
-            dataset=dataset,
-            metrics=metrics,
-            predictions=Path(predictions),
-        )
-    return metrics
-
-
-def find_data(
-    data: StrPath | None,
-    data_path: StrPath | None,
-    *,
-    names: Sequence[str],
-    masks: bool,
-    val_fraction: float = 0.0,
-    val_seed: int = 0,
-) -> DetectionDataset:
-    """The images to evaluate on."""
-    return find_split(
-        data=None if data is None else Path(data),
-        data_path=None if data_path is None else Path(data_path),
-        names=names,
-        split="val",
-        masks=masks,
-        val_fraction=val_fraction,
-        val_seed=val_seed,
-    )
-
-
-def evaluate_dataset(
-    model: Detector,
-    dataset: DetectionDataset,
-    config: Config,
-    output: Path | None,
-    *,
-    resumable: bool = False,
-    resume: bool = False,
-    inspected: bool = False,
-    interrupted: Interrupted = lambda: False,
-) -> dict[str, float]:
-    """Evaluate a detector on one data set, shared among all processes, and write speed.json.
-
-    Args:
-        model, dataset, config: what is evaluated on what.
-        output: folder for detections and metrics.
-        resumable: write down which weights the detections are from, so that an interrupted
-            evaluation can be resumed. It takes a hash of all weights.
-        resume: go on with the interrupted evaluation in `output`.
-        inspected: write the scores of each stage too.
-        interrupted: if it says so, EvaluationInterrupted is raised.
-    """
-    started = time.perf_counter()
-    inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
-    stream = None
-    if output is not None:
-        fingerprint = partial(_fingerprint, model, dataset, config, inspected)
-        stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
-        if stream.done:
-            logger.info("%d of %d images are done already", len(stream.done), len(dataset))
-    runner: nn.Module = model
-    transform = build_test_transform(config)
-    if config.test_augmentation.enabled:
-        runner, transform = (
-            build_augmented(config, model),
-            FitShortestEdge(length=0, max_size=0),
-        )  # it resizes itself
-    batches = eval_batches(
-        dataset,
-        transform,
-        batch_size=config.run.test_batch_size,
-        num_workers=config.loader.num_workers,
-        rank=distributed.rank(),
-        world_size=distributed.world_size(),
-        size_divisibility=model.preprocess.size_divisibility,
-        skip=stream.done if stream else (),
-    )
-    limit = (
-        config.centernet.post_nms_topk_test
-        if model.roi_heads is None
-        else config.roi_heads.detections_per_image
-    )
-    look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(
-        inspect, model, num_proposals=max(PROPOSAL_COUNTS)
-    )
-    metrics = score_detector(
-        runner,
-        dataset,
-        batches,
-        max_detections=limit,
-        output_dir=output,
-        stream=stream,
-        inspect=look if inspected else None,
-        voc=dataset.name.startswith(VOC_PREFIX),
-        interrupted=interrupted,
-    )
-    if output is not None and distributed.is_main_process():
-        seconds = time.perf_counter() - started
-        images = len(dataset) - (len(stream.done) if stream else 0)
-        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
-        write_json(output / "speed.json", speed)
-    return metrics
-
-
-def _fingerprint(
-    model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
-) -> str:
-    """Identifies all that decides the detections of an image: not batches and workers."""
-    settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
-    return weights_digest(model, settings, dataset.name, str(len(dataset)), str(inspected))
+    places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
+    options = None if config is None else resolve(config).override(overrides)
+    if predictions is not None and model is None:
+        return evaluate_predictions(predictions, config=options, **places)
+    if model is None or predictions is not None:
+        raise ValueError("give one thing to evaluate: --weights CHECKPOINT or --predictions FILE")
+    if isinstance(model, Detector):
+        options = options or config_of(model.info).override(overrides)
+        return evaluate_detector(model, options, resume=resume, **places)
+    detector = load_for_inference(model, overrides, config=config, **vars(inference))
+    return evaluate_detector(detector, config_of(detector.info), resume=resume, **places)

@@ -1,42 +1,54 @@
-"""Self-training: what a trained detector finds in images without annotations becomes the annotations of another."""
+"""The command `pseudo-label`."""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from centernet2.builders.loading import StrPath, load_predictor
 from centernet2.files import write_json
-from centernet2.predictor import Prediction, find_images
-from centernet2.visualize import detection_records
+from centernet2.jobs import Overrides, PathArgument, WeightsArgument
+
+if TYPE_CHECKING:
+    from centernet2.predictor import Prediction
 
 logger = logging.getLogger(__name__)
 
 
 def pseudo_label(
-    weights: StrPath,
-    images: StrPath,
-    output: StrPath,
-    *,
-    score_threshold: float = 0.5,
-    overrides: Sequence[str] = (),
+    *overrides: Overrides,
+    weights: WeightsArgument,
+    images: PathArgument,
+    output: PathArgument,
+    score: float = 0.5,
     device: str | None = None,
 ) -> dict[str, int]:
-    """Writes the teacher's detections as annotations in COCO's format (arXiv 2103.07461, section 5: self-training).
+    """Label images with a trained detector, to train another one on them.
 
-    An image in which nothing scores enough is listed without annotations; training leaves such images out. One that
-    cannot be read is left out here, with a line in the log.
+    An image without a detection is listed without annotations; training leaves such images out.
+    One that cannot be read is left out, with a line in the log (arXiv 2103.07461, section 5).
 
-    Args:
-        weights: of the teacher: one of our checkpoints, or zoo:NAME.
-        images: folder; all images below it are labelled.
-        output: the JSON file. It is a data set by its name: DATASETS.TRAIN "('train.json@images', 'OUTPUT@IMAGES')".
-        score_threshold: in 0..1; detections below it are no labels.
-        overrides: KEY VALUE pairs on top of the teacher's settings, such as those of test-time augmentation.
+    Parameters
+    ----------
+    weights
+        The teacher: a checkpoint, or zoo:NAME of a published model.
+    images
+        Folder of images without annotations.
+    output
+        The JSON file, in COCO's format. Train on it with
+        DATASETS.TRAIN "('labelled.json@images', 'pseudo.json@unlabelled')".
+    score
+        Detections below it are no labels.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best one available.
 
-    Returns:
-        {class: number of boxes}.
+    Returns
+    -------
+    The number of boxes of each class.
     """
+    from centernet2.builders.loading import load_predictor
+    from centernet2.predictor import find_images
+
     predictor = load_predictor(weights, overrides, device=device)
     if predictor.class_names is None:
         raise ValueError(f"{weights} does not say the names of its classes, which annotations need")
@@ -50,7 +62,7 @@ def pseudo_label(
     ]
     content: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": categories}
     counts = dict.fromkeys(predictor.class_names, 0)
-    for found in predictor.predict_files(find_images([folder]), score_threshold=score_threshold):
+    for found in predictor.predict_files(find_images([folder]), score_threshold=score):
         record = _image_record(found, folder, number=len(content["images"]) + 1)
         content["images"].append(record)
         for annotation in _annotations(found, record["id"], first=len(content["annotations"]) + 1):
@@ -70,6 +82,8 @@ def _image_record(found: Prediction, folder: Path, *, number: int) -> dict[str, 
 
 
 def _annotations(found: Prediction, image_id: int, *, first: int) -> list[dict[str, Any]]:
+    from centernet2.visualize import detection_records
+
     annotations = []
     for number, record in enumerate(detection_records(found.detections, None), start=first):
         left, top, right, bottom = record["box"]

@@ -1,63 +1,81 @@
-"""Images of a data set with their objects, and what training makes of both."""
+"""The command `show`: images of a data set, and what training makes of them."""
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
+from cyclopts import Parameter
 
-from centernet2.builders.pipeline import build_mixing, build_train_transform
-from centernet2.config import Config
-from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import generator_of, read_indexed_image
-from centernet2.data.readers.catalog import find_sources
-from centernet2.data.readers.layouts import ALL
-from centernet2.data.readers.splits import load_source
-from centernet2.data.transforms import Sample
-from centernet2.models.centernet.targets import (
-    find_neighbors,
-    gather_objects,
-    heatmap_targets,
-    make_levels,
-    object_radii,
-)
-from centernet2.structures import Target
-from centernet2.visualize import draw, mosaic
+from centernet2.jobs import ConfigArgument, Flag, Overrides, PathArgument
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from centernet2.config import Config
+    from centernet2.data.dataset import DetectionDataset
+    from centernet2.data.transforms import Sample
+    from centernet2.structures import Target
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = 4
 HEAT = (255, 40, 0)
 
 
 def show(
-    data: Path,
-    output: Path,
-    *,
-    config: Config,
+    data: PathArgument,
+    *overrides: Overrides,
+    data_path: PathArgument | None = None,
+    output: PathArgument = Path("show.jpg"),
     split: str = "train",
     count: int = 16,
     seed: int = 0,
-    augmented: bool = False,
-    targets: bool = False,
-    data_path: Path | None = None,
+    augmented: Flag = False,
+    targets: Flag = False,
+    config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
 ) -> None:
-    """Writes a contact sheet of random images with their objects.
+    """Draw images of a data set with their objects on a contact sheet.
 
-    Args:
-        data: folder or annotation file of any layout that is known, or a name of the catalogue.
-        output: picture to write; its ending says the format.
-        config: says how training changes images, and what the first stage should predict.
-        split: train or val; data that are not divided serve for both.
-        count: of images.
-        seed: says which images, and which random changes.
-        augmented: add what training makes of each image.
-        targets: add the heat map of that, and the levels that its objects belong to.
-        data_path: the folder above a named data set.
+    Parameters
+    ----------
+    data
+        Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
+    data_path
+        The folder above a named data set.
+    output
+        The picture; its suffix says the format.
+    split
+        train or val; data without splits serve for both.
+    count
+        How many images.
+    seed
+        Which ones, and which random augmentations.
+    augmented
+        Beside each image, what training makes of it with this config.
+    targets
+        Beside that, the heat map that the first stage should predict, and the levels of the objects.
+    config
+        Path or name of the config that says how images are augmented.
     """
+    import numpy as np
+    from PIL import Image
+
+    from centernet2.builders.loading import resolve
+    from centernet2.data.loader import read_indexed_image
+    from centernet2.data.readers.catalog import find_sources
+    from centernet2.data.readers.layouts import ALL
+    from centernet2.data.readers.splits import load_source
+    from centernet2.visualize import mosaic
+
+    options = resolve(config).override(overrides)
+    data, output = Path(data), Path(output)
+    data_path = None if data_path is None else Path(data_path)
+    augmented = augmented or targets
     sources = find_sources(data, data_path)
     name = split if split in sources else ALL
     if name not in sources:
@@ -66,7 +84,7 @@ def show(
         )
     if output.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
         raise ValueError(f"--output is {output}; a picture ends in .jpg, .png or .webp")
-    dataset = load_source(sources[name], name, data, masks=config.model.mask_on)
+    dataset = load_source(sources[name], name, data, masks=options.model.mask_on)
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     pictures: list[Tensor] = []
     captions: list[str] = []
@@ -75,18 +93,22 @@ def show(
         pictures.append(_drawn(image, target, dataset.class_names))
         captions.append(dataset.image_path(index).name)
         if augmented:
-            image, target = _augmented(dataset, config, index, seed)
+            image, target = _augmented(dataset, options, index, seed)
             pictures.append(_drawn(image, target, dataset.class_names))
             captions.append("as training sees it")
         if targets:
-            pictures.append(_with_heat(image, target, config, dataset.class_names))
+            pictures.append(_with_heat(image, target, options, dataset.class_names))
             captions.append("heat map and levels")
     step = 1 + augmented + targets
     sheet = mosaic(pictures, captions, columns=max(step, COLUMNS // step * step))
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(output, quality=90)
+    logger.info("%s", output)
 
 
 def _augmented(dataset: DetectionDataset, config: Config, index: int, seed: int) -> Sample:
+    from centernet2.builders.pipeline import build_mixing, build_train_transform
+    from centernet2.data.loader import generator_of, read_indexed_image
+
     generator = generator_of(seed, index)
     transform, mixing = build_train_transform(config), build_mixing(config)
     sample = read_indexed_image(dataset, index), dataset.target(index)
@@ -96,11 +118,18 @@ def _augmented(dataset: DetectionDataset, config: Config, index: int, seed: int)
 
 
 def _another(dataset: DetectionDataset, generator: torch.Generator) -> Sample:
+    import torch
+
+    from centernet2.data.loader import read_indexed_image
+
     index = int(torch.randint(len(dataset), (1,), generator=generator))
     return read_indexed_image(dataset, index), dataset.target(index)
 
 
 def _drawn(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
+    from centernet2.data.annotation_masks import draw_objects
+    from centernet2.visualize import draw
+
     shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
     if "masks" in target:
         shown["masks"] = target["masks"]
@@ -111,6 +140,18 @@ def _drawn(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
 
 def _with_heat(image: Tensor, target: Target, config: Config, class_names: Sequence[str]) -> Tensor:
     """The image under the heat map of its finest level, with the levels of each object (section 4.1 of the paper)."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from centernet2.models.centernet.targets import (
+        find_neighbors,
+        gather_objects,
+        heatmap_targets,
+        make_levels,
+        object_radii,
+    )
+    from centernet2.visualize import draw
+
     options = config.centernet
     height, width = image.shape[1:]
     shapes = [(-(-height // stride), -(-width // stride)) for stride in options.strides]

@@ -1,47 +1,62 @@
-"""A score threshold for each class, chosen on validation images and stored in the checkpoint."""
+"""The command `threshold`."""
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from centernet2.builders.loading import StrPath, config_of, with_classes
-from centernet2.checkpoint.save import load_checkpoint, update_info
-from centernet2.config import Config
-from centernet2.evaluation.curves import (
-    ThresholdChoice,
-    best_point,
-    choose_threshold,
-    class_curves,
-    overall_curve,
-)
-from centernet2.evaluation.matching import match_detections
-from centernet2.jobs.compare import results_from
-from centernet2.jobs.evaluate import find_data
+from centernet2.jobs import PathArgument, WeightsArgument
+
+if TYPE_CHECKING:
+    from centernet2.evaluation.curves import ThresholdChoice
 
 logger = logging.getLogger(__name__)
 
 
-def choose_thresholds(
-    weights: StrPath,
+def threshold(
+    weights: WeightsArgument,
     *,
     precision: float | None = None,
     recall: float | None = None,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
-    predictions: StrPath | None = None,
-    output: StrPath | None = None,
+    data: PathArgument | None = None,
+    data_path: PathArgument | None = None,
+    predictions: PathArgument | None = None,
+    output: PathArgument | None = None,
     device: str | None = None,
-) -> dict[str, ThresholdChoice]:
-    """Chooses a threshold for each class, at an overlap of 0.5, and stores them in the checkpoint.
+) -> "dict[str, ThresholdChoice]":
+    """Choose a score threshold per class and store them in the checkpoint.
 
-    Args:
-        weights: one of our checkpoints.
-        precision: wanted of each class, in 0..1; the lowest threshold that gives it is taken.
-        recall: or this; the highest threshold that gives it is taken. Without either, F1 is made as high as possible.
-        data, data_path: as for `evaluate`.
-        predictions: COCO results of the checkpoint, where it has been evaluated already.
-        output: where to write the checkpoint; default: in its place.
-        device: to evaluate on.
+    They hold for an IoU of 0.5; `predict` uses them.
+
+    Parameters
+    ----------
+    weights
+        The checkpoint, one of ours.
+    precision
+        What every class should reach, in 0..1; the lowest such threshold is taken.
+    recall
+        Or this; the highest such threshold is taken. Without either, F1 is maximised.
+    data
+        Folder or annotation file in any layout, or the name of a data set.
+    data_path
+        Folder above a COCO 2017 folder.
+    predictions
+        COCO results of the checkpoint on these images, if it has been evaluated already.
+    output
+        Where to write the checkpoint; default: in its place.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best one available.
     """
+    from centernet2.builders.evaluator import find_data, results_from
+    from centernet2.builders.loading import config_of, with_classes
+    from centernet2.checkpoint.save import load_checkpoint, update_info
+    from centernet2.evaluation.curves import (
+        best_point,
+        choose_threshold,
+        class_curves,
+        overall_curve,
+    )
+    from centernet2.evaluation.matching import match_detections
+
     if precision is not None and recall is not None:
         raise ValueError(
             "--precision and --recall exclude each other: a threshold trades one for the other"
@@ -49,7 +64,8 @@ def choose_thresholds(
     for name, value in (("--precision", precision), ("--recall", recall)):
         if value is not None and not 0 < value <= 1:
             raise ValueError(f"{name} is {value}; give a share above 0, up to 1")
-    config, class_names = _outline(Path(weights))
+    info = load_checkpoint(Path(weights)).info
+    config, class_names = config_of(info), info.class_names
     dataset = find_data(data, data_path, names=config.datasets.test, masks=False)
     with_classes(config, len(dataset.class_names), owner=dataset.name)
     results = results_from(weights if predictions is None else predictions, dataset, device=device)
@@ -75,9 +91,3 @@ def choose_thresholds(
     )
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     return chosen
-
-
-def _outline(path: Path) -> tuple[Config, tuple[str, ...]]:
-    """Settings and class names of a checkpoint."""
-    info = load_checkpoint(path).info
-    return config_of(info), info.class_names

@@ -12,13 +12,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from centernet2 import distributed
+from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.solver import build_multiplier, build_optimizer, choose_precision
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.data.dataset import DetectionDataset
 from centernet2.devices import grad_scaler
 from centernet2.evaluation.inference import Interrupted
-from centernet2.jobs.evaluate import evaluate_dataset
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
-from centernet2.cli.arguments import Flag, Pairs, print_metrics
+from centernet2.jobs import Flag, Overrides
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Processes:
 
 
 def train(
-    *overrides: Pairs,
+    *overrides: Overrides,
     config_file: str = "CenterNet2_R50_1x",
     sources: Sources = Sources(),
     processes: Processes = Processes(),
@@ -76,7 +76,7 @@ def train(
     auto_scale_lr: Flag = False,
     dry_run: Flag = False,
     val_fraction: float | None = None,
-) -> None:
+) -> dict[str, float] | list[str]:
     """Train a detector, evaluate it at the end.
 
     Parameters
@@ -93,13 +93,11 @@ def train(
         Share of the images to evaluate on, where the data have no validation split.
     """
     _launch_if_wanted(processes)
-    from rich import get_console
-
     from centernet2.builders import loading as models
     from centernet2.builders import plan
     from centernet2.config import load_config
-    from centernet2.jobs import evaluate as evaluation
     from centernet2.jobs import train as training
+    from centernet2.jobs.evaluate import evaluate
 
     if val_fraction is not None:
         overrides = (*overrides, "DATASETS.VAL_FRACTION", str(val_fraction))
@@ -108,20 +106,14 @@ def train(
         model = models.build_model(
             config, weights=sources.weights or config.model.weights, device=sources.device
         )
-        figures = evaluation.evaluate(
+        return evaluate(
             model, data=sources.data, data_path=sources.data_path, output_dir=sources.output_dir
         )
-        print_metrics(figures)
-        return
     if auto_scale_lr:
         config, changes = plan.scale_to_batch(config, load_config(config_file))
         logger.info("--auto-scale-lr: %s", "; ".join(changes))
     start = training.dry_run if dry_run else training.train
-    outcome = start(config, **vars(sources))
-    if isinstance(outcome, dict):
-        print_metrics(outcome)
-    else:
-        get_console().print("\n".join(outcome), markup=False, highlight=False, soft_wrap=True)
+    return start(config, **vars(sources))
 
 
 def _launch_if_wanted(processes: Processes) -> None:

@@ -1,0 +1,221 @@
+"""The command line: which job a command calls, how its result is printed, and its exit code.
+
+The jobs import what they need inside their functions, so that help comes at once.
+"""
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App, CycloptsError
+
+from centernet2.jobs.benchmark import Benchmark, benchmark
+from centernet2.jobs.check import Examination, check
+from centernet2.jobs.compare import Comparison, compare
+from centernet2.jobs.config import config
+from centernet2.jobs.convert import convert
+from centernet2.jobs.doctor import doctor
+from centernet2.jobs.evaluate import evaluate
+from centernet2.jobs.models import models
+from centernet2.jobs.predict import predict
+from centernet2.jobs.pseudo_label import pseudo_label
+from centernet2.jobs.show import show
+from centernet2.jobs.threshold import threshold
+from centernet2.jobs.train_command import train
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from centernet2.evaluation.curves import ThresholdChoice
+
+EXIT_MISTAKE = 2
+EXIT_KEYBOARD = 130  # as shells report a program that Ctrl-C has ended
+PIPE_WIDTH = 130  # columns of a table that goes to a file or a pipe
+logger = logging.getLogger(__name__)
+
+app = App(
+    name="centernet2",
+    help="CenterNet2: probabilistic two-stage object detection.",
+    help_format="plaintext",
+    result_action="return_none",
+)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    start_logging()
+    # PyTorch asks the system for large pages; it reads this before its first large tensor
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    try:
+        app(exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(EXIT_MISTAKE)
+    except (ValueError, FileNotFoundError) as error:
+        logger.error("%s", error)
+        logger.debug("", exc_info=True)
+        sys.exit(EXIT_MISTAKE)
+    except KeyboardInterrupt:
+        logger.warning("interrupted")
+        sys.exit(EXIT_KEYBOARD)
+    except Exception as error:
+        from centernet2.jobs.train import TrainingInterrupted
+        from centernet2.training.callbacks import EXIT_INTERRUPTED
+
+        if not isinstance(error, TrainingInterrupted):
+            raise
+        logger.warning("%s", error)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def start_logging() -> None:
+    """Log short lines on a terminal; elsewhere, as in a file, lines with date and level.
+
+    Only the main process logs its progress; the others log warnings.
+    """
+    from rich import get_console
+    from rich.logging import RichHandler
+
+    level = logging.INFO if _is_main_process() else logging.WARNING
+    if get_console().is_terminal:
+        handlers = [RichHandler(show_path=False, markup=False)]
+        logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
+    else:
+        logging.basicConfig(
+            level=level, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
+        )
+
+
+def register(
+    job: Callable[..., Any],
+    *,
+    name: str | None = None,
+    show: Callable[[Any], None] | None = None,
+    first_by_name: bool = False,
+) -> None:
+    """Make a command of a job.
+
+    Args:
+        job: function whose signature and docstring are the command's.
+        name: of the command; default: that of the function.
+        show: prints the result.
+        first_by_name: the first parameter is an option. Python callers give it by position,
+            `evaluate(model, data=...)`; positional words of a command line are KEY VALUE pairs.
+    """
+    signature = inspect.signature(job)
+    first, *others = signature.parameters.values()
+    if first_by_name:
+        first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+    @wraps(job)
+    def command(*words: Any, **options: Any) -> None:
+        if first_by_name:
+            words = (options.pop(first.name, first.default), *words)
+        result = job(*words, **options)
+        if show is not None:
+            show(result)
+
+    parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    # cyclopts would look up the type of the result, which is not imported before it is needed
+    command.__annotations__ = {k: v for k, v in job.__annotations__.items() if k != "return"}
+    app.command(command, name=name)
+
+
+def print_metrics(metrics: dict[str, float]) -> None:
+    """Print the metrics of an evaluation, on the main process."""
+    from centernet2.report.tables import metrics_table
+
+    if _is_main_process():
+        _print(metrics_table(metrics))
+
+
+def print_training(result: dict[str, float] | list[str]) -> None:
+    """Print the metrics of a training run, or the plan of a dry run."""
+    if isinstance(result, dict):
+        print_metrics(result)
+    else:
+        _print("\n".join(result))
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print two detectors side by side."""
+    from centernet2.report.tables import differences_table
+
+    _print(differences_table(comparison.differences, confidence=comparison.confidence))
+
+
+def print_thresholds(chosen: "dict[str, ThresholdChoice]") -> None:
+    """Print the threshold of each class and what it gives."""
+    from centernet2.report.tables import thresholds_table
+
+    _print(thresholds_table(chosen))
+
+
+def print_counts(counts: dict[str, int]) -> None:
+    """Print the number of boxes of each class."""
+    from centernet2.report.tables import counts_table
+
+    _print(counts_table(counts))
+
+
+def print_benchmark(result: Benchmark) -> None:
+    """Print what was measured, wide where it goes to a file."""
+    from centernet2.report.benchmark_tables import benchmark_tables
+
+    _wide_console().print(benchmark_tables(result), highlight=False)
+
+
+def print_findings(examination: Examination) -> None:
+    """Print what is wrong with a data set, and exit with 2 where something is."""
+    from centernet2.report.dataset_page import findings_table
+
+    _wide_console().print(findings_table(examination.findings))
+    if not examination.is_clean:
+        sys.exit(EXIT_MISTAKE)
+
+
+def print_models(shown: "str | RenderableType") -> None:
+    """Print the table of models, or JSON and Markdown as they are."""
+    _wide_console().print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
+
+
+def print_lines(text: str | list[str]) -> None:
+    """Print text, for people and programs alike."""
+    print(text if isinstance(text, str) else "\n".join(text))
+
+
+def _print(table: "RenderableType") -> None:
+    from rich import get_console
+
+    get_console().print(table, markup=False, highlight=False, soft_wrap=isinstance(table, str))
+
+
+def _wide_console() -> "Console":
+    """The terminal, or where the output goes elsewhere, a console on which wide tables fit."""
+    from rich import get_console
+    from rich.console import Console
+
+    return get_console() if get_console().is_terminal else Console(width=PIPE_WIDTH)
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # after a job, when the processes have parted, too
+
+
+register(train, show=print_training)
+register(evaluate, name="eval", show=print_metrics, first_by_name=True)
+register(compare, show=print_comparison)
+register(threshold, show=print_thresholds)
+register(predict)
+register(pseudo_label, show=print_counts)
+register(benchmark, show=print_benchmark, first_by_name=True)
+register(check, show=print_findings)
+register(show)
+register(convert)
+register(models, show=print_models)
+register(config, show=print_lines)
+register(doctor, show=print_lines)
