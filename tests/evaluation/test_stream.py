@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import centernet2
+from centernet2.builders import evaluator
 from centernet2.evaluation import stream
 from centernet2.evaluation.stream import ResultStream, weights_digest
-from centernet2.jobs import evaluate
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 
@@ -50,10 +50,10 @@ def test_weights_are_hashed_once_and_only_to_resume(
     model = centernet2.build_model(config)
     hashed: list[nn.Module] = []
     monkeypatch.setattr(
-        evaluate, "weights_digest", lambda model, *_: hashed.append(model) or "digest"
+        evaluator, "weights_digest", lambda model, *_: hashed.append(model) or "digest"
     )
-    dataset = evaluate.find_data(tmp_path, None, names=(), masks=False)
-    evaluate.evaluate_dataset(model, dataset, config, tmp_path / "periodic")
+    dataset = evaluator.find_data(tmp_path, None, names=(), masks=False)
+    evaluator.evaluate_dataset(model, dataset, config, tmp_path / "periodic")
     assert hashed == []
-    evaluate.evaluate(model, data=tmp_path, output_dir=tmp_path / "eval")
+    centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "eval")
     assert hashed == [model]

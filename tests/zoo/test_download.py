@@ -14,7 +14,14 @@ from centernet2.builders.loading import load_model
 from centernet2.builders.start import FromScratch, choose_start
 from centernet2.checkpoint import export_reference_checkpoint
 from centernet2.zoo import download
-from centernet2.zoo.download import DownloadError, Source, fetch, record_of, sha256, zoo_file
+from centernet2.zoo.download import (
+    DownloadError,
+    DownloadSource,
+    fetch,
+    record_of,
+    sha256,
+    zoo_file,
+)
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB
 FIRST_PART = 512 * 1024  # one of the pieces in which gdown writes
@@ -71,8 +78,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def source(server: Server) -> Source:
-    return Source(f"http://127.0.0.1:{server.server_port}/w.pth", "http://page")
+def source(server: Server) -> DownloadSource:
+    return DownloadSource(f"http://127.0.0.1:{server.server_port}/w.pth", "http://page")
 
 
 def left_over(folder: Path) -> list[str]:
@@ -100,7 +107,7 @@ def test_an_interrupted_download_goes_on_with_the_next_try(
     monkeypatch.setattr(download, "RETRIES", 0)
     server.breaks = 1
     with pytest.raises(
-        DownloadError, match=r"w\.pth could not be downloaded .* goes on from what has arrived"
+        DownloadError, match=r"w\.pth could not be downloaded .* the next attempt resumes it"
     ):
         fetch(cache / "w.pth", source(server))
     assert not (cache / "w.pth").exists()
@@ -131,7 +138,7 @@ def test_without_a_connection_it_is_said_where_the_file_belongs(
     with pytest.raises(
         DownloadError, match=rf"get http://page with a browser and put it at {path}"
     ):
-        fetch(path, Source("http://127.0.0.1:9/w.pth", "http://page"))
+        fetch(path, DownloadSource("http://127.0.0.1:9/w.pth", "http://page"))
 
 
 def test_weights_that_were_never_released_are_named(cache: Path) -> None:

@@ -29,7 +29,7 @@ from centernet2.evaluation.stream import ResultStream, weights_digest
 from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
-from centernet2.report.evaluation_report import report_on
+from centernet2.report.evaluation_page import report_evaluation
 from centernet2.structures import Inspection
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def evaluate_detector(
     if report is not None and output is not None and distributed.is_main_process():
         title = f"{settings.name} on {dataset.name}"
         predictions = output / "predictions.json"
-        report_on(
+        report_evaluation(
             Path(report), title=title, dataset=dataset, metrics=metrics, predictions=predictions
         )
     return metrics
@@ -107,7 +107,7 @@ def evaluate_predictions(
     )
     if report is not None:
         title = f"{Path(predictions).name} on {dataset.name}"
-        report_on(
+        report_evaluation(
             Path(report),
             title=title,
             dataset=dataset,

@@ -17,7 +17,7 @@ from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.predictor import Predictor
 from centernet2.structures import ModelInfo
-from centernet2.zoo.published import PREFIX, ZooModel, zoo_model
+from centernet2.zoo.published import ZOO_PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def load_model(
 
     It is built from the configuration that it was trained with, and KEY VALUE overrides.
     """
-    if str(weights).startswith(PREFIX):
+    if str(weights).startswith(ZOO_PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
     model = build_detector(config_of(checkpoint.info).override(overrides))
@@ -84,7 +84,7 @@ def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
 
 def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
     config = load_config(published.config, overrides)
-    model = build_model(config, weights=f"{PREFIX}{published.name}", device=device)
+    model = build_model(config, weights=f"{ZOO_PREFIX}{published.name}", device=device)
     if config[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):
         model.info = replace(model.info, class_names=published.class_names)
     return model.eval()

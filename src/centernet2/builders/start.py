@@ -18,7 +18,7 @@ from centernet2.checkpoint.save import last_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.models.detector import Detector
 from centernet2.zoo.download import DownloadError
-from centernet2.zoo.published import PREFIX
+from centernet2.zoo.published import ZOO_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _configured_weights(config: Config) -> WeightsFile | None:
     try:
         return read_initial_weights(config, configured or None)
     except DownloadError as error:
-        if configured.startswith(PREFIX):
+        if configured.startswith(ZOO_PREFIX):
             raise
         logger.warning("%s. Training from scratch.", error)
         return None

@@ -121,15 +121,14 @@ def _class(matches: Matches, label: int, num_images: int) -> _Class:
     own = objects.images[(objects.labels == label) & objects.counted]
     hits, is_hit = _places(matches.hits[:, rows])
     ignored, is_ignored = _places(matches.ignored[:, rows])
-    before = np.stack([
-        np.searchsorted(places[real], each) for places, real, each in zip(ignored, is_ignored, hits, strict=True)
-    ])  # fmt: skip
+    rows_of_iou = zip(ignored, is_ignored, hits, strict=True)
+    before = np.stack([np.searchsorted(at[real], each) for at, real, each in rows_of_iou])
     images = np.bincount(own, minlength=num_images)
     return _Class(matches.images[rows], hits, is_hit, ignored, is_ignored, before, images)
 
 
 def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
-    """Positions of the marks of each row of [T, D]: [T, K] padded with zeros, and which are real."""
+    """Positions of the marks in each row [T, D]: [T, K] padded with 0, and which are real."""
     counts = marked.sum(axis=1)
     real = np.arange(counts.max(initial=0)) < counts[:, None]
     places = np.zeros(real.shape, dtype=np.int64)
@@ -138,7 +137,7 @@ def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
 
 
 def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
-    """AP, AP50, AP75 and the AP of each class in per cent, with image weights; NaN without objects."""
+    """AP, AP50, AP75 and AP by class in per cent, with image weights; NaN without objects."""
     precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
     known = precision[~np.isnan(precision[:, 0])]
     summary = [known[:, part].mean() if len(known) else np.nan for part in SUMMARY_IOUS.values()]

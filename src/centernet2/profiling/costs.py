@@ -17,12 +17,12 @@ from centernet2.config import Config, load_config
 from centernet2.data.transforms import make_test_resize
 from centernet2.layers.roi_pool import RoIPooler
 from centernet2.models.detector import Detector
-from centernet2.zoo.published import Cost, zoo_models
+from centernet2.zoo.published import ModelCost, zoo_models
 
 IMAGE = (480, 640)  # height and width of the commonest COCO image
 
 
-def measure(config: Config) -> Cost:
+def measure(config: Config) -> ModelCost:
     """The cost of detecting in an image of 480 x 640 pixels, with as many regions as there may be.
 
     Counted are convolutions, deformable ones included, and matrix products, a multiply-add as two operations.
@@ -37,7 +37,7 @@ def measure(config: Config) -> Cost:
         objects=0 if heads is None else heads.detections_per_image,
     )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
-    return Cost(parameters, round(sum(operations.values()) / 1e9, 1), height, width)
+    return ModelCost(parameters, round(sum(operations.values()) / 1e9, 1), height, width)
 
 
 def plan_detector(config: Config) -> Detector:

@@ -1,4 +1,7 @@
-"""Examples on a page: each image is embedded once, shown around the box in question and, on a click, as a whole."""
+"""Examples on a page: the part of an image around a box, and on a click the whole image.
+
+Each image is embedded once.
+"""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -8,9 +11,9 @@ from torch import Tensor
 
 from centernet2.report.page import jpeg_uri
 
-LONGEST = 800  # pixels of an embedded image
-CONTEXT = 2.2  # the part shown is so many times as large as the box
-LEAST = 0.2  # and at least so much of the image's shorter side
+EMBEDDED_SIDE = 800  # pixels, the longer side of an embedded image
+CONTEXT_SCALE = 2.2  # side of the part that is shown, in sides of the box
+LEAST_CONTEXT = 0.2  # and at least this share of the image's shorter side
 
 Boxes = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -33,12 +36,12 @@ class Gallery:
         self.pictures: dict[int, Picture] = {}
 
     def add(self, image_id: int, pixels: Tensor, boxes: Boxes, *, name: str, link: str) -> None:
-        """Embeds an image (uint8 [3, H, W] RGB) with its objects and detections, and a link to its file."""
-        uri = jpeg_uri(pixels, longest=LONGEST)
+        """Embed an image (uint8 [3, H, W] RGB) with its boxes, and a link to its file."""
+        uri = jpeg_uri(pixels, longest=EMBEDDED_SIDE)
         self.pictures[image_id] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
 
     def tile(self, example: Mapping[str, Any]) -> str:
-        """A part of the image around the example's box."""
+        """The part of the image around the box of an example."""
         picture, key = self.pictures[example["image_id"]], example["image_id"]
         x, y, side = _window(example["box"], picture)
         kind = "found" if "score" in example else "missed"
@@ -48,14 +51,16 @@ class Gallery:
             if "score" in example
             else str(example["class"])
         )
-        box = f'viewBox="{x:.1f} {y:.1f} {side:.1f} {side:.1f}" role="img" aria-label="{escape(title)}"'
+        view = f'viewBox="{x:.1f} {y:.1f} {side:.1f} {side:.1f}"'
         drawing = (
-            f'<svg {box}><use href="#pixels{key}"/>{objects}{_rectangles([example], kind)}</svg>'
+            f'<svg {view} role="img" aria-label="{escape(title)}">'
+            f'<use href="#pixels{key}"/>{objects}{_rectangles([example], kind)}</svg>'
         )
         link = f'<a href="{escape(picture.link)}">{escape(picture.name)}</a>'
         return (
             f'<figure class="tile"><a class="picture" href="#image{key}">{drawing}</a>'
-            f"<figcaption><b>{escape(title)}</b><br>{escape(example['reason'])}<br>{link}</figcaption></figure>"
+            f"<figcaption><b>{escape(title)}</b><br>{escape(example['reason'])}<br>{link}"
+            "</figcaption></figure>"
         )
 
     def definitions(self) -> str:
@@ -65,7 +70,10 @@ class Gallery:
             for key, p in self.pictures.items()
         )
         views = "".join(self._view(key, picture) for key, picture in self.pictures.items())
-        return f'<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{pixels}</defs></svg>{views}'
+        return (
+            '<svg width="0" height="0" style="position:absolute" aria-hidden="true">'
+            f"<defs>{pixels}</defs></svg>{views}"
+        )
 
     def _view(self, key: int, picture: Picture) -> str:
         boxes = _rectangles(picture.boxes["objects"], "object") + _rectangles(
@@ -73,17 +81,18 @@ class Gallery:
         )
         return (
             f'<div class="view" id="image{key}"><a class="close" href="#!" aria-label="close"></a>'
-            f'<svg viewBox="0 0 {picture.width} {picture.height}"><use href="#pixels{key}"/>{boxes}</svg>'
-            f'<p>{escape(picture.name)} &middot; <a href="{escape(picture.link)}">open the file</a> &middot; '
+            f'<svg viewBox="0 0 {picture.width} {picture.height}">'
+            f'<use href="#pixels{key}"/>{boxes}</svg>'
+            f"<p>{escape(picture.name)} &middot; "
+            f'<a href="{escape(picture.link)}">open the file</a> &middot; '
             "click beside it to close</p></div>"
         )
 
 
 def _window(box: Sequence[float], picture: Picture) -> tuple[float, float, float]:
-    """Left, top and side of the square that shows a box with what is around it."""
-    side = max(
-        CONTEXT * max(box[2] - box[0], box[3] - box[1]), LEAST * min(picture.width, picture.height)
-    )
+    """Left, top and side of the square that shows a box with its surroundings."""
+    around_box = CONTEXT_SCALE * max(box[2] - box[0], box[3] - box[1])
+    side = max(around_box, LEAST_CONTEXT * min(picture.width, picture.height))
     side = min(side, max(picture.width, picture.height))
     x, y = (
         min(
@@ -101,7 +110,8 @@ def _rectangles(boxes: Sequence[Mapping[str, Any]], kind: str) -> str:
         x1, y1, x2, y2 = each["box"]
         text = f"{each['class']} {each['score']:.2f}" if "score" in each else each["class"]
         parts.append(
-            f'<rect class="{kind}" x="{x1}" y="{y1}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}">'
+            f'<rect class="{kind}" x="{x1}" y="{y1}" '
+            f'width="{x2 - x1:.1f}" height="{y2 - y1:.1f}">'
             f"<title>{escape(text)}</title></rect>"
         )
     return "".join(parts)

@@ -1,6 +1,6 @@
-"""What the report pages look like: one style for light, dark and paper, and the charts, as plain HTML and SVG.
+"""Parts of a report page: sections, tables, charts, as plain HTML and SVG.
 
-A page needs no network and no script.
+A page needs no network and no script; one style serves light and dark screens and paper.
 """
 
 import base64
@@ -20,38 +20,42 @@ class Section(NamedTuple):
 
     name: str  # of its anchor
     title: str
-    text: str  # one sentence that says how to read it
+    text: str  # how to read it
     body: str  # HTML
 
 
 def page(
     title: str, subtitle: str, sections: Sequence[Section], *, hidden: str = "", footer: str = ""
 ) -> str:
-    """A whole page; `hidden` is HTML that the sections refer to."""
+    """Compose a page; `hidden` is HTML that the sections refer to."""
     links = "".join(f'<a href="#{each.name}">{escape(each.title)}</a>' for each in sections)
     parts = "".join(
-        f'<section id="{each.name}"><h2>{escape(each.title)}</h2><p>{each.text}</p>{each.body}</section>'
+        f'<section id="{each.name}"><h2>{escape(each.title)}</h2>'
+        f"<p>{each.text}</p>{each.body}</section>"
         for each in sections
     )
     style = files("centernet2.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
-        f"<header><h1>{escape(title)}</h1><p>{subtitle}</p><nav>{links}</nav></header>{hidden}{parts}"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{style}</style></head><body>"
+        f"<header><h1>{escape(title)}</h1><p>{subtitle}</p><nav>{links}</nav></header>"
+        f"{hidden}{parts}"
         f"<footer>{footer}</footer></body></html>\n"
     )
 
 
-def cards(figures: Mapping[str, float | str | None]) -> str:
-    """Figures in large print."""
+def cards(values: Mapping[str, float | str | None]) -> str:
+    """Values in large print."""
     shown = "".join(
-        f'<div class="card">{escape(n)}<b>{number(v)}</b></div>' for n, v in figures.items()
+        f'<div class="card">{escape(n)}<b>{number(v)}</b></div>' for n, v in values.items()
     )
     return f'<div class="cards">{shown}</div>'
 
 
 def number(value: float | str | None, digits: int = 1) -> str:
-    """A figure as text; a dash where there is none."""
+    """Format a number; a dash if there is none."""
     if isinstance(value, str):
         return escape(value)
     if value is None or not math.isfinite(value):
@@ -60,34 +64,38 @@ def number(value: float | str | None, digits: int = 1) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
-    """A table of cells that are HTML already; the first column is text."""
+    """A table of cells of HTML; the first column is text."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
-        f"<tr>{''.join(cell if cell.startswith('<td') else f'<td>{cell}</td>' for cell in row)}</tr>"
+        "<tr>"
+        + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row)
+        + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    head_and_body = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table class="{kind}">{head_and_body}</table></div>'
 
 
 def bar_cell(share: float) -> str:
-    """A table cell with a bar of this share of its width."""
+    """A table cell with a bar over this share of its width."""
     return f'<td class="bar"><i style="width:{100 * min(max(share, 0), 1):.1f}%"></i></td>'
 
 
 def tile(title: str, note: str, body: str, text: str = "") -> str:
-    """A framed chart with a heading, a figure beside it and a line below."""
+    """A framed chart with a heading, a note beside it and a line below."""
     below = f"<p>{text}</p>" if text else ""
-    return f'<figure class="tile"><h4><b>{escape(title)}</b><span>{note}</span></h4>{body}{below}</figure>'
+    heading = f"<h4><b>{escape(title)}</b><span>{note}</span></h4>"
+    return f'<figure class="tile">{heading}{body}{below}</figure>'
 
 
 class Chart:
     """An SVG chart of lines, areas and dots over two axes.
 
     Args:
-        label: for those who cannot see it.
+        label: text for screen readers.
         x, y: (lowest, highest) value.
-        width, height: in units of the drawing, which fills the room it is given.
-        logarithmic: of the horizontal axis.
+        width, height: in units of the drawing, which is scaled to the available width.
+        logarithmic: whether the horizontal axis is.
     """
 
     LEFT, RIGHT, TOP, BOTTOM = 26, 6, 8, 18
@@ -107,7 +115,7 @@ class Chart:
         self.parts: list[str] = []
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a value stands in the drawing."""
+        """Position of a value in the drawing."""
         low, high = (self.scale(each) for each in self.x)
         across = (self.scale(x) - low) / ((high - low) or 1)
         up = (y - self.y[0]) / ((self.y[1] - self.y[0]) or 1)
@@ -118,27 +126,30 @@ class Chart:
         return self.LEFT + across * inner_width, self.TOP + (1 - up) * inner_height
 
     def axes(self, xs: Mapping[float, str], ys: Mapping[float, str]) -> "Chart":
-        """Ticks with their texts, and a rule for each of the vertical axis."""
+        """Draw ticks with their labels, and a rule for each of the vertical axis."""
         left, right = self.place(self.x[0], self.y[0])[0], self.place(self.x[1], self.y[0])[0]
         for value, text in ys.items():
             height = self.place(self.x[0], value)[1]
             self.parts.append(
-                f'<line class="axis" x1="{left:.1f}" x2="{right:.1f}" y1="{height:.1f}" y2="{height:.1f}"/>'
+                f'<line class="axis" x1="{left:.1f}" x2="{right:.1f}" '
+                f'y1="{height:.1f}" y2="{height:.1f}"/>'
             )
             self.parts.append(
-                f'<text x="{left - 4:.1f}" y="{height + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
+                f'<text x="{left - 4:.1f}" y="{height + 3.5:.1f}" '
+                f'text-anchor="end">{escape(text)}</text>'
             )
         for value, text in xs.items():
             across = self.place(value, self.y[0])[0]
             self.parts.append(
-                f'<text x="{across:.1f}" y="{self.height - 4}" text-anchor="middle">{escape(text)}</text>'
+                f'<text x="{across:.1f}" y="{self.height - 4}" '
+                f'text-anchor="middle">{escape(text)}</text>'
             )
         return self
 
     def line(
         self, points: Sequence[tuple[float, float]], *, kind: str = "", area: bool = False
     ) -> "Chart":
-        """A line through points, perhaps with the area below it."""
+        """Draw a line through points, and the area below it if asked."""
         placed = [self.place(*point) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         if area and placed:
@@ -149,7 +160,7 @@ class Chart:
         return self
 
     def guide(self, start: tuple[float, float], end: tuple[float, float]) -> "Chart":
-        """A dotted line for the eye."""
+        """Draw a dotted reference line."""
         (x1, y1), (x2, y2) = self.place(*start), self.place(*end)
         self.parts.append(
             f'<line class="guide" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
@@ -157,37 +168,38 @@ class Chart:
         return self
 
     def dot(self, point: tuple[float, float], text: str = "", *, kind: str = "") -> "Chart":
-        """A point that matters, with a text for the pointer."""
+        """Draw a dot with a tooltip."""
         x, y = self.place(*point)
         self.parts.append(
-            f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(text)}</title></circle>'
+            f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
+            f"<title>{escape(text)}</title></circle>"
         )
         return self
 
     def column(
         self, start: float, end: float, height: float, text: str = "", *, kind: str = ""
     ) -> "Chart":
-        """A bar from `start` to `end` on the horizontal axis."""
+        """Draw a bar from `start` to `end` on the horizontal axis, with a tooltip."""
         (x1, y1), (x2, y2) = self.place(start, height), self.place(end, self.y[0])
         self.parts.append(
-            f'<rect class="bar {kind}" x="{x1 + 1:.1f}" y="{y1:.1f}" width="{max(0.5, x2 - x1 - 2):.1f}" '
-            f'height="{max(0, y2 - y1):.1f}" rx="1.5"><title>{escape(text)}</title></rect>'
+            f'<rect class="bar {kind}" x="{x1 + 1:.1f}" y="{y1:.1f}" '
+            f'width="{max(0.5, x2 - x1 - 2):.1f}" height="{max(0, y2 - y1):.1f}" rx="1.5">'
+            f"<title>{escape(text)}</title></rect>"
         )
         return self
 
     def svg(self) -> str:
         """The chart as HTML."""
-        size = f'viewBox="0 0 {self.width} {self.height}"'
-        return (
-            f'<svg {size} role="img" aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
-        )
+        view = f'viewBox="0 0 {self.width} {self.height}"'
+        label = f'role="img" aria-label="{escape(self.label)}"'
+        return f"<svg {view} {label}>{''.join(self.parts)}</svg>"
 
 
 UNIT_TICKS = {0.0: "0", 0.5: "0.5", 1.0: "1"}
 
 
 def jpeg_uri(picture: Tensor, *, longest: int, quality: int = 82) -> str:
-    """An image (uint8 [3, H, W] RGB) as the address of its own content, no longer than so many pixels."""
+    """An image (uint8 [3, H, W] RGB) as a data URI, its longer side at most `longest` pixels."""
     image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
     image.thumbnail((longest, longest))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Figures as tables for a terminal."""
+"""Metrics as tables for a terminal."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,56 +11,46 @@ from rich.table import Table
 from centernet2.evaluation.bootstrap import Difference
 from centernet2.evaluation.curves import ThresholdChoice
 
-SHOWN_CLASSES = 90
-SHOWN_DIFFERENCES = 12
-KINDS = {
-    "bbox": "boxes",
-    "segm": "masks",
-    "voc": "Pascal VOC",
-}  # first part of a figure's name -> what it is about
+TABLE_CLASSES = 90
+TABLE_DIFFERENCES = 12
+# first part of a metric's name -> title of its table
+METRIC_KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}
 
 
 def metrics_table(metrics: Mapping[str, float]) -> Group:
-    """The figures for a terminal, of boxes and of masks: AP, AR, then the classes, the weakest first."""
-    kinds = [kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
+    """Tables of AP, AR and the classes, the weakest first, of boxes and of masks."""
+    kinds = [kind for kind in METRIC_KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
     return Group(
         *(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1))
     )
 
 
 def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list[Table]:
-    figures = {
-        name.removeprefix(f"{kind}/"): x
-        for name, x in metrics.items()
-        if name.startswith(f"{kind}/")
-    }
+    of_kind = _with_prefix(metrics, f"{kind}/")
+    summary = {name: value for name, value in of_kind.items() if "/" not in name}
     summaries = [
-        _summary(
-            {
-                name: value
-                for name, value in figures.items()
-                if name.startswith(start) and "/" not in name
-            }
-        )
+        _summary({name: value for name, value in summary.items() if name.startswith(start)})
         for start in ("AP", "AR")
     ]
     if titled:
-        summaries[0].title = KINDS[kind]
-    classes = {
-        name.removeprefix("AP/"): value for name, value in figures.items() if name.startswith("AP/")
-    }
+        summaries[0].title = METRIC_KINDS[kind]
+    classes = _with_prefix(of_kind, "AP/")
     ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
-    weakest = _class_table(ranked[:SHOWN_CLASSES])
-    if hidden := len(classes) - len(ranked[:SHOWN_CLASSES]):
+    weakest = _class_table(ranked[:TABLE_CLASSES])
+    if hidden := len(classes) - len(ranked[:TABLE_CLASSES]):
         weakest.caption = (
             f"and {hidden} more in metrics.json: better ones, and those without ground truth"
         )
     return [*summaries, weakest]
 
 
-def _summary(figures: Mapping[str, float]) -> Table:
-    table = Table(*figures, box=SIMPLE_HEAD)
-    table.add_row(*map(_format, figures.values()))
+def _with_prefix(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {n.removeprefix(prefix): x for n, x in metrics.items() if n.startswith(prefix)}
+
+
+def _summary(metrics: Mapping[str, float]) -> Table:
+    table = Table(*metrics, box=SIMPLE_HEAD)
+    table.add_row(*map(_format, metrics.values()))
     return table
 
 
@@ -81,14 +71,14 @@ def _format(value: float) -> str:
 
 
 def differences_table(differences: Mapping[str, Difference], *, confidence: float) -> Group:
-    """Two detectors side by side: what differs for certain, and the classes that differ most."""
+    """Tables of two detectors: summary metrics, and the classes that differ most."""
     summary = _difference_table(
         {name: each for name, each in differences.items() if "/" not in name}, confidence
     )
     classes = {name.removeprefix("AP/"): each for name, each in differences.items() if "/" in name}
     known = {name: each for name, each in classes.items() if math.isfinite(each.first)}
     order = sorted(known, key=lambda name: -abs(known[name].second - known[name].first))
-    table = _difference_table({name: known[name] for name in order[:SHOWN_DIFFERENCES]}, confidence)
+    table = _difference_table({name: known[name] for name in order[:TABLE_DIFFERENCES]}, confidence)
     table.title = "AP by class, the greatest differences"
     return Group(summary, table)
 
@@ -111,21 +101,21 @@ def _difference_table(differences: Mapping[str, Difference], confidence: float) 
 
 
 def thresholds_table(chosen: Mapping[str, ThresholdChoice]) -> Table:
-    """The threshold of each class and what it gives."""
+    """The threshold of each class with its precision, recall and F1."""
     table = Table("class", "threshold", "precision", "recall", "F1", "", box=SIMPLE_HEAD)
     for name, choice in chosen.items():
-        figures = ["-", "-", "-"]
-        note = "no objects or detections: that of all classes"
+        cells = ["-", "-", "-"]
+        note = "no objects or detections: the threshold of all classes"
         if choice.point is not None:
-            figures = [f"{100 * value:.1f}" for value in choice.point[1:]]
+            cells = [f"{100 * value:.1f}" for value in choice.point[1:]]
             note = "" if choice.reached else "not reached"
-        table.add_row(escape(name), f"{choice.threshold:.3f}", *figures, note)
+        table.add_row(escape(name), f"{choice.threshold:.3f}", *cells, note)
     return table
 
 
 def counts_table(counts: Mapping[str, int]) -> Table:
-    """Boxes of each class, the most frequent first."""
+    """Number of boxes of each class, the most frequent first."""
     table = Table("class", "boxes", box=SIMPLE_HEAD)
-    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]:
+    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:TABLE_CLASSES]:
         table.add_row(escape(name), str(count))
     return table

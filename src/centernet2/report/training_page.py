@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a training: figures, curves, pictures. It needs no network and no script."""
+"""The page of a training run: metrics, curves, pictures. It needs no network and no script."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from centernet2.report.page import (
     tile,
 )
 
-LONGEST = 480  # pixels of a picture
+PICTURE_SIDE = 480  # pixels, the longer side of a picture
 
 
 def write_training_page(
@@ -33,14 +33,15 @@ def write_training_page(
     evaluation: Mapping[str, float | None],
     pictures: Sequence[tuple[str, Tensor]],
 ) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
         path: of the page.
         title: its heading.
-        summary: the few figures to show first.
-        metrics_jsonl: what the training has logged.
-        evaluation: COCO figures in per cent, "bbox/AP/<class>" among them; NaN or None where there is no such object.
+        summary: the values to show first.
+        metrics_jsonl: log of the training run.
+        evaluation: COCO metrics in per cent, "bbox/AP/<class>" among them; NaN or None without
+            objects.
         pictures: captions and images, uint8 [3, H, W] RGB.
     """
     steps = [json.loads(line) for line in metrics_jsonl.read_text(encoding="utf-8").splitlines()]
@@ -48,7 +49,7 @@ def write_training_page(
         [name for name in steps[0] if "loss" in name] + ["lr", "images_per_second"] if steps else []
     )
     curves = "".join(
-        curve(name, [(s["iteration"], s[name]) for s in steps if s.get(name) is not None])
+        curve_tile(name, [(s["iteration"], s[name]) for s in steps if s.get(name) is not None])
         for name in names
     )
     classes = {
@@ -85,7 +86,7 @@ def write_training_page(
     write_atomic(path, page(title, "Training report", sections))
 
 
-def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
+def curve_tile(name: str, points: Sequence[tuple[float, float]]) -> str:
     """A line through points (iteration, value)."""
     finite = [point for point in points if math.isfinite(point[1])]
     if not finite:
@@ -101,8 +102,9 @@ def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _picture(caption: str, image: Tensor) -> str:
-    shown = f'<span class="picture"><img alt="{escape(caption)}" src="{jpeg_uri(image, longest=LONGEST)}"></span>'
-    return f'<figure class="tile">{shown}<figcaption>{escape(caption)}</figcaption></figure>'
+    text, source = escape(caption), jpeg_uri(image, longest=PICTURE_SIDE)
+    picture = f'<span class="picture"><img alt="{text}" src="{source}"></span>'
+    return f'<figure class="tile">{picture}<figcaption>{text}</figcaption></figure>'
 
 
 def _known(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""The cache of weights files: what lies there, how it gets there, and that it does not change."""
+"""The cache of published weights: download, and a check that the files do not change."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from centernet2.files import cache_folder, write_atomic
-from centernet2.zoo.published import PREFIX, ZooError, zoo_model
+from centernet2.zoo.published import ZOO_PREFIX, ZooError, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +27,22 @@ DETECTRON2 = "detectron2://"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 RETRIES = 3  # of a broken connection, before the user is told
 
-Report = Callable[[int, int | None], None]  # bytes that have arrived, bytes in all if known
+ReportBytes = Callable[[int, int | None], None]  # bytes so far, total if known
 
 
 class DownloadError(ValueError):
-    """A file that could not be downloaded, or another one than before."""
+    """A download failed, or gave another file than before."""
 
 
-class Source(NamedTuple):
-    """Where a file comes from."""
+class DownloadSource(NamedTuple):
+    """Address of a file."""
 
     url: str
     page: str  # for a person with a browser
 
 
 def zoo_file(name: str) -> Path:
-    """The weights of a published model, downloaded where they are not in the cache.
+    """Return the weights file of a published model, downloaded if it is not in the cache.
 
     Raises:
         ZooError: an unknown model, or one whose weights were never released.
@@ -51,12 +51,12 @@ def zoo_file(name: str) -> Path:
     model = zoo_model(name)
     if model.drive is None or model.page is None:
         raise ZooError(f"there are no weights of {model.name}: {model.note}")
-    source = Source(f"https://drive.google.com/uc?id={model.drive}", model.page)
+    source = DownloadSource(f"https://drive.google.com/uc?id={model.drive}", model.page)
     return fetch(cache_folder() / f"{model.name}.pth", source)
 
 
 def detectron2_file(address: str) -> Path:
-    """The file of an address such as detectron2://ImageNetPretrained/MSRA/R-50.pkl, where it is in the cache."""
+    """Return the cached file of an address: detectron2://ImageNetPretrained/MSRA/R-50.pkl."""
     name = address.removeprefix(DETECTRON2)
     path = cache_folder() / name
     if not path.is_file():
@@ -68,17 +68,17 @@ def detectron2_file(address: str) -> Path:
 
 
 def is_address(source: str) -> bool:
-    """Whether a source of weights stands for a file of the cache rather than for a path."""
-    return source.startswith((PREFIX, DETECTRON2))
+    """Whether weights are given as an address of a cached file, rather than a path."""
+    return source.startswith((ZOO_PREFIX, DETECTRON2))
 
 
 def cached_file(source: str) -> Path:
-    """The file that zoo:NAME (downloaded if need be) or detectron2://... stands for."""
-    return zoo_file(source) if source.startswith(PREFIX) else detectron2_file(source)
+    """Return the file of zoo:NAME, downloaded if needed, or of detectron2://..."""
+    return zoo_file(source) if source.startswith(ZOO_PREFIX) else detectron2_file(source)
 
 
-def fetch(path: Path, source: Source) -> Path:
-    """`path`, downloaded if it is not there: by one process at a time, and from where an interrupted try has ended."""
+def fetch(path: Path, source: DownloadSource) -> Path:
+    """Return `path`, downloaded if missing; one process downloads, and resumes a partial file."""
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,28 +92,30 @@ def fetch(path: Path, source: Source) -> Path:
         if recorded(path) not in (None, digest):
             arriving.unlink()
             raise DownloadError(
-                f"{source.page} now holds another file than the one first downloaded (SHA-256 {digest}, and {record} "
-                f"says {recorded(path)}); delete {record} if you trust the new one"
+                f"{source.page} now holds another file than the one first downloaded "
+                f"(SHA-256 {digest}, and {record} says {recorded(path)}); "
+                f"delete {record} if you trust the new one"
             )
         _record(path, digest)
-        os.replace(arriving, path)  # the file is there as a whole or not at all
+        os.replace(arriving, path)  # the file appears whole or not at all
         logger.info("downloaded to %s", path)
     return path
 
 
 def verify(path: Path) -> None:
-    """Refuses a file whose SHA-256 is not the recorded one; records it where there is none yet."""
+    """Refuse a file whose SHA-256 is not the recorded one; record it if there is none yet."""
     digest = sha256(path)
     if recorded(path) not in (None, digest):
         raise DownloadError(
-            f"{path} has changed since its first use (SHA-256 {digest}, and {record_of(path)} says {recorded(path)}); "
-            "delete it to download it again, or delete the record if you trust it"
+            f"{path} has changed since its first use (SHA-256 {digest}, and {record_of(path)} "
+            f"says {recorded(path)}); delete it to download it again, or delete the record if you "
+            "trust it"
         )
     _record(path, digest)
 
 
 def sha256(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file."""
+    """Compute the hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -122,12 +124,12 @@ def sha256(path: Path) -> str:
 
 
 def record_of(path: Path) -> Path:
-    """Where the SHA-256 of a file is kept, as `sha256sum --check` reads it."""
+    """Path of the file that holds the SHA-256, as `sha256sum --check` reads it."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def recorded(path: Path) -> str | None:
-    """The SHA-256 that a file had at its first use; None: it is new."""
+    """SHA-256 of a file at its first use; None: it is new."""
     record = record_of(path)
     return (
         record.read_text(encoding="utf-8").partition(" ")[0].strip() if record.is_file() else None
@@ -140,7 +142,7 @@ def _record(path: Path, digest: str) -> None:
     write_atomic(record_of(path), f"{digest}  {path.name}\n")
 
 
-def _download(arriving: Path, path: Path, source: Source) -> None:
+def _download(arriving: Path, path: Path, source: DownloadSource) -> None:
     import gdown
 
     logger.info("downloading %s to %s", source.page, path)
@@ -158,13 +160,13 @@ def _download(arriving: Path, path: Path, source: Source) -> None:
     except (gdown.DownloadError, OSError) as error:  # all errors of a connection are OSErrors
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DownloadError(
-            f"{path.name} could not be downloaded ({reason}); the next try goes on from what has arrived, "
+            f"{path.name} could not be downloaded ({reason}); the next attempt resumes it, "
             f"or get {source.page} with a browser and put it at {path}"
         ) from None
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Report]:
+def _progress(name: str) -> Iterator[ReportBytes]:
     console = get_console()
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(

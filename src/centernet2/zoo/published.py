@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import yaml
 
-PREFIX = "zoo:"  # before the name of a model whose weights are wanted
+ZOO_PREFIX = "zoo:"  # before the name of a model whose weights are wanted
 
 
 class ZooError(ValueError):
-    """A published model that does not exist or has no weights."""
+    """The published model does not exist or has no weights."""
 
 
-class Cost(NamedTuple):
-    """What a model costs on one image."""
+class ModelCost(NamedTuple):
+    """Parameters of a model, and operations on one image."""
 
     parameters: int
     gflops: float  # two for each multiply-add, of convolutions and matrix products
@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 class ZooModel(NamedTuple):
-    """What is known of a published model."""
+    """Facts of a published model."""
 
     name: str
     config: str  # name of the packaged configuration
@@ -34,11 +34,11 @@ class ZooModel(NamedTuple):
     fps: tuple[int, int] | None  # images per second on a Titan Xp and on a Titan RTX
     drive: str | None  # of its file on Google Drive
     note: str
-    cost: Cost | None
+    cost: ModelCost | None
 
     @property
     def page(self) -> str | None:
-        """Where a person gets the weights with a browser."""
+        """Address of the weights for a browser."""
         return None if self.drive is None else f"https://drive.google.com/file/d/{self.drive}"
 
     @property
@@ -58,7 +58,7 @@ def zoo_models() -> tuple[ZooModel, ...]:
 def zoo_model(name: str) -> ZooModel:
     """The published model of that name; a prefix zoo: is allowed."""
     models = {model.name: model for model in zoo_models()}
-    name = name.removeprefix(PREFIX)
+    name = name.removeprefix(ZOO_PREFIX)
     if name not in models:
         near = difflib.get_close_matches(name, models, n=1)
         hint = f"did you mean {near[0]}?" if near else "centernet2 models lists them"
@@ -77,7 +77,7 @@ def _model(entry: dict[str, Any], costs: dict[str, dict[str, Any]]) -> ZooModel:
         fps=None if fps is None else (fps[0], fps[1]),
         drive=entry.get("drive"),
         note=entry.get("note", ""),
-        cost=Cost(**costs[config]) if config in costs else None,
+        cost=ModelCost(**costs[config]) if config in costs else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The published models as a table: for a terminal, for the documentation, as JSON."""
+"""Tables of the published models: for a terminal, for the documentation, as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,19 +7,22 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from centernet2.files import cache_folder
-from centernet2.zoo.published import PREFIX, Cost, ZooModel
+from centernet2.zoo.published import ZOO_PREFIX, ModelCost, ZooModel
 
-COLUMNS = ("model", "data", "box AP", "FPS", "parameters", "GFLOPs", "input", "weights")
-CAPTION = (
-    "--weights zoo:NAME downloads a released file. Box AP and FPS (Titan Xp / Titan RTX) as published by the authors; "
-    "GFLOPs of convolutions and matrix products, a multiply-add as two, at its test size for an image of 640 x 480"
+MODEL_COLUMNS = ("model", "data", "box AP", "FPS", "parameters", "GFLOPs", "input", "weights")
+MODELS_CAPTION = (
+    "--weights zoo:NAME downloads a released file. Box AP and FPS (Titan Xp / Titan RTX) as "
+    "published by the authors; GFLOPs of convolutions and matrix products, a multiply-add as two, "
+    "at its test size for an image of 640 x 480"
 )
 
 
 def models_table(models: Sequence[ZooModel]) -> Table:
-    """All models for a terminal, with what of them is in the cache."""
-    table = Table(box=SIMPLE_HEAD, caption=CAPTION, caption_justify="left", padding=(0, 1, 0, 0))
-    for column in COLUMNS:
+    """All models for a terminal, with the state of their weights in the cache."""
+    table = Table(
+        box=SIMPLE_HEAD, caption=MODELS_CAPTION, caption_justify="left", padding=(0, 1, 0, 0)
+    )
+    for column in MODEL_COLUMNS:
         table.add_column(column, overflow="fold")
     for model in models:
         table.add_row(*_cells(model), _state(model))
@@ -27,15 +30,15 @@ def models_table(models: Sequence[ZooModel]) -> Table:
 
 
 def models_markdown(models: Sequence[ZooModel]) -> str:
-    """All models for docs/model-zoo.md; the same on every machine."""
-    rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
+    """All models for docs/model-zoo.md, which does not depend on the machine."""
+    rows = [MODEL_COLUMNS, tuple("---" for _ in MODEL_COLUMNS)]
     for model in models:
         rows.append((*_cells(model), f"[download]({model.page})" if model.page else model.note))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def model_details(model: ZooModel, config: Any, cost: Cost) -> dict[str, Any]:
-    """All that is known of one model. `config` gives the value of an option by its key."""
+def model_details(model: ZooModel, config: Any, cost: ModelCost) -> dict[str, Any]:
+    """All facts of one model. `config` gives the value of an option by its key."""
     path = cache_folder() / f"{model.name}.pth"
     return {
         "model": model.name,
@@ -49,8 +52,10 @@ def model_details(model: ZooModel, config: Any, cost: Cost) -> dict[str, Any]:
         "backbone and neck": config["MODEL.BACKBONE.NAME"],
         "stages": 1 if config["MODEL.META_ARCHITECTURE"] == "CenterNetDetector" else 2,
         "masks": config["MODEL.MASK_ON"],
-        "training": f"{config['SOLVER.MAX_ITER']} iterations of {config['SOLVER.IMS_PER_BATCH']} images",
-        "weights": f"{PREFIX}{model.name}" if model.drive else None,
+        "training": (
+            f"{config['SOLVER.MAX_ITER']} iterations of {config['SOLVER.IMS_PER_BATCH']} images"
+        ),
+        "weights": f"{ZOO_PREFIX}{model.name}" if model.drive else None,
         "page": model.page,
         "file": str(path) if model.drive else None,
         "bytes": path.stat().st_size if path.is_file() else None,
@@ -86,7 +91,7 @@ def _cells(model: ZooModel) -> tuple[str, ...]:
 
 
 def _state(model: ZooModel) -> str:
-    """The authors do not say how large their files are, so it is shown once one has arrived."""
+    """The size of a file is shown once it is in the cache: the authors do not publish it."""
     if model.drive is None:
         return "not released"
     path = cache_folder() / f"{model.name}.pth"
