@@ -1,64 +1,36 @@
-"""CenterNet2: probabilistic two-stage object detection (arXiv 2103.07461)."""
+"""CenterNet2: probabilistic two-stage object detection (arXiv 2103.07461).
 
+The public names stand once, in the stub `__init__.pyi`: type checkers and editors read it as it is,
+and this file imports from it what is asked for, so that `import centernet2` does not import torch.
+"""
+
+import ast
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from centernet2.builders.loading import build_model, load_model, load_predictor
-    from centernet2.checkpoint import export_reference_checkpoint
-    from centernet2.config import Config, ConfigError, load_config
-    from centernet2.jobs.evaluate import evaluate
-    from centernet2.jobs.train import train
-    from centernet2.models.centernet.centernet import CenterNet
-    from centernet2.models.centernet.head import CenterNetHead
-    from centernet2.models.detector import Detector
-    from centernet2.models.optimize import optimize_for_inference, optimize_for_training
-    from centernet2.predictor import Predictor
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
-# Names are imported when they are first used: `import centernet2` must not cost the import of torch.
-_HOMES = {
-    "CenterNet": "centernet2.models.centernet.centernet",
-    "CenterNetHead": "centernet2.models.centernet.head",
-    "Config": "centernet2.config",
-    "ConfigError": "centernet2.config",
-    "Detector": "centernet2.models.detector",
-    "Predictor": "centernet2.predictor",
-    "build_model": "centernet2.builders.loading",
-    "evaluate": "centernet2.jobs.evaluate",
-    "export_reference_checkpoint": "centernet2.checkpoint",
-    "load_config": "centernet2.config",
-    "load_model": "centernet2.builders.loading",
-    "load_predictor": "centernet2.builders.loading",
-    "optimize_for_inference": "centernet2.models.optimize",
-    "optimize_for_training": "centernet2.models.optimize",
-    "train": "centernet2.jobs.train",
-}
 
-__all__ = [
-    "CenterNet",
-    "CenterNetHead",
-    "Config",
-    "ConfigError",
-    "Detector",
-    "Predictor",
-    "build_model",
-    "evaluate",
-    "export_reference_checkpoint",
-    "load_config",
-    "load_model",
-    "load_predictor",
-    "optimize_for_inference",
-    "optimize_for_training",
-    "train",
-]
+def _read_stub() -> dict[str, str]:
+    """Read {public name: its module} from the imports of the stub."""
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
+    return {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+_MODULES = _read_stub()
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'centernet2' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,136 @@
+"""The command line: help, which job a command calls, what it prints, and exit codes."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from centernet2 import cli
+from centernet2.training.callbacks import EXIT_INTERRUPTED
+
+COMMANDS = [
+    "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "models", "predict",
+    "pseudo-label", "show", "threshold", "train",
+]  # fmt: skip
+HEAVY = {"torch", "numpy", "PIL", "pydantic", "yaml"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["train", "--help"]])
+def test_help_loads_no_heavy_module(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom centernet2.cli import app\n"
+        f"app({arguments}, result_action='return_none')\nprint('loaded', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, _, loaded = done.stdout.rpartition("loaded ")
+    assert "Usage: centernet2" in shown
+    assert not HEAVY & set(loaded.split())
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app(["--help"], result_action="return_none")
+    shown = capsys.readouterr().out
+    assert all(f"│ {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_help_text(name: str) -> None:
+    for argument in cli.app[name].assemble_argument_collection(parse_docstring=True):
+        assert argument.parameter.help or argument.children, argument.name
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Registers a job with the signature of `evaluate` as the command `probe`, and calls it."""
+    seen: dict[str, Any] = {}
+
+    def probe(model: str | None = None, *overrides: str, data: str = "none") -> int:
+        seen.update(model=model, overrides=overrides, data=data)
+        return len(overrides)
+
+    def call(*words: str, first_by_name: bool) -> dict[str, Any]:
+        cli.register(
+            probe, show=lambda count: seen.update(shown=count), first_by_name=first_by_name
+        )
+        cli.app(["probe", *words], exit_on_error=False)
+        return seen
+
+    yield call
+    del cli.app["probe"]
+
+
+def test_first_parameter_by_name(command: Callable[..., dict[str, Any]]) -> None:
+    seen = command("KEY", "1", "--model", "m", "--data", "d", first_by_name=True)
+    assert seen == {"model": "m", "overrides": ("KEY", "1"), "data": "d", "shown": 2}
+
+
+def test_first_parameter_keeps_its_default(command: Callable[..., dict[str, Any]]) -> None:
+    assert command("KEY", "1", first_by_name=True)["model"] is None
+
+
+def test_first_parameter_by_position(command: Callable[..., dict[str, Any]]) -> None:
+    seen = command("m", "KEY", "1", first_by_name=False)
+    assert (seen["model"], seen["overrides"]) == ("m", ("KEY", "1"))
+
+
+def test_values_may_begin_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app(["config", "CenterNet2_R50_1x", "SEED", "-1"], exit_on_error=False)
+    assert "SEED: -1" in capsys.readouterr().out
+
+
+def test_config_without_a_name_lists_names(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app(["config"], exit_on_error=False)
+    assert "CenterNet2_R50_1x" in capsys.readouterr().out.splitlines()
+
+
+def interrupted() -> BaseException:
+    from centernet2.jobs.train import TrainingInterrupted
+
+    return TrainingInterrupted("stopped by a signal")
+
+
+@pytest.mark.parametrize(
+    ("make_error", "code", "message"),
+    [
+        (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
+        (lambda: FileNotFoundError("no image"), 2, "no image"),
+        (KeyboardInterrupt, 130, "interrupted"),
+        (interrupted, EXIT_INTERRUPTED, "stopped by a signal"),
+    ],
+)
+def test_errors_become_exit_codes(
+    make_error: Callable[[], BaseException],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(**_: Any) -> None:
+        raise make_error()
+
+    monkeypatch.setattr(cli, "app", fail)
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == code
+    assert caplog.records[-1].getMessage() == message
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(KeyError):
+        cli.main()
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+@pytest.mark.parametrize("words", [["evl"], ["predict"], ["predict", "a.jpg", "--wieghts", "w"]])
+def test_wrong_command_lines_exit_with_2(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["centernet2", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
