@@ -25,8 +25,7 @@ from harness import machine, spread
 
 from centernet2.builders.network import build_detector
 from centernet2.config import load_config
-from centernet2.models.centernet.centernet import CenterNet
-from centernet2.models.centernet.head import HeadOutput
+from centernet2.models.centernet import CenterNet, HeadOutput
 
 STRIDES = (8, 16, 32, 64, 128)
 HEIGHT, WIDTH, OBJECTS = 640, 864, 30
@@ -68,8 +67,8 @@ def maps(generator: torch.Generator, noise: float) -> HeadOutput:
 
 def ours(stage: CenterNet, output: HeadOutput) -> tuple[float, list[int]]:
     started = time.perf_counter()
-    proposals = stage.propose(output, padded=True)
-    return time.perf_counter() - started, [int((p.scores >= 0).sum()) for p in proposals]
+    proposals = stage.decoder(output, padded=True)
+    return time.perf_counter() - started, [int(p.valid.sum()) for p in proposals]
 
 
 def peers(process: "subprocess.Popen[str]") -> tuple[float, list[int]]:

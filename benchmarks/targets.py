@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import centernet2
 from centernet2.builders.network import build_detector
-from centernet2.models.centernet.centernet import CenterNet
+from centernet2.models.centernet import CenterNet
 from centernet2.models.centernet.targets import INFINITE_DISTANCE, MIN_HEAT, NOT_REGRESSED
 from centernet2.structures import Target
 
@@ -38,7 +38,7 @@ def scene(height: int, width: int, count: int, classes: int) -> Target:
 
 def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tuple[Tensor, Tensor]:
     """Heat map [M, C] and distances [M, 4] from tensors over all M locations and G objects."""
-    parts = zip(shapes, stage.strides, stage.sizes_of_interest, strict=True)
+    parts = zip(shapes, stage.assigner.strides, stage.assigner.sizes_of_interest, strict=True)
     places = [
         locations(height, width, stride, low, high)
         for (height, width), stride, (low, high) in parts
@@ -60,8 +60,10 @@ def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tu
     fits = (half_diagonal >= low) & (half_diagonal <= high)  # [M, G]
     distance = ((points[:, None] - center) ** 2).sum(dim=2)
     distance[(apart == 0).all(dim=2)] = 0
-    delta = (1 - stage.hm_min_overlap) / (1 + stage.hm_min_overlap)
-    distance = distance / (2 * delta**2 * size.prod(dim=1)).clamp(min=stage.min_radius**2)
+    delta = (1 - stage.assigner.options.min_iou) / (1 + stage.assigner.options.min_iou)
+    distance = distance / (2 * delta**2 * size.prod(dim=1)).clamp(
+        min=stage.assigner.options.min_radius**2
+    )
     chosen = torch.where(near & fits & (ltrb.amin(dim=2) > 0), distance, INFINITE_DISTANCE).min(
         dim=1
     )
@@ -69,7 +71,7 @@ def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tu
     regression[chosen.values == INFINITE_DISTANCE] = NOT_REGRESSED
     owned = (
         [labels == c for c in range(stage.head.num_classes)]
-        if not stage.head.only_proposal
+        if stage.head.predicts_classes
         else [labels >= 0]
     )
     nearest = [
@@ -120,10 +122,10 @@ def main() -> None:
             centernet2.load_config(options.config_file)
         ).proposal_generator.train()
     target = scene(height, width, options.objects, stage.head.num_classes)
-    shapes = [(-(-height // stride), -(-width // stride)) for stride in stage.strides]
+    shapes = [(-(-height // stride), -(-width // stride)) for stride in stage.assigner.strides]
     maps = [torch.zeros(1, 4, *shape) for shape in shapes]
     works = {
-        "ours": partial(stage.make_targets, maps, [(height, width)], [target]),
+        "ours": partial(stage.assigner, maps, [(height, width)], [target]),
         "dense": partial(dense, stage, shapes, target),
     }
     ours, (heat, regression) = works["ours"](), works["dense"]()

@@ -168,9 +168,7 @@ def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
 def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluation) -> None:
     golden = scenes.read(f"{name}.train.npz")
     sizes = [(image.shape[1], image.shape[2]) for image in scenes.images]
-    targets = model.proposal_generator.make_targets(
-        evaluation.head.ltrb, sizes, scenes.targets(model)
-    )
+    targets = model.proposal_generator.assigner(evaluation.head.ltrb, sizes, scenes.targets(model))
     (index, labels, valid), ltrb, heatmap = targets
     if "target_pos_inds" in golden:
         assert index[valid].tolist() == golden["target_pos_inds"].tolist()

@@ -8,8 +8,8 @@ from centernet2.config import ConfigError as ConfigError
 from centernet2.config import load_config as load_config
 from centernet2.jobs.evaluate import evaluate as evaluate
 from centernet2.jobs.train import train as train
-from centernet2.models.centernet.centernet import CenterNet as CenterNet
-from centernet2.models.centernet.head import CenterNetHead as CenterNetHead
+from centernet2.models.centernet import CenterNet as CenterNet
+from centernet2.models.centernet import CenterNetHead as CenterNetHead
 from centernet2.models.detector import Detector as Detector
 from centernet2.models.optimize import optimize_for_inference as optimize_for_inference
 from centernet2.models.optimize import optimize_for_training as optimize_for_training

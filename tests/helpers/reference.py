@@ -19,7 +19,7 @@ from torch import Tensor
 import centernet2
 from centernet2.checkpoint import load_weights
 from centernet2.checkpoint.names import to_reference
-from centernet2.models.centernet.head import HeadOutput
+from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
 from centernet2.structures import Detections, Proposals, Target
 from tests.helpers.fill import fill, picture

@@ -88,7 +88,7 @@ def test_the_time_of_each_part_goes_to_its_stage(monkeypatch: pytest.MonkeyPatch
     for part, time in zip(parts, (1, 2, 4, 8, 16, 32), strict=True):
         part.register_forward_pre_hook(hours.spend(time))
     second.mask_pooler.register_forward_hook(hours.spend(64))
-    monkeypatch.setattr(first, "propose", hours.around(first.propose, 128))
+    first.decoder.register_forward_hook(hours.spend(128))
     monkeypatch.setattr(second, "choose", hours.around(second.choose, 256))
     monkeypatch.setattr(cascade, "paste_masks", hours.around(cascade.paste_masks, 512))
     clock = StageClock(model)
@@ -163,7 +163,7 @@ def test_selections_are_full_with_untrained_weights(kind: str) -> None:
         model.roi_heads.detections_per_image = 7
         fill_selections(model, images)
         assert count_load(model, images).detections == 2 * 7
-        assert load.proposals >= 2 * first.post_nms_topk[False]
+        assert load.proposals >= 2 * first.decoder.options.inference.post_nms_topk
 
 
 def test_objects_fit_into_the_image_and_have_masks() -> None:
@@ -190,7 +190,7 @@ def test_operations_are_those_of_the_table_of_costs(options: tuple[str, ...]) ->
     assert (figures.height, figures.width) == (cost.height, cost.width)
     assert figures.load is not None and figures.operations is not None
     assert (
-        figures.load.proposals == config.centernet.post_nms_topk_test
+        figures.load.proposals == config.decoder.inference.post_nms_topk
     )  # nothing ties: as many as in the table
     assert list(figures.operations) == COUNTED[: 5 if options else 4]
     assert round(sum(figures.operations.values()) / 1e9, 1) == cost.gflops

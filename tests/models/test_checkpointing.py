@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from centernet2.layers.deform_conv import DeformConv2d
 from centernet2.layers.frozen import fold_frozen_norms
 from centernet2.models.backbones.resnet import ResNet
-from centernet2.models.centernet.head import CenterNetHead
+from centernet2.models.centernet import CenterNetHead, HeadOptions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
 
 
@@ -23,8 +23,12 @@ from centernet2.models.checkpointing import recompute_expansions, recompute_norm
 def test_a_head_with_recomputed_towers_is_the_same(norm: str, deformable: bool) -> None:
     torch.manual_seed(0)
     plain = CenterNetHead(
-        in_channels=32, num_levels=2, num_classes=2, with_agn_hm=True, only_proposal=False, norm=norm,
-        num_cls_convs=2, num_box_convs=3, num_share_convs=1, use_deformable=deformable, prior_prob=0.1,
+        32,
+        2,
+        HeadOptions(
+            num_classes=2, objectness=True, norm=norm, num_class_convs=2, num_box_convs=3,
+            num_shared_convs=1, deformable=deformable, prior_prob=0.1,
+        ),
     )  # fmt: skip
     again = deepcopy(plain)
     recompute_norms(again.towers)

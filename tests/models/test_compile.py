@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import centernet2
-from centernet2.models.centernet.head import HeadOutput
+from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
 
 TIMM = ("MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME")
@@ -50,7 +50,7 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor) -> HeadOutput:  # [N, 3, H, W]
         features = self.neck(self.backbone(x))
-        output: HeadOutput = self.stage.head([features[name] for name in self.stage.in_features])
+        output: HeadOutput = self.stage.head(self.stage.levels(features))
         return output
 
 

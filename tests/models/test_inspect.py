@@ -25,7 +25,10 @@ def test_scores_of_the_stages_make_the_score_of_the_detection() -> None:
             (each.object_scores * each.class_scores).sqrt(), detections["scores"]
         )
         assert (
-            each.num_used == config.centernet.post_nms_topk_test < len(each.proposals.boxes) <= 1000
+            each.num_used
+            == config.decoder.inference.post_nms_topk
+            < len(each.proposals.boxes)
+            <= 1000
         )
 
 

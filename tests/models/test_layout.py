@@ -69,9 +69,7 @@ def test_maps_lie_channels_last_and_are_never_rearranged(kind: str) -> None:
         module.register_forward_hook(look)
     with torch.no_grad(), Rearrangements() as rearranged:
         features = model.neck(model.backbone(model.preprocess(scene()[0]).tensor))
-        model.proposal_generator.head(
-            [features[name] for name in model.proposal_generator.in_features]
-        )
+        model.proposal_generator.head(model.proposal_generator.levels(features))
     assert Counter(seen) == {("image", False): 1, ("map", True): len(seen) - 1}
     assert not rearranged.found
 

@@ -52,7 +52,7 @@ def test_class_names_are_as_many_as_the_model_tells_apart(model: object) -> None
     published = zoo_model(model[0])
     config = load_config(published.config)
     one_stage = config.model.meta_architecture == "CenterNetDetector"
-    expected = config.centernet_head.num_classes if one_stage else config.roi_heads.num_classes
+    expected = config.head.num_classes if one_stage else config.roi_heads.num_classes
     assert len(published.class_names) == len(set(published.class_names)) == expected
 
 

@@ -186,7 +186,7 @@ def evaluate_dataset(
         skip=stream.done if stream else (),
     )
     limit = (
-        config.centernet.post_nms_topk_test
+        config.decoder.inference.post_nms_topk
         if model.roi_heads is None
         else config.roi_heads.detections_per_image
     )

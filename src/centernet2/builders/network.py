@@ -23,8 +23,7 @@ from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.res2net import Res2Net
 from centernet2.models.backbones.resnet import ResNet
 from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
-from centernet2.models.centernet.centernet import CenterNet
-from centernet2.models.centernet.head import CenterNetHead
+from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Criterion, Decoder
 from centernet2.models.detector import Detector, Preprocess
 from centernet2.models.necks.bifpn import BiFPN
 from centernet2.models.necks.dla_up import DLAUp
@@ -182,16 +181,11 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         )
     backbone, neck = build_backbone(config)
     _require_levels(config, neck)
-    head = CenterNetHead(
-        in_channels=neck.channels[config.centernet.in_features[0]],
-        num_levels=len(config.centernet.in_features),
-        **vars(config.centernet_head),
-    )
     detector = Detector(
         Preprocess(size_divisibility=neck.size_divisibility, **vars(config.preprocess)),
         backbone,
         neck,
-        CenterNet(head, **vars(config.centernet)),
+        _build_first_stage(config, neck),
         _build_roi_heads(config, neck, image_counts)
         if config.model.meta_architecture != "CenterNetDetector"
         else None,
@@ -202,6 +196,23 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     if config.augmentation.static_shapes:
         detector.keep_shapes(fixed_sizes(config, neck.size_divisibility))
     return detector
+
+
+def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
+    levels, strides, head = config.centernet.in_features, config.centernet.strides, config.head
+    return CenterNet(
+        CenterNetHead(neck.channels[levels[0]], len(levels), head),
+        Assigner(
+            strides,
+            None if head.only_objectness else head.num_classes,
+            config.assigner,
+            box_loss=config.criterion.box_loss,
+        ),
+        Criterion(config.criterion),
+        Decoder(strides, config.decoder),
+        in_features=levels,
+        class_proposals=config.centernet.class_proposals,
+    )
 
 
 def _require_levels(config: Config, neck: Neck) -> None:
@@ -226,7 +237,7 @@ def _require_levels(config: Config, neck: Neck) -> None:
 
 
 def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
-    if not (config.centernet_head.only_proposal or config.centernet.as_proposal):
+    if not (config.head.only_objectness or config.centernet.class_proposals):
         raise ConfigError(
             "the second stage needs proposals from the first: set MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
             "MODEL.CENTERNET.AS_PROPOSAL (class scores) True"
@@ -331,6 +342,6 @@ def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
         ],
         flip=options.flip,
         merge=one_of(options.merge, MERGES, "TEST.AUG.MERGE"),
-        nms_thresh=config.centernet.nms_thresh_test if one_stage else stage.nms_thresh,
-        limit=config.centernet.post_nms_topk_test if one_stage else stage.detections_per_image,
+        nms_thresh=config.decoder.inference.nms_threshold if one_stage else stage.nms_thresh,
+        limit=config.decoder.inference.post_nms_topk if one_stage else stage.detections_per_image,
     )

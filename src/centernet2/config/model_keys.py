@@ -115,136 +115,150 @@ MODEL_KEYS = (
     # Network of the first stage.
     Option(
         "MODEL.CENTERNET.NUM_CLASSES",
-        "centernet_head.num_classes",
-        "classes; taken from the data when training",
+        "head.num_classes",
+        "classes; taken from the data in training",
     ),
-    Option("MODEL.CENTERNET.WITH_AGN_HM", "centernet_head.with_agn_hm", "predict objectness"),
-    Option("MODEL.CENTERNET.ONLY_PROPOSAL", "centernet_head.only_proposal", "predict no classes"),
-    Option("MODEL.CENTERNET.NORM", "centernet_head.norm", "normalisation layer of the towers"),
+    Option("MODEL.CENTERNET.WITH_AGN_HM", "head.objectness", "predict objectness"),
+    Option("MODEL.CENTERNET.ONLY_PROPOSAL", "head.only_objectness", "predict no classes"),
+    Option("MODEL.CENTERNET.NORM", "head.norm", "normalisation layer of the towers"),
     Option(
-        "MODEL.CENTERNET.NUM_CLS_CONVS",
-        "centernet_head.num_cls_convs",
-        "convolutions of the class tower",
+        "MODEL.CENTERNET.NUM_CLS_CONVS", "head.num_class_convs", "convolutions of the class tower"
     ),
-    Option(
-        "MODEL.CENTERNET.NUM_BOX_CONVS",
-        "centernet_head.num_box_convs",
-        "convolutions of the box tower",
-    ),
+    Option("MODEL.CENTERNET.NUM_BOX_CONVS", "head.num_box_convs", "convolutions of the box tower"),
     Option(
         "MODEL.CENTERNET.NUM_SHARE_CONVS",
-        "centernet_head.num_share_convs",
-        "convolutions before both towers",
+        "head.num_shared_convs",
+        "convolutions in front of both towers",
     ),
     Option(
         "MODEL.CENTERNET.USE_DEFORMABLE",
-        "centernet_head.use_deformable",
+        "head.deformable",
         "last convolution of a tower is deformable",
     ),
     Option(
-        "MODEL.CENTERNET.PRIOR_PROB",
-        "centernet_head.prior_prob",
-        "score of every location before training",
+        "MODEL.CENTERNET.PRIOR_PROB", "head.prior_prob", "score of every location before training"
     ),
-    # Targets, losses and decoding of the first stage.
+    # Levels of the first stage.
     Option("MODEL.CENTERNET.IN_FEATURES", "centernet.in_features", "levels"),
     Option("MODEL.CENTERNET.FPN_STRIDES", "centernet.strides", "strides of the levels"),
     Option(
+        "MODEL.CENTERNET.AS_PROPOSAL",
+        "centernet.class_proposals",
+        "class scores serve as proposals",
+    ),
+    # Targets of the first stage.
+    Option(
         "MODEL.CENTERNET.SOI",
-        "centernet.sizes_of_interest",
+        "assigner.sizes_of_interest",
         "half diagonals in pixels that each level is responsible for",
     ),
     Option(
-        "MODEL.CENTERNET.HM_MIN_OVERLAP",
-        "centernet.hm_min_overlap",
-        "overlap that sets the width of a peak",
+        "MODEL.CENTERNET.HM_MIN_OVERLAP", "assigner.min_iou", "IoU that sets the width of a peak"
     ),
     Option(
-        "MODEL.CENTERNET.MIN_RADIUS", "centernet.min_radius", "smallest width of a peak in pixels"
-    ),
-    Option(
-        "MODEL.CENTERNET.HM_FOCAL_ALPHA",
-        "centernet.hm_focal_alpha",
-        "weight of positives in the focal loss",
-    ),
-    Option(
-        "MODEL.CENTERNET.HM_FOCAL_BETA",
-        "centernet.hm_focal_beta",
-        "how far negatives near a peak are spared",
-    ),
-    Option("MODEL.CENTERNET.LOSS_GAMMA", "centernet.loss_gamma", "focusing exponent"),
-    Option(
-        "MODEL.CENTERNET.SIGMOID_CLAMP",
-        "centernet.sigmoid_clamp",
-        "distance of probabilities from 0 and 1",
-    ),
-    Option(
-        "MODEL.CENTERNET.IGNORE_HIGH_FP",
-        "centernet.ignore_high_fp",
-        "ignore negatives that score above; -1: none",
-    ),
-    Option("MODEL.CENTERNET.LOC_LOSS_TYPE", "centernet.loc_loss_type", "iou, linear_iou or giou"),
-    Option("MODEL.CENTERNET.POS_WEIGHT", "centernet.pos_weight", "weight of the loss at positives"),
-    Option("MODEL.CENTERNET.NEG_WEIGHT", "centernet.neg_weight", "weight of the loss at negatives"),
-    Option("MODEL.CENTERNET.REG_WEIGHT", "centernet.reg_weight", "weight of the box loss"),
-    Option(
-        "MODEL.CENTERNET.NOT_NORM_REG",
-        "centernet.not_norm_reg",
-        "weigh all regressed locations alike",
-    ),
-    Option(
-        "MODEL.CENTERNET.NO_REDUCE",
-        "centernet.no_reduce",
-        "normalise by each process's own positives",
+        "MODEL.CENTERNET.MIN_RADIUS", "assigner.min_radius", "smallest width of a peak in pixels"
     ),
     Option(
         "MODEL.CENTERNET.MORE_POS",
-        "centernet.more_pos",
+        "assigner.more_positives",
         "well predicted neighbours of a centre are positives too",
     ),
     Option(
         "MODEL.CENTERNET.MORE_POS_THRESH",
-        "centernet.more_pos_thresh",
+        "assigner.more_positives_max_loss",
         "greatest box loss of such a neighbour",
     ),
     Option(
         "MODEL.CENTERNET.MORE_POS_TOPK",
-        "centernet.more_pos_topk",
+        "assigner.more_positives_topk",
         "neighbours considered per object",
     ),
     Option(
         "INPUT.NOT_CLAMP_BOX",
-        "centernet.not_clamp_box",
-        "boxes may reach over the border of the image",
+        "assigner.clamp_boxes",
+        "boxes may reach beyond the border of the image",
+        inverted=True,
+    ),
+    # Losses of the first stage.
+    Option(
+        "MODEL.CENTERNET.HM_FOCAL_ALPHA",
+        "criterion.focal.alpha",
+        "weight of positives in the focal loss",
     ),
     Option(
-        "MODEL.CENTERNET.AS_PROPOSAL", "centernet.as_proposal", "class scores serve as proposals"
+        "MODEL.CENTERNET.HM_FOCAL_BETA",
+        "criterion.focal.beta",
+        "how far negatives near a peak are spared",
     ),
-    Option("MODEL.CENTERNET.INFERENCE_TH", "centernet.score_thresh", "candidates score above it"),
+    Option("MODEL.CENTERNET.LOSS_GAMMA", "criterion.focal.gamma", "focusing exponent"),
+    Option(
+        "MODEL.CENTERNET.SIGMOID_CLAMP",
+        "criterion.focal.sigmoid_clamp",
+        "distance of probabilities from 0 and 1",
+    ),
+    Option(
+        "MODEL.CENTERNET.IGNORE_HIGH_FP",
+        "criterion.focal.ignore_high_fp",
+        "ignore negatives that score above; -1: none",
+    ),
+    Option("MODEL.CENTERNET.LOC_LOSS_TYPE", "criterion.box_loss", "iou, linear_iou or giou"),
+    Option(
+        "MODEL.CENTERNET.POS_WEIGHT", "criterion.positive_weight", "weight of the loss at positives"
+    ),
+    Option(
+        "MODEL.CENTERNET.NEG_WEIGHT", "criterion.negative_weight", "weight of the loss at negatives"
+    ),
+    Option("MODEL.CENTERNET.REG_WEIGHT", "criterion.box_weight", "weight of the box loss"),
+    Option(
+        "MODEL.CENTERNET.NOT_NORM_REG",
+        "criterion.weigh_boxes",
+        "weigh all regressed locations equally, not by the heat map",
+        inverted=True,
+    ),
+    Option(
+        "MODEL.CENTERNET.NO_REDUCE",
+        "criterion.average_over_processes",
+        "normalise by each process's own positives",
+        inverted=True,
+    ),
+    # From heat maps to proposals.
+    Option("MODEL.CENTERNET.INFERENCE_TH", "decoder.score_threshold", "candidates score above it"),
     Option(
         "MODEL.CENTERNET.CENTER_NMS",
-        "centernet.center_nms",
-        "keep local maxima instead of removing overlaps",
+        "decoder.center_nms",
+        "keep local maxima of the heat map, instead of NMS of boxes",
     ),
-    Option("MODEL.CENTERNET.NOT_NMS", "centernet.not_nms", "do not remove overlapping boxes"),
+    Option("MODEL.CENTERNET.NOT_NMS", "decoder.nms", "no NMS of boxes", inverted=True),
     Option(
         "MODEL.CENTERNET.PRE_NMS_TOPK_TRAIN",
-        "centernet.pre_nms_topk_train",
+        "decoder.training.pre_nms_topk",
         "candidates per level, training",
     ),
     Option(
-        "MODEL.CENTERNET.PRE_NMS_TOPK_TEST", "centernet.pre_nms_topk_test", "candidates per level"
+        "MODEL.CENTERNET.PRE_NMS_TOPK_TEST",
+        "decoder.inference.pre_nms_topk",
+        "candidates per level, inference",
     ),
     Option(
         "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN",
-        "centernet.post_nms_topk_train",
-        "boxes per image, training",
+        "decoder.training.post_nms_topk",
+        "proposals per image, training",
     ),
-    Option("MODEL.CENTERNET.POST_NMS_TOPK_TEST", "centernet.post_nms_topk_test", "boxes per image"),
     Option(
-        "MODEL.CENTERNET.NMS_TH_TRAIN", "centernet.nms_thresh_train", "overlap allowed, training"
+        "MODEL.CENTERNET.POST_NMS_TOPK_TEST",
+        "decoder.inference.post_nms_topk",
+        "proposals per image, inference",
     ),
-    Option("MODEL.CENTERNET.NMS_TH_TEST", "centernet.nms_thresh_test", "overlap allowed"),
+    Option(
+        "MODEL.CENTERNET.NMS_TH_TRAIN",
+        "decoder.training.nms_threshold",
+        "IoU allowed between proposals, training",
+    ),
+    Option(
+        "MODEL.CENTERNET.NMS_TH_TEST",
+        "decoder.inference.nms_threshold",
+        "IoU allowed between proposals, inference",
+    ),
     # Sampling, losses and selection of the second stage.
     Option(
         "MODEL.ROI_HEADS.IN_FEATURES",

@@ -22,8 +22,13 @@ from centernet2.data.transforms import AugmentationOptions
 from centernet2.models.backbones.deform import DeformOptions
 from centernet2.models.backbones.resnet import ResNetOptions
 from centernet2.models.backbones.timm_backbone import TimmOptions
-from centernet2.models.centernet.centernet import CenterNetOptions
-from centernet2.models.centernet.head import CenterNetHeadOptions
+from centernet2.models.centernet import (
+    AssignerOptions,
+    CenterNetOptions,
+    CriterionOptions,
+    DecoderOptions,
+    HeadOptions,
+)
 from centernet2.models.detector import PreprocessOptions
 from centernet2.models.necks.bifpn import BiFPNOptions
 from centernet2.models.necks.dla_up import DLAOptions
@@ -72,8 +77,11 @@ class Config:
     timm: TimmOptions = field(default_factory=TimmOptions)
     fpn: FPNOptions = field(default_factory=FPNOptions)
     bifpn: BiFPNOptions = field(default_factory=BiFPNOptions)
-    centernet_head: CenterNetHeadOptions = field(default_factory=CenterNetHeadOptions)
+    head: HeadOptions = field(default_factory=HeadOptions)
     centernet: CenterNetOptions = field(default_factory=CenterNetOptions)
+    assigner: AssignerOptions = field(default_factory=AssignerOptions)
+    criterion: CriterionOptions = field(default_factory=CriterionOptions)
+    decoder: DecoderOptions = field(default_factory=DecoderOptions)
     roi_heads: RoIHeadsOptions = field(default_factory=RoIHeadsOptions)
     cascade: CascadeOptions = field(default_factory=CascadeOptions)
     one_stage: OneStageOptions = field(default_factory=OneStageOptions)

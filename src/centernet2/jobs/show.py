@@ -152,27 +152,26 @@ def _with_heat(image: Tensor, target: Target, config: Config, class_names: Seque
     )
     from centernet2.visualize import draw
 
-    options = config.centernet
+    options, strides = config.assigner, config.centernet.strides
     height, width = image.shape[1:]
-    shapes = [(-(-height // stride), -(-width // stride)) for stride in options.strides]
+    shapes = [(-(-height // stride), -(-width // stride)) for stride in strides]
     ranges = [(float(low), float(high)) for low, high in options.sizes_of_interest]
-    levels = make_levels(shapes, options.strides, ranges, 1)
+    levels = make_levels(shapes, strides, ranges, 1)
     objects = gather_objects([target], torch.device("cpu"))
-    radii = object_radii(objects.boxes, options.hm_min_overlap, options.min_radius)
+    radii = object_radii(objects.boxes, options.min_iou, options.min_radius)
     flat = heatmap_targets(objects, levels, 1, None, radii)[:, 0]  # [M]
     rows, columns = shapes[0]
     finest = flat[: rows * columns].view(
         1, 1, rows, columns
     )  # coarser maps show the same peaks in larger cells
-    heat = interpolate(finest, scale_factor=options.strides[0], mode="nearest")[
-        0, 0, :height, :width
-    ]
+    heat = interpolate(finest, scale_factor=strides[0], mode="nearest")[0, 0, :height, :width]
     grey = image.float().mean(dim=0) * 0.6
     color = torch.tensor(HEAT, dtype=torch.float32)[:, None, None]
     blended = (grey + heat * (color - grey)).round().to(torch.uint8)
     assigned = find_neighbors(objects, levels).assigned  # [G, L]
     names = [
-        f"{class_names[label]} {'+'.join(n for n, on in zip(options.in_features, row, strict=True) if on)}"
+        f"{class_names[label]} "
+        f"{'+'.join(n for n, on in zip(config.centernet.in_features, row, strict=True) if on)}"
         for label, row in zip(objects.labels.tolist(), assigned.tolist(), strict=True)
     ]
     return draw(blended, {"boxes": objects.boxes, "labels": torch.arange(len(names))}, names)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from centernet2.models.centernet.centernet import CenterNet
+from centernet2.models.centernet import CenterNet
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.ops.constants import constant

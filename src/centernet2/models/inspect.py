@@ -21,9 +21,9 @@ def inspect(model: Detector, images: Sequence[Tensor], *, num_proposals: int) ->
     first, second = model.proposal_generator, model.roi_heads
     batch = model.preprocess(images)
     features = model.neck(model.backbone(batch.tensor))
-    output = first.head([features[name] for name in first.in_features])
-    used = first.post_nms_topk[False]
-    proposals = first.propose(output, limit=max(used, num_proposals))
+    output = first.head(first.levels(features))
+    used = first.decoder.options.inference.post_nms_topk
+    proposals = first.decoder(output, limit=max(used, num_proposals))
     given = [Proposals(*(column[:used] for column in each)) for each in proposals]
 
     levels = [features[name] for name in second.in_features]

@@ -33,7 +33,7 @@ def measure(config: Config) -> ModelCost:
     operations = count_operations(
         detector,
         (1, height, width),
-        regions=detector.proposal_generator.post_nms_topk[False],
+        regions=detector.proposal_generator.decoder.options.inference.post_nms_topk,
         objects=0 if heads is None else heads.detections_per_image,
     )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
@@ -78,7 +78,7 @@ def count_operations(
         pyramid = detector.neck(maps)
     first, second = detector.proposal_generator, detector.roi_heads
     with _counted(operations, "first_stage_head"):
-        first.head([pyramid[level] for level in first.in_features])
+        first.head(first.levels(pyramid))
     if second is None:
         return operations
     channels = pyramid[second.in_features[0]].shape[1]

@@ -1,7 +1,7 @@
 """Work that a detector is measured with: images, objects, and selections that are full whatever the weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ def fill_selections(model: Detector, images: Sequence[Tensor]) -> None:
     second chooses among CANDIDATES_PER_DETECTION times as many as there may be detections.
     """
     first, second = model.proposal_generator, model.roi_heads
-    first.score_thresh = 0.0
+    first.decoder.options = replace(first.decoder.options, score_threshold=0.0)
     if second is None:
         return
     batch = model.preprocess(images)

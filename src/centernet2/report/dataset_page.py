@@ -227,7 +227,7 @@ def _levels(pairs: Iterable[tuple[Record, tuple[float, float, float, float]]]) -
         half = math.hypot(box[2], box[3]) / 2 * scale
         total += 1
         for name, (low, high) in zip(
-            config.centernet.in_features, config.centernet.sizes_of_interest, strict=True
+            config.centernet.in_features, config.assigner.sizes_of_interest, strict=True
         ):
             counts[name] += low <= half <= high
     rows = [

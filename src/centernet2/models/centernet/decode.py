@@ -1,16 +1,104 @@
 """From heat maps and box distances to boxes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from centernet2.models.centernet.head import HeadOutput
 from centernet2.ops.boxes import ltrb_to_boxes
 from centernet2.ops.nms import nms_mask
 from centernet2.structures import PADDING_SCORE, Proposals
 
 MIN_BOX_SIZE = 0.01  # pixels
+
+
+@dataclass(frozen=True)
+class ProposalLimits:
+    """How many proposals there are, and how much they may overlap."""
+
+    pre_nms_topk: int = 1000  # candidates per level
+    post_nms_topk: int = 100  # proposals per image
+    nms_threshold: float = 0.6  # IoU
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """From heat maps to proposals."""
+
+    score_threshold: float = 0.05
+    center_nms: bool = False  # keep local maxima of the heat map, instead of NMS of boxes
+    nms: bool = True
+    training: ProposalLimits = field(default_factory=ProposalLimits)
+    inference: ProposalLimits = field(default_factory=ProposalLimits)
+
+
+class Decoder(nn.Module):
+    """The best boxes of all levels after NMS.
+
+    Args:
+        strides: of the levels, finest first.
+        options: scores, numbers and IoU of proposals.
+    """
+
+    def __init__(self, strides: Sequence[int], options: DecoderOptions = DecoderOptions()) -> None:
+        super().__init__()
+        self.strides = list(strides)
+        self.options = options
+
+    @torch.no_grad()
+    def forward(
+        self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
+    ) -> list[Proposals]:
+        """Return the proposals of every image, best first.
+
+        Args:
+            output: raw predictions.
+            limit: at most so many proposals, and those that tie with the last; default: post_nms_topk.
+            padded: give every image a number of rows that is known beforehand, so that nothing waits
+                for the device. In training no proposal is cut off for it: there are as many rows as
+                candidates.
+        """
+        limits = self.options.training if self.training else self.options.inference
+        topk = limits.post_nms_topk if limit is None else limit
+        threshold = limits.nms_threshold if self._removes_boxes else 0.0
+        batch = suppress(self._candidates(output, limits), nms_thresh=threshold, topk=topk)
+        rows = batch.scores.shape[1] if self.training else min(topk, batch.scores.shape[1])
+        return split_images(batch, rows if padded else None)
+
+    @property
+    def _removes_boxes(self) -> bool:
+        return self.options.nms and not self.options.center_nms
+
+    def _candidates(self, output: HeadOutput, limits: ProposalLimits) -> list["Candidates"]:
+        """The best locations of each level."""
+        objects = output.object_logits
+        heatmaps, factors = (
+            (objects, None) if output.class_logits is None else (output.class_logits, objects)
+        )
+        if heatmaps is None:
+            raise ValueError("the head predicts neither classes nor objectness")
+        levels = []
+        for level, stride in enumerate(self.strides):
+            heatmap = heatmaps[level].float().sigmoid()
+            candidates = select_candidates(
+                keep_local_maxima(heatmap) if self.options.center_nms else heatmap,
+                factors[level].float().sigmoid() if factors else None,
+                output.ltrb[level],
+                stride,
+                score_thresh=self.options.score_threshold,
+                topk=limits.pre_nms_topk,
+            )
+            # before sorting: scores that the root makes equal stay in their order
+            levels.append(_take_root(candidates) if objects else candidates)
+        return levels
+
+
+def _take_root(candidates: "Candidates") -> "Candidates":
+    root = candidates.scores.clamp(min=0).sqrt()
+    return candidates._replace(scores=torch.where(candidates.scores >= 0, root, PADDING_SCORE))
 
 
 class Candidates(NamedTuple):

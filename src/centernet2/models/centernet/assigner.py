@@ -1,0 +1,139 @@
+"""The first stage's targets: which locations should predict which objects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.models.centernet.targets import (
+    Neighbors,
+    Objects,
+    Positives,
+    center_positives,
+    find_neighbors,
+    gather_objects,
+    heatmap_targets,
+    make_levels,
+    more_positives,
+    object_radii,
+    regression_targets,
+)
+from centernet2.ops.boxes import Size
+from centernet2.ops.constants import constant
+from centernet2.ops.losses import ltrb_iou_loss
+from centernet2.structures import Target
+
+NO_LIMIT = 10_000_000  # half diagonal in pixels that no object has
+
+
+@dataclass(frozen=True)
+class AssignerOptions:
+    """Targets of the first stage."""
+
+    # half diagonals in pixels that each level is responsible for
+    sizes_of_interest: tuple[tuple[float, ...], ...] = (
+        (0, 80), (64, 160), (128, 320), (256, 640), (512, NO_LIMIT),
+    )  # fmt: skip
+    min_iou: float = 0.8  # a peak is as wide as a box can move with so much IoU left
+    min_radius: float = 4  # and no narrower, in pixels
+    more_positives: bool = False  # well predicted neighbours of a centre are positives too
+    more_positives_max_loss: float = 0.2
+    more_positives_topk: int = 9
+    clamp_boxes: bool = True  # boxes end at the border; otherwise centres outside are moved onto it
+
+
+class StageTargets(NamedTuple):
+    """What the stage should predict at the M locations of a batch."""
+
+    positives: Positives
+    ltrb: Tensor  # [M, 4] in units of the stride; negative where nothing is to be regressed
+    heatmap: Tensor  # [M, C] in 0..1, [M, 1] without classes
+
+
+class Assigner(nn.Module):
+    """Assigns objects to locations (arXiv 2103.07461, section 4.1; heat map: arXiv 1904.07850).
+
+    Args:
+        strides: of the levels, finest first.
+        num_classes: channels of the heat map; None: one for all classes.
+        options: how levels and positive locations are chosen.
+        box_loss: which loss tells well predicted boxes (options.more_positives).
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[int],
+        num_classes: int | None = None,
+        options: AssignerOptions = AssignerOptions(),
+        box_loss: str = "giou",
+    ) -> None:
+        super().__init__()
+        if len(strides) != len(options.sizes_of_interest):
+            raise ValueError(
+                f"there are {len(strides)} strides and {len(options.sizes_of_interest)} "
+                "sizes_of_interest; give one of each per level"
+            )
+        self.strides, self.num_classes = list(strides), num_classes
+        self.options, self.box_loss = options, box_loss
+        self.sizes_of_interest = [(float(a), float(b)) for a, b in options.sizes_of_interest]
+
+    @torch.no_grad()
+    def forward(
+        self, ltrb: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Target]
+    ) -> StageTargets:
+        """Return the targets of predictions ltrb [N, 4, h, w] per level.
+
+        Args:
+            ltrb: predicted distances; but for options.more_positives, only their shapes count.
+            sizes: (height, width) of each image before padding.
+            targets: the ground truth.
+        """
+        shapes = [(x.shape[2], x.shape[3]) for x in ltrb]
+        levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
+        objects = gather_objects(targets, ltrb[0].device)
+        neighbors = find_neighbors(objects, levels)
+        radius = object_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
+        if self.options.more_positives:
+            positives = self._well_predicted(objects, neighbors, flatten_levels(ltrb))
+        elif self.options.clamp_boxes:
+            positives = center_positives(objects, neighbors)
+        else:
+            image_sizes = _width_height(sizes, radius)[objects.images]  # [G, 2]
+            positives = center_positives(objects, find_neighbors(objects, levels, image_sizes))
+        num_locations = sum(len(sizes) * h * w for h, w in shapes)
+        return StageTargets(
+            positives,
+            regression_targets(objects, neighbors, levels, num_locations, radius),
+            heatmap_targets(objects, levels, len(sizes), self.num_classes, radius),
+        )
+
+    def _well_predicted(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
+        strides = constant(self.strides, neighbors.ltrb)[:, None, None]  # [L, 1, 1]
+        wanted = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
+        loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], wanted, self.box_loss)
+        return more_positives(
+            objects,
+            neighbors,
+            loss.view(neighbors.locations.shape),
+            threshold=self.options.more_positives_max_loss,
+            topk=self.options.more_positives_topk,
+        )
+
+
+def sizes_for(strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
+    """Return sizes of interest for other strides: 4 to 10 strides, open at both ends."""
+    sizes = [(4.0 * stride, 10.0 * stride) for stride in strides]
+    return ((0.0, sizes[0][1]), *sizes[1:-1], (sizes[-1][0], NO_LIMIT))
+
+
+def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
+    """Join maps [N, K, h, w] per level to [M, K]: by level, by image, row by row."""
+    return torch.cat([x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for x in levels])
+
+
+def _width_height(sizes: Sequence[Size], like: Tensor) -> Tensor:  # [N, 2]
+    if isinstance(sizes[0], Tensor):
+        return torch.stack([cast(Tensor, size).flip(0) for size in sizes]).to(like.dtype)
+    return constant([(w, h) for h, w in cast(Sequence[tuple[int, int]], sizes)], like)

@@ -1,0 +1,35 @@
+"""CenterNet as the first stage of another detector: torchvision's Faster R-CNN."""
+
+import torch
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
+from centernet2.models.centernet import CenterNetRPN
+
+
+def test_torchvision_detector_learns_with_centernet_as_rpn() -> None:
+    torch.manual_seed(0)
+    model = fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=3, min_size=96, max_size=96,
+        box_batch_size_per_image=16,
+    ).train()  # fmt: skip
+    model.rpn = CenterNetRPN(model.backbone.out_channels)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
+    images = [torch.rand(3, 64, 64), torch.rand(3, 48, 64)]
+    boxes = [[[4.0, 4, 30, 45], [35, 10, 60, 30]], [[15.0, 5, 50, 40]]]
+    labels = [[1, 2], [2]]
+    targets = [
+        {"boxes": torch.tensor(b), "labels": torch.tensor(c)}
+        for b, c in zip(boxes, labels, strict=True)
+    ]
+    totals = []
+    for _ in range(10):
+        losses = model(images, targets)
+        optimizer.zero_grad()
+        total = sum(losses.values())
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert {"loss_centernet_loc", "loss_centernet_agn_pos", "loss_classifier"} <= losses.keys()
+    assert sum(totals[-3:]) < 0.8 * sum(totals[:3])
+    detections = model.eval()(images)
+    assert [set(each) for each in detections] == [{"boxes", "labels", "scores"}] * 2
