@@ -1,4 +1,4 @@
-"""Differences between detectors: COCO's figures on all images, weights as repeated images, bounds that hold."""
+"""Paired bootstrap: COCO's metrics on all images, image weights, real and chance differences."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from centernet2.report.tables import differences_table
 from tests.helpers.evaluation import random_results, write_random_annotations
 
 
-def test_figures_of_all_images_are_those_of_coco(tmp_path: Path) -> None:
+def test_metrics_of_all_images_equal_coco(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     content = write_random_annotations(tmp_path / "t.json", rng, images=20, classes=4)
     results = random_results(rng, content, decimals=2, noise=300)
@@ -26,7 +26,7 @@ def test_figures_of_all_images_are_those_of_coco(tmp_path: Path) -> None:
         assert not each.is_real and (each.low == each.high == 0 or np.isnan(each.low))
 
 
-def test_an_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
+def test_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
     """Images that are drawn k times, against a data set in which they stand k times."""
     rng = np.random.default_rng(2)
     content = write_random_annotations(tmp_path / "t.json", rng, images=8, classes=3)
@@ -43,17 +43,17 @@ def test_an_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
         rows[:, 0] = new
         parts.append(rows)
     metrics = coco_metrics(repeated, np.concatenate(parts))
-    figures = _metrics(_prepare(dataset, results), weights)
+    weighted = _metrics(_prepare(dataset, results), weights)
     expected = [
         metrics[f"bbox/{name}"]
         for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))
     ]
-    assert figures.tolist() == pytest.approx(
+    assert weighted.tolist() == pytest.approx(
         expected, abs=0.3, nan_ok=True
     )  # copies of an image have equal scores
 
 
-def test_a_better_detector_is_told_from_an_equal_one(tmp_path: Path) -> None:
+def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     content = write_random_annotations(tmp_path / "t.json", rng, images=60, classes=3)
     results = random_results(rng, content, decimals=6, noise=600)

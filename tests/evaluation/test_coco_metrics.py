@@ -1,4 +1,4 @@
-"""COCO figures against pycocotools, and the results file."""
+"""COCO metrics against pycocotools, and the results file."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 def oracle(
     annotations: Path, results: Any, max_detections: int = 100, kind: str = "bbox"
 ) -> dict[str, float]:
-    """The same figures by pycocotools."""
+    """Metrics by pycocotools."""
     coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is the oracle of this test")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -44,21 +44,21 @@ def oracle(
     def mean(values: np.ndarray) -> float:
         return 100 * values[values > -1].mean() if (values > -1).any() else math.nan
 
-    figures = [
+    metrics = [
         mean(precision[..., 0, 2]),
         mean(precision[0, ..., 0, 2]),
         mean(precision[5, ..., 0, 2]),
     ]
-    figures += [mean(precision[..., area, 2]) for area in (1, 2, 3)]
-    figures += [mean(recall[..., 0, count]) for count in range(3)]
-    figures += [mean(recall[..., area, 2]) for area in (1, 2, 3)]
-    named = {f"{kind}/{name}": value for name, value in zip(NAMES, figures, strict=True)}
+    metrics += [mean(precision[..., area, 2]) for area in (1, 2, 3)]
+    metrics += [mean(recall[..., 0, count]) for count in range(3)]
+    metrics += [mean(recall[..., area, 2]) for area in (1, 2, 3)]
+    named = {f"{kind}/{name}": value for name, value in zip(NAMES, metrics, strict=True)}
     for index, category in enumerate(truth.loadCats(sorted(truth.getCatIds()))):
         named[f"{kind}/AP/{category['name']}"] = mean(precision[:, :, index, 0, 2])
     return named
 
 
-def assert_same_figures(metrics: dict[str, float], expected: dict[str, float]) -> None:
+def assert_equal_metrics(metrics: dict[str, float], expected: dict[str, float]) -> None:
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
 
@@ -73,7 +73,7 @@ def test_random_sets_equal_pycocotools(
     metrics = coco_metrics(
         load_coco(tmp_path / "truth.json", tmp_path, name="t"), results, max_detections=100
     )
-    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert 1 < metrics["bbox/AP"] < 99  # a comparison of zeros would prove nothing
     assert math.isnan(metrics["bbox/AP/class 4"])
 
@@ -84,24 +84,24 @@ def test_coco_images_equal_pycocotools(shared: Path) -> None:
     results = random_results(
         np.random.default_rng(3), json.loads(annotations.read_text()), decimals=3, noise=2000
     )
-    assert_same_figures(
+    assert_equal_metrics(
         coco_metrics(dataset, results, max_detections=100), oracle(annotations, results)
     )
 
 
-def test_packed_arrays_give_the_figures_of_the_file(tmp_path: Path) -> None:
+def test_packed_arrays_give_the_same_metrics(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=12, classes=4)
     results = random_results(rng, content, decimals=2, noise=100)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
     packed = DetectionDataset(**{**vars(dataset), "annotations": None})
-    assert_same_figures(
+    assert_equal_metrics(
         coco_metrics(packed, results, max_detections=100),
         coco_metrics(dataset, results, max_detections=100),
     )
 
 
-def test_ap_counts_100_detections_and_more_have_a_recall_of_their_own(tmp_path: Path) -> None:
+def test_ap_counts_100_detections_per_image(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=4, classes=3)
     content["categories"] = [{"id": 2, "name": "class 0"}]
@@ -110,14 +110,14 @@ def test_ap_counts_100_detections_and_more_have_a_recall_of_their_own(tmp_path: 
     results = random_results(rng, content, decimals=3, noise=1200)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
     metrics = coco_metrics(dataset, results, max_detections=300)
-    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert metrics["bbox/AR300"] > metrics["bbox/AR100"]
     assert metrics["bbox/AR300"] == pytest.approx(
         oracle(tmp_path / "truth.json", results, 300)["bbox/AR100"]
     )
 
 
-def test_a_subset_counts_its_own_images_only(tmp_path: Path) -> None:
+def test_subset_counts_its_own_images(tmp_path: Path) -> None:
     content = write_random_annotations(
         tmp_path / "truth.json", np.random.default_rng(6), images=6, classes=3
     )
@@ -186,7 +186,7 @@ def test_empty_results_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_wrong_results_files_are_named(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_results_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "theirs.json"
     path.write_text(content)
     truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
@@ -208,7 +208,7 @@ def random_blob(rng: np.random.Generator, box: list[float], size: tuple[int, int
 def write_masks(
     path: Path, rng: np.random.Generator
 ) -> tuple[dict[str, Any], np.ndarray, list[Any]]:
-    """Ground truth of polygons, and of run lengths for crowds; detections that fit it more or less."""
+    """Ground truth of polygons, for crowds of run lengths, and detections near it."""
     content = write_random_annotations(path, rng, images=8, classes=4)
     rows: list[Any] = []
     masks: list[Any] = []
@@ -248,15 +248,15 @@ def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
     without_boxes = [
         {key: value for key, value in record.items() if key != "bbox"} for record in records
     ]
-    assert_same_figures(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
-    assert_same_figures(metrics, oracle(tmp_path / "truth.json", results))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]
 
     packed = DetectionDataset(**{**vars(dataset), "annotations": None})
-    assert_same_figures(coco_metrics(packed, results, max_detections=100, masks=masks), metrics)
+    assert_equal_metrics(coco_metrics(packed, results, max_detections=100, masks=masks), metrics)
 
 
-def test_masks_are_not_evaluated_where_the_data_has_none(
+def test_masks_without_ground_truth_are_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
@@ -269,7 +269,7 @@ def test_masks_are_not_evaluated_where_the_data_has_none(
     assert "has no masks" in caplog.text
 
 
-def test_masks_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(9, 2, generator=generator) * 20
     found = {
@@ -302,7 +302,7 @@ def test_masks_of_resized_images_are_refused(tmp_path: Path) -> None:
         read_masks(tmp_path / "predictions.json", dataset)
 
 
-def test_a_results_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_missing_results_file_is_named(tmp_path: Path) -> None:
     truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
     with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
         read_results(tmp_path / "nothing.json", truth)

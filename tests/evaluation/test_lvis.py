@@ -1,4 +1,4 @@
-"""LVIS figures: of random sets as the LVIS API (0.5.3) gives them, and the federated rules one by one."""
+"""LVIS metrics: equal to the LVIS API (0.5.3), and the federated rules one by one."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def write(
 
 
 def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray:
-    """Writes annotations and returns detections: moved objects, doubles and much noise, more than 300 an image."""
+    """Write annotations; return over 300 detections per image: moved objects, doubles, noise."""
     rng = np.random.default_rng(0)
     annotations, records = [], []
     for image_id in range(1, images + 1):
@@ -87,17 +87,17 @@ def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray
     return results
 
 
-def test_random_set_equals_the_lvis_api(tmp_path: Path) -> None:
+def test_random_set_equals_lvis_api(tmp_path: Path) -> None:
     results = random_set(tmp_path / "lvis.json")
     metrics = coco_metrics(load_coco(tmp_path / "lvis.json", tmp_path, name="lvis"), results)
-    figures = {
+    named = {
         name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1
     }
-    assert figures == pytest.approx(EXPECTED, abs=1e-6)
+    assert named == pytest.approx(EXPECTED, abs=1e-6)
     assert np.isnan(metrics["bbox/AP/class 30"])
 
 
-def test_a_detection_is_false_only_where_its_class_was_looked_for(tmp_path: Path) -> None:
+def test_only_annotated_classes_have_false_detections(tmp_path: Path) -> None:
     box = [10, 10, 50, 50]
     for name, negative, expected in (("looked", [1], 50.0), ("not", [2], 100.0)):
         images = [

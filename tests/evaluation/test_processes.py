@@ -1,4 +1,4 @@
-"""One detector on one data set: batches of 1, 2 and 8, one process and two give the same figures."""
+"""One detector on one data set: equal metrics for batches of 1, 2 and 8, in 1 and 2 processes."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def annotate(folder: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": annotations}))
 
 
-def figures(folder: Path, batch_size: int) -> dict[str, float]:
+def evaluate_config(folder: Path, batch_size: int) -> dict[str, float]:
     """Evaluates a detector with random weights, the same ones on each call."""
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
@@ -48,7 +48,7 @@ def work(rank: int, folder: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
     )
-    metrics = figures(Path(folder), 2)
+    metrics = evaluate_config(Path(folder), 2)
     (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
     check_common_interruption(rank, Path(folder))
     distributed.shut_down()
@@ -62,14 +62,14 @@ def check_common_interruption(rank: int, folder: Path) -> None:
         evaluate_dataset(model, dataset, config_of(model.info), None, interrupted=lambda: rank == 1)
 
 
-def test_figures_do_not_depend_on_batches_and_processes(tmp_path: Path) -> None:
+def test_metrics_are_independent_of_batches_and_processes(tmp_path: Path) -> None:
     write_noise_data(tmp_path)
-    figures(tmp_path, 1)
+    evaluate_config(tmp_path, 1)
     annotate(tmp_path)
-    one = figures(tmp_path, 1)
+    one = evaluate_config(tmp_path, 1)
     assert 0 < one["bbox/AP"] < 100  # a comparison of zeros would prove nothing
     mp.spawn(work, (str(tmp_path),), nprocs=2)
-    others = [figures(tmp_path, 2), figures(tmp_path, 8)]
+    others = [evaluate_config(tmp_path, 2), evaluate_config(tmp_path, 8)]
     others += [json.loads((tmp_path / f"process{rank}.json").read_text()) for rank in (0, 1)]
     for metrics in others:
         assert metrics == pytest.approx(one, abs=1e-6, nan_ok=True)

@@ -30,7 +30,7 @@ def test_stream_without_fingerprint_is_never_resumed(tmp_path: Path) -> None:
         ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
 
 
-def test_fingerprint_is_asked_of_the_main_process_alone(
+def test_only_the_main_process_computes_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "is_main_process", lambda: False)

@@ -27,7 +27,7 @@ def truth(folder: Path, boxes: list[tuple[int, list[float], int]]) -> DetectionD
     return load_coco(path, folder, name="voc")
 
 
-def found(*rows: tuple[int, list[float], float]) -> FloatArray:
+def detections(*rows: tuple[int, list[float], float]) -> FloatArray:
     return np.array(
         [(image, *box, score, 1) for image, box, score in rows], dtype=np.float64
     ).reshape(-1, 7)
@@ -36,39 +36,41 @@ def found(*rows: tuple[int, list[float], float]) -> FloatArray:
 A, B = [0, 0, 20, 20], [50, 50, 20, 20]
 
 
-def test_area_under_the_curve_and_eleven_points(tmp_path: Path) -> None:
+def test_area_under_curve_and_eleven_points(tmp_path: Path) -> None:
     """Right, false, right of three objects: precision 1 up to recall 1/3, 2/3 up to recall 2/3."""
     objects = [(4, A, 0), (4, B, 0), (5, A, 0)]
-    results = found((4, A, 0.9), (5, B, 0.8), (4, B, 0.7))
+    results = detections((4, A, 0.9), (5, B, 0.8), (4, B, 0.7))
     metrics = voc_metrics(truth(tmp_path, objects), results)
     assert metrics["voc/AP50"] == metrics["voc/AP50/cat"] == pytest.approx(100 * (1 + 2 / 3) / 3)
     assert metrics["voc/AP50_2007"] == pytest.approx(100 * (4 + 3 * 2 / 3) / 11)
     assert math.isnan(metrics["voc/AP50/dog"])
 
 
-def test_an_overlap_of_one_half_is_no_hit(tmp_path: Path) -> None:
+def test_iou_of_one_half_is_no_match(tmp_path: Path) -> None:
     dataset = truth(tmp_path, [(4, A, 0)])
-    assert voc_metrics(dataset, found((4, [0, 0, 10, 20], 0.9)))["voc/AP50"] == 0
-    assert voc_metrics(dataset, found((4, [0, 0, 10.1, 20], 0.9)))["voc/AP50"] == 100
+    assert voc_metrics(dataset, detections((4, [0, 0, 10, 20], 0.9)))["voc/AP50"] == 0
+    assert voc_metrics(dataset, detections((4, [0, 0, 10.1, 20], 0.9)))["voc/AP50"] == 100
 
 
-def test_a_taken_object_is_not_passed_on_to_the_next_best(tmp_path: Path) -> None:
-    """COCO would give the second detection the second object, which it overlaps by more than a half as well."""
+def test_matched_object_is_not_passed_on(tmp_path: Path) -> None:
+    """COCO would match the second detection to the second object: their IoU is above 0.5."""
     dataset = truth(tmp_path, [(4, [0, 0, 20, 20], 0), (4, [2, 0, 20, 20], 0)])
-    assert voc_metrics(dataset, found((4, A, 0.9), (4, A, 0.8)))["voc/AP50"] == pytest.approx(50)
+    assert voc_metrics(dataset, detections((4, A, 0.9), (4, A, 0.8)))["voc/AP50"] == pytest.approx(
+        50
+    )
 
 
-def test_difficult_objects_neither_count_nor_harm(tmp_path: Path) -> None:
+def test_difficult_objects_are_ignored(tmp_path: Path) -> None:
     dataset = truth(tmp_path, [(4, A, 0), (4, B, 1)])
-    assert voc_metrics(dataset, found((4, B, 0.9), (4, B, 0.8), (4, A, 0.7)))[
+    assert voc_metrics(dataset, detections((4, B, 0.9), (4, B, 0.8), (4, A, 0.7)))[
         "voc/AP50"
     ] == pytest.approx(100)
 
 
-def test_objects_that_nothing_was_found_of(tmp_path: Path) -> None:
-    metrics = voc_metrics(truth(tmp_path, [(4, A, 0)]), found())
+def test_class_without_detections_has_zero_ap(tmp_path: Path) -> None:
+    metrics = voc_metrics(truth(tmp_path, [(4, A, 0)]), detections())
     assert metrics["voc/AP50"] == metrics["voc/AP50_2007"] == 0
 
 
-def test_without_detections_both_areas_are_zero() -> None:
+def test_curve_without_detections_has_zero_area() -> None:
     assert area_under(np.zeros(0), np.zeros(0)) == eleven_points(np.zeros(0), np.zeros(0)) == 0

@@ -27,7 +27,7 @@ NOISE_SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, widt
 def write_random_annotations(
     path: Path, rng: np.random.Generator, *, images: int, classes: int
 ) -> dict[str, Any]:
-    """Boxes on a grid of whole pixels, crowds among them; some images and the last class are empty."""
+    """Boxes of whole pixels, some of them crowds; some images and the last class are empty."""
     annotations = []
     for image_id in range(1, images + 1):
         for _ in range(0 if image_id % 7 == 0 else int(rng.integers(1, 25))):

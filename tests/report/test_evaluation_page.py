@@ -71,7 +71,7 @@ def test_page_without_detections(tmp_path: Path) -> None:
     assert "None." in path.read_text()
 
 
-def test_report_of_a_model_and_of_its_predictions(
+def test_report_of_model_and_of_predictions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_noise_data(tmp_path)
@@ -110,10 +110,18 @@ CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), Non
 def browse(page: Path, folder: Path, *options: str) -> str:
     """What a headless browser without network prints."""
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", "--window-size=900,1400",
-        *options, page.as_uri(),
-    ]  # fmt: skip
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=900,1400",
+        *options,
+        page.as_uri(),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return run.stdout
 
@@ -122,7 +130,7 @@ def browse(page: Path, folder: Path, *options: str) -> str:
 @pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium on this machine to open the page with"
 )
-def test_the_page_in_a_browser(tmp_path: Path) -> None:
+def test_page_in_a_browser(tmp_path: Path) -> None:
     """It has its parts without a network, is dark where that is asked for, and prints."""
     data = tmp_path / "data"
     data.mkdir()

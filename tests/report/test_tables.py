@@ -9,7 +9,7 @@ from rich.console import Console
 from centernet2.report.tables import metrics_table
 
 
-def test_table_names_the_weakest_classes_first() -> None:
+def test_table_lists_weakest_classes_first() -> None:
     metrics = {"bbox/AP": 40.126, "bbox/AR100": 50.0, "bbox/APs": math.nan}
     metrics |= {f"bbox/AP/class-{i}": float(i) for i in range(100)} | {"bbox/AP/absent": math.nan}
     console = Console(width=100, record=True, file=io.StringIO())

@@ -12,7 +12,7 @@ from tests.helpers.evaluation import checked_page
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])
-def test_the_page_of_a_training(tmp_path: Path, missing: float | None) -> None:
+def test_page_of_a_training_run(tmp_path: Path, missing: float | None) -> None:
     steps = [
         {"iteration": i, "loss": 5 / i, "lr": 0.1, "images_per_second": None} for i in range(1, 5)
     ]

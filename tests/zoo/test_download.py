@@ -1,4 +1,4 @@
-"""Downloads from a server of this machine: whole, interrupted, changed; and what is said without one."""
+"""Downloads from a local server: complete, interrupted, changed; errors without a server."""
 
 import threading
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if ".download" in path.name]
 
 
-def test_a_file_is_downloaded_once_and_its_digest_kept(server: Server, cache: Path) -> None:
+def test_file_is_downloaded_once_with_digest(server: Server, cache: Path) -> None:
     path = fetch(cache / "w.pth", source(server))
     assert path.read_bytes() == CONTENT
     assert record_of(path).read_text() == f"{sha256(path)}  w.pth\n"
@@ -95,13 +95,13 @@ def test_a_file_is_downloaded_once_and_its_digest_kept(server: Server, cache: Pa
     assert server.requests == ["all"]
 
 
-def test_a_broken_connection_is_taken_up_again(server: Server, cache: Path) -> None:
+def test_broken_connection_is_retried(server: Server, cache: Path) -> None:
     server.breaks = 1
     assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
     assert server.requests == ["all", f"bytes={FIRST_PART}-"]
 
 
-def test_an_interrupted_download_goes_on_with_the_next_try(
+def test_interrupted_download_resumes(
     server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
@@ -116,7 +116,7 @@ def test_an_interrupted_download_goes_on_with_the_next_try(
     assert not left_over(cache)
 
 
-def test_a_file_that_has_changed_is_refused(server: Server, cache: Path) -> None:
+def test_changed_file_is_refused(server: Server, cache: Path) -> None:
     path = fetch(cache / "w.pth", source(server))
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(DownloadError, match=r"w\.pth has changed since its first use"):
@@ -130,7 +130,7 @@ def test_a_file_that_has_changed_is_refused(server: Server, cache: Path) -> None
     assert fetch(path, source(server)).read_bytes() == CONTENT
 
 
-def test_without_a_connection_it_is_said_where_the_file_belongs(
+def test_error_without_connection_names_the_path(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
@@ -141,7 +141,7 @@ def test_without_a_connection_it_is_said_where_the_file_belongs(
         fetch(path, DownloadSource("http://127.0.0.1:9/w.pth", "http://page"))
 
 
-def test_weights_that_were_never_released_are_named(cache: Path) -> None:
+def test_unreleased_weights_are_refused(cache: Path) -> None:
     with pytest.raises(ValueError, match=r"no weights of CenterNet2-F_R50_1x: never released"):
         zoo_file("zoo:CenterNet2-F_R50_1x")
     assert not cache.exists()
@@ -156,7 +156,7 @@ def published(cache: Path) -> Path:
     return path
 
 
-def test_a_published_model_brings_its_settings_and_classes(published: Path) -> None:
+def test_published_model_has_config_and_classes(published: Path) -> None:
     model = load_model("zoo:CenterNet-FPN_R50_1x", ["INPUT.MIN_SIZE_TEST", "64"])
     assert (
         not model.training
@@ -172,7 +172,7 @@ def test_a_published_model_brings_its_settings_and_classes(published: Path) -> N
         load_model("zoo:CenterNet-FPN_R50_1x")
 
 
-def test_detectron2_s_addresses_stand_for_files_of_the_cache(
+def test_detectron2_addresses_are_cached_files(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
@@ -192,6 +192,6 @@ def test_detectron2_s_addresses_stand_for_files_of_the_cache(
         choose_start(config, cache)
 
 
-def test_an_unknown_source_is_refused() -> None:
+def test_unknown_source_is_refused() -> None:
     with pytest.raises(ValueError, match="no weights are named"):
         centernet2.build_model("CenterNet2_R18_small", weights="")

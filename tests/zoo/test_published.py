@@ -19,7 +19,7 @@ QUICK = {"CenterNet2_R50_1x", "CenterNet-S4_DLA_8x", "nuImages_CenterNet2_DLA_64
 CONFIGS = sorted({model.config for model in zoo_models()})
 
 
-def test_every_configuration_of_the_reference_is_in_the_table() -> None:
+def test_table_holds_every_reference_config() -> None:
     assert len(CONFIGS) == 17
     assert set(CONFIGS) <= set(config_names())
     assert {name for name in config_names() if "CenterNet" in name} - set(CONFIGS) <= OURS
@@ -32,14 +32,14 @@ def test_every_configuration_of_the_reference_is_in_the_table() -> None:
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
 )
-def test_costs_are_those_that_are_measured(name: str) -> None:
+def test_stored_costs_equal_measured_costs(name: str) -> None:
     stored = next(model.cost for model in zoo_models() if model.config == name)
     assert measure(load_config(name)) == stored, (
         "run: python -m centernet2.profiling.costs > src/centernet2/zoo/costs.json"
     )
 
 
-def test_the_page_of_models_is_up_to_date() -> None:
+def test_model_zoo_page_is_up_to_date() -> None:
     page = (Path(__file__).parents[2] / "docs" / "model-zoo.md").read_text(encoding="utf-8")
     assert models_markdown(zoo_models()) in page, (
         "put the output of `centernet2 models --markdown` into the page"
@@ -47,7 +47,7 @@ def test_the_page_of_models_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("model", zoo_models(), ids=lambda model: model.name)
-def test_class_names_are_as_many_as_the_model_tells_apart(model: object) -> None:
+def test_class_names_match_number_of_classes(model: object) -> None:
     assert isinstance(model, tuple)
     published = zoo_model(model[0])
     config = load_config(published.config)
@@ -56,7 +56,7 @@ def test_class_names_are_as_many_as_the_model_tells_apart(model: object) -> None
     assert len(published.class_names) == len(set(published.class_names)) == expected
 
 
-def test_names_are_found_and_near_ones_proposed() -> None:
+def test_unknown_name_suggests_a_near_one() -> None:
     assert zoo_model("zoo:CenterNet2_R50_1x").ap == 42.9
     with pytest.raises(ZooError, match="did you mean CenterNet2_R50_1x"):
         zoo_model("zoo:CenterNet2_R50")
@@ -75,7 +75,7 @@ def test_every_form_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_parameters_are_the_reference_s_both_ways(name: str, shared: Path) -> None:
+def test_parameter_names_equal_the_reference(name: str, shared: Path) -> None:
     import torch
 
     with torch.device("meta"):
