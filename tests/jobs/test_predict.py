@@ -1,0 +1,101 @@
+"""Prediction on files: from any weights and config, with overrides, to pictures and JSON."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import centernet2
+from centernet2 import cli
+from centernet2.jobs import InferenceOptions
+from centernet2.jobs.predict import predict, split_overrides
+from tests.helpers.jobs import QUICK, SMALL, build_untrained, save_untrained, write_photographs
+
+CPU = InferenceOptions(device="cpu")
+CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
+AUGMENTED = ["TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "(64, 96)", "TEST.AUG.FLIP", "True"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs, and a detector as our checkpoint and as one of the reference."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_photographs(folder / "photos")
+    save_untrained(folder / "ours.pth")
+    centernet2.export_reference_checkpoint(build_untrained(), folder / "reference.pth")
+    return folder
+
+
+def detections(folder: Path, *words: str, **options: Any) -> list[dict[str, Any]]:
+    """What `predict` writes about the photographs of a folder."""
+    predict(
+        str(folder / "photos"), *words,
+        output=folder / "out", score_threshold=0.0, inference=CPU, **options,
+    )  # fmt: skip
+    records = json.loads((folder / "out" / "predictions.json").read_text())
+    return [
+        {**detection, "file": record["file"], "class": None}  # the reference carries no names
+        for record in records
+        for detection in record["detections"]
+    ]
+
+
+@pytest.mark.parametrize("overrides", [[], AUGMENTED], ids=["plain", "augmented"])
+def test_config_file_and_checkpoint_predict_alike(folder: Path, overrides: list[str]) -> None:
+    ours = detections(folder, *overrides, weights=folder / "ours.pth")
+    reference = detections(
+        folder, *QUICK, *CLASSES, *overrides, weights=folder / "reference.pth", config=SMALL
+    )
+    assert reference == ours and len(ours) > 0
+
+
+@pytest.mark.parametrize("kind", ["ours", "reference"])
+def test_test_time_augmentation_changes_detections(folder: Path, kind: str) -> None:
+    options: dict[str, Any] = {"weights": folder / f"{kind}.pth"}
+    if kind == "reference":
+        options["config"] = centernet2.load_config(SMALL, [*QUICK, *CLASSES])
+    assert detections(folder, *AUGMENTED, **options) != detections(folder, **options)
+
+
+def test_score_threshold_limits_what_is_written(folder: Path) -> None:
+    everything = detections(folder, weights=folder / "ours.pth")
+    middle = sorted(each["score"] for each in everything)[len(everything) // 2]
+    weights, output = folder / "ours.pth", folder / "strict"
+    predict(
+        str(folder / "photos"),
+        weights=weights,
+        output=output,
+        score_threshold=middle,
+        inference=CPU,
+    )
+    written = json.loads((output / "predictions.json").read_text())
+    scores = [each["score"] for record in written for each in record["detections"]]
+    assert 0 < len(scores) < len(everything) and min(scores) >= middle - 1e-5
+
+
+def test_unreadable_images_are_reported_last(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    words = [str(tmp_path), str(folder / "photos"), "--weights", str(folder / "ours.pth")]
+    words += ["--output", str(tmp_path / "out"), "--device", "cpu"]
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match="1 of 3 images could not"):
+        cli.app(["predict", *words], exit_on_error=False)
+    assert "broken.png" in caplog.text and "2 images written" in caplog.text
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
+
+
+def test_overrides_follow_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "IMG_1.JPG").touch()
+    pairs = ("TEST.AUG.ENABLED", "True", "VIS_PERIOD", "0")
+    images = ("a.jpg", "photos/", "*.png", "IMG_1.JPG", "../UP.JPG/b.png")
+    assert split_overrides((*images, *pairs)) == (images, pairs)
+    assert split_overrides(images) == (images, ())
+
+
+def test_unknown_keys_are_named(folder: Path) -> None:
+    with pytest.raises(centernet2.ConfigError, match=r"TEST\.AUG\.ENABLE"):
+        detections(folder, "TEST.AUG.ENABLE", "True", weights=folder / "ours.pth")
