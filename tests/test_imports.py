@@ -54,12 +54,6 @@ PENDING: set[tuple[str, str]] = {
     ("report/dataset_page.py", "jobs"),
     ("report/training_pictures.py", "models"),
     ("report/training_pictures.py", "predictor"),
-    ("training/job.py", "builders"),
-    ("training/job.py", "config"),
-    ("training/job.py", "data"),
-    ("training/job.py", "evaluation"),
-    ("training/job.py", "jobs"),
-    ("training/job.py", "models"),
 }
 
 

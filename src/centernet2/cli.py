@@ -25,7 +25,7 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
-from centernet2.jobs.train_command import train
+from centernet2.jobs.train import TrainingInterrupted, train
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -62,7 +62,6 @@ def main() -> None:
         logger.warning("interrupted")
         sys.exit(EXIT_KEYBOARD)
     except Exception as error:
-        from centernet2.jobs.train import TrainingInterrupted
         from centernet2.training.callbacks import EXIT_INTERRUPTED
 
         if not isinstance(error, TrainingInterrupted):
@@ -206,7 +205,7 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # after a job, when the processes have parted, too
 
 
-register(train, show=print_training)
+register(train, show=print_training, first_by_name=True)
 register(evaluate, name="eval", show=print_metrics, first_by_name=True)
 register(compare, show=print_comparison)
 register(threshold, show=print_thresholds)

@@ -1,8 +1,10 @@
 """The few collective operations that this package needs; in a single process each does nothing.
 
-Whoever starts the training (torchrun and accelerate) makes the process group.
+The process group is made by torchrun and accelerate, which start the processes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -20,7 +22,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """The number of this process among those on the same machine."""
+    """Rank of this process among those on its machine."""
     return dist.get_node_local_rank(fallback_rank=0) if is_distributed() else 0
 
 
@@ -42,7 +44,7 @@ def reduce_mean(tensor: Tensor) -> Tensor:
 
 
 def gather_objects(obj: T) -> list[T]:
-    """What each process gave (anything that can be pickled), in order of rank, on every process."""
+    """Gather an object that can be pickled from each process, in order of rank, on all of them."""
     if world_size() == 1:
         return [obj]
     gathered: list[T] = [obj] * world_size()
@@ -55,7 +57,19 @@ def barrier() -> None:
         dist.barrier()
 
 
+@contextmanager
+def leaving_group() -> Iterator[None]:
+    """Leave the process group at the end of the block, after an error too.
+
+    A process that has ended would otherwise leave the others waiting.
+    """
+    try:
+        yield
+    finally:
+        shut_down()
+
+
 def shut_down() -> None:
-    """Leaves the process group, so that a process that ends does not leave the others waiting."""
+    """Leave the process group, if there is one."""
     if is_distributed():
         dist.destroy_process_group()

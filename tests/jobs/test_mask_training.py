@@ -64,7 +64,9 @@ def train(data: Path, output: Path, iterations: int) -> dict[str, float]:
     config = centernet2.load_config(
         "CenterNet2_R18_small", [*OPTIONS, "SOLVER.MAX_ITER", str(iterations)]
     )
-    return centernet2.train(config, data=data, output_dir=output, seed=1, device="cpu")
+    metrics = centernet2.train(config, data=data, output_dir=output, seed=1, device="cpu")
+    assert isinstance(metrics, dict)
+    return metrics
 
 
 def mask_losses(output: Path) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 
 import centernet2
 from centernet2.jobs.pseudo_label import pseudo_label
-from tests.jobs.test_train import TINY, data, train  # noqa: F401
+from tests.helpers.training import TINY, train
 
 
 def test_a_student_learns_from_labelled_and_pseudo_labelled_images(

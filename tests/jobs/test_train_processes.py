@@ -13,7 +13,7 @@ import torch
 
 import centernet2
 from centernet2.training.callbacks import EXIT_INTERRUPTED
-from tests.jobs.test_train import TINY, data  # noqa: F401
+from tests.helpers.training import TINY
 
 # without what two halves of a batch must see differently: batch statistics, and the number of regions of each image
 OPTIONS = [

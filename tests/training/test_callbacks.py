@@ -139,10 +139,12 @@ def reviewed(
     results = iter(
         [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)]
     )
-    best = BestResult(names, lambda name, step, _: saved.append((name, step)), patience=patience)
+    best = BestResult(names, patience=patience)
 
     def review(iteration: int, results: Mapping[str, float] | None) -> bool:
-        return best(iteration, results or {})
+        if name := best.update(iteration, results or {}):
+            saved.append((name, iteration))
+        return best.is_out_of_patience
 
     evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=review)
     train(evaluation, lambda state: last.append(state.iteration), stop=len(figures))
@@ -159,7 +161,7 @@ def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixtur
     saved, best, last = reviewed([1.0, 3.0, 2.0, 3.0, 4.0], patience=2)
     assert (last, len(saved)) == (4, 2)
     assert "was not above 3.00 in 2 evaluations" in caplog.text
-    resumed = BestResult(["raw"], lambda *_: None, patience=2)
+    resumed = BestResult(["raw"], patience=2)
     resumed.load_state_dict(best.state_dict())
     assert (resumed.best, resumed.waited) == (3.0, 2)
 

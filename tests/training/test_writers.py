@@ -79,7 +79,7 @@ def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
     with (
         caplog.at_level(logging.INFO),
-        open_writers(tmp_path, start_iteration=0, trackers=(), settings={}) as opened,
+        open_writers(tmp_path, start_iteration=0, trackers=(), config={}) as opened,
     ):
         logger = MetricsLogger(opened, period=2, device=CPU)
         Run(ToyDetector()).train(stream(make=partial(spoil_step, {2, 3})), 0, 5, [logger])
@@ -165,9 +165,7 @@ def test_a_tracker_gets_settings_and_figures(
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
     settings = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
-    with open_writers(
-        tmp_path, start_iteration=0, trackers=("fake",), settings=settings
-    ) as writers:
+    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=settings) as writers:
         writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
     assert calls == [
         ("centernet2", str(tmp_path)),
@@ -181,7 +179,7 @@ def test_a_tracker_gets_settings_and_figures(
 def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"SOLVER.TRACKERS names 'wb'; choose among"),
-        open_writers(tmp_path, start_iteration=0, trackers=("wb",), settings={}),
+        open_writers(tmp_path, start_iteration=0, trackers=("wb",), config={}),
     ):
         pass
 
@@ -200,7 +198,7 @@ def test_a_tracker_that_cannot_start_is_one_sentence(
         pytest.raises(
             ValueError, match=r"SOLVER.TRACKERS fake does not start, .*: no key: log in$"
         ),
-        open_writers(tmp_path, start_iteration=0, trackers=("fake",), settings={}),
+        open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}),
     ):
         pass
 

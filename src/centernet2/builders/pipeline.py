@@ -1,13 +1,16 @@
-"""From settings to what happens to the data: transforms, mixing, samplers."""
+"""From a config to the path of the data: transforms, mixing, samplers, batches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 
+from centernet2 import distributed
 from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.loader import Batch, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
 from centernet2.data.samplers import (
     MixtureSampler,
@@ -134,4 +137,29 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
     raise ConfigError(
         f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, RepeatFactorTrainingSampler or "
         "ClassAwareSampler"
+    )
+
+
+def build_train_batches(
+    config: Config, dataset: DetectionDataset, seed: int, *, start: int
+) -> Iterator[Batch]:
+    """This process's batches for training, from the step after `start` on."""
+    run, processes = config.run, distributed.world_size()
+    parts = run.accumulation_steps
+    if parts < 1 or run.ims_per_batch % (processes * parts):
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH {run.ims_per_batch} cannot be shared evenly: it must be "
+            f"a multiple of {processes} processes x {parts} SOLVER.ACCUMULATION_STEPS"
+        )
+    return train_batches(
+        dataset,
+        build_train_transform(config),
+        build_sampler(config, dataset, seed),
+        mixing=build_mixing(config),
+        batch_size=run.ims_per_batch // (processes * parts),
+        num_workers=config.loader.num_workers,
+        start_step=start * parts,
+        aspect_ratio_grouping=config.loader.aspect_ratio_grouping,
+        rank=distributed.rank(),
+        world_size=processes,
     )

@@ -1,12 +1,23 @@
-"""What a training is going to do: its length in iterations, its learning rate, and both in words."""
+"""The plan of a training run: its data, its length in iterations, its learning rate."""
 
+import logging
 import math
+import os
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
+import torch
+
+from centernet2 import distributed
+from centernet2.builders.loading import StrPath, with_classes
 from centernet2.builders.solver import build_multiplier
-from centernet2.config import Config
-from centernet2.data.dataset import DetectionDataset
+from centernet2.config import Config, ConfigError
+from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
+from centernet2.data.readers.catalog import find_split
 from centernet2.models.detector import Detector
+
+logger = logging.getLogger(__name__)
 
 RATES = ("SOLVER.BASE_LR", "SOLVER.BASE_LR_END")
 LENGTHS = (
@@ -16,6 +27,52 @@ LENGTHS = (
     "SOLVER.CHECKPOINT_PERIOD",
     "TEST.EVAL_PERIOD",
 )
+
+
+def choose_output_folder(config: Config, given: StrPath | None) -> Path:
+    """The folder of a training run; one that cannot be used is refused before the data are read."""
+    output = Path(given or config.run.output_dir.replace("/auto", f"/{config.name}"))
+    existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "cannot be written" if existing.is_dir() else "is no folder"
+        raise ConfigError(
+            f"--output-dir {output} cannot be used: {existing} {reason}; choose another one"
+        )
+    return output
+
+
+def choose_seed(seed: int) -> int:
+    """The seed, one for all processes; a negative one is drawn and logged."""
+    if seed < 0:
+        seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
+        logger.info("seed %d", seed)
+    return seed
+
+
+def find_training_data(
+    config: Config, data: StrPath | None, data_path: StrPath | None
+) -> tuple[DetectionDataset, DetectionDataset]:
+    """Find the images to train on and those to evaluate on."""
+    find = partial(
+        find_split,
+        data=None if data is None else Path(data),
+        data_path=None if data_path is None else Path(data_path),
+        val_fraction=config.datasets.val_fraction,
+        val_seed=config.datasets.val_seed,
+    )
+    needs_masks = config.model.mask_on or config.augmentation.copy_paste > 0
+    train_set = find(names=config.datasets.train, split="train", masks=needs_masks)
+    val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
+    if needs_masks:
+        require_masks(train_set)
+    return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
+
+
+def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
+    """Set the number of classes, and lengths that are given in epochs."""
+    return count_in_iterations(
+        with_classes(config, len(dataset.class_names), owner=dataset.name), len(dataset)
+    )
 
 
 def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]:
@@ -61,11 +118,10 @@ def describe(
     train_set: DetectionDataset,
     val_set: DetectionDataset,
     *,
-    processes: int,
     last: int,
 ) -> list[str]:
-    """The plan of a training in a few lines."""
-    run = config.run
+    """Describe a training run in a few lines; `last` is its number of iterations."""
+    run, processes = config.run, distributed.world_size()
     parameters = [p.numel() for p in model.parameters()]
     trained = [p.numel() for p in model.parameters() if p.requires_grad]
     parts = "" if run.accumulation_steps == 1 else f" x {run.accumulation_steps} parts"

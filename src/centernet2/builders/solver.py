@@ -1,26 +1,31 @@
-"""From settings to how weights change: optimizer, learning rate, clipping."""
+"""From a config to how weights change: optimizer, learning rate, clipping, averaging."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
+from centernet2 import distributed
 from centernet2.config import Config, ConfigError, one_of
-from centernet2.devices import Precision
+from centernet2.devices import Precision, grad_scaler
 from centernet2.kernels.capabilities import device_name, is_bf16_fast
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
+from centernet2.training.ema import AveragedWeights
+from centernet2.training.job import Job
 from centernet2.training.optim import (
     Multiplier,
     adamw,
     clip_gradients,
     learning_rate_multiplier,
     parameter_groups,
+    scheduler,
     sgd,
     stage_lr_factors,
 )
@@ -83,3 +88,33 @@ def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precisio
         better = "SOLVER.AMP.DTYPE fp16" if device.type == "cuda" else "SOLVER.AMP.ENABLED False"
         logger.warning("%s only emulates bf16, which is slow: set %s", device_name(device), better)
     return "fp16" if dtype == "fp16" else "bf16"
+
+
+def build_job(
+    config: Config,
+    model: Detector,
+    device: torch.device,
+    precision: Precision,
+    *,
+    seed: int,
+    output: Path,
+) -> Job:
+    """Build the state of a training run around a model that is on its device."""
+    optimizer = build_optimizer(config, model)
+    ema = config.ema
+    generator = torch.Generator(device).manual_seed(seed + distributed.rank())
+    if model.roi_heads is not None:
+        model.roi_heads.generator = generator
+    return Job(
+        model,
+        model.info,
+        optimizer=optimizer,
+        schedule=scheduler(optimizer, build_multiplier(config)),
+        scaler=grad_scaler(device, precision),
+        generator=generator,
+        average=AveragedWeights(model, decay=ema.decay, warmup_iters=ema.warmup_iters)
+        if ema.enabled
+        else None,
+        patience=config.run.patience,
+        output=output,
+    )

@@ -1,315 +1,311 @@
-"""The training job: data, model and loop from settings, and what is kept of them on disk."""
+"""The command `train`."""
+
+from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+from cyclopts import Parameter
 
-from centernet2 import distributed
-from centernet2.builders.loading import StrPath, resolve, with_classes
-from centernet2.builders.network import build_detector
-from centernet2.builders.pipeline import build_mixing, build_sampler, build_train_transform
-from centernet2.builders.plan import count_in_iterations, describe
-from centernet2.builders.solver import build_clip
-from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
-from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
-from centernet2.config import Config, ConfigError
-from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
-from centernet2.data.loader import Batch, train_batches
-from centernet2.data.readers.catalog import find_split
-from centernet2.data.samplers import images_per_class
-from centernet2.devices import choose_device, create_accelerator, peak_memory
-from centernet2.evaluation.scoring import EvaluationInterrupted
-from centernet2.files import write_atomic
-from centernet2.report.training_pictures import draw_predictions, drawn_batches
-from centernet2.training.callbacks import (
-    PeriodicCheckpoint,
-    PeriodicEvaluation,
-    StopOnSignal,
-)
-from centernet2.training.job import Job
-from centernet2.training.loop import train_loop
-from centernet2.training.nonfinite import NonFiniteGuard
-from centernet2.training.state import Callback, TrainState
-from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
+from centernet2.jobs import ConfigArgument, Flag, Overrides, PathArgument, WeightsArgument
+
+if TYPE_CHECKING:
+    from centernet2.builders.training_run import TrainingRun
+    from centernet2.config import Config
+    from centernet2.training.callbacks import PeriodicCheckpoint
+    from centernet2.training.state import Callback, TrainState
 
 logger = logging.getLogger(__name__)
 
-NONFINITE_LIMIT = 20  # skipped steps in a row that end a training
+NONFINITE_LIMIT = 20  # skipped steps in a row that end a training run
 
 
 class TrainingInterrupted(Exception):
-    """A signal has ended training; a checkpoint is written, and `resume` goes on from it."""
+    """A signal has stopped training; a checkpoint is written, from which `resume` continues."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainMode:
+    """Variants of a training run, and the processes that take part.
+
+    Parameters
+    ----------
+    val_fraction
+        Share of the images to evaluate on, where the data have no validation split.
+    auto_scale_lr
+        Scale the learning rate and the schedule when SOLVER.IMS_PER_BATCH is not the one of the
+        config file.
+    dry_run
+        Check config, data and weights, take one step, print the plan and keep nothing.
+    eval_only
+        Evaluate the weights and train nothing.
+    num_gpus
+        Processes on this machine, one for each accelerator (or on the CPU).
+    num_machines
+        Machines that take part; start the command on each.
+    machine_rank
+        Number of this machine, from 0.
+    dist_url
+        HOST:PORT of machine 0; needed with several machines.
+    """
+
+    val_fraction: float | None = None
+    auto_scale_lr: Flag = False
+    dry_run: Flag = False
+    eval_only: Flag = False
+    num_gpus: int = 1
+    num_machines: int = 1
+    machine_rank: int = 0
+    dist_url: str = "auto"
+
+
+DEFAULT_MODE = TrainMode()
 
 
 def train(
-    config: Config | StrPath,
-    *,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
-    output_dir: StrPath | None = None,
-    weights: StrPath | None = None,
-    resume: bool = False,
+    config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
+    *overrides: Overrides,
+    data: PathArgument | None = None,
+    data_path: PathArgument | None = None,
+    output_dir: PathArgument | None = None,
+    weights: WeightsArgument | None = None,
+    resume: Flag = False,
     seed: int | None = None,
     device: str | None = None,
-) -> dict[str, float]:
-    """Trains a detector, evaluates it and returns the figures.
+    mode: TrainMode = DEFAULT_MODE,
+) -> dict[str, float] | list[str]:
+    """Train a detector, evaluate it at the end.
 
-    Args:
-        config: as for `build_model`.
-        data: a folder or an annotation file in any layout, or the name of a data set.
-        data_path: or the folder above a COCO 2017 folder.
-        output_dir: receives checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
-        weights: file to start from, or zoo:NAME; default: MODEL.WEIGHTS, of which detectron2://... is looked for in the
-            cache and left out where it is not there.
-        resume: go on from the last checkpoint of `output_dir`.
-        seed: of all random numbers; default: SEED.
-        device: default: the best there is.
+    Parameters
+    ----------
+    config
+        Path of a config, or the name of a packaged one.
+    data
+        Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
+        set.
+    data_path
+        Folder above a COCO 2017 folder (coco2017/ or coco/).
+    output_dir
+        Receives checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
+    weights
+        File to start from, or zoo:NAME; default: MODEL.WEIGHTS, of which a detectron2://... that
+        is not in the cache is left out.
+    resume
+        Continue from the last checkpoint of the output folder.
+    seed
+        Seed of all random numbers; default: SEED.
+    device
+        cuda, npu, xpu, mps or cpu; default: the best one available.
+
+    Returns
+    -------
+    The metrics of the last evaluation, {"bbox/AP": per cent, ...}; of a dry run the plan in words.
     """
-    setup = _set_up(
-        resolve(config),
-        data=data,
-        data_path=data_path,
-        output_dir=output_dir,
-        weights=weights,
-        resume=resume,
-        seed=seed,
-        device=device,
+    _launch_if_wanted(mode)
+    from centernet2 import distributed
+    from centernet2.builders.loading import resolve
+    from centernet2.builders.plan import scale_to_batch
+    from centernet2.jobs import InferenceOptions
+    from centernet2.jobs.evaluate import evaluate
+
+    if mode.val_fraction is not None:
+        overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
+    options = resolve(config).override(overrides)
+    with distributed.leaving_group():
+        if mode.eval_only:
+            return evaluate(
+                options.model.weights if weights is None else weights,
+                config=options,
+                data=data,
+                data_path=data_path,
+                output_dir=output_dir,
+                inference=InferenceOptions(device=device),
+            )
+        if mode.auto_scale_lr:
+            options, changes = scale_to_batch(options, resolve(config))
+            logger.info("--auto-scale-lr: %s", "; ".join(changes))
+        run = _set_up(
+            options,
+            data=data,
+            data_path=data_path,
+            output_dir=output_dir,
+            weights=weights,
+            resume=resume,
+            seed=seed,
+            device=device,
+        )
+        return _dry_run(run) if mode.dry_run else _run(run)
+
+
+def _set_up(
+    given: Config,
+    *,
+    data: PathArgument | None,
+    data_path: PathArgument | None,
+    output_dir: PathArgument | None,
+    weights: WeightsArgument | None,
+    resume: bool,
+    seed: int | None,
+    device: str | None,
+) -> TrainingRun:
+    """Build all parts of a training run, in the order in which they depend on each other."""
+    import torch
+
+    from centernet2.builders.network import build_detector
+    from centernet2.builders.parallel import prepare_for_training
+    from centernet2.builders.plan import (
+        choose_output_folder,
+        choose_seed,
+        find_training_data,
+        fit_to_data,
     )
-    job = setup.job
-    for line in setup.plan():
-        logger.info("%s", line)
-    if distributed.is_main_process():
-        job.output.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(job.output)
-        set_aside_checkpoints(job.output, after=setup.start)
-        write_atomic(job.output / "config.yaml", job.config.to_yaml())
-    metrics = _run(job, setup)
-    job.save_final(metrics)
-    logger.info("the weights, model_final.pth, and all else are in %s", job.output)
-    distributed.shut_down()
-    return metrics
+    from centernet2.builders.solver import build_job, choose_precision
+    from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
+    from centernet2.builders.training_run import TrainingRun
+    from centernet2.data.samplers import images_per_class
+    from centernet2.devices import choose_device, create_accelerator
+
+    output = choose_output_folder(given, output_dir)
+    train_set, val_set = find_training_data(given, data, data_path)
+    accelerator = create_accelerator(
+        choose_device(device),
+        find_unused_parameters=given.model.backbone == "timm",  # some networks of timm have them
+    )
+
+    # The first of these: the last checkpoint in the output folder (with --resume); --weights;
+    # timm's weights (MODEL.TIMM.PRETRAINED); MODEL.WEIGHTS; random numbers.
+    start = choose_start(given, output, weights=weights, resume=resume)
+    config = fit_to_start(fit_to_data(given, train_set), start)
+    seed = choose_seed(config.run.seed if seed is None else seed)
+    torch.manual_seed(seed)
+    counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
+    model = build_detector(config, image_counts=counts)
+    model.info = replace(model.info, class_names=train_set.class_names)
+    load_start(model, config, start)
+
+    # A resumed run continues with the weights, and then, when these are on their device, with the
+    # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
+    # The data follow from the number of steps done.
+    prepared = prepare_for_training(config, model, accelerator)
+    precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
+    job = build_job(config, model, accelerator.device, precision, seed=seed, output=output)
+    if isinstance(start, Resume):
+        job.restore(start.checkpoint.training or {})
+    return TrainingRun(
+        config, train_set, val_set, accelerator, seed, model, prepared, precision, job
+    )
 
 
-def dry_run(config: Config | StrPath, **arguments: Any) -> list[str]:
-    """Checks settings, data and weights, takes one step, keeps nothing; returns the plan of the training in words.
+def _dry_run(run: TrainingRun) -> list[str]:
+    """Take one step, keep nothing, and return the plan in words."""
+    from centernet2.devices import peak_memory
 
-    The arguments are those of `train`.
-    """
-    setup = _set_up(resolve(config), **arguments)
-    job = setup.job
     steps: list[TrainState] = []
-    batches = _train_batches(job.config, setup.train_set, job.seed, setup.start)
-    _loop(job, batches, start=setup.start, stop=setup.start + 1, callbacks=[steps.append])
+    run.loop(run.batches(drawn=False), [steps.append], max_iteration=run.job.iteration + 1)
     losses = ", ".join(f"{name} {loss.item():.4g}" for name, loss in steps[0].losses.items())
-    memory = peak_memory(job.accelerator.device) / 2**30
-    distributed.shut_down()
+    device = run.accelerator.device
+    memory = peak_memory(device) / 2**30
     return [
-        *setup.plan(),
-        f"one step on {job.accelerator.device} in {job.precision}: {losses}",
+        *run.plan(),
+        f"one step on {device} in {run.precision}: {losses}",
         f"memory of that step: {memory:.2f} GiB (larger images of the data need more)",
     ]
 
 
-class _Setup(NamedTuple):
-    """What a training begins with."""
+def _run(run: TrainingRun) -> dict[str, float]:
+    """Train to the end, with everything around the steps; return the last metrics."""
+    from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
+    from centernet2.training.nonfinite import NonFiniteGuard
+    from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
 
-    job: Job
-    train_set: DetectionDataset
-    val_set: DetectionDataset
-    start: int  # steps done before
-
-    def plan(self) -> list[str]:
-        return describe(
-            self.job.config,
-            self.job.model,
-            self.train_set,
-            self.val_set,
-            processes=distributed.world_size(),
-            last=self.job.last,
-        )
-
-
-def _set_up(
-    settings: Config,
-    *,
-    data: StrPath | None = None,
-    data_path: StrPath | None = None,
-    output_dir: StrPath | None = None,
-    weights: StrPath | None = None,
-    resume: bool = False,
-    seed: int | None = None,
-    device: str | None = None,
-) -> _Setup:
-    output = Path(output_dir or settings.run.output_dir.replace("/auto", f"/{settings.name}"))
-    _require_writable(output)
-    find = partial(
-        find_split,
-        data=None if data is None else Path(data),
-        data_path=None if data_path is None else Path(data_path),
-        val_fraction=settings.datasets.val_fraction,
-        val_seed=settings.datasets.val_seed,
-    )
-    masks = settings.model.mask_on or settings.augmentation.copy_paste > 0
-    train_set = find(names=settings.datasets.train, split="train", masks=masks)
-    val_set = find(names=settings.datasets.test, split="val", masks=settings.model.mask_on)
-    settings = with_classes(settings, len(train_set.class_names), owner=train_set.name)
-    if masks:
-        require_masks(train_set)
-    if settings.loader.filter_empty:
-        train_set = without_empty_images(train_set)
-    settings = count_in_iterations(settings, len(train_set))
-    foreign = settings.model.backbone == "timm"  # of some networks a part leads nowhere
-    accelerator = create_accelerator(choose_device(device), find_unused_parameters=foreign)
-    seed = _choose_seed(settings.run.seed if seed is None else seed)
-    torch.manual_seed(seed)
-
-    begin = choose_start(settings, output, weights=weights, resume=resume)
-    settings = fit_to_start(settings, begin)
-    model = build_detector(
-        settings,
-        image_counts=images_per_class(
-            train_set.labels, train_set.offsets, len(train_set.class_names)
-        ),
-    )
-    model.info = replace(model.info, class_names=train_set.class_names)
-    load_start(model, settings, begin)
-    job = Job(model, settings, accelerator, seed, output)
-    start = job.restore(begin.checkpoint.training or {}) if isinstance(begin, Resume) else 0
-    return _Setup(job, train_set, val_set, start)
-
-
-def _run(job: Job, setup: _Setup) -> dict[str, float]:
-    """The loop with all that happens around it; returns the last evaluation."""
-    options, output, start = job.config.run, job.output, setup.start
-    stop = StopOnSignal(period=options.log_period)
-    folder, shown = output / "pictures", options.pictures if distributed.is_main_process() else 0
-
-    def evaluate() -> dict[str, float] | None:
-        try:
-            return job.evaluate(setup.val_set, lambda: stop.received)
-        except EvaluationInterrupted:
-            return None
-
-    def review(iteration: int, metrics: Mapping[str, float] | None) -> bool:
-        stops = metrics is None
-        if metrics is not None:
-            with job.whole_model() as model:
-                if shown > 0:
-                    draw_predictions(model, setup.val_set, folder, iteration=iteration, count=shown)
-            stops = job.best(iteration, metrics)
-        if stops or checkpoint.saved_iteration == iteration:
-            checkpoint.save_now(iteration)  # with what the evaluation has changed
-        return stops
-
+    job, options, last = run.job, run.config.run, run.max_iteration
+    start, period, output = job.iteration, options.log_period, job.output
+    for line in run.plan():
+        logger.info("%s", line)
+    run.prepare_folder()
+    stop = StopOnSignal(period=period)
     checkpoint = PeriodicCheckpoint(
         job.save,
         period=options.checkpoint_period,
         minutes=options.checkpoint_minutes,
-        agree_period=options.log_period,
+        agree_period=period,
         keep=options.checkpoints_kept,
     )
-    batches = _train_batches(job.config, setup.train_set, job.seed, start)
-    if shown > 0:
-        batches = drawn_batches(
-            batches, folder, class_names=job.model.info.class_names, start=start, count=shown
-        )
+    evaluate = partial(run.evaluate, lambda: stop.received)
+    open_all = partial(open_writers, output, trackers=options.trackers, config=run.config.to_dict())
     with (
-        open_writers(
-            output, start_iteration=start, trackers=options.trackers, settings=job.config.to_dict()
-        ) as writers,
+        open_all(start_iteration=start) as writers,
         stop,
-        ProgressBar(start_iteration=start, max_iteration=job.last) as bar,
+        ProgressBar(start_iteration=start, max_iteration=last) as bar,
     ):
         evaluation = PeriodicEvaluation(
-            evaluate, writers=writers, period=options.eval_period, review=review
+            evaluate,
+            writers=writers,
+            period=options.eval_period,
+            review=partial(_review, run, checkpoint),
         )
         callbacks: list[Callback] = [
             stop,
             *([] if job.average is None else [job.average]),
-            MetricsLogger(
-                [*writers, bar], period=options.log_period, device=job.accelerator.device
-            ),
+            MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,
-            NonFiniteGuard(
-                output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=options.log_period
-            ),
-            checkpoint,  # before the evaluation: whatever happens in there, the steps are kept
+            NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
+            checkpoint,  # before the evaluation: whatever happens there, the steps are kept
+            lambda state: _save_if_done(run),
             evaluation,
         ]
-        pending = start > job.best.iteration and evaluation.is_due(start, job.last)
-        stopped = pending and evaluation.run(start)  # the run may have ended before it
-        if not stopped:
-            _loop(job, batches, start=start, stop=job.last, callbacks=callbacks)
-        if start >= job.last and not evaluation.results and options.eval_period >= 0:
-            evaluation.results = evaluate() or {}  # all was done before
-        interrupted = stop.agree()
-    if interrupted:
-        raise TrainingInterrupted(
-            f"training was interrupted; --resume goes on from the last checkpoint in {output}"
-        )
+        _save_if_done(run)  # a resumed run may have nothing left to do
+        # A resumed run may have ended before the evaluation of its last step, or in it.
+        pending = start > job.best.iteration and evaluation.is_due(start, last)
+        if not (pending and evaluation.run(start)):
+            run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
+        if start >= last and not evaluation.results and options.eval_period >= 0:
+            evaluation.results = evaluate() or {}
+        if stop.agree():
+            raise TrainingInterrupted(
+                f"training was interrupted; --resume goes on from the last checkpoint in {output}"
+            )
+    job.save_final(evaluation.results)
+    logger.info("the weights, model_final.pth, and all else are in %s", output)
     return evaluation.results
 
 
-def _loop(
-    job: Job, batches: Iterator[Batch], *, start: int, stop: int, callbacks: Sequence[Callback]
-) -> None:
-    train_loop(
-        job.prepared,
-        job.optimizer,
-        job.schedule,
-        batches,
-        accelerator=job.accelerator,
-        scaler=job.scaler,
-        precision=job.precision,
-        start_iteration=start,
-        max_iteration=stop,
-        accumulation_steps=job.config.run.accumulation_steps,
-        clip=build_clip(job.config),
-        callbacks=callbacks,
-    )
+def _save_if_done(run: TrainingRun) -> None:
+    """Write model_final.pth after the last step, before an evaluation can fail."""
+    if run.job.iteration >= run.max_iteration:
+        run.job.save_final({})
 
 
-def _train_batches(
-    config: Config, dataset: DetectionDataset, seed: int, start: int
-) -> Iterator[Batch]:
-    processes, parts = distributed.world_size(), config.run.accumulation_steps
-    if parts < 1 or config.run.ims_per_batch % (processes * parts):
-        raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH {config.run.ims_per_batch} cannot be shared evenly: it must be a multiple of "
-            f"{processes} processes x {parts} SOLVER.ACCUMULATION_STEPS"
+def _review(
+    run: TrainingRun,
+    checkpoint: PeriodicCheckpoint,
+    iteration: int,
+    metrics: Mapping[str, float] | None,
+) -> bool:
+    """Keep the outcome of an evaluation; return whether training should stop."""
+    stops = metrics is None or run.keep_if_best(iteration, metrics)
+    if stops or checkpoint.saved_iteration == iteration:
+        checkpoint.save_now(iteration)  # with what the evaluation has changed
+    return stops
+
+
+def _launch_if_wanted(mode: TrainMode) -> None:
+    """Start the processes with this command line if there are to be several, and exit."""
+    from centernet2 import launch
+
+    if launch.is_wanted(num_gpus=mode.num_gpus, num_machines=mode.num_machines):
+        from centernet2.training.callbacks import EXIT_INTERRUPTED
+
+        code = launch.launch(
+            sys.argv[1:],
+            num_gpus=mode.num_gpus,
+            num_machines=mode.num_machines,
+            machine_rank=mode.machine_rank,
+            dist_url=mode.dist_url,
         )
-    return train_batches(
-        dataset,
-        build_train_transform(config),
-        build_sampler(config, dataset, seed),
-        mixing=build_mixing(config),
-        batch_size=config.run.ims_per_batch // (processes * parts),
-        num_workers=config.loader.num_workers,
-        start_step=start * parts,
-        aspect_ratio_grouping=config.loader.aspect_ratio_grouping,
-        rank=distributed.rank(),
-        world_size=processes,
-    )
-
-
-def _require_writable(output: Path) -> None:
-    """Finds out before the data are read, and writes nothing for it."""
-    existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "cannot be written" if existing.is_dir() else "is no folder"
-        raise ConfigError(
-            f"--output-dir {output} cannot be used: {existing} {reason}; choose another one"
-        )
-
-
-def _choose_seed(seed: int) -> int:
-    if seed < 0:
-        seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
-        logger.info("seed %d", seed)
-    return seed
+        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNALLED else code)

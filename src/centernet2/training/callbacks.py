@@ -121,31 +121,22 @@ class PeriodicEvaluation:
 
 
 class BestResult:
-    """Saves the weights of the best evaluation; says when nothing has improved for too long.
+    """Remembers the best evaluation, and how many have come after it.
 
     Args:
         names: metrics that compete, such as those of the raw and of the averaged weights.
-        save: gets the name of the best metric so far, the step and all metrics; runs on every
-            process.
-        patience: training should stop after so many evaluations without improvement; 0: never.
+        patience: evaluations without improvement after which training should stop; 0: never.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        save: Callable[[str, int, Mapping[str, float]], None],
-        *,
-        patience: int,
-    ) -> None:
+    def __init__(self, names: Sequence[str], *, patience: int) -> None:
         self.names = names
-        self.save = save
         self.patience = patience
         self.best = -math.inf
         self.waited = 0  # evaluations since the best one
         self.iteration = 0  # of the newest evaluation
 
-    def __call__(self, iteration: int, results: Mapping[str, float]) -> bool:
-        """Compare an evaluation with the best one; return whether training should stop."""
+    def update(self, iteration: int, results: Mapping[str, float]) -> str | None:
+        """Take in an evaluation; return the metric that is better than any before, or None."""
         finite = {
             name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
         }
@@ -153,18 +144,21 @@ class BestResult:
         name = max(finite, key=lambda name: finite[name], default=self.names[0])
         if finite.get(name, -math.inf) > self.best:
             self.best, self.waited = finite[name], 0
-            self.save(name, iteration, results)
-            return False
+            return name
         self.waited += 1
-        out_of_patience = 0 < self.patience <= self.waited
-        if out_of_patience:
+        if self.is_out_of_patience:
             logger.warning(
                 "%s was not above %.2f in %d evaluations: training stops.",
                 name,
                 self.best,
                 self.waited,
             )
-        return out_of_patience
+        return None
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether training should stop."""
+        return 0 < self.patience <= self.waited
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "iteration": self.iteration}

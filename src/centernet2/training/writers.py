@@ -211,7 +211,7 @@ class TrackerWriter:
     A resumed run is a new one there, which goes on with the iterations.
     """
 
-    def __init__(self, name: str, folder: Path, *, settings: Mapping[str, object]) -> None:
+    def __init__(self, name: str, folder: Path, *, config: Mapping[str, object]) -> None:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         if name not in LOGGER_TYPE_TO_CLASS:
@@ -234,7 +234,7 @@ class TrackerWriter:
             raise ValueError(
                 f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}"
             ) from error
-        self._tracker.store_init_configuration(_flat(settings))
+        self._tracker.store_init_configuration(_flat(config))
 
     def write(self, metrics: Metrics) -> None:
         figures = {
@@ -249,7 +249,7 @@ class TrackerWriter:
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested settings by their keys with dots; lists as text, as trackers want them."""
+    """Nested options by their keys with dots; lists as text, as trackers want them."""
     flat: dict[str, object] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -263,11 +263,11 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 @contextmanager
 def open_writers(
-    folder: Path, *, start_iteration: int, trackers: Sequence[str], settings: Mapping[str, object]
+    folder: Path, *, start_iteration: int, trackers: Sequence[str], config: Mapping[str, object]
 ) -> Iterator[list[Writer]]:
     """Log, metrics.jsonl, TensorBoard and other trackers on the main process, none elsewhere; always closed.
 
-    `settings` of the run are handed to the trackers.
+    The trackers get the `config` of the run.
     """
     if not distributed.is_main_process():
         yield []
@@ -277,7 +277,7 @@ def open_writers(
             LogWriter,
             partial(JsonlWriter, folder / "metrics.jsonl", start_iteration=start_iteration),
             partial(TensorBoardWriter, folder / "tensorboard", start_iteration=start_iteration),
-            *(partial(TrackerWriter, name, folder, settings=settings) for name in trackers),
+            *(partial(TrackerWriter, name, folder, config=config) for name in trackers),
         ]
         writers: list[Writer] = []
         for make in makers:

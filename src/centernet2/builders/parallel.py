@@ -1,0 +1,72 @@
+"""From a detector to the model that one process or several train."""
+
+import warnings
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from centernet2 import distributed
+from centernet2.config import Config, ConfigError
+from centernet2.models.checkpointing import backbone_stages
+from centernet2.models.detector import Detector
+from centernet2.models.optimize import optimize_for_training
+from centernet2.training.sharding import shard
+
+
+def prepare_for_training(config: Config, model: Detector, accelerator: Accelerator) -> nn.Module:
+    """Move a detector to its device and give it the form in which all processes train it.
+
+    The result computes what the detector computes. The detector itself stays usable, and its
+    weights keep their place in memory from now on.
+    """
+    run, device = config.run, accelerator.device
+    _require_compatible(config)
+    if run.sync_bn:  # before towers are cut into parts that are recomputed
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    if synchronised and device.type == "cpu" and distributed.world_size() > 1:
+        raise ConfigError(
+            "PyTorch synchronises batch statistics on accelerators only: "
+            "train without SyncBN on the CPU"
+        )
+    usual = torch.contiguous_format if run.fsdp else None
+    optimize_for_training(
+        model,
+        device=device,
+        memory_format=torch.channels_last if run.channels_last else usual,
+        gradient_checkpointing=run.gradient_checkpointing,
+        compile=run.compile,
+    )
+    if run.fsdp and distributed.world_size() > 1:
+        return _shard(model, device)
+    return _wrap(model, accelerator)
+
+
+def _require_compatible(config: Config) -> None:
+    """Refuse options that exclude each other."""
+    run = config.run
+    if run.compile and run.gradient_checkpointing:
+        raise ConfigError(
+            "SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; "
+            "leave one of them out"
+        )
+    if run.fsdp and run.channels_last:
+        raise ConfigError(
+            "SOLVER.FSDP shards contiguous weights only; leave SOLVER.CHANNELS_LAST out"
+        )
+
+
+def _shard(model: Detector, device: torch.device) -> Detector:
+    heads = [] if model.roi_heads is None else list(model.roi_heads.stages)
+    parts = [*backbone_stages(model.backbone), model.neck, model.proposal_generator.head, *heads]
+    shard(model.to(device), parts, device)
+    return model
+
+
+def _wrap(model: Detector, accelerator: Accelerator) -> nn.Module:
+    """The model on its device; with several processes, one that exchanges gradients."""
+    with warnings.catch_warnings():  # accelerate calls PyTorch in a way that is deprecated
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        prepared: nn.Module = accelerator.prepare(model)
+    return prepared

@@ -1,0 +1,132 @@
+"""All parts of a training run, and the steps that need several of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import nn
+
+from centernet2 import distributed
+from centernet2.builders.evaluator import evaluate_dataset
+from centernet2.builders.pipeline import build_train_batches
+from centernet2.builders.plan import describe
+from centernet2.builders.solver import build_clip
+from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
+from centernet2.config import Config
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.loader import Batch
+from centernet2.devices import Precision
+from centernet2.evaluation.scoring import EvaluationInterrupted
+from centernet2.files import write_atomic
+from centernet2.models.detector import Detector
+from centernet2.report.training_pictures import draw_predictions, drawn_batches
+from centernet2.training.job import Job
+from centernet2.training.loop import train_loop
+from centernet2.training.state import Callback
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Everything that a training run works with."""
+
+    config: Config
+    train_set: DetectionDataset
+    val_set: DetectionDataset
+    accelerator: Accelerator
+    seed: int
+    model: Detector
+    prepared: nn.Module  # the model in the form in which all processes train it
+    precision: Precision
+    job: Job  # the model with everything that changes with it
+
+    @property
+    def max_iteration(self) -> int:
+        """Steps of the whole run."""
+        schedule, options = self.config.schedule, self.config.run
+        return schedule.max_iter if options.train_iter < 0 else options.train_iter
+
+    def plan(self) -> list[str]:
+        """The plan of the run in words."""
+        sets = self.train_set, self.val_set
+        return describe(self.config, self.model, *sets, last=self.max_iteration)
+
+    def prepare_folder(self) -> None:
+        """Make the output folder ready, on the main process."""
+        if distributed.is_main_process():
+            output = self.job.output
+            output.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(output)
+            set_aside_checkpoints(output, after=self.job.iteration)
+            write_atomic(output / "config.yaml", self.config.to_yaml())
+
+    def batches(self, *, drawn: bool) -> Iterator[Batch]:
+        """This process's batches from the next step on, the first of them drawn into a folder."""
+        start = self.job.iteration
+        batches = build_train_batches(self.config, self.train_set, self.seed, start=start)
+        if not (drawn and self._draws_pictures()):
+            return batches
+        return drawn_batches(
+            batches,
+            self._pictures_folder(),
+            class_names=self.train_set.class_names,
+            start=start,
+            count=self.config.run.pictures,
+        )
+
+    def loop(
+        self, batches: Iterator[Batch], callbacks: Sequence[Callback], *, max_iteration: int
+    ) -> None:
+        """Train from the steps that are done up to `max_iteration`."""
+        train_loop(
+            self.prepared,
+            self.job.optimizer,
+            self.job.schedule,
+            batches,
+            accelerator=self.accelerator,
+            scaler=self.job.scaler,
+            precision=self.precision,
+            start_iteration=self.job.iteration,
+            max_iteration=max_iteration,
+            accumulation_steps=self.config.run.accumulation_steps,
+            clip=build_clip(self.config),
+            callbacks=callbacks,
+        )
+
+    def evaluate(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
+        """Metrics on the validation images; None where `interrupted` has ended the evaluation."""
+
+        def run(output: Path) -> dict[str, float]:
+            return evaluate_dataset(
+                self.model, self.val_set, self.config, output, interrupted=interrupted
+            )
+
+        try:
+            return self.job.evaluate(run)
+        except EvaluationInterrupted:
+            return None
+
+    def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
+        """Draw and compare an evaluation; return whether training should stop for lack of better.
+
+        Weights that are the best so far become model_best.pth, in a run that evaluates repeatedly.
+        """
+        with self.job.whole_model():
+            if self._draws_pictures():
+                draw_predictions(
+                    self.model,
+                    self.val_set,
+                    self._pictures_folder(),
+                    iteration=iteration,
+                    count=self.config.run.pictures,
+                )
+        best = self.job.best.update(iteration, metrics)
+        if best is not None and self.config.run.eval_period > 0:
+            self.job.save_best(best, metrics)
+        return self.job.best.is_out_of_patience
+
+    def _draws_pictures(self) -> bool:
+        return self.config.run.pictures > 0 and distributed.is_main_process()
+
+    def _pictures_folder(self) -> Path:
+        return self.job.output / "pictures"

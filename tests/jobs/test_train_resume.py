@@ -1,0 +1,176 @@
+"""Training that is interrupted, resumed, or meets files of another training run."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import centernet2
+from centernet2.checkpoint import load_checkpoint
+from centernet2.evaluation.stream import ImageResult, ResultStream
+from centernet2.jobs.train import TrainingInterrupted
+from tests.helpers.training import train
+
+EVERYTHING = [
+    "SOLVER.AMP.ENABLED", "True", "SOLVER.ACCUMULATION_STEPS", "2", "SOLVER.CLIP_GRADIENTS.ENABLED", "True",
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model", "SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5",
+    "SOLVER.GRADIENT_CHECKPOINTING", "True", "SOLVER.CHANNELS_LAST", "True", "SOLVER.OPTIMIZER", "ADAMW",
+    "SOLVER.BASE_LR", "0.001", "SOLVER.LAYER_DECAY", "0.9", "SOLVER.SYNC_BN", "True", "TEST.EVAL_PERIOD", "2",
+    "SOLVER.CHECKPOINTS_KEPT", "1", "INPUT.MIN_SIZE_TRAIN", "(96,)",
+]  # fmt: skip
+
+
+def test_resumed_run_equals_uninterrupted_run(data: Path, tmp_path: Path) -> None:
+    metrics = train(data, tmp_path / "whole")
+    train(data, tmp_path / "parts", "SOLVER.TRAIN_ITER", "2")
+    train(data, tmp_path / "parts", resume=True)
+    whole, parts = (
+        torch.load(tmp_path / name / "model_final.pth", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert set(metrics) >= {"bbox/AP", "bbox/AP50", "bbox/AP/block"}
+    assert whole["class_names"] == ("block",)
+    for key, tensor in whole["model"].items():
+        assert torch.equal(tensor, parts["model"][key]), key
+
+    predictor = centernet2.load_predictor(tmp_path / "whole" / "model_final.pth", device="cpu")
+    assert predictor.class_names == ("block",)
+    assert predictor(data / "images" / "1.png")["boxes"].shape[1] == 4
+    model = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
+    assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(
+        metrics["bbox/AP"], abs=1e-6
+    )
+
+
+def test_all_training_options_together_resume(data: Path, tmp_path: Path) -> None:
+    metrics = train(data, tmp_path / "whole", *EVERYTHING)
+    train(data, tmp_path / "parts", *EVERYTHING, "SOLVER.TRAIN_ITER", "2")
+    train(data, tmp_path / "parts", *EVERYTHING, resume=True)
+    for name in ("model_final.pth", "model_final_ema.pth"):
+        whole, parts = (
+            torch.load(tmp_path / run / name, weights_only=True)["model"]
+            for run in ("whole", "parts")
+        )
+        assert all(torch.equal(tensor, parts[key]) for key, tensor in whole.items())
+    assert {"bbox/AP", "ema/bbox/AP"} <= set(metrics)
+    raw, averaged = (
+        centernet2.load_model(tmp_path / "whole" / f"model_{n}.pth") for n in ("final", "final_ema")
+    )
+    assert not torch.equal(
+        raw.state_dict()["neck.lateral.p3.weight"], averaged.state_dict()["neck.lateral.p3.weight"]
+    )
+    assert centernet2.evaluate(averaged, data=data)["bbox/AP"] == pytest.approx(
+        metrics["ema/bbox/AP"], abs=1e-6
+    )
+    files = {path.name for path in (tmp_path / "whole").glob("*.pth")}
+    assert files == {
+        "model_0000004.pth",
+        "model_best.pth",
+        "model_final.pth",
+        "model_final_ema.pth",
+    }
+
+
+def test_checkpoints_of_earlier_run_set_aside(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(data, tmp_path, "TEST.EVAL_PERIOD", "-1")  # leaves those of steps 2 and 4
+    options = ["TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1", "SOLVER.CHECKPOINTS_KEPT", "1"]
+    train(data, tmp_path, *options)
+    assert [path.name for path in tmp_path.glob("model_0*.pth")] == ["model_0000001.pth"]
+    assert "renamed to *.old: model_0000002.pth, model_0000004.pth" in caplog.text
+    train(data, tmp_path, *options, resume=True)
+    assert len(list(tmp_path.glob("*.old"))) == 2
+
+
+def test_resume_without_checkpoint_starts_anew(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "1", "TEST.EVAL_PERIOD", "-1", resume=True)
+    assert "to resume from: training begins at its start" in caplog.text
+
+
+def test_resume_with_changed_config(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
+    with pytest.raises(centernet2.ConfigError, match=r"MODEL.FPN.OUT_CHANNELS 64 -> 32"):
+        train(data, tmp_path, "MODEL.FPN.OUT_CHANNELS", "32", resume=True)
+    train(data, tmp_path, "SOLVER.MAX_ITER", "3", resume=True)
+    assert "SOLVER.MAX_ITER 4 -> 3" in caplog.text
+
+
+def test_failed_evaluation_leaves_final_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> dict[str, float]:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("centernet2.builders.training_run.evaluate_dataset", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100")
+    files = ["model_0000004.pth", "model_final.pth"]
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == files
+    assert load_checkpoint(tmp_path / "model_final.pth").metrics == {}
+    metrics = train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100", resume=True)
+    assert "bbox/AP" in metrics
+    assert "bbox/AP" in load_checkpoint(tmp_path / "model_final.pth").metrics
+
+
+def test_signal_in_evaluation_resumes_with_evaluation(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [
+        "TEST.EVAL_PERIOD",
+        "2",
+        "TEST.IMS_PER_BATCH",
+        "1",
+        "SOLVER.CHECKPOINT_PERIOD",
+        "100",
+    ]
+    train(data, tmp_path / "whole", *options)
+    evaluated: list[int] = []
+
+    def write(stream: ResultStream, image_id: int, found: ImageResult) -> None:
+        evaluated.append(image_id)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultStream, "write", write)
+        with pytest.raises(TrainingInterrupted):
+            train(data, tmp_path / "parts", *options)
+    assert len(evaluated) == 1  # of four images
+    train(data, tmp_path / "parts", *options, resume=True)
+    for name in ("model_final.pth", "model_best.pth"):
+        whole, parts = (
+            torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "parts")
+        )
+        assert whole["iteration"] == parts["iteration"]
+        assert all(
+            torch.equal(tensor, parts["model"][key]) for key, tensor in whole["model"].items()
+        )
+    figures = [
+        [
+            line
+            for line in map(json.loads, (tmp_path / run / "metrics.jsonl").open())
+            if "eval/bbox/AP" in line
+        ]
+        for run in ("whole", "parts")
+    ]
+    assert [line["iteration"] for line in figures[0]] == [2, 4]
+    assert str(figures[0]) == str(figures[1])  # NaN is not equal to itself
+
+
+def test_machines_must_share_output_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
+    monkeypatch.setattr("centernet2.distributed.gather_objects", lambda mine: [mine, None])
+    with pytest.raises(
+        centernet2.ConfigError, match=r"model_0000002.pth by process 0, none by process 1"
+    ):
+        train(data, tmp_path, resume=True)
