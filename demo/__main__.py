@@ -1,4 +1,4 @@
-"""Composes a data set of handwritten digits, trains a small detector on it, evaluates, predicts and writes a report."""
+"""Trains a small detector on handwritten digits, evaluates it, predicts and writes a report."""
 
 import argparse
 import logging
@@ -13,35 +13,35 @@ from demo.digits import UNSEEN, compose_split, write_split
 
 logger = logging.getLogger("demo")
 
-# The digits' canvases are small and must not be mirrored.
-SETTINGS = [
+# the images are small, and a mirrored digit is no digit
+OVERRIDES = [
     "INPUT.MIN_SIZE_TRAIN", "(160,)", "INPUT.MIN_SIZE_TEST", "160", "INPUT.RANDOM_FLIP", "none",
     "SOLVER.BASE_LR", "0.06", "SOLVER.MAX_ITER", "800",
 ]  # fmt: skip
 
 
 def main() -> None:
-    """Runs the whole demonstration."""
+    """Run the whole demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"))
     output: Path = parser.parse_args().output
     start_logging()
 
     data = output / "data"
-    if not (data / UNSEEN).is_dir():  # the last one to be written
+    if not (data / UNSEEN).is_dir():  # it is written last
         for split in ("train", "val", UNSEEN):
-            logger.info("composing the %s scenes", split)
+            logger.info("writing the %s images", split)
             write_split(data, split, compose_split(split))
 
     started = time.perf_counter()
-    config = centernet2.load_config("CenterNet2_R18_small", SETTINGS)
+    config = centernet2.load_config("CenterNet2_R18_small", OVERRIDES)
     metrics = centernet2.train(config, data=data, output_dir=output, seed=1, device="cpu")
     minutes = (time.perf_counter() - started) / 60
 
     predictor = centernet2.load_predictor(output / "model_final.pth", device="cpu")
     pictures = [
-        (found.path.name, draw(found.image, found.detections, predictor.class_names))
-        for found in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
+        (each.path.name, draw(each.image, each.detections, predictor.class_names))
+        for each in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
     ]
     report = output / "report.html"
     write_training_page(

@@ -1,4 +1,4 @@
-"""Draws what each augmentation makes of the demonstration's scenes: the pictures of docs/augmentation.md.
+"""Draws each augmentation on scenes of the demo: the images of docs/augmentation.md.
 
 python -m demo.augmentations docs/images
 """
@@ -45,7 +45,7 @@ MIXED: dict[str, Mixing] = {
 
 
 def main(folder: Path) -> None:
-    """Writes one contact sheet for each augmentation."""
+    """Write one contact sheet per augmentation."""
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [as_sample(scene) for scene in islice(compose_split("train"), 5 * EXAMPLES)]
     for name, step in SINGLE.items():
@@ -61,12 +61,12 @@ def main(folder: Path) -> None:
 def mixed(
     mixing: Mixing, others: Iterator[Sample], image: Tensor, target: Target, generator: Generator
 ) -> Sample:
-    """A scene mixed with others."""
+    """Mix a scene with others."""
     return mixing((image, target), partial(next, others), PLAIN, generator)
 
 
 def as_sample(scene: Scene) -> Sample:
-    """A scene as training sees it."""
+    """Convert a scene to a training sample."""
     boxes = [[x, y, x + w, y + h] for x, y, w, h in map(xywh_around, scene.masks)]
     target: Target = {
         "boxes": torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
@@ -77,12 +77,12 @@ def as_sample(scene: Scene) -> Sample:
 
 
 def write(
-    path: Path, change: Callable[[Tensor, Target, Generator], Sample], scenes: list[Sample]
+    path: Path, augment: Callable[[Tensor, Target, Generator], Sample], scenes: list[Sample]
 ) -> None:
-    """A contact sheet of changed scenes with their boxes."""
+    """Write a contact sheet of augmented scenes with their boxes."""
     pictures = []
     for seed, (image, target) in enumerate(scenes[:EXAMPLES]):
-        image, target = change(image, target, Generator().manual_seed(seed))
+        image, target = augment(image, target, Generator().manual_seed(seed))
         shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
         pictures.append(draw(image, shown, None))
     sheet = mosaic(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)

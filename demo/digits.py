@@ -1,7 +1,8 @@
-"""Composes a detection data set from real handwriting: scikit-learn's digits, scattered over its two photographs.
+"""A detection data set of handwritten digits: scikit-learn's, on crops of its two photographs.
 
-Each of the 1,797 digits belongs to one split, so what a model meets in validation was written by nobody it has read.
-A scene depends on nothing but its split, its number and the constants below: the same call makes the same files.
+Each of the 1,797 digits belongs to one split: validation shows handwriting unknown in training.
+A scene depends on its split, its number and the constants below alone; equal calls write equal
+files.
 """
 
 import json
@@ -15,25 +16,22 @@ from PIL import Image, ImageDraw, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
 SEED = 0
-UNSEEN = "unseen"  # the split of pictures alone
+UNSEEN = "unseen"  # the split without annotations
 SCENES = {"train": 1000, "val": 120, UNSEEN: 12}
 SHARES = {"train": 0.7, "val": 0.2, UNSEEN: 0.1}  # of the handwritten digits
 
 CANVAS = 160  # pixels, height and width
-DIGITS = (3, 8)  # how many a scene holds, both ends included
-SIZE = (
-    24,
-    56,
-)  # pixels of the longer side of a digit's square, drawn evenly on a logarithmic scale
-STRETCH = 1.2  # greatest ratio of a digit's width and height to those it was written with
-ROTATION = 15  # degrees either way; far from where a 6 turns into a 9
-CONTRAST = (90, 170)  # grey levels between a digit's ink and what it is written on
-MIN_VISIBLE = 0.75  # of a digit's ink that later digits and bars must leave in sight
-MAX_OVERLAP = 0.35  # of the smaller of two boxes
+DIGITS = (3, 8)  # in a scene, both ends included
+SIZE = (24, 56)  # pixels of the longer side of a digit's square; log-uniform
+STRETCH = 1.2  # largest change of a digit's aspect ratio
+ROTATION = 15  # degrees either way: a 6 stays a 6
+CONTRAST = (90, 170)  # grey levels between a digit's ink and its background
+MIN_VISIBLE = 0.75  # share of a digit's ink that later digits and bars leave visible
+MAX_INTERSECTION = 0.35  # of two boxes, as a share of the smaller one
 STROKES = (2, 6)  # faint lines under the digits
 BARS = (0, 2)  # opaque lines over them
 NOISE = 6  # standard deviation in grey levels
-ATTEMPTS = 30  # at finding a place for one digit or bar
+ATTEMPTS = 30  # to place one digit or bar
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -47,15 +45,15 @@ class Digits(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A picture and what can be seen in it."""
+    """An image and its visible digits."""
 
     image: Pixels  # [H, W, 3]
     labels: list[int]  # [G]
-    masks: list[Mask]  # [G] of [H, W]: the ink of each digit that is in sight
+    masks: list[Mask]  # [G] of [H, W]: the visible ink of each digit
 
 
 def compose_split(split: str) -> Iterator[Scene]:
-    """The scenes of "train", "val" or "unseen", one after the other."""
+    """Compose the scenes of "train", "val" or "unseen", one after the other."""
     digits, photos = split_digits(split), load_sample_images().images
     for number in range(SCENES[split]):
         yield compose_scene(
@@ -64,14 +62,14 @@ def compose_split(split: str) -> Iterator[Scene]:
 
 
 def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
-    """Writes pictures below images/ and annotations/instances_{split}.json; of unseen scenes the pictures alone."""
-    pictures = folder / (UNSEEN if split == UNSEEN else "images")
-    pictures.mkdir(parents=True, exist_ok=True)
+    """Write images/ and annotations/instances_{split}.json; unseen scenes have images only."""
+    target = folder / (UNSEEN if split == UNSEEN else "images")
+    target.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes):
         name = f"{split}_{number:04d}.jpg"
-        Image.fromarray(scene.image).save(pictures / name, quality=92)
+        Image.fromarray(scene.image).save(target / name, quality=92)
         images.append({"id": number + 1, "file_name": name, "height": CANVAS, "width": CANVAS})
         for label, mask in zip(scene.labels, scene.masks, strict=True):
             annotation = {
@@ -91,7 +89,7 @@ def write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
 
 
 def split_digits(split: str) -> Digits:
-    """The handwriting that belongs to one split alone."""
+    """Take the digits that belong to one split."""
     data = load_digits()
     order = np.random.default_rng(SEED).permutation(len(data.target))
     ends = np.cumsum([0.0, *SHARES.values()]) * len(order)
@@ -101,9 +99,9 @@ def split_digits(split: str) -> Digits:
 
 
 def compose_scene(rng: np.random.Generator, digits: Digits, photos: Sequence[Pixels]) -> Scene:
-    """A background, faint strokes, digits, and bars in front of them."""
+    """Compose a background, faint strokes, digits, and bars in front of them."""
     image = background(rng, photos)  # [H, W, 3] float32
-    owner = np.full((CANVAS, CANVAS), -1, np.int16)  # whose ink is on top: -1 is nobody's
+    owner = np.full((CANVAS, CANVAS), -1, np.int16)  # index of the digit on top; -1: none
     ink: list[int] = []  # pixels of each digit, hidden or not
     labels: list[int] = []
     for _ in range(rng.integers(DIGITS[0], DIGITS[1] + 1)):
@@ -114,7 +112,7 @@ def compose_scene(rng: np.random.Generator, digits: Digits, photos: Sequence[Pix
             placed = np.zeros((CANVAS, CANVAS), np.float32)
             placed[top : top + alpha.shape[0], left : left + alpha.shape[1]] = alpha
             covered = np.where(placed > 0.5, len(ink), owner)
-            if keeps_apart(owner, placed > 0.5, len(ink)) and keeps_in_sight(covered, ink):
+            if is_apart(owner, placed > 0.5, len(ink)) and stay_visible(covered, ink):
                 owner = covered.astype(np.int16)
                 ink.append(int((placed > 0.5).sum()))
                 labels.append(int(digits.labels[chosen]))
@@ -124,7 +122,7 @@ def compose_scene(rng: np.random.Generator, digits: Digits, photos: Sequence[Pix
         for _ in range(ATTEMPTS):
             bar = line(rng, width=int(rng.integers(3, 7)))
             covered = np.where(bar > 0.5, -1, owner)
-            if keeps_in_sight(covered, ink):
+            if stay_visible(covered, ink):
                 owner = covered.astype(np.int16)
                 image += bar[..., None] * (rng.uniform(0, 255, 3) - image)
                 break
@@ -133,21 +131,21 @@ def compose_scene(rng: np.random.Generator, digits: Digits, photos: Sequence[Pix
     return Scene(image.clip(0, 255).round().astype(np.uint8), labels, masks)
 
 
-def keeps_apart(owner: NDArray[np.int16], mask: Mask, count: int) -> bool:
-    """Whether a digit's box overlaps that of none of the `count` digits before it by too much."""
+def is_apart(owner: NDArray[np.int16], mask: Mask, count: int) -> bool:
+    """Whether a digit's box hardly intersects the boxes of the `count` digits before it."""
     return all(
-        overlap(xywh_around(mask), xywh_around(owner == index)) <= MAX_OVERLAP
+        intersection_share(xywh_around(mask), xywh_around(owner == index)) <= MAX_INTERSECTION
         for index in range(count)
     )
 
 
-def keeps_in_sight(owner: NDArray[np.int16], ink: Sequence[int]) -> bool:
-    """Whether enough of each digit's ink is still on top."""
+def stay_visible(owner: NDArray[np.int16], ink: Sequence[int]) -> bool:
+    """Whether enough of each digit's ink is visible."""
     return all((owner == index).sum() >= MIN_VISIBLE * pixels for index, pixels in enumerate(ink))
 
 
 def background(rng: np.random.Generator, photos: Sequence[Pixels]) -> NDArray[np.float32]:
-    """A pale or dark piece of a photograph under a slope of colour, with a few faint strokes: [H, W, 3]."""
+    """Draw a crop of a photograph, a colour gradient and faint strokes: [H, W, 3]."""
     photo = Image.fromarray(photos[rng.integers(len(photos))])
     side = int(rng.integers(CANVAS // 2, min(photo.size)))
     left, top = (int(rng.integers(0, size - side + 1)) for size in photo.size)
@@ -157,16 +155,16 @@ def background(rng: np.random.Generator, photos: Sequence[Pixels]) -> NDArray[np
     texture = np.asarray(crop.filter(ImageFilter.GaussianBlur(1)), np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-0.5 : 0.5 : CANVAS * 1j, -0.5 : 0.5 : CANVAS * 1j]
-    slope = (0.5 + x * np.cos(angle) + y * np.sin(angle))[..., None]  # [H, W, 1], about 0..1
+    gradient = (0.5 + x * np.cos(angle) + y * np.sin(angle))[..., None]  # [H, W, 1], about 0..1
     colors = rng.uniform(20, 235, (2, 1, 1, 3))
-    image = 0.5 * (texture - texture.mean()) + colors[0] * slope + colors[1] * (1 - slope)
+    image = 0.5 * (texture - texture.mean()) + colors[0] * gradient + colors[1] * (1 - gradient)
     for _ in range(rng.integers(STROKES[0], STROKES[1] + 1)):
         image += line(rng, width=int(rng.integers(1, 4)))[..., None] * rng.uniform(-40, 40, 3)
     return image.clip(0, 255).astype(np.float32)
 
 
 def line(rng: np.random.Generator, *, width: int) -> NDArray[np.float32]:
-    """How far a random segment covers each pixel: [H, W] in 0..1."""
+    """Draw a random line segment: its coverage of each pixel, [H, W] in 0..1."""
     canvas = Image.new("L", (CANVAS, CANVAS))
     middle, angle, half = (
         rng.uniform(0, CANVAS, 2),
@@ -179,7 +177,7 @@ def line(rng: np.random.Generator, *, width: int) -> NDArray[np.float32]:
 
 
 def render(rng: np.random.Generator, digit: Pixels) -> NDArray[np.float32]:
-    """A digit [8, 8] enlarged, stretched and turned: how far its ink covers each pixel, cut to the ink."""
+    """Scale, stretch and rotate a digit [8, 8]: its ink's coverage of each pixel, cropped."""
     size = np.exp(rng.uniform(*np.log(SIZE)))
     ratio = np.exp(rng.uniform(-1, 1) * np.log(STRETCH) / 2)
     glyph = Image.fromarray(digit).resize(
@@ -192,7 +190,7 @@ def render(rng: np.random.Generator, digit: Pixels) -> NDArray[np.float32]:
 
 
 def ink_color(rng: np.random.Generator, ground: NDArray[np.float32]) -> NDArray[np.float64]:
-    """A colour [3] lighter or darker than the pixels [P, 3] that it is to cover."""
+    """Choose a colour [3] lighter or darker than the pixels [P, 3] below it."""
     level, contrast = float(ground.mean()), rng.uniform(*CONTRAST)
     darker = contrast < level and (rng.random() < 0.5 or level + contrast > 255)
     target = level - contrast if darker else level + contrast
@@ -200,14 +198,14 @@ def ink_color(rng: np.random.Generator, ground: NDArray[np.float32]) -> NDArray[
 
 
 def xywh_around(mask: Mask) -> list[int]:
-    """COCO's box (left, top, width, height) of the pixels that are set."""
+    """The box (left, top, width, height) around the pixels that are set, as COCO writes it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
 
 
-def overlap(a: Sequence[int], b: Sequence[int]) -> float:
-    """The intersection of two boxes (left, top, width, height) as a share of the smaller one."""
+def intersection_share(a: Sequence[int], b: Sequence[int]) -> float:
+    """Intersection of two boxes (left, top, width, height) as a share of the smaller one."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0, width) * max(0, height) / min(a[2] * a[3], b[2] * b[3])

@@ -1,9 +1,11 @@
-"""Runs one case of the recipe and ends with its figures, which come from the files that the run itself has written.
+"""Runs one case of the recipe and prints its metrics, read from the files that the run has written.
 
-    python test/recipe.py full|performance|eval|finetune PROCESSES BATCH --data_path=DIR [options of `centernet2 train`]
+    python test/recipe.py CASE PROCESSES BATCH --data_path=DIR [options of `centernet2 train`]
 
-It writes, below test/output/<device>/: train_<device>.log, all that the run has printed, and
-CenterNet2_bs<batch>_<processes>p_<case>.log, the case file. <device> is ASCEND_DEVICE_ID, or 0.
+The cases are full, performance, eval and finetune.
+
+It writes two files in test/output/<device>/, where <device> is ASCEND_DEVICE_ID, or 0:
+train_<device>.log, the output of the run, and CenterNet2_bs<batch>_<processes>p_<case>.log.
 """
 
 import json
@@ -19,7 +21,7 @@ NETWORK = "CenterNet2"
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = {"full": "acc", "finetune": "acc", "performance": "perf", "eval": "eval"}
 PERFORMANCE_ITERATIONS = 801
-FULL_ITERATIONS = {8: 70_000}  # by number of processes; others follow the configuration
+FULL_ITERATIONS = {8: 70_000}  # by number of processes; others: that of the config
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,11 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     data_path = options.pop("--data_path", "")
     if not data_path:
         print(
-            "--data_path is missing: give the folder above coco2017/ or coco/, as --data_path=/data/",
+            "--data_path is missing: give the folder that contains coco2017/ or coco/, "
+            "such as --data_path=/data/",
             file=sys.stderr,
         )
         return 2
-    settings = default_settings(case, int(processes), int(batch)) | pairs
+    overrides = default_overrides(case, int(processes), int(batch)) | pairs
     command = {"--config-file": "CenterNet2_R50_1x", "--num-gpus": processes} | options
     name = Path(command["--config-file"]).stem
     result = ROOT / "result" / NETWORK / (f"{name}_finetune" if case == "finetune" else name)
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     if case == "eval":
         command["--eval-only"] = ""
     if case in ("eval", "finetune"):
-        settings.setdefault(
+        overrides.setdefault(
             "MODEL.WEIGHTS", str(ROOT / "result" / NETWORK / name / "model_final.pth")
         )
 
@@ -48,17 +51,17 @@ def main(arguments: Sequence[str]) -> int:
     logs = ROOT / "test" / "output" / device
     logs.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    code = run(command, settings, logs / f"train_{device}.log")
+    code = run(command, overrides, logs / f"train_{device}.log")
     if code == 0:
         suffix = "eval" if "--eval-only" in command else SUFFIX[case]
-        figures = collect(Path(command["--output-dir"]), suffix, started)
+        metrics = collect_metrics(Path(command["--output-dir"]), suffix, started)
         cards = int(command["--num-gpus"]) * int(command.get("--num-machines", 1))
-        report(logs, suffix, cards, int(settings["SOLVER.IMS_PER_BATCH"]), figures)
+        report(logs, suffix, cards, int(overrides["SOLVER.IMS_PER_BATCH"]), metrics)
     return code
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Options (--name value, --name=value, or a flag) and KEY VALUE pairs."""
+    """Split options (--name value, --name=value, or a flag) from KEY VALUE pairs."""
     options, words = {}, []
     rest = list(arguments)
     while rest:
@@ -76,23 +79,23 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], dict[str,
     return options, dict(zip(words[::2], [*words[1::2], *[""] * (len(words) % 2)], strict=True))
 
 
-def default_settings(case: str, processes: int, batch: int) -> dict[str, str]:
-    """What the recipe says where the command line says nothing."""
-    settings = {"SOLVER.IMS_PER_BATCH": str(batch), "SOLVER.AMP.ENABLED": "True"}
+def default_overrides(case: str, processes: int, batch: int) -> dict[str, str]:
+    """The overrides of the recipe, below those of the command line."""
+    overrides = {"SOLVER.IMS_PER_BATCH": str(batch), "SOLVER.AMP.ENABLED": "True"}
     if case == "performance":
-        settings |= {"SOLVER.MAX_ITER": str(PERFORMANCE_ITERATIONS), "TEST.EVAL_PERIOD": "-1"}
+        overrides |= {"SOLVER.MAX_ITER": str(PERFORMANCE_ITERATIONS), "TEST.EVAL_PERIOD": "-1"}
     elif case == "full" and processes in FULL_ITERATIONS:
-        settings["SOLVER.MAX_ITER"] = str(FULL_ITERATIONS[processes])
-    return settings
+        overrides["SOLVER.MAX_ITER"] = str(FULL_ITERATIONS[processes])
+    return overrides
 
 
-def run(options: dict[str, str], settings: dict[str, str], log: Path) -> int:
-    """Runs `centernet2 train`, shows and keeps what it prints, and returns its exit code."""
+def run(options: dict[str, str], overrides: dict[str, str], log: Path) -> int:
+    """Run `centernet2 train`, show and keep its output, and return its exit code."""
     command = [sys.executable, "-m", "centernet2", "train"]
     command += [
         word for name, value in options.items() for word in ([name, value] if value else [name])
     ]
-    command += [word for pair in settings.items() for word in pair]
+    command += [word for pair in overrides.items() for word in pair]
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -105,9 +108,9 @@ def run(options: dict[str, str], settings: dict[str, str], log: Path) -> int:
         return process.wait()
 
 
-def collect(output: Path, suffix: str, started: float) -> dict[str, float | None]:
-    """The figures of a run in this folder."""
-    figures: dict[str, float | None] = {
+def collect_metrics(output: Path, suffix: str, started: float) -> dict[str, float | None]:
+    """Read the metrics of the run in a folder."""
+    metrics: dict[str, float | None] = {
         "seconds": time.time() - started,
         "fps": None,
         "loss": None,
@@ -115,25 +118,25 @@ def collect(output: Path, suffix: str, started: float) -> dict[str, float | None
     }
     evaluation = output if suffix == "eval" else output / "eval"
     if suffix == "eval":
-        figures["fps"] = json.loads((evaluation / "speed.json").read_text())["images_per_second"]
+        metrics["fps"] = json.loads((evaluation / "speed.json").read_text())["images_per_second"]
     else:
         lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
         steps = [line for line in lines if "images_per_second" in line]
-        # the first figure holds the start of the data loader and the choice of kernels
-        figures["fps"] = statistics.median(line["images_per_second"] for line in steps[1:] or steps)
-        figures["loss"] = steps[-1]["total_loss"]
+        # the first value includes the start of the data loader and the choice of kernels
+        metrics["fps"] = statistics.median(line["images_per_second"] for line in steps[1:] or steps)
+        metrics["loss"] = steps[-1]["total_loss"]
     if suffix != "perf":
-        figures["accuracy"] = json.loads((evaluation / "metrics.json").read_text())["bbox/AP"]
-    return figures
+        metrics["accuracy"] = json.loads((evaluation / "metrics.json").read_text())["bbox/AP"]
+    return metrics
 
 
 def report(
-    folder: Path, suffix: str, cards: int, batch: int, figures: dict[str, float | None]
+    folder: Path, suffix: str, cards: int, batch: int, metrics: dict[str, float | None]
 ) -> None:
-    """Writes the case file and prints the last lines."""
-    fps, accuracy, seconds = figures["fps"], figures["accuracy"], figures["seconds"]
+    """Write the log of the case and print the last lines."""
+    fps, accuracy, seconds = metrics["fps"], metrics["accuracy"], metrics["seconds"]
     case = f"{NETWORK}_bs{batch}_{cards}p_{suffix}"
-    outcome = ("ActualLoss", figures["loss"]) if suffix == "perf" else ("TrainAccuracy", accuracy)
+    outcome = ("ActualLoss", metrics["loss"]) if suffix == "perf" else ("TrainAccuracy", accuracy)
     rows = {
         "Network": NETWORK,
         "RankSize": cards,

@@ -1,4 +1,4 @@
-"""The demonstration from its first scene to its report, with few scenes and two steps."""
+"""The demo from its first image to its report, with few images and two steps."""
 
 from pathlib import Path
 
@@ -8,13 +8,12 @@ from demo import __main__ as demo
 from demo import digits
 
 
-def test_the_report_shows_what_was_found_in_unseen_pictures(
+def test_report_shows_detections_on_unseen_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2"]
     monkeypatch.setattr(digits, "SCENES", {"train": 6, "val": 3, "unseen": 2})
-    monkeypatch.setattr(
-        demo, "SETTINGS", [*demo.SETTINGS, "SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2"]
-    )
+    monkeypatch.setattr(demo, "OVERRIDES", [*demo.OVERRIDES, *steps])
     monkeypatch.setattr("sys.argv", ["demo", "--output", str(tmp_path)])
     demo.main()
     report = (tmp_path / "report.html").read_text(encoding="utf-8")

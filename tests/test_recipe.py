@@ -1,4 +1,4 @@
-"""The recipe's scripts, from the command on its page to the figures at its end, on a tiny data set."""
+"""The recipe scripts, from the documented command to the printed metrics, on tiny data."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = [
-    "--config-file=CenterNet2_R18_small", "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64",
-    "DATALOADER.NUM_WORKERS", "0", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.LOG_PERIOD", "1",
-    "MODEL.DEVICE", "cpu",
+    "--config-file=CenterNet2_R18_small", "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0",
+    "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64",
+    "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.LOG_PERIOD", "1",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the scripts and, in data/, a data set in the layout of COCO 2017."""
+    """A folder with the scripts, and a data set in the layout of COCO 2017 in data/."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(
         REPOSITORY / "test", folder / "test", ignore=shutil.ignore_patterns("output", "__pycache__")
@@ -49,10 +49,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def script(project: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_script(project: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {
-        "PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
-    }  # fmt: skip
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
     environment.pop("ASCEND_DEVICE_ID", None)
     command = ["bash", str(project / "test" / name), *arguments]
     return subprocess.run(
@@ -71,8 +74,10 @@ def last_lines(done: "subprocess.CompletedProcess[str]") -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_full_training_then_evaluation_print_the_same_accuracy(project: Path) -> None:
-    trained = last_lines(script(project, "train_full_1p.sh", f"--data_path={project}/data", *TINY))
+def test_training_and_evaluation_print_equal_accuracy(project: Path) -> None:
+    trained = last_lines(
+        run_script(project, "train_full_1p.sh", f"--data_path={project}/data", *TINY)
+    )
     assert set(trained) == {
         "Final Performance images/sec",
         "Final Train Accuracy",
@@ -86,43 +91,43 @@ def test_full_training_then_evaluation_print_the_same_accuracy(project: Path) ->
     case = (project / "test" / "output" / "0" / "CenterNet2_bs2_1p_acc.log").read_text()
     names = [line.split(" = ")[0] for line in case.splitlines()]
     assert names == [
-        "Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS", "TrainingTime", "TrainAccuracy",
-        "E2ETrainingTime",
+        "Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS", "TrainingTime",
+        "TrainAccuracy", "E2ETrainingTime",
     ]  # fmt: skip
     assert "images_per_second" in (project / "test" / "output" / "0" / "train_0.log").read_text()
 
     evaluated = last_lines(
-        script(project, "train_eval_1p.sh", f"--data_path={project}/data/", *TINY)
+        run_script(project, "train_eval_1p.sh", f"--data_path={project}/data/", *TINY)
     )
     assert evaluated["Final Train Accuracy"] == trained["Final Train Accuracy"]
 
 
 @pytest.mark.slow
-def test_performance_on_several_processes(project: Path) -> None:
-    done = script(
+def test_performance_script_on_two_processes(project: Path) -> None:
+    done = run_script(
         project, "train_performance_8p.sh", f"--data_path={project}/data", "--num-gpus=2", *TINY
     )
-    figures = last_lines(done)
-    assert set(figures) == {"Final Performance images/sec", "E2E Training Duration sec"}
-    assert figures["Final Performance images/sec"] > 0
+    metrics = last_lines(done)
+    assert set(metrics) == {"Final Performance images/sec", "E2E Training Duration sec"}
+    assert metrics["Final Performance images/sec"] > 0
     case = (project / "test" / "output" / "0" / "CenterNet2_bs2_2p_perf.log").read_text()
     assert "RankSize = 2" in case and "ActualLoss = " in case
 
 
-def test_a_missing_data_path_is_one_sentence(project: Path) -> None:
-    done = script(project, "train_full_1p.sh")
+def test_missing_data_path_is_one_sentence(project: Path) -> None:
+    done = run_script(project, "train_full_1p.sh")
     assert done.returncode == 2 and "--data_path is missing" in done.stderr
 
 
-def test_a_wrong_data_path_says_what_was_looked_for(project: Path) -> None:
-    done = script(project, "train_full_1p.sh", f"--data_path={project}/nowhere", *TINY)
+def test_wrong_data_path_names_expected_folders(project: Path) -> None:
+    done = run_script(project, "train_full_1p.sh", f"--data_path={project}/nowhere", *TINY)
     assert done.returncode == 2
     assert "nowhere" in done.stdout and "coco2017" in done.stdout and "Traceback" not in done.stdout
 
 
 @pytest.mark.slow
-def test_eight_cards_on_photographs_from_script_to_figures(project: Path, shared: Path) -> None:
-    """Eight processes of the CPU take the cards' place; the data set is COCO's, cut down to a few images."""
+def test_eight_processes_on_photographs(project: Path, shared: Path) -> None:
+    """Processes on the CPU stand for the cards; the data are a few images of COCO."""
     data = shared / "data" / "coco_tiny"
     output = f"--output-dir={project}/eight"
     settings = [
@@ -134,15 +139,15 @@ def test_eight_cards_on_photographs_from_script_to_figures(project: Path, shared
         "INPUT.MIN_SIZE_TEST",
         "96",
     ]
-    done = script(project, "train_full_8p.sh", f"--data_path={data}", output, *settings)
-    figures = last_lines(done)
-    assert set(figures) == {
+    done = run_script(project, "train_full_8p.sh", f"--data_path={data}", output, *settings)
+    metrics = last_lines(done)
+    assert set(metrics) == {
         "Final Performance images/sec",
         "Final Train Accuracy",
         "E2E Training Duration sec",
     }
     assert (
-        figures["Final Performance images/sec"] > 0 and 0 <= figures["Final Train Accuracy"] <= 100
+        metrics["Final Performance images/sec"] > 0 and 0 <= metrics["Final Train Accuracy"] <= 100
     )
     case = (project / "test" / "output" / "0" / "CenterNet2_bs8_8p_acc.log").read_text()
     assert "RankSize = 8" in case and "TrainAccuracy = " in case

@@ -1,4 +1,4 @@
-"""What the tests of several jobs work on: photographs of noise and detectors that are not trained."""
+"""Inputs of the jobs: photographs of noise, and detectors that are not trained."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """One file per command: the command, its file and its Python function carry one name.
 
-The signature of that function is all there is of a command: Python calls it, and cyclopts makes the
-options and the help text of it. What both give differs in type alone: a Python caller may pass a
-`Config` or a `Detector` where a command line has a name or a path. The annotations here accept both.
+The signature of that function is the whole interface of a command: Python calls it, and cyclopts
+makes options and help of it. The two differ in types alone: a Python caller may pass a `Config` or
+a `Detector` where a command line has a name or a path. The annotations below accept both.
 
 These files import nothing heavy at their top, so that help comes at once.
 """
