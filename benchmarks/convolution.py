@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from centernet2.kernels.capabilities import device_name
-from centernet2.ops.conv import conv2d
+from centernet2.kernels.operators import conv2d
 
 
 def main() -> None:

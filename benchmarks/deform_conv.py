@@ -12,7 +12,7 @@ import torchvision
 from harness import compare
 from torch import Tensor
 
-from centernet2.ops.deform_conv import deform_conv2d
+from centernet2.kernels.operators import deformable_conv2d
 
 GEOMETRY = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
 
@@ -50,7 +50,7 @@ def main() -> None:
     mask = torch.rand(1, 9, side, side)
     for backward in (False, True):
         works = {
-            "ours": partial(step, deform_conv2d, inputs, mask, backward=backward),
+            "ours": partial(step, deformable_conv2d, inputs, mask, backward=backward),
             "torchvision": partial(
                 step, torchvision.ops.deform_conv2d, inputs, mask, backward=backward
             ),

@@ -13,7 +13,7 @@ import torchvision
 from harness import compare
 from torch import Tensor
 
-from centernet2.ops.roi_align import roi_align
+from centernet2.kernels.operators import pyramid_roi_align
 
 STRIDES = (8, 16, 32, 64, 128)
 HEIGHT, WIDTH, CHANNELS, SIZE, REGIONS = 640, 853, 256, 7, 1024  # regions: 512 of each image
@@ -49,7 +49,10 @@ def step(
 
 
 def ours(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
-    return roi_align(feature, boxes, size=SIZE, scale=scale, sampling_ratio=0, aligned=True)
+    level = torch.zeros(len(boxes), dtype=torch.long)
+    return pyramid_roi_align(
+        [feature], boxes, level, size=SIZE, scales=[scale], sampling_ratio=0, aligned=True
+    )
 
 
 def torchvisions(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:

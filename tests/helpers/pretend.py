@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from centernet2.ops.nms import _nms_mask
+from centernet2.kernels.operators import _nms_mask
 
 DEVICE = torch.device("meta")
 SIZED_BY_VALUES = {

@@ -11,8 +11,8 @@ from timm.models.resnet import Bottleneck
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from centernet2.layers.deform_conv import DeformConv2d
-from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers.fused_norm import fold_frozen_norms
 from centernet2.models.backbones.resnet import ResNet
 from centernet2.models.centernet import CenterNetHead, HeadOptions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages

@@ -1,6 +1,7 @@
 """The detector on a device that is not the CPU: nothing stays behind on the host, and nothing waits for it."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -13,8 +14,8 @@ from torch import Tensor
 import centernet2
 from centernet2.data.loader import Batch
 from centernet2.devices import UnitScaler
+from centernet2.kernels import dispatch
 from centernet2.models.detector import Detector
-from centernet2.ops import nms, roi_align
 from centernet2.structures import Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
@@ -63,18 +64,25 @@ def build(kind: str) -> Detector:
     return centernet2.build_model(centernet2.load_config(name, [*SMALL, *options]))
 
 
-def by(kinds: dict[str, str], operator: str, device_type: str) -> str:
-    return kinds[operator]
-
-
 @pytest.fixture(params=["kernels", "plain tensors"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With torchvision's kernels for it, but for the suppression of boxes; or without any."""
-    pooling = "torchvision" if request.param == "kernels" else "ours"
-    choice = partial(by, {"nms": "ours", "roi_align": pooling, "deform_conv2d": pooling})
-    for module in (nms, roi_align):
-        monkeypatch.setattr(module, "backend", choice)
+    give_kernels(monkeypatch, ("roi_align", "deform_conv2d") if request.param == "kernels" else ())
     return str(request.param)
+
+
+def give_kernels(monkeypatch: pytest.MonkeyPatch, operators: tuple[str, ...]) -> None:
+    """Let torchvision have kernels of these operators alone for the device."""
+    monkeypatch.setattr(
+        dispatch, "has_torchvision_kernel", lambda operator, device_type: operator in operators
+    )
+    dispatch.CHOSEN.clear()
+
+
+@pytest.fixture(autouse=True)
+def _choose_anew() -> Iterator[None]:
+    yield
+    dispatch.CHOSEN.clear()
 
 
 def moved(images: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], list[Any]]:
@@ -158,11 +166,7 @@ def test_the_device_refuses_what_was_made_elsewhere() -> None:
 
 def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the batch, both passes, clipping, the check of the gradients, optimizer, averaged weights, schedule."""
-    by_kernels = partial(
-        by, {"nms": "ours", "roi_align": "torchvision", "deform_conv2d": "torchvision"}
-    )
-    for module in (nms, roi_align):
-        monkeypatch.setattr(module, "backend", by_kernels)
+    give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
     monkeypatch.setattr(optim, "FUSED_DEVICES", ("meta",))
     monkeypatch.setattr(
@@ -183,7 +187,7 @@ def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> N
         average = AveragedWeights(model, decay=0.9, warmup_iters=1)
         accelerator: Any = SimpleNamespace(device=DEVICE, no_sync=lambda model: nullcontext())
         pretend.waits.clear()
-        loop.train(
+        loop.train_loop(
             model,
             optimizer,
             scheduler(optimizer, lambda step: 1.0),

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from centernet2.builders.loading import place
-from centernet2.models.centernet import targets as stage_targets
+from centernet2.kernels import dispatch, heatmap_cpu
 from centernet2.models.detector import Detector
-from centernet2.ops import roi_align
 from centernet2.structures import Target
 from tests.helpers.counting import Work, count_inference, count_training
 from tests.models.test_device import build, scene
@@ -73,8 +72,9 @@ def test_a_step_is_as_cheap_as_it_was(kind: str) -> None:
 @pytest.fixture
 def accelerator_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs where every operator has its price, whatever its size; the CPU looks at objects and regions singly."""
-    monkeypatch.setattr(roi_align, "has_own_kernel", lambda feature: True)
-    monkeypatch.setattr(stage_targets, "PEAK_COST", math.inf)
+    row = dispatch.KERNELS["roi_align"]
+    monkeypatch.setitem(row, "cpu", row["torchvision"])
+    monkeypatch.setattr(heatmap_cpu, "PEAK_COST", math.inf)
 
 
 def crowd(num_images: int, num_objects: int) -> tuple[list[Tensor], list[Target]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import centernet2
-from centernet2.layers.frozen import NormalisedConv2d
+from centernet2.layers.fused_norm import NormalisedConv2d
 from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
 from tests.models.test_device import build, scene
 

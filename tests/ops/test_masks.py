@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, grid_sample
 
-from centernet2.ops import masks
+from centernet2.kernels import mask_paste_whole
 from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks, resize_masks
 
 
@@ -40,9 +40,9 @@ def test_pasting_is_bilinear_interpolation(monkeypatch: pytest.MonkeyPatch, toge
     assert clear.float().mean() > 0.99 and on_cpu.any(dim=2).any(dim=1).sum() > 10
 
     # as on an accelerator: whole images, a few at a time
-    monkeypatch.setattr(masks, "PASTED_AT_ONCE", together * size[0] * size[1])
-    monkeypatch.setattr(masks, "_is_on_cpu", lambda _: False)
-    assert torch.equal(paste_masks(probabilities, boxes, size) & clear, on_cpu & clear)
+    monkeypatch.setattr(mask_paste_whole, "PASTED_AT_ONCE", together * size[0] * size[1])
+    whole = mask_paste_whole.paste_masks_whole(probabilities, boxes, size)
+    assert torch.equal(whole & clear, on_cpu & clear)
 
 
 def test_boxes_outside_the_image_and_empty_ones_have_no_pixels() -> None:

@@ -17,8 +17,8 @@ from centernet2.config import Config, ConfigError, one_of
 from centernet2.data.transforms import (
     FitShortestEdge,
 )
-from centernet2.layers.frozen import fold_frozen_norms
-from centernet2.layers.roi_pool import RoIPooler
+from centernet2.layers.fused_norm import fold_frozen_norms
+from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.backbones.deform import deform_stages
 from centernet2.models.backbones.res2net import Res2Net
 from centernet2.models.backbones.resnet import ResNet

@@ -62,10 +62,9 @@ def _backend_of(device: torch.device) -> str:
 
 
 def _operators(device: torch.device) -> Iterator[str]:
-    from centernet2.ops.dispatch import DESCRIPTIONS, OPERATORS, backend
+    from centernet2.kernels.dispatch import describe_kernels
 
-    for operator in OPERATORS:
-        yield f"{operator:14}{DESCRIPTIONS[backend(operator, device.type)]}"
+    yield from describe_kernels(device)
     native = device.type != "cpu"
     yield f"sync bn       {'native' if native else 'no: PyTorch synchronises batch statistics on accelerators only'}"
 

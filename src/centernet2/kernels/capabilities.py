@@ -1,10 +1,15 @@
 """What a device does well: number formats, memory formats, torch.compile, reads without a wait."""
 
 import platform
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def device_name(device: torch.device) -> str:
@@ -22,9 +27,9 @@ def is_bf16_fast(device: torch.device) -> bool:
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def reads_without_wait(x: Tensor) -> bool:
-    """Whether reading a value of `x` stalls nothing: the CPU is done when a call returns."""
-    return x.device.type == "cpu"
+def is_synchronous(device: torch.device) -> bool:
+    """Whether the device is done when a call returns, so that reading a value stalls nothing."""
+    return device.type == "cpu"
 
 
 def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
@@ -49,3 +54,11 @@ def require_compiler(device: torch.device) -> None:
             f"torch.compile does not work on {device.type}: {reason}. Install a C++ compiler such "
             "as g++ (a GPU needs Triton too), or leave out --compile, in training SOLVER.COMPILE"
         ) from error
+
+
+def not_compiled(*, recursive: bool) -> Callable[[Function], Function]:
+    """Keep a function, and with `recursive` all that it calls, out of compiled programs."""
+    return cast(
+        Callable[[Function], Function],
+        partial(torch.compiler.disable, recursive=recursive),
+    )

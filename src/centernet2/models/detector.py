@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from centernet2.kernels.capabilities import not_compiled
 from centernet2.models.centernet import CenterNet
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
-from centernet2.ops.constants import constant
+from centernet2.ops.tensors import constant, lower_precision
 from centernet2.structures import (
     PADDING_COORDINATE,
     Detections,
@@ -114,15 +115,14 @@ class Detector(nn.Module):
         self.info = ModelInfo()  # for those who use or save the model; never read in here
 
     # a compiled program begins behind what depends on the images' sizes
-    @torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call, untyped-decorator]
+    @not_compiled(recursive=False)
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
     ) -> list[Detections] | dict[str, Tensor]:
         """Detections of images [3, h, w] (uint8 RGB), boxes in their pixels; in training mode, the losses by name."""
         batch, sizes, targets = self._prepare(images, targets)
-        if self.training or self.inference_dtype == torch.float32:
-            return self._detect(batch.tensor, sizes, targets)
-        with torch.autocast(batch.tensor.device.type, self.inference_dtype):
+        dtype = torch.float32 if self.training else self.inference_dtype  # training has its own
+        with lower_precision(batch.tensor, dtype):
             return self._detect(batch.tensor, sizes, targets)
 
     def _detect(
@@ -151,7 +151,7 @@ class Detector(nn.Module):
         if self.roi_heads is not None:
             self.roi_heads.static_shapes = True
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled(recursive=True)
     def _prepare(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None
     ) -> tuple[ImageBatch, Sequence[Size], Sequence[Target] | None]:

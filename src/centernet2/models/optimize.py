@@ -18,12 +18,13 @@ from centernet2.kernels.capabilities import (
     device_name,
     fast_memory_format,
     is_bf16_fast,
+    is_synchronous,
     require_compiler,
 )
 from centernet2.kernels.malloc import keep_freed_memory, return_freed_memory
-from centernet2.layers.frozen import NormalisedConv2d, fold_frozen_norms
-from centernet2.layers.norm import convert_norm
-from centernet2.layers.winograd import transform_convolutions
+from centernet2.layers.fused_norm import NormalisedConv2d, fold_frozen_norms
+from centernet2.layers.normalization import convert_norm
+from centernet2.layers.winograd_conv import transform_convolutions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
 from centernet2.models.detector import Detector
 from centernet2.structures import Detections, Target
@@ -46,8 +47,7 @@ class InferenceDetector(Detector):
         """Detections of images; ground truth is refused."""
         if targets is not None:
             _refuse("trained")
-        detections: list[Detections] = super().forward(images)
-        return detections
+        return super().forward(images)
 
     def train(self, mode: bool = True) -> "InferenceDetector":
         """Stay in evaluation mode; training mode is refused."""
@@ -92,7 +92,7 @@ def optimize_for_inference(
         if isinstance(layer, NormalisedConv2d | nn.Linear):
             layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
     model.to(memory_format=fast_memory_format(model, device))
-    if device.type == "cpu" and dtype == "fp32":
+    if dtype == "fp32":
         transform_convolutions(model)
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
         part.compile()
@@ -136,7 +136,7 @@ def optimize_for_training(
     recompute_norms(model.proposal_generator.head.towers)
     if gradient_checkpointing:
         recompute_stages(model.backbone)
-    elif device.type == "cpu":  # on an accelerator the policy costs more time than it saves memory
+    elif is_synchronous(device):  # an accelerator would wait for the choice among operators
         recompute_expansions(model.backbone)
     return model
 

@@ -11,11 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from centernet2.kernels.operators import nms_per_class, paste_box_masks
 from centernet2.models.detector import Detector
 from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
-from centernet2.ops.masks import paste_masks
-from centernet2.ops.nms import nms_per_class
 from centernet2.structures import Detections, TestSize, select
 
 FUSED_OVERLAP = 0.55  # from which boxes are one object's, in weighted box fusion
@@ -83,7 +82,11 @@ class TestTimeAugmentation(nn.Module):
         if self.model.roi_heads is None or self.model.roi_heads.mask_head is None:
             return merged
         masks = self._mean_masks(image, merged)
-        return {**merged, "box_masks": masks, "masks": paste_masks(masks, merged["boxes"], size)}
+        return {
+            **merged,
+            "box_masks": masks,
+            "masks": paste_box_masks(masks, merged["boxes"], size),
+        }
 
     def _versions(self, form: Tensor) -> list[Tensor]:
         return [form, form.flip(-1)] if self.flip else [form]

@@ -5,8 +5,6 @@ import torchvision
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-PASTED_AT_ONCE = 2**28  # pixels whose probabilities are held at a time: 1 GiB
-
 
 def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
     """What a mask head should say of boxes [R, 4]: bool [R, size, size], where a cell is at least half covered.
@@ -50,23 +48,16 @@ def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
 def paste_masks(
     masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
 ) -> Tensor:
-    """Masks [D, M, M] of boxes [D, 4], stretched to their boxes: bool [D, H, W] in an image of `size` (height, width).
+    """Masks [D, M, M] stretched to their boxes [D, 4]: bool [D, H, W] in an image of `size`.
 
-    A pixel belongs to the object where the bilinearly interpolated probability reaches the threshold. Beside the
-    result, at most `PASTED_AT_ONCE` numbers are held. On the CPU only the pixels inside a box are looked at.
+    A pixel belongs to the object where the bilinearly interpolated probability reaches the
+    threshold. Only the pixels inside a box are computed.
     """
-    height, width = size
-    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
+    pasted = torch.zeros(len(masks), *size, dtype=torch.bool, device=masks.device)
     masks, boxes = masks.float(), boxes.float()
-    if _is_on_cpu(masks):
-        for i, (left, top, right, bottom) in enumerate(_windows(boxes, size)):
-            inside = _stretch(masks[i, None], boxes[i, None], (top, bottom), (left, right))
-            pasted[i, top:bottom, left:right] = inside[0] >= threshold
-        return pasted
-    step = max(1, PASTED_AT_ONCE // (height * width))
-    for start in range(0, len(masks), step):
-        rows = slice(start, start + step)
-        pasted[rows] = _stretch(masks[rows], boxes[rows], (0, height), (0, width)) >= threshold
+    for i, (left, top, right, bottom) in enumerate(_windows(boxes, size)):
+        inside = stretch_masks(masks[i, None], boxes[i, None], (top, bottom), (left, right))
+        pasted[i, top:bottom, left:right] = inside[0] >= threshold
     return pasted
 
 
@@ -78,10 +69,6 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return resized[:, 0].bool()
 
 
-def _is_on_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu"
-
-
 def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
     """The pixels (left, top, right, bottom) that boxes [D, 4] touch; empty where a box lies outside."""
     limit = boxes.new_tensor([size[1], size[0]])
@@ -91,7 +78,7 @@ def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
     return windows
 
 
-def _stretch(
+def stretch_masks(
     masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple[int, int]
 ) -> Tensor:
     """Masks [D, M, M] at the pixels of these rows and columns: [D, rows, columns].

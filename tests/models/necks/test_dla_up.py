@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from centernet2.layers.deform_conv import DeformConv2d
+from centernet2.layers.deformable import DeformConv2d
 from centernet2.models.necks.dla_up import DLAUp, _bilinear_upsampling
 
 OPTIONS: dict[str, Any] = {

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.norm import convert_norm
+from centernet2.layers.normalization import convert_norm
 
 PROBE = (
     224,
@@ -40,7 +40,7 @@ class TimmBackbone(nn.Module):
         name: timm's name of the architecture.
         out_features: the maps to return, for example ("res3", "res4", "res5").
         freeze_at: freezes the layers up to the map of stride 2**freeze_at; 0 trains all.
-        norm: the layer that takes the place of batch normalisation (layers/norm.py).
+        norm: the layer that takes the place of batch normalisation (layers/normalization.py).
         prefix: first part of the maps' names.
         options: passed on to timm.create_model.
     """

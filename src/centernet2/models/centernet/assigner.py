@@ -21,8 +21,8 @@ from centernet2.models.centernet.targets import (
     regression_targets,
 )
 from centernet2.ops.boxes import Size
-from centernet2.ops.constants import constant
 from centernet2.ops.losses import ltrb_iou_loss
+from centernet2.ops.tensors import constant
 from centernet2.structures import Target
 
 NO_LIMIT = 10_000_000  # half diagonal in pixels that no object has

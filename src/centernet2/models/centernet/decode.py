@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from centernet2.kernels.operators import nms_mask
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.ops.boxes import ltrb_to_boxes
-from centernet2.ops.nms import nms_mask
 from centernet2.structures import PADDING_SCORE, Proposals
 
 MIN_BOX_SIZE = 0.01  # pixels

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers.conv import Conv2d, init_normal
-from centernet2.layers.deform_conv import DeformConv2d
-from centernet2.layers.norm import make_norm
-from centernet2.ops.precision import full_precision
+from centernet2.layers.convolution import Conv2d, init_normal
+from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers.normalization import make_norm
+from centernet2.ops.tensors import full_precision
 
 
 @dataclass(frozen=True)

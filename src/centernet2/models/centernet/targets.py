@@ -5,24 +5,19 @@ The objects of all images stand in one list, with the index of their image besid
 from the number of objects and the size of the maps alone; what does not apply is masked out.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from centernet2.kernels.operators import draw_heatmap
 from centernet2.ops.boxes import box_area, box_centers, boxes_to_ltrb
-from centernet2.ops.constants import constant
+from centernet2.ops.tensors import constant
 from centernet2.structures import Target
 
 NOT_REGRESSED = -1e8
 INFINITE_DISTANCE = 1e8
-MIN_HEAT = 1e-4  # the heat map is zero below it
-CHUNK = 2**21  # objects x locations of one level handled at once: 8 MiB
-PEAK_COST = (
-    1000  # on the CPU, one peak drawn by itself takes as long as so many locations of a whole map
-)
 
 
 class Objects(NamedTuple):
@@ -187,92 +182,24 @@ def heatmap_targets(
     num_classes: int | None,
     squared_radius: Tensor,
 ) -> Tensor:
-    """A Gaussian peak per object on every level, the highest where peaks meet: [M, C], or [M, 1] without classes.
+    """A Gaussian peak per object on every level, the highest where peaks meet: [M, C].
 
-    On accelerators every object is compared with every location, so that nothing waits for the sizes of the peaks.
+    Without classes, all objects share one channel: [M, 1].
     """
+    labels = objects.labels if num_classes else torch.zeros_like(objects.labels)
     channels = num_classes or 1
-    plane = objects.images * channels + (objects.labels if num_classes else 0)  # [G]
-    maps = []
-    for level in levels:
-        locations = level.height * level.width
-        if (
-            objects.boxes.device.type == "cpu"
-            and num_images * channels * locations > PEAK_COST * len(plane)
-        ):
-            maps.append(
-                _peaks(objects, plane % channels, level, num_images, channels, squared_radius)
-            )
-            continue
-        nearest = squared_radius.new_full((num_images * channels, locations), INFINITE_DISTANCE)
-        chunk = max(1, CHUNK // locations)
-        for start in range(0, len(plane), chunk):
-            part = slice(start, start + chunk)
-            distance = (
-                _squared_distances(objects.boxes[part], level).flatten(1)
-                / squared_radius[part, None]
-            )
-            nearest.scatter_reduce_(0, plane[part, None].expand_as(distance), distance, "amin")
-        heat = torch.exp(-nearest)
-        heat = torch.where(heat < MIN_HEAT, 0.0, heat)
-        maps.append(heat.view(num_images, channels, -1).transpose(1, 2).reshape(-1, channels))
-    return torch.cat(maps)
-
-
-def _peaks(
-    objects: Objects,
-    labels: Tensor,
-    level: Level,
-    num_images: int,
-    channels: int,
-    squared_radius: Tensor,
-) -> Tensor:
-    """The peaks of one level [N * H * W, C], each worked out only where it is not zero: its extent is known at once."""
-    heat = objects.boxes.new_zeros(num_images, level.height, level.width, channels)
-    if not len(labels):
-        return heat.view(-1, channels)
-    centers, half = box_centers(objects.boxes), level.stride // 2
-    cells = (centers / level.stride).long()
-    reach = (squared_radius * -math.log(MIN_HEAT)).sqrt()[:, None] + 1e-3  # [G, 1]
-    limit = torch.tensor([level.width, level.height])
-    first = (
-        ((centers - reach - half) / level.stride).ceil().long().minimum(cells).clamp(min=0)
-    )  # [G, 2] of x, y
-    last = (((centers + reach - half) / level.stride).floor().long().maximum(cells) + 1).minimum(
-        limit
-    )
-    dx, dy = _axis_distances(centers, level)
-    windows = torch.cat(
-        [first, last, cells, objects.images[:, None], labels[:, None]], dim=1
-    ).tolist()
-    for g, (x1, y1, x2, y2, x, y, image, label) in enumerate(windows):
-        if x1 >= x2 or y1 >= y2:
-            continue
-        distance = dy[g, y1:y2, None] + dx[g, x1:x2]
-        if y1 <= y < y2 and x1 <= x < x2:
-            distance[y - y1, x - x1] = 0
-        peak = torch.exp(-(distance / squared_radius[g]))
-        window = heat[image, y1:y2, x1:x2, label]
-        torch.maximum(window, torch.where(peak < MIN_HEAT, 0.0, peak), out=window)
-    return heat.view(-1, channels)
-
-
-def _axis_distances(centers: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-    """Squared distances from each centre [G, 2] to each column [G, W] and to each row [G, H] of a level."""
-    x, y = (torch.arange(n, device=centers.device) for n in (level.width, level.height))
-    dx = (x * level.stride + level.stride // 2 - centers[:, :1]) ** 2
-    dy = (y * level.stride + level.stride // 2 - centers[:, 1:]) ** 2
-    return dx, dy
-
-
-def _squared_distances(boxes: Tensor, level: Level) -> Tensor:
-    """From each object's centre to each location of a level: [G, H, W], 0 at the cell that holds the centre."""
-    centers = box_centers(boxes)  # [G, 2]
-    cells = (centers / level.stride).long()
-    x, y = (torch.arange(n, device=boxes.device) for n in (level.width, level.height))
-    dx, dy = _axis_distances(centers, level)
-    peak = (y == cells[:, 1:])[:, :, None] & (x == cells[:, :1])[:, None, :]
-    return torch.where(peak, 0.0, dy[:, :, None] + dx[:, None, :])
+    maps = [
+        draw_heatmap(
+            box_centers(objects.boxes),
+            objects.images,
+            labels,
+            squared_radius,
+            shape=(num_images, level.height, level.width, channels),
+            stride=level.stride,
+        )
+        for level in levels
+    ]
+    return torch.cat([heat.reshape(-1, channels) for heat in maps])
 
 
 def more_positives(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.conv import conv_norm, init_normal, init_xavier
+from centernet2.layers.convolution import conv_norm, init_normal, init_xavier
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.conv import ScaleGradient
-from centernet2.layers.roi_pool import RoIPooler
+from centernet2.kernels.capabilities import is_synchronous
+from centernet2.kernels.operators import nms_mask, paste_box_masks
+from centernet2.layers.convolution import ScaleGradient
+from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.roi_heads.box_head import BoxStage, federated_classes
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.models.roi_heads.sampling import Regions, append_ground_truth, match, sample
@@ -19,8 +21,7 @@ from centernet2.ops.losses import (
     sigmoid_classification_loss,
     softmax_classification_loss,
 )
-from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks
-from centernet2.ops.nms import nms_mask
+from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels
 from centernet2.structures import PADDING_SCORE, Detections, Proposals, Target, select
 
 CANDIDATES_PER_DETECTION = (
@@ -344,7 +345,7 @@ class CascadeRoIHeads(nn.Module):
             self.batch_size_per_image * self.positive_fraction
         )  # the positives come first, no more than these
         # on the CPU counting them stalls nothing, and saves the network's time
-        if levels[0].device.type == "cpu" and not self.static_shapes:
+        if is_synchronous(levels[0].device) and not self.static_shapes:
             limit = max(int(((r.labels < self.num_classes) & r.valid).sum()) for r in regions)
         regions = [Regions(*(part[:limit] for part in region)) for region in regions]
         logits = self._mask_logits(levels, [region.boxes for region in regions])
@@ -373,7 +374,7 @@ class CascadeRoIHeads(nn.Module):
             {
                 **found,
                 "box_masks": part,
-                "masks": paste_masks(part, found["boxes"], cast(tuple[int, int], size)),
+                "masks": paste_box_masks(part, found["boxes"], cast(tuple[int, int], size)),
             }
             for found, part, size in zip(detections, masks, sizes, strict=True)
         ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from centernet2.layers.conv import conv_norm, init_he, init_normal
+from centernet2.layers.convolution import conv_norm, init_he, init_normal
 
 
 @dataclass(frozen=True)

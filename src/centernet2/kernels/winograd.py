@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-TILES = 256  # handled at a time, so that what lies between the steps stays in the cache
+TILES_AT_ONCE = 256  # so that intermediate results stay in the cache
 # G, which brings three weights of a row or a column into the transformed domain
 WEIGHT_TRANSFORM = (
     (1 / 4, 0, 0),
@@ -100,8 +100,8 @@ def _weight_matrix(like: Tensor) -> Tensor:
 def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
     """Images, first row, and row behind the last, of about so many tiles as are handled at a time."""
     across, down = -(-w // 4), -(-h // 4)
-    images = max(1, round(TILES / (across * down)))
-    parts = max(1, round(across * down / TILES))
+    images = max(1, round(TILES_AT_ONCE / (across * down)))
+    parts = max(1, round(across * down / TILES_AT_ONCE))
     step = 4 * -(-down // parts)
     for image in range(0, n, images):
         for top in range(0, h, step):

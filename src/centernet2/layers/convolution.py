@@ -5,12 +5,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.norm import make_norm
-from centernet2.ops.conv import conv2d
+from centernet2.kernels.operators import conv2d
+from centernet2.layers.normalization import make_norm
 
 
 class Conv2d(nn.Conv2d):
-    """torch's layer, computed by the fastest algorithm (ops/conv.py); borders are zeros."""
+    """torch's layer, computed by the fastest algorithm (kernels/operators.py); borders are zeros."""
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         return self._convolve(x, self.weight, self.bias, None)

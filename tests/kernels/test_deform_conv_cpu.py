@@ -7,7 +7,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from centernet2.ops import deform_conv
+from centernet2.kernels import deform_conv_cpu
+from centernet2.kernels.operators import deformable_conv2d
 from centernet2.ops.deform_conv import deform_conv2d
 
 GEOMETRIES: list[dict[str, Any]] = [
@@ -47,7 +48,7 @@ def example(
 
 
 def ours(inputs: dict[str, Tensor], geometry: dict[str, Any]) -> Tensor:
-    return deform_conv2d(**{"mask": None} | inputs, **geometry)
+    return deformable_conv2d(**{"mask": None} | inputs, **geometry)
 
 
 def torchvisions(inputs: dict[str, Tensor], geometry: dict[str, Any]) -> Tensor:
@@ -60,7 +61,7 @@ def torchvisions(inputs: dict[str, Tensor], geometry: dict[str, Any]) -> Tensor:
 def test_equals_torchvision_with_gradients(
     options: dict[str, Any], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deform_conv, "CHUNK_NUMBERS", chunk)
+    monkeypatch.setattr(deform_conv_cpu, "CHUNK_NUMBERS", chunk)
     inputs, geometry = example(**options)
     out = ours(inputs, geometry)
     if not options.get("batch", 1):
@@ -75,6 +76,19 @@ def test_equals_torchvision_with_gradients(
         torch.testing.assert_close(
             a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())), msg=name
         )
+
+
+@pytest.mark.parametrize("options", GEOMETRIES, ids=str)
+def test_definition_equals_kernel_with_gradients(options: dict[str, Any]) -> None:
+    inputs, geometry = example(**options)
+    defined = deform_conv2d(**{"mask": None} | inputs, **geometry)
+    out = ours(inputs, geometry)
+    torch.testing.assert_close(defined, out, rtol=1e-5, atol=1e-5)
+    grad = torch.randn_like(out)
+    found, wanted = (torch.autograd.grad(y, list(inputs.values()), grad) for y in (defined, out))
+    for a, b in zip(found, wanted, strict=True):
+        largest = float(b.abs().max()) if b.numel() else 0.0
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, largest))
 
 
 def test_samples_at_the_border_and_on_pixels() -> None:
@@ -93,7 +107,7 @@ def test_gathering_without_the_fused_kernel_gives_the_same() -> None:
     rows, index = torch.randn(20, 4), torch.randint(20, (5, 6, 4))
     share = torch.rand(5, 6, 4)
     gathered = (rows[index] * share.unsqueeze(-1)).sum(dim=2)
-    torch.testing.assert_close(deform_conv._samples(rows, index, share), gathered)
+    torch.testing.assert_close(deform_conv_cpu._samples(rows, index, share), gathered)
 
 
 def test_bfloat16() -> None:

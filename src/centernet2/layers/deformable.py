@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from centernet2.ops.deform_conv import deform_conv2d
+from centernet2.kernels.operators import deformable_conv2d
 
 
 class DeformConv2d(nn.Module):
@@ -42,7 +42,7 @@ class DeformConv2d(nn.Module):
         prediction = self.offset(x).to(
             conv.weight.dtype
         )  # sampling positions need full precision under autocast
-        return deform_conv2d(
+        return deformable_conv2d(
             x,
             prediction[:, : self.num_offsets],
             conv.weight,

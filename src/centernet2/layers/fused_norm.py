@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from centernet2.layers.conv import Conv2d
+from centernet2.layers.convolution import Conv2d
 
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.ops import winograd
+from centernet2.kernels import winograd
 
 SHAPES = [  # images, channels in and out, height, width
     (1, 1, 1, 1, 1),

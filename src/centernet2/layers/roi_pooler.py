@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from centernet2.kernels.operators import pyramid_roi_align
 from centernet2.ops.boxes import box_area
-from centernet2.ops.roi_align import pyramid_roi_align
 
 CANONICAL_SIZE = 224  # a region of this size (square root of its area) ...
 CANONICAL_LEVEL = 4  # ... is pooled from the map of stride 2**4 (FPN paper, eq. 1)

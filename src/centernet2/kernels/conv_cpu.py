@@ -1,4 +1,4 @@
-"""Convolution, by the algorithm that is fastest for it, and with little kept for the backward pass."""
+"""Convolution on the CPU by its fastest algorithm, with little kept for the backward pass."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -7,56 +7,55 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.ops import winograd
-from centernet2.ops.precision import product_dtype
+from centernet2.kernels import winograd
+from centernet2.ops.tensors import product_dtype
 
-CHANNELS, TILES_PER_CHANNEL = (
-    256,
-    0.5,
-)  # from these on, Winograd's transforms cost less than they save
-TILES = 64  # the same for gradients of weights where the direct algorithm is slow
+# from these on, Winograd's transforms cost less time than they save
+MIN_CHANNELS, TILES_PER_CHANNEL = 256, 0.5
+MIN_GRADIENT_TILES = 64  # for the weight gradient, where the direct algorithm is slow
 POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of every pixel
 
 
-def conv2d(
+def conv2d_cpu(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     geometry: Sequence[int],
-    *,
-    gain: Tensor | None = None,
+    gain: Tensor | None,
 ) -> Tensor:
-    """torch.nn.functional.conv2d(x, weight * gain, bias), with a gain [O] that is not trained.
+    """What `operators.conv2d` computes; the product of weight and gain is not kept for backward.
 
-    On the CPU large convolutions of 3 x 3 are computed by Winograd's algorithm, whose results differ from the direct
-    ones by some 1e-5 of their spread, and the product of weight and gain is not kept for the backward pass.
-
-    Args:
-        geometry: stride, padding and dilation, two numbers each, and groups.
+    Large 3 x 3 convolutions run by Winograd's algorithm, whose results differ from the direct ones
+    by about 1e-5 of their standard deviation. Contiguous tensors and lower precision run directly.
     """
-    if torch.compiler.is_compiling() and not weight.is_contiguous():
-        # the tracer takes it that normalisation puts channels apart; where the weights' lie together, maps shall too
-        x = x.contiguous(memory_format=torch.channels_last)
     with_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    if not _is_ours(x) or not (with_graph or _pays(x, weight, geometry)):
-        return _direct(x, weight, gain, bias, geometry)
+    if not _suits(x) or not (with_graph or _pays(x, weight, geometry)):
+        return conv2d_torch(x, weight, bias, geometry, gain)
     chosen = _conv2d if with_graph or torch.compiler.is_compiling() else _compute
     return cast(Tensor, chosen(x, weight, gain, bias, geometry))
 
 
-def _is_ours(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and product_dtype(x) == torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_exporting()
-    )
+def conv2d_torch(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    gain: Tensor | None,
+) -> Tensor:
+    """What `operators.conv2d` computes, by PyTorch's kernel."""
+    stride, padding, dilation, groups = _parts(geometry)
+    return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
+
+
+def _suits(x: Tensor) -> bool:
+    is_last = x.is_contiguous(memory_format=torch.channels_last)
+    return is_last and product_dtype(x) == torch.float32
 
 
 def _pays(x: Tensor, weight: Tensor, geometry: Sequence[int]) -> bool:
-    """Whether Winograd's algorithm takes less time than the direct one."""
+    """Whether Winograd's algorithm is faster than the direct one."""
     channels = min(weight.shape[:2])
-    enough = channels >= CHANNELS and winograd.count_tiles(x) >= TILES_PER_CHANNEL * channels
+    enough = channels >= MIN_CHANNELS and winograd.count_tiles(x) >= TILES_PER_CHANNEL * channels
     return enough and winograd.applies(weight, geometry)
 
 
@@ -72,7 +71,7 @@ def _compute(
 ) -> Tensor:  # [N, O, h, w]
     if _pays(x, weight, geometry):
         return winograd.convolve(x, winograd.transform_weight(_scale(weight, gain)), bias)
-    return _direct(x, weight, gain, bias, geometry)
+    return conv2d_torch(x, weight, bias, geometry, gain)
 
 
 _conv2d = torch.library.custom_op("centernet2::conv2d", _compute, mutates_args=())
@@ -92,23 +91,16 @@ def _input_gradient(
 def _weight_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
-    # without AVX-512 oneDNN sums them at a fifth of its usual speed where the channels of a pixel lie together
-    is_slow = torch.backends.cpu.get_cpu_capability() == "AVX2" and winograd.count_tiles(x) >= TILES
+    # without AVX-512 oneDNN sums channels_last gradients at a fifth of its usual speed
+    is_slow = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    is_slow = is_slow and winograd.count_tiles(x) >= MIN_GRADIENT_TILES
     if _pays(x, weight, geometry) or (is_slow and winograd.applies(weight, geometry)):
         return _scale(winograd.weight_gradient(x, grad), gain)
     if weight.shape[2:] == (1, 1) and geometry == POINTWISE:
-        pixels, grads = (
-            t.permute(0, 2, 3, 1).flatten(0, 2) for t in (x, grad)
-        )  # a product, which is faster so
+        # as a matrix product, which is faster
+        pixels, grads = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (x, grad))
         return _scale((grads.t() @ pixels).view_as(weight), gain)
     return _scale(_direct_gradients(grad, x, weight, geometry, [False, True, False])[1], gain)
-
-
-def _direct(
-    x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
-) -> Tensor:  # [N, O, h, w]
-    stride, padding, dilation, groups = _parts(geometry)
-    return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
 
 
 def _direct_gradients(
@@ -129,7 +121,7 @@ def _parts(geometry: Sequence[int]) -> tuple[list[int], list[int], list[int], in
 def _(
     x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
-    return _direct(x, weight, gain, bias, geometry)
+    return conv2d_torch(x, weight, bias, geometry, gain)
 
 
 @_input_gradient.register_fake

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.layers import winograd
-from centernet2.layers.conv import Conv2d
-from centernet2.layers.deform_conv import DeformConv2d
+from centernet2.layers import winograd_conv
+from centernet2.layers.convolution import Conv2d
+from centernet2.layers.deformable import DeformConv2d
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -15,16 +15,16 @@ def test_it_is_the_same_convolution(bias: bool, memory_format: torch.memory_form
     torch.manual_seed(0)
     conv = Conv2d(6, 5, 3, padding=1, bias=bias).to(memory_format=memory_format)
     x = torch.randn(2, 6, 13, 10).to(memory_format=memory_format)
-    layer = winograd.WinogradConv2d(conv)
+    layer = winograd_conv.WinogradConv2d(conv)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-4)
         torch.library.opcheck(
-            winograd._convolve, (x, layer.matrices, layer.bias), rtol=1e-3, atol=1e-3
+            winograd_conv._convolve, (x, layer.matrices, layer.bias), rtol=1e-3, atol=1e-3
         )
 
 
 def test_only_large_plain_ones_are_replaced() -> None:
-    wide = winograd.CHANNELS
+    wide = winograd_conv.MIN_INFERENCE_CHANNELS
     network = nn.Sequential(
         Conv2d(wide, 2 * wide, 3, padding=1),
         Conv2d(wide, wide, 3, padding=1, stride=2),
@@ -36,10 +36,10 @@ def test_only_large_plain_ones_are_replaced() -> None:
         ),
         nn.Sequential(Conv2d(wide, wide, 3, padding=1), nn.ReLU()),
     )
-    winograd.transform_convolutions(network)
+    winograd_conv.transform_convolutions(network)
     replaced = [
         name
         for name, layer in network.named_modules()
-        if isinstance(layer, winograd.WinogradConv2d)
+        if isinstance(layer, winograd_conv.WinogradConv2d)
     ]
     assert replaced == ["0", "6.0"]

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
-from centernet2.ops.nms import nms_mask
-from centernet2.ops.nms_sparse import sparse_nms
+from centernet2.kernels.operators import nms_mask
+from centernet2.kernels.sparse_nms import sparse_nms
 
 
 def clusters(count: int, *, noise: float, seed: int = 0) -> Tensor:

@@ -1,5 +1,6 @@
 """RoIAlign by matrix products is torchvision's RoIAlign."""
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +9,20 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from centernet2.ops.roi_align import _npu_roi_align, roi_align
+from centernet2.kernels.operators import pyramid_roi_align
+from centernet2.kernels.vendor import roi_align_npu
+from centernet2.ops import roi_align as definition
+
+
+def on_one_level(
+    form: Any, feature: Tensor, rois: Tensor, *, scale: float, **options: Any
+) -> Tensor:
+    level = torch.zeros(len(rois), dtype=torch.long)
+    pooled: Tensor = form([feature], rois, level, scales=[scale], **options)
+    return pooled
+
+
+roi_align = partial(on_one_level, pyramid_roi_align)
 
 
 def regions(count: int, images: int, height: float, width: float) -> Tensor:
@@ -50,6 +64,23 @@ def test_equals_torchvision_in_value_and_gradient(
         rtol=1e-9,
         atol=1e-9,
     )
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_definition_equals_kernel_in_value_and_gradient(sampling_ratio: int) -> None:
+    options: dict[str, Any] = {
+        "size": 7, "scale": 1 / 8, "sampling_ratio": sampling_ratio, "aligned": True
+    }  # fmt: skip
+    boxes = regions(60, 2, 200, 304).double()
+    results = []
+    for form in (roi_align, definition.roi_align):
+        feature = torch.randn(
+            2, 5, 25, 38, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+        ).requires_grad_()
+        pooled = form(feature, boxes, **options)
+        results.append((pooled, torch.autograd.grad(pooled.square().sum(), feature)[0]))
+    for ours, defined in zip(*results, strict=True):
+        torch.testing.assert_close(ours, defined, rtol=1e-9, atol=1e-9)
 
 
 def test_no_regions_leave_a_gradient_of_zero() -> None:
@@ -105,7 +136,8 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     module.__dict__["ROIAlign"] = ROIAlign
     monkeypatch.setitem(__import__("sys").modules, "torch_npu.contrib.module", module)
     feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
-    pooled = _npu_roi_align(feature.bfloat16(), boxes, 7, 1 / 8, 0, True)
+    options: dict[str, Any] = {"size": 7, "sampling_ratio": 0, "aligned": True}
+    pooled = on_one_level(roi_align_npu, feature.bfloat16(), boxes, scale=1 / 8, **options)
     expected = roi_align(
         feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True
     )

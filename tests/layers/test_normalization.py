@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from centernet2.layers.norm import make_norm
+from centernet2.layers.normalization import make_norm
 
 
 def test_layer_normalisation_is_over_the_channels_of_each_location() -> None:

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.conv import Conv2d
-from centernet2.ops import winograd
+from centernet2.kernels import winograd
+from centernet2.kernels.dispatch import choose
+from centernet2.layers.convolution import Conv2d
 
-CHANNELS = 128  # with fewer, the transforms of the maps cost more than the algorithm saves
+MIN_INFERENCE_CHANNELS = 128  # below it, transforming feature maps costs more than it saves
 
 
 class WinogradConv2d(nn.Module):
@@ -35,7 +36,10 @@ def transform_convolutions(network: nn.Module) -> None:
 
 
 def _suits(layer: Conv2d) -> bool:
-    return min(layer.weight.shape[:2]) >= CHANNELS and winograd.applies(
+    weight = layer.weight
+    if choose("conv2d", weight.device.type, "eager") != "winograd":
+        return False
+    return min(layer.weight.shape[:2]) >= MIN_INFERENCE_CHANNELS and winograd.applies(
         layer.weight, layer.geometry
     )
 

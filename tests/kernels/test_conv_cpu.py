@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.ops import conv, winograd
+from centernet2.kernels import conv_cpu, winograd
+from centernet2.kernels.operators import conv2d
 
 # kernel size; stride, padding and dilation, two numbers each, and groups
 GEOMETRIES = {
@@ -32,8 +33,8 @@ def scene(groups: int, size: int) -> tuple[Tensor, ...]:
 def test_results_and_gradients(
     name: str, with_gain: bool, with_bias: bool, winograds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conv, "CHANNELS", 1 if winograds else 1000)
-    monkeypatch.setattr(conv, "TILES", 1 if winograds else 1000)
+    monkeypatch.setattr(conv_cpu, "MIN_CHANNELS", 1 if winograds else 1000)
+    monkeypatch.setattr(conv_cpu, "MIN_GRADIENT_TILES", 1 if winograds else 1000)
     size, geometry = GEOMETRIES[name]
     stride, padding, dilation, groups = geometry[:2], geometry[2:4], geometry[4:6], geometry[6]
     x, weight, gain, bias = scene(groups, size)
@@ -42,11 +43,9 @@ def test_results_and_gradients(
         inputs = [t.clone().requires_grad_() for t in (x, weight, *([bias] if with_bias else []))]
         shift = inputs[2] if with_bias else None
         if ours:
-            out = conv.conv2d(
-                inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None
-            )
+            out = conv2d(inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None)
             with torch.no_grad():
-                again = conv.conv2d(
+                again = conv2d(
                     inputs[0], inputs[1], shift, geometry, gain=gain if with_gain else None
                 )
             assert torch.equal(out, again)
@@ -67,21 +66,21 @@ def test_large_ones_are_winograds(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     for channels, side in ((256, 64), (256, 16), (128, 64)):
         x = torch.zeros(1, channels, side, side).contiguous(memory_format=torch.channels_last)
-        conv.conv2d(x, torch.zeros(channels, channels, 3, 3), None, PLAIN)
+        conv2d(x, torch.zeros(channels, channels, 3, 3), None, PLAIN)
     assert called == [(36, 256, 256)]
 
 
 @pytest.mark.parametrize("why", ["bf16", "channels apart", "double"])
 def test_others_are_torchs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "_conv2d", None)
-    monkeypatch.setattr(conv, "_compute", None)
+    monkeypatch.setattr(conv_cpu, "_conv2d", None)
+    monkeypatch.setattr(conv_cpu, "_compute", None)
     x, weight, _, bias = scene(1, 3)
     x = x.contiguous() if why == "channels apart" else x
     x, weight, bias = (
         (t.double() for t in (x, weight, bias)) if why == "double" else (x, weight, bias)
     )
     with torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
-        found = conv.conv2d(x, weight, bias, PLAIN)
+        found = conv2d(x, weight, bias, PLAIN)
         assert torch.equal(found, F.conv2d(x, weight, bias, padding=1))
 
 
@@ -89,19 +88,17 @@ def test_a_frozen_gain_keeps_no_weights() -> None:
     x, weight, gain, bias = scene(1, 3)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        conv.conv2d(x, weight.requires_grad_(), bias, PLAIN, gain=gain)
+        conv2d(x, weight.requires_grad_(), bias, PLAIN, gain=gain)
     own = {t.data_ptr() for t in (x, weight, gain)}
     assert {t.data_ptr() for t in kept} <= own
 
 
 def test_a_compiled_program_calls_one_operator() -> None:
     x, weight, gain, bias = scene(1, 3)
-    explained = torch._dynamo.explain(
-        lambda x: conv.conv2d(x, weight, bias, PLAIN, gain=gain).relu()
-    )(x)
+    explained = torch._dynamo.explain(lambda x: conv2d(x, weight, bias, PLAIN, gain=gain).relu())(x)
     assert explained.graph_count == 1 and explained.graph_break_count == 0
     torch.library.opcheck(
-        conv._conv2d, (x, weight.requires_grad_(), gain, bias, PLAIN), rtol=1e-3, atol=1e-3
+        conv_cpu._conv2d, (x, weight.requires_grad_(), gain, bias, PLAIN), rtol=1e-3, atol=1e-3
     )
 
 
@@ -118,7 +115,7 @@ def test_a_compiled_program_keeps_the_channels_together_behind_a_normalisation()
         return graph
 
     def tower(x: Tensor) -> Tensor:
-        return conv.conv2d(F.group_norm(x, 32).relu(), weight, None, PLAIN)
+        return conv2d(F.group_norm(x, 32).relu(), weight, None, PLAIN)
 
     with torch.no_grad():
         torch.compile(tower, backend=count)(x)

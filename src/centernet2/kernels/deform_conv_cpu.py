@@ -1,0 +1,139 @@
+"""Deformable convolution that gathers whole rows of channels, a part of the locations at a time.
+
+Each sample is a weighted sum of four rows, and one matrix product turns the samples into the
+result. Also for devices without a kernel of their own.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from centernet2.ops.deform_conv import bilinear_corners, sampling_positions
+from centernet2.ops.tensors import product_dtype
+
+CHUNK_NUMBERS = 2**21  # how many sampled numbers are held at a time
+
+
+def deform_conv_cpu(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    mask: Tensor | None,
+) -> Tensor:
+    """What `ops.deform_conv.deform_conv2d` computes.
+
+    Under autocast this runs in the lower precision. Positions stay as exact as they are given, and
+    gradients, each a sum over many locations, as exact as the weight.
+    """
+    n, channels = x.shape[:2]
+    h, w = offset.shape[2:]
+    size = (weight.shape[2], weight.shape[3])
+    parts = offset.shape[1] // (2 * size[0] * size[1])  # D
+    position = sampling_positions(offset, size, stride, padding, dilation)
+    index, share = bilinear_corners(position, x.shape[2], x.shape[3], mask)  # [N, h, w, K, D, 4]
+    rows = x.permute(0, 2, 3, 1).contiguous().view(-1, channels // parts)  # [N H W D, C / D]
+    rows = rows.to(product_dtype(x))
+    shape = (n * h * w, size[0] * size[1] * parts, 4)
+    result = cast(
+        Tensor, _SampledProduct.apply(rows, index.reshape(shape), share.reshape(shape), weight)
+    )
+    result = result if bias is None else result + bias.to(result.dtype)
+    result = result.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
+    return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
+
+
+class _SampledProduct(torch.autograd.Function):
+    """samples @ weight, where a sample is a weighted sum of rows.
+
+    Written out, rather than left to autograd, so that the samples, K times as large as the map, are never all there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor, share: Tensor, weight: Tensor) -> Tensor:
+        """Rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw]; gives [P, O]."""
+        ctx.save_for_backward(rows, index, share, weight)
+        matrix = _matrix(weight, rows, index).to(rows.dtype)
+        pieces = [
+            _split(_samples(rows, i, s), weight, matrix) @ matrix
+            for i, s in _chunks(rows, index, share)
+        ]
+        return torch.cat(pieces, dim=1).transpose(0, 1).flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, index, share, weight = ctx.saved_tensors
+        kind, rows = rows.dtype, rows.to(weight.dtype)
+        matrix = _matrix(weight, rows, index)
+        grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1)).transpose(
+            0, 1
+        )  # [groups, P, O / groups]
+        grad_rows, grad_matrix, grad_shares = torch.zeros_like(rows), torch.zeros_like(matrix), []
+        start = 0
+        for i, s in _chunks(rows, index, share):
+            own = grad[:, start : start + len(i)]
+            start += len(i)
+            with torch.enable_grad():
+                inputs = rows.detach().requires_grad_(), s.detach().to(rows.dtype).requires_grad_()
+                samples = _samples(inputs[0], i, inputs[1])
+            grad_matrix += _split(samples.detach(), weight, matrix).transpose(1, 2) @ own
+            grad_samples = torch.unflatten(
+                own @ matrix.transpose(1, 2), 2, (-1, weight.shape[1])
+            ).permute(1, 2, 0, 3)
+            from_rows, from_share = torch.autograd.grad(
+                samples, inputs, grad_samples.reshape(samples.shape)
+            )
+            grad_rows += from_rows
+            grad_shares.append(from_share)
+        by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1])).permute(
+            0, 3, 2, 1
+        )  # [groups, O, C, K]
+        return (
+            grad_rows.to(kind),
+            None,
+            torch.cat(grad_shares).to(share.dtype),
+            by_channel.reshape(weight.shape),
+        )
+
+
+def _matrix(weight: Tensor, rows: Tensor, index: Tensor) -> Tensor:
+    """The weight as a matrix [groups, K C / groups, O / groups]."""
+    channels = rows.shape[1] * index.shape[1] // weight[0, 0].numel()
+    groups = channels // weight.shape[1]
+    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(
+        0, 3, 2, 1
+    )  # [groups, K, C / groups, ...]
+    return matrix.flatten(1, 2)
+
+
+def _samples(rows: Tensor, index: Tensor, share: Tensor) -> Tensor:
+    """Weighted sums [P, K D, C / D] of four rows each."""
+    if rows.device.type == "cpu":  # in one pass over memory
+        factors = share.flatten(0, 1).to(rows.dtype)
+        sums = F.embedding_bag(index.flatten(0, 1), rows, mode="sum", per_sample_weights=factors)
+        return sums.view(*index.shape[:2], rows.shape[1])
+    gathered = rows.index_select(0, index.flatten()).view(
+        *index.shape, rows.shape[1]
+    )  # [P, K D, 4, C / D]
+    return (gathered * share.unsqueeze(-1).to(rows.dtype)).sum(dim=2)
+
+
+def _split(samples: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:
+    """Samples [P, K D, C / D] by the convolution's groups: [groups, P, K C / groups]."""
+    by_group = samples.reshape(
+        len(samples), weight[0, 0].numel(), len(matrix), weight.shape[1]
+    )  # [P, K, groups, C / groups]
+    return by_group.permute(2, 0, 1, 3).flatten(2)
+
+
+def _chunks(rows: Tensor, index: Tensor, share: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Indices and shares of as many places at a time as CHUNK_NUMBERS allows."""
+    length = max(1, CHUNK_NUMBERS // (index.shape[1] * rows.shape[1]))
+    return list(zip(torch.split(index, length), torch.split(share, length), strict=True))

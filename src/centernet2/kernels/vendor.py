@@ -1,0 +1,141 @@
+"""torchvision's and torch-npu's kernels, and plain tensor operations, with our signatures."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+import torchvision
+from torch import Tensor
+
+from centernet2.ops.nms import greedy_nms
+
+
+def nms_torchvision(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
+    """Which boxes stay, by torchvision's kernel."""
+    return kept_by_torchvision(boxes, scores, labels, iou_threshold) & (scores >= 0)
+
+
+def kept_by_torchvision(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
+) -> Tensor:
+    """Which boxes stay, padding included, by torchvision's kernel, which returns their indices."""
+    if labels is None:
+        keep: Tensor = torch.ops.torchvision.nms(boxes, scores, iou_threshold)
+    else:
+        keep = torchvision.ops.batched_nms(boxes, scores, labels, iou_threshold)
+    return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, keep, True)
+
+
+def nms_npu(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
+    """Which boxes stay, by Ascend's NonMaxSuppressionV4.
+
+    It returns as many indices as there are boxes, of which the first `count` mean something.
+    """
+    kernels = importlib.import_module("torch_npu")
+    if labels is not None:  # boxes of different classes are moved apart
+        boxes = boxes + labels[:, None].to(boxes.dtype) * (boxes.max() + 1)
+    threshold, no_threshold = (
+        torch.full((), value, device=boxes.device) for value in (iou_threshold, -2.0)
+    )  # the least score is below that of padding
+    index, count = kernels.npu_nms_v4(boxes, scores, len(boxes), threshold, no_threshold)
+    means = torch.arange(len(index), device=boxes.device) < count
+    stays = torch.zeros_like(scores).index_add(0, index.long(), means.to(scores.dtype)) > 0
+    return stays & (scores >= 0)
+
+
+def nms_portable(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
+) -> Tensor:
+    """Which boxes stay, by plain tensor operations."""
+    return greedy_nms(boxes, labels, iou_threshold) & (scores >= 0)
+
+
+def roi_align_torchvision(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    level: Tensor,
+    *,
+    size: int,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Features of RoIs, level by level, by torchvision's kernel."""
+
+    def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
+        pooled: Tensor = torchvision.ops.roi_align(
+            feature, own.to(feature.dtype), size, scale, sampling_ratio, aligned
+        )
+        return pooled
+
+    return _pool_by_level(pool, features, rois, level, size, scales)
+
+
+def roi_align_npu(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    level: Tensor,
+    *,
+    size: int,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Features of RoIs, level by level, by Ascend's kernel, in float32."""
+    layer = importlib.import_module("torch_npu.contrib.module").ROIAlign
+
+    def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
+        align = layer((size, size), scale, sampling_ratio, aligned=aligned)
+        return cast(Tensor, align(feature.float(), own.float()))
+
+    return _pool_by_level(pool, features, rois, level, size, scales)
+
+
+def deform_conv_torchvision(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    mask: Tensor | None,
+) -> Tensor:
+    """Deformable convolution by torchvision's kernel, in the precision of the weight."""
+    out: Tensor = torchvision.ops.deform_conv2d(
+        x.to(weight.dtype),
+        offset,
+        weight,
+        bias,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        mask=mask,
+    )
+    return out
+
+
+def _pool_by_level(
+    pool: Callable[[Tensor, Tensor, float], Tensor],
+    features: Sequence[Tensor],
+    rois: Tensor,
+    level: Tensor,
+    size: int,
+    scales: Sequence[float],
+) -> Tensor:
+    pooled = features[0].new_zeros(len(rois), features[0].shape[1], size, size)
+    for i, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        if torch.compiler.is_exporting():
+            index = (level == i).nonzero().squeeze(1)
+            pooled = pooled.index_put((index,), pool(feature, rois[index], scale).to(pooled.dtype))
+        else:  # every RoI on every level; those of other levels are empty and cost nothing
+            own = level == i
+            part = pool(feature, torch.where(own[:, None], rois, 0.0), scale)
+            pooled = torch.where(own[:, None, None, None], part.to(pooled.dtype), pooled)
+    return pooled
