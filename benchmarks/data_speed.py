@@ -27,19 +27,16 @@ from PIL import Image, ImageOps
 from centernet2.builders.pipeline import build_train_transform
 from centernet2.config import load_config
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
-from centernet2.data.loader import Draw, TrainImages, generator_of
+from centernet2.data.geometry import clip_and_drop_empty, flip_target, resize_target
+from centernet2.data.resize import fit_square, shortest_edge_size
 from centernet2.data.samplers import ShuffledSampler
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     TrainTransform,
-    clip_and_drop_empty,
-    fit_square,
-    flip_target,
     random_integer,
     random_number,
-    resize_target,
-    shortest_edge_size,
 )
+from centernet2.data.worker_images import Draw, TrainImages, generator_of
 
 BOXES = 7  # of an image
 SIZES = {

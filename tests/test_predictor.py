@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from centernet2.data.transforms import FitShortestEdge
+from centernet2.data.resize import FitShortestEdge
 from centernet2.predictor import Predictor, as_image, find_images
 from centernet2.structures import Detections
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, CycloptsError
 
 from centernet2.jobs.benchmark import Benchmark, benchmark
-from centernet2.jobs.check import Examination, check
+from centernet2.jobs.check import check
 from centernet2.jobs.compare import Comparison, compare
 from centernet2.jobs.config import config
 from centernet2.jobs.convert import convert
@@ -30,6 +30,7 @@ from centernet2.jobs.train import TrainingInterrupted, train
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from centernet2.data.check import Examination
     from centernet2.evaluation.curves import ThresholdChoice
 
 EXIT_MISTAKE = 2
@@ -168,7 +169,7 @@ def print_benchmark(result: Benchmark) -> None:
     _wide_console().print(benchmark_tables(result), highlight=False)
 
 
-def print_findings(examination: Examination) -> None:
+def print_findings(examination: "Examination") -> None:
     """Print what is wrong with a data set, and exit with 2 where something is."""
     from centernet2.report.dataset_page import findings_table
 

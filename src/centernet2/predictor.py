@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from centernet2.data.image import read_image
-from centernet2.data.transforms import make_test_resize
+from centernet2.data.resize import make_test_resize
 from centernet2.files import is_image_file
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.ops.masks import paste_masks, resize_masks

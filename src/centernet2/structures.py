@@ -91,3 +91,12 @@ class Inspection(NamedTuple):
     num_used: int  # so many of them were given to the second stage
     object_scores: Tensor  # [D] of the proposal behind each detection
     class_scores: Tensor  # [D] of the second stage alone: how likely the object is of the class
+
+
+class Batch(NamedTuple):
+    """Images of one step with what belongs to them."""
+
+    images: list[Tensor]  # uint8 [3, H, W] RGB, of different sizes
+    targets: list[Target]  # empty in evaluation
+    image_ids: list[int]
+    sizes: list[tuple[int, int]]  # height and width of the image files

@@ -11,11 +11,11 @@ import torch
 from torch import Generator
 
 from centernet2.data.annotation_masks import (
-    NOTHING,
+    NO_MASK,
     POLYGONS,
-    RUNS,
+    RUN_LENGTHS,
     draw_objects,
-    pack,
+    pack_masks,
     read_segmentation,
 )
 from centernet2.data.dataset import (
@@ -68,8 +68,8 @@ def forms() -> list[Any]:
 
 
 def test_every_form_gives_the_pixels_of_pycocotools() -> None:
-    packed = pack(*zip(*(read_segmentation(form, SIZE) for form in forms()), strict=True))
-    assert packed.kinds.tolist() == [POLYGONS] * 40 + [RUNS] * 2
+    packed = pack_masks(*zip(*(read_segmentation(form, SIZE) for form in forms()), strict=True))
+    assert packed.kinds.tolist() == [POLYGONS] * 40 + [RUN_LENGTHS] * 2
     for i, form in enumerate(forms()):
         assert np.array_equal(packed.bitmap(i, SIZE).numpy(), drawn(form)), form
         again = read_segmentation(packed.segmentation(i, SIZE), SIZE)
@@ -82,15 +82,15 @@ def test_every_form_gives_the_pixels_of_pycocotools() -> None:
 def test_a_bitmap_of_rows() -> None:
     bitmap = np.random.default_rng(1).random(SIZE) > 0.5
     kind, content = read_segmentation(bitmap.astype(int).tolist(), SIZE)
-    assert np.array_equal(pack([kind], [content]).bitmap(0, SIZE).numpy(), bitmap)
+    assert np.array_equal(pack_masks([kind], [content]).bitmap(0, SIZE).numpy(), bitmap)
 
 
 @pytest.mark.parametrize("segmentation", [None, [], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], {}])
 def test_nothing_to_draw(segmentation: Any) -> None:
     kind, content = read_segmentation(segmentation, SIZE)
-    packed = pack([kind], [content])
+    packed = pack_masks([kind], [content])
     assert (
-        kind == NOTHING
+        kind == NO_MASK
         and not packed.bitmap(0, SIZE).any()
         and packed.segmentation(0, SIZE) is None
     )

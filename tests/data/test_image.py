@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from centernet2.data.image import ImageError, StoredImage, read_image
+from centernet2.data.resize import resize_image
 from centernet2.data.transforms import (
     LargeScaleJitter,
     RandomFlip,
     ResizeShortestEdge,
     TrainTransform,
-    resize_image,
 )
 from centernet2.structures import Target
 

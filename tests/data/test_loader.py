@@ -10,16 +10,17 @@ from PIL import Image
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
-from centernet2.data.loader import Batch, eval_batches, global_batches, train_batches
+from centernet2.data.loader import eval_batches, global_batches, train_batches
 from centernet2.data.readers.coco import load_coco
+from centernet2.data.resize import FitShortestEdge
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
-    FitShortestEdge,
     RandomFlip,
     ResizeShortestEdge,
     TrainTransform,
 )
+from centernet2.structures import Batch
 
 AUGMENTATION = TrainTransform(
     steps=(

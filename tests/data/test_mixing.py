@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic, hide
+from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic, cover_target
 from centernet2.data.transforms import (
     LargeScaleJitter,
     PhotometricDistortion,
@@ -136,7 +136,9 @@ def test_hidden_objects_lose_what_is_hidden() -> None:
     boxes = torch.tensor([[0, 0, 4, 4], [6, 0, 10, 4], [0, 6, 4, 10]], dtype=torch.float32)
     cover = torch.zeros(10, 10, dtype=torch.bool)
     cover[0:4, 2:10] = True  # half of the first, all of the second
-    left = hide({"boxes": boxes, "labels": torch.arange(3), "masks": masks}, cover, min_visible=0.1)
+    left = cover_target(
+        {"boxes": boxes, "labels": torch.arange(3), "masks": masks}, cover, min_visible=0.1
+    )
     assert left["labels"].tolist() == [0, 2]
     assert left["boxes"].tolist() == [[0, 0, 2, 4], [0, 6, 4, 10]]
     assert not (left["masks"] & cover).any()

@@ -16,11 +16,14 @@ import torch
 from centernet2.data import storage
 from centernet2.data.dataset import DetectionDataset, concatenate
 from centernet2.data.image import ImageError, read_image
-from centernet2.data.loader import Batch, eval_batches, train_batches
-from centernet2.data.readers.catalog import find_split
+from centernet2.data.loader import eval_batches, train_batches
+from centernet2.data.readers.catalog import load_dataset
+from centernet2.data.resize import FitShortestEdge
 from centernet2.data.samplers import ShuffledSampler
-from centernet2.data.storage import address, find_shards, members, read_bytes
-from centernet2.data.transforms import FitShortestEdge, RandomFlip, TrainTransform
+from centernet2.data.shards import find_shards, in_shards, list_members
+from centernet2.data.storage import address, read_bytes
+from centernet2.data.transforms import RandomFlip, TrainTransform
+from centernet2.structures import Batch
 
 COUNT = 8
 PLAIN = TrainTransform(steps=(RandomFlip(direction="horizontal"),))
@@ -91,7 +94,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def server(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("aiohttp", reason="reading over HTTP needs the extra 'remote'")
-    monkeypatch.setattr(storage, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(storage, "RETRY_PAUSES", (0.01, 0.02, 0.04))
     Handler.failures = 0
     handler = partial(Handler, directory=str(annotations.parent.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
@@ -101,7 +104,7 @@ def server(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def load(annotations: Path, place: object) -> DetectionDataset:
-    return find_split(data=None, data_path=None, names=(f"{annotations}@{place}",), split="train")
+    return load_dataset(data=None, data_path=None, names=(f"{annotations}@{place}",), split="train")
 
 
 def training(
@@ -150,7 +153,7 @@ def test_shards_are_as_good_as_files(annotations: Path, images: Path, shards: Pa
 
 
 def test_an_image_in_a_shard_is_found_by_its_whole_name_or_its_last_part(shards: Path) -> None:
-    found = storage.in_shards(["some/0.png", "1.png", "other/2.png"], find_shards(str(shards)))
+    found = in_shards(["some/0.png", "1.png", "other/2.png"], find_shards(str(shards)))
     assert [name.partition("@")[0] for name in found] == [
         f"part-00{i}.tar/some/{i}.png" for i in range(3)
     ]
@@ -160,12 +163,12 @@ def test_names_that_do_not_decide_are_refused(shards: Path, images: Path) -> Non
     with tarfile.open(shards / "part-009.tar", "w") as archive:
         archive.add(images / "0.png", "elsewhere/0.png")
     with pytest.raises(ValueError, match=r"'0.png' may be some/0.png or elsewhere/0.png"):
-        list(storage.in_shards(["0.png"], find_shards(str(shards))))
+        list(in_shards(["0.png"], find_shards(str(shards))))
 
 
 def test_shards_of_other_images_are_refused(shards: Path) -> None:
     with pytest.raises(ValueError, match=r"none of the images is in the 3 shards, such as 'x.jpg'"):
-        list(storage.in_shards(["x.jpg", "y.jpg"], find_shards(str(shards))))
+        list(in_shards(["x.jpg", "y.jpg"], find_shards(str(shards))))
 
 
 def test_an_image_that_is_in_no_shard_is_a_missing_file(annotations: Path, shards: Path) -> None:
@@ -178,7 +181,7 @@ def test_an_image_that_is_in_no_shard_is_a_missing_file(annotations: Path, shard
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     tarfile.open(tmp_path / "a.tar", "w:gz").close()
     with pytest.raises(ValueError, match=r"a\.tar: not a readable tar file .*not compressed"):
-        members([str(tmp_path / "a.tar")])
+        list_members([str(tmp_path / "a.tar")])
 
 
 def test_a_shard_that_was_replaced_is_noticed(annotations: Path, shards: Path) -> None:
@@ -231,7 +234,7 @@ def test_shards_of_a_bucket() -> None:
     system = fsspec.filesystem("memory")
     system.pipe("/bucket/b.tar", content.getvalue())
     shards = find_shards("memory://bucket")
-    (place,) = members(shards).values()
+    (place,) = list_members(shards).values()
     assert read_bytes(Path(f"{shards[0]}/1.jpg@{place.start}+{place.size}")) == b"bytes"
     system.rm("/bucket", recursive=True)
 

@@ -6,16 +6,14 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from centernet2.data.resize import FitShortestEdge, FitSquare, shortest_edge_size
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
-    FitShortestEdge,
-    FitSquare,
     RandomCrop,
     RandomFlip,
     ResizeShortestEdge,
     TrainTransform,
     Transform,
-    shortest_edge_size,
 )
 from centernet2.structures import Target
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.data.loader import Batch
 from centernet2.devices import UnitScaler
 from centernet2.kernels import dispatch
 from centernet2.models.detector import Detector
-from centernet2.structures import Target
+from centernet2.structures import Batch, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import clip_gradients, scheduler, sgd

@@ -15,10 +15,8 @@ from centernet2.builders.loading import StrPath, config_of, load_model, with_cla
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
 from centernet2.config import Config, ConfigError
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import eval_batches
-from centernet2.data.readers.catalog import find_split
-from centernet2.data.transforms import FitShortestEdge
+from centernet2.data import DetectionDataset, FitShortestEdge, eval_batches
+from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.inference import Interrupted
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_NAMES = (
     "coco_2017_val",
 )  # of the data set, where neither a folder nor a configuration says another
-VOC_PREFIX = "voc_"
 
 
 def evaluate_detector(
@@ -101,7 +98,7 @@ def evaluate_predictions(
         data, data_path, names=names, masks=False
     )  # masks are read from the annotations themselves
     output = Path(output_dir) if output_dir is not None else None
-    voc = dataset.name.startswith(VOC_PREFIX)
+    voc = dataset.layout == "voc"
     metrics = score_results_file(
         dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc
     )
@@ -127,7 +124,7 @@ def find_data(
     val_seed: int = 0,
 ) -> DetectionDataset:
     """The images to evaluate on."""
-    return find_split(
+    return load_dataset(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
         names=names,
@@ -201,7 +198,7 @@ def evaluate_dataset(
         output_dir=output,
         stream=stream,
         inspect=look if inspected else None,
-        voc=dataset.name.startswith(VOC_PREFIX),
+        voc=dataset.layout == "voc",
         interrupted=interrupted,
     )
     if output is not None and distributed.is_main_process():

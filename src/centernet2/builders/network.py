@@ -14,9 +14,7 @@ from torch import Tensor
 from centernet2.builders.pipeline import test_size_of
 from centernet2.builders.shapes import fixed_sizes
 from centernet2.config import Config, ConfigError, one_of
-from centernet2.data.transforms import (
-    FitShortestEdge,
-)
+from centernet2.data import FitShortestEdge
 from centernet2.layers.fused_norm import fold_frozen_norms
 from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.backbones.deform import deform_stages

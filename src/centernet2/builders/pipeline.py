@@ -9,31 +9,33 @@ import torch
 
 from centernet2 import distributed
 from centernet2.config import Config, ConfigError, one_of
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import Batch, train_batches
-from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
-from centernet2.data.samplers import (
-    MixtureSampler,
-    RepeatFactorSampler,
-    Sampler,
-    ShuffledSampler,
-    WeightedSampler,
-    class_aware_weights,
-    repeat_factors,
-)
-from centernet2.data.transforms import (
+from centernet2.data import (
+    CopyPaste,
+    DetectionDataset,
     EfficientDetResizeCrop,
     EvalTransform,
     LargeScaleJitter,
+    Mixer,
+    Mixing,
+    MixtureSampler,
+    MixUp,
+    Mosaic,
     PhotometricDistortion,
     RandomCrop,
     RandomFlip,
+    RepeatFactorSampler,
     ResizeShortestEdge,
+    Sampler,
+    ShuffledSampler,
     TrainTransform,
     Transform,
+    WeightedSampler,
+    class_aware_weights,
     make_test_resize,
+    repeat_factors,
+    train_batches,
 )
-from centernet2.structures import TestSize
+from centernet2.structures import Batch, TestSize
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")

@@ -13,8 +13,8 @@ from centernet2 import distributed
 from centernet2.builders.loading import StrPath, with_classes
 from centernet2.builders.solver import build_multiplier
 from centernet2.config import Config, ConfigError
-from centernet2.data.dataset import DetectionDataset, require_masks, without_empty_images
-from centernet2.data.readers.catalog import find_split
+from centernet2.data import DetectionDataset, require_masks, without_empty_images
+from centernet2.data.readers import load_dataset
 from centernet2.models.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def find_training_data(
 ) -> tuple[DetectionDataset, DetectionDataset]:
     """Find the images to train on and those to evaluate on."""
     find = partial(
-        find_split,
+        load_dataset,
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
         val_fraction=config.datasets.val_fraction,

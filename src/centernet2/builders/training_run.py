@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from centernet2 import distributed
 from centernet2.builders.evaluator import evaluate_dataset
@@ -14,13 +14,14 @@ from centernet2.builders.plan import describe
 from centernet2.builders.solver import build_clip
 from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import Batch
+from centernet2.data import DetectionDataset
 from centernet2.devices import Precision
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from centernet2.files import write_atomic
 from centernet2.models.detector import Detector
-from centernet2.report.training_pictures import draw_predictions, drawn_batches
+from centernet2.predictor import Predictor
+from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, drawn_batches
+from centernet2.structures import Batch, Detections
 from centernet2.training.job import Job
 from centernet2.training.loop import train_loop
 from centernet2.training.state import Callback
@@ -113,17 +114,25 @@ class TrainingRun:
         """
         with self.job.whole_model():
             if self._draws_pictures():
-                draw_predictions(
-                    self.model,
-                    self.val_set,
-                    self._pictures_folder(),
-                    iteration=iteration,
-                    count=self.config.run.pictures,
-                )
+                self._draw_predictions(iteration)
         best = self.job.best.update(iteration, metrics)
         if best is not None and self.config.run.eval_period > 0:
             self.job.save_best(best, metrics)
         return self.job.best.is_out_of_patience
+
+    def _draw_predictions(self, iteration: int) -> None:
+        predictor = Predictor(self.model)
+
+        def detect(image: Tensor) -> Detections:
+            return predictor(image, score_threshold=SHOWN_SCORE)
+
+        draw_predictions(
+            detect,
+            self.val_set,
+            self._pictures_folder(),
+            iteration=iteration,
+            count=self.config.run.pictures,
+        )
 
     def _draws_pictures(self) -> bool:
         return self.config.run.pictures > 0 and distributed.is_main_process()

@@ -16,9 +16,7 @@ from centernet2.config.model_keys import MODEL_KEYS
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import ModelOptions
 from centernet2.config.training_keys import TRAINING_KEYS
-from centernet2.data.dataset import DatasetsOptions
-from centernet2.data.loader import LoaderOptions
-from centernet2.data.transforms import AugmentationOptions
+from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions
 from centernet2.models.backbones.deform import DeformOptions
 from centernet2.models.backbones.resnet import ResNetOptions
 from centernet2.models.backbones.timm_backbone import TimmOptions

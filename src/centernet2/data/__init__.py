@@ -1,1 +1,88 @@
-"""From files on disk to batches: the index of a split, its images, augmentation, sampling and loading."""
+"""Data sets: from annotation files to an index, from image files to batches."""
+
+from centernet2.data.annotation_masks import draw_objects
+from centernet2.data.convert import WRITERS
+from centernet2.data.dataset import (
+    DatasetsOptions,
+    DetectionDataset,
+    concatenate,
+    require_masks,
+    without_empty_images,
+)
+from centernet2.data.image import ImageError, image_size, read_image
+from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
+from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
+from centernet2.data.resize import (
+    EvalTransform,
+    FitShortestEdge,
+    FitSquare,
+    make_test_resize,
+)
+from centernet2.data.samplers import (
+    MixtureSampler,
+    RepeatFactorSampler,
+    Sampler,
+    ShuffledSampler,
+    WeightedSampler,
+    class_aware_weights,
+    images_per_class,
+    repeat_factors,
+)
+from centernet2.data.transforms import (
+    AugmentationOptions,
+    EfficientDetResizeCrop,
+    LargeScaleJitter,
+    PhotometricDistortion,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortestEdge,
+    Sample,
+    TrainTransform,
+    Transform,
+)
+from centernet2.data.worker_images import generator_of, read_indexed_image
+
+__all__ = [
+    "WRITERS",
+    "AugmentationOptions",
+    "CopyPaste",
+    "DatasetsOptions",
+    "DetectionDataset",
+    "EfficientDetResizeCrop",
+    "EvalTransform",
+    "FitShortestEdge",
+    "FitSquare",
+    "ImageError",
+    "LargeScaleJitter",
+    "LoaderOptions",
+    "MixUp",
+    "Mixer",
+    "Mixing",
+    "MixtureSampler",
+    "Mosaic",
+    "PhotometricDistortion",
+    "RandomCrop",
+    "RandomFlip",
+    "RepeatFactorSampler",
+    "ResizeShortestEdge",
+    "Sample",
+    "Sampler",
+    "ShuffledSampler",
+    "TrainTransform",
+    "Transform",
+    "WeightedSampler",
+    "class_aware_weights",
+    "concatenate",
+    "draw_objects",
+    "eval_batches",
+    "generator_of",
+    "image_size",
+    "images_per_class",
+    "make_test_resize",
+    "read_image",
+    "read_indexed_image",
+    "repeat_factors",
+    "require_masks",
+    "train_batches",
+    "without_empty_images",
+]

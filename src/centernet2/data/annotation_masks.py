@@ -1,8 +1,7 @@
-"""Segmentations of COCO's JSON format, kept small, and masks drawn from them."""
+"""Segmentations of COCO's JSON format in packed form, and masks drawn from them."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,25 @@ from torch import Tensor
 
 from centernet2.data.sharing import SharedArrays
 
-logger = logging.getLogger(__name__)
-
-NOTHING, POLYGONS, RUNS = 0, 1, 2  # how the mask of an object is given
+NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # how the mask of an object is given
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PackedMasks(SharedArrays):
     """Segmentations of many objects as bytes in one array: no Python object per mask.
 
-    Object i has the bytes starts[i] to ends[i]: the number of its polygons and of the points of each (int32), then all
-    points (float32 x and y); or the compressed run lengths of its bitmap.
+    Object i has the bytes starts[i] to ends[i]: the number of its polygons and of the points of
+    each (int32), then all points (float32 x and y); or the compressed run lengths of its bitmap.
     """
 
-    kinds: npt.NDArray[np.uint8]  # [B] NOTHING, POLYGONS or RUNS
+    kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS
     starts: npt.NDArray[np.int64]  # [B]
     ends: npt.NDArray[np.int64]  # [B]
     content: npt.NDArray[np.uint8]
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> "PackedMasks":
         """The masks of some objects, in this order; the bytes are shared."""
-        columns = (self.kinds[rows], self.starts[rows], self.ends[rows])
-        return PackedMasks(
-            kinds=columns[0], starts=columns[1], ends=columns[2], content=self.content
-        )
+        return replace(self, kinds=self.kinds[rows], starts=self.starts[rows], ends=self.ends[rows])
 
     def polygons(self, i: int) -> list[Tensor]:
         """The polygons [V, 2] of object i, float64 x and y."""
@@ -44,22 +38,22 @@ class PackedMasks(SharedArrays):
         (count,) = np.frombuffer(content, np.int32, 1)
         lengths = np.frombuffer(content, np.int32, count, 4)
         points = np.frombuffer(content, np.float32, offset=4 + 4 * count).astype(np.float64)
-        # float32 holds three decimals exactly enough to get back what the file says
+        # float32 is precise enough to restore three decimals of the file
         return list(torch.split(torch.from_numpy(points.round(3)).view(-1, 2), lengths.tolist()))
 
     def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
         """The mask of object i in an image of `size` (height, width)."""
         if self.kinds[i] == POLYGONS:
             return draw_polygons(self.polygons(i), size)
-        if self.kinds[i] == NOTHING:
+        if self.kinds[i] == NO_MASK:
             return torch.zeros(size, dtype=torch.bool)
         return _decode(self.segmentation(i, size))
 
     def segmentation(self, i: int, size: tuple[int, int]) -> Any:
-        """The mask of object i as COCO's JSON has it; None where there is none."""
+        """The mask of object i in the form of COCO's JSON; None where there is none."""
         if self.kinds[i] == POLYGONS:
             return [polygon.flatten().tolist() for polygon in self.polygons(i)]
-        if self.kinds[i] == NOTHING:
+        if self.kinds[i] == NO_MASK:
             return None
         return {
             "size": list(size),
@@ -67,8 +61,8 @@ class PackedMasks(SharedArrays):
         }
 
 
-def pack(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
-    """The masks of objects from the kind and the bytes of each."""
+def pack_masks(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
+    """Pack the masks of objects from the kind and the bytes of each."""
     ends = np.cumsum([len(content) for content in contents], dtype=np.int64)
     return PackedMasks(
         kinds=np.array(kinds, dtype=np.uint8),
@@ -78,8 +72,8 @@ def pack(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
     )
 
 
-def join(masks: Sequence[PackedMasks]) -> PackedMasks:
-    """The masks of several data sets in a row."""
+def join_masks(masks: Sequence[PackedMasks]) -> PackedMasks:
+    """Concatenate the masks of several data sets."""
     shifts = np.cumsum([0, *(len(each.content) for each in masks)])
     return PackedMasks(
         kinds=np.concatenate([each.kinds for each in masks]),
@@ -94,24 +88,29 @@ def join(masks: Sequence[PackedMasks]) -> PackedMasks:
 
 
 def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, bytes]:
-    """Kind and bytes of a `segmentation` of COCO's JSON format in an image of `size` (height, width).
+    """Convert a `segmentation` of COCO's JSON format to its kind and bytes.
 
-    Polygons [[x1, y1, x2, y2, ...], ...], of which those with less than three points are left out; run lengths
-    {"size": [height, width], "counts": [...] or "..."}; or a bitmap, one list of 0 and 1 per row of the image.
+    Polygons are [[x1, y1, x2, y2, ...], ...]; those with less than three points are left out. Run
+    lengths are {"size": [height, width], "counts": [...] or "..."}. A bitmap is one list of 0 and 1
+    per row of the image.
+
+    Args:
+        segmentation: value of the key.
+        size: height and width of the image.
 
     Raises:
         ValueError: what is wrong with it, as the end of a sentence.
     """
     if not segmentation:
-        return NOTHING, b""
+        return NO_MASK, b""
     if isinstance(segmentation, Mapping):
-        return RUNS, _read_runs(segmentation, size)
+        return RUN_LENGTHS, _read_run_lengths(segmentation, size)
     if not isinstance(segmentation, list) or not all(
         isinstance(part, list) for part in segmentation
     ):
         raise ValueError("is neither a list of polygons nor run lengths nor a bitmap")
     if _is_bitmap(segmentation, size):
-        return RUNS, bytes(rle.encode(np.array(segmentation, dtype=np.uint8))["counts"])
+        return RUN_LENGTHS, bytes(rle.encode(np.array(segmentation, dtype=np.uint8))["counts"])
     return _read_polygons(segmentation)
 
 
@@ -124,12 +123,12 @@ def _read_polygons(parts: Sequence[Sequence[Any]]) -> tuple[int, bytes]:
     if not np.isfinite(points).all():
         raise ValueError("has a polygon that is not made of finite numbers")
     if not kept:
-        return NOTHING, b""
+        return NO_MASK, b""
     header = np.array([len(kept), *(len(part) // 2 for part in kept)], dtype=np.int32)
     return POLYGONS, header.tobytes() + points.tobytes()
 
 
-def _read_runs(segmentation: Mapping[str, Any], size: tuple[int, int]) -> bytes:
+def _read_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) -> bytes:
     counts = segmentation.get("counts")
     if segmentation.get("size") != list(size):
         raise ValueError(
@@ -160,13 +159,16 @@ def _is_bitmap(rows: Sequence[Sequence[Any]], size: tuple[int, int]) -> bool:
 
 
 def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor:  # bool [H, W]
-    """The union of polygons [V, 2] in an image of `size` (height, width), by COCO's rule for the pixels of an edge."""
+    """Draw the union of polygons [V, 2] in an image of `size` (height, width).
+
+    Pixels of an edge follow COCO's rule.
+    """
     parts = rle.frPyObjects([polygon.flatten().tolist() for polygon in polygons], *size)
     return _decode(rle.merge(parts))
 
 
 def draw_objects(objects: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> Tensor:
-    """One mask for the polygons of each object: bool [G, H, W]."""
+    """Draw one mask for the polygons of each object: bool [G, H, W]."""
     masks = [draw_polygons(polygons, size) for polygons in objects]
     return torch.stack(masks) if masks else torch.zeros(0, *size, dtype=torch.bool)
 

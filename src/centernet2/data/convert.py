@@ -1,7 +1,8 @@
-"""Writes data sets in the layouts of COCO, YOLO and Pascal VOC, as `layouts` reads them.
+"""Write data sets in the layouts of COCO, YOLO and Pascal VOC.
 
-COCO's format holds everything. YOLO's knows neither crowds, which are left out, nor masks of several parts, which
-become boxes; Pascal VOC's knows no masks, marks crowds as difficult, and numbers classes by their names.
+COCO's format holds everything. YOLO's has no crowds, which are left out, and no masks of several
+parts, which become boxes. Pascal VOC's has no masks, marks crowds as difficult, and numbers classes
+in the order of their names.
 """
 
 import shutil
@@ -18,11 +19,11 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.files import write_json
 
 DIGITS = 4  # of a pixel, behind the point
-Writer = Callable[[DetectionDataset, Path, str], None]
+DatasetWriter = Callable[[DetectionDataset, Path, str], None]
 
 
 def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
-    """images/SPLIT/... and annotations/instances_SPLIT.json."""
+    """Write images/SPLIT/... and annotations/instances_SPLIT.json."""
     names = _copy_images(
         dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
     )
@@ -47,7 +48,7 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
 
 
 def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
-    """images/SPLIT/..., labels/SPLIT/... and data.yaml, to which every split adds itself."""
+    """Write images/SPLIT/... and labels/SPLIT/..., and add the split to data.yaml."""
     names = _copy_images(
         dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
     )
@@ -62,7 +63,10 @@ def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
 
 
 def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
-    """JPEGImages/, Annotations/NAME.xml and ImageSets/Main/SPLIT.txt; folders become parts of the names."""
+    """Write JPEGImages/, Annotations/NAME.xml and ImageSets/Main/SPLIT.txt.
+
+    Folders become parts of the names.
+    """
     flat = ["_".join(PurePosixPath(_relative(dataset, i)).parts) for i in range(len(dataset))]
     taken = {path.stem for path in (output / "Annotations").glob("*.xml")}
     names = [f"{split}_{name}" if Path(name).stem in taken else name for name in flat]
@@ -77,24 +81,24 @@ def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
     (output / "ImageSets" / "Main" / f"{split}.txt").write_text(lines, encoding="utf-8")
 
 
-WRITERS: dict[str, Writer] = {"coco": write_coco, "yolo": write_yolo, "voc": write_voc}
+WRITERS: dict[str, DatasetWriter] = {"coco": write_coco, "yolo": write_yolo, "voc": write_voc}
 
 
 def _relative(dataset: DetectionDataset, i: int) -> str:
-    """Name of an image below the data set's folder."""
+    """Path of an image below the folder of the data set."""
     name = PurePosixPath(fsdecode(dataset.files[i]))
     return name.name if name.is_absolute() or ".." in name.parts else str(name)
 
 
 def _copy_images(dataset: DetectionDataset, folder: Path, names: list[str]) -> list[str]:
-    """Copies the images, each to a name of its own: YOLO and VOC tell labels by the name without its ending."""
+    """Copy the images; their names must differ without suffixes, which YOLO and VOC ignore."""
     stems: dict[str, int] = {}
     for i, name in enumerate(names):
         stem = str(PurePosixPath(name).with_suffix(""))
         if stem in stems:
             raise ValueError(
-                f"{dataset.image_path(stems[stem])} and {dataset.image_path(i)} would have the same name {stem!r}; "
-                "rename one of them"
+                f"{dataset.image_path(stems[stem])} and {dataset.image_path(i)} would have the "
+                f"same name {stem!r}; rename one of them"
             )
         stems[stem] = i
         target = folder / name

@@ -1,29 +1,30 @@
-"""The index of one split of a data set, whatever format it was read from."""
+"""The packed index of one split of a data set, whatever layout it was read from."""
 
 import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from centernet2.data.annotation_masks import NOTHING, POLYGONS, PackedMasks, join
+from centernet2.data.annotation_masks import NO_MASK, POLYGONS, PackedMasks, join_masks
 from centernet2.data.sharing import SharedArrays
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
 
+Layout = Literal["coco", "yolo", "voc"]  # how the annotation files are written
 IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
 BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
 
 
 @dataclass(frozen=True)
 class DatasetsOptions:
-    """Which data sets."""
+    """Which data sets are used."""
 
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
@@ -33,9 +34,10 @@ class DatasetsOptions:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DetectionDataset(SharedArrays):
-    """Images and boxes of one split as packed arrays: no Python object per box, so worker processes share it cheaply.
+    """Images and boxes of one split as packed arrays.
 
-    The boxes of image i are rows offsets[i] to offsets[i + 1].
+    No Python object exists per box, so worker processes share the memory. The boxes of image i are
+    rows offsets[i] to offsets[i + 1].
     """
 
     name: str
@@ -43,6 +45,7 @@ class DetectionDataset(SharedArrays):
     category_ids: tuple[int, ...]  # label -> id in the JSON
     folder: Path  # of the images
     annotations: Path | None  # the JSON itself, for evaluation; None where several were joined
+    layout: Layout = "coco"  # Pascal VOC has metrics of its own
     files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
     image_ids: npt.NDArray[np.int64]  # [I]
     heights: npt.NDArray[np.int32]  # [I]
@@ -53,9 +56,7 @@ class DetectionDataset(SharedArrays):
     areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
     masks: PackedMasks | None = None  # of the B objects, where they were read
-    sources: npt.NDArray[np.int64] | None = (
-        None  # [I] which of the joined data sets an image is from
-    )
+    sources: npt.NDArray[np.int64] | None = None  # [I] number of the joined set of each image
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -68,15 +69,15 @@ class DetectionDataset(SharedArrays):
         return int(self.heights[i]), int(self.widths[i])
 
     def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
-        """Which of these boxes are trained on: single objects, and where masks were read, those that have one."""
+        """Which boxes are trained on: no crowds, and where masks were read, objects with a mask."""
         single = ~self.crowd[rows]
-        return single if self.masks is None else single & (self.masks.kinds[rows] != NOTHING)
+        return single if self.masks is None else single & (self.masks.kinds[rows] != NO_MASK)
 
     def target(self, i: int) -> Target:
-        """The objects of image i in pixels of its file, without the crowd boxes.
+        """The training targets of image i, in pixels of its file.
 
-        Where masks were read, without the objects that have none, and with `polygons`, from which masks are drawn at
-        the end of the transforms, or where an object has none of those, with `masks` at once.
+        Where masks were read, the target has `polygons`, from which masks are drawn at the end of
+        the transforms, or `masks` if some object is given by another form.
         """
         first, end = self.offsets[i : i + 2]
         rows = first + np.flatnonzero(self.is_target(slice(first, end)))
@@ -88,18 +89,15 @@ class DetectionDataset(SharedArrays):
             return target
         if (self.masks.kinds[rows] == POLYGONS).all():
             return {**target, "polygons": [self.masks.polygons(row) for row in rows]}
-        return {
-            **target,
-            "masks": torch.stack([self.masks.bitmap(row, self.size(i)) for row in rows]),
-        }
+        masks = [self.masks.bitmap(row, self.size(i)) for row in rows]
+        return {**target, "masks": torch.stack(masks)}
 
     def segmentation(self, row: int) -> Any:
-        """The mask of box `row` as COCO's JSON has it; None where there is none."""
+        """The mask of box `row` in the form of COCO's JSON; None where there is none."""
         if self.masks is None:
             return None
-        return self.masks.segmentation(
-            row, self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1)
-        )
+        image = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        return self.masks.segmentation(row, self.size(image))
 
     def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
         """The images of these indices, in this order, with their boxes."""
@@ -117,12 +115,13 @@ class DetectionDataset(SharedArrays):
 
 
 def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
-    """Leave out the images that hold no object, or crowds only: what the reference trains on."""
+    """Leave out images without an object, or with crowds only, as the reference does."""
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     kept = np.unique(image_of_box[dataset.is_target(slice(None))])
     if not len(kept):
         raise ValueError(
-            f"{dataset.annotations or dataset.name}: no image has an object to train on; add annotations"
+            f"{dataset.annotations or dataset.name}: no image has an object to train on; "
+            "add annotations"
         )
     if len(kept) < len(dataset):
         logger.info(
@@ -132,16 +131,16 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
 
 
 def require_masks(dataset: DetectionDataset) -> None:
-    """ValueError where no object has a mask to train on."""
-    if dataset.masks is None or not (dataset.masks.kinds != NOTHING).any():
+    """Refuse a data set in which no object has a mask to train on."""
+    if dataset.masks is None or not (dataset.masks.kinds != NO_MASK).any():
         raise ValueError(
-            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which MODEL.MASK_ON and "
-            "INPUT.COPY_PASTE need; export the masks or leave these off"
+            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which "
+            "MODEL.MASK_ON and INPUT.COPY_PASTE need; export the masks or leave these off"
         )
 
 
 def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
-    """Several data sets with the same classes as one."""
+    """Join data sets that have the same classes."""
     first = datasets[0]
     if len(datasets) == 1:
         return first
@@ -149,7 +148,8 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         if other.class_names != first.class_names:
             raise ValueError(
                 f"data sets {first.name} ({len(first.class_names)} classes) and {other.name} "
-                f"({len(other.class_names)} classes) do not have the same class names; train on one of them"
+                f"({len(other.class_names)} classes) do not have the same class names; "
+                "train on one of them"
             )
     folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
     files = [
@@ -163,12 +163,14 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
     }
     joined["files"] = pack_paths(files)
     masks = [dataset.masks for dataset in datasets if dataset.masks is not None]
-    joined["masks"] = join(masks) if len(masks) == len(datasets) else None
+    joined["masks"] = join_masks(masks) if len(masks) == len(datasets) else None
+    same_layout = all(dataset.layout == first.layout for dataset in datasets)
     return replace(
         first,
         name="+".join(dataset.name for dataset in datasets),
         folder=folder,
         annotations=None,
+        layout=first.layout if same_layout else "coco",
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
@@ -176,7 +178,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
 
 
 def offsets_of(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
-    """Where the boxes of each image begin, and the end."""
+    """First box row of each image, and the end, from the number of boxes of each."""
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 

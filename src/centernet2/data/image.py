@@ -1,4 +1,4 @@
-"""Image files to tensors, whatever their format."""
+"""Decode image files of any format to tensors."""
 
 import io
 from dataclasses import dataclass
@@ -12,12 +12,10 @@ from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
 from centernet2.data.storage import read_bytes
 
-ORIENTATION = 0x0112  # EXIF tag: 5 to 8 turn the image by a quarter
+ORIENTATION = 0x0112  # EXIF tag: 5 to 8 rotate the image by 90 degrees
 REDUCED_FROM = 1_000_000  # pixels: smaller files are decoded faster as a whole
-REDUCTIONS = (4, 2)  # that a JPEG can be decoded with, at a fraction of the work
-MARGIN = (
-    2.5  # a reduced image is at least so many times larger than it will be, in height and width
-)
+REDUCTIONS = (4, 2)  # factors at which a JPEG is decoded with a fraction of the work
+REDUCTION_MARGIN = 2.5  # the reduced height and width are so many times those to resize to
 
 
 class ImageError(ValueError):
@@ -25,14 +23,14 @@ class ImageError(ValueError):
 
 
 def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
-    """Decode an image file, at a path or an address, or its content; turned upright as its EXIF orientation says."""
+    """Decode an image file at a path or an address, or its content, upright as EXIF says."""
     if isinstance(source, bytes):
         return _decode(source, "the given bytes")
     return _decode(read_file(source), str(source))
 
 
 def read_file(source: Path | str) -> bytes:
-    """The content of an image file. ImageError where there is none."""
+    """Read the content of an image file; ImageError where there is none."""
     try:
         content = read_bytes(source)
     except OSError as error:
@@ -49,11 +47,11 @@ def read_file(source: Path | str) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:
-    """An image file of known size that is decoded when it is clear how large it has to be.
+    """An image file of known size that is not decoded yet.
 
-    A large JPEG that will be shrunk is decoded at 1/2 or 1/4 of its size by the smaller inverse transforms of
-    libjpeg. What is resized from that differs by less than half a grey level on average, and by 4 at most on 999 of
-    1,000 values.
+    A large JPEG that will be resized to a small image is decoded at 1/2 or 1/4 of its size by the
+    smaller inverse transforms of libjpeg. The resized image differs by less than half a grey level
+    on average, and by 4 at most on 999 of 1,000 values.
     """
 
     content: bytes
@@ -66,14 +64,14 @@ class StoredImage:
         return 3, self.height, self.width
 
     def whole(self) -> Tensor:  # uint8 [3, height, width]
-        """The image as it is. ImageError where it cannot be decoded or has another size."""
+        """Decode the whole image; ImageError where that fails or its size is another."""
         image = _decode(self.content, self.name)
         self._require_size(*image.shape[1:])
         return image
 
     def for_size(self, height: int, width: int) -> Tensor:  # uint8 [3, H, W]
-        """The image as it is, or reduced, if it is to be resized to this height and width."""
-        least = min(self.height / height, self.width / width) / MARGIN
+        """Decode the image at a size from which it can be resized to this height and width."""
+        least = min(self.height / height, self.width / width) / REDUCTION_MARGIN
         reduction = next((r for r in REDUCTIONS if r <= least), 1)
         if (
             reduction == 1
@@ -86,15 +84,9 @@ class StoredImage:
     def _reduced(self, reduction: int) -> Tensor:
         try:
             with Image.open(io.BytesIO(self.content)) as file:
-                if file.format != "JPEG" or file.mode not in (
-                    "L",
-                    "RGB",
-                ):  # CMYK and what else there may be
+                if file.format != "JPEG" or file.mode not in ("L", "RGB"):  # such as CMYK
                     return self.whole()
-                turned = file.getexif().get(ORIENTATION, 1) >= 5
-                self._require_size(
-                    *((file.width, file.height) if turned else (file.height, file.width))
-                )
+                self._require_size(*_upright_size(file))
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
                 pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -106,8 +98,8 @@ class StoredImage:
     def _require_size(self, height: int, width: int) -> None:
         if (height, width) != (self.height, self.width):
             raise ImageError(
-                f"{self.name}: the image is {width} wide and {height} high, but {self.width} and {self.height} in the "
-                "annotations; correct them (EXIF orientation counts)"
+                f"{self.name}: the image is {width} wide and {height} high, but {self.width} and "
+                f"{self.height} in the annotations; correct them (EXIF orientation counts)"
             )
 
 
@@ -120,11 +112,10 @@ def _decode(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file turned upright, from its header alone."""
+    """Read height and width of an image from its header, upright as EXIF says."""
     try:
         with Image.open(path) as file:
-            turned = file.getexif().get(ORIENTATION, 1) >= 5
-            return (file.width, file.height) if turned else (file.height, file.width)
+            return _upright_size(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise ImageError(
@@ -132,8 +123,14 @@ def image_size(path: Path) -> tuple[int, int]:
         ) from error
 
 
+def _upright_size(file: Image.Image) -> tuple[int, int]:
+    """Height and width after the EXIF orientation is applied."""
+    rotated = file.getexif().get(ORIENTATION, 1) >= 5
+    return (file.width, file.height) if rotated else (file.height, file.width)
+
+
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
-    """The formats that torchcodec does not know (BMP, TIFF ...), and the word on what is no image at all."""
+    """Decode formats that torchcodec does not know (BMP, TIFF ...), or say what is wrong."""
     try:
         with Image.open(io.BytesIO(content)) as file:
             upright = ImageOps.exif_transpose(file)

@@ -1,7 +1,8 @@
-"""The packed index of a data set as a file that is mapped into memory: read in milliseconds, shared by all processes.
+"""The packed index of a data set as a file that all processes map into memory.
 
-Reading a large JSON takes minutes and many times its size of memory, in every process of a training. So it is read
-once, and its index is kept in $CENTERNET2_CACHE/index (~/.cache/centernet2/index) until one of its files changes.
+Reading a large JSON takes minutes and many times its size of memory, in every process of a training
+run. So it is read once, and its index is kept in $CENTERNET2_CACHE/index
+(~/.cache/centernet2/index) until one of the files that it was made from changes.
 """
 
 import hashlib
@@ -24,9 +25,9 @@ from centernet2.files import cache_folder, open_atomic
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"CN2INDX1"  # the last character is the version of the format, and of what the readers make of a file
+MAGIC = b"CN2INDX2"  # the last character is the version of the format and of the readers
 ALIGNMENT = 64  # bytes
-MIN_SIZE = 2**24  # bytes of the files; what is smaller is read fast enough
+MIN_SIZE = 2**24  # bytes of the files; smaller ones are read fast enough
 Header = dict[str, Any]
 
 
@@ -37,13 +38,13 @@ def cached(
     *,
     is_usable: Callable[[DetectionDataset], bool] = lambda dataset: True,
 ) -> DetectionDataset:
-    """What `read` returns, from the cache if none of the files it is made from has changed in size or time.
+    """Call `read`, or take its result from the cache if size and time of its files are unchanged.
 
     Args:
         sources: files and addresses that the index is made from.
-        options: whatever else decides about the result.
-        read: makes the index. What it warns of is told when it is called only.
-        is_usable: whether an index from the cache still holds; if not, it is made again.
+        options: everything else that the result depends on.
+        read: makes the index. Its warnings appear only when it is called.
+        is_usable: whether an index from the cache is still valid; if not, it is made again.
     """
     before = [_fingerprint(source) for source in sources]
     if sum(size for size, _ in before) < MIN_SIZE:
@@ -59,26 +60,26 @@ def cached(
             error.strerror,
         )
         return read()
-    with lock:  # of many processes one reads the files, the others wait for its index
-        found = load_index(path, before)
-        if found is not None and is_usable(found):
+    with lock:  # one process reads the files, the others wait for its index
+        stored = load_index(path, before)
+        if stored is not None and is_usable(stored):
             logger.info(
-                "%s: %d images, %d boxes from %s", sources[0], len(found), len(found.boxes), path
+                "%s: %d images, %d boxes from %s", sources[0], len(stored), len(stored.boxes), path
             )
-            return found
+            return stored
         dataset = read()
         if [_fingerprint(source) for source in sources] == before:  # not changed while it was read
             try:
                 save_index(path, dataset, before)
             except OSError as error:
                 logger.warning("%s cannot be written (%s)", path, error.strerror)
-        return load_index(path, before) or dataset  # the mapped one: all processes share its memory
+        return load_index(path, before) or dataset  # the mapped one, which all processes share
 
 
 def save_index(
     path: Path, dataset: DetectionDataset, fingerprints: Sequence[tuple[int, str]]
 ) -> None:
-    """Writes the index of a data set at once or not at all."""
+    """Write the index of a data set; the file appears whole or not at all."""
     arrays = dict(_arrays(dataset))
     position, places = 0, {}
     for name, array in arrays.items():
@@ -86,8 +87,8 @@ def save_index(
         position = _aligned(position + array.nbytes)
     header = json.dumps({
         "fingerprints": fingerprints, "arrays": places, "size": position,
-        "name": dataset.name, "class_names": dataset.class_names, "category_ids": dataset.category_ids,
-        "folder": os.fspath(dataset.folder),
+        "name": dataset.name, "layout": dataset.layout, "folder": os.fspath(dataset.folder),
+        "class_names": dataset.class_names, "category_ids": dataset.category_ids,
         "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
     }).encode()  # fmt: skip
     with open_atomic(path, durable=True) as file:
@@ -100,7 +101,7 @@ def save_index(
 
 
 def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> DetectionDataset | None:
-    """The index in a file; None where there is none, it is damaged, or it was made from other files."""
+    """Load an index; None where it is missing, damaged, or made from other files."""
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -111,7 +112,7 @@ def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> Detection
             return None
         if path.stat().st_size != start + header["size"]:
             return None
-        # private pages: writable as arrays are, in memory once for all processes that do not write
+        # private pages: writable like other arrays, and one copy for all processes until then
         content = np.asarray(np.memmap(path, mode="c", offset=0))[start:]
         return _dataset(header, content)
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,6 +131,7 @@ def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset
     }
     return DetectionDataset(
         name=header["name"],
+        layout=header["layout"],
         class_names=tuple(header["class_names"]),
         category_ids=tuple(header["category_ids"]),
         folder=Path(header["folder"]),
@@ -149,7 +151,7 @@ def _arrays(dataset: DetectionDataset) -> Iterator[tuple[str, npt.NDArray[Any]]]
 
 
 def _fingerprint(source: Path | str) -> tuple[int, str]:
-    """Size and time of change of a file, or what its server tells of them; (0, "") where there is none."""
+    """Size and time of change of a file, local or remote; (0, "") where there is none."""
     url = address(source)
     if url is None:
         try:
@@ -167,7 +169,7 @@ def _fingerprint(source: Path | str) -> tuple[int, str]:
 
 
 def _path(sources: Sequence[Path | str], options: Sequence[object]) -> Path:
-    """Where the index of these files is kept: one place for all their versions."""
+    """Path of the index of these files; all their versions have the same."""
     places = [address(source) or str(Path(source).resolve()) for source in sources]
     digest = hashlib.sha256(
         json.dumps([places, [str(option) for option in options]]).encode()

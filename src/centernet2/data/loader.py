@@ -1,38 +1,35 @@
 """Batches for training and evaluation, read by worker processes.
 
-A training batch is a function of (seed, step) alone: the order of images is one global stream, cut into global batches
-of which each process takes its share, and the random numbers of an image's augmentation follow from its position in
-that stream. So neither the number of workers, nor of processes, nor an interruption changes what is seen.
+A training batch is a function of (seed, step) alone: the order of images is one global stream, cut
+into global batches of which each process takes its share, and the random numbers of an image's
+augmentation follow from its position in that stream. So the number of workers and of processes, and
+interruptions, do not change the batches.
 """
 
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby, islice
-from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 from torch.utils.data import DataLoader, Dataset
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.image import ImageError, StoredImage, read_file
+from centernet2.data.image import ImageError
 from centernet2.data.mixing import Mixing
+from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
-from centernet2.data.transforms import EvalTransform, Sample, TrainTransform
-from centernet2.structures import Target
+from centernet2.data.transforms import TrainTransform
+from centernet2.data.worker_images import Draw, EvalImages, LoadedImage, TrainImages
+from centernet2.structures import Batch
 
 logger = logging.getLogger(__name__)
 
-MAX_BROKEN_SHARE = 0.05  # training stops where more of the drawn images cannot be used
+MAX_BROKEN_SHARE = 0.05  # training stops if more of the drawn images cannot be used
 MIN_DRAWN = 100  # the share is taken of at least so many draws
-MAX_TRIES = 10  # replacements for one image
-EXAMPLES = 3  # broken images that the error names
-
-Item = TypeVar("Item")
+NAMED_FAILURES = 3  # broken images that the error names
 
 
 @dataclass(frozen=True)
@@ -48,32 +45,6 @@ class LoaderOptions:
     repeat_sqrt: bool = True
 
 
-class Batch(NamedTuple):
-    """Images of one step with what belongs to them."""
-
-    images: list[Tensor]  # uint8 [3, H, W] RGB
-    targets: list[Target]  # empty in evaluation
-    image_ids: list[int]
-    sizes: list[tuple[int, int]]  # height and width of the image files
-
-
-class Draw(NamedTuple):
-    """One element of the stream of training images."""
-
-    position: int
-    image: int  # index in the data set
-
-
-class Loaded(NamedTuple):
-    """What a worker hands over for one image; without an image where only failures are left."""
-
-    failures: list[str]
-    image: Tensor | None = None
-    target: Target | None = None
-    image_id: int = -1
-    size: tuple[int, int] = (0, 0)
-
-
 def train_batches(
     dataset: DetectionDataset,
     transform: TrainTransform,
@@ -87,13 +58,29 @@ def train_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[Batch]:
-    """Batches without end, from `start_step` on; `batch_size` images for this process; `mixing` joins several to one.
+    """Yield batches without end.
 
-    A broken image is replaced by another draw from the sampler's distribution; ValueError where too many are broken.
+    A broken image is replaced by another draw from the sampler's distribution.
+
+    Args:
+        dataset: index of the training images.
+        transform: augmentation of one image.
+        sampler: order of the images.
+        mixing: augmentation that joins several images.
+        batch_size: images for this process.
+        num_workers: processes that read images; 0 reads them in this one.
+        start_step: number of batches to skip.
+        aspect_ratio_grouping: batch wide images with wide ones, and tall with tall.
+        rank: number of this process.
+        world_size: number of processes.
+
+    Raises:
+        ValueError: too many images are broken.
     """
     if len(sampler.weights) != len(dataset):
         raise ValueError(
-            f"a sampler of {len(sampler.weights)} images cannot serve the {len(dataset)} of {dataset.name}"
+            f"a sampler of {len(sampler.weights)} images cannot serve the {len(dataset)} of "
+            f"{dataset.name}"
         )
     wide = (
         dataset.widths > dataset.heights
@@ -103,9 +90,8 @@ def train_batches(
     batches = global_batches(sampler, wide.tobytes(), batch_size=batch_size * world_size)
     shares = (batch[rank::world_size] for batch in islice(batches, start_step, None))
     broken = BrokenImages(dataset.name)
-    for loaded in _load(
-        TrainImages(dataset, transform, sampler, mixing), shares, num_workers=num_workers
-    ):
+    images = TrainImages(dataset, transform, sampler, mixing)
+    for loaded in _load(images, shares, num_workers=num_workers):
         broken.count(loaded)
         yield _batch(loaded)
 
@@ -121,11 +107,21 @@ def eval_batches(
     size_divisibility: int = 1,
     skip: Collection[int] = (),
 ) -> Iterator[Batch]:
-    """This process's share of the images, each once and none of them twice among the processes.
+    """Yield this process's share of the images, each once.
 
-    A batch holds images of one size only, after padding to a multiple of `size_divisibility`: what is found in an image
-    does not depend on its company, and no time is spent on padding. Large ones come first, so that memory that does not
-    suffice is noticed at once. The images whose ids are in `skip` are left out.
+    A batch holds images of one padded size, so the detections of an image do not depend on the
+    others, and no time is spent on padding. Large images come first: insufficient memory shows at
+    once.
+
+    Args:
+        dataset: index of the images.
+        transform: resizes an image.
+        batch_size: largest number of images in a batch.
+        num_workers: processes that read images; 0 reads them in this one.
+        rank: number of this process.
+        world_size: number of processes.
+        size_divisibility: height and width are padded to multiples of it.
+        skip: ids of images to leave out.
     """
     shapes = _padded_shapes(dataset, transform, size_divisibility)
     left = np.flatnonzero(~np.isin(dataset.image_ids, list(skip))).tolist()
@@ -135,9 +131,9 @@ def eval_batches(
         group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)
     )
     for loaded in _load(EvalImages(dataset, transform), chunks, num_workers=num_workers):
-        failures = _failures(loaded)
-        if failures:
-            raise ImageError(failures[0])
+        for item in loaded:
+            if item.failures:
+                raise ImageError(item.failures[0])
         yield _batch(loaded)
 
 
@@ -165,81 +161,8 @@ def global_batches(
             waiting[group[image]] = []
 
 
-class TrainImages(Dataset[Loaded]):
-    """Reads and augments the image of a draw; runs in the workers."""
-
-    def __init__(
-        self,
-        dataset: DetectionDataset,
-        transform: TrainTransform,
-        sampler: Sampler,
-        mixing: Mixing | None = None,
-    ) -> None:
-        self.dataset, self.transform, self.mixing = dataset, transform, mixing
-        self.weights, self.seed = sampler.weights, sampler.seed
-
-    def __getitem__(self, draw: Draw) -> Loaded:
-        generator = generator_of(self.seed, draw.position)
-        failures: list[str] = []
-        try:
-            if self.mixing is None:
-                transformed = partial(self._transformed, generator)
-                index, (image, target) = self._usable(draw.image, transformed, generator, failures)
-            else:
-                index, sample = self._usable(draw.image, self._whole, generator, failures)
-                further = partial(self._draw, generator, failures)
-                image, target = self.mixing(sample, further, self.transform, generator)
-        except ImageError:  # after many others, which `failures` holds
-            return Loaded(failures)
-        return Loaded(
-            failures, image, target, int(self.dataset.image_ids[index]), self.dataset.size(index)
-        )
-
-    def _usable(
-        self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
-    ) -> tuple[int, Sample]:
-        """An image with its index and objects; another one from the same distribution where it is broken."""
-        while True:
-            try:
-                return index, read(index)
-            except ImageError as error:
-                failures.append(str(error))
-                if len(failures) > MAX_TRIES:
-                    raise
-                index = self._random_index(generator)
-
-    def _whole(self, index: int) -> Sample:
-        return read_indexed_image(self.dataset, index), self.dataset.target(index)
-
-    def _transformed(self, generator: Generator, index: int) -> Sample:
-        return self.transform(
-            stored_image(self.dataset, index), self.dataset.target(index), generator
-        )
-
-    def _draw(self, generator: Generator, failures: list[str]) -> Sample:
-        """A further image for the mixture."""
-        return self._usable(self._random_index(generator), self._whole, generator, failures)[1]
-
-    def _random_index(self, generator: Generator) -> int:
-        return int(torch.multinomial(self.weights, 1, generator=generator))
-
-
-class EvalImages(Dataset[Loaded]):
-    """Reads and resizes the image of an index; runs in the workers."""
-
-    def __init__(self, dataset: DetectionDataset, transform: EvalTransform) -> None:
-        self.dataset, self.transform = dataset, transform
-
-    def __getitem__(self, index: int) -> Loaded:
-        try:
-            image = self.transform(read_indexed_image(self.dataset, index))
-        except ImageError as error:
-            return Loaded([str(error)])
-        return Loaded([], image, None, int(self.dataset.image_ids[index]), self.dataset.size(index))
-
-
 class BrokenImages:
-    """Counts images that could not be used; each is logged once."""
+    """Counts images that cannot be used, and logs each once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -247,8 +170,8 @@ class BrokenImages:
         self.logged: set[str] = set()
         self.examples: list[str] = []
 
-    def count(self, loaded: Sequence[Loaded]) -> None:
-        """ValueError where the share of failures is too large."""
+    def count(self, loaded: Sequence[LoadedImage]) -> None:
+        """Count the failures of a batch; ValueError if their share is too large."""
         for item in loaded:
             self.drawn += 1
             self.failed += len(item.failures)
@@ -256,56 +179,36 @@ class BrokenImages:
                 if failure not in self.logged:
                     logger.warning("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
-                    self.examples = [*self.examples, failure][:EXAMPLES]
+                    self.examples = [*self.examples, failure][:NAMED_FAILURES]
         hopeless = any(item.image is None for item in loaded)
         if hopeless or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
             raise ValueError(
-                f"{self.name}: {self.failed} of the first {self.drawn} images drawn cannot be used, more than "
-                f"{MAX_BROKEN_SHARE:.0%}; repair the data set first (such as {' | '.join(self.examples)})"
+                f"{self.name}: {self.failed} of the first {self.drawn} images drawn cannot be "
+                f"used, more than {MAX_BROKEN_SHARE:.0%}; repair the data set first "
+                f"(such as {' | '.join(self.examples)})"
             )
 
 
-def _failures(loaded: Sequence[Loaded]) -> list[str]:
-    return [failure for item in loaded for failure in item.failures]
-
-
-def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]
-    """Image of the data set, of the size that its annotations are made for."""
-    return stored_image(dataset, index).whole()
-
-
-def stored_image(dataset: DetectionDataset, index: int) -> StoredImage:
-    """Image of the data set, not yet decoded."""
-    path = dataset.image_path(index)
-    return StoredImage(read_file(path), str(path), *dataset.size(index))
-
-
-def generator_of(seed: int, position: int) -> Generator:
-    """The random numbers of one draw."""
-    state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
-    return Generator().manual_seed(int(state[0]))
-
-
 def _load(
-    images: Dataset[Loaded], keys: Iterable[Sequence[object]], *, num_workers: int
-) -> Iterator[list[Loaded]]:
-    loader: DataLoader[Loaded] = DataLoader(
+    images: Dataset[LoadedImage], keys: Iterable[Sequence[object]], *, num_workers: int
+) -> Iterator[list[LoadedImage]]:
+    loader: DataLoader[LoadedImage] = DataLoader(
         images,
         batch_sampler=keys,  # type: ignore[arg-type]  # any keys that the data set takes
         num_workers=num_workers,
         collate_fn=list,
         worker_init_fn=_ignore_interrupt,
-        generator=Generator(),  # otherwise it draws from, and so changes, the global random numbers
+        generator=Generator(),  # otherwise it draws from the global random numbers
     )
     yield from loader
 
 
 def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches the whole group of processes: the main one decides when the workers stop."""
+    """Ignore Ctrl-C, which all processes receive: the main one decides when workers stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _batch(loaded: Sequence[Loaded]) -> Batch:
+def _batch(loaded: Sequence[LoadedImage]) -> Batch:
     return Batch(
         images=[item.image for item in loaded if item.image is not None],
         targets=[item.target for item in loaded if item.target is not None],

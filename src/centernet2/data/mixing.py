@@ -1,6 +1,6 @@
-"""Augmentation that makes one training image of several: mosaic, mixup, copy-paste.
+"""Augmentation that joins several images into one: mosaic, mixup, copy-paste.
 
-All are off unless the settings ask for them. Where objects have masks, they follow.
+All are off by default. Boxes and masks follow.
 """
 
 from collections.abc import Callable
@@ -11,26 +11,18 @@ from torch import Generator, Tensor
 from torchvision.ops import masks_to_boxes
 
 from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.transforms import (
-    GREY,
-    Sample,
-    Transform,
-    clip_boxes_to,
-    move_polygons,
-    random_number,
-    resize_image,
-    resize_target,
-)
+from centernet2.data.geometry import clip_boxes_to, move_polygons, resize_target
+from centernet2.data.resize import resize_image
+from centernet2.data.transforms import GREY, Sample, Transform, random_number
 from centernet2.structures import Target
 
-Mixer = Callable[
-    [Sample, Callable[[], Sample], Generator], Sample
-]  # a sample and a source of further ones
+# takes a sample and a function that draws further ones
+Mixer = Callable[[Sample, Callable[[], Sample], Generator], Sample]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """Steps that mix samples, before and after the transform of a single image."""
+    """Mix samples, before and after the transform of a single image."""
 
     before: tuple[Mixer, ...] = ()  # on images as they are in their files
     after: tuple[Mixer, ...] = ()  # on transformed ones
@@ -51,9 +43,10 @@ class Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaic:
-    """Four images around a random point of a canvas (YOLOv4, arXiv 2004.10934, section 3.3).
+    """Place four images around a random point of a canvas, which is grey elsewhere.
 
-    Each is fitted into a square of `size` pixels; the canvas has twice that edge, and is grey where no image lies.
+    Each is fitted into a square of `size` pixels; the canvas has twice that edge.
+    YOLOv4, https://arxiv.org/abs/2004.10934, section 3.3.
     """
 
     size: int
@@ -72,24 +65,22 @@ class Mosaic:
             scale = self.size / max(image.shape[1:])
             height, width = (max(1, round(side * scale)) for side in image.shape[1:])
             factors = (width / image.shape[2], height / image.shape[1])
-            target = {
-                **target,
-                "boxes": clip_boxes_to(target["boxes"], image.shape[1], image.shape[2]),
-            }
-            image, target = (
-                resize_image(image, height, width),
-                resize_target(target, height, width, scale=factors),
-            )
+            boxes = clip_boxes_to(target["boxes"], image.shape[1], image.shape[2])
+            image = resize_image(image, height, width)
+            target = resize_target({**target, "boxes": boxes}, height, width, scale=factors)
             top = center_y - height if quadrant < 2 else center_y
             left = center_x - width if quadrant % 2 == 0 else center_x
             _paste(canvas, image, top, left)
-            targets.append(_place(target, top, left, edge, edge))
+            targets.append(_move_to_canvas(target, top, left, edge, edge))
         return canvas, join_targets(targets, edge, edge)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixUp:
-    """Two images on top of each other, both half transparent, with the objects of both (arXiv 1902.04103)."""
+    """Blend two images, and keep the objects of both.
+
+    Bag of freebies, https://arxiv.org/abs/1902.04103.
+    """
 
     probability: float
     shares: tuple[float, float] = (0.4, 0.6)  # between which the first image's weight is drawn
@@ -105,15 +96,16 @@ class MixUp:
             layer = torch.full((3, height, width), GREY, dtype=torch.uint8)
             _paste(layer, image, 0, 0)
             blend += weight * layer
-        targets = [_place(target, 0, 0, height, width) for _, target in samples]
+        targets = [_move_to_canvas(target, 0, 0, height, width) for _, target in samples]
         return blend.round().to(torch.uint8), join_targets(targets, height, width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CopyPaste:
-    """Cuts objects out of another image by their masks and pastes them on this one (arXiv 2012.07177).
+    """Paste objects of another image on this one by their masks.
 
-    Objects that are then hidden lose that part of mask and box, and are dropped where less than `min_visible` is left.
+    Covered objects lose that part of mask and box, and are dropped where a share of less than
+    `min_visible` is left. Copy-paste, https://arxiv.org/abs/2012.07177.
     """
 
     probability: float
@@ -130,13 +122,13 @@ class CopyPaste:
         height, width = image.shape[1:]
         layer = torch.full_like(image, GREY)
         _paste(layer, other_image, 0, 0)
-        other = _place(other, 0, 0, height, width)
+        other = _move_to_canvas(other, 0, 0, height, width)
         chosen = torch.rand(len(other["labels"]), generator=generator) < self.share
         chosen &= other["masks"].flatten(1).any(dim=1)
         pasted = {key: value[chosen] for key, value in other.items()}  # type: ignore[index]
         pasted["boxes"] = clip_boxes_to(pasted["boxes"], height, width)
         cover = pasted["masks"].any(dim=0)  # [H, W]
-        kept = hide(target, cover, min_visible=self.min_visible)
+        kept = cover_target(target, cover, min_visible=self.min_visible)
         joined: Target = {
             "boxes": torch.cat([kept["boxes"], pasted["boxes"]]),
             "labels": torch.cat([kept["labels"], pasted["labels"]]),
@@ -145,8 +137,8 @@ class CopyPaste:
         return torch.where(cover, layer, image), joined
 
 
-def hide(target: Target, cover: Tensor, *, min_visible: float) -> Target:
-    """What is left of objects with masks [G, H, W] behind a cover [H, W]."""
+def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target:
+    """Remove a covered area [H, W] from objects with masks [G, H, W]."""
     masks = target["masks"] & ~cover
     before, after = (m.flatten(1).sum(dim=1) for m in (target["masks"], masks))
     kept = after > min_visible * before
@@ -155,16 +147,14 @@ def hide(target: Target, cover: Tensor, *, min_visible: float) -> Target:
         tight = masks_to_boxes(masks[changed]).to(boxes.dtype)
         tight[:, 2:] += 1  # the last pixel belongs to the box
         boxes = boxes.clone()
-        low, high = (
-            torch.max(boxes[changed, :2], tight[:, :2]),
-            torch.min(boxes[changed, 2:], tight[:, 2:]),
-        )
+        low = torch.max(boxes[changed, :2], tight[:, :2])
+        high = torch.min(boxes[changed, 2:], tight[:, 2:])
         boxes[changed] = torch.cat([low, high], dim=1)
     return {"boxes": boxes, "labels": target["labels"][kept], "masks": masks}
 
 
 def join_targets(targets: list[Target], height: int, width: int) -> Target:
-    """The objects of several images that lie on one canvas; polygons stay polygons where all have them."""
+    """Join the objects of one canvas; polygons stay polygons where all images have them."""
     joined: Target = {
         "boxes": torch.cat([target["boxes"] for target in targets]),
         "labels": torch.cat([target["labels"] for target in targets]),
@@ -183,7 +173,7 @@ def _masks_of(target: Target, height: int, width: int) -> Tensor:  # bool [G, H,
 
 
 def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
-    """Writes the part of an image [..., h, w] that lies on the canvas [..., H, W]."""
+    """Write the part of an image [..., h, w] that is inside the canvas [..., H, W]."""
     (height, width), (h, w) = canvas.shape[-2:], image.shape[-2:]
     y, x = max(0, top), max(0, left)
     bottom, right = min(height, top + h), min(width, left + w)
@@ -191,13 +181,11 @@ def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
         canvas[..., y:bottom, x:right] = image[..., y - top : bottom - top, x - left : right - left]
 
 
-def _place(target: Target, top: int, left: int, height: int, width: int) -> Target:
-    """Objects of an image whose corner comes to lie at (top, left) of a canvas."""
-    placed: Target = {
-        **target,
-        "boxes": target["boxes"] + target["boxes"].new_tensor([left, top, left, top]),
-    }
+def _move_to_canvas(target: Target, top: int, left: int, height: int, width: int) -> Target:
+    """Move the objects of an image whose corner is at (top, left) of a canvas."""
+    shift = target["boxes"].new_tensor([left, top, left, top])
+    moved: Target = {**target, "boxes": target["boxes"] + shift}
     if "masks" in target:
-        placed["masks"] = torch.zeros(len(target["masks"]), height, width, dtype=torch.bool)
-        _paste(placed["masks"], target["masks"], top, left)
-    return move_polygons(placed, shift=(left, top))
+        moved["masks"] = torch.zeros(len(target["masks"]), height, width, dtype=torch.bool)
+        _paste(moved["masks"], target["masks"], top, left)
+    return move_polygons(moved, shift=(left, top))

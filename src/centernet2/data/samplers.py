@@ -1,7 +1,8 @@
-"""Which images training sees, in which order: endless streams of indices that depend on the seed alone.
+"""Samplers: endless streams of image indices that depend on the seed alone.
 
-Nothing here knows of processes or steps. The loader cuts one global stream into batches and each process takes its
-share, so the stream is the same for any number of processes and can be entered at any step.
+They know neither processes nor steps. The loader cuts one global stream into batches and each
+process takes its share, so the stream is the same for any number of processes and can be entered at
+any step.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 
 
 class Sampler(ABC):
-    """An endless stream of image indices, and the share of it that each image has in the long run."""
+    """An endless stream of image indices, and how often each image appears in it."""
 
     def __init__(self, weights: Tensor, *, seed: int) -> None:
         if not len(weights):
@@ -24,10 +25,10 @@ class Sampler(ABC):
 
     @abstractmethod
     def epoch(self, generator: Generator) -> Tensor:  # [about I] indices
-        """The next stretch of the stream."""
+        """Draw the next part of the stream."""
 
     def part(self, images: Tensor) -> "Sampler":
-        """The same sampler over some of the images, which it numbers from 0."""
+        """Make this kind of sampler for some of the images, numbered from 0."""
         return type(self)(self.weights[images], seed=self.seed)
 
     def __iter__(self) -> Iterator[int]:
@@ -50,7 +51,7 @@ class ShuffledSampler(Sampler):
 
 
 class RepeatFactorSampler(Sampler):
-    """Image i about weights[i] times in each epoch: the fraction is rounded at random.
+    """Image i about weights[i] times in each epoch; the fraction is rounded at random.
 
     LVIS, https://arxiv.org/abs/1908.03195, appendix B.2.
     """
@@ -63,7 +64,7 @@ class RepeatFactorSampler(Sampler):
 
 
 class WeightedSampler(Sampler):
-    """Independent draws, image i with a probability in proportion to weights[i]."""
+    """Independent draws, image i with a probability proportional to weights[i]."""
 
     def epoch(self, generator: Generator) -> Tensor:
         return torch.multinomial(
@@ -72,12 +73,12 @@ class WeightedSampler(Sampler):
 
 
 class MixtureSampler(Sampler):
-    """Images of several data sets in given proportions, whatever their sizes; inside each, in the order of a sampler.
+    """Images of several data sets at given ratios; within each, in the order of a sampler.
 
     Args:
         whole: the sampler of all images.
         sources: [I] number of the data set that each image is from.
-        ratios: how often each data set is drawn, need not sum to one.
+        ratios: how often each data set is drawn; they need not sum to one.
     """
 
     def __init__(self, whole: Sampler, sources: Tensor, ratios: Sequence[float]) -> None:
@@ -96,19 +97,20 @@ class MixtureSampler(Sampler):
         indices = torch.empty_like(drawn)
         for source, (images, part) in enumerate(zip(self.members, self.parts, strict=True)):
             places = (drawn == source).nonzero().squeeze(1)
-            stretches = [images[:0]]
-            while sum(map(len, stretches)) < len(places):
-                stretches.append(images[part.epoch(generator)])
-            indices[places] = torch.cat(stretches)[: len(places)]
+            epochs = [images[:0]]
+            while sum(map(len, epochs)) < len(places):
+                epochs.append(images[part.epoch(generator)])
+            indices[places] = torch.cat(epochs)[: len(places)]
         return indices
 
 
 def repeat_factors(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], *, threshold: float, sqrt: bool
 ) -> Tensor:  # [I]
-    """How often to repeat each image so that rare classes are seen more: the factor of its rarest class.
+    """How often to repeat each image so that rare classes are seen more often.
 
-    A class in a share f of the images has the factor max(1, threshold / f), or the square root of that.
+    A class in a share f of the images has the factor max(1, threshold / f), or the square root of
+    that; an image has the largest factor of its classes.
     """
     image, label, images_with = _classes_of_images(labels, offsets)
     factor = threshold * (len(offsets) - 1) / images_with[label]
@@ -120,7 +122,10 @@ def repeat_factors(
 def class_aware_weights(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
 ) -> Tensor:  # [I]
-    """Weights under which every class is drawn equally often: the sum over an image's classes of 1 / images with it."""
+    """Weights with which every class is drawn equally often.
+
+    The sum over the classes of an image of 1 / (number of images with the class).
+    """
     image, label, images_with = _classes_of_images(labels, offsets)
     return torch.from_numpy(
         np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)
@@ -130,7 +135,7 @@ def class_aware_weights(
 def images_per_class(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int
 ) -> Tensor:  # [C]
-    """In how many images each class appears."""
+    """Number of images in which each class appears."""
     images_with = _classes_of_images(labels, offsets)[2]
     return torch.from_numpy(np.pad(images_with, (0, num_classes - len(images_with))))
 
@@ -138,7 +143,7 @@ def images_per_class(
 def _classes_of_images(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs of (image, class in it), each once, and the number of images of each class."""
+    """Unique pairs of (image, class), and the number of images of each class."""
     image_of_box = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     image, label = np.unique(np.stack([image_of_box, labels]), axis=1)
     return image, label, np.bincount(label)

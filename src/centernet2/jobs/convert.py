@@ -29,10 +29,8 @@ def convert(
     -------
     The number of images of each split.
     """
-    from centernet2.data.convert import WRITERS
-    from centernet2.data.readers.catalog import find_sources
-    from centernet2.data.readers.layouts import ALL
-    from centernet2.data.readers.splits import load_source
+    from centernet2.data import WRITERS
+    from centernet2.data.readers import ALL, find_dataset, load_split_files
 
     source_path, target = Path(data), Path(output)
     if to not in WRITERS:
@@ -40,9 +38,9 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} is there already and not an empty folder; give another one")
     counts = {}
-    sources = find_sources(source_path, None if data_path is None else Path(data_path))
-    for split, source in sources.items():
-        dataset = load_source(source, split, source_path, masks=True)
+    splits = find_dataset(source_path, None if data_path is None else Path(data_path))
+    for split, files in splits.items():
+        dataset = load_split_files(files, split, source_path, masks=True)
         name = "train" if split == ALL else split
         WRITERS[to](dataset, target, name)
         counts[name] = len(dataset)

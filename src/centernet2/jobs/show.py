@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from centernet2.config import Config
-    from centernet2.data.dataset import DetectionDataset
-    from centernet2.data.transforms import Sample
+    from centernet2.data import DetectionDataset, Sample
     from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -66,25 +65,23 @@ def show(
     from PIL import Image
 
     from centernet2.builders.loading import resolve
-    from centernet2.data.loader import read_indexed_image
-    from centernet2.data.readers.catalog import find_sources
-    from centernet2.data.readers.layouts import ALL
-    from centernet2.data.readers.splits import load_source
+    from centernet2.data import read_indexed_image
+    from centernet2.data.readers import ALL, find_dataset, load_split_files
     from centernet2.visualize import mosaic
 
     options = resolve(config).override(overrides)
     data, output = Path(data), Path(output)
     data_path = None if data_path is None else Path(data_path)
     augmented = augmented or targets
-    sources = find_sources(data, data_path)
-    name = split if split in sources else ALL
-    if name not in sources:
+    splits = find_dataset(data, data_path)
+    name = split if split in splits else ALL
+    if name not in splits:
         raise ValueError(
-            f"{data} has no {split} split, only {', '.join(sources)}; choose with --split"
+            f"{data} has no {split} split, only {', '.join(splits)}; choose with --split"
         )
     if output.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
         raise ValueError(f"--output is {output}; a picture ends in .jpg, .png or .webp")
-    dataset = load_source(sources[name], name, data, masks=options.model.mask_on)
+    dataset = load_split_files(splits[name], name, data, masks=options.model.mask_on)
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     pictures: list[Tensor] = []
     captions: list[str] = []
@@ -107,7 +104,7 @@ def show(
 
 def _augmented(dataset: DetectionDataset, config: Config, index: int, seed: int) -> Sample:
     from centernet2.builders.pipeline import build_mixing, build_train_transform
-    from centernet2.data.loader import generator_of, read_indexed_image
+    from centernet2.data import generator_of, read_indexed_image
 
     generator = generator_of(seed, index)
     transform, mixing = build_train_transform(config), build_mixing(config)
@@ -120,14 +117,14 @@ def _augmented(dataset: DetectionDataset, config: Config, index: int, seed: int)
 def _another(dataset: DetectionDataset, generator: torch.Generator) -> Sample:
     import torch
 
-    from centernet2.data.loader import read_indexed_image
+    from centernet2.data import read_indexed_image
 
     index = int(torch.randint(len(dataset), (1,), generator=generator))
     return read_indexed_image(dataset, index), dataset.target(index)
 
 
 def _drawn(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
-    from centernet2.data.annotation_masks import draw_objects
+    from centernet2.data import draw_objects
     from centernet2.visualize import draw
 
     shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}

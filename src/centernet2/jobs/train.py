@@ -167,7 +167,7 @@ def _set_up(
     from centernet2.builders.solver import build_job, choose_precision
     from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
     from centernet2.builders.training_run import TrainingRun
-    from centernet2.data.samplers import images_per_class
+    from centernet2.data import images_per_class
     from centernet2.devices import choose_device, create_accelerator
 
     output = choose_output_folder(given, output_dir)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from centernet2.builders.network import build_detector
 from centernet2.config import Config, load_config
-from centernet2.data.transforms import make_test_resize
+from centernet2.data.resize import make_test_resize
 from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.detector import Detector
 from centernet2.zoo.published import ModelCost, zoo_models

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -14,19 +15,21 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 from torch import Tensor
 
-from centernet2.config import load_config
-from centernet2.data.check.annotations import (
+from centernet2.data import EvalTransform, ImageError, read_image
+from centernet2.data.check import (
+    Examination,
+    ExaminedSplit,
+    FaultExample,
     Finding,
-    Place,
-    Record,
+    Xywh,
     box_of,
-    clipped,
+    clip_to_image,
+    findings_json,
     size_of,
     without_incomplete,
 )
-from centernet2.data.image import ImageError, read_image
+from centernet2.data.readers import Record
 from centernet2.files import write_atomic, write_json
-from centernet2.jobs.check import Examination, Split, as_json
 from centernet2.report.page import (
     Chart,
     Section,
@@ -40,15 +43,23 @@ from centernet2.report.page import (
 )
 from centernet2.visualize import draw, mosaic
 
-CONFIG = "CenterNet2_R50_1x"  # whose sizes and levels are taken
-SHOWN_CLASSES = 100
+CLASS_ROWS = 100  # of the table of classes
 MOSAIC_CLASSES = 12
-CROPS = 8  # of each of them
+CROPS_PER_CLASS = 8
 CROP_EDGE = 96  # pixels
-WORST = 12  # pictures of faults
-SIZES = [2**k for k in range(2, 12)]  # pixels: edges of the histogram
-SHAPES = [2 ** (k / 2) for k in range(-8, 9)]
-COUNTS = [1, 2, 3, 5, 9, 17, 33, 65, 129, 1025]
+FAULT_PICTURES = 12
+PICTURE_EDGE = 480  # pixels
+SIZE_EDGES = [2**k for k in range(2, 12)]  # pixels: edges of the histogram's bins
+SHAPE_EDGES = [2 ** (k / 2) for k in range(-8, 9)]
+COUNT_EDGES = [1, 2, 3, 5, 9, 17, 33, 65, 129, 1025]
+
+
+class FirstStageSizes(NamedTuple):
+    """The sizes of objects that each level of a first stage is assigned."""
+
+    config_name: str
+    resize: EvalTransform
+    levels: Mapping[str, tuple[float, float]]  # name -> range of half a diagonal, in pixels
 
 
 def findings_table(findings: Sequence[Finding]) -> Group | str:
@@ -57,14 +68,8 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
         return "nothing wrong was found"
     result = Table("split", "what", "how many", "training", "", box=SIMPLE_HEAD)
     for each in findings:
-        action = (
-            ""
-            if each.action == "note"
-            else f"{each.action} them"
-            if each.action != "refuses"
-            else "refuses"
-        )
-        examples = "; ".join(place.text for place in each.examples[:2])
+        action = {"note": "", "refuses": "refuses"}.get(each.action, f"{each.action} them")
+        examples = "; ".join(example.text for example in each.examples[:2])
         text = f"{each.advice} (first: {examples})"
         result.add_row(each.split, each.kind, f"{each.total:,}", action, escape_markup(text))
     faults = [each for each in findings if each.action != "note"]
@@ -72,16 +77,23 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
     return Group(result, f"faults of {kinds} were found" if faults else "nothing wrong was found")
 
 
-def write_report(examination: Examination, folder: Path, *, title: str) -> None:
-    """Writes report.html, which needs no network, and findings.json."""
+def write_dataset_page(
+    examination: Examination, folder: Path, *, title: str, first_stage: FirstStageSizes
+) -> None:
+    """Write report.html, which needs no network, and findings.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "findings.json", as_json(examination.findings), indent=1)
+    write_json(folder / "findings.json", findings_json(examination.findings), indent=1)
     splits = {
         name: split._replace(content=without_incomplete(split.content))
         for name, split in examination.splits.items()
     }
+    sizes_text = (
+        "Square roots of the box areas in pixels of the files; aspect ratios as width over height; "
+        "objects in one image. The levels of the first stage that objects are assigned to, at the "
+        f"test size of {first_stage.config_name}."
+    )
     sections = [
-        Section("summary", "Summary", "What there is.", cards(_figures(splits))),
+        Section("summary", "Summary", "Images, objects and classes.", cards(_counts(splits))),
         Section(
             "findings",
             "Findings",
@@ -89,11 +101,11 @@ def write_report(examination: Examination, folder: Path, *, title: str) -> None:
             _findings(examination),
         ),
         Section("classes", "Classes", "Objects of each class, by split.", _classes(splits)),
-        Section("sizes", "Sizes", SIZES_TEXT, _sizes(splits)),
+        Section("sizes", "Sizes", sizes_text, _sizes(splits, first_stage)),
         Section(
             "objects", "Objects", "Some of each of the most frequent classes.", _mosaics(splits)
         ),
-        Section("worst", "Faults in pictures", "The first examples.", _worst(examination)),
+        Section("worst", "Faults in pictures", "The first examples.", _faults(examination)),
     ]
     text = page(
         f"Data set {title}", "What training will see", [each for each in sections if each.body]
@@ -101,21 +113,15 @@ def write_report(examination: Examination, folder: Path, *, title: str) -> None:
     write_atomic(folder / "report.html", text)
 
 
-SIZES_TEXT = (
-    "Roots of the boxes' areas in pixels of the files; shapes as width over height; objects in one image. "
-    f"The levels of the first stage that objects belong to, at the size that {CONFIG} looks at."
-)
-
-
-def _figures(splits: Mapping[str, Split]) -> dict[str, float | str | None]:
-    figures: dict[str, float | str | None] = {}
+def _counts(splits: Mapping[str, ExaminedSplit]) -> dict[str, float | str | None]:
+    counts: dict[str, float | str | None] = {}
     for name, split in splits.items():
-        figures[f"images, {name}"] = len(split.content["images"])
-        figures[f"objects, {name}"] = len(split.content.get("annotations") or [])
-    figures["classes"] = len(
-        {c.get("name") for split in splits.values() for c in split.content.get("categories") or []}
+        counts[f"images, {name}"] = len(split.content["images"])
+        counts[f"objects, {name}"] = len(split.content["annotations"])
+    counts["classes"] = len(
+        {category["name"] for split in splits.values() for category in split.content["categories"]}
     )
-    return figures
+    return counts
 
 
 def _findings(examination: Examination) -> str:
@@ -123,7 +129,7 @@ def _findings(examination: Examination) -> str:
         return "<p>Nothing wrong was found.</p>"
     rows = []
     for each in examination.findings:
-        examples = escape("; ".join(place.text for place in each.examples))
+        examples = escape("; ".join(example.text for example in each.examples))
         advice = f"{escape(each.advice)}<br>{examples}"
         rows.append(
             [escape(each.split), escape(each.kind), number(each.total), each.action, advice]
@@ -135,12 +141,16 @@ def _findings(examination: Examination) -> str:
     )
 
 
-def _classes(splits: Mapping[str, Split]) -> str:
+def _class_names(split: ExaminedSplit) -> dict[int, str]:
+    return {category["id"]: str(category["name"]) for category in split.content["categories"]}
+
+
+def _classes(splits: Mapping[str, ExaminedSplit]) -> str:
     counts: dict[str, Counter[str]] = {}
     for name, split in splits.items():
-        names = {c.get("id"): str(c.get("name")) for c in split.content.get("categories") or []}
-        for annotation in split.content.get("annotations") or []:
-            counts.setdefault(names.get(annotation.get("category_id"), "?"), Counter())[name] += 1
+        names = _class_names(split)
+        for annotation in split.content["annotations"]:
+            counts.setdefault(names.get(annotation["category_id"], "?"), Counter())[name] += 1
     ranked = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     most = max((sum(count.values()) for _, count in ranked), default=1)
     rows = [
@@ -149,17 +159,15 @@ def _classes(splits: Mapping[str, Split]) -> str:
             *(number(count[split]) for split in splits),
             bar_cell(sum(count.values()) / most),
         ]
-        for name, count in ranked[:SHOWN_CLASSES]
+        for name, count in ranked[:CLASS_ROWS]
     ]
     return table(["class", *splits, ""], rows)
 
 
-def _boxes(split: Split) -> list[tuple[Record, tuple[float, float, float, float]]]:
+def _boxes(split: ExaminedSplit) -> list[tuple[Record, Xywh]]:
     """Images and boxes that can be used."""
-    images = {image.get("id"): image for image in split.content["images"]}
-    pairs = [
-        (images.get(a.get("image_id")), box_of(a)) for a in split.content.get("annotations") or []
-    ]
+    images = {image["id"]: image for image in split.content["images"]}
+    pairs = [(images.get(a["image_id"]), box_of(a)) for a in split.content["annotations"]]
     return [
         (image, box)
         for image, box in pairs
@@ -167,38 +175,44 @@ def _boxes(split: Split) -> list[tuple[Record, tuple[float, float, float, float]
     ]
 
 
-def _sizes(splits: Mapping[str, Split]) -> str:
+def _sizes(splits: Mapping[str, ExaminedSplit], first_stage: FirstStageSizes) -> str:
     pairs = [pair for split in splits.values() for pair in _boxes(split)]
     if not pairs:
         return ""
     roots = [math.sqrt(box[2] * box[3]) for _, box in pairs]
     shapes = [box[2] / box[3] for _, box in pairs]
-    images = Counter(id(image) for image, _ in pairs)
-    counts = list(images.values())
+    counts = list(Counter(id(image) for image, _ in pairs).values())
     charts = [
-        tile("size", f"median {_median(roots):.0f} px", _histogram("size", roots, SIZES)),
-        tile("shape", f"median {_median(shapes):.2f}", _histogram("shape", shapes, SHAPES)),
+        tile("size", f"median {_median(roots):.0f} px", _histogram("size", roots, SIZE_EDGES)),
+        tile(
+            "aspect ratio",
+            f"median {_median(shapes):.2f}",
+            _histogram("aspect ratio", shapes, SHAPE_EDGES),
+        ),
         tile(
             "objects per image",
             f"median {_median(counts):.0f}",
-            _histogram("objects", counts, COUNTS),
+            _histogram("objects", counts, COUNT_EDGES),
         ),
     ]
     grid = f'<div class="grid" style="--least: 17rem">{"".join(charts)}</div>'
-    return f"{grid}<h3>Width and height</h3>{_heat_map(pairs)}<h3>Levels</h3>{_levels(pairs)}"
+    levels = _levels(pairs, first_stage)
+    return f"{grid}<h3>Width and height</h3>{_size_matrix(pairs)}<h3>Levels</h3>{levels}"
 
 
-def _heat_map(pairs: Sequence[tuple[Record, tuple[float, float, float, float]]]) -> str:
-    """How many boxes are so wide (columns) and so high (rows)."""
+def _size_matrix(pairs: Sequence[tuple[Record, Xywh]]) -> str:
+    """Numbers of boxes by width (columns) and height (rows)."""
     steps = [math.floor(math.log2(max(side, 1))) for _, box in pairs for side in box[2:]]
     counts = Counter(zip(steps[0::2], steps[1::2], strict=True))
     most, reach = max(counts.values()), range(min(steps), max(steps) + 1)
+
+    def cell(wide: int, high: int) -> str:
+        count = counts[wide, high]
+        share = 0.75 * math.sqrt(count / most)
+        return f'<td style="--share:{share:.2f}">{count or ""}</td>'
+
     rows = [
-        [f"<td>{2**high} px</td>"]
-        + [
-            f'<td style="--share:{0.75 * math.sqrt(counts[wide, high] / most):.2f}">{counts[wide, high] or ""}</td>'
-            for wide in reach
-        ]
+        [f"<td>{2**high} px</td>", *(cell(wide, high) for wide in reach)]
         for high in reversed(reach)
     ]
     return table(["height", *(f"{2**wide} px" for wide in reach)], rows, kind="matrix")
@@ -215,56 +229,52 @@ def _histogram(name: str, values: Sequence[float], edges: Sequence[float]) -> st
     return chart.axes(ticks, {0: "0", most: f"{most:,}"}).svg()
 
 
-def _levels(pairs: Iterable[tuple[Record, tuple[float, float, float, float]]]) -> str:
-    """Shares of the objects on each level, as the first stage assigns them by half a diagonal."""
-    config = load_config(CONFIG)
-    shorter, longer = config.augmentation.min_size_test, config.augmentation.max_size_test
+def _levels(pairs: Iterable[tuple[Record, Xywh]], first_stage: FirstStageSizes) -> str:
+    """Shares of the objects on each level, which are assigned by half a diagonal."""
     counts: Counter[str] = Counter()
     total = 0
     for image, box in pairs:
         width, height = size_of(image) or (1.0, 1.0)
-        scale = min(shorter / min(width, height), longer / max(width, height))
-        half = math.hypot(box[2], box[3]) / 2 * scale
+        new_height, new_width = first_stage.resize.output_size(round(height), round(width))
+        half = math.hypot(box[2] * new_width / width, box[3] * new_height / height) / 2
         total += 1
-        for name, (low, high) in zip(
-            config.centernet.in_features, config.assigner.sizes_of_interest, strict=True
-        ):
+        for name, (low, high) in first_stage.levels.items():
             counts[name] += low <= half <= high
     rows = [
         [name, f"{100 * counts[name] / total:.0f} %", bar_cell(counts[name] / total)]
-        for name in config.centernet.in_features
+        for name in first_stage.levels
     ]
     return table(["level", "objects", ""], rows)
 
 
-def _mosaics(splits: Mapping[str, Split]) -> str:
+def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     tiles = []
-    crops: dict[str, list[tuple[Path, Record, tuple[float, float, float, float]]]] = {}
+    crops: dict[str, list[tuple[Path, Xywh]]] = {}
     for split in splits.values():
-        names = {c.get("id"): str(c.get("name")) for c in split.content.get("categories") or []}
-        images = {image.get("id"): image for image in split.content["images"]}
-        for annotation in split.content.get("annotations") or []:
-            image, box = images.get(annotation.get("image_id")), box_of(annotation)
+        names = _class_names(split)
+        images = {image["id"]: image for image in split.content["images"]}
+        for annotation in split.content["annotations"]:
+            image, box = images.get(annotation["image_id"]), box_of(annotation)
             if image is None or box is None or size_of(image) is None:
                 continue
-            inner = clipped(box, image)
+            inner = clip_to_image(box, image)
             if min(inner[2:]) >= 2:
                 path = split.folder / str(image.get("file_name"))
-                crops.setdefault(names.get(annotation.get("category_id"), "?"), []).append(
-                    (path, image, inner)
-                )
+                name = names.get(annotation["category_id"], "?")
+                crops.setdefault(name, []).append((path, inner))
     ranked = sorted(crops.items(), key=lambda item: -len(item[1]))[:MOSAIC_CLASSES]
     for name, places in ranked:
-        chosen = places[:: max(1, len(places) // CROPS)][:CROPS]
-        pictures = [crop for path, _, box in chosen if (crop := _crop(path, box)) is not None]
+        chosen = places[:: max(1, len(places) // CROPS_PER_CLASS)][:CROPS_PER_CLASS]
+        pictures = [crop for path, box in chosen if (crop := _crop(path, box)) is not None]
         if pictures:
             sheet = mosaic(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
-            shown = f'<img alt="{escape(name)}" style="width:100%" src="{jpeg_uri(sheet, longest=480)}">'
+            source = jpeg_uri(sheet, longest=PICTURE_EDGE)
+            shown = f'<img alt="{escape(name)}" style="width:100%" src="{source}">'
             tiles.append(tile(name, number(len(places)), shown))
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _crop(path: Path, box: tuple[float, float, float, float]) -> Tensor | None:
+def _crop(path: Path, box: Xywh) -> Tensor | None:
     image = _readable(path)
     if image is None:
         return None
@@ -273,32 +283,33 @@ def _crop(path: Path, box: tuple[float, float, float, float]) -> Tensor | None:
     return part if part.numel() else None
 
 
-def _worst(examination: Examination) -> str:
+def _faults(examination: Examination) -> str:
     tiles: list[str] = []
     for each in examination.findings:
         if each.split not in examination.splits or each.action == "note":
             continue
         folder = examination.splits[each.split].folder
-        for place in each.examples[:2]:
-            picture = _picture(folder, place)
-            if picture is not None and len(tiles) < WORST:
-                shown = f'<span class="picture"><img alt="" src="{jpeg_uri(picture, longest=480)}"></span>'
-                tiles.append(tile(each.kind, each.split, shown, escape(place.text)))
+        for example in each.examples[:2]:
+            picture = _picture(folder, example) if len(tiles) < FAULT_PICTURES else None
+            if picture is not None:
+                source = jpeg_uri(picture, longest=PICTURE_EDGE)
+                shown = f'<span class="picture"><img alt="" src="{source}"></span>'
+                tiles.append(tile(each.kind, each.split, shown, escape(example.text)))
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _picture(folder: Path, place: Place) -> Tensor | None:
-    image = _readable(folder / place.file_name) if place.file_name else None
-    if image is None or place.box is None:
+def _picture(folder: Path, example: FaultExample) -> Tensor | None:
+    image = _readable(folder / example.file_name) if example.file_name else None
+    if image is None or example.box is None:
         return image
-    x, y, width, height = place.box
+    x, y, width, height = example.box
     boxes = torch.tensor(
         [[min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)]]
     )
     return draw(
         image,
         {"boxes": boxes, "labels": torch.zeros(1, dtype=torch.int64)},
-        [place.text.split(" in ")[0]],
+        [example.text.split(" in ")[0]],
     )
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from centernet2.data.dataset import DetectionDataset
-from centernet2.data.loader import read_indexed_image
+from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.evaluation.analysis import analyse
 from centernet2.evaluation.examples import boxes_of_image
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, IntArray

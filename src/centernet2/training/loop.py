@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -12,20 +11,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2.devices import Precision, autocast
-from centernet2.structures import Target
+from centernet2.structures import Batch
 from centernet2.training.nonfinite import BatchStatistics, are_gradients_finite
 from centernet2.training.state import Callback, TrainState
-
-
-class Batch(Protocol):
-    """What one process sees at once."""
-
-    @property
-    def images(self) -> list[Tensor]: ...
-    @property
-    def targets(self) -> list[Target]: ...
-    @property
-    def image_ids(self) -> list[int]: ...
 
 
 def train_loop(

@@ -10,11 +10,21 @@ import pytest
 from PIL import Image
 
 from centernet2.cli import app
-from centernet2.data.check.annotations import check_annotations, repair
+from centernet2.data import FitShortestEdge
+from centernet2.data.check import (
+    Examination,
+    ExaminedSplit,
+    check_annotations,
+    examine_dataset,
+    repair,
+    write_repaired,
+)
 from centernet2.data.readers.coco import load_coco
-from centernet2.jobs.check import Examination, Split, examine, write_repaired
-from centernet2.report.dataset_page import write_report
+from centernet2.report.dataset_page import FirstStageSizes, write_dataset_page
 
+SIZES = FirstStageSizes(
+    "small", FitShortestEdge(length=80, max_size=133), {"p3": (0.0, 64.0), "p4": (48.0, 1e9)}
+)
 Content = dict[str, list[dict[str, Any]]]
 
 
@@ -113,7 +123,7 @@ INCOMPLETE: dict[str, Callable[[Content], Any]] = {
 
 def examine_without_images(content: Content) -> Examination:
     return Examination(
-        {"train": Split(content, Path("nowhere"), [])}, check_annotations(content, "train")
+        {"train": ExaminedSplit(content, Path("nowhere"), [])}, check_annotations(content, "train")
     )
 
 
@@ -127,7 +137,9 @@ def test_what_training_refuses_is_found_and_repaired(
     with pytest.raises(ValueError, match=r"spoilt\.json"):
         load_coco(path, tmp_path, name="spoilt")
     assert "refuses" in {action for _, action in faults(content).values()}
-    write_report(examine_without_images(content), tmp_path / "report", title=name)
+    write_dataset_page(
+        examine_without_images(content), tmp_path / "report", title=name, first_stage=SIZES
+    )
     repaired, changes = repair(content)
     assert changes
     if name != "no categories":
@@ -167,7 +179,7 @@ def test_image_files(content: Content, write: Callable[..., Path], tmp_path: Pat
     picture.save(images / "again.jpg", quality=60)
     (images / "tall.png").write_bytes((images / "tall.png").read_bytes()[:60])
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(images / "empty.png")
-    examination = examine(tmp_path)
+    examination = examine_dataset(tmp_path)
     found = {
         (each.split, each.kind): each.total
         for each in examination.findings
@@ -229,13 +241,13 @@ def test_real_faulty_files(shared: Path, tmp_path: Path, name: str) -> None:
     path = shared / "data" / "broken" / f"{name}.json"
     if name in UNREADABLE:
         with pytest.raises(ValueError, match=str(path)):
-            examine(path)
+            examine_dataset(path)
         return
-    examination = examine(path)
+    examination = examine_dataset(path)
     assert examination.is_clean == (name in FINE)
     assert any(each.action == "refuses" for each in examination.findings) == (name in REFUSED)
     (written,) = write_repaired(examination.splits, tmp_path / "fixed.json")
-    again = examine(written)
+    again = examine_dataset(written)
     assert again.is_clean or name == "no_annotations"
 
 
@@ -257,7 +269,7 @@ def test_real_faulty_images(shared: Path, tmp_path: Path) -> None:
     )
     for image in images:
         (tmp_path / str(image["file_name"])).symlink_to(folder / str(image["file_name"]))
-    found = {each.kind: each.total for each in examine(path).findings}
+    found = {each.kind: each.total for each in examine_dataset(path).findings}
     assert found.pop("unreadable images") in (
         2,
         3,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from centernet2.data.readers.catalog import DATASETS, find_sources, find_split
+from centernet2.data.readers.catalog import DATASETS, find_dataset, load_dataset
 
 Write = Callable[..., Path]
 
@@ -23,7 +23,7 @@ def place(root: Path, name: str, content: Any) -> None:
 def test_folder_of_ones_own(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
     write(content, "train")
     write(content, "val")
-    dataset = find_split(data=tmp_path, data_path=None, names=["coco_2017_train"], split=split)
+    dataset = load_dataset(data=tmp_path, data_path=None, names=["coco_2017_train"], split=split)
     assert (dataset.name, len(dataset)) == (f"{tmp_path.name}_{split}", 3)
     assert dataset.image_path(0).is_file()
 
@@ -34,7 +34,9 @@ def test_a_name_in_place_of_a_folder(
 ) -> None:
     place(tmp_path, "lvis_v1_val", content)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    assert find_split(data=Path(name), data_path=None, names=[], split="val").name == "lvis_v1_val"
+    assert (
+        load_dataset(data=Path(name), data_path=None, names=[], split="val").name == "lvis_v1_val"
+    )
 
 
 @pytest.mark.parametrize("folder", ["coco2017", "coco", "."])
@@ -47,7 +49,7 @@ def test_coco_below_or_at_the_path(content: Any, tmp_path: Path, folder: str) ->
     if folder == ".":
         base.rmdir()
     (tmp_path / "renamed").rename(target)
-    dataset = find_split(data=None, data_path=base, names=["coco_2017_train"], split="train")
+    dataset = load_dataset(data=None, data_path=base, names=["coco_2017_train"], split="train")
     assert dataset.image_path(0) == base / folder / "train2017" / "tall.png"
 
 
@@ -56,14 +58,14 @@ def test_variable_is_used_without_a_path(
 ) -> None:
     place(tmp_path, "objects365_val", content)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    assert len(find_split(data=None, data_path=None, names=["objects365_val"], split="val")) == 3
+    assert len(load_dataset(data=None, data_path=None, names=["objects365_val"], split="val")) == 3
 
 
 def test_several_names_are_joined(content: Any, tmp_path: Path) -> None:
     names = ["coco_2017_train", "coco_un_yolov4_55_0.5"]
     for name in names:
         place(tmp_path, name, content)
-    dataset = find_split(data=None, data_path=tmp_path, names=names, split="train")
+    dataset = load_dataset(data=None, data_path=tmp_path, names=names, split="train")
     assert len(dataset) == 6
     assert dataset.image_path(0) == tmp_path / "coco" / "train2017" / "tall.png"
     assert dataset.image_path(3) == tmp_path / "coco" / "unlabeled2017" / "tall.png"
@@ -72,13 +74,13 @@ def test_several_names_are_joined(content: Any, tmp_path: Path) -> None:
 def test_lvis_lies_beside_the_images_of_coco(content: Any, tmp_path: Path) -> None:
     place(tmp_path, "lvis_v1_val", content)
     (tmp_path / "coco").rename(tmp_path / "coco2017")
-    dataset = find_split(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
+    dataset = load_dataset(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
     assert dataset.image_path(0) == tmp_path / "coco2017" / "tall.png"
 
 
 def test_error_lists_the_places_looked_at(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        find_split(data=None, data_path=tmp_path, names=["coco_2017_val"], split="val")
+        load_dataset(data=None, data_path=tmp_path, names=["coco_2017_val"], split="val")
     for place_looked_at in (tmp_path / "coco2017", tmp_path / "coco", tmp_path / "annotations"):
         assert str(place_looked_at) in str(caught.value)
     assert "--data-path" in str(caught.value)
@@ -86,26 +88,26 @@ def test_error_lists_the_places_looked_at(tmp_path: Path) -> None:
 
 def test_error_for_a_folder_of_another_layout(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no data set was recognised.*COCO.*YOLO.*VOC"):
-        find_split(data=tmp_path, data_path=None, names=[], split="val")
+        load_dataset(data=tmp_path, data_path=None, names=[], split="val")
 
 
 def test_missing_image_folder_is_reported_at_once(content: Any, tmp_path: Path) -> None:
     place(tmp_path, "lvis_v1_val", content)
     (tmp_path / "coco").rmdir()
     with pytest.raises(FileNotFoundError, match="images of lvis_v1_val"):
-        find_split(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
+        load_dataset(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
 
 
 def test_unknown_name_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"coco_2017_trian.*did you mean coco_2017_train"):
-        find_split(data=None, data_path=tmp_path, names=["coco_2017_trian"], split="train")
+        load_dataset(data=None, data_path=tmp_path, names=["coco_2017_trian"], split="train")
 
 
 def test_contradicting_and_missing_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="exclude each other"):
-        find_split(data=tmp_path, data_path=tmp_path, names=["coco_2017_val"], split="val")
+        load_dataset(data=tmp_path, data_path=tmp_path, names=["coco_2017_val"], split="val")
     with pytest.raises(ValueError, match="no data set is named for val"):
-        find_split(data=None, data_path=tmp_path, names=[], split="val")
+        load_dataset(data=None, data_path=tmp_path, names=[], split="val")
 
 
 def test_every_name_of_the_reference_configurations_is_known(shared: Path) -> None:
@@ -116,19 +118,19 @@ def test_every_name_of_the_reference_configurations_is_known(shared: Path) -> No
 
 def test_tiny_coco_is_found(shared: Path) -> None:
     path = shared / "data" / "coco_tiny"
-    dataset = find_split(data=None, data_path=path, names=["coco_2017_val"], split="val")
+    dataset = load_dataset(data=None, data_path=path, names=["coco_2017_val"], split="val")
     assert len(dataset) == 50
     assert dataset.image_path(0).is_file()
 
 
 def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
     root = shared / "data" / "coco_tiny"
-    by_name = find_sources(Path("coco_2017"), root)
-    assert by_name.keys() == {"train", "val"} == find_sources(root / "coco2017").keys()
-    assert find_sources(Path("coco_2017_val"), root) == {"val": by_name["val"]}
+    by_name = find_dataset(Path("coco_2017"), root)
+    assert by_name.keys() == {"train", "val"} == find_dataset(root / "coco2017").keys()
+    assert find_dataset(Path("coco_2017_val"), root) == {"val": by_name["val"]}
     assert by_name["val"].images == (root / "coco2017" / "val2017",)
 
 
 def test_a_name_that_is_neither_there_nor_known_gets_a_hint() -> None:
     with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
-        find_sources(Path("coco_2071"))
+        find_dataset(Path("coco_2071"))

@@ -1,1 +1,28 @@
-"""What is wrong with a data set, and a repaired copy of it."""
+"""Find the faults of a data set, and write a repaired copy."""
+
+from centernet2.data.check.annotations import check_annotations
+from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
+from centernet2.data.check.findings import FaultExample, Finding, Xywh, findings_json
+from centernet2.data.check.images import check_across, check_images, read_images
+from centernet2.data.check.repair import repair, write_repaired
+from centernet2.data.check.usable_records import box_of, clip_to_image, size_of, without_incomplete
+
+__all__ = [
+    "Examination",
+    "ExaminedSplit",
+    "FaultExample",
+    "Finding",
+    "Xywh",
+    "box_of",
+    "check_across",
+    "check_annotations",
+    "check_images",
+    "clip_to_image",
+    "examine_dataset",
+    "findings_json",
+    "read_images",
+    "repair",
+    "size_of",
+    "without_incomplete",
+    "write_repaired",
+]

@@ -1,29 +1,26 @@
-"""The data sets that configurations name, and where their files are looked for."""
+"""The catalog: data sets that configurations name, and where their files are looked for."""
 
 import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from centernet2.data.dataset import DetectionDataset, concatenate
-from centernet2.data.readers import layouts
 from centernet2.data.readers.coco import load_coco, load_coco_in_shards
-from centernet2.data.readers.layouts import ALL, Source
-from centernet2.data.readers.splits import load_split
-from centernet2.data.storage import address, find_shards, open_remote
+from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits
+from centernet2.data.readers.splits import SplitName, load_split, part_of_undivided
+from centernet2.data.shards import find_shards
+from centernet2.data.storage import address, open_remote
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 ANNOTATIONS_AT = ".json@"  # a data set by its files: ANNOTATIONS.json@IMAGES
-COCO_FOLDERS = (
-    "coco2017",
-    "coco",
-    "",
-)  # what stands for coco/ in the paths below; "": the folder itself was given
+# what stands for coco/ in the paths below; "": the folder itself was given
+COCO_FOLDERS = ("coco2017", "coco", "")
 
 
 class DatasetSpec(NamedTuple):
-    """Where a data set lies below the folder of all data sets."""
+    """Paths of a data set below the folder of all data sets."""
 
     images: str
     annotations: str
@@ -63,97 +60,139 @@ DATASETS: dict[str, DatasetSpec] = {
 }
 
 
-def find_split(
+def load_dataset(
     *,
     data: Path | None,
     data_path: Path | None,
     names: Sequence[str],
-    split: Literal["train", "val"],
+    split: SplitName,
     masks: bool = False,
     val_fraction: float = 0.0,
     val_seed: int = 0,
 ) -> DetectionDataset:
-    """Load a split: of `data` (a folder or a file in any layout, or a name of the catalogue), or the named data sets.
+    """Load a split of one data set, or join the named ones.
 
-    Named data sets are looked for below `data_path`, below $DETECTRON2_DATASETS, then below ./datasets. Masks are read
-    if asked for. `val_fraction` and `val_seed` make the splits that `data` lacks.
+    Args:
+        data: a folder or a file in any layout, or a name of the catalog.
+        data_path: the folder above named data sets; without it $DETECTRON2_DATASETS, then
+            ./datasets.
+        names: data sets to join where `data` is None.
+        split: which split of `data`.
+        masks: also read masks.
+        val_fraction: share of the images that becomes the validation split where `data` has none.
+        val_seed: draws these images.
     """
     if data is not None and data_path is not None:
         raise ValueError(
-            "--data (one data set) and --data-path (the folder above the named ones) exclude each other"
+            "--data (one data set) and --data-path (the folder above the named ones) exclude "
+            "each other"
         )
+    root = _root(data_path)
     if data is not None:
-        named = None if Path(data).exists() else _names_of(str(data), split)
-        if named is None:
+        if Path(data).exists() or not _is_name(str(data)):
             return load_split(
                 Path(data), split, masks=masks, val_fraction=val_fraction, seed=val_seed
             )
-        names = (named,)
+        return _load_split_named(str(data), split, root, masks, val_fraction, val_seed)
     if not names:
         raise ValueError(
-            f"no data set is named for {split}; give --data DIR or set DATASETS.TRAIN and DATASETS.TEST"
+            f"no data set is named for {split}; "
+            "give --data DIR or set DATASETS.TRAIN and DATASETS.TEST"
         )
-    root = _root(data_path)
     return concatenate([_load_named(name, root, masks) for name in names])
 
 
-def find_sources(data: Path, data_path: Path | None = None) -> dict[str, Source]:
-    """The files of the splits of a folder, a file or a name of the catalogue: coco_2017, or coco_2017_val alone."""
+def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFiles]:
+    """Find the files of the splits of a folder, a file or a name of the catalog.
+
+    The name of a split, such as coco_2017_val, stands for that split alone.
+    """
     if data.exists():
-        return layouts.find_sources(data)
+        return find_splits(data)
     name = str(data)
     if name in DATASETS:
-        names = {name.rpartition("_")[2] if name.endswith(("_train", "_val")) else ALL: name}
+        names = {name.rpartition("_")[2] if _is_split(name) else ALL: name}
     else:
-        names = {split: full for split in ("train", "val") if (full := _names_of(name, split))}
+        names = _splits_named(name)
     if not names:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise FileNotFoundError(
-            f"{data} is not there; give a folder, an annotation file or the name of a data set{hint}"
+            f"{data} is not there; "
+            f"give a folder, an annotation file or the name of a data set{hint}"
         )
-    return {split: _source_named(full, _root(data_path)) for split, full in names.items()}
+    return {split: _files_named(full, _root(data_path)) for split, full in names.items()}
 
 
-def _names_of(name: str, split: str) -> str | None:
-    """The data set of a split that a name of the catalogue means (coco_2017, coco_2017_train); None: it is no name."""
+def _is_name(name: str) -> bool:
+    return name in DATASETS or bool(_splits_named(name))
+
+
+def _is_split(name: str) -> bool:
+    return name.endswith(("_train", "_val"))
+
+
+def _splits_named(name: str) -> dict[str, str]:
+    """The training and the validation set that a name such as coco_2017 or coco_2017_val means."""
     stem = name.removesuffix("_train").removesuffix("_val")
-    if name in DATASETS and not name.endswith(("_train", "_val")):
-        return name
-    return f"{stem}_{split}" if f"{stem}_{split}" in DATASETS else None
+    return {split: full for split in ("train", "val") if (full := f"{stem}_{split}") in DATASETS}
+
+
+def _load_split_named(
+    name: str, split: SplitName, root: Path, masks: bool, val_fraction: float, val_seed: int
+) -> DetectionDataset:
+    """One split of a name of the catalog.
+
+    A name that is one set, such as coco_2017_test, is undivided: see `load_split`.
+    """
+    splits = _splits_named(name)
+    if name not in DATASETS or _is_split(name):
+        if split not in splits:
+            raise ValueError(f"{name}: there is no {split} split, only {', '.join(splits)}")
+        return _load_named(splits[split], root, masks)
+    if val_fraction:
+        return part_of_undivided(_load_named(name, root, masks), split, val_fraction, val_seed)
+    if split == "train":
+        raise ValueError(
+            f"{name} is one set of images, which would serve as training and as validation split; "
+            "give a name that has both, such as coco_2017, set DATASETS.TRAIN and DATASETS.TEST, "
+            "or --val-fraction 0.1, which keeps a tenth of its images for validation"
+        )
+    return _load_named(name, root, masks)
 
 
 def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
     if ANNOTATIONS_AT in name:
-        file, _, folder = name.rpartition("@")
-        advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
-        path, shards = _require([Path(file)], "the annotations", advice), find_shards(folder)
-        if shards:
-            return load_coco_in_shards(path, shards, name=path.stem, masks=masks)
-        remote = address(folder)
-        if remote is not None:
-            open_remote(remote)  # says here, not in a worker, what is not installed
-            return load_coco(path, Path(remote), name=path.stem, masks=masks)
-        return load_coco(
-            path, _require([Path(folder)], "the images", advice), name=path.stem, masks=masks
-        )
+        return _load_by_files(name, masks)
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
         raise ValueError(f"unknown data set {name!r}; {hint} For data of your own give --data DIR")
-    source = _source_named(name, root)
-    return load_coco(source.annotations, source.images[0], name=name, masks=masks)
+    files = _files_named(name, root)
+    return load_coco(files.annotations, files.images[0], name=name, masks=masks)
 
 
-def _source_named(name: str, root: Path) -> Source:
+def _load_by_files(name: str, masks: bool) -> DetectionDataset:
+    """A data set that is named ANNOTATIONS.json@IMAGES; images may be in shards or remote."""
+    file, _, folder = name.rpartition("@")
+    advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
+    path, shards = _require([Path(file)], "the annotations", advice), find_shards(folder)
+    if shards:
+        return load_coco_in_shards(path, shards, name=path.stem, masks=masks)
+    remote = address(folder)
+    if remote is not None:
+        open_remote(remote)  # a missing package is named here rather than in a worker
+        return load_coco(path, Path(remote), name=path.stem, masks=masks)
+    images = _require([Path(folder)], "the images", advice)
+    return load_coco(path, images, name=path.stem, masks=masks)
+
+
+def _files_named(name: str, root: Path) -> SplitFiles:
     spec = DATASETS[name]
     advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
     annotations = _require(_places(root, spec.annotations), f"the annotations of {name}", advice)
-    return Source(
-        "coco",
-        annotations,
-        (_require(_places(root, spec.images), f"the images of {name}", advice),),
-    )
+    images = _require(_places(root, spec.images), f"the images of {name}", advice)
+    return SplitFiles("coco", annotations, (images,))
 
 
 def _root(data_path: Path | None) -> Path:
@@ -161,7 +200,7 @@ def _root(data_path: Path | None) -> Path:
 
 
 def _places(root: Path, path: str) -> list[Path]:
-    """Where a path of the catalogue may lie below the root."""
+    """Paths below the root at which a path of the catalog may be found."""
     first, _, rest = path.partition("/")
     if first != "coco":
         return [root / path]

@@ -1,29 +1,20 @@
-"""Finds the splits of a data set by looking at its files: nobody has to say which tool has written them."""
+"""Find the splits of a data set by looking at its files, whichever tool has written them."""
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
-from urllib.parse import unquote
+from pathlib import Path
+from typing import NamedTuple
 
+from centernet2.data.dataset import Layout
 from centernet2.data.readers.coco import read_json
+from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
+from centernet2.data.readers.records import Record
 from centernet2.data.readers.voc import read_voc
 from centernet2.data.readers.yolo import YoloFile, read_class_list, read_yaml, read_yolo
 
-Record = dict[str, Any]
-Format = Literal["coco", "voc", "yolo"]
-
 ALL = "all"  # the split of data that are not divided
-SPLIT_WORDS = {
-    "train": "train",
-    "trainval": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-WORD = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|test)(?![a-z])")
-OTHER_TASKS = (
+SPLIT_WORD = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|test)(?![a-z])")
+OTHER_TASKS = (  # beginnings of the names of JSON files without boxes of ground truth
     "captions_",
     "person_keypoints_",
     "stuff_",
@@ -32,135 +23,75 @@ OTHER_TASKS = (
     "lvis_v1_image_info_",
     "results",
 )
-KNOWN_NAMES = ("instances_", "_annotations.coco")  # of JSON files that need no look inside
+KNOWN_NAMES = ("instances_", "_annotations.coco")  # of JSON files that need not be opened
 FIRST_KEYS = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories|type)"')
-IMAGE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img", "coco2017", "coco")
-PROBES = 20  # images looked for to find the folder that holds them
-LAYOUTS = (
+KNOWN_LAYOUTS = (
     "COCO (annotations/instances_train*.json, train/_annotations.coco.json or a single JSON), "
     "YOLO (data.yaml) and Pascal VOC (Annotations/*.xml)"
 )
 
 
-class Source(NamedTuple):
+class SplitFiles(NamedTuple):
     """The files of one split."""
 
-    format: Format
-    annotations: (
-        Path  # the JSON; the list of image names or folder of XML files; data.yaml or classes.txt
-    )
-    images: tuple[
-        Path, ...
-    ] = ()  # where the images are; empty: to be found by the names in the JSON
+    layout: Layout
+    # COCO: the JSON; YOLO: data.yaml or classes.txt; VOC: the list of image names or the XML folder
+    annotations: Path
+    images: tuple[Path, ...] = ()  # their folders; empty: to be found by the names in the JSON
     xml_folders: tuple[Path, ...] = ()  # VOC: of all splits
 
 
-def find_sources(path: Path) -> dict[str, Source]:
-    """The splits (train, val, test, or all) of a folder or a file, by what is there."""
+def find_splits(path: Path) -> dict[str, SplitFiles]:
+    """Find the splits (train, val, test, or all) of a folder or a file."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is not there; give a folder, an annotation file or the name of a data set"
         )
     if path.is_file():
-        return _sources_of_file(path)
-    found = _find_coco(path) or _find_yolo(path) or _find_voc(path)
-    if not found:
-        raise FileNotFoundError(f"{path}: no data set was recognised; looked for {LAYOUTS}")
-    return found
+        return _splits_of_file(path)
+    splits = _find_coco(path) or _find_yolo(path) or _find_voc(path)
+    if not splits:
+        raise FileNotFoundError(f"{path}: no data set was recognised; looked for {KNOWN_LAYOUTS}")
+    return splits
 
 
-def read_source(source: Source, split: str) -> tuple[Record, Path]:
-    """The records of a split in COCO's format, and the folder that their file names are relative to."""
-    if source.format == "voc":
-        return read_voc(source.annotations, source.xml_folders, source.images[0]), source.images[0]
-    if source.format == "yolo":
-        classes = _classes(source.annotations)
-        root = source.annotations.parent.resolve()
-        places = [place.resolve() for place in source.images]
+def read_split_files(files: SplitFiles, split: str) -> tuple[Record, Path]:
+    """Read a split as records in COCO's format.
+
+    Returns:
+        The records, and the folder that their file names are relative to.
+    """
+    if files.layout == "voc":
+        return read_voc(files.annotations, files.xml_folders, files.images[0]), files.images[0]
+    if files.layout == "yolo":
+        classes = _classes(files.annotations)
+        root = files.annotations.parent.resolve()
+        places = [place.resolve() for place in files.images]
         if not all(place.is_relative_to(root) for place in places):
             root = Path(places[0].anchor)
         return read_yolo(classes, places, root), root
-    content = read_json(source.annotations)
-    return content, place_images(content, source.annotations, split, source.images)
+    content = read_json(files.annotations)
+    return content, find_image_folder(content, files.annotations, split, files.images)
 
 
-def place_images(
-    content: Record, annotations: Path, split: str, given: Sequence[Path] = ()
-) -> Path:
-    """The folder of the images of a COCO JSON. Their file names are shortened in place to what is true below it.
-
-    Tools write more in front of the name than exists elsewhere: folders of their server, an address, backslashes.
-    """
-    records = [r for r in content.get("images") or () if isinstance(r, dict)]
-    names = {id(r): _clean_name(r) for r in records}
-    probes = [names[id(r)] for r in records[:: max(1, len(records) // PROBES)] if names[id(r)]]
-    candidates = list(given) or _image_folders(annotations, split)
-    depth = max((len(PurePosixPath(name).parts) for name in probes), default=1)
-    # the whole name first, in every folder; of equally good places the first
-    places = [(folder, cut) for cut in range(depth) for folder in candidates]
-    hits = [
-        sum((folder / _shorten(name, cut)).is_file() for name in probes) for folder, cut in places
-    ]
-    folder, cut = places[hits.index(max(hits))]
-    if not max(hits, default=0):
-        folder, cut = candidates[0], 0
-    for record in records:
-        if names[id(record)]:
-            record["file_name"] = _shorten(names[id(record)], cut)
-    return folder
-
-
-def _shorten(name: str, cut: int) -> str:
-    """A name without its first folders, but never without its last part."""
-    parts = PurePosixPath(name).parts
-    return str(PurePosixPath(*parts[min(cut, len(parts) - 1) :]))
-
-
-def _clean_name(record: Record) -> str:
-    name = record.get("file_name")
-    if not isinstance(name, str):
-        name = "/".join(str(record.get("coco_url", "")).split("/")[-2:])  # LVIS
-    if "?d=" in name:  # Label Studio's local files
-        name = unquote(name.split("?d=", 1)[1])
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    return ("/" if name.startswith("/") else "") + "/".join(parts)
-
-
-def _image_folders(annotations: Path, split: str) -> list[Path]:
-    """Where the images of a JSON may lie, the likeliest place first."""
-    here, above = annotations.parent, annotations.parent.parent
-    year = "".join(re.findall(r"20\d\d", annotations.stem)[:1])
-    words = [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
-    inner = (
-        [f"{word}{year}" for word in words]
-        + words
-        + [annotations.stem.removeprefix("instances_"), "default"]
-    )
-    bases = [above, here] if here.name.lower() in ("annotations", "lvis") else [here, above]
-    folders = [base / name for base in bases for name in (*inner, *IMAGE_FOLDERS)]
-    folders += [base / name / part for base in bases for name in IMAGE_FOLDERS for part in inner]
-    first = above / "images" if here.name.lower() == "annotations" else here
-    return [first, *(folder for folder in folders if folder.is_dir()), here, above]
-
-
-def _sources_of_file(path: Path) -> dict[str, Source]:
+def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml"):
-        found = read_yaml(path)
-        if found is None:
+        content = read_yaml(path)
+        if content is None:
             raise ValueError(
                 f"{path}: not a data.yaml of YOLO's; it has 'names' and 'train' or 'val'"
             )
-        return _sources_of_yaml(path, found)
+        return _splits_of_yaml(path, content)
     if suffix != ".json":
         raise ValueError(
             f"{path}: not an annotation file that is known; give a .json, a data.yaml or a folder"
         )
-    return {ALL: Source("coco", path)}
+    return {ALL: SplitFiles("coco", path)}
 
 
-def _find_coco(folder: Path) -> dict[str, Source]:
-    """The files of the first place that has any: what lies deeper may be a data set of its own."""
+def _find_coco(folder: Path) -> dict[str, SplitFiles]:
+    """JSON files of the first folder level that has any: deeper ones may be another data set."""
     for pattern in ("annotations/*.json", "*.json", "*/*.json", "*/annotations/*.json"):
         by_split: dict[str, list[Path]] = {}
         for file in filter(_is_coco, sorted(folder.glob(pattern))):
@@ -168,7 +99,9 @@ def _find_coco(folder: Path) -> dict[str, Source]:
         if by_split.keys() - {ALL}:
             by_split.pop(ALL, None)
         if by_split:
-            return {split: Source("coco", _best(paths, split)) for split, paths in by_split.items()}
+            return {
+                split: SplitFiles("coco", _best(paths, split)) for split, paths in by_split.items()
+            }
     return {}
 
 
@@ -182,16 +115,16 @@ def _is_coco(path: Path) -> bool:
 
 
 def split_of(file: Path, top: Path) -> str:
-    """The split that a file's name tells, or else the folders that hold it."""
+    """The split that the name of a file, or else of a folder above it, tells."""
     for part in (file.stem, *reversed(file.parent.relative_to(top).parts)):
-        words = WORD.findall(re.sub(r"\d+", " ", part.lower()).replace("_", " "))
+        words = SPLIT_WORD.findall(re.sub(r"\d+", " ", part.lower()).replace("_", " "))
         if words:
             return SPLIT_WORDS[words[-1]]
     return ALL
 
 
 def _best(paths: Sequence[Path], split: str) -> Path:
-    """The file that stands for a split: the usual name, the latest year, then the shortest name."""
+    """Choose the file of a split: the usual name, the latest year, then the shortest name."""
 
     def rank(path: Path) -> tuple[bool, int, int]:
         years = [int(year) for year in re.findall(r"20\d\d", path.stem)]
@@ -206,11 +139,11 @@ def _best(paths: Sequence[Path], split: str) -> Path:
     return ordered[0]
 
 
-def _find_yolo(folder: Path) -> dict[str, Source]:
+def _find_yolo(folder: Path) -> dict[str, SplitFiles]:
     for file in (*sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
-        found = read_yaml(file)
-        if found is not None:
-            return _sources_of_yaml(file, found)
+        content = read_yaml(file)
+        if content is not None:
+            return _splits_of_yaml(file, content)
     lists = [
         folder / name
         for name in ("classes.txt", "obj.names", "labels/classes.txt")
@@ -224,26 +157,26 @@ def _find_yolo(folder: Path) -> dict[str, Source]:
         if path.is_dir() and path.name in SPLIT_WORDS
     ]
     if not inner:
-        return {ALL: Source("yolo", lists[0], (folder / "images",))}
-    return {SPLIT_WORDS[path.name]: Source("yolo", lists[0], (path,)) for path in inner}
+        return {ALL: SplitFiles("yolo", lists[0], (folder / "images",))}
+    return {SPLIT_WORDS[path.name]: SplitFiles("yolo", lists[0], (path,)) for path in inner}
 
 
-def _sources_of_yaml(path: Path, found: YoloFile) -> dict[str, Source]:
-    return {split: Source("yolo", path, places) for split, places in found.splits.items()}
+def _splits_of_yaml(path: Path, content: YoloFile) -> dict[str, SplitFiles]:
+    return {split: SplitFiles("yolo", path, places) for split, places in content.splits.items()}
 
 
 def _classes(path: Path) -> dict[int, str]:
     if path.suffix.lower() not in (".yaml", ".yml"):
         return read_class_list(path)
-    found = read_yaml(path)
-    if found is None:
+    content = read_yaml(path)
+    if content is None:
         raise ValueError(
             f"{path}: not a data.yaml of YOLO's any more; it has 'names' and 'train' or 'val'"
         )
-    return found.classes
+    return content.classes
 
 
-def _find_voc(folder: Path) -> dict[str, Source]:
+def _find_voc(folder: Path) -> dict[str, SplitFiles]:
     for base in (folder, *sorted(folder.glob("VOC20*")), *sorted(folder.glob("VOCdevkit/VOC20*"))):
         for name in ("Annotations", "annotations", "labels", "xmls"):
             if _has_xml(base / name):
@@ -252,17 +185,19 @@ def _find_voc(folder: Path) -> dict[str, Source]:
         SPLIT_WORDS[p.name]: p for p in _folders(folder) if p.name in SPLIT_WORDS and _has_xml(p)
     }
     if inner:
-        return {split: Source("voc", p, (p,), tuple(inner.values())) for split, p in inner.items()}
-    return {ALL: Source("voc", folder, (folder,), (folder,))} if _has_xml(folder) else {}
+        return {
+            split: SplitFiles("voc", p, (p,), tuple(inner.values())) for split, p in inner.items()
+        }
+    return {ALL: SplitFiles("voc", folder, (folder,), (folder,))} if _has_xml(folder) else {}
 
 
-def _voc_splits(base: Path, xml: Path) -> dict[str, Source]:
+def _voc_splits(base: Path, xml: Path) -> dict[str, SplitFiles]:
     images = next(
         (base / name for name in ("JPEGImages", "images", "Images") if (base / name).is_dir()), xml
     )
     lists = base / "ImageSets" / "Main"
     if not lists.is_dir():
-        return {ALL: Source("voc", xml, (images,), (xml,))}
+        return {ALL: SplitFiles("voc", xml, (images,), (xml,))}
     files = {
         split: lists / f"{split}.txt"
         for split in ("train", "val", "test")
@@ -270,7 +205,7 @@ def _voc_splits(base: Path, xml: Path) -> dict[str, Source]:
     }
     if "train" not in files and (lists / "trainval.txt").is_file():
         files["train"] = lists / "trainval.txt"
-    return {split: Source("voc", file, (images,), (xml,)) for split, file in files.items()}
+    return {split: SplitFiles("voc", file, (images,), (xml,)) for split, file in files.items()}
 
 
 def _folders(folder: Path) -> Iterable[Path]:

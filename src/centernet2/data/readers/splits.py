@@ -1,4 +1,4 @@
-"""The training and the validation split of a data set in any layout: found, or made of the images that there are."""
+"""The training and the validation split of a data set in any layout, found or made."""
 
 import logging
 from dataclasses import replace
@@ -11,68 +11,68 @@ import numpy.typing as npt
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.index import cached
 from centernet2.data.readers.coco import pack_content
-from centernet2.data.readers.layouts import ALL, PROBES, Source, find_sources, read_source
+from centernet2.data.readers.image_folders import PROBES
+from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits, read_split_files
 
 logger = logging.getLogger(__name__)
 
-Split = Literal["train", "val"]
+SplitName = Literal["train", "val"]
 
 
 def load_split(
-    path: Path, split: Split, *, masks: bool, val_fraction: float = 0.0, seed: int = 0
+    path: Path, split: SplitName, *, masks: bool, val_fraction: float = 0.0, seed: int = 0
 ) -> DetectionDataset:
-    """One split of a folder or an annotation file.
+    """Load one split of a folder or an annotation file.
 
-    A split that is not there is made where `val_fraction` is above 0: that share of the images, drawn from `seed`, is
-    the validation split, and the others are the training split. Without it, data that are not divided may be evaluated
-    on as a whole, but not be trained on.
+    A split that does not exist is made if `val_fraction` is above 0: that share of the images,
+    drawn from `seed`, is the validation split, and the others are the training split. Without it,
+    undivided data may be evaluated on as a whole, but not be trained on.
     """
-    if not 0 <= val_fraction < 1:
-        raise ValueError(
-            f"--val-fraction (DATASETS.VAL_FRACTION) is {val_fraction}; it is a share from 0 to below 1"
-        )
-    sources = find_sources(path)
-    whole = ALL if ALL in sources else "train"
-    if split in sources and (split == "val" or "val" in sources):
-        return load_source(sources[split], split, path, masks=masks)
+    _require_share(val_fraction)
+    splits = find_splits(path)
+    whole = ALL if ALL in splits else "train"
+    if split in splits and (split == "val" or "val" in splits):
+        return load_split_files(splits[split], split, path, masks=masks)
     advice = f"--val-fraction 0.1 keeps a tenth of the images of {path} for validation"
-    if whole not in sources:
-        raise ValueError(f"{path}: there is no {split} split, only {', '.join(sources)}; add one")
+    if whole not in splits:
+        raise ValueError(f"{path}: there is no {split} split, only {', '.join(splits)}; add one")
     if val_fraction:
-        return _part(
-            load_source(sources[whole], split, path, masks=masks), split, val_fraction, seed
-        )
+        undivided = load_split_files(splits[whole], split, path, masks=masks)
+        return part_of_undivided(undivided, split, val_fraction, seed)
     if whole == "train" and split == "val":
         raise ValueError(
-            f"{path}: there is no validation split, only {', '.join(sources)}; add one, or {advice}"
+            f"{path}: there is no validation split, only {', '.join(splits)}; add one, or {advice}"
         )
     if whole == ALL and split == "train":
         raise ValueError(f"{path}: the images are not divided into splits; {advice}")
-    return load_source(sources[whole], split, path, masks=masks)
+    return load_split_files(splits[whole], split, path, masks=masks)
 
 
-def load_source(source: Source, split: str, path: Path, *, masks: bool) -> DetectionDataset:
-    """The files of one split. FileNotFoundError where training would find no image.
+def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) -> DetectionDataset:
+    """Load the files of one split of the data set at `path`.
 
-    Evaluation may do without: predictions from a file need the annotations only.
+    Raises:
+        FileNotFoundError: training would find no image. Evaluation may do without: detections that
+            are read from a file need the annotations only.
     """
-    name = f"{'voc_' * (source.format == 'voc')}{path.resolve().stem}_{split}"  # evaluation knows Pascal VOC by it
+    name = f"{path.resolve().stem}_{split}"
 
     def read() -> DetectionDataset:
-        content, images = read_source(source, split)
-        return pack_content(content, source.annotations, images, name=name, masks=masks)
+        content, images = read_split_files(files, split)
+        dataset = pack_content(content, files.annotations, images, name=name, masks=masks)
+        return replace(dataset, layout=files.layout)
 
-    if source.format == "coco":
-        options = ["layout", split, name, masks, *source.images]
-        dataset = cached([source.annotations], options, read, is_usable=_has_images)
+    if files.layout == "coco":
+        options = ["layout", split, name, masks, *files.images]
+        dataset = cached([files.annotations], options, read, is_usable=_has_images)
     else:
         dataset = read()
     if split == "train" and not _has_images(dataset):
         raise FileNotFoundError(
-            f"{source.annotations}: its images were not found, such as {dataset.image_path(0)}; "
+            f"{files.annotations}: its images were not found, such as {dataset.image_path(0)}; "
             "put them into a folder images/ beside the annotations"
         )
-    return replace(dataset, annotations=source.annotations) if source.format == "coco" else dataset
+    return replace(dataset, annotations=files.annotations) if files.layout == "coco" else dataset
 
 
 def _has_images(dataset: DetectionDataset) -> bool:
@@ -83,7 +83,10 @@ def _has_images(dataset: DetectionDataset) -> bool:
 def divide(
     count: int, val_fraction: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of the training and of the validation images, both in rising order; each has one at least."""
+    """Divide image indices at random into training and validation.
+
+    Both parts are in ascending order and hold one image at least.
+    """
     if count < 2:
         raise ValueError(
             "one image cannot be divided into a training and a validation split; add images"
@@ -93,10 +96,20 @@ def divide(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def _part(
-    whole: DetectionDataset, split: Split, val_fraction: float, seed: int
+def part_of_undivided(
+    whole: DetectionDataset, split: SplitName, val_fraction: float, seed: int
 ) -> DetectionDataset:
+    """The training or the validation part of undivided data, drawn from a seed."""
+    _require_share(val_fraction)
     train, val = divide(len(whole), val_fraction, seed)
     logger.info("%s: %d of %d images are kept for validation", whole.name, len(val), len(whole))
     indices: npt.NDArray[np.integer[Any]] = train if split == "train" else val
     return replace(whole.subset(indices), annotations=None)  # the file describes all images
+
+
+def _require_share(val_fraction: float) -> None:
+    if not 0 <= val_fraction < 1:
+        raise ValueError(
+            f"--val-fraction (DATASETS.VAL_FRACTION) is {val_fraction}; "
+            "it is a share from 0 to below 1"
+        )

@@ -1,28 +1,27 @@
-"""Reads Pascal VOC's XML files as records in COCO's format.
+"""Read Pascal VOC's XML files as records in COCO's format.
 
-Everingham et al., IJCV 2010; the devkit describes the files. Its pixels are counted from 1, the last one inside the
-box; tools that write the same XML for other data mean plain coordinates, and do not name VOC as their source.
+Everingham et al., IJCV 2010; the devkit describes the files. It counts pixels from 1, and the last
+one is inside the box. Tools that write such XML for other data mean plain coordinates, and do not
+name VOC as their source.
 """
 
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from centernet2.data.image import image_size
+from centernet2.data.readers.records import Record
 from centernet2.files import IMAGE_SUFFIXES
-
-Record = dict[str, Any]
 
 
 def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
-    """The records of one split, in COCO's format.
+    """Read the records of one split, in COCO's format.
 
     Args:
-        names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the first folder), or
-            the folder of the split's XML files.
-        xml_folders: of all splits: classes are numbered by the names that stand in any of them.
+        names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the
+            first folder), or the folder of the split's XML files.
+        xml_folders: folders of all splits; classes are numbered by the names that any of them has.
         images: folder of the image files.
     """
     roots = {path: _parse(path) for folder in xml_folders for path in sorted(folder.glob("*.xml"))}
@@ -76,13 +75,13 @@ def _parse(path: Path) -> ET.Element:
 
 
 def _listed(names: Path) -> Sequence[str]:
-    """Names of images, first on each line; a class's own list has -1 beside those without it."""
+    """Names of images, first on each line; lists of a class mark images without it by -1."""
     rows = [line.split() for line in names.read_text(encoding="utf-8").splitlines()]
     return [row[0] for row in rows if row and row[1:] != ["-1"]]
 
 
 def _image_file(root: ET.Element, path: Path, images: Path) -> str:
-    """The file name that the XML tells, or a file with the name of the XML."""
+    """The file name in the XML, or an image file of the same name as the XML."""
     told = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
     for name in (told, *(path.stem + suffix for suffix in IMAGE_SUFFIXES)):
         if name and (images / name).is_file():
@@ -91,7 +90,7 @@ def _image_file(root: ET.Element, path: Path, images: Path) -> str:
 
 
 def _size(root: ET.Element, image: Path) -> tuple[float, float]:
-    """Height and width: of the XML, or where some tool has left them 0, of the image."""
+    """Height and width in the XML; of the image file where a tool has left them 0."""
     height, width = (float(root.findtext(f"size/{key}") or 0) for key in ("height", "width"))
     return (height, width) if height > 0 and width > 0 else image_size(image)
 

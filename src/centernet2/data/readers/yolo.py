@@ -1,30 +1,29 @@
-"""Reads YOLO's text files as records in COCO's format.
+"""Read YOLO's text files as records in COCO's format.
 
-A line of labels/NAME.txt is a class number, then the box's centre, width and height, or the points of a polygon, all
-as shares of the image's width and height.
+A line of labels/NAME.txt is a class number, then the box's center, width and height, or the points
+of a polygon, all as shares of the image's width and height.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from centernet2.data.image import image_size
+from centernet2.data.readers.records import Record
 from centernet2.files import is_image_file
-
-Record = dict[str, Any]
 
 
 class YoloFile(NamedTuple):
-    """What data.yaml says: names of the classes by number, and where the images of each split are."""
+    """Content of a data.yaml file."""
 
-    classes: dict[int, str]
+    classes: dict[int, str]  # name by number
     splits: dict[str, tuple[Path, ...]]  # folders of images, or text files that list images
 
 
 def read_yaml(path: Path) -> YoloFile | None:
-    """A data.yaml; None where the file is something else."""
+    """Read a data.yaml file; None where the file is something else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -58,13 +57,13 @@ def read_yaml(path: Path) -> YoloFile | None:
 
 
 def _place(text: str, root: Path, file: Path) -> Path:
-    """Where a split lies: below `path`, below the file, or, as some exports have it, one folder too high."""
+    """The folder of a split: below `path`, below the file, or one folder below what some exports say."""
     candidates = [root / text, file.parent / text, file.parent / text.removeprefix("../")]
     return next((place for place in candidates if place.exists()), candidates[0])
 
 
 def read_class_list(path: Path) -> dict[int, str]:
-    """Names of classes, one a line (classes.txt, obj.names)."""
+    """Read the names of classes, one a line (classes.txt, obj.names)."""
     return dict(
         enumerate(
             line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
@@ -73,7 +72,10 @@ def read_class_list(path: Path) -> dict[int, str]:
 
 
 def read_yolo(classes: dict[int, str], places: Sequence[Path], root: Path) -> Record:
-    """The records of one split, in COCO's format; file names are relative to `root`, class numbers are category ids."""
+    """Read the records of one split, in COCO's format.
+
+    File names are relative to `root`; class numbers are category ids.
+    """
     content: Record = {"images": [], "annotations": []}
     content["categories"] = [
         {"id": number, "name": name} for number, name in sorted(classes.items())
@@ -98,7 +100,7 @@ def read_yolo(classes: dict[int, str], places: Sequence[Path], root: Path) -> Re
 
 
 def list_images(place: Path) -> list[Path]:
-    """The images below a folder, or those that a text file lists."""
+    """List the images below a folder, or in a text file."""
     if place.is_dir():
         return sorted(path for path in place.rglob("*") if is_image_file(path))
     if not place.is_file():
@@ -110,7 +112,7 @@ def list_images(place: Path) -> list[Path]:
 
 
 def label_file(image: Path) -> Path:
-    """labels/a/b.txt of images/a/b.jpg; beside the image where no folder is called images."""
+    """Path of the labels of an image: labels/a/b.txt of images/a/b.jpg, or else beside the image."""
     parts = list(image.parent.parts)
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
@@ -121,7 +123,7 @@ def label_file(image: Path) -> Path:
 
 
 def _read_labels(path: Path, classes: dict[int, str], height: int, width: int) -> list[Record]:
-    """Objects of one image; without a file there are none."""
+    """Read the objects of one image; without a file there are none."""
     if not path.is_file():
         return []
     records = []
@@ -163,6 +165,6 @@ def _read_line(words: Sequence[str], classes: dict[int, str], height: int, width
 
 
 def _area(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Of a polygon (shoelace formula)."""
+    """Area of a polygon (shoelace formula)."""
     pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
     return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in pairs)) / 2

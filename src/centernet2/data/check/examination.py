@@ -1,0 +1,68 @@
+"""Check every annotation and every image of a data set."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import get_console
+from rich.progress import track
+
+from centernet2.data.check.annotations import check_annotations
+from centernet2.data.check.findings import ACTIONS, Finding
+from centernet2.data.check.images import ImageFacts, check_across, check_images, read_images
+from centernet2.data.check.usable_records import without_incomplete
+from centernet2.data.readers.catalog import find_dataset
+from centernet2.data.readers.layouts import read_split_files
+from centernet2.data.readers.records import Record
+
+
+class ExaminedSplit(NamedTuple):
+    """The records of a split in COCO's format, and its image files."""
+
+    content: Record
+    folder: Path
+    images: list[tuple[Record, ImageFacts]]
+
+
+class Examination(NamedTuple):
+    """A data set and its faults."""
+
+    splits: dict[str, ExaminedSplit]
+    findings: list[Finding]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there are no faults; notes are none."""
+        return all(finding.action == "note" for finding in self.findings)
+
+
+def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
+    """Examine a data set in any layout, or a named one below `data_path`."""
+    splits: dict[str, ExaminedSplit] = {}
+    findings: list[Finding] = []
+    for name, files in find_dataset(data, data_path).items():
+        content, folder = read_split_files(files, name)
+        if not isinstance(content.get("images"), list) or not content["images"]:
+            raise ValueError(
+                f"{files.annotations}: the list 'images' is missing or empty; "
+                "export the data set again"
+            )
+        records = without_incomplete(content)["images"]
+        images = list(_with_progress(read_images(records, folder), len(records), name))
+        splits[name] = ExaminedSplit(content, folder, images)
+        findings += [*check_annotations(content, name), *check_images(images, name)]
+    findings += check_across({name: split.images for name, split in splits.items()})
+    return Examination(splits, sorted(findings, key=lambda each: ACTIONS.index(each.action)))
+
+
+def _with_progress(
+    images: Iterable[tuple[Record, ImageFacts]], total: int, name: str
+) -> Iterable[tuple[Record, ImageFacts]]:
+    console = get_console()
+    return track(
+        images,
+        f"reading images of {name}",
+        total=total,
+        console=console,
+        disable=not console.is_interactive,
+    )

@@ -1,0 +1,57 @@
+"""What a check of a data set finds: kinds of faults, how many there are, and examples."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+# what training does about a fault, the worst first; a note is no fault
+Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
+ACTIONS: tuple[Action, ...] = ("refuses", "drops", "repairs", "keeps", "note")
+MAX_EXAMPLES = 5  # of a finding
+
+Xywh = tuple[float, float, float, float]  # x, y, width, height
+
+
+class FaultExample(NamedTuple):
+    """One occurrence of a fault."""
+
+    text: str
+    file_name: str = ""
+    box: Xywh | None = None
+
+
+class Finding(NamedTuple):
+    """One kind of fault in one split."""
+
+    split: str
+    kind: str
+    total: int
+    action: Action
+    advice: str
+    examples: tuple[FaultExample, ...]  # the first ones
+
+
+def make_finding(
+    split: str, kind: str, action: Action, advice: str, examples: Iterable[FaultExample]
+) -> Finding | None:
+    """Make the finding of all occurrences of a fault; None if there are none."""
+    total = 0
+    first = []
+    for total, example in enumerate(examples, start=1):
+        if total <= MAX_EXAMPLES:
+            first.append(example)
+    return Finding(split, kind, total, action, advice, tuple(first)) if total else None
+
+
+def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings as JSON objects."""
+    return [
+        {
+            "split": each.split,
+            "kind": each.kind,
+            "count": each.total,
+            "training": each.action,
+            "advice": each.advice,
+            "examples": [example.text for example in each.examples],
+        }
+        for each in findings
+    ]

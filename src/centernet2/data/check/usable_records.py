@@ -1,0 +1,116 @@
+"""Which records of COCO's format can be read, and the values in them that checks work on."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from centernet2.data.check.findings import Xywh
+from centernet2.data.readers.coco import are_corners
+from centernet2.data.readers.records import Record
+
+# key of a list -> (what its records are called, keys that they need)
+NEEDED_KEYS = {
+    "images": ("image", ("id", "file_name", "width", "height")),
+    "categories": ("category", ("id", "name")),
+    "annotations": ("annotation", ("id", "image_id", "category_id")),
+}
+
+
+def incomplete_records(content: Record) -> Iterator[tuple[str, str]]:
+    """Yield (record, what it lacks) for each that cannot be read; boxes are checked apart."""
+    for key, (kind, needed) in NEEDED_KEYS.items():
+        for row, record in enumerate(_list(content, key)):
+            lack = _lack(record, needed)
+            if lack:
+                yield f"{kind} number {row + 1}", lack
+
+
+def without_incomplete(content: Record) -> Record:
+    """A copy of the content whose three lists hold complete records only."""
+    lists = {
+        key: [record for record in _list(content, key) if not _lack(record, needed)]
+        for key, (_, needed) in NEEDED_KEYS.items()
+    }
+    return {**content, **lists}
+
+
+def repeated(records: Iterable[Record], key: Callable[[Record], Any]) -> Iterator[Record]:
+    """Every record whose key an earlier one has."""
+    seen: set[str] = set()
+    for record in records:
+        text = repr(key(record))
+        if text in seen:
+            yield record
+        seen.add(text)
+
+
+def box_of(annotation: Record) -> Xywh | None:
+    """The box of an annotation, if it is four finite numbers."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list | tuple) or len(box) != 4:
+        return None
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in box):
+        return None
+    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def size_of(image: Record) -> tuple[float, float] | None:
+    """Width and height of an image, if its record has them."""
+    width, height = image.get("width"), image.get("height")
+    if not isinstance(width, int | float) or not isinstance(height, int | float):
+        return None
+    return (float(width), float(height)) if width > 0 and height > 0 else None
+
+
+def clip_to_image(box: Xywh, image: Record) -> Xywh:
+    """The part of a box that is inside its image; its width or height may be negative."""
+    width, height = size_of(image) or (math.inf, math.inf)
+    x1, y1 = max(0.0, box[0]), max(0.0, box[1])
+    x2, y2 = min(width, box[0] + box[2]), min(height, box[1] + box[3])
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def is_area(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def have_corners(
+    annotations: list[Record], boxes: list[Xywh | None], image_of: dict[Any, Record]
+) -> bool:
+    """Whether the boxes are corners in place of position and size."""
+    rows = [
+        (box, size)
+        for annotation, box in zip(annotations, boxes, strict=True)
+        if box is not None
+        and (size := size_of(image_of.get(annotation.get("image_id"), {}))) is not None
+    ]
+    if not rows:
+        return False
+    sizes = np.array([(height, width) for _, (width, height) in rows])
+    return are_corners(np.array([box for box, _ in rows]), sizes)
+
+
+def _list(content: Record, key: str) -> list[Any]:
+    value = content.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _lack(record: Any, needed: Iterable[str]) -> str:
+    if not isinstance(record, dict):
+        return f"{record!r} is not an object"
+    wrong = [key for key in needed if not _is_usable(record, key)]
+    return f"no usable {', '.join(wrong)}" if wrong else ""
+
+
+def _is_usable(record: Record, key: str) -> bool:
+    value = record.get(key)
+    if key in ("id", "image_id", "category_id"):
+        return isinstance(value, int)
+    if key in ("width", "height"):
+        return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    if key == "file_name":
+        return (isinstance(value, str) and bool(value)) or bool(record.get("coco_url"))
+    return value is not None

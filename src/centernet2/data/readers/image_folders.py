@@ -1,0 +1,79 @@
+"""Find the folder of the images of a COCO JSON file.
+
+Tools write more in front of a file name than exists elsewhere: folders of their server, an
+address, backslashes.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from centernet2.data.readers.records import Record
+
+SPLIT_WORDS = {
+    "train": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+IMAGE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img", "coco2017", "coco")
+PROBES = 20  # images looked for to find the folder that holds them
+
+
+def find_image_folder(
+    content: Record, annotations: Path, split: str, given: Sequence[Path] = ()
+) -> Path:
+    """The folder of the images; file names in `content` are shortened in place to paths below it.
+
+    The whole names are tried first, in every folder, then without their first folders. Of equally
+    good places the first is taken; `given` folders replace the usual ones.
+    """
+    records = [r for r in content.get("images") or () if isinstance(r, dict)]
+    names = {id(r): _clean_name(r) for r in records}
+    probes = [names[id(r)] for r in records[:: max(1, len(records) // PROBES)] if names[id(r)]]
+    candidates = list(given) or _usual_folders(annotations, split)
+    depth = max((len(PurePosixPath(name).parts) for name in probes), default=1)
+    places = [(folder, cut) for cut in range(depth) for folder in candidates]
+    hits = [
+        sum((folder / _shorten(name, cut)).is_file() for name in probes) for folder, cut in places
+    ]
+    folder, cut = places[hits.index(max(hits))]
+    if not max(hits, default=0):
+        folder, cut = candidates[0], 0
+    for record in records:
+        if names[id(record)]:
+            record["file_name"] = _shorten(names[id(record)], cut)
+    return folder
+
+
+def _shorten(name: str, cut: int) -> str:
+    """A name without its first `cut` folders; its last part always stays."""
+    parts = PurePosixPath(name).parts
+    return str(PurePosixPath(*parts[min(cut, len(parts) - 1) :]))
+
+
+def _clean_name(record: Record) -> str:
+    name = record.get("file_name")
+    if not isinstance(name, str):
+        name = "/".join(str(record.get("coco_url", "")).split("/")[-2:])  # LVIS
+    if "?d=" in name:  # Label Studio's local files
+        name = unquote(name.split("?d=", 1)[1])
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return ("/" if name.startswith("/") else "") + "/".join(parts)
+
+
+def _usual_folders(annotations: Path, split: str) -> list[Path]:
+    """Where the images of a JSON file usually are, the likeliest folder first."""
+    here, above = annotations.parent, annotations.parent.parent
+    year = "".join(re.findall(r"20\d\d", annotations.stem)[:1])
+    words = [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
+    inner = [f"{word}{year}" for word in words] + words
+    inner += [annotations.stem.removeprefix("instances_"), "default"]
+    bases = [above, here] if here.name.lower() in ("annotations", "lvis") else [here, above]
+    folders = [base / name for base in bases for name in (*inner, *IMAGE_FOLDERS)]
+    folders += [base / name / part for base in bases for name in IMAGE_FOLDERS for part in inner]
+    first = above / "images" if here.name.lower() == "annotations" else here
+    return [first, *(folder for folder in folders if folder.is_dir()), here, above]

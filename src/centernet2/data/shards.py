@@ -1,0 +1,137 @@
+"""Find images in tar shards, so that each is read at random by its position.
+
+Order, evaluation and resumption are then those of plain files.
+"""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from centernet2.data.storage import address, open_remote
+from centernet2.files import is_image_file
+
+SHARD_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class ShardMember(NamedTuple):
+    """Where a file is in a tar shard."""
+
+    shard: str  # path or address of the shard
+    start: int  # bytes
+    size: int
+
+
+def find_shards(place: str) -> list[str]:
+    """List the tar files that a text stands for; there may be none.
+
+    It is one file, a range such as 'shard-{000..127}.tar', or a folder. HTTP has no folders: name
+    the shards.
+    """
+    match = SHARD_RANGE.search(place)
+    if match is not None:
+        first, last = match[1], match[2]
+        numbers = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+        names = [SHARD_RANGE.sub(number, place, count=1) for number in numbers]
+        return [shard for name in names for shard in find_shards(name)]
+    url = address(place)
+    if place.endswith(".tar"):
+        return [url or place]
+    if url is None:
+        return _shards_of_folder(Path(place))
+    if url.startswith("http"):
+        return []
+    system, path = open_remote(url)
+    return sorted(
+        system.unstrip_protocol(name) for name in system.glob(f"{path.rstrip('/')}/*.tar")
+    )
+
+
+def _shards_of_folder(folder: Path) -> list[str]:
+    """The tar files of a folder that has neither images nor folders, which they may be a copy of."""
+    entries = list(os.scandir(folder)) if folder.is_dir() else []
+    if any(entry.is_dir() or is_image_file(entry.name) for entry in entries):
+        return []
+    return sorted(entry.path for entry in entries if entry.name.endswith(".tar"))
+
+
+def list_members(shards: Sequence[str]) -> dict[str, ShardMember]:
+    """The files in tar shards by their names.
+
+    Raises:
+        ValueError: a shard cannot be read, or is compressed.
+    """
+    members: dict[str, ShardMember] = {}
+    for shard in shards:
+        try:
+            with _open(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+                for member in archive:
+                    if member.isfile():
+                        name = member.name.removeprefix("./")
+                        members[name] = ShardMember(shard, member.offset_data, member.size)
+                    # otherwise every header stays in memory
+                    archive.members.clear()  # type: ignore[attr-defined]
+        except (
+            tarfile.TarError,
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: a server sends no parts
+            raise ValueError(
+                f"{shard}: not a readable tar file ({error}); shards must be plain tar files, "
+                "not compressed, and a server must give parts of them"
+            ) from error
+    return members
+
+
+def _open(path: str) -> BinaryIO:
+    if address(path) is None:
+        return open(path, "rb")
+    system, inner = open_remote(path)
+    return cast(BinaryIO, system.open(inner, "rb", block_size=2**16))
+
+
+def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
+    """The place in the shards of each image, by its whole name or else by its last part.
+
+    A name that is in no shard stays as it is: reading it fails with its name.
+    """
+    members = list_members(shards)
+    by_last_part: dict[str, list[str]] = {}
+    for name in members:
+        by_last_part.setdefault(name.rpartition("/")[2], []).append(name)
+    missing = [name for name in names if not _candidates(name, members, by_last_part)]
+    if len(missing) == len(names):
+        raise ValueError(
+            f"{shards[0]}: none of the images is in the {len(shards)} shards, "
+            f"such as {missing[0]!r}"
+        )
+    for name in names:
+        candidates = _candidates(name, members, by_last_part)
+        if len(candidates) > 1:
+            raise ValueError(
+                f"{name!r} may be {' or '.join(candidates[:3])} in the shards; give the whole name"
+            )
+        if not candidates:
+            yield name
+            continue
+        shard, start, size = members[candidates[0]]
+        yield f"{shard.rpartition('/')[2]}/{candidates[0]}@{start}+{size}"
+
+
+def _candidates(
+    name: str, members: dict[str, ShardMember], by_last_part: dict[str, list[str]]
+) -> list[str]:
+    return [name] if name in members else by_last_part.get(name.rpartition("/")[2], [])
+
+
+def folder_of(shards: Sequence[str]) -> str:
+    """The folder that holds all the shards."""
+    folders = {shard.rpartition("/")[0] for shard in shards}
+    if len(folders) > 1:
+        raise ValueError(
+            f"the shards lie in several folders ({', '.join(sorted(folders)[:3])}); "
+            "put them into one"
+        )
+    return folders.pop() or "."

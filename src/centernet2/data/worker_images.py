@@ -1,0 +1,126 @@
+"""Read and transform images of a data set in worker processes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Dataset
+
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.image import ImageError, StoredImage, read_file
+from centernet2.data.mixing import Mixing
+from centernet2.data.resize import EvalTransform
+from centernet2.data.samplers import Sampler
+from centernet2.data.transforms import Sample, TrainTransform
+from centernet2.structures import Target
+
+MAX_REPLACEMENTS = 10  # of one image
+
+
+class Draw(NamedTuple):
+    """One element of the stream of training images."""
+
+    position: int
+    image: int  # index in the data set
+
+
+class LoadedImage(NamedTuple):
+    """Result of a worker for one image; without the image if all tries failed."""
+
+    failures: list[str]
+    image: Tensor | None = None
+    target: Target | None = None
+    image_id: int = -1
+    size: tuple[int, int] = (0, 0)
+
+
+class TrainImages(Dataset[LoadedImage]):
+    """Reads and augments the image of a draw."""
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        transform: TrainTransform,
+        sampler: Sampler,
+        mixing: Mixing | None = None,
+    ) -> None:
+        self.dataset, self.transform, self.mixing = dataset, transform, mixing
+        self.weights, self.seed = sampler.weights, sampler.seed
+
+    def __getitem__(self, draw: Draw) -> LoadedImage:
+        generator = generator_of(self.seed, draw.position)
+        failures: list[str] = []
+        try:
+            if self.mixing is None:
+                transformed = partial(self._transformed, generator)
+                index, (image, target) = self._usable(draw.image, transformed, generator, failures)
+            else:
+                index, sample = self._usable(draw.image, self._whole, generator, failures)
+                further = partial(self._further, generator, failures)
+                image, target = self.mixing(sample, further, self.transform, generator)
+        except ImageError:  # the last of many, which are in `failures`
+            return LoadedImage(failures)
+        image_id, size = int(self.dataset.image_ids[index]), self.dataset.size(index)
+        return LoadedImage(failures, image, target, image_id, size)
+
+    def _usable(
+        self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
+    ) -> tuple[int, Sample]:
+        """Read an image; a broken one is replaced by another draw from the distribution."""
+        while True:
+            try:
+                return index, read(index)
+            except ImageError as error:
+                failures.append(str(error))
+                if len(failures) > MAX_REPLACEMENTS:
+                    raise
+                index = self._random_index(generator)
+
+    def _whole(self, index: int) -> Sample:
+        return read_indexed_image(self.dataset, index), self.dataset.target(index)
+
+    def _transformed(self, generator: Generator, index: int) -> Sample:
+        image = stored_image(self.dataset, index)
+        return self.transform(image, self.dataset.target(index), generator)
+
+    def _further(self, generator: Generator, failures: list[str]) -> Sample:
+        """Draw a further image to mix in."""
+        return self._usable(self._random_index(generator), self._whole, generator, failures)[1]
+
+    def _random_index(self, generator: Generator) -> int:
+        return int(torch.multinomial(self.weights, 1, generator=generator))
+
+
+class EvalImages(Dataset[LoadedImage]):
+    """Reads and resizes the image of an index."""
+
+    def __init__(self, dataset: DetectionDataset, transform: EvalTransform) -> None:
+        self.dataset, self.transform = dataset, transform
+
+    def __getitem__(self, index: int) -> LoadedImage:
+        try:
+            image = self.transform(read_indexed_image(self.dataset, index))
+        except ImageError as error:
+            return LoadedImage([str(error)])
+        image_id, size = int(self.dataset.image_ids[index]), self.dataset.size(index)
+        return LoadedImage([], image, None, image_id, size)
+
+
+def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]
+    """Read an image of the data set, and check that its size is that of the annotations."""
+    return stored_image(dataset, index).whole()
+
+
+def stored_image(dataset: DetectionDataset, index: int) -> StoredImage:
+    """Read the file of an image of the data set without decoding it."""
+    path = dataset.image_path(index)
+    return StoredImage(read_file(path), str(path), *dataset.size(index))
+
+
+def generator_of(seed: int, position: int) -> Generator:
+    """The random number generator of one draw."""
+    state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
+    return Generator().manual_seed(int(state[0]))
