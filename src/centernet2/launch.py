@@ -1,4 +1,4 @@
-"""Starts the processes of one job, one for each accelerator, on one machine or on many, as torchrun does."""
+"""Start the processes of one job, one for each accelerator, on one machine or several."""
 
 import os
 import socket
@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 
 SIGNALLED = 128  # a job that a signal has ended has an exit code above it, as in a shell
-SAVING_SECONDS = 300  # that the processes have to finish their step and save after a signal; torch's own choice is 30
-STARTED_BY = "TORCHELASTIC_RUN_ID"  # stands in the environment of every process that torchrun or `launch` has started
+# For the processes to finish their step and save after a signal; PyTorch's default is 30.
+SAVING_SECONDS = 300
+# In the environment of every process that torchrun or `launch` has started.
+STARTED_BY = "TORCHELASTIC_RUN_ID"
 
 
 def is_wanted(*, num_gpus: int, num_machines: int) -> bool:
@@ -27,16 +29,16 @@ def launch(
     machine_rank: int = 0,
     dist_url: str = "auto",
 ) -> int:
-    """Runs `centernet2 arguments ...` in every process and returns the exit code of the job.
+    """Run `centernet2 arguments ...` in every process and return the exit code of the job.
 
-    When one process fails, the others of its machine are ended and its exit code is returned; a signal to this process
-    reaches them all.
+    When one process fails, the others of its machine are ended and its exit code is returned. A
+    signal to this process reaches them all.
 
     Args:
         num_gpus: processes on this machine; accelerators, or processes on the CPU.
         num_machines, machine_rank: how many machines take part, and which of them this is.
-        dist_url: where the machine of rank 0 waits for the others: HOST:PORT or tcp://HOST:PORT. "auto" is a free port
-            of this machine.
+        dist_url: where the machine of rank 0 waits for the others: HOST:PORT or tcp://HOST:PORT.
+            "auto" is a free port of this machine.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -73,7 +75,8 @@ def _endpoint(dist_url: str, num_machines: int) -> str:
     if dist_url == "auto":
         if num_machines > 1:
             raise ValueError(
-                "--dist-url HOST:PORT is needed with several machines: the address of machine rank 0"
+                "--dist-url HOST:PORT is needed with several machines: "
+                "the address of machine rank 0"
             )
         return f"127.0.0.1:{_free_port()}"
     address = dist_url.removeprefix("tcp://")

@@ -1,1 +1,1 @@
-"""From settings to objects: the only modules that know both."""
+"""From a config to objects: the only modules that know both."""

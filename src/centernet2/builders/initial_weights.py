@@ -19,7 +19,7 @@ IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchv
 
 
 def find_weights(source: str | os.PathLike[str]) -> Path:
-    """The file of a path, of zoo:NAME (downloaded if need be) or detectron2://... (in the cache)."""
+    """The file of a path, of zoo:NAME (downloaded) or detectron2://... (in the cache)."""
     text = os.fspath(source)
     if not text:
         raise WeightsError(

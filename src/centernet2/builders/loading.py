@@ -1,4 +1,4 @@
-"""Models from settings and weights files."""
+"""Models from configs and files of weights."""
 
 import logging
 import os
@@ -72,7 +72,7 @@ def load_model(
 
 
 def place(model: Detector, device: str | None) -> Detector:
-    """The model on a device (None: the best there is), its weights as they should lie there."""
+    """Move a model to a device, in the memory format that is fastest there."""
     chosen = choose_device(device)
     return model.to(chosen).to(memory_format=fast_memory_format(model, chosen))
 
@@ -102,7 +102,8 @@ def load_for_inference(
     """Load a detector that is optimized for inference.
 
     Args:
-        weights: one of our checkpoints, zoo:NAME, or with a config any file that `build_model` takes.
+        weights: one of our checkpoints, zoo:NAME, or with a config any file that `build_model`
+            takes.
         overrides: KEY VALUE pairs on top of the config.
         config: for weights that carry none.
         device: None: the best one available.
@@ -139,7 +140,7 @@ def load_predictor(
 
 
 def resolve(config: Config | StrPath) -> Config:
-    """Settings, wherever they come from."""
+    """The config itself, or the one of a file or of a packaged name."""
     return config if isinstance(config, Config) else load_config(config)
 
 
@@ -155,10 +156,15 @@ def config_of(info: ModelInfo) -> Config:
 
 
 def with_classes(config: Config, count: int, *, owner: str) -> Config:
-    """The settings with the owner's number of classes; settings that state another number are refused."""
+    """Set the number of classes; a config that states another number is refused.
+
+    Args:
+        owner: what has these classes, for the message.
+    """
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
-                f"{key} is {config[key]}, but {owner} has {count} classes; leave the option out to take that number"
+                f"{key} is {config[key]}, but {owner} has {count} classes; "
+                "leave the option out to take that number"
             )
     return config.replace(dict.fromkeys(CLASS_KEYS, count))

@@ -76,11 +76,11 @@ def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
 
 
 def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]:
-    """The settings with rates and lengths that suit their batch, and what was changed, in words.
+    """Scale learning rates and lengths to the batch; return the config and the changes in words.
 
-    With k times the images per iteration of the settings that they were made for, SGD learns k times faster
-    (arXiv 1706.02677) and AdamW sqrt(k) times (arXiv 2205.10287), in 1 / k of the iterations. What differs from those
-    settings by itself stays.
+    With k times the images per iteration of the config that they were made for, SGD learns k times
+    faster (arXiv 1706.02677) and AdamW sqrt(k) times (arXiv 2205.10287), in 1 / k of the
+    iterations. Options that differ from that config already stay.
     """
     k = config.run.ims_per_batch / made_for.run.ims_per_batch
     rate = math.sqrt(k) if config.optimizer.optimizer == "ADAMW" else k
@@ -100,7 +100,7 @@ def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]
 
 
 def count_in_iterations(config: Config, num_images: int) -> Config:
-    """The settings with SOLVER.MAX_EPOCHS and TEST.EVAL_EPOCHS turned into iterations."""
+    """Turn SOLVER.MAX_EPOCHS and TEST.EVAL_EPOCHS into iterations."""
     per_epoch = num_images / config.run.ims_per_batch
     values: dict[str, object] = {}
     if config.run.max_epochs > 0:
@@ -131,13 +131,15 @@ def describe(
         evaluation += f" and every {run.eval_period} iterations"
     minutes = f" or {run.checkpoint_minutes:g} minutes" if run.checkpoint_minutes > 0 else ""
     return [
-        f"training data: {train_set.name}, {len(train_set)} images, {len(train_set.boxes)} objects, "
-        f"{len(train_set.class_names)} classes",
+        f"training data: {train_set.name}, {len(train_set)} images, "
+        f"{len(train_set.boxes)} objects, {len(train_set.class_names)} classes",
         f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
-        f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, {sum(trained) / 1e6:.1f} M of them trained",
+        f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
+        f"{sum(trained) / 1e6:.1f} M of them trained",
         f"batch: {run.ims_per_batch} images = {processes} processes{parts} x {share}",
         f"length: {last} iterations = {last * run.ims_per_batch / len(train_set):.2f} epochs",
-        f"learning rate by iteration: {', '.join(_learning_rates(config, last))} ({config.optimizer.optimizer})",
+        f"learning rate by iteration: {', '.join(_learning_rates(config, last))} "
+        f"({config.optimizer.optimizer})",
         f"checkpoints: every {run.checkpoint_period} iterations{minutes}",
     ]
 
@@ -156,7 +158,7 @@ def _learning_rates(config: Config, last: int) -> list[str]:
 
 
 def _divided(value: int | Sequence[int], by: float) -> int | tuple[int, ...]:
-    """Iterations divided and rounded; 0 and less mean none."""
+    """Divide numbers of iterations and round them; 0 and less mean none."""
     if isinstance(value, int):
         return max(1, round(value / by)) if value > 0 else value
     return tuple(max(1, round(each / by)) for each in value)

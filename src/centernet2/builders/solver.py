@@ -37,12 +37,12 @@ OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 
 
 def build_multiplier(config: Config) -> Multiplier:
-    """The learning rate's factor by iteration."""
+    """Build the function from the iteration to the factor of the learning rate."""
     return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
 
 
 def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
-    """SGD or AdamW over the model's parameters, with the weight decay and learning rate of each kind."""
+    """Build SGD or AdamW, with weight decay and learning rate by kind of parameter."""
     o = config.optimizer
     groups = parameter_groups(
         model,
@@ -65,7 +65,7 @@ def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
 
 
 def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
-    """Clips gradients as configured; None where they are left alone."""
+    """Build the function that clips gradients; None: they are not clipped."""
     options = config.clip
     if not options.enabled:
         return None
@@ -76,7 +76,7 @@ def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
 
 
 def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precision:
-    """The number format of a training run; mixed precision on the CPU is bf16, for want of fast fp16."""
+    """The number format of a training run. The CPU has no fast fp16: there it is bf16."""
     if dtype not in ("bf16", "fp16"):
         raise ConfigError(f"SOLVER.AMP.DTYPE is '{dtype}'; choose bf16 or fp16")
     if not amp:

@@ -1,4 +1,7 @@
-"""One ordered table from our parameter names to the reference's; the way back is its inverse on a model's own keys."""
+"""One ordered table from our parameter names to the reference's.
+
+The way back is its inverse on the keys of a model.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,8 +12,10 @@ from torch import Tensor
 
 
 class Rename(NamedTuple):
-    """A rewriting rule: `ours` is searched for in a name and replaced by `reference`, in models that have a key
-    matching `with_key` and none matching `without_key`."""
+    """A rewriting rule: the pattern `ours` in a name is replaced by `reference`.
+
+    It applies to models that have a key matching `with_key` and none matching `without_key`.
+    """
 
     ours: str
     reference: str
@@ -23,10 +28,11 @@ BODY = "backbone.body."  # the network that timm makes
 # Keys that tell models apart whose parts have different names in the reference.
 RES2NET = r"^backbone\.body\.layer1\.0\.convs\."
 DLA_UP = r"^neck\.passes\."
-BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d_"  # a lateral convolution for each node: the EfficientDet variant
-FCOS_BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d\."  # one for each level: the FCOS variant
+# The EfficientDet variant has a lateral convolution for each node, the FCOS variant for each level.
+BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d_"
+FCOS_BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d\."
 
-# The nodes of a five-level BiFPN in the reference's order, by our names: the level and the maps fused there.
+# Nodes of a five-level BiFPN in the reference's order, by our names: level and maps fused there.
 BIFPN_NODES = ("3_3_4", "2_2_5", "1_1_6", "0_0_7", "1_1_7_8", "2_2_6_9", "3_3_5_10", "4_4_11")
 
 # A deformable convolution holds the ordinary one that it is made of: https://arxiv.org/abs/1811.11168
@@ -103,9 +109,9 @@ RENAMES: tuple[Rename, ...] = (
     Rename(r"^roi_heads\.stages\.(\d+\.)?class_weight$", r"roi_heads.box_predictor.\1freq_weight"),
 )
 
-# What a file may hold and a model may lack without a word: the normalisation of the input is read from the
-# configuration, the federated loss keeps one copy of its class weights, frozen normalisation counts nothing, and
-# nothing reads the projections of DLA's two-level trees.
+# Tensors that may be missing on either side without a report: the normalisation of the input is
+# read from the config, the federated loss keeps one copy of its class weights, frozen normalisation
+# counts nothing, and nothing reads the projections of DLA's two-level trees.
 IGNORED = re.compile(
     r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked|level[34]\.project\.[01]\.\w+)$"
 )
@@ -133,36 +139,38 @@ def _applies(rule: Rename, keys: list[str]) -> bool:
 
 
 def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, list[str]]:
-    """Our keys for each name of a file that holds only the ends of the reference's names, as detectron2 matches them:
-    a parameter takes the longest of the names that ends its own."""
+    """Our keys for each name of a file with ends of the reference's names.
+
+    As in detectron2 a parameter takes the longest of the names that its own ends with.
+    """
     known = set(names)
     keys: dict[str, list[str]] = {}
     for key, name in reference_names(our_keys).items():
         parts = name.split(".")
         ends = (".".join(parts[start:]) for start in range(len(parts)))
-        if found := next((end for end in ends if end in known), None):
-            keys.setdefault(found, []).append(key)
+        if longest := next((end for end in ends if end in known), None):
+            keys.setdefault(longest, []).append(key)
     return keys
 
 
 def from_network(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """Our key for each name of a file that holds a backbone alone, as timm, torchvision or its authors name it."""
+    """Our key for each name of a backbone of timm, torchvision or its authors."""
     body = [key for key in our_keys if key.startswith(BODY)]
     keys = {re.sub(DEFORMABLE.ours, DEFORMABLE.reference, key): key for key in body} | {
         key: key for key in body
     }
-    found = {}
+    ours = {}
     for name in names:
         flat = re.sub(
             r"^(\w+)\.(\d+)\.", r"\1_\2.", name
         )  # stages.0.x is stages_0.x where timm extracts features
         if key := keys.get(BODY + name) or keys.get(BODY + flat):
-            found[name] = key
-    return found
+            ours[name] = key
+    return ours
 
 
 def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A whole state dict of ours under the reference's names."""
+    """Bring a whole state dict of ours to the reference's names."""
     names = reference_names(state)
     renamed: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -179,12 +187,12 @@ def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def join_scales(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The reference's one-element `scales.<level>.scale` become the one vector `scales`."""
+    """Join the reference's one-element `scales.<level>.scale` to the vector `scales`."""
     joined = {name: tensor for name, tensor in state.items() if not _SCALE.match(name)}
     levels: dict[str, dict[int, Tensor]] = {}
     for name, tensor in state.items():
-        if found := _SCALE.match(name):
-            levels.setdefault(found[1], {})[int(found[2])] = tensor.reshape(1)
+        if match := _SCALE.match(name):
+            levels.setdefault(match[1], {})[int(match[2])] = tensor.reshape(1)
     for name, scales in levels.items():
         joined[name] = torch.cat([scales[level] for level in sorted(scales)])
     return joined

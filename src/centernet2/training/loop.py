@@ -31,11 +31,15 @@ def train_loop(
     clip: Callable[[list[nn.Parameter]], None] | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Train a model, as the accelerator prepared it, that turns images and targets into a dictionary of losses.
+    """Train a model that turns images and targets into a dictionary of losses.
 
-    A step whose loss or gradient is not finite changes neither weights nor batch statistics nor optimizer. That is
-    decided on the device: the scaler finds the value and a fused optimizer obeys, so the host need not wait for the
-    outcome (where PyTorch has no fused optimizer for a device, the scaler asks once a step).
+    A step whose loss or gradient is not finite changes neither weights nor batch statistics nor
+    optimizer. That is decided on the device: the scaler finds the value and a fused optimizer skips
+    the step, so the host need not wait for the outcome. (Where PyTorch has no fused optimizer for a
+    device, the scaler waits once a step.)
+
+    Args:
+        model: as the accelerator prepared it.
     """
     parameters: list[nn.Parameter] = [
         p for group in optimizer.param_groups for p in group["params"]
@@ -97,8 +101,8 @@ def accumulate_gradients(
             with autocast(accelerator.device, precision):
                 losses: dict[str, Tensor] = model(batch.images, batch.targets)
             total = torch.stack(list(losses.values())).sum() / len(batches)
-            # The factor is 1, or NaN where the loss is not finite: then all gradients are NaN too, and after their
-            # exchange those of every process, so that all of them skip the same step without another word.
+            # The factor is 1, or NaN where the loss is not finite. Then all gradients are NaN too,
+            # and after their exchange those of every process, so that all of them skip the step.
             torch.autograd.backward(scaler.scale(total * (1 + 0 * total.detach())))
         for name, loss in losses.items():
             mean_losses[name] = mean_losses.get(name, 0) + loss.detach() / len(batches)

@@ -27,7 +27,7 @@ NORM_LAYERS = (
     nn.RMSNorm,
 )
 
-# Where PyTorch itself brings optimizer kernels that skip a step on the device, without asking the host.
+# Devices for which PyTorch has optimizer kernels that skip a step without a wait of the host.
 FUSED_DEVICES = ("cpu", "cuda", "xpu", "mps")
 
 
@@ -84,10 +84,10 @@ def parameter_groups(
     weight_decay_bias: float | None,
     lr_factors: Mapping[nn.Parameter, float],
 ) -> list[dict[str, Any]]:
-    """Trainable parameters, one group for each pair of learning rate and weight decay, each parameter once.
+    """Trainable parameters in groups of equal learning rate and weight decay, each of them once.
 
-    Normalisation layers have a weight decay of their own; that of biases, where given, comes before it. `lr_factors`
-    multiply the learning rate of the parameters that stand in them.
+    Normalisation layers have a weight decay of their own; that of biases, where given, comes before
+    it. `lr_factors` multiply the learning rate of their parameters.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
@@ -131,7 +131,8 @@ def sgd(
         groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups)
     )
     if momentum > 0:
-        # The fused kernel allocates these without a value at the first step, and a skipped first step leaves them so.
+        # The fused kernel allocates these without a value at the first step, and leaves them so if
+        # that step is skipped.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -158,7 +159,7 @@ def clip_gradients(
     clip_value: float,
     norm_type: float,
 ) -> None:
-    """Clips each element of the gradients, the norm of each parameter's gradient, or the norm of all together."""
+    """Clip each element of the gradients, the norm of each, or the norm of all together."""
     if clip_type == "value":
         nn.utils.clip_grad_value_(parameters, clip_value)
     elif clip_type == "full_model":
@@ -194,9 +195,10 @@ def warm_up(
     rescale_interval: bool,
     max_iter: int,
 ) -> float:
-    """Leads from `factor` to the schedule (https://arxiv.org/abs/1706.02677, section 2.2).
+    """Lead from `factor` to the schedule (https://arxiv.org/abs/1706.02677, section 2.2).
 
-    The schedule is met where it then stands; with `rescale_interval` the whole of it is squeezed into what is left.
+    After `iters` the schedule applies as if there had been no warm-up; with `rescale_interval` all
+    of it is compressed into the remaining iterations.
     """
     if iteration >= iters:
         return schedule(
@@ -247,5 +249,5 @@ def learning_rate_multiplier(
 
 
 def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> LambdaLR:
-    """Multiplies the learning rate of every group."""
+    """Build the schedule that multiplies the learning rate of every group."""
     return LambdaLR(optimizer, multiplier)

@@ -1,6 +1,7 @@
-"""Fully sharded training (FSDP2, arXiv 2304.11277): each process keeps a part of the weights and what belongs to it.
+"""Fully sharded training (FSDP2, arXiv 2304.11277): each process keeps a part of the weights.
 
-Checkpoints hold whole tensors, so a training may go on with another number of processes or without sharding.
+Checkpoints hold whole tensors, so a run may be resumed with another number of processes or without
+sharding.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,11 @@ from centernet2 import distributed
 
 
 def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) -> None:
-    """Shards a model in place over all processes.
+    """Shard a model in place over all processes.
 
     Args:
         model: on its device, with its weights.
-        parts: modules below it whose weights are brought together only while they compute.
+        parts: modules below it; their weights are gathered only while they compute.
     """
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
     for part in parts:
@@ -32,7 +33,7 @@ def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) ->
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """The whole weights on every process while this lasts: the processes may then use the model on their own."""
+    """Gather the weights on every process inside the context, for use of the model on its own."""
     sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in sharded:
         module.set_reshard_after_forward(False, recurse=False)
@@ -46,7 +47,7 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
 
 def whole(state: Any) -> Any:
-    """A state with its shards put together, on every process; to be called on all of them."""
+    """Gather the shards of a state on every process; to be called on all of them."""
     if isinstance(state, DTensor):
         return state.full_tensor()
     if isinstance(state, Mapping):
@@ -57,12 +58,12 @@ def whole(state: Any) -> Any:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process keeps, in the same memory."""
+    """A view of the part of a tensor that this process keeps."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, sharded as another one is."""
+    """Shard a whole tensor as another one is sharded."""
     if isinstance(like, DTensor) and not isinstance(tensor, DTensor) and tensor.shape == like.shape:
         return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
     return tensor
@@ -71,7 +72,7 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 def shard_optimizer_state(
     state: Mapping[str, Any], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """An optimizer's whole state (`state_dict`), sharded as its parameters are."""
+    """Shard the whole state (`state_dict`) of an optimizer as its parameters are sharded."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sharded = {
         index: {

@@ -1,4 +1,4 @@
-"""What the loop tells its callbacks, and what a checkpoint must hold to continue exactly."""
+"""What the loop tells its callbacks, and what a checkpoint needs for an exact resume."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TrainState:
-    """One finished step. A callback may set `stop`; those after it see that this step is the last."""
+    """One finished step. A callback may set `stop`: this step is then the last."""
 
     iteration: int  # steps done, this one included
     max_iteration: int
-    losses: dict[
-        str, Tensor
-    ]  # [] each, of this process and still on its device: reading them waits for the step
+    losses: dict[str, Tensor]  # [] each, of this process; reading them waits for the device
     finite: Tensor  # [] bool; False on all processes alike: the step was skipped
     image_ids: list[int]  # of this process
     lr: float
@@ -38,7 +36,7 @@ Callback = Callable[[TrainState], None]
 
 
 class Stateful(Protocol):
-    """Anything with the usual pair of methods: optimizer, scheduler, gradient scaler, averaged weights."""
+    """Anything whose state can be saved and restored, such as an optimizer."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -48,7 +46,7 @@ class Stateful(Protocol):
 def training_state(
     iteration: int, parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
 ) -> dict[str, Any]:
-    """Everything but the weights. To be called on every process: each has random streams of its own."""
+    """The state of a training run without the weights; to be called on every process."""
     return {
         "iteration": iteration,
         "parts": {name: part.state_dict() for name, part in parts.items()},
@@ -59,11 +57,12 @@ def training_state(
 def restore_training_state(
     state: Mapping[str, Any], parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
 ) -> int:
-    """Puts everything back in place and returns the number of steps that were done."""
+    """Restore the state of a training run; return the number of steps done."""
     missing = sorted(set(parts) - set(state["parts"]))
     if missing:
         raise ValueError(
-            f"the checkpoint holds no state of {', '.join(missing)}: it cannot be resumed, only loaded (--weights)"
+            f"the checkpoint holds no state of {', '.join(missing)}: "
+            "it cannot be resumed, only loaded (--weights)"
         )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
@@ -71,7 +70,8 @@ def restore_training_state(
         _restore_random_state(state["random"][distributed.rank()], generators)
     else:
         logger.warning(
-            "The checkpoint was written by %d processes and is resumed by %d: random numbers start anew.",
+            "The checkpoint was written by %d processes and is resumed by %d: "
+            "random numbers start anew.",
             len(state["random"]),
             distributed.world_size(),
         )

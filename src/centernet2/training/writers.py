@@ -1,4 +1,4 @@
-"""Where the figures of a training go: the log, a progress bar, metrics.jsonl and TensorBoard."""
+"""Writers of metrics: the log, a progress bar, metrics.jsonl, TensorBoard and other trackers."""
 
 import json
 import logging
@@ -24,9 +24,8 @@ from centernet2.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-Metrics = Mapping[
-    str, float | None
-]  # with "iteration"; None where no step of the window gave a finite value
+# with "iteration"; None where no step of the window gave a finite value
+Metrics = Mapping[str, float | None]
 
 
 class Writer(Protocol):
@@ -36,10 +35,10 @@ class Writer(Protocol):
 
 
 class MetricsLogger:
-    """Every `period` steps reads the losses off the device and writes their medians over these steps.
+    """Reads the losses off the device every `period` steps and writes their medians.
 
-    Runs on every process, since the losses are means over all of them. It should be the first callback that reads
-    from the device: the wait for the steps under way then counts as theirs.
+    Runs on every process, since the losses are means over all of them. It should be the first
+    callback that reads from the device: the wait then counts as time of the steps.
     """
 
     def __init__(self, writers: Sequence[Writer], *, period: int, device: torch.device) -> None:
@@ -58,7 +57,7 @@ class MetricsLogger:
 
 
 def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str, float | None]:
-    """The figures of consecutive steps, averaged over processes and smoothed over steps."""
+    """Metrics of consecutive steps: means over processes, medians over steps."""
     started = time.perf_counter()
     columns = torch.stack(
         [torch.stack([*step.losses.values(), step.finite.float()]) for step in window]
@@ -91,7 +90,10 @@ def finite_median(values: Sequence[float]) -> float | None:
 
 
 class JsonlWriter:
-    """One JSON object per line. A resumed run goes on below the lines up to where it starts; later ones are dropped."""
+    """Writes one JSON object per line.
+
+    A resumed run keeps the lines up to its start; later ones, which it writes again, are dropped.
+    """
 
     def __init__(self, path: Path, *, start_iteration: int) -> None:
         kept = _lines_until(path, start_iteration)
@@ -106,7 +108,7 @@ class JsonlWriter:
 
 
 def _lines_until(path: Path, iteration: int) -> list[str]:
-    """The whole lines of a metrics file that a run resumed there would have written by then."""
+    """The complete lines of a metrics file up to an iteration."""
     if iteration == 0 or not path.is_file():
         return []
     lines = path.read_text().splitlines(keepends=True)
@@ -134,9 +136,9 @@ class TensorBoardWriter:
 
 
 class LogWriter:
-    """One line of the log, wherever the program sends its log: console, file or a CI job's page.
+    """Writes one line of the log.
 
-    Figures of single classes (eval/bbox/AP/person) are left to the files: there may be a thousand of them.
+    Metrics of single classes (eval/bbox/AP/person) are left to the files: there may be a thousand.
     """
 
     def write(self, metrics: Metrics) -> None:
@@ -161,7 +163,7 @@ def _format_value(name: str, value: float | None) -> str:
 
 
 class ProgressBar:
-    """A bar at the foot of a terminal. As a callback it advances, as a writer it shows the newest figures."""
+    """A bar in a terminal: as a callback it advances, as a writer it shows the newest metrics."""
 
     SHOWN = ("total_loss", "lr", "images_per_second", "data_time", "peak_memory_mb", "eta_seconds")
 
@@ -172,12 +174,12 @@ class ProgressBar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=console,
             disable=not (console.is_interactive and distributed.is_main_process()),
         )
         self._task = self._progress.add_task(
-            "", completed=start_iteration, total=max_iteration, figures=""
+            "", completed=start_iteration, total=max_iteration, metrics=""
         )
 
     def __enter__(self) -> "ProgressBar":
@@ -198,7 +200,7 @@ class ProgressBar:
     def write(self, metrics: Metrics) -> None:
         if "total_loss" in metrics:
             self._progress.update(
-                self._task, figures=format_metrics({name: metrics[name] for name in self.SHOWN})
+                self._task, metrics=format_metrics({name: metrics[name] for name in self.SHOWN})
             )
 
     def close(self) -> None:
@@ -206,9 +208,9 @@ class ProgressBar:
 
 
 class TrackerWriter:
-    """An experiment tracker that accelerate knows: wandb, mlflow, comet_ml, aim, clearml, dvclive, swanlab, trackio.
+    """An experiment tracker of accelerate, such as wandb, mlflow, comet_ml, aim or clearml.
 
-    A resumed run is a new one there, which goes on with the iterations.
+    A resumed run is a new one there, which continues the iterations.
     """
 
     def __init__(self, name: str, folder: Path, *, config: Mapping[str, object]) -> None:
@@ -216,7 +218,8 @@ class TrackerWriter:
 
         if name not in LOGGER_TYPE_TO_CLASS:
             raise ValueError(
-                f"SOLVER.TRACKERS names '{name}'; choose among {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}"
+                f"SOLVER.TRACKERS names '{name}'; "
+                f"choose among {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}"
             )
         kind = LOGGER_TYPE_TO_CLASS[name]
         options = {"logging_dir": str(folder)} if kind.requires_logging_directory else {}
@@ -237,19 +240,19 @@ class TrackerWriter:
         self._tracker.store_init_configuration(_flat(config))
 
     def write(self, metrics: Metrics) -> None:
-        figures = {
+        values = {
             name if "/" in name else f"train/{name}": value
             for name, value in metrics.items()
             if name != "iteration" and value is not None
         }
-        self._tracker.log(figures, step=int(metrics["iteration"] or 0))
+        self._tracker.log(values, step=int(metrics["iteration"] or 0))
 
     def close(self) -> None:
         self._tracker.finish()
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested options by their keys with dots; lists as text, as trackers want them."""
+    """Flatten nested options to keys with dots; lists become text, as trackers expect."""
     flat: dict[str, object] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -265,7 +268,7 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 def open_writers(
     folder: Path, *, start_iteration: int, trackers: Sequence[str], config: Mapping[str, object]
 ) -> Iterator[list[Writer]]:
-    """Log, metrics.jsonl, TensorBoard and other trackers on the main process, none elsewhere; always closed.
+    """Open all writers on the main process, none elsewhere; they are closed with the context.
 
     The trackers get the `config` of the run.
     """
