@@ -32,6 +32,23 @@ def test_reference_checkpoint_survives_the_round_trip(tmp_path: Path) -> None:
         assert torch.equal(tensor, other.state_dict()[key]), key
 
 
+def test_failed_export_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "reference.pth"
+    path.write_bytes(b"old")
+
+    def fail(content: object, file: object) -> None:
+        if hasattr(file, "write"):
+            file.write(b"half")
+        else:
+            Path(str(file)).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        export_reference_checkpoint(torch.nn.Linear(1, 1), path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_caffe2_backbone_fills_the_parameters_that_the_reference_fills(
     tmp_path: Path, shared: Path, nested: bool

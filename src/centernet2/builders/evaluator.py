@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, config_of, load_model, with_classes
+from centernet2.builders.loading import StrPath, config_of, load_model, set_num_classes
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
 from centernet2.config import Config, ConfigError
@@ -58,7 +58,7 @@ def evaluate_detector(
         val_fraction=settings.datasets.val_fraction,
         val_seed=settings.datasets.val_seed,
     )
-    with_classes(settings, len(dataset.class_names), owner=dataset.name)
+    set_num_classes(settings, len(dataset.class_names), owner=dataset.name)
     if resume and output_dir is None:
         raise ConfigError(
             "--resume goes on in the folder of an interrupted evaluation; name it with --output-dir"

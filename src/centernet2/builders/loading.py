@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint import WeightsError, load_checkpoint
@@ -35,20 +37,20 @@ def build_model(
         weights: file to fill it from (the README lists the kinds), or zoo:NAME of a published
             model, which is downloaded; None leaves it untrained. One of our checkpoints brings its
             classes, which the config must not contradict.
-        device: where to put it; None: the best available.
+        device: where to put it; None: MODEL.DEVICE, or the best one available where it is missing.
     """
-    options = resolve(config)
+    options = as_config(config)
     file = read_initial_weights(options, weights)
     checkpoint = None if file is None else file.checkpoint
     if checkpoint is not None:
-        options = with_classes(options, len(checkpoint.info.class_names), owner=str(weights))
+        options = set_num_classes(options, len(checkpoint.info.class_names), owner=str(weights))
     options = fit_to_weights(options, file)
     model = build_detector(options)
     if file is not None:
         load_weights_file(model, file)
     if checkpoint is not None:
         model.info = _with_labels(model.info, checkpoint.info)
-    return place(model, device)
+    return place(model, device_for(options, device))
 
 
 def load_model(
@@ -61,19 +63,34 @@ def load_model(
     if str(weights).startswith(ZOO_PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
-    model = build_detector(config_of(checkpoint.info).override(overrides))
+    config = config_of(checkpoint.info).override(overrides)
+    model = build_detector(config)
     report = load_state(model, checkpoint.weights)
     if report.reinitialized or report.mismatched:
         raise WeightsError(
             f"{weights} does not fill the model that its config and the options describe:\n{report}"
         )
     model.info = _with_labels(model.info, checkpoint.info)
-    return place(model.eval(), device)
+    return place(model.eval(), device_for(config, device))
 
 
-def place(model: Detector, device: str | None) -> Detector:
-    """Move a model to a device, in the memory format that is fastest there."""
-    chosen = choose_device(device)
+def device_for(config: Config, name: str | None) -> torch.device:
+    """The named device, else MODEL.DEVICE, or the best one available where that is missing."""
+    if name is not None:
+        return choose_device(name)
+    wanted = config.model.device
+    try:
+        return choose_device(wanted)
+    except ValueError as error:
+        best = choose_device(None)
+        if wanted != type(config.model)().device:  # somebody has asked for it
+            logger.warning("MODEL.DEVICE: %s; using %s", error, best)
+        return best
+
+
+def place(model: Detector, device: str | torch.device | None) -> Detector:
+    """Move a model to a device (None: the best one), in the memory format that is fastest there."""
+    chosen = device if isinstance(device, torch.device) else choose_device(device)
     return model.to(chosen).to(memory_format=fast_memory_format(model, chosen))
 
 
@@ -112,7 +129,7 @@ def load_for_inference(
     if config is None:
         model = load_model(weights, overrides, device=device)
     else:
-        options = resolve(config).override(overrides)
+        options = as_config(config).override(overrides)
         model = build_model(options, weights=weights, device=device)
     return optimize_for_inference(model, dtype=dtype, compile=compile)
 
@@ -139,7 +156,7 @@ def load_predictor(
     return Predictor(model)
 
 
-def resolve(config: Config | StrPath) -> Config:
+def as_config(config: Config | StrPath) -> Config:
     """The config itself, or the one of a file or of a packaged name."""
     return config if isinstance(config, Config) else load_config(config)
 
@@ -155,7 +172,7 @@ def config_of(info: ModelInfo) -> Config:
     return parse_config(info.config, info.config_name)
 
 
-def with_classes(config: Config, count: int, *, owner: str) -> Config:
+def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
     """Set the number of classes; a config that states another number is refused.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, with_classes
+from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
 from centernet2.config import Config, ConfigError
 from centernet2.data import DetectionDataset, require_masks, without_empty_images
@@ -71,7 +71,7 @@ def find_training_data(
 def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
     """Set the number of classes, and lengths that are given in epochs."""
     return count_in_iterations(
-        with_classes(config, len(dataset.class_names), owner=dataset.name), len(dataset)
+        set_num_classes(config, len(dataset.class_names), owner=dataset.name), len(dataset)
     )
 
 

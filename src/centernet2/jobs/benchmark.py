@@ -164,19 +164,26 @@ def _load(
     """The model in the mode in which it is measured, its weights as they lie in memory in that mode."""
     import torch
 
-    from centernet2.builders.loading import build_model, load_model, place, resolve
+    from centernet2.builders.loading import (
+        as_config,
+        build_model,
+        config_of,
+        device_for,
+        load_model,
+        place,
+    )
 
     if config is None:
         if weights is None:
             raise ValueError("give a model to measure: --config-file NAME, or --weights CHECKPOINT")
         model = load_model(weights, overrides)
     else:
-        options = resolve(config).override(overrides)
+        options = as_config(config).override(overrides)
         if weights is None:
             options = options.replace({"MODEL.TIMM.PRETRAINED": False})
         torch.manual_seed(0)
         model = build_model(options, weights=weights)
-    return place(model.train(training), device)
+    return place(model.train(training), device_for(config_of(model.info), device))
 
 
 def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[Figures]:

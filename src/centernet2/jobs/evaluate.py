@@ -55,11 +55,11 @@ def evaluate(
     COCO's metrics, {"bbox/AP": per cent, ...}; LVIS's and Pascal VOC's where the data are theirs.
     """
     from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
-    from centernet2.builders.loading import config_of, load_for_inference, resolve
+    from centernet2.builders.loading import as_config, config_of, load_for_inference
     from centernet2.models.detector import Detector
 
     places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
-    options = None if config is None else resolve(config).override(overrides)
+    options = None if config is None else as_config(config).override(overrides)
     if predictions is not None and model is None:
         return evaluate_predictions(predictions, config=options, **places)
     if model is None or predictions is not None:

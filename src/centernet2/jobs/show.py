@@ -64,12 +64,12 @@ def show(
     import numpy as np
     from PIL import Image
 
-    from centernet2.builders.loading import resolve
+    from centernet2.builders.loading import as_config
     from centernet2.data import read_indexed_image
     from centernet2.data.readers import ALL, find_dataset, load_split_files
     from centernet2.visualize import mosaic
 
-    options = resolve(config).override(overrides)
+    options = as_config(config).override(overrides)
     data, output = Path(data), Path(output)
     data_path = None if data_path is None else Path(data_path)
     augmented = augmented or targets

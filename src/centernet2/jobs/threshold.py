@@ -47,7 +47,7 @@ def threshold(
         cuda, npu, xpu, mps or cpu; default: the best one available.
     """
     from centernet2.builders.evaluator import find_data, results_from
-    from centernet2.builders.loading import config_of, with_classes
+    from centernet2.builders.loading import config_of, set_num_classes
     from centernet2.checkpoint.save import load_checkpoint, update_info
     from centernet2.evaluation.curves import (
         best_point,
@@ -67,7 +67,7 @@ def threshold(
     info = load_checkpoint(Path(weights)).info
     config, class_names = config_of(info), info.class_names
     dataset = find_data(data, data_path, names=config.datasets.test, masks=False)
-    with_classes(config, len(dataset.class_names), owner=dataset.name)
+    set_num_classes(config, len(dataset.class_names), owner=dataset.name)
     results = results_from(weights if predictions is None else predictions, dataset, device=device)
 
     matches = match_detections(dataset, results)

@@ -100,7 +100,8 @@ def train(
     seed
         Seed of all random numbers; default: SEED.
     device
-        cuda, npu, xpu, mps or cpu; default: the best one available.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE, or the best one available where it is
+        missing.
 
     Returns
     -------
@@ -108,14 +109,14 @@ def train(
     """
     _launch_if_wanted(mode)
     from centernet2 import distributed
-    from centernet2.builders.loading import resolve
+    from centernet2.builders.loading import as_config
     from centernet2.builders.plan import scale_to_batch
     from centernet2.jobs import InferenceOptions
     from centernet2.jobs.evaluate import evaluate
 
     if mode.val_fraction is not None:
         overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
-    options = resolve(config).override(overrides)
+    options = as_config(config).override(overrides)
     with distributed.leaving_group():
         if mode.eval_only:
             return evaluate(
@@ -127,7 +128,7 @@ def train(
                 inference=InferenceOptions(device=device),
             )
         if mode.auto_scale_lr:
-            options, changes = scale_to_batch(options, resolve(config))
+            options, changes = scale_to_batch(options, as_config(config))
             logger.info("--auto-scale-lr: %s", "; ".join(changes))
         run = _set_up(
             options,
@@ -156,6 +157,7 @@ def _set_up(
     """Build all parts of a training run, in the order in which they depend on each other."""
     import torch
 
+    from centernet2.builders.loading import device_for
     from centernet2.builders.network import build_detector
     from centernet2.builders.parallel import prepare_for_training
     from centernet2.builders.plan import (
@@ -168,12 +170,12 @@ def _set_up(
     from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
     from centernet2.builders.training_run import TrainingRun
     from centernet2.data import images_per_class
-    from centernet2.devices import choose_device, create_accelerator
+    from centernet2.devices import create_accelerator
 
     output = choose_output_folder(given, output_dir)
     train_set, val_set = find_training_data(given, data, data_path)
     accelerator = create_accelerator(
-        choose_device(device),
+        device_for(given, device),
         find_unused_parameters=given.model.backbone == "timm",  # some networks of timm have them
     )
 
