@@ -15,8 +15,9 @@ from centernet2.config import (
     load_config,
     parse_config,
 )
+from centernet2.config.errors import OPTIONS
 from centernet2.config.option import SKIPPED_KEYS
-from centernet2.config.tree import OPTIONS, SLOTS, groups
+from centernet2.config.tree import SLOTS, groups
 
 REFERENCE = [
     "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x", "CenterNet2_DLA-BiFPN-P3_24x",

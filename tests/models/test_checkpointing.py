@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.layers.deformable import DeformConv2d
 from centernet2.layers.fused_norm import fold_frozen_norms
-from centernet2.models.backbones.resnet import ResNet
+from centernet2.models.backbones import ResNet, ResNetOptions
 from centernet2.models.centernet import CenterNetHead, HeadOptions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
 
@@ -57,9 +57,14 @@ def test_a_backbone_with_recomputed_maps_is_the_same(
 ) -> None:
     torch.manual_seed(0)
     plain = ResNet(
-        depth=depth, out_features=["res3", "res4", "res5"], freeze_at=2, norm=norm, num_groups=1, width_per_group=64,
-        stem_out_channels=64, res2_out_channels=256 if depth == 50 else 64, res5_dilation=1, stride_in_1x1=False,
-    )  # fmt: skip
+        ResNetOptions(
+            depth=depth,
+            out_features=("res3", "res4", "res5"),
+            norm=norm,
+            res2_out_channels=256 if depth == 50 else 64,
+            stride_in_1x1=False,
+        )
+    )
     if norm == "FrozenBN":
         fold_frozen_norms(plain)
     plain.to(memory_format=memory_format)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.builders.shapes import fixed_sizes
+from centernet2.builders.pipeline import fixed_sizes
 from centernet2.models.detector import OBJECTS, pad_target
 from centernet2.structures import Target
 from tests.helpers.reference import agreement, evaluate, portable_scenes, reference_model, train

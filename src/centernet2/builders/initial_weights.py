@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from centernet2.builders.network import is_residual
+from centernet2.builders.network import network_of
 from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.config import Config
-from centernet2.models.backbones.timm_backbone import pixel_statistics
+from centernet2.models.backbones import BACKBONES, pixel_statistics
 from centernet2.zoo.download import cached_file, is_address
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ def read_initial_weights(
     """Read the weights of a source, without one those of timm where the config asks for them."""
     if source is not None:
         return read_weights(find_weights(source))
-    return read_timm_weights(config.timm.name) if starts_from_timm(config) else None
+    return read_timm_weights(config.backbone.timm.name) if starts_from_timm(config) else None
 
 
 def starts_from_timm(config: Config) -> bool:
     """Whether the backbone starts from weights that timm downloads."""
-    return config.model.backbone == "timm" and config.timm.pretrained
+    return config.model.backbone == "timm" and config.backbone.timm.pretrained
 
 
 def read_timm_weights(name: str) -> WeightsFile:
@@ -66,7 +66,7 @@ def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
         return config
     if config.model.backbone == "timm":
         return _set_unless_stated(config, _timm_normalisation(config), file.origin)
-    if is_residual(config):
+    if BACKBONES[network_of(config).backbone].caffe2_defaults:
         return _set_unless_stated(config, {STRIDE: False} | _normalisation(IMAGENET), file.origin)
     return config
 
@@ -78,7 +78,7 @@ def fit_to_previous(config: Config, previous: Config) -> Config:
 
 
 def _timm_normalisation(config: Config) -> dict[str, Any]:
-    return _normalisation(("RGB", *pixel_statistics(config.timm.name)))
+    return _normalisation(("RGB", *pixel_statistics(config.backbone.timm.name)))
 
 
 def _normalisation(values: tuple[Any, ...]) -> dict[str, Any]:

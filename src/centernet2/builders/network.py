@@ -1,169 +1,81 @@
-"""From settings to detectors: backbone, neck, both stages, test-time augmentation."""
+"""From a config to a detector: backbone, neck, both stages, test-time augmentation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from centernet2.builders.pipeline import test_size_of
-from centernet2.builders.shapes import fixed_sizes
-from centernet2.config import Config, ConfigError, one_of
+from centernet2.builders.pipeline import fixed_sizes, test_size_of
+from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.data import FitShortestEdge
-from centernet2.layers.fused_norm import fold_frozen_norms
 from centernet2.layers.roi_pooler import RoIPooler
-from centernet2.models.backbones.deform import deform_stages
-from centernet2.models.backbones.res2net import Res2Net
-from centernet2.models.backbones.resnet import ResNet
-from centernet2.models.backbones.timm_backbone import TimmBackbone, any_size_options, features_at
+from centernet2.models.backbones import BACKBONES, TimmBackbone
 from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Criterion, Decoder
 from centernet2.models.detector import Detector, Preprocess
-from centernet2.models.necks.bifpn import BiFPN
-from centernet2.models.necks.dla_up import DLAUp
-from centernet2.models.necks.fpn import FPN
+from centernet2.models.necks import NECKS, Neck
 from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.models.roi_heads.mask_head import MaskHead
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.structures import ModelInfo
 
-Neck = FPN | BiFPN | DLAUp
-
 MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
 
 
-def _residual(config: Config, *, kind: type[ResNet] | type[Res2Net]) -> TimmBackbone:
-    backbone = kind(**vars(config.resnet))
-    deform_stages(backbone.body, **vars(config.deform))
-    fold_frozen_norms(backbone.body)
-    return backbone
+class Network(NamedTuple):
+    """A backbone and a neck by their names in BACKBONES and NECKS."""
+
+    backbone: str
+    neck: str
+    coarsest: int = 0  # level of an FPN: 7 adds p6 and p7 to the backbone's
 
 
-def _dla(config: Config) -> TimmBackbone:
-    return TimmBackbone(
-        name=f"dla{config.dla.num_layers}",
-        out_features=("dla2", "dla3", "dla4", "dla5"),
-        freeze_at=0,  # the reference trains all of DLA
-        norm=config.dla.norm,
-        prefix="dla",
-    )
-
-
-def _fpn(config: Config, backbone: TimmBackbone, *, extra_levels: int) -> Neck:
-    return FPN(in_channels=backbone.channels, extra_levels=extra_levels, **vars(config.fpn))
-
-
-def _bifpn(config: Config, backbone: TimmBackbone) -> Neck:
-    return BiFPN(
-        in_channels=backbone.channels,
-        in_features=config.fpn.in_features,
-        pool_kernel=2,
-        shared_laterals=False,
-        **vars(config.bifpn),
-    )
-
-
-def _fcos_bifpn(config: Config, backbone: TimmBackbone) -> Neck:
-    return BiFPN(
-        in_channels=backbone.channels,
-        in_features=config.fpn.in_features,
-        pool_kernel=3,
-        shared_laterals=True,
-        **vars(config.bifpn),
-    )
-
-
-def _dla_seg(config: Config, backbone: TimmBackbone) -> Neck:
-    return DLAUp(
-        in_channels=backbone.channels,
-        in_features=("dla2", "dla3", "dla4", "dla5"),
-        norm=config.dla.norm,
-        node="dcn",
-        single_level=not config.dla.ms_output,
-        prefix="dla",
-    )
-
-
-def _dla_up(config: Config, backbone: TimmBackbone) -> Neck:
-    return DLAUp(
-        in_channels=backbone.channels,
-        in_features=config.dla.dla_up_in_features,
-        norm=config.dla.norm,
-        node=config.dla.dla_up_node,
-        single_level=False,
-        prefix="dlaup",
-    )
-
-
-def _timm(config: Config) -> TimmBackbone:
-    t = config.timm
-    return TimmBackbone(
-        name=t.name,
-        out_features=features_at(t.name, t.out_indices)
-        if t.out_indices
-        else config.fpn.in_features,
-        freeze_at=config.resnet.freeze_at,
-        norm=config.resnet.norm,
-        **any_size_options(t.name),
-    )
-
-
-def _timm_neck(config: Config, backbone: TimmBackbone) -> Neck:
-    wanted = max(
-        int(level[-1]) for level in (*config.centernet.in_features, *config.roi_heads.in_features)
-    )
-    extra_levels = max(0, wanted - int(backbone.out_features[-1][-1]))
-    necks: dict[str, Callable[[Config, TimmBackbone], Neck]] = {
-        "fpn": partial(_fpn, extra_levels=extra_levels),
-        "bifpn": _bifpn,
-        "fcos_bifpn": _fcos_bifpn,
-    }
-    neck = necks[one_of(config.timm.neck, tuple(necks), "MODEL.TIMM.NECK")]
-    return neck(config.replace({"MODEL.FPN.IN_FEATURES": tuple(backbone.out_features)}), backbone)
-
-
-_resnet, _res2net = partial(_residual, kind=ResNet), partial(_residual, kind=Res2Net)
-_fpn_p35, _fpn_p67 = partial(_fpn, extra_levels=0), partial(_fpn, extra_levels=2)
-
-BACKBONES: dict[
-    str, tuple[Callable[[Config], TimmBackbone], Callable[[Config, TimmBackbone], Neck]]
-] = {
-    "build_p67_resnet_fpn_backbone": (_resnet, _fpn_p67),
-    "build_p35_resnet_fpn_backbone": (_resnet, _fpn_p35),
-    "build_resnet_bifpn_backbone": (_resnet, _bifpn),
-    "build_fcos_resnet_bifpn_backbone": (_resnet, _fcos_bifpn),
-    "build_p67_res2net_fpn_backbone": (_res2net, _fpn_p67),
-    "build_res2net_bifpn_backbone": (_res2net, _bifpn),
-    "build_dla_backbone": (_dla, _dla_seg),
-    "build_dlaup_backbone": (_dla, _dla_up),
-    "build_dla_fpn3_backbone": (_dla, _fpn_p35),
-    "build_p37_dla_bifpn_backbone": (_dla, _bifpn),
-    "build_p35_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
-    "build_p37_fcos_dla_bifpn_backbone": (_dla, _fcos_bifpn),
-    "timm": (_timm, _timm_neck),
+# MODEL.BACKBONE.NAME -> its parts; the names are the reference's, but for timm
+NETWORKS = {
+    "build_p67_resnet_fpn_backbone": Network("resnet", "fpn", coarsest=7),
+    "build_p35_resnet_fpn_backbone": Network("resnet", "fpn"),
+    "build_resnet_bifpn_backbone": Network("resnet", "bifpn"),
+    "build_fcos_resnet_bifpn_backbone": Network("resnet", "fcos_bifpn"),
+    "build_p67_res2net_fpn_backbone": Network("res2net", "fpn", coarsest=7),
+    "build_res2net_bifpn_backbone": Network("res2net", "bifpn"),
+    "build_dla_backbone": Network("dla", "dla_seg"),
+    "build_dlaup_backbone": Network("dla", "dla_up"),
+    "build_dla_fpn3_backbone": Network("dla", "fpn"),
+    "build_p37_dla_bifpn_backbone": Network("dla", "bifpn"),
+    "build_p35_fcos_dla_bifpn_backbone": Network("dla", "fcos_bifpn"),
+    "build_p37_fcos_dla_bifpn_backbone": Network("dla", "fcos_bifpn"),
+    "timm": Network("timm", ""),  # the neck is MODEL.TIMM.NECK
 }
+TIMM_NECKS = ("fpn", "bifpn", "fcos_bifpn")
 
 
-def is_residual(config: Config) -> bool:
-    """Whether the backbone is one of ours of the ResNet family."""
-    parts = BACKBONES.get(config.model.backbone)
-    return parts is not None and parts[0] in (_resnet, _res2net)
+def network_of(config: Config) -> Network:
+    """Return the names of the backbone and the neck that MODEL.BACKBONE.NAME asks for."""
+    network = NETWORKS[one_of(config.model.backbone, tuple(NETWORKS), "MODEL.BACKBONE.NAME")]
+    if network.backbone != "timm":
+        return network
+    wanted = (*config.centernet.in_features, *config.roi_heads.in_features)
+    return Network(
+        "timm",
+        one_of(config.backbone.timm.neck, TIMM_NECKS, "MODEL.TIMM.NECK"),
+        coarsest=max(int(level[-1]) for level in wanted),
+    )
 
 
 def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
-    """The untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
-    if config.model.backbone not in BACKBONES:
-        raise ConfigError(
-            f"MODEL.BACKBONE.NAME is '{config.model.backbone}'; choose one of {', '.join(BACKBONES)}"
-        )
-    make_backbone, make_neck = BACKBONES[config.model.backbone]
-    backbone = make_backbone(config)
-    return backbone, make_neck(config, backbone)
+    """Return the untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
+    network, options = network_of(config), config.neck
+    with add_keys("backbone", "neck"):
+        backbone = BACKBONES[network.backbone].build(config.backbone, options.fpn.in_features)
+        if network.backbone == "timm":
+            names = tuple(backbone.out_features)
+            options = replace(options, fpn=replace(options.fpn, in_features=names))
+        return backbone, NECKS[network.neck](options, backbone, network.coarsest)
 
 
 def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Detector:
@@ -198,19 +110,20 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
 
 def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
     levels, strides, head = config.centernet.in_features, config.centernet.strides, config.head
-    return CenterNet(
-        CenterNetHead(neck.channels[levels[0]], len(levels), head),
-        Assigner(
-            strides,
-            None if head.only_objectness else head.num_classes,
-            config.assigner,
-            box_loss=config.criterion.box_loss,
-        ),
-        Criterion(config.criterion),
-        Decoder(strides, config.decoder),
-        in_features=levels,
-        class_proposals=config.centernet.class_proposals,
-    )
+    with add_keys("head", "centernet", "assigner", "criterion", "decoder"):
+        return CenterNet(
+            CenterNetHead(neck.channels[levels[0]], len(levels), head),
+            Assigner(
+                strides,
+                None if head.only_objectness else head.num_classes,
+                config.assigner,
+                box_loss=config.criterion.box_loss,
+            ),
+            Criterion(config.criterion),
+            Decoder(strides, config.decoder),
+            in_features=levels,
+            class_proposals=config.centernet.class_proposals,
+        )
 
 
 def _require_levels(config: Config, neck: Neck) -> None:

@@ -106,6 +106,29 @@ def build_test_transform(config: Config) -> EvalTransform:
     return make_test_resize(test_size_of(config))
 
 
+def fixed_sizes(config: Config, divisibility: int) -> list[tuple[int, int]]:
+    """Return the few sizes (height, width) that batches are padded to with static shapes.
+
+    They are multiples of `divisibility`: for wide, tall and mixed batches, of training and test.
+    """
+    a = config.augmentation
+    edges = (
+        [(a.train_size, a.train_size)]
+        if a.custom_aug in ("EfficientDetResizeCrop", "LargeScaleJitter")
+        else []
+    )
+    edges += [] if edges else [(max(a.min_size_train), a.max_size_train)]
+    if a.test_input_type == "square":
+        edges.append((a.test_size, a.test_size))
+    elif a.min_size_test > 0:
+        edges.append((a.min_size_test, a.max_size_test))
+    sizes = set()
+    for short, long in edges:
+        short, long = (-(-min(edge, long) // divisibility) * divisibility for edge in (short, long))
+        sizes |= {(short, long), (long, short), (long, long)}
+    return sorted(sizes)
+
+
 def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
     """The order of training images."""
     whole, ratios = _sampler_of_all(config, dataset, seed), config.loader.dataset_ratio

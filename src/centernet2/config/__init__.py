@@ -1,12 +1,14 @@
 """The configuration of a run: the only place that knows the keys of configuration files."""
 
+from centernet2.config.errors import ConfigError, add_keys, one_of
 from centernet2.config.reading import config_names, find_config, load_config, parse_config
 from centernet2.config.reference_page import configuration_page
-from centernet2.config.tree import Config, ConfigError, one_of
+from centernet2.config.tree import Config
 
 __all__ = [
     "Config",
     "ConfigError",
+    "add_keys",
     "config_names",
     "configuration_page",
     "find_config",

@@ -89,7 +89,6 @@ DATA_KEYS = (
         "augmentation.static_shapes",
         "ours: pad images to a few sizes and keep every tensor's size from step to step",
     ),
-    Option("INPUT.MASK_FORMAT", "augmentation.mask_format", "polygon or bitmask: read either way"),
     # Order and loading of images.
     Option(
         "DATALOADER.NUM_WORKERS",

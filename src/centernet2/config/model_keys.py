@@ -38,79 +38,96 @@ MODEL_KEYS = (
     Option("MODEL.PIXEL_STD", "preprocess.pixel_std", "standard deviation per channel"),
     Option("INPUT.FORMAT", "preprocess.format", "channel order: BGR or RGB"),
     # Residual backbones.
-    Option("MODEL.RESNETS.DEPTH", "resnet.depth", "18, 34, 50, 101 or 152 layers"),
-    Option("MODEL.RESNETS.OUT_FEATURES", "resnet.out_features", "maps handed to the neck"),
+    Option("MODEL.RESNETS.DEPTH", "backbone.resnet.depth", "18, 34, 50, 101 or 152 layers"),
+    Option(
+        "MODEL.RESNETS.OUT_FEATURES", "backbone.resnet.out_features", "feature maps for the neck"
+    ),
     Option(
         "MODEL.BACKBONE.FREEZE_AT",
-        "resnet.freeze_at",
+        "backbone.resnet.freeze_at",
         "freeze up to this stage: 1 the stem, 2 res2; 0 trains all",
     ),
-    Option("MODEL.RESNETS.NORM", "resnet.norm", "FrozenBN, BN, SyncBN or GN"),
+    Option("MODEL.RESNETS.NORM", "backbone.resnet.norm", "FrozenBN, BN, SyncBN or GN"),
     Option(
         "MODEL.RESNETS.NUM_GROUPS",
-        "resnet.num_groups",
+        "backbone.resnet.num_groups",
         "groups of the 3x3 convolutions (ResNeXt: 32)",
     ),
     Option(
         "MODEL.RESNETS.WIDTH_PER_GROUP",
-        "resnet.width_per_group",
+        "backbone.resnet.width_per_group",
         "channels of a group in res2 (ResNeXt: 8)",
     ),
-    Option("MODEL.RESNETS.STEM_OUT_CHANNELS", "resnet.stem_out_channels", "channels of the stem"),
+    Option(
+        "MODEL.RESNETS.STEM_OUT_CHANNELS",
+        "backbone.resnet.stem_out_channels",
+        "channels of the stem",
+    ),
     Option(
         "MODEL.RESNETS.RES2_OUT_CHANNELS",
-        "resnet.res2_out_channels",
+        "backbone.resnet.res2_out_channels",
         "channels of res2, doubled by each stage",
     ),
-    Option("MODEL.RESNETS.RES5_DILATION", "resnet.res5_dilation", "dilation of res5"),
+    Option("MODEL.RESNETS.RES5_DILATION", "backbone.resnet.res5_dilation", "dilation of res5"),
     Option(
         "MODEL.RESNETS.STRIDE_IN_1X1",
-        "resnet.stride_in_1x1",
+        "backbone.resnet.stride_in_1x1",
         "stride in the 1x1 convolution (MSRA's weights)",
     ),
     # Deformable convolutions in residual backbones (arXiv 1811.11168).
-    Option("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deform.on_per_stage", "for res2 to res5"),
+    Option("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "backbone.deform.on_per_stage", "for res2 to res5"),
     Option(
-        "MODEL.RESNETS.DEFORM_MODULATED", "deform.modulated", "weigh every sample by a learned mask"
+        "MODEL.RESNETS.DEFORM_MODULATED",
+        "backbone.deform.modulated",
+        "weigh every sample by a learned mask",
     ),
     Option(
         "MODEL.RESNETS.DEFORM_NUM_GROUPS",
-        "deform.num_groups",
+        "backbone.deform.num_groups",
         "groups of channels with offsets of their own",
     ),
     # Deep layer aggregation (arXiv 1707.06484).
-    Option("MODEL.DLA.NUM_LAYERS", "dla.num_layers", "34"),
-    Option("MODEL.DLA.OUT_FEATURES", "dla.out_features", "maps handed on"),
-    Option("MODEL.DLA.NORM", "dla.norm", "BN or SyncBN"),
-    Option("MODEL.DLA.USE_DLA_UP", "dla.use_dla_up", "merge all maps into one of stride 4"),
-    Option("MODEL.DLA.DLAUP_IN_FEATURES", "dla.dla_up_in_features", "maps merged"),
-    Option("MODEL.DLA.DLAUP_NODE", "dla.dla_up_node", "conv or dcn"),
-    Option("MODEL.DLA.MS_OUTPUT", "dla.ms_output", "hand on all merged maps"),
-    # Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5.
-    Option("MODEL.TIMM.NAME", "timm.name", "ours: timm's name of the network"),
+    Option("MODEL.DLA.NUM_LAYERS", "backbone.dla.num_layers", "34"),
+    Option("MODEL.DLA.NORM", "backbone.dla.norm", "BN or SyncBN, of backbone and neck"),
+    # Any network of timm as the backbone (MODEL.BACKBONE.NAME timm).
+    Option("MODEL.TIMM.NAME", "backbone.timm.name", "ours: timm's name of the network"),
     Option(
         "MODEL.TIMM.PRETRAINED",
-        "timm.pretrained",
+        "backbone.timm.pretrained",
         "ours: download timm's weights to start training from",
     ),
     Option(
         "MODEL.TIMM.OUT_INDICES",
-        "timm.out_indices",
-        "ours: timm's numbers of the maps to use; empty: MODEL.FPN.IN_FEATURES",
+        "backbone.timm.out_indices",
+        "ours: timm's numbers of the feature maps to use; empty: MODEL.FPN.IN_FEATURES",
     ),
-    Option("MODEL.TIMM.NECK", "timm.neck", "ours: fpn, bifpn or fcos_bifpn"),
+    Option("MODEL.TIMM.NECK", "backbone.timm.neck", "ours: fpn, bifpn or fcos_bifpn"),
     # Feature pyramid network.
-    Option("MODEL.FPN.IN_FEATURES", "fpn.in_features", "maps of the backbone, finest first"),
-    Option("MODEL.FPN.OUT_CHANNELS", "fpn.out_channels", "channels of every level"),
-    Option("MODEL.FPN.NORM", "fpn.norm", "normalisation layer"),
-    Option("MODEL.FPN.FUSE_TYPE", "fpn.fuse_type", "sum or avg"),
-    # Bidirectional feature pyramid (arXiv 1911.09070).
-    Option("MODEL.BIFPN.NUM_LEVELS", "bifpn.num_levels", "levels, from p3"),
-    Option("MODEL.BIFPN.NUM_BIFPN", "bifpn.num_bifpn", "how often it is repeated"),
-    Option("MODEL.BIFPN.NORM", "bifpn.norm", "normalisation layer"),
-    Option("MODEL.BIFPN.OUT_CHANNELS", "bifpn.out_channels", "channels of every level"),
     Option(
-        "MODEL.BIFPN.SEPARABLE_CONV", "bifpn.separable_conv", "depthwise separable convolutions"
+        "MODEL.FPN.IN_FEATURES",
+        "neck.fpn.in_features",
+        "feature maps of the backbone, finest first; of BiFPN too",
+    ),
+    Option("MODEL.FPN.OUT_CHANNELS", "neck.fpn.out_channels", "channels of every level"),
+    Option("MODEL.FPN.NORM", "neck.fpn.norm", "normalization layer"),
+    Option("MODEL.FPN.FUSE_TYPE", "neck.fpn.fuse_type", "sum or avg"),
+    # Bidirectional feature pyramid (arXiv 1911.09070).
+    Option("MODEL.BIFPN.NUM_LEVELS", "neck.bifpn.num_levels", "levels, from p3"),
+    Option("MODEL.BIFPN.NUM_BIFPN", "neck.bifpn.num_bifpn", "how often it is repeated"),
+    Option("MODEL.BIFPN.NORM", "neck.bifpn.norm", "normalization layer"),
+    Option("MODEL.BIFPN.OUT_CHANNELS", "neck.bifpn.out_channels", "channels of every level"),
+    Option(
+        "MODEL.BIFPN.SEPARABLE_CONV",
+        "neck.bifpn.separable_conv",
+        "depthwise separable convolutions",
+    ),
+    # Iterative deep aggregation of DLA's feature maps.
+    Option("MODEL.DLA.DLAUP_IN_FEATURES", "neck.dla_up.in_features", "feature maps merged"),
+    Option("MODEL.DLA.DLAUP_NODE", "neck.dla_up.node", "conv or dcn"),
+    Option(
+        "MODEL.DLA.MS_OUTPUT",
+        "neck.dla_up.ms_output",
+        "return all merged levels, not the finest alone",
     ),
     # Network of the first stage.
     Option(

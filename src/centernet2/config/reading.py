@@ -9,15 +9,14 @@ from typing import Any
 
 import yaml
 
+from centernet2.config.errors import ConfigError, nearest
 from centernet2.config.tree import (
     SLOTS,
     Config,
-    ConfigError,
     freeze,
     is_skipped,
     known_key,
     make_config,
-    nearest,
     parse_literal,
     parse_pairs,
 )

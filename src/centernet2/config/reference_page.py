@@ -1,5 +1,9 @@
 """Every option in words, as a page of Markdown."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
 from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.tree import SLOTS, Slot, groups
 
@@ -23,14 +27,20 @@ HEAD = "| key | default | meaning | field |"
 def configuration_page() -> str:
     """Return the page docs/configuration.md."""
     skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
-    sections = (_section(name, group) for name, group in groups())
+    sections = (section for name, group in groups() for section in _sections(name, group))
     return "\n".join([HEADER + skipped + ".", *sections])
 
 
-def _section(name: str, group: object) -> str:
+def _sections(path: str, group: Any) -> Iterator[str]:
+    """A section for a group with fields of its own, or one for each group below."""
+    parts = [(f"{path}.{f.name}", getattr(group, f.name)) for f in fields(group)]
+    if all(is_dataclass(part) for _, part in parts):
+        for name, part in parts:
+            yield from _sections(name, part)
+        return
     title = (type(group).__doc__ or "").splitlines()[0].removesuffix(".")
-    rows = [_row(slot) for slot in SLOTS.values() if slot.path[0] == name]
-    return "\n".join([f"\n## {title}\n", HEAD, "|---|---|---|---|", *rows])
+    rows = [_row(slot) for slot in SLOTS.values() if slot.option.field.startswith(f"{path}.")]
+    yield "\n".join([f"\n## {title}\n", HEAD, "|---|---|---|---|", *rows])
 
 
 def _row(slot: Slot) -> str:

@@ -106,11 +106,6 @@ TRAINING_KEYS = (
         "run.max_epochs",
         "ours: MAX_ITER in passes over the images, STEPS shifted with it; 0: as it is",
     ),
-    Option(
-        "SOLVER.RESET_ITER",
-        "run.reset_iter",
-        "start at 0 although the weights come from a later iteration",
-    ),
     Option("SOLVER.AMP.ENABLED", "run.amp", "mixed precision"),
     Option("SOLVER.AMP.DTYPE", "run.amp_dtype", "ours: bf16, or fp16 with scaled losses"),
     Option(

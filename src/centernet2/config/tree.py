@@ -1,25 +1,21 @@
 """The configuration: typed, frozen groups of options, reached by field or by key."""
 
 import ast
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, reduce
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from centernet2.config.data_keys import DATA_KEYS
-from centernet2.config.model_keys import MODEL_KEYS
+from centernet2.config.errors import OPTIONS, ConfigError, nearest
+from centernet2.config.ignored import IGNORED_KEYS, IgnoredOptions
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import ModelOptions
-from centernet2.config.training_keys import TRAINING_KEYS
 from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions
-from centernet2.models.backbones.deform import DeformOptions
-from centernet2.models.backbones.resnet import ResNetOptions
-from centernet2.models.backbones.timm_backbone import TimmOptions
+from centernet2.models.backbones import BackboneOptions
 from centernet2.models.centernet import (
     AssignerOptions,
     CenterNetOptions,
@@ -28,9 +24,7 @@ from centernet2.models.centernet import (
     HeadOptions,
 )
 from centernet2.models.detector import PreprocessOptions
-from centernet2.models.necks.bifpn import BiFPNOptions
-from centernet2.models.necks.dla_up import DLAOptions
-from centernet2.models.necks.fpn import FPNOptions
+from centernet2.models.necks import NeckOptions
 from centernet2.models.roi_heads.box_head import BoxHeadOptions, BoxPredictorOptions
 from centernet2.models.roi_heads.cascade import (
     CascadeOptions,
@@ -45,20 +39,7 @@ from centernet2.training.optim import ClipOptions, OptimizerOptions, ScheduleOpt
 from centernet2.training.run_options import RunOptions
 
 logger = logging.getLogger(__name__)
-Choice = TypeVar("Choice", bound=str)
 Values = Mapping[str, Any]  # values of options by key
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message says which key or file and what to do."""
-
-
-def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
-    """Return the value of an option that takes one of a few; ConfigError for any other."""
-    for choice in known:
-        if choice == value:
-            return choice
-    raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -69,12 +50,8 @@ class Config:
     stated: frozenset[str] = frozenset()  # keys that a file or an override has set
     model: ModelOptions = field(default_factory=ModelOptions)
     preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
-    resnet: ResNetOptions = field(default_factory=ResNetOptions)
-    deform: DeformOptions = field(default_factory=DeformOptions)
-    dla: DLAOptions = field(default_factory=DLAOptions)
-    timm: TimmOptions = field(default_factory=TimmOptions)
-    fpn: FPNOptions = field(default_factory=FPNOptions)
-    bifpn: BiFPNOptions = field(default_factory=BiFPNOptions)
+    backbone: BackboneOptions = field(default_factory=BackboneOptions)
+    neck: NeckOptions = field(default_factory=NeckOptions)
     head: HeadOptions = field(default_factory=HeadOptions)
     centernet: CenterNetOptions = field(default_factory=CenterNetOptions)
     assigner: AssignerOptions = field(default_factory=AssignerOptions)
@@ -97,6 +74,7 @@ class Config:
     ema: EMAOptions = field(default_factory=EMAOptions)
     run: RunOptions = field(default_factory=RunOptions)
     test_augmentation: TestAugmentationOptions = field(default_factory=TestAugmentationOptions)
+    ignored: IgnoredOptions = field(default_factory=IgnoredOptions)
 
     def __getitem__(self, key: str) -> Any:
         """The value of one key, for example config["SOLVER.BASE_LR"]."""
@@ -152,15 +130,22 @@ def _find_slot(option: Option) -> Slot:
     )
 
 
-OPTIONS = (*MODEL_KEYS, *DATA_KEYS, *TRAINING_KEYS)
 SLOTS = {option.key: _find_slot(option) for option in OPTIONS}
 
 
 def make_config(name: str, values: Values, base: Config) -> Config:
     """Return the base's options with the values of some keys, which count as stated."""
     checked = {SLOTS[known_key(key)].path: _check(key, value) for key, value in values.items()}
+    for option in IGNORED_KEYS:
+        if option.key in values and values[option.key] != SLOTS[option.key].default:
+            _report_ignored(option, str(values[option.key]))
     config: Config = _replace(base, checked)
     return replace(config, name=name, stated=base.stated | values.keys())
+
+
+@cache  # once in the log
+def _report_ignored(option: Option, value: str) -> None:
+    logger.warning("%s %s is %s", option.key, value, option.meaning)
 
 
 def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
@@ -207,15 +192,6 @@ def known_key(key: str, where: str = "") -> str:
     if key not in SLOTS:
         raise ConfigError(f"there is no option '{key}'{where}{nearest(key, list(SLOTS))}")
     return key
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return the end of an error message: which known word may be meant."""
-    if word.startswith("--"):  # a misspelt option of the command line arrives among the keys
-        return "; --help lists the command's options"
-    lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f"; did you mean '{lower[close[0]]}'?" if close else ""
 
 
 def is_skipped(key: str) -> bool:

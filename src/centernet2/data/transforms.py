@@ -53,7 +53,6 @@ class AugmentationOptions:
     test_input_type: str = "default"
     test_size: int = 640
     static_shapes: bool = False
-    mask_format: str = "polygon"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ class RunOptions:
     checkpoint_minutes: float = 0.0
     train_iter: int = -1
     max_epochs: float = 0.0
-    reset_iter: bool = False
     amp: bool = False
     amp_dtype: str = "bf16"
     accumulation_steps: int = 1

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from centernet2.layers.deformable import DeformConv2d
-from centernet2.models.backbones.deform import deform_stages
+from centernet2.models.backbones.deform import DeformOptions, deform_stages
 
 
 def body(name: str) -> nn.Module:
@@ -24,7 +24,7 @@ def deformable(module: nn.Module) -> set[str]:
 )
 def test_chosen_stages_are_deformable(name: str, layers: list[str], offset_bias: bool) -> None:
     network = body(name)
-    deform_stages(network, on_per_stage=(False, False, True, True), modulated=True, num_groups=2)
+    deform_stages(network, DeformOptions((False, False, True, True), modulated=True, num_groups=2))
     blocks = [f"layer3.{i}" for i in range(6)] + [f"layer4.{i}" for i in range(3)]
     assert deformable(network) == {f"{block}.{layer}" for block in blocks for layer in layers}
     offset = network.get_submodule(f"layer4.0.{layers[0]}").offset
@@ -35,13 +35,11 @@ def test_chosen_stages_are_deformable(name: str, layers: list[str], offset_bias:
 def test_frozen_stages_stay_frozen() -> None:
     network = body("resnet50")
     network.layer1.requires_grad_(False)
-    deform_stages(network, on_per_stage=(True, True, False, False), modulated=False, num_groups=1)
+    deform_stages(network, DeformOptions((True, True, False, False)))
     assert not any(parameter.requires_grad for parameter in network.layer1.parameters())
     assert network.layer2[0].conv2.offset.weight.requires_grad
 
 
 def test_basic_blocks_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"MODEL\.RESNETS\.DEPTH 50 or more"):
-        deform_stages(
-            body("resnet18"), on_per_stage=(False, False, False, True), modulated=True, num_groups=1
-        )
+    with pytest.raises(ValueError, match="a depth of 50 or more"):
+        deform_stages(body("resnet18"), DeformOptions((False, False, False, True)))

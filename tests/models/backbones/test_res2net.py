@@ -1,28 +1,17 @@
 """Res2Net's shapes and the place of its strides."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 
-from centernet2.models.backbones.res2net import Res2Net
+from centernet2.models.backbones import Res2Net, ResNetOptions
 
-OPTIONS: dict[str, Any] = {
-    "depth": 50,
-    "out_features": ("res3", "res5"),
-    "freeze_at": 2,
-    "norm": "FrozenBN",
-    "num_groups": 1,
-    "width_per_group": 26,
-    "stem_out_channels": 64,
-    "res2_out_channels": 256,
-    "res5_dilation": 1,
-    "stride_in_1x1": True,
-}
+OPTIONS = ResNetOptions(out_features=("res3", "res5"), width_per_group=26)
 
 
 def test_maps_and_frozen_stages() -> None:
-    backbone = Res2Net(**OPTIONS)
+    backbone = Res2Net(OPTIONS)
     maps = backbone(torch.randn(1, 3, 64, 96))
     assert {name: tuple(x.shape) for name, x in maps.items()} == {
         "res3": (1, 512, 8, 12),
@@ -41,7 +30,7 @@ def test_maps_and_frozen_stages() -> None:
 @pytest.mark.parametrize(("stride_in_1x1", "strides"), [(True, (2, 1)), (False, (1, 2))])
 def test_place_of_the_stride(stride_in_1x1: bool, strides: tuple[int, int]) -> None:
     with torch.device("meta"):
-        backbone = Res2Net(**OPTIONS | {"stride_in_1x1": stride_in_1x1})
+        backbone = Res2Net(replace(OPTIONS, stride_in_1x1=stride_in_1x1))
     block = backbone.body.layer3[0]
     assert (block.conv1.stride[0], block.convs[1].stride[0]) == strides
     assert backbone(torch.empty(1, 3, 64, 64, device="meta"))["res5"].shape == (1, 2048, 2, 2)
@@ -51,5 +40,5 @@ def test_place_of_the_stride(stride_in_1x1: bool, strides: tuple[int, int]) -> N
     ("option", "value"), [("depth", 34), ("stem_out_channels", 32), ("res5_dilation", 2)]
 )
 def test_what_timm_lacks_is_refused(option: str, value: int) -> None:
-    with pytest.raises(ValueError, match=rf"MODEL\.RESNETS\.{option.upper()}"):
-        Res2Net(**OPTIONS | {option: value})
+    with pytest.raises(ValueError, match=f"^{option} is {value}; "):
+        Res2Net(replace(OPTIONS, **{option: value}))

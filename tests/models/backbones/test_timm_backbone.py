@@ -154,7 +154,7 @@ def test_stages_are_frozen_up_to_a_stride(name: str, freeze_at: int, frozen: set
         (["MODEL.TIMM.NAME", "maxvit_rmlp_nano_rw_256"], "takes only images of one size"),
         (["MODEL.TIMM.NAME", "vit_tiny_patch16_224"], "takes only images of one size"),
         (["MODEL.TIMM.NAME", "convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"], "can be frozen up to 2, 3, 4, 5"),
-        (["MODEL.TIMM.NAME", "resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"], "names the map 7, but 'resnet18' has 0, 1"),
+        (["MODEL.TIMM.NAME", "resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"], "names the feature map 7, but 'resnet18' has 0, 1"),
         (["MODEL.TIMM.NAME", "resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "the level p6"),
         (["MODEL.TIMM.NAME", "resnet18", "MODEL.CENTERNET.FPN_STRIDES", "[4,8,16,32,64]"], "FPN_STRIDES is"),
     ],

@@ -1,24 +1,22 @@
 """BiFPN: its graph, its shapes and its fusion."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from centernet2.models.necks.bifpn import BiFPN, FusionNode, fusion_graph
+from centernet2.models.necks import BiFPN, BiFPNOptions
+from centernet2.models.necks.bifpn import FusionNode, fusion_graph
 
-OPTIONS: dict[str, Any] = {
-    "in_channels": {"res3": 8, "res4": 16, "res5": 24},
-    "in_features": ("res3", "res4", "res5"),
-    "out_channels": 32,
-    "norm": "GN",
-    "num_levels": 5,
-    "num_bifpn": 2,
-    "separable_conv": False,
-    "pool_kernel": 2,
-    "shared_laterals": False,
-}
+CHANNELS = {"res3": 8, "res4": 16, "res5": 24}
+OPTIONS = BiFPNOptions(out_channels=32, num_bifpn=2)
+
+
+def make_neck(**changes: Any) -> BiFPN:
+    options = {field: changes.pop(field) for field in vars(OPTIONS).keys() & changes}
+    return BiFPN(CHANNELS, tuple(CHANNELS), replace(OPTIONS, **options), **changes)
 
 
 def features() -> dict[str, Tensor]:
@@ -43,7 +41,7 @@ def test_graph_of_three_levels() -> None:
 @pytest.mark.parametrize("pool_kernel", [2, 3])
 @pytest.mark.parametrize("separable_conv", [False, True])
 def test_shapes(pool_kernel: int, separable_conv: bool) -> None:
-    neck = BiFPN(**OPTIONS | {"pool_kernel": pool_kernel, "separable_conv": separable_conv})
+    neck = make_neck(pool_kernel=pool_kernel, separable_conv=separable_conv)
     pyramid = neck(features())
     sizes = {"p3": (16, 32), "p4": (8, 16), "p5": (4, 8), "p6": (2, 4), "p7": (1, 2)}
     assert {name: tuple(x.shape) for name, x in pyramid.items()} == {
@@ -54,14 +52,14 @@ def test_shapes(pool_kernel: int, separable_conv: bool) -> None:
 
 
 def test_three_levels_need_no_extra_ones() -> None:
-    neck = BiFPN(**OPTIONS | {"num_levels": 3})
+    neck = make_neck(num_levels=3)
     assert list(neck(features())) == ["p3", "p4", "p5"]
     assert not hasattr(neck, "reduce")
 
 
 def test_laterals_are_shared_by_level_or_belong_to_a_node() -> None:
     def laterals(shared: bool) -> list[str]:
-        neck = BiFPN(**OPTIONS | {"shared_laterals": shared})
+        neck = make_neck(shared_laterals=shared)
         assert not neck.cells[1].laterals
         assert (
             neck.cells[0].laterals[next(iter(neck.cells[0].laterals))].conv.bias is not None
@@ -91,5 +89,5 @@ def test_fusion_is_a_convex_combination_of_the_positive_weights() -> None:
 
 
 def test_fewer_levels_than_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"MODEL\.BIFPN\.NUM_LEVELS 2"):
-        BiFPN(**OPTIONS | {"num_levels": 2})
+    with pytest.raises(ValueError, match="num_levels is 2, less than the 3 maps"):
+        make_neck(num_levels=2)

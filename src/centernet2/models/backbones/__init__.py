@@ -1,0 +1,86 @@
+"""Backbones: images -> feature maps by name.
+
+A new one takes a module with a class and its options, and a row in BACKBONES.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.models.backbones.deform import DeformOptions, deform_stages
+from centernet2.models.backbones.dla import DLA, DLAOptions
+from centernet2.models.backbones.res2net import Res2Net
+from centernet2.models.backbones.resnet import ResNet, ResNetOptions
+from centernet2.models.backbones.timm_backbone import (
+    TimmBackbone,
+    TimmOptions,
+    any_size_options,
+    features_at,
+    pixel_statistics,
+)
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Options of all backbones; each reads its own."""
+
+    resnet: ResNetOptions = field(default_factory=ResNetOptions)
+    deform: DeformOptions = field(default_factory=DeformOptions)
+    dla: DLAOptions = field(default_factory=DLAOptions)
+    timm: TimmOptions = field(default_factory=TimmOptions)
+
+
+class BackboneFamily(NamedTuple):
+    """How a kind of backbone is built, and what its ImageNet weights are like."""
+
+    # options, and the feature maps that the neck uses, where the options don't name them
+    build: Callable[[BackboneOptions, Sequence[str]], TimmBackbone]
+    # The defaults suit Caffe2's weights. Weights of torchvision and timm fit as well; they have
+    # their strides in the 3x3 convolutions and were trained on normalised RGB images.
+    caffe2_defaults: bool = False
+
+
+def build_residual(
+    kind: type[ResNet] | type[Res2Net], options: BackboneOptions
+) -> ResNet | Res2Net:
+    """Return a residual network with its stages made deformable and its frozen norms folded."""
+    backbone = kind(options.resnet)
+    deform_stages(backbone.body, options.deform)
+    fold_frozen_norms(backbone.body)
+    return backbone
+
+
+def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> TimmBackbone:
+    """Return a network of timm with the feature maps of its own option, or those of the neck."""
+    timm = options.timm
+    return TimmBackbone(
+        name=timm.name,
+        out_features=features_at(timm.name, timm.out_indices) if timm.out_indices else in_features,
+        freeze_at=options.resnet.freeze_at,
+        norm=options.resnet.norm,
+        **any_size_options(timm.name),
+    )
+
+
+BACKBONES: dict[str, BackboneFamily] = {
+    "resnet": BackboneFamily(lambda options, _: build_residual(ResNet, options), True),
+    "res2net": BackboneFamily(lambda options, _: build_residual(Res2Net, options), True),
+    "dla": BackboneFamily(lambda options, _: DLA(options.dla)),
+    "timm": BackboneFamily(build_timm),
+}
+
+__all__ = [
+    "BACKBONES",
+    "DLA",
+    "BackboneFamily",
+    "BackboneOptions",
+    "DLAOptions",
+    "DeformOptions",
+    "Res2Net",
+    "ResNet",
+    "ResNetOptions",
+    "TimmBackbone",
+    "TimmOptions",
+    "pixel_statistics",
+]

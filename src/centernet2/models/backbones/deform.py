@@ -1,6 +1,5 @@
 """Deformable stages for residual networks (arXiv 1703.06211, section 3.3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from timm.models.res2net import Bottle2neck
@@ -19,26 +18,23 @@ class DeformOptions:
     num_groups: int = 1
 
 
-def deform_stages(
-    body: nn.Module, *, on_per_stage: Sequence[bool], modulated: bool, num_groups: int
-) -> None:
-    """Makes the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
+def deform_stages(body: nn.Module, options: DeformOptions) -> None:
+    """Make the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
 
-    Args:
-        body: the network; its stages are layer1 (res2) to layer4 (res5).
-        on_per_stage: which of the stages to change.
-        modulated: weigh every sample by a learned mask.
-        num_groups: groups of channels with offsets of their own.
+    The stages of `body` are layer1 (res2) to layer4 (res5).
     """
-    for number, deformable in enumerate(on_per_stage, start=1):
+    for number, deformable in enumerate(options.on_per_stage, start=1):
         for block in getattr(body, f"layer{number}", ()) if deformable else ():
-            _deform_block(block, modulated=modulated, offset_groups=num_groups)
+            _deform_block(block, options)
 
 
-def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> None:
+def _deform_block(block: nn.Module, options: DeformOptions) -> None:
     def deform(conv: nn.Conv2d, offset_bias: bool) -> DeformConv2d:
         layer = DeformConv2d(
-            conv, modulated=modulated, offset_groups=offset_groups, offset_bias=offset_bias
+            conv,
+            modulated=options.modulated,
+            offset_groups=options.num_groups,
+            offset_bias=offset_bias,
         )
         return layer.requires_grad_(conv.weight.requires_grad)  # a frozen stage stays frozen
 
@@ -47,6 +43,4 @@ def _deform_block(block: nn.Module, *, modulated: bool, offset_groups: int) -> N
     elif isinstance(block, Bottleneck):
         block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]
     else:
-        raise ValueError(
-            "MODEL.RESNETS.DEFORM_ON_PER_STAGE needs MODEL.RESNETS.DEPTH 50 or more (bottleneck blocks)"
-        )
+        raise ValueError("on_per_stage needs bottleneck blocks: a depth of 50 or more")

@@ -23,12 +23,12 @@ FLEXIBLE: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class TimmOptions:
-    """Any network of timm as the backbone: MODEL.BACKBONE.NAME timm. Its maps are called res2 (stride 4) to res5."""
+    """Any network of timm as the backbone."""
 
     name: str = ""
     pretrained: bool = False
-    out_indices: tuple[int, ...] = ()
-    neck: str = "fpn"
+    out_indices: tuple[int, ...] = ()  # timm's numbers of the feature maps
+    neck: str = "fpn"  # name in necks.NECKS
 
 
 class TimmBackbone(nn.Module):
@@ -66,6 +66,7 @@ class TimmBackbone(nn.Module):
             )
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
+        self.norm = norm
         self.channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
         convert_norm(self.body, norm)
         maps: Any = self.body.feature_info
@@ -76,7 +77,7 @@ class TimmBackbone(nn.Module):
             module_of = {level: all_maps.module_name(i) for i, level in level_of_index.items()}
             if freeze_at not in module_of:
                 raise ValueError(
-                    f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}, but '{name}' can be frozen up to "
+                    f"freeze_at is {freeze_at}, but '{name}' can be frozen up to "
                     f"{', '.join(map(str, module_of))}; 0 trains all"
                 )
             freeze_up_to(self.body, module_of[freeze_at])
@@ -113,7 +114,8 @@ def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tu
     unknown = [i for i in indices if i not in level_of_index]
     if unknown:
         raise ValueError(
-            f"MODEL.TIMM.OUT_INDICES names the map {unknown[0]}, but '{name}' has {', '.join(map(str, level_of_index))}"
+            f"out_indices names the feature map {unknown[0]}, but '{name}' has "
+            f"{', '.join(map(str, level_of_index))}"
         )
     return tuple(f"{prefix}{level_of_index[i]}" for i in sorted(indices))
 
@@ -146,7 +148,7 @@ def freeze_up_to(body: nn.Module, last: str) -> None:
         last if last in names else last.replace(".", "_")
     )  # timm may flatten its first two levels
     if last not in names:
-        raise ValueError("MODEL.BACKBONE.FREEZE_AT cannot be applied to this backbone; set it to 0")
+        raise ValueError("freeze_at cannot be applied to this backbone; set it to 0")
     end = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
     for name in names[: end + 1]:
         parent, _, leaf = name.rpartition(".")

@@ -1,0 +1,87 @@
+"""Necks: the backbone's feature maps -> a feature pyramid by level.
+
+A new one takes a module with a class and its options, and a row in NECKS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from centernet2.models.backbones import TimmBackbone
+from centernet2.models.necks.bifpn import BiFPN, BiFPNOptions
+from centernet2.models.necks.dla_up import DLAUp, DLAUpOptions
+from centernet2.models.necks.fpn import FPN, FPNOptions
+
+Neck = FPN | BiFPN | DLAUp
+
+
+@dataclass(frozen=True)
+class NeckOptions:
+    """Options of all necks; each reads its own."""
+
+    fpn: FPNOptions = field(default_factory=FPNOptions)  # in_features are those of BiFPN too
+    bifpn: BiFPNOptions = field(default_factory=BiFPNOptions)
+    dla_up: DLAUpOptions = field(default_factory=DLAUpOptions)
+
+
+def build_fpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> FPN:
+    """Return an FPN with strided convolutions for the levels beyond the backbone's."""
+    extra_levels = max(0, coarsest - int(options.fpn.in_features[-1][-1]))
+    return FPN(backbone.channels, options.fpn, extra_levels=extra_levels)
+
+
+def build_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
+    """Return a BiFPN whose number of levels is an option of its own."""
+    return BiFPN(backbone.channels, options.fpn.in_features, options.bifpn)
+
+
+def build_fcos_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
+    """Return the variant of BiFPN that weights called "fcos" were trained with."""
+    return BiFPN(
+        backbone.channels,
+        options.fpn.in_features,
+        options.bifpn,
+        pool_kernel=3,
+        shared_laterals=True,
+    )
+
+
+def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
+    """Return a DLA-up of some of DLA's feature maps, each a level."""
+    up = options.dla_up
+    return DLAUp(
+        backbone.channels, up.in_features, norm=backbone.norm, node=up.node, prefix="dlaup"
+    )
+
+
+def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
+    """Return the DLA-up of CenterNet (arXiv 1904.07850): deformable, all maps, one level."""
+    return DLAUp(
+        backbone.channels,
+        backbone.out_features,
+        norm=backbone.norm,
+        node="dcn",
+        single_level=not options.dla_up.ms_output,
+        prefix="dla",
+    )
+
+
+# options, backbone, number of the coarsest level: p7 has stride 2**7
+NECKS: dict[str, Callable[[NeckOptions, TimmBackbone, int], Neck]] = {
+    "fpn": build_fpn,
+    "bifpn": build_bifpn,
+    "fcos_bifpn": build_fcos_bifpn,
+    "dla_up": build_dla_up,
+    "dla_seg": build_dla_seg,
+}
+
+__all__ = [
+    "FPN",
+    "NECKS",
+    "BiFPN",
+    "BiFPNOptions",
+    "DLAUp",
+    "DLAUpOptions",
+    "FPNOptions",
+    "Neck",
+    "NeckOptions",
+]

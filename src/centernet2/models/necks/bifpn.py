@@ -16,11 +16,11 @@ from centernet2.layers.normalization import make_norm
 class BiFPNOptions:
     """Bidirectional feature pyramid (arXiv 1911.09070)."""
 
-    num_levels: int = 5
-    num_bifpn: int = 6
-    norm: str = "GN"
+    num_levels: int = 5  # those that the backbone lacks are pooled from its last feature map
+    num_bifpn: int = 6  # how often the fusion is repeated
+    norm: str = "GN"  # after each convolution, "" for none
     out_channels: int = 160
-    separable_conv: bool = False
+    separable_conv: bool = False  # after the fusions
 
 
 class BiFPN(nn.Module):
@@ -29,58 +29,53 @@ class BiFPN(nn.Module):
     The published weights come in two variants, which the last two arguments tell apart.
 
     Args:
-        in_channels: channels of the backbone's maps, by name.
-        in_features: the maps to use, finest first, strides doubling: ("res3", "res4", "res5") give p3, p4, p5.
-        out_channels: channels of every level.
-        norm: normalisation layer after each convolution ("" for none).
-        num_levels: levels of the pyramid; those that the backbone lacks are pooled from its last map.
-        num_bifpn: how often the fusion is repeated.
-        separable_conv: make the convolutions after the fusions depthwise separable.
+        in_channels: channels of the backbone's feature maps, by name.
+        in_features: the feature maps to use, finest first, strides doubling: ("res3", "res4",
+            "res5") give p3, p4, p5.
+        options: size of the pyramid and its layers.
         pool_kernel: side of the max-pooling windows that halve a map.
-        shared_laterals: a level's top-down and bottom-up nodes share one 1x1 convolution, with a bias, of the
-            backbone's map; otherwise each node has its own.
+        shared_laterals: a level's top-down and bottom-up nodes share one 1x1 convolution, with a
+            bias, of the backbone's feature map; otherwise each node has its own.
     """
 
     size_divisibility = 128
 
     def __init__(
         self,
-        *,
         in_channels: Mapping[str, int],
         in_features: Sequence[str],
-        out_channels: int,
-        norm: str,
-        num_levels: int,
-        num_bifpn: int,
-        separable_conv: bool,
-        pool_kernel: int,
-        shared_laterals: bool,
+        options: BiFPNOptions = BiFPNOptions(),
+        *,
+        pool_kernel: int = 2,
+        shared_laterals: bool = False,
     ) -> None:
         super().__init__()
-        if num_levels < len(in_features):
+        if options.num_levels < len(in_features):
             raise ValueError(
-                f"MODEL.BIFPN.NUM_LEVELS {num_levels} is less than the {len(in_features)} maps to fuse"
+                f"num_levels is {options.num_levels}, less than the {len(in_features)} maps to fuse"
             )
+        norm, out_channels = options.norm, options.out_channels
         self.in_features = list(in_features)
-        self.num_extra = num_levels - len(in_features)
+        self.num_extra = options.num_levels - len(in_features)
         self.pool_kernel = pool_kernel
         channels = [in_channels[name] for name in in_features]
         if self.num_extra:
             self.reduce = _conv_norm(channels[-1], out_channels, 1, norm=norm, bias=norm == "")
             channels += [out_channels] * self.num_extra
         self.cells = nn.Sequential()
-        for _ in range(num_bifpn):
+        for _ in range(options.num_bifpn):
             cell = BiFPNCell(
                 in_channels=channels,
                 out_channels=out_channels,
                 norm=norm,
-                separable_conv=separable_conv,
+                separable_conv=options.separable_conv,
                 pool_kernel=pool_kernel,
                 shared_laterals=shared_laterals,
             )
             self.cells.append(cell)
-            channels = [out_channels] * num_levels
-        levels = range(int(in_features[0][-1]), int(in_features[0][-1]) + num_levels)
+            channels = [out_channels] * options.num_levels
+        finest = int(in_features[0][-1])
+        levels = range(finest, finest + options.num_levels)
         self.channels = {f"p{level}": out_channels for level in levels}
         self.strides = {f"p{level}": 2**level for level in levels}
 

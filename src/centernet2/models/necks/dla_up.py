@@ -1,4 +1,4 @@
-"""Iterative deep aggregation, the decoder of Deep Layer Aggregation (arXiv 1707.06484, section 3.1)."""
+"""Iterative deep aggregation, the decoder of DLA (arXiv 1707.06484, section 3.1)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,47 +11,41 @@ from centernet2.layers.normalization import make_norm
 
 
 @dataclass(frozen=True)
-class DLAOptions:
-    """Deep layer aggregation (arXiv 1707.06484)."""
+class DLAUpOptions:
+    """Iterative deep aggregation of DLA's feature maps."""
 
-    num_layers: int = 34
-    out_features: tuple[str, ...] = ("dla2",)
-    norm: str = "BN"
-    use_dla_up: bool = True
-    dla_up_in_features: tuple[str, ...] = ("dla3", "dla4", "dla5")
-    dla_up_node: str = "conv"
-    ms_output: bool = False
+    in_features: tuple[str, ...] = ("dla3", "dla4", "dla5")
+    node: str = "conv"
+    ms_output: bool = False  # return all levels, not the finest alone
 
 
 class DLAUp(nn.Module):
     """Aggregates a pyramid from coarse to fine until every level has seen all coarser ones.
 
     Args:
-        in_channels: channels of the backbone's maps, by name.
-        in_features: the maps to use, finest first, strides doubling: ("dla2", "dla3", "dla4", "dla5").
-        norm: normalisation layer.
+        in_channels: channels of the backbone's feature maps, by name.
+        in_features: the feature maps to use, finest first, strides doubling: ("dla2", "dla3", ...).
+        norm: normalization layer.
         node: "dcn" aggregates by deformable 3x3 convolutions, "conv" by 1x1 convolutions.
         single_level: aggregate all levels but the coarsest once more and return the finest alone.
-        prefix: first part of the names of the maps returned: "dla" calls the one of stride 4 dla2.
+        prefix: first part of the names of the levels: "dla" calls the one of stride 4 dla2.
     """
 
     size_divisibility = 32
 
     def __init__(
         self,
-        *,
         in_channels: Mapping[str, int],
         in_features: Sequence[str],
-        norm: str,
-        node: str,
-        single_level: bool,
-        prefix: str,
+        *,
+        norm: str = "BN",
+        node: str = "conv",
+        single_level: bool = False,
+        prefix: str = "dlaup",
     ) -> None:
         super().__init__()
         if node not in CONVOLUTIONS:
-            raise ValueError(
-                f"MODEL.DLA.DLAUP_NODE is '{node}'; choose {' or '.join(CONVOLUTIONS)}"
-            )
+            raise ValueError(f"node is '{node}'; choose {' or '.join(CONVOLUTIONS)}")
         self.in_features = list(in_features)
         names = [f"{prefix}{name[-1]}" for name in in_features]
         channels = [in_channels[name] for name in in_features]

@@ -1,6 +1,6 @@
 """Feature Pyramid Networks (arXiv 1612.03144)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -13,41 +13,32 @@ from centernet2.layers.convolution import conv_norm
 class FPNOptions:
     """Feature pyramid network."""
 
-    in_features: tuple[str, ...] = ()
+    in_features: tuple[str, ...] = ()  # finest first, strides doubling
     out_channels: int = 256
-    norm: str = ""
-    fuse_type: str = "sum"
+    norm: str = ""  # after each convolution, "" for none
+    fuse_type: str = "sum"  # of the top-down and the lateral map; "avg" takes their mean
 
 
 class FPN(nn.Module):
     """A top-down pathway with lateral connections, and coarser levels made from the last one.
 
     Args:
-        in_channels: channels of the backbone's maps, by name.
-        in_features: the maps to use, finest first, strides doubling: ("res3", "res4", "res5") give p3, p4, p5.
-        out_channels: channels of every level.
-        norm: normalisation layer after each convolution ("" for none).
-        fuse_type: "sum" adds the top-down and the lateral map, "avg" takes their mean.
+        in_channels: channels of the backbone's feature maps, by name.
+        options: the feature maps to use, and the layers. ("res3", "res4", "res5") give p3, p4, p5.
         extra_levels: how many levels to add by strided convolutions (2: p6 and p7).
     """
 
     size_divisibility = 32  # every map is then exactly twice as large as the next
 
     def __init__(
-        self,
-        *,
-        in_channels: Mapping[str, int],
-        in_features: Sequence[str],
-        out_channels: int,
-        norm: str,
-        fuse_type: str,
-        extra_levels: int,
+        self, in_channels: Mapping[str, int], options: FPNOptions, *, extra_levels: int = 0
     ) -> None:
         super().__init__()
-        if fuse_type not in ("sum", "avg"):
-            raise ValueError(f"MODEL.FPN.FUSE_TYPE is '{fuse_type}'; choose 'sum' or 'avg'")
+        if options.fuse_type not in ("sum", "avg"):
+            raise ValueError(f"fuse_type is '{options.fuse_type}'; choose 'sum' or 'avg'")
+        in_features, out_channels, norm = options.in_features, options.out_channels, options.norm
         self.in_features = list(in_features)
-        self.average = fuse_type == "avg"
+        self.average = options.fuse_type == "avg"
         levels = [f"p{name[-1]}" for name in in_features]
         self.lateral = nn.ModuleDict(
             {

@@ -1,0 +1,57 @@
+"""Errors of the configuration: one sentence that names the key, and the nearest known word."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from centernet2.config.data_keys import DATA_KEYS
+from centernet2.config.ignored import IGNORED_KEYS
+from centernet2.config.model_keys import MODEL_KEYS
+from centernet2.config.training_keys import TRAINING_KEYS
+
+Choice = TypeVar("Choice", bound=str)
+OPTIONS = (*MODEL_KEYS, *DATA_KEYS, *TRAINING_KEYS, *IGNORED_KEYS)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message says which key or file and what to do."""
+
+
+def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
+    """Return the value of an option that takes one of a few; ConfigError for any other."""
+    for choice in known:
+        if choice == value:
+            return choice
+    raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")
+
+
+@contextmanager
+def add_keys(*groups: str) -> Iterator[None]:
+    """Add to errors of models the keys of the arguments that they name.
+
+    Args:
+        groups: fields of Config, to which these arguments belong.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        keys = [
+            option.key
+            for option in OPTIONS
+            if option.field.split(".")[0] in groups
+            and re.search(rf"\b{option.field.split('.')[-1]}\b", str(error))
+        ]
+        raise ConfigError(f"{error} ({', '.join(keys)})" if keys else str(error)) from error
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return the end of an error message: which known word may be meant."""
+    if word.startswith("--"):  # a misspelt option of the command line arrives among the keys
+        return "; --help lists the command's options"
+    lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f"; did you mean '{lower[close[0]]}'?" if close else ""
