@@ -1,8 +1,10 @@
 """Configurations: the reference's, read to the same values, and errors that help."""
 
+import ast
 import logging
+import operator
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ from centernet2.config import (
     parse_config,
 )
 from centernet2.config.errors import OPTIONS
+from centernet2.config.ignored import IGNORED_KEYS
 from centernet2.config.option import SKIPPED_KEYS
-from centernet2.config.tree import SLOTS, groups
+from centernet2.config.tree import SLOTS, _report_ignored, groups
 
 REFERENCE = [
     "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x", "CenterNet2_DLA-BiFPN-P3_24x",
@@ -27,6 +30,9 @@ REFERENCE = [
     "CenterNet2_X101-DCN_2x", "LVIS_CenterNet2_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", "O365_CenterNet2_R50_1x",
     "nuImages_CenterNet2_DLA_640_8x",
 ]  # fmt: skip
+
+
+SOURCE = Path(__file__).parents[2] / "src" / "centernet2"
 
 
 def leaves(tree: dict, prefix: str = ""):
@@ -165,6 +171,67 @@ def leaf_paths(name: str, value: object) -> Iterator[str]:
             yield from leaf_paths(f"{name}.{field.name}", getattr(value, field.name))
     else:
         yield name
+
+
+def test_ignored_option_is_reported_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    _report_ignored.cache_clear()
+    for _ in range(2):
+        load_config("CenterNet2_R50_1x", ["MODEL.PROPOSAL_GENERATOR.NAME", "RPN"])
+    load_config("CenterNet2_R50_1x", ["INPUT.MASK_FORMAT", "bitmask"])
+    assert [record.message for record in caplog.records] == [
+        "MODEL.PROPOSAL_GENERATOR.NAME 'RPN' is ignored: the first stage is CenterNet"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("INPUT.NOT_CLAMP_BOX", "assigner.clamp_boxes"),
+        ("MODEL.CENTERNET.NOT_NMS", "decoder.nms"),
+        ("MODEL.CENTERNET.NOT_NORM_REG", "criterion.weigh_boxes"),
+        ("MODEL.CENTERNET.NO_REDUCE", "criterion.average_over_processes"),
+    ],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_negated_key_sets_the_positive_field(key: str, field: str, value: bool) -> None:
+    config = load_config("CenterNet2_R50_1x", [key, str(value)])
+    assert operator.attrgetter(field)(config) is not value
+    assert config[key] is value
+    assert parse_config(config.to_yaml(), "again") == replace(
+        config, name="again", stated=set(SLOTS)
+    )
+
+
+def test_every_option_is_read_outside_config() -> None:
+    read = names_read(SOURCE)
+    unread = []
+    for option in OPTIONS:
+        *_, group, field = option.field.split(".")
+        holders = {"", "options", group}
+        if option not in IGNORED_KEYS and not any((holder, field) in read for holder in holders):
+            unread.append(option.key)
+    assert not unread, "no code reads these options; obey or ignore them (config/ignored.py)"
+
+
+def names_read(source: Path) -> set[tuple[str, str]]:
+    """(holder, name) of attributes that are read outside config/.
+
+    The holder of `config.run.seed` is "run", that of a local variable's attribute "", as is that of
+    a keyword-only argument, which `**vars(options)` may fill.
+    """
+    names: set[tuple[str, str]] = set()
+    for path in source.rglob("*.py"):
+        if path.parent.name == "config":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.arguments):
+                names |= {("", argument.arg) for argument in node.kwonlyargs}
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                names.add((node.value.attr, node.attr))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                is_part = node.value.id in ("self", "model", "detector")  # attributes of modules
+                names.add((node.value.id if is_part else "", node.attr))
+    return names
 
 
 def test_the_page_on_options_is_up_to_date() -> None:

@@ -7,11 +7,10 @@ from centernet2.config.option import Option
 
 @dataclass(frozen=True)
 class IgnoredOptions:
-    """Ignored options.
+    """Options that are ignored; a value that would mean something else is reported in the log."""
 
-    The defaults say what is done; other values are reported in the log.
-    """
-
+    proposal_generator: str = "RPN"
+    box_head: str = ""
     dla_out_features: tuple[str, ...] = ("dla2",)
     use_dla_up: bool = True
     mask_format: str = "polygon"
@@ -19,6 +18,16 @@ class IgnoredOptions:
 
 
 IGNORED_KEYS = (
+    Option(
+        "MODEL.PROPOSAL_GENERATOR.NAME",
+        "ignored.proposal_generator",
+        "ignored: the first stage is CenterNet",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.NAME",
+        "ignored.box_head",
+        "ignored: box heads are FastRCNNConvFCHead",
+    ),
     Option(
         "MODEL.DLA.OUT_FEATURES",
         "ignored.dla_out_features",
@@ -40,3 +49,10 @@ IGNORED_KEYS = (
         "ignored: --weights starts at iteration 0, --resume where the run stopped",
     ),
 )
+
+# values that ask for what is done anyway, where the default is not the only one
+DONE_ANYWAY = {
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("CenterNet",),
+    "MODEL.ROI_BOX_HEAD.NAME": ("", "FastRCNNConvFCHead"),
+    "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
+}

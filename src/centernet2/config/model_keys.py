@@ -15,21 +15,17 @@ MODEL_KEYS = (
         "backbone and neck, as builders/network.py lists them",
     ),
     Option(
-        "MODEL.PROPOSAL_GENERATOR.NAME", "model.proposal_generator", "the first stage: CenterNet"
-    ),
-    Option(
         "MODEL.ROI_HEADS.NAME",
         "model.roi_heads",
         "CustomCascadeROIHeads, or CustomROIHeads: one stage",
     ),
-    Option("MODEL.ROI_BOX_HEAD.NAME", "model.box_head", "FastRCNNConvFCHead"),
     Option("MODEL.MASK_ON", "model.mask_on", "predict instance masks"),
     Option("MODEL.ROI_MASK_HEAD.NAME", "model.mask_head", "MaskRCNNConvUpsampleHead"),
     Option("MODEL.WEIGHTS", "model.weights", "file to start from"),
     Option(
         "MODEL.DEVICE",
         "model.device",
-        "cuda, npu, xpu, mps or cpu; the best one there is where it is missing",
+        "cuda, npu, xpu, mps or cpu; not stated or not there: the best available; --device comes first",
     ),
     # What the weights expect of images.
     Option(

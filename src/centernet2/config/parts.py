@@ -9,9 +9,7 @@ class ModelOptions:
 
     meta_architecture: str = "GeneralizedRCNN"
     backbone: str = "build_resnet_backbone"
-    proposal_generator: str = "RPN"
     roi_heads: str = "Res5ROIHeads"
-    box_head: str = ""
     mask_on: bool = False
     mask_head: str = "MaskRCNNConvUpsampleHead"
     weights: str = ""

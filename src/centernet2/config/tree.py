@@ -11,7 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from centernet2.config.errors import OPTIONS, ConfigError, nearest
-from centernet2.config.ignored import IGNORED_KEYS, IgnoredOptions
+from centernet2.config.ignored import DONE_ANYWAY, IGNORED_KEYS, IgnoredOptions
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import ModelOptions
 from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions
@@ -137,7 +137,8 @@ def make_config(name: str, values: Values, base: Config) -> Config:
     """Return the base's options with the values of some keys, which count as stated."""
     checked = {SLOTS[known_key(key)].path: _check(key, value) for key, value in values.items()}
     for option in IGNORED_KEYS:
-        if option.key in values and values[option.key] != SLOTS[option.key].default:
+        done = DONE_ANYWAY.get(option.key, (SLOTS[option.key].default,))
+        if option.key in values and values[option.key] not in done:
             _report_ignored(option, str(values[option.key]))
     config: Config = _replace(base, checked)
     return replace(config, name=name, stated=base.stated | values.keys())
@@ -145,7 +146,7 @@ def make_config(name: str, values: Values, base: Config) -> Config:
 
 @cache  # once in the log
 def _report_ignored(option: Option, value: str) -> None:
-    logger.warning("%s %s is %s", option.key, value, option.meaning)
+    logger.warning("%s '%s' is %s", option.key, value, option.meaning)
 
 
 def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
