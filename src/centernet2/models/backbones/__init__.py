@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from centernet2.layers.frozen import fold_frozen_norms
+from centernet2.layers.fused_norm import fold_frozen_norms
 from centernet2.models.backbones.deform import DeformOptions, deform_stages
 from centernet2.models.backbones.dla import DLA, DLAOptions
 from centernet2.models.backbones.res2net import Res2Net
