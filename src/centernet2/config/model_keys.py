@@ -25,7 +25,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.DEVICE",
         "model.device",
-        "cuda, npu, xpu, mps or cpu; not stated or not there: the best available; --device comes first",
+        "cuda, npu, xpu, mps or cpu; the best available where it is missing; --device comes first",
     ),
     # What the weights expect of images.
     Option(
