@@ -62,11 +62,9 @@ def main() -> None:
     except KeyboardInterrupt:
         logger.warning("interrupted")
         sys.exit(EXIT_KEYBOARD)
-    except Exception as error:
+    except TrainingInterrupted as error:
         from centernet2.training.callbacks import EXIT_INTERRUPTED
 
-        if not isinstance(error, TrainingInterrupted):
-            raise
         logger.warning("%s", error)
         sys.exit(EXIT_INTERRUPTED)
 

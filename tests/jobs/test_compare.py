@@ -1,4 +1,4 @@
-"""Where the detections of a comparison come from."""
+"""Comparison of two detectors whose detections are on disk."""
 
 import json
 from pathlib import Path
@@ -22,17 +22,17 @@ def data(tmp_path: Path) -> Path:
         ],
     }
     (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
-    found = [
+    detections = [
         {"image_id": i, "category_id": 3, "bbox": box, "score": 0.9}
         for i, box in enumerate(boxes, 1)
     ]
-    (tmp_path / "good.json").write_text(json.dumps(found))
+    (tmp_path / "good.json").write_text(json.dumps(detections))
     (tmp_path / "run" / "eval").mkdir(parents=True)
-    (tmp_path / "run" / "eval" / "predictions.json").write_text(json.dumps(found[:1]))
+    (tmp_path / "run" / "eval" / "predictions.json").write_text(json.dumps(detections[:1]))
     return tmp_path
 
 
-def test_a_file_against_a_training(data: Path) -> None:
+def test_results_file_against_training_folder(data: Path) -> None:
     output = data / "new" / "compare.json"
     result = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
     differences = result.differences
@@ -40,7 +40,7 @@ def test_a_file_against_a_training(data: Path) -> None:
     assert json.loads(output.read_text())["figures"]["AP/cat"]["second"] == pytest.approx(100)
 
 
-def test_mistakes_are_told(data: Path) -> None:
+def test_wrong_sources_are_named(data: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"images holds no predictions\.json"):
         compare(data / "images", data / "good.json", data=data)
     with pytest.raises(ValueError, match="samples is 0"):

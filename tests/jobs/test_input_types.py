@@ -1,4 +1,4 @@
-"""The predictor and the evaluation give the same detections of a file, whatever size and colours the model wants."""
+"""Predictor and evaluation agree on every test size and channel order."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 import centernet2
 from centernet2.builders.loading import load_model
 
-SIZE = (90, 150)  # height and width: scaled up in one way and down in the other
+SIZE = (90, 150)  # height and width
 OPTIONS = {
     "default": [
         "INPUT.TEST_INPUT_TYPE",
@@ -51,8 +51,9 @@ FORMATS = {
 }
 ALL_DETECTIONS = [
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0",
-    "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "TEST.DETECTIONS_PER_IMAGE", "10", "DATALOADER.NUM_WORKERS", "0",
+    "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "TEST.DETECTIONS_PER_IMAGE", "10",
     "MODEL.ROI_HEADS.NUM_CLASSES", "1", "MODEL.CENTERNET.NUM_CLASSES", "1",
+    "DATALOADER.NUM_WORKERS", "0",
 ]  # fmt: skip
 
 
@@ -96,21 +97,21 @@ def test_predictor_and_evaluation_agree(
         lambda _, images: seen.extend(tuple(x.shape[1:]) for x in images[0])
     )
     centernet2.evaluate(model, data=data, output_dir=tmp_path)
-    found = centernet2.Predictor(model)(data / "images" / "a.png")
+    detections = centernet2.Predictor(model)(data / "images" / "a.png")
     assert seen == [INPUTS[kind]] * 2
     written = json.loads((tmp_path / "predictions.json").read_text())
     boxes = torch.tensor([record["bbox"] for record in written])
     boxes[:, 2:] += boxes[:, :2]
-    assert len(written) == len(found["boxes"]) > 0
+    assert len(written) == len(detections["boxes"]) > 0
     scores, order = torch.tensor([record["score"] for record in written]).sort(
         descending=True, stable=True
     )
-    own, own_order = found["scores"].sort(descending=True, stable=True)
+    own, own_order = detections["scores"].sort(descending=True, stable=True)
     torch.testing.assert_close(own, scores)
-    torch.testing.assert_close(found["boxes"][own_order], boxes[order], rtol=0, atol=1e-3)
+    torch.testing.assert_close(detections["boxes"][own_order], boxes[order], rtol=0, atol=1e-3)
 
 
-def test_colours_reach_the_network_in_the_order_that_is_asked_for() -> None:
+def test_channel_order_of_the_input() -> None:
     red = torch.zeros(3, 32, 32, dtype=torch.uint8)
     red[0] = 255
     for colours, position in (("RGB", 0), ("BGR", 2)):
@@ -122,11 +123,11 @@ def test_colours_reach_the_network_in_the_order_that_is_asked_for() -> None:
         assert values.tolist() == pytest.approx(expected)
 
 
-def test_the_largest_model_sees_a_square_of_1560() -> None:
+def test_largest_model_tests_at_1560() -> None:
     config = centernet2.load_config("CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST")
     assert (config["INPUT.TEST_INPUT_TYPE"], config["INPUT.TEST_SIZE"]) == ("square", 1560)
 
 
-def test_a_published_model_without_weights_is_one_sentence() -> None:
+def test_unknown_published_model_is_named() -> None:
     with pytest.raises(ValueError, match="there is no published model 'nothing'"):
         load_model("zoo:nothing")

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def detections(folder: Path, *words: str, **options: Any) -> list[dict[str, Any]]:
     """What `predict` writes about the photographs of a folder."""
     predict(
-        str(folder / "photos"), *words,
+        folder / "photos", *words,
         output=folder / "out", score_threshold=0.0, inference=CPU, **options,
     )  # fmt: skip
     records = json.loads((folder / "out" / "predictions.json").read_text())
@@ -90,10 +90,10 @@ def test_unreadable_images_are_reported_last(
 def test_overrides_follow_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "IMG_1.JPG").touch()
-    pairs = ("TEST.AUG.ENABLED", "True", "VIS_PERIOD", "0")
-    images = ("a.jpg", "photos/", "*.png", "IMG_1.JPG", "../UP.JPG/b.png")
-    assert split_overrides((*images, *pairs)) == (images, pairs)
-    assert split_overrides(images) == (images, ())
+    pairs = ["TEST.AUG.ENABLED", "True", "VIS_PERIOD", "0"]
+    images = ["a.jpg", "photos/", "*.png", "IMG_1.JPG", "../UP.JPG/b.png"]
+    assert split_overrides([*images, *pairs]) == (images, pairs)
+    assert split_overrides([Path("a.jpg")]) == (["a.jpg"], [])
 
 
 def test_unknown_keys_are_named(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A teacher's detections as annotations that another training takes beside its own."""
+"""Annotations from a teacher's detections, on which a student is trained."""
 
 import json
 from pathlib import Path
@@ -7,62 +7,66 @@ import pytest
 
 import centernet2
 from centernet2.jobs.pseudo_label import pseudo_label
-from tests.helpers.training import TINY, train
+from tests.helpers.jobs import save_untrained
+from tests.helpers.training import SMALL, TINY
 
 
-def test_a_student_learns_from_labelled_and_pseudo_labelled_images(
-    data: Path,
-    tmp_path: Path,
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of one class."""
+    return save_untrained(tmp_path_factory.mktemp("teacher") / "model.pth", ("block",))
+
+
+def test_annotations_are_the_teacher_s_detections(
+    teacher: Path, data: Path, tmp_path: Path
 ) -> None:
-    train(data, tmp_path / "teacher")
-    teacher, output = tmp_path / "teacher" / "model_final.pth", tmp_path / "pseudo.json"
+    output = tmp_path / "pseudo.json"
     counts = pseudo_label(
         weights=teacher, images=data / "images", output=output, score=0.0, device="cpu"
     )
-
     content = json.loads(output.read_text())
     assert counts == {"block": len(content["annotations"])} and counts["block"] > 0
     assert [image["file_name"] for image in content["images"]] == [f"{i}.png" for i in range(1, 5)]
+    assert [each["id"] for each in content["annotations"]] == [
+        *range(1, len(content["annotations"]) + 1)
+    ]
     best = max(content["annotations"], key=lambda each: each["score"])
-    left, top, width, height = best["bbox"]
+    image = content["images"][best["image_id"] - 1]
     predictor = centernet2.load_predictor(teacher, device="cpu")
-    found = predictor(data / "images" / content["images"][best["image_id"] - 1]["file_name"])
-    assert found["boxes"][0].tolist() == pytest.approx(
+    detections = predictor(data / "images" / image["file_name"])
+    left, top, width, height = best["bbox"]
+    assert detections["boxes"][0].tolist() == pytest.approx(
         [left, top, left + width, top + height], abs=0.011
     )
 
+
+def test_student_trains_on_labels_and_pseudo_labels(
+    teacher: Path, data: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "pseudo.json"
+    pseudo_label(weights=teacher, images=data / "images", output=output, score=0.0, device="cpu")
     labelled = data / "annotations" / "instances_train.json"
     sets = [f"{labelled}@{data / 'images'}", f"{output}@{data / 'images'}"]
-    options = [
-        "DATASETS.TRAIN",
-        str(sets),
-        "DATASETS.TEST",
-        str(sets[:1]),
-        "DATALOADER.DATASET_RATIO",
-        "(1, 3)",
-    ]
-    config = centernet2.load_config("CenterNet2_R18_small", [*TINY, *options])
-    metrics = centernet2.train(config, output_dir=tmp_path / "student", seed=1, device="cpu")
+    overrides = ["DATASETS.TRAIN", str(sets), "DATASETS.TEST", str(sets[:1])]
+    overrides += ["DATALOADER.DATASET_RATIO", "(1, 3)"]
+    metrics = centernet2.train(
+        SMALL, *TINY, *overrides, output_dir=tmp_path / "student", seed=1, device="cpu"
+    )
     assert "bbox/AP/block" in metrics
 
 
-def test_nothing_scores_enough(data: Path, tmp_path: Path) -> None:
-    train(data, tmp_path / "teacher")
+def test_high_threshold_leaves_images_without_labels(
+    teacher: Path, data: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "pseudo.json"
-    assert pseudo_label(
-        weights=tmp_path / "teacher" / "model_final.pth",
-        images=data / "images",
-        output=output,
-        score=1.0,
-    ) == {"block": 0}
+    counts = pseudo_label(
+        weights=teacher, images=data / "images", output=output, score=1.0, device="cpu"
+    )
+    assert counts == {"block": 0}
     assert len(json.loads(output.read_text())["images"]) == 4
 
 
-def test_a_folder_that_is_not_there_is_said_before_the_work(data: Path, tmp_path: Path) -> None:
-    train(data, tmp_path / "teacher")
+def test_missing_output_folder_is_refused_first(teacher: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "no" / "pseudo.json"
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        pseudo_label(
-            weights=tmp_path / "teacher" / "model_final.pth",
-            images=data / "images",
-            output=tmp_path / "no" / "pseudo.json",
-        )
+        pseudo_label(weights=teacher, images=data / "images", output=output, device="cpu")

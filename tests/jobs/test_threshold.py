@@ -1,4 +1,4 @@
-"""Thresholds by class: chosen on detections, stored in the checkpoint, used by the predictor."""
+"""Thresholds per class: chosen, stored in the checkpoint, used by the predictor."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ BOX = [10, 10, 40, 40]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkpoint of two classes, data and detections: of cats right at 0.9, wrong at 0.6, right at 0.3; no dogs."""
+    """A checkpoint, data, and detections: cats right at 0.9 and 0.3, wrong at 0.6; no dogs."""
     for name in ("images", "annotations"):
         (tmp_path / name).mkdir()
     annotations = [
@@ -29,11 +29,11 @@ def folder(tmp_path: Path) -> Path:
     categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
-    found = [
+    detections = [
         {"image_id": i, "category_id": 1, "bbox": BOX, "score": score}
         for i, score in ((1, 0.9), (3, 0.6), (2, 0.3))
     ]
-    (tmp_path / "predictions.json").write_text(json.dumps(found))
+    (tmp_path / "predictions.json").write_text(json.dumps(detections))
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
     thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
@@ -67,15 +67,14 @@ def test_thresholds_are_chosen_and_stored(
         **wanted,
     )
     assert chosen["cat"].threshold == expected and chosen["cat"].reached
-    assert (
-        chosen["dog"].point is None and chosen["dog"].threshold == 0.3
-    )  # the best of all classes together
+    assert chosen["dog"].point is None
+    assert chosen["dog"].threshold == 0.3  # the best one of all classes together
     assert load_checkpoint(output).info.score_thresholds == (expected, 0.3)
     assert centernet2.load_model(output).info.score_thresholds == (expected, 0.3)
     assert centernet2.load_model(folder / "model.pth").info.score_thresholds == ()
 
 
-def test_the_predictor_keeps_what_reaches_the_threshold_of_its_class(folder: Path) -> None:
+def test_predictor_applies_thresholds_per_class(folder: Path) -> None:
     predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
     image = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     everything = predictor(image)
@@ -89,7 +88,7 @@ def test_the_predictor_keeps_what_reaches_the_threshold_of_its_class(folder: Pat
     )
 
 
-def test_what_cannot_be_reached() -> None:
+def test_unreachable_precision_or_recall() -> None:
     curve = curve_of(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]), 4)
     precise = choose_threshold(curve, precision=0.9, recall=None, otherwise=0.5)
     complete = choose_threshold(curve, precision=None, recall=0.9, otherwise=0.5)
@@ -101,12 +100,12 @@ def test_what_cannot_be_reached() -> None:
     )
 
 
-def test_mistakes_are_told(folder: Path) -> None:
+def test_wrong_options_are_named(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
         threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
     with pytest.raises(ValueError, match=r"--recall is 90; give a share above 0, up to 1"):
         threshold(folder / "model.pth", recall=90, **options)
     (folder / "predictions.json").write_text("[]")
-    with pytest.raises(ValueError, match="finds nothing"):
+    with pytest.raises(ValueError, match="has no detections on"):
         threshold(folder / "model.pth", **options)

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from centernet2.models.detector import Detector
 
     PathArgument: TypeAlias = str | os.PathLike[str]
+    ImageArgument: TypeAlias = PathArgument  # of predict, where KEY VALUE pairs follow
     WeightsArgument: TypeAlias = PathArgument
     ConfigArgument: TypeAlias = Config | PathArgument
     ModelArgument: TypeAlias = Detector | PathArgument
 else:  # what cyclopts makes of a word; zoo:NAME is no path
     PathArgument = Path
-    WeightsArgument = ConfigArgument = ModelArgument = str
+    ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = str
 
 # values may look like options: SOLVER.CLIP_GRADIENTS.CLIP_VALUE -1
 Overrides = Annotated[

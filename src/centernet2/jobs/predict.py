@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
+    ImageArgument,
     InferenceOptions,
     PathArgument,
     WeightsArgument,
@@ -22,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 
 def predict(
-    *images: str,
+    *images: ImageArgument,
     weights: WeightsArgument,
     output: PathArgument = Path("predictions"),
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     score_threshold: float | None = None,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, int]:
-    """Detect objects: writes annotated images and predictions.json.
+    """Detect objects; write annotated images and predictions.json.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def predict(
 
     Returns
     -------
-    The number of images that were written and that could not be read.
+    {"images": the number of images that were written}.
     """
     from centernet2.builders.loading import load_predictor
     from centernet2.predictor import find_images
@@ -77,9 +78,10 @@ def predict(
     return {"images": count}
 
 
-def split_overrides(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Split images from the KEY VALUE pairs behind them: the first KEY that is no file begins these."""
-    for index, word in enumerate(words):
-        if KEY.fullmatch(word) and not Path(word).exists():
-            return words[:index], words[index:]
-    return words, ()
+def split_overrides(words: Sequence[ImageArgument]) -> tuple[list[str], list[str]]:
+    """Split images from the KEY VALUE pairs after them, which begin at a KEY that is no file."""
+    texts = [str(word) for word in words]
+    for index, text in enumerate(texts):
+        if KEY.fullmatch(text) and not Path(text).exists():
+            return texts[:index], texts[index:]
+    return texts, []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,8 @@ def pseudo_label(
 ) -> dict[str, int]:
     """Label images with a trained detector, to train another one on them.
 
-    An image without a detection is listed without annotations; training leaves such images out.
-    One that cannot be read is left out, with a line in the log (arXiv 2103.07461, section 5).
+    This is the self-training of arXiv 2103.07461, section 5. An image without detections gets no
+    annotations, and training leaves it out. An image that cannot be read is skipped and logged.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ def pseudo_label(
         The JSON file, in COCO's format. Train on it with
         DATASETS.TRAIN "('labelled.json@images', 'pseudo.json@unlabelled')".
     score
-        Detections below it are no labels.
+        Score threshold of the labels.
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
 
@@ -50,55 +52,49 @@ def pseudo_label(
     from centernet2.predictor import find_images
 
     predictor = load_predictor(weights, overrides, device=device)
-    if predictor.class_names is None:
-        raise ValueError(f"{weights} does not say the names of its classes, which annotations need")
+    class_names = predictor.class_names
+    if class_names is None:
+        raise ValueError(f"{weights} holds no class names, which annotations need")
     folder, path = Path(images), Path(output)
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"the folder {path.parent} of --output does not exist; create it first"
         )
-    categories = [
-        {"id": label, "name": name} for label, name in enumerate(predictor.class_names, start=1)
-    ]
-    content: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": categories}
-    counts = dict.fromkeys(predictor.class_names, 0)
-    for found in predictor.predict_files(find_images([folder]), score_threshold=score):
-        record = _image_record(found, folder, number=len(content["images"]) + 1)
-        content["images"].append(record)
-        for annotation in _annotations(found, record["id"], first=len(content["annotations"]) + 1):
-            content["annotations"].append(annotation)
-            counts[predictor.class_names[annotation["category_id"] - 1]] += 1
-    write_json(path, content)
-    logger.info(
-        "%s: %d images, %d boxes", path, len(content["images"]), len(content["annotations"])
+    image_records: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for prediction in predictor.predict_files(find_images([folder]), score_threshold=score):
+        image_id = len(image_records) + 1
+        image_records.append({"id": image_id, **_describe_image(prediction, folder)})
+        for annotation in _to_annotations(prediction):
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **annotation})
+    categories = [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
+    write_json(
+        path, {"images": image_records, "annotations": annotations, "categories": categories}
     )
-    return counts
+    logger.info("%s: %d images, %d boxes", path, len(image_records), len(annotations))
+    counts = Counter(annotation["category_id"] for annotation in annotations)
+    return {name: counts[number] for number, name in enumerate(class_names, start=1)}
 
 
-def _image_record(found: Prediction, folder: Path, *, number: int) -> dict[str, Any]:
-    height, width = found.image.shape[1:]
-    name = found.path.relative_to(folder).as_posix()
-    return {"id": number, "file_name": name, "width": width, "height": height}
+def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:
+    height, width = prediction.image.shape[1:]
+    name = prediction.path.relative_to(folder).as_posix()
+    return {"file_name": name, "width": width, "height": height}
 
 
-def _annotations(found: Prediction, image_id: int, *, first: int) -> list[dict[str, Any]]:
+def _to_annotations(prediction: Prediction) -> Iterator[dict[str, Any]]:
+    """Convert detections to COCO's annotations, without the ids."""
     from centernet2.visualize import detection_records
 
-    annotations = []
-    for number, record in enumerate(detection_records(found.detections, None), start=first):
+    for record in detection_records(prediction.detections, None):
         left, top, right, bottom = record["box"]
         width, height = round(right - left, 2), round(bottom - top, 2)
         mask = {"segmentation": record["segmentation"]} if "segmentation" in record else {}
-        annotations.append(
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": record["label"] + 1,
-                "bbox": [left, top, width, height],
-                "area": round(width * height, 2),
-                "iscrowd": 0,
-                "score": record["score"],
-                **mask,
-            }
-        )
-    return annotations
+        yield {
+            "category_id": record["label"] + 1,
+            "bbox": [left, top, width, height],
+            "area": round(width * height, 2),
+            "iscrowd": 0,
+            "score": record["score"],
+            **mask,
+        }

@@ -25,16 +25,16 @@ def threshold(
 ) -> "dict[str, ThresholdChoice]":
     """Choose a score threshold per class and store them in the checkpoint.
 
-    They hold for an IoU of 0.5; `predict` uses them.
+    Precision and recall are those at IoU 0.5. `predict` uses the thresholds.
 
     Parameters
     ----------
     weights
         The checkpoint, one of ours.
     precision
-        What every class should reach, in 0..1; the lowest such threshold is taken.
+        Precision that every class should reach, in 0..1; the lowest such threshold is chosen.
     recall
-        Or this; the highest such threshold is taken. Without either, F1 is maximised.
+        Or recall; the highest such threshold is chosen. Without either, F1 is maximised.
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
@@ -42,7 +42,7 @@ def threshold(
     predictions
         COCO results of the checkpoint on these images, if it has been evaluated already.
     output
-        Where to write the checkpoint; default: in its place.
+        Where to write the checkpoint; default: over the old one.
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
     """
@@ -75,7 +75,7 @@ def threshold(
     overall = best_point(overall_curve(matches))
     if overall is None:
         raise ValueError(
-            f"{weights} finds nothing in {dataset.name}: there is no threshold to choose"
+            f"{weights} has no detections on {dataset.name}: there is no threshold to choose"
         )
     chosen = {
         name: choose_threshold(
