@@ -1,4 +1,4 @@
-"""What `centernet2 doctor` says."""
+"""The lines of `centernet2 doctor`."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from centernet2.jobs.doctor import doctor
 from centernet2.kernels.dispatch import describe_kernels
 
 
-def test_every_line_is_there() -> None:
+def test_lines_of_the_cpu() -> None:
     lines = {line[:13].strip(): line for line in doctor(device="cpu")}
     assert {"python", "torch", "torchvision", "devices", "distributed", "sync bn", "step"} <= set(
         lines
@@ -17,6 +17,6 @@ def test_every_line_is_there() -> None:
     assert "losses finite" in lines["step"]
 
 
-def test_a_device_that_is_not_there() -> None:
+def test_missing_device_is_named() -> None:
     with pytest.raises(ValueError, match="device 'cuda:9' is not there; present: cpu"):
         doctor(device="cuda:9")

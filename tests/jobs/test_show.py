@@ -1,41 +1,37 @@
-"""Contact sheets of data sets."""
+"""Contact sheets of data sets, on disk."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-import centernet2
 from centernet2.jobs.show import show
-from tests.data.conftest import content, write  # noqa: F401
-
-CONFIG = centernet2.load_config("CenterNet2_R18_small")
+from tests.helpers.training import SMALL, write_blocks
 
 
-def test_a_sheet_with_all_there_is(
-    content: Any,
-    write: Callable[..., Path],
-    tmp_path: Path,
-) -> None:
-    write(content)
-    show(tmp_path, output=tmp_path / "plain.png", config=CONFIG, count=2)
-    show(
-        tmp_path, output=tmp_path / "all.png", config=CONFIG, count=2, augmented=True, targets=True
-    )
-    with Image.open(tmp_path / "plain.png") as plain, Image.open(tmp_path / "all.png") as every:
-        assert plain.width == every.width * 2 // 3 or plain.width < every.width
-        assert every.height > plain.height
-        colors = every.convert("RGB").getcolors(2**24) or []
-        assert any(r > 200 and g < 80 and b < 60 for _, (r, g, b) in colors), (
-            "the peak of an object is hot"
-        )
+def test_sheet_with_augmentation_and_heat_maps(data: Path, tmp_path: Path) -> None:
+    plain, full = tmp_path / "plain.png", tmp_path / "full.png"
+    show(data, output=plain, config=SMALL, count=2)
+    show(data, output=full, config=SMALL, count=2, augmented=True, targets=True)
+    with Image.open(plain) as small, Image.open(full) as large:
+        assert large.height > small.height
+        colors = large.convert("RGB").getcolors(2**24) or []
+    hot = [color for _, color in colors if color[0] > 200 and color[1] < 80 and color[2] < 60]
+    assert hot, "the peak of an object"
 
 
-def test_mistakes_are_said(content: Any, write: Callable[..., Path], tmp_path: Path) -> None:
-    write(content)
+def test_seed_chooses_the_images(data: Path, tmp_path: Path) -> None:
+    sheets = {}
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        show(data, output=tmp_path / f"{name}.png", config=SMALL, count=2, seed=seed)
+        sheets[name] = (tmp_path / f"{name}.png").read_bytes()
+    assert sheets["one"] == sheets["again"] != sheets["other"]
+
+
+def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:
+    data = write_blocks(tmp_path)
+    (data / "annotations" / "instances_val.json").unlink()
     with pytest.raises(ValueError, match="has no val split, only train"):
-        show(tmp_path, output=tmp_path / "a.png", config=CONFIG, split="val")
-    with pytest.raises(ValueError, match=r"ends in \.jpg"):
-        show(tmp_path, output=tmp_path / "a.txt", config=CONFIG)
+        show(data, output=tmp_path / "a.png", config=SMALL, split="val")
+    with pytest.raises(ValueError, match=r"must end in \.jpg"):
+        show(data, output=tmp_path / "a.txt", config=SMALL)

@@ -1,0 +1,118 @@
+"""Contact sheets of data sets: images, as they are and augmented, and heat maps."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import interpolate
+
+from centernet2.builders.pipeline import build_mixing, build_train_transform
+from centernet2.config import Config
+from centernet2.data import (
+    DetectionDataset,
+    Sample,
+    draw_objects,
+    generator_of,
+    read_indexed_image,
+)
+from centernet2.models.centernet.targets import (
+    find_neighbors,
+    gather_objects,
+    heatmap_targets,
+    make_levels,
+    object_radii,
+)
+from centernet2.structures import Target
+from centernet2.visualize import draw, mosaic
+
+COLUMNS = 4
+HEAT_COLOR = (255, 40, 0)
+DIMMED = 0.6  # brightness of the image under a heat map
+
+
+def draw_contact_sheet(
+    dataset: DetectionDataset,
+    indices: Sequence[int],
+    config: Config,
+    *,
+    seed: int,
+    augmented: bool,
+    heat_maps: bool,
+) -> Tensor:  # uint8 [3, H, W]
+    """Draw images with their objects, and beside each what training makes of it.
+
+    Args:
+        dataset, indices: what is drawn.
+        config: says how images are augmented and how targets are assigned.
+        seed: of the augmentations.
+        augmented: add the augmented image.
+        heat_maps: add the heat map of the last image drawn, and the levels of its objects.
+    """
+    names = dataset.class_names
+    pictures: list[Tensor] = []
+    captions: list[str] = []
+    for index in indices:
+        image, target = _read(dataset, index)
+        pictures.append(_draw_target(image, target, names))
+        captions.append(dataset.image_path(index).name)
+        if augmented:
+            image, target = _augment(dataset, config, index, generator_of(seed, index))
+            pictures.append(_draw_target(image, target, names))
+            captions.append("augmented")
+        if heat_maps:
+            pictures.append(_draw_heat_map(image, target, config, names))
+            captions.append("heat map and levels")
+    each = 1 + augmented + heat_maps
+    return mosaic(pictures, captions, columns=max(each, COLUMNS // each * each))
+
+
+def _read(dataset: DetectionDataset, index: int) -> Sample:
+    return read_indexed_image(dataset, index), dataset.target(index)
+
+
+def _read_any(dataset: DetectionDataset, generator: Generator) -> Sample:
+    return _read(dataset, int(torch.randint(len(dataset), (1,), generator=generator)))
+
+
+def _augment(dataset: DetectionDataset, config: Config, index: int, generator: Generator) -> Sample:
+    transform, mixing = build_train_transform(config), build_mixing(config)
+    sample = _read(dataset, index)
+    if mixing is None:
+        return transform(*sample, generator)
+    return mixing(sample, partial(_read_any, dataset, generator), transform, generator)
+
+
+def _draw_target(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
+    shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
+    if "masks" in target:
+        shown["masks"] = target["masks"]
+    elif "polygons" in target:
+        shown["masks"] = draw_objects(target["polygons"], (image.shape[1], image.shape[2]))
+    return draw(image, shown, class_names)
+
+
+def _draw_heat_map(
+    image: Tensor, target: Target, config: Config, class_names: Sequence[str]
+) -> Tensor:
+    """Draw the heat map of the finest level, and name each object's levels (paper, section 4.1)."""
+    options, strides = config.assigner, config.centernet.strides
+    height, width = image.shape[1:]
+    shapes = [(-(-height // stride), -(-width // stride)) for stride in strides]
+    ranges = [(float(low), float(high)) for low, high in options.sizes_of_interest]
+    levels = make_levels(shapes, strides, ranges, 1)
+    objects = gather_objects([target], torch.device("cpu"))
+    radii = object_radii(objects.boxes, options.min_iou, options.min_radius)
+    all_levels = heatmap_targets(objects, levels, 1, None, radii)[:, 0]  # [M]
+    rows, columns = shapes[0]
+    finest = all_levels[: rows * columns].view(1, 1, rows, columns)  # others: the same peaks
+    heat = interpolate(finest, scale_factor=strides[0], mode="nearest")[0, 0, :height, :width]
+    grey = image.float().mean(dim=0) * DIMMED
+    color = torch.tensor(HEAT_COLOR, dtype=torch.float32)[:, None, None]
+    blended = (grey + heat * (color - grey)).round().to(torch.uint8)
+    assigned = find_neighbors(objects, levels).assigned  # [G, L]
+    names = []
+    for label, row in zip(objects.labels.tolist(), assigned.tolist(), strict=True):
+        own = [name for name, on in zip(config.centernet.in_features, row, strict=True) if on]
+        names.append(f"{class_names[label]} {'+'.join(own)}")
+    return draw(blended, {"boxes": objects.boxes, "labels": torch.arange(len(names))}, names)
