@@ -4,7 +4,7 @@ from centernet2.builders.plan import count_in_iterations, scale_to_batch
 from centernet2.config import load_config
 
 
-def test_a_quarter_of_the_batch_takes_a_quarter_of_the_rate_and_four_times_the_iterations() -> None:
+def test_rate_and_length_scale_with_batch() -> None:
     made_for = load_config("CenterNet2_R50_1x")
     config, changes = scale_to_batch(made_for.override(["SOLVER.IMS_PER_BATCH", "4"]), made_for)
     assert config.optimizer.base_lr == pytest.approx(made_for.optimizer.base_lr / 4)
@@ -16,7 +16,7 @@ def test_a_quarter_of_the_batch_takes_a_quarter_of_the_rate_and_four_times_the_i
     assert f"SOLVER.MAX_ITER {made_for.schedule.max_iter} -> {config.schedule.max_iter}" in changes
 
 
-def test_what_was_set_by_hand_is_not_scaled() -> None:
+def test_stated_options_are_not_scaled() -> None:
     made_for = load_config("CenterNet2_R50_1x")
     config = made_for.override(
         ["SOLVER.IMS_PER_BATCH", "4", "SOLVER.BASE_LR", "0.7", "SOLVER.OPTIMIZER", "ADAMW"]
@@ -27,13 +27,13 @@ def test_what_was_set_by_hand_is_not_scaled() -> None:
     assert changes == ["16 -> 16 images per iteration"]
 
 
-def test_adamw_scales_with_the_root() -> None:
+def test_adamw_scales_with_square_root() -> None:
     made_for = load_config("CenterNet2_R50_1x", ["SOLVER.OPTIMIZER", "ADAMW"])
     config, _ = scale_to_batch(made_for.override(["SOLVER.IMS_PER_BATCH", "4"]), made_for)
     assert config.optimizer.base_lr == pytest.approx(made_for.optimizer.base_lr / 2)
 
 
-def test_epochs_become_iterations_and_the_steps_move_along() -> None:
+def test_epochs_become_iterations() -> None:
     options = ["SOLVER.IMS_PER_BATCH", "10", "SOLVER.MAX_EPOCHS", "12", "TEST.EVAL_EPOCHS", "0.5",
                "SOLVER.MAX_ITER", "900", "SOLVER.STEPS", "(600, 800)"]  # fmt: skip
     config = count_in_iterations(load_config("CenterNet2_R50_1x", options), 1005)

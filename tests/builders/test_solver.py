@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_slow_bf16_is_told(
+def test_slow_bf16_is_logged(
     fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(solver, "is_bf16_fast", lambda device: fast)

@@ -1,4 +1,4 @@
-"""Files that hold a backbone alone: all of it is found, and it computes what its own library computes."""
+"""Files with a backbone alone: all of it is loaded, and it equals its own library."""
 
 import json
 import pickle
@@ -89,15 +89,14 @@ def assert_same(maps: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
 @pytest.mark.parametrize(
     ("name", "library"),
     [
-        ("resnet18", "torchvision"), ("resnet34", "timm"), ("resnet50", "torchvision"), ("resnet50", "timm"),
-        ("resnext101_32x8d", "torchvision"), pytest.param("resnext101_32x8d", "timm", marks=pytest.mark.slow),
+        ("resnet18", "torchvision"), ("resnet34", "timm"),
+        ("resnet50", "torchvision"), ("resnet50", "timm"), ("resnext101_32x8d", "torchvision"),
+        pytest.param("resnext101_32x8d", "timm", marks=pytest.mark.slow),
         pytest.param("resnet101", "torchvision", marks=pytest.mark.slow),
         pytest.param("resnet152", "timm", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_resnets_compute_what_their_library_computes(
-    name: str, library: str, tmp_path: Path
-) -> None:
+def test_resnets_equal_their_library(name: str, library: str, tmp_path: Path) -> None:
     if library == "timm":
         network = timm.create_model(name)
         state = state_of(network)
@@ -116,7 +115,7 @@ def test_resnets_compute_what_their_library_computes(
     assert model.preprocess.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkpoints(
+def test_options_of_weights_reach_checkpoints(
     tmp_path: Path,
 ) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
@@ -126,9 +125,7 @@ def test_settings_that_the_weights_have_set_are_kept_by_the_model_and_its_checkp
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"
 
 
-def test_settings_that_are_stated_are_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_stated_options_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
     stated = ["MODEL.RESNETS.STRIDE_IN_1X1", "True", "MODEL.PIXEL_STD", "[57.375,57.12,58.395]"]
     model = detector(FPN, stated, tmp_path / "w.pth")
@@ -137,7 +134,7 @@ def test_settings_that_are_stated_are_kept(
     assert "the config says otherwise and is kept" in caplog.text
 
 
-def test_deformable_stages_take_the_ordinary_convolutions(tmp_path: Path) -> None:
+def test_deformable_stages_take_plain_convolutions(tmp_path: Path) -> None:
     state = state_of(torchvision.models.resnext101_32x8d())
     torch.save(
         {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
@@ -151,9 +148,7 @@ def test_deformable_stages_take_the_ordinary_convolutions(tmp_path: Path) -> Non
     fills_backbone(model, tmp_path / "w.pth", {"fc.weight", "fc.bias"})
 
 
-def test_caffe2_resnext_fills_the_parameters_that_the_reference_fills(
-    tmp_path: Path, shared: Path
-) -> None:
+def test_caffe2_resnext_loads_like_the_reference(tmp_path: Path, shared: Path) -> None:
     golden = json.loads((shared / "golden" / "caffe2_names_X-101-32x8d.json").read_text())
     blobs = {name: caffe2(name, tuple(shape)) for name, shape in golden["shapes"].items()}
     path = tmp_path / "X-101-32x8d.pkl"
@@ -183,7 +178,7 @@ def res2net_as_detectron2(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "config", ["CenterNet2_R2-101-DCN_896_4x", "CenterNet2_R2-101-DCN-BiFPN_1280_4x"]
 )
-def test_res2net_in_detectron2_s_format(tmp_path: Path, config: str) -> None:
+def test_res2net_in_detectron2_format(tmp_path: Path, config: str) -> None:
     state = state_of(timm.create_model("res2net101d"))
     arrays = res2net_as_detectron2(state)
     content = {"model": arrays, "__author__": "torchvision", "matching_heuristics": True}
@@ -229,7 +224,7 @@ def test_dla_of_its_authors(tmp_path: Path, config: str) -> None:
         assert_same(list(model.backbone(IMAGE).values())[-3:], expected[-3:])
 
 
-def test_a_name_that_two_parameters_could_mean_is_refused(tmp_path: Path) -> None:
+def test_ambiguous_name_is_refused(tmp_path: Path) -> None:
     content = {
         "model": {"bias": np.zeros(3, np.float32)},
         "__author__": "me",
@@ -249,7 +244,7 @@ def test_a_name_that_two_parameters_could_mean_is_refused(tmp_path: Path) -> Non
         ("CenterNet2_X101-DCN_2x", "resnext50_32x4d", "holds another backbone"),
     ],
 )
-def test_the_backbone_of_another_architecture_is_refused(
+def test_other_architecture_is_refused(
     tmp_path: Path, config: str, network: str, message: str
 ) -> None:
     torch.save(timm.create_model(network).state_dict(), tmp_path / "w.pth")

@@ -6,6 +6,8 @@ import torch
 from centernet2.checkpoint.names import join_scales, reference_names, to_reference
 
 BLOCK = "backbone.body.layer2.0"
+HEAD = "proposal_generator.head"
+REFERENCE_HEAD = "proposal_generator.centernet_head"
 PAIRS = {
     "backbone.body.conv1.weight": "backbone.bottom_up.stem.conv1.weight",
     "backbone.body.bn1.running_var": "backbone.bottom_up.stem.conv1.norm.running_var",
@@ -20,9 +22,9 @@ PAIRS = {
     "neck.lateral.p3.1.weight": "backbone.fpn_lateral3.norm.weight",
     "neck.p6.weight": "backbone.top_block.p6.weight",
     "neck.p7.bias": "backbone.top_block.p7.bias",
-    "proposal_generator.head.bbox_tower.10.weight": "proposal_generator.centernet_head.bbox_tower.10.weight",
-    "proposal_generator.head.agn_hm.bias": "proposal_generator.centernet_head.agn_hm.bias",
-    "proposal_generator.head.cls_logits.bias": "proposal_generator.centernet_head.cls_logits.bias",
+    f"{HEAD}.bbox_tower.10.weight": f"{REFERENCE_HEAD}.bbox_tower.10.weight",
+    f"{HEAD}.agn_hm.bias": f"{REFERENCE_HEAD}.agn_hm.bias",
+    f"{HEAD}.cls_logits.bias": f"{REFERENCE_HEAD}.cls_logits.bias",
 }
 CASCADE = {
     f"roi_heads.stages.{k}.{ours}": reference.replace("K", str(k))
@@ -45,7 +47,7 @@ ONE_STAGE = {
 @pytest.mark.parametrize(
     "pairs", [PAIRS | CASCADE, PAIRS | ONE_STAGE], ids=["cascade", "one stage"]
 )
-def test_names_of_the_reference(pairs: dict[str, str]) -> None:
+def test_reference_names(pairs: dict[str, str]) -> None:
     names = reference_names(pairs)
     assert names == pairs
     assert len(set(names.values())) == len(names)

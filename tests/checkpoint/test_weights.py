@@ -23,7 +23,7 @@ from tests.helpers.fill import caffe2
 SMALL = "CenterNet2_R18_small"
 
 
-def test_reference_checkpoint_survives_the_round_trip(tmp_path: Path) -> None:
+def test_reference_checkpoint_round_trip(tmp_path: Path) -> None:
     model, other = centernet2.build_model(SMALL), centernet2.build_model(SMALL)
     export_reference_checkpoint(model, tmp_path / "reference.pth")
     report = load_weights(other, tmp_path / "reference.pth")
@@ -32,7 +32,7 @@ def test_reference_checkpoint_survives_the_round_trip(tmp_path: Path) -> None:
         assert torch.equal(tensor, other.state_dict()[key]), key
 
 
-def test_failed_export_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_export_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "reference.pth"
     path.write_bytes(b"old")
 
@@ -50,7 +50,7 @@ def test_failed_export_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_caffe2_backbone_fills_the_parameters_that_the_reference_fills(
+def test_caffe2_backbone_loads_like_the_reference(
     tmp_path: Path, shared: Path, nested: bool
 ) -> None:
     golden = json.loads((shared / "golden" / "caffe2_names_R-50.json").read_text())
@@ -69,9 +69,7 @@ def test_caffe2_backbone_fills_the_parameters_that_the_reference_fills(
 
 
 @pytest.mark.parametrize("classes", [1, 2, 80, 1203])
-def test_another_number_of_classes_leaves_the_class_layers_as_initialised(
-    tmp_path: Path, classes: int
-) -> None:
+def test_other_number_of_classes(tmp_path: Path, classes: int) -> None:
     export_reference_checkpoint(centernet2.build_model(SMALL), tmp_path / "coco.pth")
     config = centernet2.load_config(SMALL, ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
     report = load_weights(centernet2.build_model(config), tmp_path / "coco.pth")
@@ -79,7 +77,7 @@ def test_another_number_of_classes_leaves_the_class_layers_as_initialised(
     assert set(report.mismatched) == (set() if classes == 80 else expected)
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_pickle_with_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.pkl"
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(WeightsError, match=r"bad\.pkl asks for 'os\.system'"):
@@ -88,21 +86,19 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"<html>no</html>", b"\x80\x02}"])
-def test_files_that_hold_no_weights_are_refused_by_name(
-    tmp_path: Path, name: str, content: bytes
-) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=name):
         read_weights(tmp_path / name)
 
 
-def test_weights_of_which_nothing_fits_are_an_error(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     torch.save({"model": {"other": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="nothing in"):
         load_weights(torch.nn.Linear(1, 1), tmp_path / "other.pth")
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_skipped(tmp_path: Path) -> None:
     for iteration in (1, 2):
         save_checkpoint(
             tmp_path / f"model_{iteration:07d}.pth",

@@ -1,4 +1,4 @@
-"""A model and a stream of batches that are as small as can be."""
+"""A tiny model and a stream of tiny batches."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class ToyDetector(nn.Module):
-    """Two losses of the images' means; noise from a generator of its own, as in the sampling of regions."""
+    """Two losses of the images' means, with noise from a generator of its own."""
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def make_batch(step: int, size: int = 2, share: slice = slice(None)) -> Batch:
 
 
 def spoiled(batch: Batch) -> Batch:
-    """The same batch with a target that no loss survives."""
+    """A batch with a NaN in its targets."""
     targets = [
         Target(boxes=target["boxes"] * float("nan"), labels=target["labels"])
         for target in batch.targets
@@ -85,7 +85,7 @@ def weights(model: nn.Module) -> Tensor:
 
 
 class Run:
-    """Everything that one training holds, with the numbers of a small recipe."""
+    """Everything that one training run holds, with the numbers of a small recipe."""
 
     def __init__(
         self, model: nn.Module, *, precision: Precision = "fp32", accumulation_steps: int = 1

@@ -1,4 +1,4 @@
-"""Instance masks from data to pictures: a small detector learns them on a composed data set."""
+"""Instance masks from data to pictures: a small detector learns them."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bright triangles and diamonds on a dark ground, outlined by polygons; every tenth image is empty."""
+    """Bright triangles and diamonds with polygons; every tenth image is empty."""
     folder = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
@@ -82,7 +82,7 @@ def test_masks_are_learned(data: Path, tmp_path: Path) -> None:
     assert metrics["segm/AP50"] > 40 and metrics["segm/AP/triangle"] > 0
 
 
-def test_from_data_to_pictures(data: Path, tmp_path: Path) -> None:
+def test_masks_from_data_to_pictures(data: Path, tmp_path: Path) -> None:
     metrics = train(data, tmp_path, 2)
     assert {"bbox/AP", "segm/AP", "segm/AP75", "segm/ARl", "segm/AP/diamond"} <= set(metrics)
     weights = tmp_path / "model_final.pth"

@@ -104,8 +104,11 @@ def test_checkpoint_carries_its_classes(data: Path, tmp_path: Path) -> None:
 
 
 def test_federated_loss_weights_classes_by_images(data: Path, tmp_path: Path) -> None:
-    train(data, tmp_path, "SOLVER.MAX_ITER", "1", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True",
-          "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT", "1")  # fmt: skip
+    loss = [
+        "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True", "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True",
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT", "1",
+    ]  # fmt: skip
+    train(data, tmp_path, "SOLVER.MAX_ITER", "1", *loss)
     state = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert state["roi_heads.stages.0.class_weight"].tolist() == [
         2.0
@@ -163,7 +166,7 @@ def test_images_with_crowds_only(data: Path, tmp_path: Path) -> None:
 def test_memory_stays_flat_over_2000_steps(data: Path, tmp_path: Path) -> None:
     """In a process of its own: the peak of this one has been higher before."""
     options = [
-        *TINY, "INPUT.MIN_SIZE_TRAIN", "(64,)", "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000",
+        *TINY, "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000",
         "SOLVER.CHECKPOINT_PERIOD", "2000", "SOLVER.LOG_PERIOD", "100", "TEST.EVAL_PERIOD", "-1",
         "SOLVER.PICTURES", "0",
     ]  # fmt: skip

@@ -15,9 +15,10 @@ import centernet2
 from centernet2.training.callbacks import EXIT_INTERRUPTED
 from tests.helpers.training import TINY
 
-# without what two halves of a batch must see differently: batch statistics, and the number of regions of each image
+# without what halves of a batch must see differently: batch statistics, and the RoIs of each image
 OPTIONS = [
-    *TINY, "MODEL.META_ARCHITECTURE", "CenterNetDetector", "MODEL.RESNETS.NORM", "FrozenBN", "SOLVER.LOG_PERIOD", "1",
+    *TINY, "MODEL.META_ARCHITECTURE", "CenterNetDetector", "MODEL.RESNETS.NORM", "FrozenBN",
+    "SOLVER.LOG_PERIOD", "1",
     "SOLVER.IMS_PER_BATCH", "4", "SOLVER.WARMUP_ITERS", "0", "SOLVER.BASE_LR", "0.01", "SEED", "3",
     "MODEL.CENTERNET.INFERENCE_TH", "0.0",
 ]  # fmt: skip
@@ -25,8 +26,9 @@ OPTIONS = [
 
 def start(dataset: Path, output: Path, *options: str) -> subprocess.Popen[str]:
     command = [
-        sys.executable, "-m", "centernet2", "train", "--config-file", "CenterNet2_R18_small", "--data", str(dataset),
-        "--output-dir", str(output), "--device", "cpu", "--num-gpus", "2", *OPTIONS, *options,
+        sys.executable, "-m", "centernet2", "train", "--config-file", "CenterNet2_R18_small",
+        "--data", str(dataset), "--output-dir", str(output), "--device", "cpu", "--num-gpus", "2",
+        *OPTIONS, *options,
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -38,7 +40,7 @@ def lines(output: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
-    """The same global batch: the same losses, weights after them, and figures; the positives are counted together."""
+    """Equal losses, weights and metrics for one global batch; positives are counted together."""
     job = start(data, tmp_path / "two")
     text, _ = job.communicate(timeout=300)
     assert job.returncode == 0, text
@@ -58,11 +60,14 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sharded_training_is_the_same_and_its_checkpoints_are_whole(
+def test_sharded_training_equals_one_process(
     data: Path,
     tmp_path: Path,
 ) -> None:
-    """FSDP on two processes, stopped and resumed, against one process; every part of a checkpoint is exchangeable."""
+    """FSDP on two processes, stopped and resumed, against one process.
+
+    Every part of a checkpoint is exchangeable.
+    """
     options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model"]
     sharded = [*options, "SOLVER.FSDP", "True"]
     for stop in (["SOLVER.TRAIN_ITER", "2"], ["--resume"]):
@@ -90,7 +95,7 @@ def test_sharded_training_is_the_same_and_its_checkpoints_are_whole(
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_job_saves_and_ends_it(data: Path, tmp_path: Path) -> None:
+def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
     job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000")
     deadline = time.monotonic() + 300
     while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
@@ -104,7 +109,7 @@ def test_a_signal_to_the_job_saves_and_ends_it(data: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_a_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
+def test_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
     job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000")
     deadline = time.monotonic() + 300
     while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:

@@ -46,7 +46,7 @@ def checkpoint(folder: Path, **options: Any) -> PeriodicCheckpoint:
     return PeriodicCheckpoint(partial(write_checkpoint, folder), **{**defaults, **options})
 
 
-def test_checkpoints_come_periodically_and_the_newest_stay(tmp_path: Path) -> None:
+def test_periodic_checkpoints_keep_the_newest(tmp_path: Path) -> None:
     (tmp_path / "model_final.pth").touch()
     (tmp_path / "model_0000001.pth").touch()  # of the run that this one resumes
     train(checkpoint(tmp_path, period=2, keep=2))
@@ -57,12 +57,12 @@ def test_checkpoints_come_periodically_and_the_newest_stay(tmp_path: Path) -> No
     ]
 
 
-def test_a_stop_saves_at_once(tmp_path: Path) -> None:
+def test_stop_saves_a_checkpoint(tmp_path: Path) -> None:
     train(partial(stop_at, 3), checkpoint(tmp_path, period=100))
     assert [path.name for path in tmp_path.iterdir()] == ["model_0000003.pth"]
 
 
-def test_checkpoints_come_by_the_clock_too(tmp_path: Path) -> None:
+def test_checkpoints_by_the_clock(tmp_path: Path) -> None:
     """A step takes 40 seconds here: a minute is over after the second, the fourth, and so on."""
     seconds = iter(range(0, 10000, 40))
     train(checkpoint(tmp_path, period=100, minutes=1, clock=lambda: next(seconds)), stop=5)
@@ -71,7 +71,7 @@ def test_checkpoints_come_by_the_clock_too(tmp_path: Path) -> None:
     ]
 
 
-def test_keeping_all_and_iterations_of_eight_digits(tmp_path: Path) -> None:
+def test_checkpoints_with_eight_digits_sort_last(tmp_path: Path) -> None:
     for iteration in (9999999, 10000000):
         write_checkpoint(tmp_path, iteration)
     remove_old_checkpoints(tmp_path, keep=0)
@@ -96,7 +96,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("period", "iterations"), [(2, [2, 4, 5]), (0, [5])])
-def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: list[int]) -> None:
+def test_periodic_and_final_evaluation(period: int, iterations: list[int]) -> None:
     recorder, results = Recorder(), iter([{"bbox/AP": 1.0}, {"bbox/AP": 2.0}, {"bbox/AP": 3.0}])
     evaluation = PeriodicEvaluation(
         lambda: next(results), writers=[recorder], period=period, review=ignore
@@ -107,7 +107,7 @@ def test_evaluation_comes_periodically_and_at_the_end(period: int, iterations: l
     assert evaluation.results == {"bbox/AP": float(len(iterations))}
 
 
-def test_an_evaluation_that_a_signal_ends_stops_training() -> None:
+def test_interrupted_evaluation_stops_training() -> None:
     recorder = Recorder()
     reviews: list[tuple[int, Mapping[str, float] | None]] = []
 
@@ -121,7 +121,7 @@ def test_an_evaluation_that_a_signal_ends_stops_training() -> None:
     assert recorder.lines == [] and evaluation.results == {}
 
 
-def test_no_evaluation_delays_a_stop() -> None:
+def test_stop_skips_the_evaluation() -> None:
     recorder = Recorder()
     train(
         partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore)
@@ -132,7 +132,7 @@ def test_no_evaluation_delays_a_stop() -> None:
 def reviewed(
     figures: list[float | None], patience: int
 ) -> tuple[list[tuple[str, int]], BestResult, int]:
-    """What is saved when step by step these figures come out, odd ones for the averaged weights, and the last step."""
+    """What is saved for these metrics, odd ones of the averaged weights, and the last step."""
     saved: list[tuple[str, int]] = []
     last: list[int] = []
     names = ("raw", "ema")
@@ -151,13 +151,13 @@ def reviewed(
     return saved, best, last[-1]
 
 
-def test_the_best_weights_are_saved_whichever_they_are() -> None:
+def test_best_of_raw_and_averaged_weights() -> None:
     saved, best, last = reviewed([1.0, 3.0, None, 2.0, 3.0, 4.0], patience=0)
     assert saved == [("ema", 1), ("raw", 2), ("raw", 6)]
     assert (best.best, best.waited, last) == (4.0, 0, 6)
 
 
-def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixture) -> None:
+def test_patience_stops_training(caplog: pytest.LogCaptureFixture) -> None:
     saved, best, last = reviewed([1.0, 3.0, 2.0, 3.0, 4.0], patience=2)
     assert (last, len(saved)) == (4, 2)
     assert "was not above 3.00 in 2 evaluations" in caplog.text
@@ -167,7 +167,7 @@ def test_training_stops_when_nothing_gets_better(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_training_after_the_step_and_handlers_come_back(number: signal.Signals) -> None:
+def test_signal_stops_after_the_step(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     seen: list[TrainState] = []
 
@@ -182,7 +182,7 @@ def test_signal_ends_training_after_the_step_and_handlers_come_back(number: sign
     assert signal.getsignal(number) is before
 
 
-def test_training_in_a_thread_goes_without_signals() -> None:
+def test_training_in_a_thread() -> None:
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -210,7 +210,8 @@ run = Run(ToyDetector())
 
 def save(iteration):
     path = Path(sys.argv[1]) / f"model_{iteration:07d}.pth"
-    torch.save({"model": run.model.state_dict(), "training": training_state(iteration, run.parts, [])}, path)
+    training = training_state(iteration, run.parts, [])
+    torch.save({"model": run.model.state_dict(), "training": training}, path)
     return path
 
 def tell(state):
@@ -224,7 +225,7 @@ raise SystemExit(EXIT_INTERRUPTED if stop.received else 0)
 """
 
 
-def test_a_signalled_program_saves_and_exits_with_its_code(tmp_path: Path) -> None:
+def test_signalled_program_saves_and_exits_with_75(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",

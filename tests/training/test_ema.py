@@ -9,7 +9,7 @@ from centernet2.training.state import TrainState
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream, weights
 
 
-def test_the_average_by_hand() -> None:
+def test_average_by_hand() -> None:
     run = Run(ToyDetector())
     average = AveragedWeights(run.model, decay=0.5, warmup_iters=2)
     expected, seen = weights(run.model), []
@@ -33,7 +33,7 @@ def test_the_average_by_hand() -> None:
     )
 
 
-def test_counters_are_copied_and_a_state_goes_back_in() -> None:
+def test_counters_and_state_are_restored() -> None:
     norm = torch.nn.BatchNorm1d(2)
     average = AveragedWeights(norm, decay=0.9, warmup_iters=0)
     norm.num_batches_tracked += 5
@@ -44,7 +44,7 @@ def test_counters_are_copied_and_a_state_goes_back_in() -> None:
     assert other.state_dict()["num_batches_tracked"] == 5
 
 
-def test_skipped_steps_leave_the_average_alone() -> None:
+def test_skipped_steps_do_not_change_average() -> None:
     run = Run(ToyDetector())
     average = AveragedWeights(run.model, decay=0.5, warmup_iters=0)
     seen = []
@@ -57,6 +57,6 @@ def test_skipped_steps_leave_the_average_alone() -> None:
     assert not torch.equal(seen[2], seen[1])
 
 
-def test_a_decay_of_one_is_refused() -> None:
+def test_decay_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"SOLVER.EMA.DECAY is 1"):
         AveragedWeights(ToyDetector(), decay=1.0, warmup_iters=0)

@@ -1,4 +1,4 @@
-"""A training that is killed at random moments, again and again, loses no checkpoint."""
+"""A training run that is killed at random moments loses no checkpoint."""
 
 import os
 import random
@@ -32,7 +32,7 @@ class HeavyToy(ToyDetector):
 
 
 def work(folder: Path, last: int, pipe: int | None) -> None:
-    """Trains up to step `last`, from the last checkpoint on; tells the pipe of each step that is saved."""
+    """Train from the last checkpoint to step `last`; report each saved step to the pipe."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(1)
     model = HeavyToy(generator)
@@ -60,7 +60,10 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
 
 
 def forked(folder: Path, last: int) -> tuple[int, int]:
-    """A process that trains, and the pipe that it writes to. This process has no threads: it never trains itself."""
+    """Fork a process that trains; return it and its pipe.
+
+    The parent never trains, so it has no threads, which a fork would lose.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -75,7 +78,7 @@ def forked(folder: Path, last: int) -> tuple[int, int]:
 
 
 def killed(folder: Path, seconds: float) -> int:
-    """Lets a training run for so long after its first checkpoint; returns the last step that it said was saved."""
+    """Kill training so long after its first checkpoint; return the last step reported as saved."""
     child, reader = forked(folder, 10**6)
     told = os.read(reader, NUMBER.size)
     time.sleep(seconds)
@@ -87,7 +90,7 @@ def killed(folder: Path, seconds: float) -> int:
 
 
 def kill_often(folder: Path, kills: int) -> None:
-    """Raises where a kill has cost a checkpoint, or where the end is not that of an undisturbed training."""
+    """Raise if a kill costs a checkpoint, or if the end differs from undisturbed training."""
     Run(ToyDetector())  # whatever is imported late, so that every child has it
     draw = random.Random(kills)
     told = interrupted = 0

@@ -31,7 +31,7 @@ def test_six_steps_by_hand() -> None:
     torch.testing.assert_close(model.layer.bias.detach(), bias)
 
 
-def test_callbacks_hear_of_every_step_and_can_stop() -> None:
+def test_callbacks_see_every_step_and_stop() -> None:
     seen: list[TrainState] = []
 
     def stop_at_three(state: TrainState) -> None:
@@ -46,7 +46,7 @@ def test_callbacks_hear_of_every_step_and_can_stop() -> None:
     assert set(seen[0].losses) == {"loss_a", "loss_b"}
 
 
-def test_the_model_trains_again_after_a_callback_evaluated_it() -> None:
+def test_model_returns_to_training_mode() -> None:
     run = Run(ToyDetector())
     modes: list[bool] = []
     run.model.register_forward_pre_hook(lambda module, inputs: modes.append(module.layer.training))
@@ -78,7 +78,7 @@ class HostReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_the_host_never_waits_for_a_step(precision: Precision) -> None:
+def test_host_never_waits_for_a_step(precision: Precision) -> None:
     """Not even to learn whether the step was skipped."""
     run = Run(ToyDetector(), precision=precision)
     with HostReads() as reads:
@@ -96,7 +96,7 @@ def test_mixed_precision_stays_close() -> None:
     torch.testing.assert_close(weights(exact), weights(rounded), rtol=0.02, atol=0.02)
 
 
-def test_batches_are_read_only_as_needed() -> None:
+def test_batches_are_read_as_needed() -> None:
     batches = islice(stream(), 3)
     Run(ToyDetector()).train(batches, 0, 2)
     assert next(batches).image_ids == [200, 201]

@@ -21,7 +21,7 @@ def train(guard: NonFiniteGuard, *, bad: set[int], stop: int) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
+def test_non_finite_step_changes_nothing(precision: Precision) -> None:
     """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
     run = Run(ToyDetector(), precision=precision)
     if precision == "fp16":
@@ -45,8 +45,8 @@ def test_a_non_finite_step_changes_nothing(precision: Precision) -> None:
     assert run.scaler.get_scale() == (64 if precision == "fp16" else 1)
 
 
-def test_a_non_finite_step_leaves_batch_statistics_alone() -> None:
-    """An activation that overflows would otherwise be in the running means for ever, and in every evaluation."""
+def test_non_finite_step_keeps_batch_statistics() -> None:
+    """An overflow would otherwise stay in the running means for ever."""
 
     class Normed(ToyDetector):
         def __init__(self) -> None:
@@ -72,7 +72,7 @@ def test_a_non_finite_step_leaves_batch_statistics_alone() -> None:
     assert bool(trace[3][0].isfinite().all())
 
 
-def test_a_non_finite_loss_that_no_gradient_betrays_is_noticed() -> None:
+def test_non_finite_loss_without_gradient_is_noticed() -> None:
     class Sly(ToyDetector):
         def forward(self, images: list[Tensor], targets: list[object]) -> dict[str, Tensor]:  # type: ignore[override]
             losses = super().forward(images, targets)  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_skipped_steps_are_counted_and_recorded(
 
 
 @pytest.mark.parametrize("period", [1, 2, 4])
-def test_too_many_in_a_row_end_training(tmp_path: Path, period: int) -> None:
+def test_too_many_skipped_steps_raise(tmp_path: Path, period: int) -> None:
     """However the row lies over the moments at which the guard looks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
     with pytest.raises(

@@ -69,7 +69,7 @@ def test_cosine_ends_at_the_end_rate() -> None:
     assert multiplier("WarmupCosineLR", base_lr_end=0.002)(90000) == pytest.approx(0.1)
 
 
-def test_step_with_fixed_gamma_divides_training_into_equal_parts() -> None:
+def test_step_with_fixed_gamma() -> None:
     schedule = multiplier("WarmupStepWithFixedGammaLR", max_iter=100, warmup_iters=10)
     assert [schedule(i) for i in (10, 24, 25, 50, 75, 100)] == pytest.approx(
         [1, 1, 0.1, 0.01, 0.001, 0.001]
@@ -81,7 +81,7 @@ def test_constant_warm_up() -> None:
     assert (schedule(0), schedule(3999), schedule(4000)) == (0.00025, 0.00025, 1.0)
 
 
-def test_rescaled_interval_begins_the_schedule_after_the_warm_up() -> None:
+def test_rescaled_interval_starts_after_warm_up() -> None:
     schedule = multiplier(
         "WarmupCosineLR", max_iter=100, warmup_iters=20, warmup_factor=0.5, rescale_interval=True
     )
@@ -93,7 +93,7 @@ def test_unknown_schedule_is_named() -> None:
         multiplier("WarmupPolyLR")
 
 
-def test_scheduler_keeps_the_ratio_of_the_groups() -> None:
+def test_scheduler_keeps_ratios_of_groups() -> None:
     first, second = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = sgd(
         [{"params": [first], "lr": 0.1}, {"params": [second], "lr": 0.2}],
@@ -133,14 +133,14 @@ def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], l
     }
 
 
-def test_normalisation_layers_have_their_own_weight_decay() -> None:
+def test_normalisation_layers_have_own_weight_decay() -> None:
     assert groups_of(small_network()) == {
         (0.02, 0.0001): ["0.weight", "0.bias", "3.bias"],
         (0.02, 0.0): ["1.weight", "1.bias", "2.weight", "2.bias"],
     }
 
 
-def test_biases_have_their_own_rate_and_decay() -> None:
+def test_biases_have_own_rate_and_decay() -> None:
     assert groups_of(small_network(), bias_lr_factor=2.0, weight_decay_bias=0.5) == {
         (0.02, 0.0001): ["0.weight"],
         (0.04, 0.5): ["0.bias", "1.bias", "2.bias", "3.bias"],
@@ -159,14 +159,14 @@ def with_gradients(*gradients: list[float]) -> list[nn.Parameter]:
     ("clip_type", "expected"),
     [("value", [[1.0, -1.0], [0.5, 0.5]]), ("norm", [[0.6, -0.8], [0.5, 0.5]])],
 )
-def test_each_parameter_is_clipped_by_itself(clip_type: Any, expected: list[list[float]]) -> None:
+def test_clipping_each_parameter(clip_type: Any, expected: list[list[float]]) -> None:
     parameters = with_gradients([3.0, -4.0], [0.5, 0.5])
     clip_gradients(parameters, clip_type=clip_type, clip_value=1.0, norm_type=2.0)
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, torch.tensor(gradient))
 
 
-def test_all_gradients_are_clipped_together() -> None:
+def test_clipping_all_gradients_together() -> None:
     parameters = with_gradients([3.0, 0.0], [0.0, 4.0])
     clip_gradients(parameters, clip_type="full_model", clip_value=1.0, norm_type=2.0)
     torch.testing.assert_close(
@@ -174,7 +174,7 @@ def test_all_gradients_are_clipped_together() -> None:
     )
 
 
-def test_stages_of_a_backbone_learn_slower_towards_its_stem() -> None:
+def test_learning_rate_falls_towards_the_stem() -> None:
     stem, stage, head = (nn.Conv2d(1, 1, 1, bias=False) for _ in range(3))
     model = nn.ModuleDict(
         {"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head}
@@ -213,8 +213,8 @@ def test_sgd_by_hand() -> None:
     [partial(sgd, lr=0.1, momentum=0.9, nesterov=True), partial(adamw, lr=0.1, betas=(0.9, 0.999))],
     ids=["sgd", "adamw"],
 )
-def test_a_skipped_first_step_leaves_no_trace(make: Any) -> None:
-    """The scaler's flag reaches the fused kernels, and what they keep between steps is sound afterwards."""
+def test_skipped_first_step_leaves_no_trace(make: Any) -> None:
+    """The scaler's flag reaches the fused kernels, and their state stays finite."""
     weights = [nn.Parameter(torch.linspace(-1, 1, 1000)) for _ in range(2)]
     skipping, plain = (make([{"params": [weight]}]) for weight in weights)
     scaler = torch.amp.GradScaler("cpu", init_scale=1.0)

@@ -18,10 +18,8 @@ def new_run(precision: Precision) -> tuple[Run, torch.Generator]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("cut", [1, 4])
-def test_interrupted_equals_uninterrupted_bit_for_bit(
-    tmp_path: Path, precision: Precision, cut: int
-) -> None:
-    """With momentum, schedule, scaler (a step is skipped, which halves float16's scale) and a random stream."""
+def test_resume_is_bit_exact(tmp_path: Path, precision: Precision, cut: int) -> None:
+    """With momentum, schedule, scaler (a skipped step halves its scale) and a random stream."""
     make = partial(spoil_step, {0, 2})
     whole, _ = new_run(precision)
     whole.train(stream(make=make), 0, 8)
@@ -62,7 +60,7 @@ def test_missing_part_is_named() -> None:
         restore_training_state(state, run.parts, [])
 
 
-def test_other_number_of_processes_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_number_of_processes_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     state: dict[str, Any] = training_state(5, {}, [])
     state["random"] *= 2
     with caplog.at_level(logging.WARNING):

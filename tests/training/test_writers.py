@@ -60,7 +60,7 @@ def test_summary_of_three_steps() -> None:
     assert summary["peak_memory_mb"] > 16  # type: ignore[operator]
 
 
-def test_summary_passes_over_non_finite_steps() -> None:
+def test_summary_ignores_non_finite_steps() -> None:
     nan = float("nan")
     summary = summarize([state(1, nan, 5.0), state(2, 9.0, 1.0)], device=CPU)
     assert (
@@ -74,7 +74,7 @@ def test_summary_passes_over_non_finite_steps() -> None:
     assert "loss_a not finite" in format_metrics(lost)
 
 
-def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_run_writes_its_metrics(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with (
@@ -102,10 +102,11 @@ def test_a_run_leaves_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert events.Scalars("eval/bbox/AP")[0].value == 41.5
 
 
-def test_a_resumed_run_drops_what_it_will_write_again(tmp_path: Path) -> None:
+def test_resumed_run_drops_later_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(
-        '{"iteration": 2}\n{"iteration": 4}\n{"iteration": 4, "eval/bbox/AP": 1}\n{"iteration": 6}\n{"iter'
+        '{"iteration": 2}\n{"iteration": 4}\n{"iteration": 4, "eval/bbox/AP": 1}\n'
+        '{"iteration": 6}\n{"iter'
     )
     writer = JsonlWriter(path, start_iteration=4)
     writer.write({"iteration": 6, "total_loss": None})
@@ -140,9 +141,7 @@ def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.getvalue().strip() == ""
 
 
-def test_a_tracker_gets_settings_and_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, object]] = []
 
     class Tracker:
@@ -176,7 +175,7 @@ def test_a_tracker_gets_settings_and_figures(
     ]
 
 
-def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
+def test_unknown_tracker_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"SOLVER.TRACKERS names 'wb'; choose among"),
         open_writers(tmp_path, start_iteration=0, trackers=("wb",), config={}),
@@ -184,9 +183,7 @@ def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_tracker_that_cannot_start_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tracker_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class NotLoggedIn:
         requires_logging_directory = False
 
@@ -203,7 +200,7 @@ def test_a_tracker_that_cannot_start_is_one_sentence(
         pass
 
 
-def test_the_log_shows_averaged_weights_and_leaves_classes_out(
+def test_log_leaves_single_classes_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -1,8 +1,10 @@
 """How a training run starts: resumed, from weights, or from scratch."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from centernet2 import distributed
 from centernet2.builders.initial_weights import (
@@ -29,6 +31,7 @@ class Resume:
 
     path: Path
     checkpoint: Checkpoint
+    training: Mapping[str, Any]  # state of the run, without the weights
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def choose_start(
 def fit_to_start(config: Config, start: Start) -> Config:
     """Set options that belong to the weights of the start, where the config leaves them open."""
     match start:
-        case Resume(_, checkpoint):
+        case Resume(checkpoint=checkpoint):
             return fit_to_previous(config, config_of(checkpoint.info))
         case FromWeights(file):
             return fit_to_weights(config, file)
@@ -101,7 +104,10 @@ def _checkpoint_to_resume(output: Path) -> Resume | None:
     if found is None:
         logger.warning("no checkpoint in %s to resume from: training begins at its start", output)
         return None
-    return Resume(*found)
+    path, checkpoint = found
+    if checkpoint.training is None:
+        raise ConfigError(f"{path} holds weights only: load it with --weights, without --resume")
+    return Resume(path, checkpoint, checkpoint.training)
 
 
 def _configured_weights(config: Config) -> WeightsFile | None:

@@ -1,6 +1,7 @@
 """All parts of a training run, and the steps that need several of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from centernet2.structures import Batch, Detections
 from centernet2.training.job import Job
 from centernet2.training.loop import train_loop
 from centernet2.training.state import Callback
+from centernet2.training.writers import Writer, open_writers
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class TrainingRun:
             remove_unfinished(output)
             set_aside_checkpoints(output, after=self.job.iteration)
             write_atomic(output / "config.yaml", self.config.to_yaml())
+
+    def open_writers(self) -> AbstractContextManager[list[Writer]]:
+        """Open the log, files and trackers that receive metrics; they are closed at the end."""
+        return open_writers(
+            self.job.output,
+            start_iteration=self.job.iteration,
+            trackers=self.config.run.trackers,
+            config=self.config.to_dict(),
+        )
 
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
         """This process's batches from the next step on, the first of them drawn into a folder."""

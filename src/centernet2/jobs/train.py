@@ -197,7 +197,7 @@ def _set_up(
     precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
     job = build_job(config, model, accelerator.device, precision, seed=seed, output=output)
     if isinstance(start, Resume):
-        job.restore(start.checkpoint.training or {})
+        job.restore(start.training)
     return TrainingRun(
         config, train_set, val_set, accelerator, seed, model, prepared, precision, job
     )
@@ -223,7 +223,7 @@ def _run(run: TrainingRun) -> dict[str, float]:
     """Train to the end, with everything around the steps; return the last metrics."""
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
     from centernet2.training.nonfinite import NonFiniteGuard
-    from centernet2.training.writers import MetricsLogger, ProgressBar, open_writers
+    from centernet2.training.writers import MetricsLogger, ProgressBar
 
     job, options, last = run.job, run.config.run, run.max_iteration
     start, period, output = job.iteration, options.log_period, job.output
@@ -239,9 +239,8 @@ def _run(run: TrainingRun) -> dict[str, float]:
         keep=options.checkpoints_kept,
     )
     evaluate = partial(run.evaluate, lambda: stop.received)
-    open_all = partial(open_writers, output, trackers=options.trackers, config=run.config.to_dict())
     with (
-        open_all(start_iteration=start) as writers,
+        run.open_writers() as writers,
         stop,
         ProgressBar(start_iteration=start, max_iteration=last) as bar,
     ):
