@@ -1,12 +1,8 @@
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from centernet2.data.resize import FitShortestEdge, FitSquare, shortest_edge_size
+from centernet2.data.resize import FitShortestEdge, FitSquare
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     RandomCrop,
@@ -155,34 +151,3 @@ def test_boxes_of_the_efficientdet_crop_use_the_exact_factor() -> None:
     transform = EfficientDetResizeCrop(size=77, scale_range=(1.0, 1.0))
     _, target = transform(*painted(), Generator().manual_seed(0))
     assert torch.allclose(target["boxes"][0], torch.tensor(RECTANGLE) * (77 / 120))
-
-
-def test_zero_length_leaves_the_test_image_alone() -> None:
-    image = painted()[0]
-    assert FitShortestEdge(length=0, max_size=10)(image) is image
-
-
-def test_square_gives_the_longer_edge_its_length() -> None:
-    assert FitSquare(size=64)(painted()[0]).shape == (3, 48, 64)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((480, 640), (800, 1067)), ((50, 2000), (33, 1333)), ((612, 612), (800, 800))],
-)
-def test_test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert shortest_edge_size(*size, length=800, max_size=1333) == expected
-
-
-def test_test_sizes_equal_the_reference(shared: Path) -> None:
-    golden: dict[str, Any] = json.loads(
-        (shared / "golden" / "resize_shortest_edge.json").read_text()
-    )
-    for size, results in golden.items():
-        height, width = map(int, size.split("x"))
-        for numbers, expected in results.items():
-            length, max_size = map(int, numbers.split("/"))
-            assert (
-                list(shortest_edge_size(height, width, length=length, max_size=max_size))
-                == expected
-            )

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,18 @@ def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
 def test_a_name_that_is_neither_there_nor_known_gets_a_hint() -> None:
     with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
         find_dataset(Path("coco_2071"))
+
+
+@pytest.mark.parametrize("name", ["coco_2017_test", "lvis_v1_test_dev"])
+def test_one_set_is_not_both_splits(
+    content: Any, tmp_path: Path, monkeypatch: Any, name: str
+) -> None:
+    place(tmp_path, name, content)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    load = partial(load_dataset, data=Path(name), data_path=None, names=[])
+    with pytest.raises(ValueError, match=f"{name} is one set of images, which would serve as"):
+        load(split="train")
+    assert len(load(split="val")) == 3  # evaluation of all images
+    train, val = (load(split=split, val_fraction=0.3) for split in ("train", "val"))
+    assert {*train.image_ids.tolist(), *val.image_ids.tolist()} == {10, 20, 30}
+    assert (len(train), len(val)) == (2, 1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from centernet2.data import concatenate
 from centernet2.data.readers.splits import divide, load_split
 
 SPLITS = ("train", "val")
@@ -289,3 +290,13 @@ def test_files_of_voc_are_named(tmp_path: Path, content: Any, text: str, message
 )
 def test_real_data(shared: Path, path: str, images: int) -> None:
     assert len(load_split(shared / "data" / path, "val", masks=False)) == images
+
+
+def test_layout_not_name_says_pascal_voc(tmp_path: Path, content: Any) -> None:
+    content["annotations"] = [each for each in content["annotations"] if not each["iscrowd"]]
+    own_folder(tmp_path / "voc_like", content)
+    assert load_split(tmp_path / "voc_like", "val", masks=False).layout == "coco"
+    voc_folder(tmp_path / "birds", content)
+    dataset = load_split(tmp_path / "birds", "val", masks=False)
+    assert dataset.layout == dataset.subset(np.arange(1)).layout == "voc"
+    assert concatenate([dataset, dataset]).layout == "voc"

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from centernet2.data import FitShortestEdge
+from centernet2.data.check import Examination, ExaminedSplit, check_annotations
+from centernet2.report.dataset_page import FirstStageSizes, write_dataset_page
+from tests.helpers.data import INCOMPLETE, Content, make_content
+
+SIZES = FirstStageSizes(
+    "small", FitShortestEdge(length=80, max_size=133), {"p3": (0.0, 20.0), "p4": (15.0, 1e9)}
+)
+
+
+def examine_without_images(content: Content) -> Examination:
+    split = ExaminedSplit(content, Path("nowhere"), [])
+    return Examination({"train": split}, check_annotations(content, "train"))
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_page_of_incomplete_records(name: str, tmp_path: Path) -> None:
+    content = make_content()
+    INCOMPLETE[name](content)
+    write_dataset_page(
+        examine_without_images(content), tmp_path / "report", title=name, first_stage=SIZES
+    )
+    assert (tmp_path / "report" / "findings.json").is_file()
+
+
+def test_levels_at_the_test_size(tmp_path: Path) -> None:
+    examination = examine_without_images(make_content())
+    write_dataset_page(examination, tmp_path, title="toy", first_stage=SIZES)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # half diagonals at the test size: 18.6, 42.4, 9.4 and 66.7 pixels
+    assert "50 %" in page.partition("p3")[2].partition("p4")[0]
+    assert "75 %" in page.partition("p4")[2]
+    assert "test size of small" in page
