@@ -141,4 +141,5 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = roi_align(
         feature.bfloat16(), boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True
     )
-    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-4)
+    assert pooled.dtype == torch.bfloat16  # as the feature maps
+    torch.testing.assert_close(pooled.float(), expected, rtol=0.01, atol=0.01)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import centernet2
-from centernet2.layers.fused_norm import NormalisedConv2d
+from centernet2.layers.fused_norm import FusedConv2d, FusedNorm
+from centernet2.layers.norm_pairs import FROZEN_NORMS
+from centernet2.models.detector import Detector
 from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
 from tests.models.test_device import build, scene
 
@@ -31,40 +33,80 @@ def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
         )
 
 
-@pytest.mark.parametrize("family", KINDS)
-def test_every_kind_of_network_says_the_same(family: str) -> None:
-    name, options = FAMILIES[family]
-    torch.manual_seed(0)
-    model = centernet2.build_model(centernet2.load_config(name, list(options))).eval()
+TIMM_NETWORKS = (
+    "resnet18",
+    "regnetx_002",
+    "efficientnet_b0",
+    "tf_efficientnet_b0",
+    "mobilenetv3_small_050",
+    "mobilenetv2_050",
+    "res2net50_26w_4s",
+    "dla34",
+    "hrnet_w18_small",
+    "convnext_atto",
+    "pvt_v2_b0",
+    "swin_tiny_patch4_window7_224",
+)
+WITHOUT_BATCH_NORM = TIMM_NETWORKS[-3:]
+QUICK_NETWORKS = ("efficientnet_b0", "mobilenetv3_small_050", "convnext_atto")
+NORMS = (nn.modules.batchnorm._BatchNorm, *FROZEN_NORMS)
+
+
+def fused_count(model: Detector) -> tuple[int, int]:
+    """How many norms are fused, and how many are left, where outputs do not change."""
+    generator = torch.Generator().manual_seed(0)
     for layer in model.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            assert isinstance(layer.running_mean, Tensor) and isinstance(layer.running_var, Tensor)
-            layer.running_mean.normal_(std=0.1)
-            layer.running_var.uniform_(0.5, 2)
-    dense = Dense(model)
+        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, *FROZEN_NORMS)):
+            for name, low, high in (
+                ("weight", 0.5, 1.5),
+                ("bias", -0.1, 0.1),
+                ("running_mean", -0.1, 0.1),
+                ("running_var", 0.5, 2),
+            ):
+                tensor: Tensor = getattr(layer, name).data
+                tensor.uniform_(low, high, generator=generator)
+    norms = [layer for layer in model.modules() if isinstance(layer, NORMS)]
+    dense = Dense(model.eval())
     with torch.no_grad():
         expected = dense(IMAGES).ltrb
         centernet2.optimize_for_inference(model)
         found = dense(IMAGES).ltrb
-    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    left = [layer for layer in model.modules() if isinstance(layer, NORMS)]
     for ours, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-3 * float(wanted.std()))
+    return len(norms) - len(left), len(left)
 
 
-def test_frozen_normalisation_is_folded_once_and_for_all() -> None:
-    images, _ = scene()
-    model = build("one-stage").eval()
-    folded = [layer for layer in model.modules() if isinstance(layer, NormalisedConv2d)]
-    assert folded
-    with torch.no_grad():
-        for layer in folded:
-            layer.norm[0].weight.uniform_(0.5, 1.5)
-            layer.norm[0].bias.uniform_(-0.1, 0.1)
-        expected = model(images)
-        found = centernet2.optimize_for_inference(model)(images)
-    assert not any(layer.norm for layer in folded)
-    for ours, wanted in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
+@pytest.mark.parametrize("family", KINDS)
+def test_optimized_networks_say_the_same(family: str) -> None:
+    name, options = FAMILIES[family]
+    torch.manual_seed(0)
+    model = centernet2.build_model(centernet2.load_config(name, list(options)))
+    fused, _ = fused_count(model)
+    assert fused or "timm" in family
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK_NETWORKS else pytest.mark.slow) for n in TIMM_NETWORKS],
+)
+@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
+def test_norms_of_timm_networks_are_fused(name: str, norm: str) -> None:
+    options = [
+        "MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME", name,
+        "MODEL.RESNETS.NORM", norm, "MODEL.BACKBONE.FREEZE_AT", "0",
+    ]  # fmt: skip
+    torch.manual_seed(0)
+    model = centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", options))
+    fused, left = fused_count(model)
+    assert left == 0 and (fused == 0) == (name in WITHOUT_BATCH_NORM)
+
+
+def test_norms_fused_in_training_are_folded() -> None:
+    model = build("one-stage")
+    assert sum(isinstance(layer, FusedConv2d) for layer in model.modules()) == 20
+    assert fused_count(model) == (20, 0)
+    assert not any(isinstance(layer, FusedConv2d | FusedNorm) for layer in model.modules())
 
 
 def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,113 +1,119 @@
-"""Frozen normalisation, computed with the convolution before it."""
+"""Frozen normalization that is computed by the convolution before it.
 
-from itertools import pairwise
-from typing import Any
+conv(x, w) * gain + shift = conv(x, w * gain) + shift, which writes a feature map once instead of
+three times. `fuse_frozen_norms` keeps the weights of training apart, so that they can be trained
+and saved; `fold_norms` multiplies them, for inference.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from centernet2.layers.convolution import Conv2d
+from centernet2.layers.norm_pairs import NormPair
+
+PLAIN_CONVS = (nn.Conv2d, Conv2d, Conv2dSame)  # exactly these multiply their input by their weight
 
 
-class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
-    """A frozen normalisation that is computed by the convolution before it; it keeps its place and its tensors."""
-
-    def gain_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What the layer multiplies by and adds, [C] each."""
-        gain = self.weight * (self.running_var + self.eps).rsqrt()
-        return gain, self.bias - self.running_mean * gain
+class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
+    """A frozen normalization that its convolution computes; it keeps its name and its tensors."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input, which is normalized already."""
         return x
 
 
-class NormalisedConv2d(Conv2d):
-    """A convolution and the frozen normalisation behind it: conv(x, w) * gain + shift = conv(x, w * gain) + shift.
+class FusedConv2d(Conv2d):
+    """A convolution that computes the frozen normalization behind it.
 
-    A map is written once instead of three times, forward as well as backward. What is trained and saved are the
-    convolution's own weights.
+    What is trained and saved are the convolution's own weights.
     """
 
-    norm: (
-        tuple[FoldedNorm] | tuple[()]
-    )  # in a tuple: it is no child of this layer but of the layer's owner
+    norm: tuple[FusedNorm]  # in a tuple: it is no child of this layer but of the layer's owner
 
     @classmethod
-    def of(cls, conv: nn.Conv2d, norm: FoldedNorm) -> "NormalisedConv2d":
-        """The convolution `conv`, its parameters shared, with a normalisation."""
-        geometry: dict[str, Any] = {
-            k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")
-        }
-        layer = cls(
-            conv.in_channels,
-            conv.out_channels,
-            groups=conv.groups,
-            bias=False,
-            device="meta",
-            **geometry,
-        )
+    def of(cls, conv: nn.Conv2d, norm: FusedNorm) -> "FusedConv2d":
+        """The convolution `conv`, its parameters shared, with a normalization."""
+        layer = cls(**_options(conv))
         layer.weight, layer.bias, layer.norm = conv.weight, conv.bias, (norm,)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        gain, bias = self._gain_and_bias()
+        """Feature maps [N, O, h, w] of [N, C, H, W]."""
+        gain, bias = gain_and_bias(self.bias, self.norm[0])
         return self._convolve(x, self.weight, bias, gain)
 
-    def _gain_and_bias(self) -> tuple[Tensor | None, Tensor | None]:
-        if not self.norm:
-            return None, self.bias
-        gain, shift = self.norm[0].gain_and_shift()
-        return gain, shift if self.bias is None else shift + self.bias * gain
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Folds once and for all, in a network that is not going to be trained or saved."""
-        gain, bias = self._gain_and_bias()
-        if gain is not None:
-            self.weight = nn.Parameter(self.weight * gain.view(-1, 1, 1, 1))
-        self.bias = None if bias is None else nn.Parameter(bias)
-        self.norm = ()
+def gain_and_bias(bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
+    """What a normalization multiplies the weight of a convolution by and adds, [C] each."""
+    gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * gain
+    return gain, shift if bias is None else shift + bias * gain
 
 
-def fold_frozen_norms(network: nn.Module) -> None:
-    """Lets the convolutions of a network compute the frozen normalisations behind them, in place.
+def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
+    """Let convolutions compute the frozen normalizations behind them, in training too, in place.
 
-    What belongs together is known by where it stands: neighbours in a Sequential, and `conv1` and `bn1`, or `convs` and
-    `bns`, of a block. Other convolutions, such as deformable ones, leave their normalisation as it is.
+    Other convolutions, such as deformable ones, and normalization with an activation stay as they
+    are.
     """
+    new: dict[nn.Module, nn.Module] = {}
+    for conv, norm in pairs:
+        if type(conv) in (nn.Conv2d, Conv2d) and type(norm) is FrozenBatchNorm2d:
+            fused = FusedNorm(conv.out_channels, norm.eps).to(norm.weight.device)
+            fused.load_state_dict(norm.state_dict())
+            new |= {norm: fused, conv: FusedConv2d.of(conv, fused)}
+    _replace(network, new)
+
+
+@torch.no_grad()
+def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
+    """Multiply frozen normalizations into the convolutions before them, in place, for inference.
+
+    Returns the convolutions that were multiplied, those of `fuse_frozen_norms` included.
+    """
+    fused = [layer for layer in network.modules() if isinstance(layer, FusedConv2d)]
+    joined: dict[nn.Conv2d, FusedNorm] = {layer: layer.norm[0] for layer in fused}
+    joined |= {conv: cast(FusedNorm, norm) for conv, norm in pairs if type(conv) in PLAIN_CONVS}
+    new: dict[nn.Module, nn.Module] = {}
+    for conv, norm in joined.items():
+        new[conv] = _folded(conv, norm)
+        is_active = isinstance(norm, FrozenBatchNormAct2d)
+        new[norm] = nn.Sequential(norm.drop, norm.act) if is_active else nn.Identity()
+    _replace(network, new)
+    return [cast(nn.Conv2d, new[conv]) for conv in joined]
+
+
+def _folded(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
+    """A convolution with the weights of both."""
+    gain, bias = gain_and_bias(conv.bias, norm)
+    layer = Conv2dSame(**_options(conv)) if type(conv) is Conv2dSame else Conv2d(**_options(conv))
+    layer.weight = nn.Parameter(conv.weight * gain.view(-1, 1, 1, 1))
+    layer.bias = nn.Parameter(bias)
+    return layer.eval()
+
+
+def _options(conv: nn.Conv2d) -> dict[str, Any]:
+    """The arguments of a convolution of the same geometry, whose weights are still to be given."""
+    names = (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+    )
+    return {name: getattr(conv, name) for name in names} | {"bias": False, "device": "meta"}
+
+
+def _replace(network: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
     for owner in list(network.modules()):
-        names = [name for name, _ in owner.named_children()]
-        if isinstance(owner, nn.Sequential):
-            for conv, norm in pairwise(names):
-                _fold((owner, conv), (owner, norm))
-            continue
-        for name in (name for name in names if name.startswith("bn")):
-            convs, norms = _places(owner, name.replace("bn", "conv")), _places(owner, name)
-            for conv_place, norm_place in zip(convs, norms, strict=True):
-                _fold(conv_place, norm_place)
-
-
-Place = tuple[nn.Module, str]  # a layer's owner and its name there
-
-
-def _places(owner: nn.Module, name: str) -> list[Place]:
-    """Where the layers lie that an attribute of a block stands for."""
-    layer = owner.get_submodule(name)
-    names = [child for child, _ in layer.named_children()]
-    if isinstance(layer, nn.ModuleList):
-        return [(layer, child) for child in names]
-    return (
-        [(layer, names[-1])] if isinstance(layer, nn.Sequential) else [(owner, name)]
-    )  # the end of a deep stem
-
-
-def _fold(conv_place: Place, norm_place: Place) -> None:
-    conv: Any = conv_place[0].get_submodule(conv_place[1])
-    norm: Any = norm_place[0].get_submodule(norm_place[1])
-    if type(conv) not in (nn.Conv2d, Conv2d) or type(norm) is not FrozenBatchNorm2d:
-        return
-    folded = FoldedNorm(len(norm.weight), norm.eps).to(norm.weight.device)
-    folded.load_state_dict(norm.state_dict())
-    setattr(*norm_place, folded)
-    setattr(*conv_place, NormalisedConv2d.of(conv, folded))
+        for name, layer in list(owner.named_children()):
+            if layer in new:
+                setattr(owner, name, new[layer])

@@ -22,7 +22,8 @@ from centernet2.kernels.capabilities import (
     require_compiler,
 )
 from centernet2.kernels.malloc import keep_freed_memory, return_freed_memory
-from centernet2.layers.fused_norm import NormalisedConv2d, fold_frozen_norms
+from centernet2.layers.fused_norm import fold_norms
+from centernet2.layers.norm_pairs import NormPair, find_norm_pairs, sequential_pairs
 from centernet2.layers.normalization import convert_norm
 from centernet2.layers.winograd_conv import transform_convolutions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
@@ -36,6 +37,7 @@ DTYPES: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+TRACED_SIDE = 128  # of the image that shows how the layers of a backbone are connected
 
 
 class InferenceDetector(Detector):
@@ -85,12 +87,10 @@ def optimize_for_inference(
     model.eval()
     model.inference_dtype = DTYPES[dtype]
     convert_norm(model, "FrozenBN")
-    fold_frozen_norms(model)
-    for layer in model.modules():
-        if isinstance(layer, NormalisedConv2d):
-            layer.settle()
-        if isinstance(layer, NormalisedConv2d | nn.Linear):
-            layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
+    folded = fold_norms(model, [*sequential_pairs(model), *_backbone_pairs(model)])
+    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    for layer in (*folded, *linears):
+        layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
     model.to(memory_format=fast_memory_format(model, device))
     if dtype == "fp32":
         transform_convolutions(model)
@@ -139,6 +139,13 @@ def optimize_for_training(
     elif is_synchronous(device):  # an accelerator would wait for the choice among operators
         recompute_expansions(model.backbone)
     return model
+
+
+def _backbone_pairs(model: Detector) -> list[NormPair]:
+    """The convolutions of the backbone with the normalizations behind them, seen on a small image."""
+    divisor = model.preprocess.size_divisibility
+    side = -(-TRACED_SIDE // divisor) * divisor
+    return find_norm_pairs(model.backbone, model.preprocess.mean.new_zeros(1, 3, side, side))
 
 
 def _refuse(what: str) -> NoReturn:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from centernet2.layers.fused_norm import fold_frozen_norms
+import torch
+
+from centernet2.layers.fused_norm import fuse_frozen_norms
+from centernet2.layers.norm_pairs import find_norm_pairs
 from centernet2.models.backbones.deform import DeformOptions, deform_stages
 from centernet2.models.backbones.dla import DLA, DLAOptions
 from centernet2.models.backbones.res2net import Res2Net
@@ -44,10 +47,11 @@ class BackboneFamily(NamedTuple):
 def build_residual(
     kind: type[ResNet] | type[Res2Net], options: BackboneOptions
 ) -> ResNet | Res2Net:
-    """Return a residual network with its stages made deformable and its frozen norms folded."""
+    """Return a residual network with its stages made deformable and its frozen norms fused."""
     backbone = kind(options.resnet)
     deform_stages(backbone.body, options.deform)
-    fold_frozen_norms(backbone.body)
+    pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
+    fuse_frozen_norms(backbone.body, pairs)
     return backbone
 
 
