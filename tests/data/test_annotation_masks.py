@@ -67,7 +67,7 @@ def forms() -> list[Any]:
     return [*(random_polygons(rng) for _ in range(40)), compressed, uncompressed(bitmap)]
 
 
-def test_every_form_gives_the_pixels_of_pycocotools() -> None:
+def test_all_forms_equal_pycocotools() -> None:
     packed = pack_masks(*zip(*(read_segmentation(form, SIZE) for form in forms()), strict=True))
     assert packed.kinds.tolist() == [POLYGONS] * 40 + [RUN_LENGTHS] * 2
     for i, form in enumerate(forms()):
@@ -79,14 +79,14 @@ def test_every_form_gives_the_pixels_of_pycocotools() -> None:
     assert torch.equal(moved.bitmap(1, SIZE), packed.bitmap(3, SIZE))
 
 
-def test_a_bitmap_of_rows() -> None:
+def test_bitmap_of_rows() -> None:
     bitmap = np.random.default_rng(1).random(SIZE) > 0.5
     kind, content = read_segmentation(bitmap.astype(int).tolist(), SIZE)
     assert np.array_equal(pack_masks([kind], [content]).bitmap(0, SIZE).numpy(), bitmap)
 
 
 @pytest.mark.parametrize("segmentation", [None, [], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], {}])
-def test_nothing_to_draw(segmentation: Any) -> None:
+def test_segmentation_without_area(segmentation: Any) -> None:
     kind, content = read_segmentation(segmentation, SIZE)
     packed = pack_masks([kind], [content])
     assert (
@@ -109,14 +109,14 @@ def test_nothing_to_draw(segmentation: Any) -> None:
         ({"size": [48, 64]}, "neither a list nor a string"),
     ],
 )
-def test_what_is_wrong_is_said(segmentation: Any, message: str) -> None:
+def test_wrong_segmentations_are_named(segmentation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_segmentation(segmentation, SIZE)
 
 
 @pytest.fixture
 def dataset(content: dict[str, Any], write: Callable[..., Path]) -> DetectionDataset:
-    """The wide image has a polygon, run lengths and a crowd; the order of the file is not that of the images."""
+    """Wide image with a polygon, run lengths and a crowd; images are in another order."""
     rng = np.random.default_rng(2)
     crowd = uncompressed(rng.random((48, 64)) > 0.5)
     segmentations = {
@@ -131,7 +131,7 @@ def dataset(content: dict[str, Any], write: Callable[..., Path]) -> DetectionDat
     return load_coco(path, path.parent.parent / "images", name="small", masks=True)
 
 
-def test_masks_stand_beside_their_boxes(dataset: DetectionDataset, content: dict[str, Any]) -> None:
+def test_masks_belong_to_their_boxes(dataset: DetectionDataset, content: dict[str, Any]) -> None:
     target = dataset.target(2)  # image 30: its crowd does not count
     assert len(target["boxes"]) == 2
     for row, annotation in enumerate(
@@ -143,7 +143,7 @@ def test_masks_stand_beside_their_boxes(dataset: DetectionDataset, content: dict
     assert dataset.segmentation(crowd)["size"] == [60, 40]
 
 
-def test_subsets_and_joined_sets_keep_their_masks(dataset: DetectionDataset) -> None:
+def test_subset_and_join_keep_masks(dataset: DetectionDataset) -> None:
     joined = concatenate([dataset.subset(np.array([2])), dataset.subset(np.array([1, 2]))])
     for i in (0, 2):
         assert torch.equal(joined.target(i)["masks"], dataset.target(2)["masks"])
@@ -152,7 +152,7 @@ def test_subsets_and_joined_sets_keep_their_masks(dataset: DetectionDataset) -> 
     )
 
 
-def test_objects_without_a_mask_are_left_out_of_training(
+def test_targets_leave_out_objects_without_mask(
     content: dict[str, Any], write: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     content["annotations"][0]["segmentation"] = [[4, 6, 24, 6, 24, 16, 4, 16]]
@@ -167,7 +167,9 @@ def test_objects_without_a_mask_are_left_out_of_training(
         require_masks(load_coco(path, path.parent, name="small"))
 
 
-def test_a_wrong_segmentation_is_named(content: dict[str, Any], write: Callable[..., Path]) -> None:
+def test_wrong_segmentation_names_its_annotation(
+    content: dict[str, Any], write: Callable[..., Path]
+) -> None:
     content["annotations"][2]["segmentation"] = {"size": [1, 1], "counts": "1"}
     path = write(content)
     with pytest.raises(
@@ -206,7 +208,7 @@ def test_polygons_and_bitmaps_move_alike(step: Any) -> None:
         assert both > 0.85
 
 
-def test_an_object_cropped_away_is_dropped_with_its_mask() -> None:
+def test_cropped_object_is_dropped_with_its_mask() -> None:
     triangles = [
         torch.tensor(t, dtype=torch.float64)
         for t in ([[0, 0], [9, 0], [0, 9]], [[40, 30], [60, 30], [50, 45]])

@@ -36,12 +36,17 @@ def load(
 def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any, ...]]:
     """What a data set says, whatever its ids and its order."""
     return sorted(
-        (dataset.image_path(i).stem.split("_")[-1], dataset.size(i), dataset.class_names[dataset.labels[row]],
-         bool(dataset.crowd[row]), *dataset.boxes[row].round(2).tolist())
+        (
+            dataset.image_path(i).stem.split("_")[-1],
+            dataset.size(i),
+            dataset.class_names[dataset.labels[row]],
+            bool(dataset.crowd[row]),
+            *dataset.boxes[row].round(2).tolist(),
+        )
         for i in range(len(dataset))
         for row in range(*dataset.offsets[i : i + 2])
         if crowds or not dataset.crowd[row]
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
@@ -68,7 +73,7 @@ def test_polygons_survive_coco_and_yolo(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path / "coco").areas, load(folder).areas)
 
 
-def test_a_folder_with_content_is_not_written_to(folder: Path) -> None:
+def test_folder_with_content_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="not an empty folder"):
         convert(folder, folder, to="voc")
     with pytest.raises(ValueError, match="choose one of coco"):

@@ -16,7 +16,7 @@ def load(path: Path, name: str = "toy") -> DetectionDataset:
     return load_coco(path, path.parent.parent / "images", name=name)
 
 
-def test_target_does_not_share_memory_with_the_index(content: Any, write: Write) -> None:
+def test_target_has_memory_of_its_own(content: Any, write: Write) -> None:
     dataset = load(write(content))
     dataset.target(2)["boxes"].zero_()
     assert dataset.target(2)["boxes"].sum() > 0
@@ -44,7 +44,7 @@ def test_images_without_objects_are_left_out(content: Any, write: Write) -> None
     assert without_empty_images(load(write(content))).image_ids.tolist() == [30]
 
 
-def test_no_object_at_all_is_refused_for_training(content: Any, write: Write) -> None:
+def test_training_without_objects_is_refused(content: Any, write: Write) -> None:
     dataset = load(write({**content, "annotations": content["annotations"][1:2]}))
     with pytest.raises(ValueError, match=r"instances_train\.json: no image has an object"):
         without_empty_images(dataset)

@@ -73,7 +73,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")]
 )
-def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_file_that_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"a\.jpg.*{words}"):
@@ -109,7 +109,7 @@ def test_unusual_but_valid_files(shared: Path, name: str, size: tuple[int, int])
     assert read_image(shared / "data" / "broken" / name).shape == (3, *size)
 
 
-def test_real_sixteen_bit_file_keeps_its_range(shared: Path) -> None:
+def test_real_sixteen_bit_file(shared: Path) -> None:
     image = read_image(shared / "data" / "broken" / "16bit.png").float()
     assert image.std() > 40  # a clip would make it white, a cast would make it noise
     assert 100 < image.mean() < 200
@@ -153,9 +153,7 @@ def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(("target", "reduction"), [((240, 320), 2), ((120, 160), 4), ((40, 60), 4)])
-def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(
-    target: tuple[int, int], reduction: int
-) -> None:
+def test_reduced_jpeg_gives_the_same_image(target: tuple[int, int], reduction: int) -> None:
     content = jpeg(photo(1200, 1600))
     image = stored(content, 1200, 1600)
     assert image.for_size(*target).shape == (3, 1200 // reduction, 1600 // reduction)
@@ -163,9 +161,7 @@ def test_a_large_jpeg_is_decoded_smaller_with_the_same_result(
 
 
 @pytest.mark.parametrize("target", [(240, 320), (120, 160), (60, 80)])
-def test_photographs_look_the_same_when_decoded_smaller(
-    shared: Path, target: tuple[int, int]
-) -> None:
+def test_reduced_photographs_look_the_same(shared: Path, target: tuple[int, int]) -> None:
     """Twelve pictures side by side, at the full sharpness of their pixels."""
     files = sorted((shared / "data" / "coco_tiny" / "coco2017" / "train2017").glob("*.jpg"))[:12]
     sheet = Image.new("RGB", (1600, 1200))
@@ -181,12 +177,12 @@ def test_photographs_look_the_same_when_decoded_smaller(
 
 
 @pytest.mark.parametrize("target", [(300, 400), (1200, 1600), (2000, 2500), (120, 1600)])
-def test_what_is_shrunk_little_or_not_at_all_is_decoded_as_it_is(target: tuple[int, int]) -> None:
+def test_small_reductions_decode_the_whole_image(target: tuple[int, int]) -> None:
     content = jpeg(photo(1200, 1600))
     assert torch.equal(stored(content, 1200, 1600).for_size(*target), read_image(content))
 
 
-def test_small_and_other_files_are_decoded_as_they_are() -> None:
+def test_small_and_other_files_are_not_reduced() -> None:
     small, buffer = jpeg(photo(480, 640)), io.BytesIO()
     assert stored(small, 480, 640).for_size(20, 30).shape == (3, 480, 640)
     photo(1200, 1600).save(buffer, "PNG", compress_level=1)
@@ -199,7 +195,7 @@ def test_small_and_other_files_are_decoded_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_reduced_image_is_upright(orientation: int) -> None:
+def test_reduced_image_is_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = jpeg(photo(1200, 1600), exif=exif)
@@ -209,14 +205,14 @@ def test_a_reduced_image_is_upright(orientation: int) -> None:
     assert_alike(resize_image(image, 100, 100), resize_image(whole, 100, 100))
 
 
-def test_a_grey_jpeg_gets_three_channels_when_reduced() -> None:
+def test_reduced_grey_jpeg_has_three_channels() -> None:
     image = stored(jpeg(photo(1200, 1600).convert("L")), 1200, 1600).for_size(100, 100)
     assert image.shape == (3, 300, 400)
     assert torch.equal(image[0], image[2])
 
 
 @pytest.mark.parametrize("target", [(1200, 1600), (100, 100)])
-def test_a_stored_image_of_another_size_or_cut_short_is_named(target: tuple[int, int]) -> None:
+def test_wrong_or_truncated_stored_image_is_named(target: tuple[int, int]) -> None:
     content = jpeg(photo(1200, 1600))
     with pytest.raises(
         ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"
@@ -226,7 +222,7 @@ def test_a_stored_image_of_another_size_or_cut_short_is_named(target: tuple[int,
         stored(content[: len(content) // 2], 1200, 1600).for_size(*target)
 
 
-def test_training_takes_the_same_numbers_from_a_stored_image() -> None:
+def test_stored_image_uses_the_same_random_numbers() -> None:
     content = jpeg(photo(1200, 1600))
     target: Target = {
         "boxes": torch.tensor([[100.0, 200.0, 900.0, 800.0]]),
@@ -253,10 +249,13 @@ def encoded(mode: str, format_: str, **options: Any) -> bytes:
 
 
 MODES = [
-    ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("L", "WEBP"), ("L", "TIFF"), ("LA", "PNG"), ("P", "PNG"),
-    ("P", "BMP"), ("P", "TIFF"), ("1", "PNG"), ("1", "BMP"), ("1", "TIFF"), ("RGBA", "PNG"), ("RGBA", "WEBP"),
-    ("RGBA", "TIFF"), ("RGBA", "BMP"),
-]  # fmt: skip
+    *(("CMYK", name) for name in ("JPEG", "TIFF")),
+    *(("L", name) for name in ("JPEG", "WEBP", "TIFF")),
+    ("LA", "PNG"),
+    *(("P", name) for name in ("PNG", "BMP", "TIFF")),
+    *(("1", name) for name in ("PNG", "BMP", "TIFF")),
+    *(("RGBA", name) for name in ("PNG", "WEBP", "TIFF", "BMP")),
+]
 
 
 @pytest.mark.parametrize(("mode", "format_"), MODES)

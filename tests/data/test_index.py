@@ -60,7 +60,7 @@ def assert_equal(first: DetectionDataset, second: DetectionDataset) -> None:
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_an_index_from_the_cache_is_the_same(path: Path, reads: list[Path], masks: bool) -> None:
+def test_cached_index_is_equal(path: Path, reads: list[Path], masks: bool) -> None:
     first, second = load(path, masks=masks), load(path, masks=masks)
     assert len(reads) == 1
     assert_equal(first, second)
@@ -69,7 +69,7 @@ def test_an_index_from_the_cache_is_the_same(path: Path, reads: list[Path], mask
         assert first.target(i).keys() == second.target(i).keys()
 
 
-def test_arrays_are_mapped_and_stay_as_they_are_in_the_file(path: Path) -> None:
+def test_mapped_arrays_do_not_change_the_file(path: Path) -> None:
     load(path)
     dataset = load(path)
     base: Any = dataset.boxes
@@ -80,7 +80,7 @@ def test_arrays_are_mapped_and_stay_as_they_are_in_the_file(path: Path) -> None:
     assert load(path).boxes.any()
 
 
-def test_a_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:
+def test_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:
     load(path)
     os.utime(path, ns=(1, 1))
     load(path)
@@ -97,7 +97,7 @@ def test_a_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:
     )  # in place of the old one
 
 
-def test_masks_and_boxes_are_kept_apart(path: Path) -> None:
+def test_cache_distinguishes_masks_and_boxes(path: Path) -> None:
     assert load(path).masks is None
     assert load(path, masks=True).masks is not None
     assert load(path).masks is None
@@ -106,7 +106,7 @@ def test_masks_and_boxes_are_kept_apart(path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda c: c[:-1], lambda c: b"", lambda c: b"x" * len(c), lambda c: c[:40]]
 )
-def test_a_damaged_index_is_made_again(
+def test_damaged_index_is_made_again(
     path: Path, cache: Path, reads: list[Path], damage: Callable[[bytes], bytes]
 ) -> None:
     first = load(path)
@@ -120,7 +120,7 @@ def test_a_damaged_index_is_made_again(
     assert len(reads) == 2
 
 
-def test_a_crash_while_writing_leaves_nothing(
+def test_crash_while_writing_leaves_nothing(
     path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*arguments: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_crash_while_writing_leaves_nothing(
     assert_equal(load(path), first)
 
 
-def test_a_cache_that_cannot_be_used_is_no_obstacle(
+def test_unusable_cache_is_ignored(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -142,7 +142,7 @@ def test_a_cache_that_cannot_be_used_is_no_obstacle(
     assert "cannot be used" in caplog.text
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_kept(path: Path, cache: Path) -> None:
+def test_file_changed_while_read_is_not_cached(path: Path, cache: Path) -> None:
     dataset = load_coco(path, path.parent, name="small")
     for file in cache.glob("*.index"):
         file.unlink()
@@ -155,13 +155,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(path: Path, cache: Pat
     assert not list(cache.glob("*.index"))
 
 
-def test_small_files_are_not_kept(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_are_not_cached(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index, "MIN_SIZE", 2**24)
     load(path)
     assert not cache.exists()
 
 
-def test_images_that_were_moved_are_looked_for_again(path: Path, reads: list[Path]) -> None:
+def test_moved_images_are_found_again(path: Path, reads: list[Path]) -> None:
     top = path.parent.parent
     first = load_split(path, "val", masks=False)
     assert_equal(load_split(path, "val", masks=False), first)
@@ -172,7 +174,7 @@ def test_images_that_were_moved_are_looked_for_again(path: Path, reads: list[Pat
     assert len(reads) == 2
 
 
-def test_an_index_without_boxes(path: Path, tmp_path: Path) -> None:
+def test_index_without_boxes(path: Path, tmp_path: Path) -> None:
     empty = load(path).subset(np.array([1]))
     save_index(tmp_path / "empty.index", empty, [(1, "a")])
     found = load_index(tmp_path / "empty.index", [(1, "a")])

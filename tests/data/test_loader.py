@@ -78,7 +78,7 @@ def test_batches_do_not_depend_on_the_workers(dataset: DetectionDataset) -> None
 
 
 @pytest.mark.parametrize("grouping", [True, False])
-def test_a_resumed_stream_goes_on_where_it_was(dataset: DetectionDataset, grouping: bool) -> None:
+def test_resumed_stream_continues(dataset: DetectionDataset, grouping: bool) -> None:
     whole = batches(dataset, 14, aspect_ratio_grouping=grouping)
     assert_equal(whole[9:], batches(dataset, 5, start_step=9, aspect_ratio_grouping=grouping))
 
@@ -102,7 +102,7 @@ def test_augmentation_differs_between_epochs_and_seeds(dataset: DetectionDataset
     assert len({(tuple(image.shape), int(image.sum())) for image in [*seen, other]}) == 7
 
 
-def test_groups_do_not_mix_and_nothing_is_lost(dataset: DetectionDataset) -> None:
+def test_groups_do_not_mix_or_lose_images(dataset: DetectionDataset) -> None:
     seen = []
     for batch in batches(dataset, 44, batch_size=1):
         seen += batch.image_ids
@@ -111,7 +111,7 @@ def test_groups_do_not_mix_and_nothing_is_lost(dataset: DetectionDataset) -> Non
         assert len({width > height for height, width in batch.sizes}) == 1
 
 
-def test_global_batches_keep_the_order_within_a_group() -> None:
+def test_global_batches_keep_the_order_of_groups() -> None:
     group = [0, 1, 0, 1, 1, 0, 0]
     result = list(global_batches(range(7), group, batch_size=2))
     assert [[draw.image for draw in batch] for batch in result] == [[0, 2], [1, 3], [5, 6]]
@@ -133,7 +133,7 @@ def test_global_random_numbers_are_not_touched(dataset: DetectionDataset) -> Non
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_broken_image_is_replaced_and_logged_once(
+def test_broken_image_is_replaced_and_logged_once(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset.image_path(4).write_bytes(b"no image")
@@ -160,7 +160,7 @@ def test_too_many_broken_images_stop_training(dataset: DetectionDataset) -> None
         batches(dataset, 100)
 
 
-def test_a_run_with_broken_images_resumes_as_if_it_had_not_stopped(
+def test_resume_with_broken_images(
     dataset: DetectionDataset,
 ) -> None:
     dataset.image_path(4).write_bytes(dataset.image_path(4).read_bytes()[:200])
@@ -178,7 +178,7 @@ def test_no_usable_image_stops_at_once(dataset: DetectionDataset) -> None:
         batches(dataset, 1, num_workers=1)
 
 
-def test_an_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
+def test_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
     Image.new("RGB", (10, 20)).save(dataset.image_path(0))
     with pytest.raises(
         ImageError, match=r"0\.png: the image is 10 wide and 20 high, but 24 and 32"
@@ -186,7 +186,7 @@ def test_an_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
         list(evaluation(dataset))
 
 
-def test_a_sampler_of_another_data_set_is_refused(dataset: DetectionDataset) -> None:
+def test_sampler_of_another_size_is_refused(dataset: DetectionDataset) -> None:
     with pytest.raises(ValueError, match="sampler of 5 images"):
         batches(dataset, 1, sampler=ShuffledSampler(5, seed=0))
 
@@ -222,7 +222,7 @@ def test_processes_share_evaluation_without_doubles(
     assert sorted(seen) == dataset.image_ids.tolist()
 
 
-def test_images_of_one_padded_size_share_batches_and_large_ones_come_first(
+def test_batches_have_one_size_largest_first(
     dataset: DetectionDataset,
 ) -> None:
     result = evaluation(dataset, batch_size=4, size_divisibility=64)  # all are padded to 64 x 64
@@ -231,7 +231,7 @@ def test_images_of_one_padded_size_share_batches_and_large_ones_come_first(
     assert areas == sorted(areas, reverse=True)
 
 
-def test_images_that_are_done_are_skipped(dataset: DetectionDataset) -> None:
+def test_skipped_images(dataset: DetectionDataset) -> None:
     seen = [i for batch in evaluation(dataset, skip={100, 103}) for i in batch.image_ids]
     assert sorted(seen) == [i for i in dataset.image_ids.tolist() if i not in (100, 103)]
 

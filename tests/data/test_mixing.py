@@ -24,7 +24,7 @@ RESIZE = TrainTransform(
 
 
 def scene(seed: int, kind: str) -> Sample:
-    """Up to three bright rectangles apart from each other; `kind` of masks: none, bitmaps or polygons."""
+    """Up to three separate bright rectangles; `kind` of masks: none, bitmaps or polygons."""
     draw = Generator().manual_seed(seed)
     height, width = (int(torch.randint(40, 90, (), generator=draw)) for _ in range(2))
     image = torch.full((3, height, width), 10, dtype=torch.uint8)
@@ -120,7 +120,7 @@ def test_blended_objects_keep_their_boxes() -> None:
     ids=["jitter", "distortion"],
 )
 @pytest.mark.parametrize("kind", ["bitmaps", "polygons"])
-def test_boxes_of_single_images_enclose_their_objects(step: Transform, kind: str) -> None:
+def test_transformed_boxes_enclose_their_objects(step: Transform, kind: str) -> None:
     for seed in range(12):
         image, target = scene(seed, kind)
         image[:] = torch.where(image > 100, 255, image)
@@ -130,7 +130,7 @@ def test_boxes_of_single_images_enclose_their_objects(step: Transform, kind: str
             assert image.shape == (3, 96, 96)
 
 
-def test_hidden_objects_lose_what_is_hidden() -> None:
+def test_covered_objects_lose_the_covered_part() -> None:
     masks = torch.zeros(3, 10, 10, dtype=torch.bool)
     masks[0, 0:4, 0:4] = masks[1, 0:4, 6:10] = masks[2, 6:10, 0:4] = True
     boxes = torch.tensor([[0, 0, 4, 4], [6, 0, 10, 4], [0, 6, 4, 10]], dtype=torch.float32)
@@ -147,7 +147,7 @@ def test_hidden_objects_lose_what_is_hidden() -> None:
 @pytest.mark.parametrize(
     "mixer", [Mosaic(size=8, probability=0.0), MixUp(probability=0.0), CopyPaste(probability=0.0)]
 )
-def test_nothing_happens_and_nothing_is_drawn_at_probability_0(mixer: Mixer) -> None:
+def test_probability_zero_changes_and_draws_nothing(mixer: Mixer) -> None:
     def never() -> Any:
         raise AssertionError("no further image is wanted")
 
@@ -155,7 +155,7 @@ def test_nothing_happens_and_nothing_is_drawn_at_probability_0(mixer: Mixer) -> 
     assert mixer(sample, never, Generator().manual_seed(0)) is sample
 
 
-def test_the_same_generator_gives_the_same_picture() -> None:
+def test_same_generator_gives_the_same_image() -> None:
     mixing = Mixing(
         before=(Mosaic(size=64, probability=0.7),),
         after=(CopyPaste(probability=0.7), MixUp(probability=0.7)),

@@ -39,7 +39,7 @@ def test_streams_depend_on_the_seed_alone(kind: int) -> None:
     assert first == again != other
 
 
-def test_each_shuffled_epoch_is_a_permutation_and_no_two_are_alike() -> None:
+def test_shuffled_epochs_are_different_permutations() -> None:
     stream = iter(ShuffledSampler(50, seed=0))
     epochs = [list(islice(stream, 50)) for _ in range(3)]
     assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
@@ -95,7 +95,7 @@ def mixture(ratios: tuple[float, ...], whole: Sampler) -> MixtureSampler:
     return MixtureSampler(whole, torch.tensor([0] * 90 + [1] * 10), ratios)
 
 
-def test_a_mixture_draws_the_data_sets_by_their_ratios() -> None:
+def test_mixture_follows_the_ratios() -> None:
     stream = list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
     small = [index for index in stream if index >= 90]
     assert len(small) / len(stream) == pytest.approx(0.75, abs=0.03)
@@ -107,7 +107,7 @@ def test_a_mixture_draws_the_data_sets_by_their_ratios() -> None:
     assert stream == list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
 
 
-def test_inside_a_mixture_images_keep_their_weights() -> None:
+def test_mixture_keeps_the_weights_of_images() -> None:
     weights = torch.ones(100)
     weights[90], weights[91] = 5.0, 0.0
     for whole in (RepeatFactorSampler(weights + 1, seed=1), WeightedSampler(weights, seed=1)):

@@ -29,7 +29,7 @@ def dataset_of(path: Path, repeats: int) -> DetectionDataset:
     return dataset.subset(np.tile(np.arange(3), repeats))
 
 
-def test_a_copy_is_equal(write: Callable[[Any], Path], content: dict[str, Any]) -> None:
+def test_pickled_copy_is_equal(write: Callable[[Any], Path], content: dict[str, Any]) -> None:
     content["annotations"][0]["segmentation"] = [[4, 6, 20, 6, 20, 16]]
     dataset = dataset_of(write(content), 2)
     copy = pickle.loads(pickle.dumps(dataset))
@@ -42,7 +42,7 @@ def test_a_copy_is_equal(write: Callable[[Any], Path], content: dict[str, Any]) 
         assert torch.equal(a["boxes"], b["boxes"])
 
 
-def test_what_a_spawned_worker_is_sent_does_not_grow_with_the_data(
+def test_pickled_size_is_independent_of_data(
     write: Callable[[Any], Path], content: dict[str, Any]
 ) -> None:
     path = write(content)
@@ -51,7 +51,7 @@ def test_what_a_spawned_worker_is_sent_does_not_grow_with_the_data(
 
 
 @pytest.mark.slow
-def test_a_spawned_worker_sees_the_same_boxes(
+def test_spawned_worker_sees_the_same_boxes(
     write: Callable[[Any], Path], content: dict[str, Any]
 ) -> None:
     dataset = dataset_of(write(content), 1)

@@ -65,7 +65,7 @@ def test_boxes_and_masks_follow_the_pixels(name: str) -> None:
         assert ((image[0] > 127) ^ target["masks"][0]).float().mean() < 0.05
 
 
-def test_same_generator_same_result_and_others_differ() -> None:
+def test_result_depends_on_the_generator() -> None:
     transform = TrainTransform(steps=ALL)
     results = [transform(*painted(), Generator().manual_seed(seed))[0] for seed in (1, 1, 2)]
     assert torch.equal(results[0], results[1])
@@ -85,7 +85,7 @@ def test_arguments_are_not_changed() -> None:
     assert target["boxes"].tolist() == [list(RECTANGLE)]
 
 
-def test_boxes_are_clipped_and_empty_ones_dropped_with_their_labels() -> None:
+def test_clips_boxes_and_drops_empty_ones() -> None:
     boxes = [[-20.0, -10, 30, 30], [500, 400, 530, 430], [0, 10, 0, 20], [100, 80, 150, 95]]
     target: Target = {"boxes": torch.tensor(boxes), "labels": torch.arange(4)}
     _, result = TrainTransform(steps=())(painted()[0], target, Generator())
@@ -93,7 +93,7 @@ def test_boxes_are_clipped_and_empty_ones_dropped_with_their_labels() -> None:
     assert result["labels"].tolist() == [0, 3]
 
 
-def test_no_objects_stay_no_objects() -> None:
+def test_transforms_without_objects() -> None:
     target: Target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     for transform in TRANSFORMS.values():
         _, result = TrainTransform(steps=(transform,))(
@@ -125,7 +125,7 @@ def test_flip_happens_half_of_the_time() -> None:
     assert 160 < flipped < 240
 
 
-def test_choice_and_range_draw_what_they_should() -> None:
+def test_lengths_of_choice_and_range() -> None:
     generator = Generator().manual_seed(0)
     choice = ResizeShortestEdge(lengths=(40, 50, 60), max_size=1000, sampling="choice")
     assert {choice(*painted(), generator)[0].shape[1] for _ in range(60)} == {40, 50, 60}
@@ -133,12 +133,12 @@ def test_choice_and_range_draw_what_they_should() -> None:
     assert {span(*painted(), generator)[0].shape[1] for _ in range(100)} == {40, 41, 42, 43, 44}
 
 
-def test_a_range_needs_two_ends() -> None:
+def test_range_needs_two_lengths() -> None:
     with pytest.raises(ValueError, match="two lengths"):
         ResizeShortestEdge(lengths=(40,), max_size=1000, sampling="range")
 
 
-def test_efficientdet_crop_is_at_most_the_square() -> None:
+def test_efficientdet_crop_fits_the_square() -> None:
     transform = EfficientDetResizeCrop(size=100, scale_range=(0.1, 2.0))
     shapes = [
         transform(*painted(), Generator().manual_seed(seed))[0].shape[1:] for seed in range(60)
@@ -147,7 +147,7 @@ def test_efficientdet_crop_is_at_most_the_square() -> None:
     assert min(max(shape) for shape in shapes) < 40
 
 
-def test_boxes_of_the_efficientdet_crop_use_the_exact_factor() -> None:
+def test_efficientdet_boxes_use_the_exact_scale() -> None:
     transform = EfficientDetResizeCrop(size=77, scale_range=(1.0, 1.0))
     _, target = transform(*painted(), Generator().manual_seed(0))
     assert torch.allclose(target["boxes"][0], torch.tensor(RECTANGLE) * (77 / 120))

@@ -50,7 +50,7 @@ def find_shards(place: str) -> list[str]:
 
 
 def _shards_of_folder(folder: Path) -> list[str]:
-    """The tar files of a folder that has neither images nor folders, which they may be a copy of."""
+    """The tar files of a folder; none if it holds images or folders, which they may contain."""
     entries = list(os.scandir(folder)) if folder.is_dir() else []
     if any(entry.is_dir() or is_image_file(entry.name) for entry in entries):
         return []

@@ -21,7 +21,7 @@ def place(root: Path, name: str, content: Any) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_folder_of_ones_own(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
+def test_own_folder(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
     write(content, "train")
     write(content, "val")
     dataset = load_dataset(data=tmp_path, data_path=None, names=["coco_2017_train"], split=split)
@@ -30,7 +30,7 @@ def test_folder_of_ones_own(content: Any, write: Write, tmp_path: Path, split: A
 
 
 @pytest.mark.parametrize("name", ["lvis_v1", "lvis_v1_train", "lvis_v1_val"])
-def test_a_name_in_place_of_a_folder(
+def test_name_in_place_of_a_folder(
     content: Any, tmp_path: Path, monkeypatch: Any, name: str
 ) -> None:
     place(tmp_path, "lvis_v1_val", content)
@@ -72,14 +72,14 @@ def test_several_names_are_joined(content: Any, tmp_path: Path) -> None:
     assert dataset.image_path(3) == tmp_path / "coco" / "unlabeled2017" / "tall.png"
 
 
-def test_lvis_lies_beside_the_images_of_coco(content: Any, tmp_path: Path) -> None:
+def test_lvis_uses_the_images_of_coco(content: Any, tmp_path: Path) -> None:
     place(tmp_path, "lvis_v1_val", content)
     (tmp_path / "coco").rename(tmp_path / "coco2017")
     dataset = load_dataset(data=None, data_path=tmp_path, names=["lvis_v1_val"], split="val")
     assert dataset.image_path(0) == tmp_path / "coco2017" / "tall.png"
 
 
-def test_error_lists_the_places_looked_at(tmp_path: Path) -> None:
+def test_missing_data_set_lists_its_places(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset(data=None, data_path=tmp_path, names=["coco_2017_val"], split="val")
     for place_looked_at in (tmp_path / "coco2017", tmp_path / "coco", tmp_path / "annotations"):
@@ -92,7 +92,7 @@ def test_error_for_a_folder_of_another_layout(tmp_path: Path) -> None:
         load_dataset(data=tmp_path, data_path=None, names=[], split="val")
 
 
-def test_missing_image_folder_is_reported_at_once(content: Any, tmp_path: Path) -> None:
+def test_missing_image_folder_is_named(content: Any, tmp_path: Path) -> None:
     place(tmp_path, "lvis_v1_val", content)
     (tmp_path / "coco").rmdir()
     with pytest.raises(FileNotFoundError, match="images of lvis_v1_val"):
@@ -104,14 +104,14 @@ def test_unknown_name_gets_a_hint(tmp_path: Path) -> None:
         load_dataset(data=None, data_path=tmp_path, names=["coco_2017_trian"], split="train")
 
 
-def test_contradicting_and_missing_places_are_refused(tmp_path: Path) -> None:
+def test_contradicting_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="exclude each other"):
         load_dataset(data=tmp_path, data_path=tmp_path, names=["coco_2017_val"], split="val")
     with pytest.raises(ValueError, match="no data set is named for val"):
         load_dataset(data=None, data_path=tmp_path, names=[], split="val")
 
 
-def test_every_name_of_the_reference_configurations_is_known(shared: Path) -> None:
+def test_catalog_has_the_names_of_the_reference(shared: Path) -> None:
     for path in (shared / "golden" / "configs").glob("*.yaml"):
         datasets = yaml.safe_load(path.read_text())["DATASETS"]
         assert {*datasets["TRAIN"], *datasets["TEST"]} <= set(DATASETS), path.name
@@ -124,7 +124,7 @@ def test_tiny_coco_is_found(shared: Path) -> None:
     assert dataset.image_path(0).is_file()
 
 
-def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
+def test_files_of_a_name_and_of_a_folder(shared: Path) -> None:
     root = shared / "data" / "coco_tiny"
     by_name = find_dataset(Path("coco_2017"), root)
     assert by_name.keys() == {"train", "val"} == find_dataset(root / "coco2017").keys()
@@ -132,7 +132,7 @@ def test_sources_of_a_name_and_of_a_folder(shared: Path) -> None:
     assert by_name["val"].images == (root / "coco2017" / "val2017",)
 
 
-def test_a_name_that_is_neither_there_nor_known_gets_a_hint() -> None:
+def test_unknown_folder_or_name_gets_a_hint() -> None:
     with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
         find_dataset(Path("coco_2071"))
 

@@ -41,7 +41,7 @@ def test_targets_leave_crowds_out(content: Any, write: Write) -> None:
         assert dataset.target(empty)["labels"].shape == (0,)
 
 
-def test_boxes_of_an_image_keep_the_order_of_the_file(content: Any, write: Write) -> None:
+def test_boxes_keep_the_order_of_the_file(content: Any, write: Write) -> None:
     content["annotations"] = [
         {"id": n, "image_id": (10, 20, 30)[n % 3], "category_id": 3, "bbox": [0, 0, 1 + n, 1]}
         for n in range(300)
@@ -50,14 +50,14 @@ def test_boxes_of_an_image_keep_the_order_of_the_file(content: Any, write: Write
     assert widths.tolist() == [1 + n for n in range(1, 300, 3)]
 
 
-def test_missing_area_and_crowd_flag_have_their_usual_meaning(content: Any, write: Write) -> None:
+def test_defaults_of_area_and_crowd(content: Any, write: Write) -> None:
     content["annotations"] = [{"id": 1, "image_id": 30, "category_id": 7, "bbox": [4, 6, 20, 10]}]
     dataset = load(write(content))
     assert dataset.areas.tolist() == [200]
     assert dataset.crowd.tolist() == [False]
 
 
-def test_lvis_tells_file_names_in_an_address(content: Any, write: Write) -> None:
+def test_lvis_file_names_come_from_addresses(content: Any, write: Write) -> None:
     path = write(content)
     for record in content["images"]:
         record["coco_url"] = "http://images.example/val2017/" + record.pop("file_name")
@@ -89,24 +89,57 @@ def test_boxes_outside_are_kept_and_reported(
 
 
 BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "image id": (lambda c: c["annotations"][1].update(image_id=99), "annotation 2 refers to image_id 99"),
-    "category id": (lambda c: c["annotations"][1].update(category_id=99), "annotation 2 refers to category_id 99"),
-    "id of a list": (lambda c: c["annotations"][1].update(image_id=[1]), r"annotation 2 refers to .*\[1\]"),
-    "nan": (lambda c: c["annotations"][2]["bbox"].__setitem__(0, float("nan")), "annotation 3 .*finite"),
-    "infinite": (lambda c: c["annotations"][2]["bbox"].__setitem__(2, float("inf")), "annotation 3 .*finite"),
+    "image id": (
+        lambda c: c["annotations"][1].update(image_id=99),
+        "annotation 2 refers to image_id 99",
+    ),
+    "category id": (
+        lambda c: c["annotations"][1].update(category_id=99),
+        "annotation 2 refers to category_id 99",
+    ),
+    "id of a list": (
+        lambda c: c["annotations"][1].update(image_id=[1]),
+        r"annotation 2 refers to .*\[1\]",
+    ),
+    "nan": (
+        lambda c: c["annotations"][2]["bbox"].__setitem__(0, float("nan")),
+        "annotation 3 .*finite",
+    ),
+    "infinite": (
+        lambda c: c["annotations"][2]["bbox"].__setitem__(2, float("inf")),
+        "annotation 3 .*finite",
+    ),
     "nan area": (lambda c: c["annotations"][2].update(area=float("nan")), "annotation 3 .*finite"),
     "short box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), "annotation 3 .*finite"),
-    "words in a box": (lambda c: c["annotations"][2].update(bbox=["a", 2, 3, 4]), "annotation 3 .*finite"),
+    "words in a box": (
+        lambda c: c["annotations"][2].update(bbox=["a", 2, 3, 4]),
+        "annotation 3 .*finite",
+    ),
     "null box": (lambda c: c["annotations"][2].update(bbox=None), "annotation 3 .*finite"),
     "no box": (lambda c: c["annotations"][2].pop("bbox"), "annotation 3 has no 'bbox'"),
-    "no category": (lambda c: c["annotations"][2].pop("category_id"), "annotation 3 has no 'category_id'"),
+    "no category": (
+        lambda c: c["annotations"][2].pop("category_id"),
+        "annotation 3 has no 'category_id'",
+    ),
     "no id": (lambda c: c["annotations"][2].pop("id"), r"annotation number 3 \(without id\)"),
-    "same annotation id": (lambda c: c["annotations"][2].update(id=1), "annotation 1 stands there twice"),
+    "same annotation id": (
+        lambda c: c["annotations"][2].update(id=1),
+        "annotation 1 stands there twice",
+    ),
     "same image id": (lambda c: c["images"][2].update(id=10), "image 10 stands there twice"),
-    "same category id": (lambda c: c["categories"][1].update(id=7), "category 7 stands there twice"),
-    "image id in words": (lambda c: c["images"][2].update(id="x"), "image x has an id that is not a whole number"),
+    "same category id": (
+        lambda c: c["categories"][1].update(id=7),
+        "category 7 stands there twice",
+    ),
+    "image id in words": (
+        lambda c: c["images"][2].update(id="x"),
+        "image x has an id that is not a whole number",
+    ),
     "no width": (lambda c: c["images"][2].pop("width"), "image 20 has no 'width'"),
-    "no height to speak of": (lambda c: c["images"][2].update(height=0), "image 20 needs positive numbers"),
+    "no height to speak of": (
+        lambda c: c["images"][2].update(height=0),
+        "image 20 needs positive numbers",
+    ),
     "no file name": (lambda c: c["images"][2].pop("file_name"), "image 20 has no 'file_name'"),
     "no category name": (lambda c: c["categories"][1].pop("name"), "category 3 has no 'name'"),
     "no images": (lambda c: c.pop("images"), "list 'images' is missing"),
@@ -114,7 +147,7 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no categories": (lambda c: c.pop("categories"), "list 'categories' is missing"),
     "annotations are null": (lambda c: c.update(annotations=None), "list 'annotations' is missing"),
     "list of numbers": (lambda c: c.update(images=[1, 2]), "list 'images' holds something else"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -205,9 +238,7 @@ def test_blood_cells(shared: Path, split: str, images: int, boxes: int) -> None:
     assert np.bincount(dataset.labels).tolist() == expected
 
 
-def test_reading_leaves_the_collector_of_garbage_as_it_was(
-    content: Any, write: Write, tmp_path: Path
-) -> None:
+def test_reading_restores_garbage_collection(content: Any, write: Write, tmp_path: Path) -> None:
     read_json(write(content))
     assert gc.isenabled()
     with pytest.raises(ValueError, match="cannot be opened"):

@@ -212,7 +212,7 @@ def test_single_files(tmp_path: Path, content: Any, tool: str, as_file: bool) ->
         load_split(path, "train", masks=False)
 
 
-def test_a_missing_validation_split_is_asked_for_or_made(tmp_path: Path, content: Any) -> None:
+def test_validation_split_is_required_or_made(tmp_path: Path, content: Any) -> None:
     own_folder(tmp_path, content)
     (tmp_path / "annotations" / "instances_val.json").unlink()
     assert len(load_split(tmp_path, "train", masks=False)) == 3
@@ -230,7 +230,7 @@ def test_division_is_repeatable_and_complete(count: int) -> None:
     assert [part.tolist() for part in divide(count, 0.2, seed=3)] == [train.tolist(), val.tolist()]
 
 
-def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, content: Any) -> None:
+def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
     with pytest.raises(FileNotFoundError, match="is not there"):
         load_split(tmp_path / "nowhere", "train", masks=False)
     with pytest.raises(FileNotFoundError, match="no data set was recognised"):

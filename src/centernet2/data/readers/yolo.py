@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> YoloFile | None:
 
 
 def _place(text: str, root: Path, file: Path) -> Path:
-    """The folder of a split: below `path`, below the file, or one folder below what some exports say."""
+    """The folder of a split: below `path` or the file; some exports write one ../ too many."""
     candidates = [root / text, file.parent / text, file.parent / text.removeprefix("../")]
     return next((place for place in candidates if place.exists()), candidates[0])
 
@@ -112,7 +112,7 @@ def list_images(place: Path) -> list[Path]:
 
 
 def label_file(image: Path) -> Path:
-    """Path of the labels of an image: labels/a/b.txt of images/a/b.jpg, or else beside the image."""
+    """Path of the labels of images/a/b.jpg: labels/a/b.txt, or else beside the image."""
     parts = list(image.parent.parts)
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
