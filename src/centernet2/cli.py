@@ -136,7 +136,7 @@ def print_training(result: dict[str, float] | list[str]) -> None:
     if isinstance(result, dict):
         print_metrics(result)
     else:
-        _print("\n".join(result))
+        print_lines(result)
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -189,7 +189,7 @@ def print_lines(text: str | list[str]) -> None:
 def _print(table: "RenderableType") -> None:
     from rich import get_console
 
-    get_console().print(table, markup=False, highlight=False, soft_wrap=isinstance(table, str))
+    get_console().print(table)
 
 
 def _wide_console() -> "Console":

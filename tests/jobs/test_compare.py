@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from centernet2 import cli
 from centernet2.jobs.compare import compare
 
 
@@ -15,7 +16,7 @@ def data(tmp_path: Path) -> Path:
     boxes = [[10, 10, 30, 30], [50, 50, 30, 30]]
     content = {
         "images": [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in (1, 2)],
-        "categories": [{"id": 3, "name": "cat"}],
+        "categories": [{"id": 3, "name": "cat [a]"}],
         "annotations": [
             {"id": i, "image_id": i, "category_id": 3, "bbox": box, "area": 900, "iscrowd": 0}
             for i, box in enumerate(boxes, 1)
@@ -37,7 +38,7 @@ def test_results_file_against_training_folder(data: Path) -> None:
     result = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
     differences = result.differences
     assert differences["AP"].second == pytest.approx(100) and 50 < differences["AP50"].first < 51
-    assert json.loads(output.read_text())["figures"]["AP/cat"]["second"] == pytest.approx(100)
+    assert json.loads(output.read_text())["figures"]["AP/cat [a]"]["second"] == pytest.approx(100)
 
 
 def test_wrong_sources_are_named(data: Path) -> None:
@@ -47,3 +48,16 @@ def test_wrong_sources_are_named(data: Path) -> None:
         compare(data / "run", data / "good.json", data=data, samples=0)
     with pytest.raises(ValueError, match=r"there is no checkpoint .*nothing\.pth"):
         compare(data / "nothing.pth", data / "good.json", data=data)
+
+
+@pytest.mark.parametrize("command", ["compare", "eval"])
+def test_tables_show_brackets_in_class_names(
+    command: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = str(data / "good.json")
+    words = [str(data / "run"), results, "--samples", "5"]
+    if command == "eval":
+        words = ["--predictions", results]
+    cli.app([command, *words, "--data", str(data)], exit_on_error=False)
+    shown = capsys.readouterr().out
+    assert "AP50" in shown and "cat [a]" in shown and "\\" not in shown
