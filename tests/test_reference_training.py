@@ -14,7 +14,7 @@ from centernet2.builders.network import build_detector
 from centernet2.builders.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.devices import create_accelerator, grad_scaler
-from centernet2.training.loop import train_loop
+from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.optim import scheduler
 from centernet2.training.state import TrainState
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
@@ -87,8 +87,9 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
 
     train_loop(
         accelerator.prepare(model), optimizer, schedule, repeat(batch),
-        accelerator=accelerator, scaler=grad_scaler(accelerator.device, "fp32"), precision="fp32",
-        start_iteration=0, max_iteration=6, accumulation_steps=1, clip=build_clip(config), callbacks=[record],
+        accelerator=accelerator, scaler=grad_scaler(accelerator.device, "fp32"),
+        options=StepOptions(clip=build_clip(config)),
+        start_iteration=0, max_iteration=6, callbacks=[record],
     )  # fmt: skip
     assert [step["lr_next"] for step in steps] == pytest.approx(
         [step["lr_next"] for step in golden["losses"]]

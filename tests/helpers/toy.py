@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from centernet2.devices import Precision, create_accelerator, grad_scaler
 from centernet2.structures import Target
-from centernet2.training.loop import train_loop
+from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.optim import clip_gradients, parameter_groups, scheduler, sgd
 from centernet2.training.state import Callback
 
@@ -126,10 +126,12 @@ class Run:
             batches,
             accelerator=self.accelerator,
             scaler=self.scaler,
-            precision=self.precision,
+            options=StepOptions(
+                precision=self.precision,
+                accumulation_steps=self.accumulation_steps,
+                clip=partial(clip_gradients, clip_type="value", clip_value=1.0, norm_type=2.0),
+            ),
             start_iteration=start,
             max_iteration=stop,
-            accumulation_steps=self.accumulation_steps,
-            clip=partial(clip_gradients, clip_type="value", clip_value=1.0, norm_type=2.0),
             callbacks=callbacks or [],
         )

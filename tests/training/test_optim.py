@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.training.optim import (
     Multiplier,
+    ScheduleOptions,
     adamw,
     clip_gradients,
     learning_rate_multiplier,
@@ -17,22 +19,14 @@ from centernet2.training.optim import (
     stage_lr_factors,
 )
 
-RECIPE_1X: dict[str, Any] = {
-    "base_lr": 0.02,
-    "base_lr_end": 0.0,
-    "max_iter": 90000,
-    "steps": (60000, 80000),
-    "gamma": 0.1,
-    "num_decays": 3,
-    "warmup_factor": 0.00025,
-    "warmup_iters": 4000,
-    "warmup_method": "linear",
-    "rescale_interval": False,
-}
+RECIPE_1X = ScheduleOptions(
+    max_iter=90000, steps=(60000, 80000), warmup_factor=0.00025, warmup_iters=4000
+)
 
 
-def multiplier(name: str, **changes: Any) -> Multiplier:
-    return learning_rate_multiplier(name, **{**RECIPE_1X, **changes})  # type: ignore[arg-type]
+def multiplier(name: str, *, base_lr: float = 0.02, **changes: Any) -> Multiplier:
+    options = replace(RECIPE_1X, name=name, **changes)
+    return learning_rate_multiplier(options, base_lr=base_lr)
 
 
 @pytest.mark.parametrize(

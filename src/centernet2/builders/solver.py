@@ -38,7 +38,7 @@ OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 
 def build_multiplier(config: Config) -> Multiplier:
     """Build the function from the iteration to the factor of the learning rate."""
-    return learning_rate_multiplier(base_lr=config.optimizer.base_lr, **vars(config.schedule))
+    return learning_rate_multiplier(config.schedule, base_lr=config.optimizer.base_lr)
 
 
 def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:

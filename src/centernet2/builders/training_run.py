@@ -24,7 +24,7 @@ from centernet2.predictor import Predictor
 from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, drawn_batches
 from centernet2.structures import Batch, Detections
 from centernet2.training.job import Job
-from centernet2.training.loop import train_loop
+from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.state import Callback
 from centernet2.training.writers import Writer, open_writers
 
@@ -97,11 +97,13 @@ class TrainingRun:
             batches,
             accelerator=self.accelerator,
             scaler=self.job.scaler,
-            precision=self.precision,
+            options=StepOptions(
+                precision=self.precision,
+                accumulation_steps=self.config.run.accumulation_steps,
+                clip=build_clip(self.config),
+            ),
             start_iteration=self.job.iteration,
             max_iteration=max_iteration,
-            accumulation_steps=self.config.run.accumulation_steps,
-            clip=build_clip(self.config),
             callbacks=callbacks,
         )
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +17,15 @@ from centernet2.training.nonfinite import BatchStatistics, are_gradients_finite
 from centernet2.training.state import Callback, TrainState
 
 
+@dataclass(frozen=True)
+class StepOptions:
+    """How one training step is computed."""
+
+    precision: Precision = "fp32"
+    accumulation_steps: int = 1  # batches whose gradients are added up
+    clip: Callable[[list[nn.Parameter]], None] | None = None  # of gradients, in place
+
+
 def train_loop(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -24,11 +34,9 @@ def train_loop(
     *,
     accelerator: Accelerator,
     scaler: torch.amp.GradScaler,
-    precision: Precision,
+    options: StepOptions,
     start_iteration: int,
     max_iteration: int,
-    accumulation_steps: int,
-    clip: Callable[[list[nn.Parameter]], None] | None,
     callbacks: Sequence[Callback],
 ) -> None:
     """Train a model that turns images and targets into a dictionary of losses.
@@ -47,19 +55,19 @@ def train_loop(
     statistics = BatchStatistics(model)
     for iteration in range(start_iteration + 1, max_iteration + 1):
         started = time.perf_counter()
-        step_batches = [next(batches) for _ in range(accumulation_steps)]
+        step_batches = [next(batches) for _ in range(options.accumulation_steps)]
         data_time = time.perf_counter() - started
 
         model.train()  # a callback may have evaluated it
         optimizer.zero_grad()
         statistics.keep()
         losses = accumulate_gradients(
-            model, step_batches, accelerator=accelerator, scaler=scaler, precision=precision
+            model, step_batches, accelerator=accelerator, scaler=scaler, precision=options.precision
         )
         scaler.unscale_(optimizer)
         finite = are_gradients_finite(parameters)
-        if clip is not None:
-            clip(parameters)
+        if options.clip is not None:
+            options.clip(parameters)
         scaler.step(optimizer)
         scaler.update()
         statistics.restore_unless(finite)

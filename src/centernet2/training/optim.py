@@ -191,7 +191,7 @@ def warm_up(
     schedule: Multiplier,
     factor: float,
     iters: int,
-    method: Literal["linear", "constant"],
+    method: str,
     rescale_interval: bool,
     max_iter: int,
 ) -> float:
@@ -211,39 +211,30 @@ def warm_up(
     return start + (end - start) * iteration / iters
 
 
-def learning_rate_multiplier(
-    name: Literal["WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"],
-    *,
-    base_lr: float,
-    base_lr_end: float,
-    max_iter: int,
-    steps: Sequence[int],
-    gamma: float,
-    num_decays: int,
-    warmup_factor: float,
-    warmup_iters: int,
-    warmup_method: Literal["linear", "constant"],
-    rescale_interval: bool,
-) -> Multiplier:
-    """The schedule of that name as a function of the iteration."""
+def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Multiplier:
+    """Build the schedule with its warm-up, as a function from the iteration to a factor."""
+    max_iter = options.max_iter
     schedules: dict[str, Multiplier] = {
-        "WarmupMultiStepLR": partial(multi_step, steps=steps, gamma=gamma),
-        "WarmupCosineLR": partial(cosine, max_iter=max_iter, end=base_lr_end / base_lr),
+        "WarmupMultiStepLR": partial(multi_step, steps=options.steps, gamma=options.gamma),
+        "WarmupCosineLR": partial(cosine, max_iter=max_iter, end=options.base_lr_end / base_lr),
         "WarmupStepWithFixedGammaLR": partial(
-            step_with_fixed_gamma, max_iter=max_iter, gamma=gamma, num_decays=num_decays
+            step_with_fixed_gamma,
+            max_iter=max_iter,
+            gamma=options.gamma,
+            num_decays=options.num_decays,
         ),
     }
-    if name not in schedules:
+    if options.name not in schedules:
         raise ValueError(
-            f"SOLVER.LR_SCHEDULER_NAME is '{name}'; known schedules: {', '.join(schedules)}"
+            f"SOLVER.LR_SCHEDULER_NAME is '{options.name}'; known schedules: {', '.join(schedules)}"
         )
     return partial(
         warm_up,
-        schedule=schedules[name],
-        factor=warmup_factor,
-        iters=min(warmup_iters, max_iter),
-        method=warmup_method,
-        rescale_interval=rescale_interval,
+        schedule=schedules[options.name],
+        factor=options.warmup_factor,
+        iters=min(options.warmup_iters, max_iter),
+        method=options.warmup_method,
+        rescale_interval=options.rescale_interval,
         max_iter=max_iter,
     )
 
