@@ -13,27 +13,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich import get_console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.files import is_image_file
-from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.ops.masks import paste_masks, resize_masks
-from centernet2.structures import Detections, ModelInfo, select
+from centernet2.models.postprocess import Threshold, evaluating, paste, to_original
+from centernet2.models.preprocess import size_of
+from centernet2.structures import Detections, ImageDetector
 
 logger = logging.getLogger(__name__)
 
-
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
+ImageSources: TypeAlias = list[ImageSource] | tuple[ImageSource, ...]
 Item = TypeVar("Item")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
-Threshold: TypeAlias = float | Sequence[float]  # one for all, or one for each class, by label
 OnError: TypeAlias = Callable[[Path, Exception], None]
 
 
 class Prediction(NamedTuple):
-    """An image file with what was found in it."""
+    """An image file with its detections."""
 
     path: Path
     image: Tensor  # uint8 [3, H, W] RGB
@@ -41,49 +40,49 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """Runs a detector on images and gives its detections in their own pixels.
+    """Run a detector on images and return its detections in their own pixels.
 
     Args:
-        model: a detector; it is put into evaluation mode.
-        class_names: by label, for those who show or write the detections; default: those that the model knows.
-        resize: brings an image to the size that the model wants; default: the model's own, if it has one.
+        model: a detector; its mode, training or evaluation, stays as it is.
+        class_names: by label, for whoever shows or writes the detections; default: the model's.
+        resize: brings an image to the size that the model is given; default: the model's test size.
         batch_size: images that go through the model together.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ImageDetector,
         *,
         class_names: Sequence[str] | None = None,
         resize: Resize | None = None,
         batch_size: int = 1,
     ) -> None:
-        self.model = model.eval()
-        info: ModelInfo = getattr(model, "info", ModelInfo())
-        self.class_names = tuple(class_names or info.class_names) or None
-        # one for each class, where they were chosen for the checkpoint; for those who ask with `score_threshold`
-        self.score_thresholds = info.score_thresholds
-        self.resize: Resize = resize or make_test_resize(info.test_size)
+        self.model = model
+        self.class_names = tuple(class_names or model.info.class_names) or None
+        self.score_thresholds = model.info.score_thresholds  # for whoever passes them on
+        self.resize = resize or make_test_resize(model.info.test_size)
         self.batch_size = batch_size
 
     @overload
     def __call__(
-        self, source: list[ImageSource], *, score_threshold: Threshold = 0.0
+        self, source: ImageSources, *, score_threshold: Threshold = 0.0
     ) -> list[Detections]: ...
     @overload
     def __call__(self, source: ImageSource, *, score_threshold: Threshold = 0.0) -> Detections: ...
 
     def __call__(
-        self, source: ImageSource | list[ImageSource], *, score_threshold: Threshold = 0.0
+        self, source: ImageSource | ImageSources, *, score_threshold: Threshold = 0.0
     ) -> Detections | list[Detections]:
-        """Detections of one image, or of each image of a list, with at least this score (or that of their class)."""
-        if not isinstance(source, list):
+        """Return the detections of one image, or of each image of a list or tuple.
+
+        Args:
+            source: what to look at.
+            score_threshold: least score of a detection, for all classes or for each.
+        """
+        if not isinstance(source, list | tuple):
             return self._detect([as_image(source)], score_threshold)[0]
-        images = map(as_image, source)
-        chunks = _chunks(images, self.batch_size)
-        return [
-            detections for chunk in chunks for detections in self._detect(chunk, score_threshold)
-        ]
+        chunks = _chunks(map(as_image, source), self.batch_size)
+        return [each for chunk in chunks for each in self._detect(chunk, score_threshold)]
 
     def predict_files(
         self,
@@ -92,54 +91,36 @@ class Predictor:
         score_threshold: Threshold = 0.0,
         on_error: OnError | None = None,
     ) -> Iterator[Prediction]:
-        """Detections file by file, with a bar of progress; `on_error` hears of a bad image, the others go on.
+        """Yield detections file by file, with a progress bar.
 
-        Without `on_error` a bad image leaves a line in the log.
+        Args:
+            paths: image files.
+            score_threshold: as for a call.
+            on_error: told of each file that cannot be read, which is skipped; default: the log.
         """
         console = get_console()
         shown = track(paths, "predicting", console=console, disable=not console.is_interactive)
         for chunk in _chunks(_readable(shown, on_error or _log_error), self.batch_size):
-            found = self._detect([image for _, image in chunk], score_threshold)
-            for (path, image), detections in zip(chunk, found, strict=True):
-                yield Prediction(path, image, detections)
+            detections = self._detect([image for _, image in chunk], score_threshold)
+            for (path, image), own in zip(chunk, detections, strict=True):
+                yield Prediction(path, image, own)
 
-    @torch.inference_mode()
     def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
-        inputs = [self.resize(image) for image in images]
-        outputs = zip(self.model(inputs), inputs, images, strict=True)
-        return [
-            _on_original(found, input, image, score_threshold) for found, input, image in outputs
-        ]
-
-
-def _on_original(
-    detections: Detections, input: Tensor, image: Tensor, score_threshold: Threshold
-) -> Detections:
-    """From the pixels of the model's input to those of the image; without weak boxes and what clipping leaves empty."""
-    sizes = [(each.shape[1], each.shape[2]) for each in (input, image)]
-    boxes = scale_boxes(detections["boxes"], sizes[0], sizes[1])
-    scores = detections["scores"]
-    least = (
-        score_threshold
-        if isinstance(score_threshold, float | int)
-        else scores.new_tensor(score_threshold)
-    )
-    if isinstance(least, Tensor):
-        least = least[detections["labels"]]  # [D]
-    kept = nonempty(boxes) & (scores >= least)
-    found = select({**detections, "boxes": boxes}, kept)
-    if "box_masks" in found:  # pasted anew: what the model pasted has the size of its input
-        found["masks"] = paste_masks(found.pop("box_masks"), found["boxes"], sizes[1])
-    elif "masks" in found:
-        found["masks"] = resize_masks(found["masks"], sizes[1])
-    return found
+        found: list[Detections] = []
+        with evaluating(self.model), torch.inference_mode():
+            inputs = [self.resize(image) for image in images]
+            for own, input, image in zip(self.model.detect(inputs), inputs, images, strict=True):
+                size = size_of(image)
+                kept, _ = to_original(own, size_of(input), size, score_threshold=score_threshold)
+                found.append(paste(kept, size))
+        return found
 
 
 def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
-    """An image in the form that the detector takes.
+    """Return an image as the detector takes it.
 
-    Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha; tensors [1, H, W] or [3, H, W].
-    Files are turned upright as their EXIF orientation says; pixels that were already decoded stay as they are.
+    Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
+    [1, H, W] or [3, H, W]. Files are rotated as their EXIF orientation says; decoded pixels stay.
     """
     if isinstance(source, Path | str | bytes):
         return read_image(source)
@@ -151,7 +132,8 @@ def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
         _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
         return source.expand(3, -1, -1).contiguous()
     raise ValueError(
-        f"an image of type {type(source).__name__} is unknown; give a path, bytes, PIL, numpy or torch"
+        f"an image of type {type(source).__name__} is unknown; "
+        "give a path, bytes, PIL, numpy or torch"
     )
 
 
@@ -160,9 +142,8 @@ def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
     _require(
         array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]"
     )
-    channels = torch.tensor(pixels[..., :3]).permute(
-        2, 0, 1
-    )  # a copy: the array may be read-only or reversed
+    # a copy: the array may be read-only or reversed
+    channels = torch.tensor(pixels[..., :3]).permute(2, 0, 1)
     return channels.expand(3, -1, -1).contiguous()
 
 
@@ -174,7 +155,7 @@ def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
 
 
 def find_images(sources: Iterable[Path | str]) -> list[Path]:
-    """The image files that paths, folders (all below them) and globs name, each once."""
+    """Return the image files of paths, folders (with all below them) and globs, each once."""
     found: dict[Path, None] = {}
     for source in sources:
         paths = _expand(source)

@@ -1,21 +1,20 @@
-"""The few records that travel through the detector.
+"""The records that travel through the detector, and what travels with it.
 
-Shape letters used in every comment of this package: N images, C classes, L levels, H W height and width,
+Shape letters of the comments in this package: N images, C classes, L levels, H W height and width,
 M locations, R RoIs or proposals, G ground-truth boxes, D detections.
+
+Records whose size is known beforehand are padded: `valid` tells their rows from padding.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypedDict, cast
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import NotRequired
 
-PADDING_SCORE = (
-    -1.0
-)  # of a row that stands for nothing, in tensors whose size does not depend on what is found
-PADDING_COORDINATE = -(
-    2.0**20
-)  # all four of a box that stands for no object: empty, and far from every image
+PADDING_SCORE = -1.0  # of padding among proposals
+PADDING_COORDINATE = -(2.0**20)  # all four of a padded object's box: empty, far from every image
 
 
 class ImageBatch(NamedTuple):
@@ -35,29 +34,28 @@ class Proposals(NamedTuple):
 
 
 class Target(TypedDict):
-    """Ground truth of one image; boxes at PADDING_COORDINATE are no objects."""
+    """Ground truth of one image."""
 
     boxes: Tensor  # [G, 4] xyxy float, pixels of the model's input
     labels: Tensor  # [G] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [G, H, W] bool
-    # what masks are drawn from when the image has got its final size: for each object its polygons, [V, 2] x and y
+    # for each object its polygons, [V, 2] x and y: masks are drawn from them at the final size
     polygons: NotRequired[list[list[Tensor]]]
+    valid: NotRequired[Tensor]  # [G] bool, where objects are padded: the others are padding
 
 
 class Detections(TypedDict):
-    """What the detector finds in one image, sorted by score."""
+    """The detector's objects in one image, sorted by score."""
 
     boxes: Tensor  # [D, 4] xyxy float, pixels of the model's input
     scores: Tensor  # [D] in 0..1
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool
-    box_masks: NotRequired[
-        Tensor
-    ]  # [D, M, M] probability of the object in each cell of a grid over its box
+    box_masks: NotRequired[Tensor]  # [D, M, M] mask probability in a grid over the box
 
 
 def select(detections: Detections, rows: Tensor) -> Detections:
-    """Some of the detections: indices, or [D] bool."""
+    """Return some of the detections: indices, or [D] bool."""
     return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})
 
 
@@ -83,12 +81,27 @@ class ModelInfo:
     config_name: str = ""
 
 
+class ImageDetector(Protocol):
+    """What prediction and evaluation need of a model, with or without test-time augmentation."""
+
+    info: ModelInfo
+
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return detections of images [3, h, w], masks in the grid of their box."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Return all modules, the model itself among them."""
+
+    def eval(self) -> object:
+        """Set evaluation mode."""
+
+
 class Inspection(NamedTuple):
-    """What the stages of the detector say of one image."""
+    """What both stages of the detector compute for one image."""
 
     detections: Detections
     proposals: Proposals  # more than the second stage is given
-    num_used: int  # so many of them were given to the second stage
+    num_used: int  # the first of them, which the second stage is given
     object_scores: Tensor  # [D] of the proposal behind each detection
     class_scores: Tensor  # [D] of the second stage alone: how likely the object is of the class
 

@@ -46,7 +46,7 @@ class FakeDetector(nn.Module):
         self.frozen.eval()
         self.was_training: list[bool] = []
 
-    def forward(self, images: list[Tensor]) -> list[Detections]:
+    def detect(self, images: list[Tensor]) -> list[Detections]:
         self.was_training.append(self.training or torch.is_grad_enabled())
         return [
             {
@@ -115,8 +115,8 @@ class FakeMaskDetector(FakeDetector):
         super().__init__()
         self.in_boxes = in_boxes
 
-    def forward(self, images: list[Tensor]) -> list[Detections]:
-        detections = super().forward(images)
+    def detect(self, images: list[Tensor]) -> list[Detections]:
+        detections = super().detect(images)
         for found, image in zip(detections, images, strict=True):
             masks = paste_masks(
                 torch.ones(2, 28, 28), found["boxes"], (image.shape[1], image.shape[2])

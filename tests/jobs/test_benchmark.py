@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,8 @@ from centernet2.builders.loading import build_model
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import load_config
 from centernet2.jobs import InferenceOptions, benchmark
+from centernet2.models import postprocess
 from centernet2.models.detector import Detector
-from centernet2.models.roi_heads import cascade
 from centernet2.profiling import matmul_peak, stage_clock
 from centernet2.profiling.costs import count_operations, measure, plan_detector
 from centernet2.profiling.matmul_peak import Peak, measure_peak
@@ -76,21 +77,23 @@ class Hours:
 def test_the_time_of_each_part_goes_to_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     model, hours = build("masks").eval(), Hours(monkeypatch)
     first, second = model.proposal_generator, model.roi_heads
-    assert second is not None and second.mask_pooler is not None and second.mask_head is not None
+    assert second is not None and second.mask_branch is not None
     parts = [
         model.preprocess,
         model.backbone,
         model.neck,
         first.head,
         second.stages[0],
-        second.mask_head,
+        second.mask_branch.head,
     ]
     for part, time in zip(parts, (1, 2, 4, 8, 16, 32), strict=True):
         part.register_forward_pre_hook(hours.spend(time))
-    second.mask_pooler.register_forward_hook(hours.spend(64))
+    second.mask_branch.pooler.register_forward_hook(hours.spend(64))
     first.decoder.register_forward_hook(hours.spend(128))
-    monkeypatch.setattr(second, "choose", hours.around(second.choose, 256))
-    monkeypatch.setattr(cascade, "paste_masks", hours.around(cascade.paste_masks, 512))
+    monkeypatch.setattr(second, "selection", hours.around(second.selection, 256))
+    monkeypatch.setattr(
+        postprocess, "paste_box_masks", hours.around(postprocess.paste_box_masks, 512)
+    )
     clock = StageClock(model)
     assert clock.stages == STAGES["masks"]
     with torch.inference_mode():
@@ -160,7 +163,8 @@ def test_selections_are_full_with_untrained_weights(kind: str) -> None:
         assert load.proposals == load.detections > 0
     else:
         assert model.roi_heads is not None
-        model.roi_heads.detections_per_image = 7
+        selection = model.roi_heads.selection
+        selection.options = replace(selection.options, detections_per_image=7)
         fill_selections(model, images)
         assert count_load(model, images).detections == 2 * 7
         assert load.proposals >= 2 * first.decoder.options.inference.post_nms_topk

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import centernet2
 from centernet2.builders.pipeline import fixed_sizes
-from centernet2.models.detector import OBJECTS, pad_target
+from centernet2.models.preprocess import PADDED_OBJECTS, pad_target
 from centernet2.structures import Target
 from tests.helpers.reference import agreement, evaluate, portable_scenes, reference_model, train
 from tests.models.test_device import MODELS, SMALL
@@ -54,10 +54,12 @@ def test_padding_of_ground_truth() -> None:
         "masks": torch.ones(3, 5, 6, dtype=torch.bool),
     }  # fmt: skip
     padded = pad_target(target, (8, 9))
-    assert padded["boxes"].shape == (OBJECTS, 4) and padded["labels"].shape == (OBJECTS,)
-    assert padded["masks"].shape == (OBJECTS, 8, 9) and padded["masks"].sum() == 3 * 5 * 6
+    assert padded["boxes"].shape == (PADDED_OBJECTS, 4) and padded["labels"].shape == (
+        PADDED_OBJECTS,
+    )
+    assert padded["masks"].shape == (PADDED_OBJECTS, 8, 9) and padded["masks"].sum() == 3 * 5 * 6
     none: Target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    assert pad_target(none, (8, 9))["boxes"].shape == (OBJECTS, 4)
+    assert pad_target(none, (8, 9))["boxes"].shape == (PADDED_OBJECTS, 4)
 
 
 def batch(random: np.random.Generator) -> tuple[list[Tensor], list[Target]]:

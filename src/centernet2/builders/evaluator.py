@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from centernet2 import distributed
 from centernet2.builders.loading import StrPath, config_of, load_model, set_num_classes
@@ -28,7 +28,7 @@ from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.report.evaluation_page import report_evaluation
-from centernet2.structures import Inspection
+from centernet2.structures import ImageDetector, Inspection
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def evaluate_dataset(
         stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
         if stream.done:
             logger.info("%d of %d images are done already", len(stream.done), len(dataset))
-    runner: nn.Module = model
+    runner: ImageDetector = model
     transform = build_test_transform(config)
     if config.test_augmentation.enabled:
         runner, transform = (
@@ -185,7 +185,7 @@ def evaluate_dataset(
     limit = (
         config.decoder.inference.post_nms_topk
         if model.roi_heads is None
-        else config.roi_heads.detections_per_image
+        else config.selection.detections_per_image
     )
     look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(
         inspect, model, num_proposals=max(PROPOSAL_COUNTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,14 +14,21 @@ from torch import Tensor
 from centernet2.builders.pipeline import fixed_sizes, test_size_of
 from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.data import FitShortestEdge
-from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.backbones import BACKBONES, TimmBackbone
 from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Criterion, Decoder
-from centernet2.models.detector import Detector, Preprocess
+from centernet2.models.detector import Detector
 from centernet2.models.necks import NECKS, Neck
-from centernet2.models.roi_heads.box_head import BoxHead, BoxStage
-from centernet2.models.roi_heads.cascade import CascadeRoIHeads
-from centernet2.models.roi_heads.mask_head import MaskHead
+from centernet2.models.preprocess import Preprocess
+from centernet2.models.roi_heads import (
+    BoxHead,
+    BoxStage,
+    CascadeRoIHeads,
+    DetectionSelector,
+    MaskBranch,
+    MaskHead,
+    RoIPooler,
+    RoISampler,
+)
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.structures import ModelInfo
 
@@ -91,8 +99,10 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         )
     backbone, neck = build_backbone(config)
     _require_levels(config, neck)
+    with add_keys("preprocess"):
+        preprocess = Preprocess(config.preprocess, size_divisibility=neck.size_divisibility)
     detector = Detector(
-        Preprocess(size_divisibility=neck.size_divisibility, **vars(config.preprocess)),
+        preprocess,
         backbone,
         neck,
         _build_first_stage(config, neck),
@@ -160,20 +170,33 @@ def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) ->
         raise ConfigError(
             f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}"
         )
-    ious, weights = stages[config.model.roi_heads](config)
-    class_weight = _class_weight(config, image_counts) if config.roi_heads.use_fed_loss else None
+    class_weight = _class_weight(config, image_counts) if config.federated.enabled else None
+    with add_keys("box_pooler", "box_head", "box_stage"):
+        pooler = RoIPooler(strides, config.box_pooler)
+        box_stages = [
+            BoxStage(
+                BoxHead(channels, pooler.resolution, config.box_head),
+                config.roi_heads.num_classes,
+                min_iou=iou,
+                bbox_reg_weights=weights,
+                options=config.box_stage,
+                class_weight=class_weight,
+                num_judged=config.federated.num_classes,
+            )
+            for iou, weights in stages[config.model.roi_heads](config)
+        ]
     return CascadeRoIHeads(
-        RoIPooler(strides=strides, **vars(config.box_pooler)),
-        [_build_box_stage(config, channels, class_weight) for _ in ious],
-        RoIPooler(strides=strides, **vars(config.mask_pooler)) if config.model.mask_on else None,
-        _build_mask_head(config, channels) if config.model.mask_on else None,
-        ious=ious,
-        bbox_reg_weights=weights,
-        **vars(config.roi_heads),
+        pooler,
+        box_stages,
+        RoISampler(config.sampler),
+        DetectionSelector(config.selection),
+        _build_mask_branch(config, channels, strides) if config.model.mask_on else None,
+        in_features=in_features,
     )
 
 
-def _cascade_stages(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+def _cascade_stages(config: Config) -> list[tuple[float, tuple[float, ...]]]:
+    """IoU of a positive RoI and scale of the deltas, per stage."""
     ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
     if len(ious) != len(weights):
         raise ConfigError(
@@ -182,43 +205,35 @@ def _cascade_stages(config: Config) -> tuple[tuple[float, ...], tuple[tuple[floa
         )
     if ious[0] != config.one_stage.ious[0]:
         raise ConfigError(
-            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and MODEL.ROI_HEADS.IOU_THRESHOLDS is "
-            f"{config.one_stage.ious[0]}; they describe the same stage and must agree"
+            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and "
+            f"MODEL.ROI_HEADS.IOU_THRESHOLDS is {config.one_stage.ious[0]}; they describe one stage "
+            "and must agree"
         )
-    if len(ious) > 1 and not config.box_predictor.cls_agnostic_bbox_reg:
+    if len(ious) > 1 and not config.box_stage.class_agnostic:
         raise ConfigError(
-            "a cascade refines boxes without classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
+            "a cascade refines boxes without classes: "
+            "set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
         )
-    return ious, weights
+    return list(zip(ious, weights, strict=True))
 
 
-def _one_stage(config: Config) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+def _one_stage(config: Config) -> list[tuple[float, tuple[float, ...]]]:
     if len(config.one_stage.ious) != 1 or config.one_stage.iou_labels != (0, 1):
         raise ConfigError(
             "MODEL.ROI_HEADS.IOU_THRESHOLDS takes one threshold, and IOU_LABELS is [0, 1]"
         )
-    return config.one_stage.ious, (config.one_stage.bbox_reg_weights,)
+    return [(config.one_stage.ious[0], config.one_stage.bbox_reg_weights)]
 
 
-def _build_box_stage(config: Config, channels: int, class_weight: Tensor | None) -> BoxStage:
-    num_classes, options = config.roi_heads.num_classes, config.box_predictor
-    return BoxStage(
-        BoxHead(in_channels=channels, size=config.box_pooler.resolution, **vars(config.box_head)),
-        num_classes=num_classes,
-        num_box_classes=1 if options.cls_agnostic_bbox_reg else num_classes,
-        prior_prob=options.prior_prob if config.roi_heads.use_sigmoid_ce else None,
-        class_weight=class_weight,
-    )
-
-
-def _build_mask_head(config: Config, channels: int) -> MaskHead:
+def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) -> MaskBranch:
     if config.model.mask_head != "MaskRCNNConvUpsampleHead":
         raise ConfigError(
-            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; the one there is: MaskRCNNConvUpsampleHead"
+            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; "
+            "the one there is: MaskRCNNConvUpsampleHead"
         )
-    return MaskHead(
-        in_channels=channels, num_classes=config.roi_heads.num_classes, **vars(config.mask_head)
-    )
+    with add_keys("mask_pooler", "mask_head"):
+        head = MaskHead(channels, config.roi_heads.num_classes, config.mask_head)
+        return MaskBranch(RoIPooler(strides, config.mask_pooler), head)
 
 
 def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
@@ -226,7 +241,7 @@ def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
 
     Without a count, as when trained weights are about to be loaded, all classes are alike.
     """
-    path, num_classes = Path(config.box_predictor.cat_freq_path), config.roi_heads.num_classes
+    path, num_classes = Path(config.federated.frequency_file), config.roi_heads.num_classes
     if path.is_file():
         categories = sorted(
             json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"])
@@ -238,12 +253,13 @@ def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
         image_counts = torch.tensor([float(category["image_count"]) for category in categories])
     if image_counts is None:
         return torch.ones(num_classes)
-    return image_counts.float() ** config.box_predictor.fed_loss_freq_weight
+    return image_counts.float() ** config.federated.frequency_exponent
 
 
 def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
     """The detector that looks at each image in the forms of TEST.AUG."""
-    options, stage = config.test_augmentation, config.roi_heads
+    options, selection = config.test_augmentation, config.selection
+    limits = config.decoder.inference
     one_stage = model.roi_heads is None
     return TestTimeAugmentation(
         model,
@@ -253,6 +269,6 @@ def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
         ],
         flip=options.flip,
         merge=one_of(options.merge, MERGES, "TEST.AUG.MERGE"),
-        nms_thresh=config.decoder.inference.nms_threshold if one_stage else stage.nms_thresh,
-        limit=config.decoder.inference.post_nms_topk if one_stage else stage.detections_per_image,
+        nms_threshold=limits.nms_threshold if one_stage else selection.nms_threshold,
+        limit=limits.post_nms_topk if one_stage else selection.detections_per_image,
     )

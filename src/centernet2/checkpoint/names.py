@@ -101,6 +101,7 @@ RENAMES: tuple[Rename, ...] = (
         r"^roi_heads\.stages\.0\.", r"roi_heads.stages.", without_key=r"^roi_heads\.stages\.1\."
     ),
     Rename(r"^roi_heads\.stages\.(\d+\.)?box_head\.", r"roi_heads.box_head.\1"),
+    Rename(r"^roi_heads\.mask_branch\.head\.", r"roi_heads.mask_head."),
     Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.0\.", r"\1."),
     Rename(r"^(roi_heads\.(?:box_head\.(?:\d+\.)?conv|mask_head\.mask_fcn)\d)\.1\.", r"\1.norm."),
     Rename(

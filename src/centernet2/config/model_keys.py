@@ -272,90 +272,112 @@ MODEL_KEYS = (
         "decoder.inference.nms_threshold",
         "IoU allowed between proposals, inference",
     ),
-    # Sampling, losses and selection of the second stage.
+    # Second stage.
     Option(
-        "MODEL.ROI_HEADS.IN_FEATURES",
-        "roi_heads.in_features",
-        "levels that regions are pooled from",
+        "MODEL.ROI_HEADS.IN_FEATURES", "roi_heads.in_features", "levels that RoIs are pooled from"
     ),
     Option(
         "MODEL.ROI_HEADS.NUM_CLASSES",
         "roi_heads.num_classes",
-        "classes; taken from the data when training",
+        "classes; taken from the data in training",
     ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE",
-        "roi_heads.box_reg_loss_type",
-        "smooth_l1, giou, diou or ciou",
-    ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT",
-        "roi_heads.box_reg_loss_weight",
-        "weight of the box loss",
-    ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA",
-        "roi_heads.smooth_l1_beta",
-        "where the loss turns linear; 0 is L1",
-    ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE",
-        "roi_heads.use_sigmoid_ce",
-        "a sigmoid per class instead of a softmax",
-    ),
-    Option("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "roi_heads.use_fed_loss", "federated loss, for LVIS"),
-    Option(
-        "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT",
-        "roi_heads.fed_loss_num_cat",
-        "classes judged in each step",
-    ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE",
-        "roi_heads.mult_proposal_score",
-        "join the first stage's score",
-    ),
+    # Sampling of RoIs in training.
     Option(
         "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
-        "roi_heads.batch_size_per_image",
-        "regions sampled per image",
+        "sampler.batch_size_per_image",
+        "RoIs sampled per image",
     ),
     Option(
         "MODEL.ROI_HEADS.POSITIVE_FRACTION",
-        "roi_heads.positive_fraction",
+        "sampler.positive_fraction",
         "largest share of positives",
     ),
     Option(
         "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT",
-        "roi_heads.proposal_append_gt",
-        "objects are regions too, in training",
+        "sampler.append_ground_truth",
+        "objects are RoIs too, in training",
+    ),
+    # Predictions and losses of a box stage.
+    Option(
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG",
+        "box_stage.class_agnostic",
+        "one box for all classes",
     ),
     Option(
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "roi_heads.score_thresh", "detections score above it"
+        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE",
+        "box_stage.sigmoid",
+        "a sigmoid per class instead of a softmax",
     ),
     Option(
-        "MODEL.ROI_HEADS.NMS_THRESH_TEST",
-        "roi_heads.nms_thresh",
-        "overlap allowed between detections of a class",
+        "MODEL.ROI_BOX_HEAD.PRIOR_PROB",
+        "box_stage.prior_prob",
+        "class probability before training, with sigmoids",
     ),
     Option(
-        "TEST.DETECTIONS_PER_IMAGE", "roi_heads.detections_per_image", "most detections per image"
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE",
+        "box_stage.box_loss",
+        "smooth_l1, giou, diou or ciou",
     ),
-    # What differs from stage to stage.
-    Option("MODEL.ROI_BOX_CASCADE_HEAD.IOUS", "cascade.ious", "overlap of a positive region"),
+    Option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT",
+        "box_stage.box_loss_weight",
+        "weight of the box loss",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA",
+        "box_stage.smooth_l1_beta",
+        "where the loss turns linear; 0 is L1",
+    ),
+    # Federated loss.
+    Option("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "federated.enabled", "federated loss, for LVIS"),
+    Option(
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CAT",
+        "federated.num_classes",
+        "classes judged in each step",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT",
+        "federated.frequency_exponent",
+        "exponent on the number of images with a class",
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", "federated.frequency_file", "number of images per class"
+    ),
+    # Stages of a cascade.
+    Option("MODEL.ROI_BOX_CASCADE_HEAD.IOUS", "cascade.ious", "IoU of a positive RoI, per stage"),
     Option(
         "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS",
         "cascade.bbox_reg_weights",
+        "scale of the four deltas, per stage",
+    ),
+    # The only stage where there is no cascade.
+    Option("MODEL.ROI_HEADS.IOU_THRESHOLDS", "one_stage.ious", "IoU of a positive RoI"),
+    Option(
+        "MODEL.ROI_HEADS.IOU_LABELS", "one_stage.iou_labels", "meaning of RoIs below and above it"
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS",
+        "one_stage.bbox_reg_weights",
         "scale of the four deltas",
     ),
-    # What stands for CascadeOptions where there is one stage only.
-    Option("MODEL.ROI_HEADS.IOU_THRESHOLDS", "one_stage.ious", "overlap of a positive region"),
+    # Selection of detections.
     Option(
-        "MODEL.ROI_HEADS.IOU_LABELS",
-        "one_stage.iou_labels",
-        "meaning of regions below and above it",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+        "selection.score_threshold",
+        "detections score above it",
     ),
     Option(
-        "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", "one_stage.bbox_reg_weights", "scale of the deltas"
+        "MODEL.ROI_HEADS.NMS_THRESH_TEST",
+        "selection.nms_threshold",
+        "IoU allowed between detections of a class",
+    ),
+    Option(
+        "TEST.DETECTIONS_PER_IMAGE", "selection.detections_per_image", "most detections per image"
+    ),
+    Option(
+        "MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE",
+        "selection.multiply_proposal_score",
+        "join the first stage's score",
     ),
     # Network of a box head.
     Option("MODEL.ROI_BOX_HEAD.NUM_CONV", "box_head.num_conv", "3x3 convolutions"),
@@ -363,23 +385,6 @@ MODEL_KEYS = (
     Option("MODEL.ROI_BOX_HEAD.NORM", "box_head.norm", "their normalisation layer"),
     Option("MODEL.ROI_BOX_HEAD.NUM_FC", "box_head.num_fc", "fully connected layers"),
     Option("MODEL.ROI_BOX_HEAD.FC_DIM", "box_head.fc_dim", "their width"),
-    # Predictions on top of a box head.
-    Option(
-        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG",
-        "box_predictor.cls_agnostic_bbox_reg",
-        "one box for all classes",
-    ),
-    Option(
-        "MODEL.ROI_BOX_HEAD.PRIOR_PROB",
-        "box_predictor.prior_prob",
-        "class probability before training, sigmoid only",
-    ),
-    Option("MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", "box_predictor.cat_freq_path", "images per class"),
-    Option(
-        "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT",
-        "box_predictor.fed_loss_freq_weight",
-        "exponent on the frequency",
-    ),
     # Pooling for box heads.
     Option("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "box_pooler.resolution", "cells per axis"),
     Option(
@@ -394,7 +399,7 @@ MODEL_KEYS = (
     Option("MODEL.ROI_MASK_HEAD.NORM", "mask_head.norm", "their normalisation layer"),
     Option(
         "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK",
-        "mask_head.cls_agnostic_mask",
+        "mask_head.class_agnostic",
         "one mask for all classes",
     ),
     # Pooling for the mask head.

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from centernet2.config.errors import OPTIONS, ConfigError, nearest
 from centernet2.config.ignored import DONE_ANYWAY, IGNORED_KEYS, IgnoredOptions
 from centernet2.config.option import SKIPPED_KEYS, Option
-from centernet2.config.parts import ModelOptions
+from centernet2.config.parts import CascadeOptions, ModelOptions, OneStageOptions
 from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions
 from centernet2.models.backbones import BackboneOptions
 from centernet2.models.centernet import (
@@ -23,16 +23,18 @@ from centernet2.models.centernet import (
     DecoderOptions,
     HeadOptions,
 )
-from centernet2.models.detector import PreprocessOptions
 from centernet2.models.necks import NeckOptions
-from centernet2.models.roi_heads.box_head import BoxHeadOptions, BoxPredictorOptions
-from centernet2.models.roi_heads.cascade import (
-    CascadeOptions,
-    OneStageOptions,
+from centernet2.models.preprocess import PreprocessOptions
+from centernet2.models.roi_heads import (
+    BoxHeadOptions,
+    BoxStageOptions,
+    FederatedOptions,
+    MaskHeadOptions,
     PoolerOptions,
     RoIHeadsOptions,
+    SamplerOptions,
+    SelectionOptions,
 )
-from centernet2.models.roi_heads.mask_head import MaskHeadOptions
 from centernet2.models.tta import TestAugmentationOptions
 from centernet2.training.ema import EMAOptions
 from centernet2.training.optim import ClipOptions, OptimizerOptions, ScheduleOptions
@@ -58,10 +60,13 @@ class Config:
     criterion: CriterionOptions = field(default_factory=CriterionOptions)
     decoder: DecoderOptions = field(default_factory=DecoderOptions)
     roi_heads: RoIHeadsOptions = field(default_factory=RoIHeadsOptions)
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    box_stage: BoxStageOptions = field(default_factory=BoxStageOptions)
+    federated: FederatedOptions = field(default_factory=FederatedOptions)
     cascade: CascadeOptions = field(default_factory=CascadeOptions)
     one_stage: OneStageOptions = field(default_factory=OneStageOptions)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
     box_head: BoxHeadOptions = field(default_factory=BoxHeadOptions)
-    box_predictor: BoxPredictorOptions = field(default_factory=BoxPredictorOptions)
     box_pooler: PoolerOptions = field(default_factory=PoolerOptions)
     mask_head: MaskHeadOptions = field(default_factory=MaskHeadOptions)
     mask_pooler: PoolerOptions = field(default_factory=PoolerOptions)

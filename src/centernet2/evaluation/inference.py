@@ -4,21 +4,20 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
 from centernet2.distributed import is_main_process, world_size
 from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.results import encode_masks, results_of
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
-from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.structures import Detections, Inspection, select
+from centernet2.models.postprocess import evaluating, to_original
+from centernet2.structures import ImageDetector, Inspection
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class EvalBatch(Protocol):
 
 
 def detect_batches(
-    model: nn.Module,
+    model: ImageDetector,
     dataset: GroundTruth,
     batches: Iterable[EvalBatch],
     stream: ResultStream,
@@ -57,13 +56,15 @@ def detect_batches(
                 return
             inspected = inspect(batch.images) if inspect else [None] * len(batch.images)
             outputs = (
-                [each.detections for each in inspected if each] if inspect else model(batch.images)
+                [each.detections for each in inspected if each]
+                if inspect
+                else model.detect(batch.images)
             )
             for detections, stages, image, size, image_id in zip(
                 outputs, inspected, batch.images, batch.sizes, batch.image_ids, strict=True
             ):
                 input_size = (image.shape[1], image.shape[2])
-                detections, kept = _to_image_file(detections, input_size, size)
+                detections, kept = to_original(detections, input_size, size)
                 record = None
                 if stages is not None:
                     record = stage_record(stages, kept, input_size, size, dataset, index[image_id])
@@ -71,30 +72,6 @@ def detect_batches(
                     detections, image_id=image_id, category_ids=dataset.category_ids
                 )
                 stream.write(image_id, ImageResult(results, encode_masks(detections, size), record))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode; restore the mode of each module afterwards, as parts may be frozen."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _to_image_file(
-    detections: Detections, input_size: tuple[int, int], size: tuple[int, int]
-) -> tuple[Detections, Tensor]:
-    """Scale boxes from the model's input to the image file, and drop empty ones: kept [D].
-
-    Masks stay in the grid of their box, or at the size of the input.
-    """
-    boxes = scale_boxes(detections["boxes"], input_size, size)
-    kept = nonempty(boxes)
-    return select({**detections, "boxes": boxes}, kept), kept
 
 
 def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from centernet2.distributed import gather_objects, is_main_process
 from centernet2.evaluation.coco_metrics import coco_metrics
@@ -18,6 +17,7 @@ from centernet2.evaluation.results import RunLengths, read_masks, read_results, 
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
 from centernet2.files import write_json
+from centernet2.structures import ImageDetector
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class EvaluationInterrupted(Exception):
 
 
 def score_detector(
-    model: nn.Module,
+    model: ImageDetector,
     dataset: GroundTruth,
     batches: Iterable[EvalBatch],
     *,

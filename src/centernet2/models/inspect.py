@@ -1,4 +1,4 @@
-"""A look into the detector: what each of its two stages says of an image."""
+"""Inspection: what each of the detector's two stages computes for an image."""
 
 from collections.abc import Sequence
 
@@ -11,37 +11,41 @@ from centernet2.structures import Inspection, Proposals
 
 @torch.no_grad()
 def inspect(model: Detector, images: Sequence[Tensor], *, num_proposals: int) -> list[Inspection]:
-    """The detections of images [3, h, w] (uint8 RGB) with the scores of both stages behind each.
+    """Return the detections of images [3, h, w] (uint8 RGB) with the scores of both stages.
 
-    The second stage is given as many proposals as always; up to `num_proposals` are reported, to know what more would
-    bring. ValueError where there is no second stage.
+    Args:
+        model: a two-stage detector in evaluation mode.
+        num_proposals: to report for each image where the second stage is given fewer, which tells
+            what more of them would find.
     """
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
-    first, second = model.proposal_generator, model.roi_heads
-    batch = model.preprocess(images)
-    features = model.neck(model.backbone(batch.tensor))
-    output = first.head(first.levels(features))
-    used = first.decoder.options.inference.post_nms_topk
-    proposals = first.decoder(output, limit=max(used, num_proposals))
-    given = [Proposals(*(column[:used] for column in each)) for each in proposals]
-
-    levels = [features[name] for name in second.in_features]
-    boxes, probabilities = second.classify(levels, given, batch.sizes)
-    scores = second.join_scores(probabilities, given)
-    chosen = [
-        second.choose(b, s, size) for b, s, size in zip(boxes, scores, batch.sizes, strict=True)
-    ]
-    detections = second.with_masks(levels, [found for found, _ in chosen], batch.sizes)
+    trace = model.run(images)
+    if trace.head is None:
+        raise ValueError("a model in training mode cannot be inspected; call model.eval() first")
+    used = [_without_padding(own) for own in trace.proposals]
+    limit = max([num_proposals, *(len(own.boxes) for own in used)])
+    more = model.proposal_generator.decoder(trace.head, limit=limit)
+    probabilities = model.roi_heads.probabilities(trace.stages, trace.proposals)
     return [
         Inspection(
-            found,
-            of_image,
+            detections,
+            _continued(own, wide),
             len(own.boxes),
-            object_scores=own.scores[regions],
-            class_scores=probability[regions, found["labels"]],
+            object_scores=padded.scores[rows],
+            class_scores=p[rows, detections["labels"]],
         )
-        for found, of_image, own, probability, (_, regions) in zip(
-            detections, proposals, given, probabilities, chosen, strict=True
+        for detections, rows, padded, own, wide, p in zip(
+            trace.detections, trace.sources, trace.proposals, used, more, probabilities, strict=True
         )
     ]
+
+
+def _without_padding(proposals: Proposals) -> Proposals:
+    return Proposals(*(column[proposals.valid] for column in proposals))
+
+
+def _continued(used: Proposals, more: Proposals) -> Proposals:
+    """The proposals that the detector used, then those behind them in a longer list."""
+    rest = (column[len(used.boxes) :] for column in more)
+    return Proposals(*(torch.cat(columns) for columns in zip(used, rest, strict=True)))

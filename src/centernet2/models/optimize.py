@@ -44,12 +44,16 @@ class InferenceDetector(Detector):
     """A detector after `optimize_for_inference`: its weights are no longer those of training."""
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target] | None = None,
+        *,
+        pasted: bool = True,
     ) -> list[Detections] | dict[str, Tensor]:
         """Detections of images; ground truth is refused."""
         if targets is not None:
             _refuse("trained")
-        return super().forward(images)
+        return super().forward(images, pasted=pasted)
 
     def train(self, mode: bool = True) -> "InferenceDetector":
         """Stay in evaluation mode; training mode is refused."""

@@ -1,23 +1,25 @@
-"""Test-time augmentation: each image in several sizes, mirrored as well, and one result.
+"""Test-time augmentation: each image in several sizes, also flipped, merged into one result.
 
-As detectron2 does it: the boxes of all forms together go through non-maximum suppression per class, and the mask of
-each remaining box is the mean of what the mask head says of it in every form.
+As in detectron2, the boxes of all views go through NMS per class together. The mask of each box
+that stays is the mean of its masks in all views.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import nms_per_class, paste_box_masks
+from centernet2.kernels.operators import nms_per_class
 from centernet2.models.detector import Detector
+from centernet2.models.postprocess import paste
+from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
 from centernet2.structures import Detections, TestSize, select
 
-FUSED_OVERLAP = 0.55  # from which boxes are one object's, in weighted box fusion
+FUSION_IOU = 0.55  # from which weighted box fusion takes boxes for one object
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,26 @@ class TestAugmentationOptions:
     merge: str = "nms"
 
 
+class View(NamedTuple):
+    """An image at one size, with its mirror image where flipping is on."""
+
+    size: tuple[int, int]  # (height, width)
+    features: Mapping[str, Tensor]  # of the image, then of its mirror image; empty without masks
+
+
 class TestTimeAugmentation(nn.Module):
-    """A detector that looks at each image in several forms; it takes images in their own size.
+    """A detector that looks at several views of each image; it takes images at their own size.
 
     Args:
         model: the detector.
-        resizes: give an image the sizes to look at.
-        flip: look at the mirrored image too.
+        resizes: make the views of an image.
+        flip: add the mirror image of each view.
         merge: "nms", or "wbf" for weighted box fusion (arXiv 1910.13302).
-        nms_thresh, limit: overlap allowed between detections of a class, and most detections of an image.
+        nms_threshold: IoU allowed between detections of a class.
+        limit: most detections of an image.
     """
 
-    __test__ = False  # no test of pytest's, in spite of its name
+    __test__ = False  # its name means a test to pytest
 
     def __init__(
         self,
@@ -51,106 +61,82 @@ class TestTimeAugmentation(nn.Module):
         resizes: Sequence[Callable[[Tensor], Tensor]],
         flip: bool,
         merge: Literal["nms", "wbf"],
-        nms_thresh: float,
+        nms_threshold: float,
         limit: int,
     ) -> None:
         super().__init__()
         self.model = model
         self.resizes = list(resizes)
-        self.flip = flip
+        self.flips = (False, True) if flip else (False,)
         self.merge = merge
-        self.nms_thresh = nms_thresh
+        self.nms_threshold = nms_threshold
         self.limit = limit
         self.info = replace(model.info, test_size=TestSize())  # it resizes images itself
 
-    @torch.no_grad()
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
+        """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
+        found = self.detect(images)
+        return [paste(own, size_of(image)) for own, image in zip(found, images, strict=True)]
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return detections of images [3, h, w], masks in the grid of their box."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Tensor) -> Detections:
-        size = (image.shape[1], image.shape[2])
-        found = [
-            _moved(detections, _size_of(form), size, mirrored)
-            for resize in self.resizes
-            for form in [resize(image)]
-            for detections, mirrored in zip(
-                self._find(self._versions(form)), (False, True), strict=False
+        size = size_of(image)
+        views: list[View] = []
+        detections: list[Detections] = []
+        for resize in self.resizes:
+            resized = resize(image)
+            trace = self.model.run(
+                [resized.flip(-1) if flip else resized for flip in self.flips], masks=False
             )
-        ]
-        merged = self._merge(found, size)
-        if self.model.roi_heads is None or self.model.roi_heads.mask_head is None:
+            views.append(
+                View(size_of(resized), trace.features if self.model.predicts_masks else {})
+            )
+            for own, flip in zip(trace.detections, self.flips, strict=True):
+                boxes = _mirror(own["boxes"], resized.shape[2]) if flip else own["boxes"]
+                detections.append({**own, "boxes": scale_boxes(boxes, views[-1].size, size)})
+        merged = self._merge(detections, size)
+        if not self.model.predicts_masks:
             return merged
-        masks = self._mean_masks(image, merged)
-        return {
-            **merged,
-            "box_masks": masks,
-            "masks": paste_box_masks(masks, merged["boxes"], size),
-        }
+        return {**merged, "box_masks": self._mean_masks(views, merged, size)}
 
-    def _versions(self, form: Tensor) -> list[Tensor]:
-        return [form, form.flip(-1)] if self.flip else [form]
-
-    def _levels(self, images: Sequence[Tensor]) -> tuple[dict[str, Tensor], list[tuple[int, int]]]:
-        batch = self.model.preprocess(images)
-        features: dict[str, Tensor] = self.model.neck(self.model.backbone(batch.tensor))
-        return features, batch.sizes
-
-    def _find(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Detections without masks."""
-        heads = self.model.roi_heads
-        if heads is None:
-            detections: list[Detections] = self.model(images)
-            return detections
-        features, sizes = self._levels(images)
-        proposals = self.model.proposal_generator(features, sizes).proposals
-        return heads.find([features[name] for name in heads.in_features], proposals, sizes)
-
-    def _merge(self, found: Sequence[Detections], size: tuple[int, int]) -> Detections:
-        boxes = clip_boxes(torch.cat([each["boxes"] for each in found]), size)
-        scores, labels = (torch.cat([each[key] for each in found]) for key in ("scores", "labels"))
+    def _merge(self, detections: Sequence[Detections], size: tuple[int, int]) -> Detections:
+        boxes = clip_boxes(torch.cat([each["boxes"] for each in detections]), size)
+        scores = torch.cat([each["scores"] for each in detections])
+        labels = torch.cat([each["labels"] for each in detections])
         if self.merge == "wbf":
             boxes, scores, labels = weighted_box_fusion(
-                boxes, scores, labels, iou_threshold=FUSED_OVERLAP, num_models=len(found)
+                boxes, scores, labels, iou_threshold=FUSION_IOU, num_models=len(detections)
             )
             kept = scores.argsort(descending=True)[: self.limit]
         else:
-            kept = nms_per_class(boxes, scores, labels, self.nms_thresh)[: self.limit]
+            kept = nms_per_class(boxes, scores, labels, self.nms_threshold)[: self.limit]
         kept = kept[nonempty(boxes[kept])]
         return select({"boxes": boxes, "scores": scores, "labels": labels}, kept)
 
-    def _mean_masks(self, image: Tensor, merged: Detections) -> Tensor:  # [D, M, M]
-        """What the mask head says of the merged boxes, in the mean over all forms."""
-        heads = self.model.roi_heads
-        if heads is None:
-            raise ValueError("a one-stage detector has no masks")
-        total, size, count = torch.zeros(()), _size_of(image), 0
-        for form in (resize(image) for resize in self.resizes):
-            features, _ = self._levels(self._versions(form))
-            levels = [features[name] for name in heads.in_features]
-            boxes = scale_boxes(merged["boxes"], size, _size_of(form))
+    def _mean_masks(
+        self, views: Sequence[View], merged: Detections, size: tuple[int, int]
+    ) -> Tensor:  # [D, M, M]
+        """Masks of the merged boxes, averaged over all views."""
+        masks: list[Tensor] = []
+        for view in views:
+            boxes = scale_boxes(merged["boxes"], size, view.size)
             given: list[Detections] = [
-                {**merged, "boxes": _mirror(boxes, form.shape[2]) if mirrored else boxes}
-                for mirrored in ((False, True) if self.flip else (False,))
+                {**merged, "boxes": _mirror(boxes, view.size[1]) if flip else boxes}
+                for flip in self.flips
             ]
-            for masks, mirrored in zip(heads.box_masks(levels, given), (False, True), strict=False):
-                total = total.to(masks) + (masks.flip(-1) if mirrored else masks)
-                count += 1
-        return total / count
-
-
-def _moved(
-    detections: Detections, form: tuple[int, int], size: tuple[int, int], mirrored: bool
-) -> Detections:
-    """Detections in a form of the image (height, width) on the image of `size`."""
-    boxes = _mirror(detections["boxes"], form[1]) if mirrored else detections["boxes"]
-    return {**detections, "boxes": scale_boxes(boxes, form, size)}
+            predicted = self.model.predict_masks(view.features, given)
+            masks += [
+                own.flip(-1) if flip else own
+                for own, flip in zip(predicted, self.flips, strict=True)
+            ]
+        return torch.stack(masks).mean(dim=0)
 
 
 def _mirror(boxes: Tensor, width: int) -> Tensor:
+    """Boxes [D, 4] of an image on its mirror image."""
     x1, y1, x2, y2 = boxes.unbind(1)
     return torch.stack([width - x2, y1, width - x1, y2], dim=1)
-
-
-def _size_of(image: Tensor) -> tuple[int, int]:
-    return image.shape[1], image.shape[2]

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from centernet2.builders.network import build_detector
 from centernet2.config import Config, load_config
 from centernet2.data.resize import make_test_resize
-from centernet2.layers.roi_pooler import RoIPooler
 from centernet2.models.detector import Detector
+from centernet2.models.roi_heads import RoIPooler
 from centernet2.zoo.published import ModelCost, zoo_models
 
 IMAGE = (480, 640)  # height and width of the commonest COCO image
@@ -34,7 +34,7 @@ def measure(config: Config) -> ModelCost:
         detector,
         (1, height, width),
         regions=detector.proposal_generator.decoder.options.inference.post_nms_topk,
-        objects=0 if heads is None else heads.detections_per_image,
+        objects=0 if heads is None else heads.selection.options.detections_per_image,
     )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     return ModelCost(parameters, round(sum(operations.values()) / 1e9, 1), height, width)
@@ -84,10 +84,11 @@ def count_operations(
     channels = pyramid[second.in_features[0]].shape[1]
     with _counted(operations, "roi_heads_boxes"):
         for stage in second.stages:
-            stage(_pooled(second.pooler, regions, channels))
-    if second.mask_head is not None and second.mask_pooler is not None:
+            boxes = torch.empty(regions, 4, device="meta")
+            stage(_pooled(second.pooler, regions, channels), boxes)
+    if second.mask_branch is not None:
         with _counted(operations, "roi_heads_masks"):
-            second.mask_head(_pooled(second.mask_pooler, objects, channels))
+            second.mask_branch.head(_pooled(second.mask_branch.pooler, objects, channels))
     return operations
 
 

@@ -92,11 +92,10 @@ def _inference_ends(model: Detector) -> Iterator[End]:
     if second is None:
         return
     yield End("roi_heads_boxes", second.stages[-1])
-    if second.mask_head is not None and second.mask_pooler is not None:
-        yield End(
-            "postprocess", second.mask_pooler, before=True
-        )  # the choice of boxes; pasting the masks follows
-        yield End("roi_heads_masks", second.mask_head)
+    if second.mask_branch is not None:
+        # the selection of detections; pasting the masks follows
+        yield End("postprocess", second.mask_branch, before=True)
+        yield End("roi_heads_masks", second.mask_branch)
 
 
 def _training_ends(model: Detector) -> Iterator[End]:

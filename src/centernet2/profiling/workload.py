@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from centernet2.models.detector import Detector
-from centernet2.models.roi_heads.cascade import CANDIDATES_PER_DETECTION
+from centernet2.models.roi_heads import CANDIDATES_PER_DETECTION
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image in training; COCO has 7 on average
@@ -42,7 +42,7 @@ def make_targets(model: Detector, images: Sequence[Tensor]) -> list[Target]:
         boxes = torch.cat([low * size, high * size], dim=1)
         labels = torch.randint(0, num_classes, (OBJECTS,), generator=random)
         targets.append({"boxes": boxes, "labels": labels})
-        if heads is not None and heads.mask_head is not None:
+        if model.predicts_masks:
             targets[-1]["masks"] = _filled(boxes, image.shape[1], image.shape[2])
     return targets
 
@@ -66,32 +66,18 @@ def fill_selections(model: Detector, images: Sequence[Tensor]) -> None:
     first.decoder.options = replace(first.decoder.options, score_threshold=0.0)
     if second is None:
         return
-    batch = model.preprocess(images)
-    lower = model.inference_dtype != torch.float32
-    with torch.autocast(
-        batch.tensor.device.type, model.inference_dtype if lower else None, enabled=lower
-    ):
-        features = model.neck(model.backbone(batch.tensor))
-        proposals = first(features, batch.sizes).proposals
-        levels = [features[name] for name in second.in_features]
-        _, probabilities = second.classify(levels, proposals, batch.sizes)
-    count = CANDIDATES_PER_DETECTION * second.detections_per_image
-    scores = [each.flatten() for each in second.join_scores(probabilities, proposals)]
-    limits = [float(each.topk(min(count, len(each))).values[-1]) for each in scores if len(each)]
-    second.score_thresh = min(limits, default=0.0)
+    trace = model.run(images)
+    options = second.selection.options
+    count = CANDIDATES_PER_DETECTION * options.detections_per_image
+    probabilities = second.probabilities(trace.stages, trace.proposals)
+    scores = map(second.selection.scores, probabilities, trace.proposals)
+    limits = [float(s.flatten().topk(min(count, s.numel())).values[-1]) for s in scores if len(s)]
+    second.selection.options = replace(options, score_threshold=min(limits, default=0.0))
 
 
 @torch.inference_mode()
 def count_load(model: Detector, images: Sequence[Tensor]) -> Load:
     """What one pass selects."""
-    proposals: list[int] = []
-    handle = model.proposal_generator.register_forward_hook(
-        lambda module, inputs, output: proposals.extend(
-            len(each.boxes) for each in output.proposals
-        )
-    )
-    try:
-        detections = model(images)
-    finally:
-        handle.remove()
-    return Load(sum(proposals), sum(len(each["boxes"]) for each in detections))
+    trace = model.run(images)
+    proposals = sum(int(own.valid.sum()) for own in trace.proposals)
+    return Load(proposals, sum(len(own["boxes"]) for own in trace.detections))

@@ -10,7 +10,7 @@ import centernet2
 from centernet2.checkpoint import load_weights
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.models.detector import Detector
-from centernet2.models.roi_heads.mask_head import MaskHead
+from centernet2.models.roi_heads import MaskHead, MaskHeadOptions
 from centernet2.structures import Target
 from tests.helpers.reference import ellipses
 
@@ -37,19 +37,20 @@ def test_names_are_the_reference_s_both_ways(shared: Path, tmp_path: Path) -> No
     )
     report = load_weights(model, tmp_path / "reference.pth")
     assert not (report.skipped or report.reinitialized or report.mismatched)
-    assert model.roi_heads is not None and model.roi_heads.mask_head is not None
-    assert (model.roi_heads.mask_head.deconv.weight == 0.25).all()
+    assert model.roi_heads is not None and model.roi_heads.mask_branch is not None
+    assert (model.roi_heads.mask_branch.head.deconv.weight == 0.25).all()
 
 
 @pytest.mark.parametrize("norm", ["", "BN"])
 @pytest.mark.parametrize("agnostic", [False, True])
 def test_shapes_and_names(norm: str, agnostic: bool) -> None:
-    head = MaskHead(
-        in_channels=8, num_classes=5, num_conv=2, conv_dim=6, norm=norm, cls_agnostic_mask=agnostic
-    )
+    options = MaskHeadOptions(num_conv=2, conv_dim=6, norm=norm, class_agnostic=agnostic)
+    head = MaskHead(8, 5, options)
     assert head(torch.randn(3, 8, 14, 14)).shape == (3, 1 if agnostic else 5, 28, 28)
     names = set(
-        to_reference({f"roi_heads.mask_head.{key}": x for key, x in head.state_dict().items()})
+        to_reference(
+            {f"roi_heads.mask_branch.head.{key}": x for key, x in head.state_dict().items()}
+        )
     )
     assert names >= {
         f"roi_heads.mask_head.{layer}.weight" for layer in ("mask_fcn1", "deconv", "predictor")

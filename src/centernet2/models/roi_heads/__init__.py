@@ -1,0 +1,45 @@
+"""The second stage: a cascade of box stages and a mask branch, fed with proposals."""
+
+from centernet2.models.roi_heads.box_head import BoxHead, BoxHeadOptions
+from centernet2.models.roi_heads.box_stage import (
+    BoxStage,
+    BoxStageOptions,
+    FederatedOptions,
+    StageOutput,
+)
+from centernet2.models.roi_heads.cascade import (
+    CascadeRoIHeads,
+    RoIHeadsOptions,
+    RoIHeadsOutput,
+)
+from centernet2.models.roi_heads.mask_head import MaskBranch, MaskHead, MaskHeadOptions
+from centernet2.models.roi_heads.pooler import PoolerOptions, RoIPooler
+from centernet2.models.roi_heads.sampling import RoIs, RoISampler, SamplerOptions
+from centernet2.models.roi_heads.selection import (
+    CANDIDATES_PER_DETECTION,
+    DetectionSelector,
+    SelectionOptions,
+)
+
+__all__ = [
+    "CANDIDATES_PER_DETECTION",
+    "BoxHead",
+    "BoxHeadOptions",
+    "BoxStage",
+    "BoxStageOptions",
+    "CascadeRoIHeads",
+    "DetectionSelector",
+    "FederatedOptions",
+    "MaskBranch",
+    "MaskHead",
+    "MaskHeadOptions",
+    "PoolerOptions",
+    "RoIHeadsOptions",
+    "RoIHeadsOutput",
+    "RoIPooler",
+    "RoISampler",
+    "RoIs",
+    "SamplerOptions",
+    "SelectionOptions",
+    "StageOutput",
+]

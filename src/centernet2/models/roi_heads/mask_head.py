@@ -1,55 +1,99 @@
-"""Instance masks of pooled regions (arXiv 1703.06870, figure 4 right)."""
+"""Instance masks of RoIs (arXiv 1703.06870, figure 4 right)."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from centernet2.layers.convolution import conv_norm, init_he, init_normal
+from centernet2.models.roi_heads.pooler import RoIPooler
+from centernet2.models.roi_heads.sampling import RoIs
+from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels
+from centernet2.structures import Detections, Target
 
 
 @dataclass(frozen=True)
 class MaskHeadOptions:
     """Network of the mask head."""
 
-    num_conv: int = 0
-    conv_dim: int = 256
-    norm: str = ""
-    cls_agnostic_mask: bool = False
+    num_conv: int = 0  # 3x3 convolutions
+    conv_dim: int = 256  # their channels
+    norm: str = ""  # their normalisation
+    class_agnostic: bool = False  # one mask for all classes
 
 
 class MaskHead(nn.Sequential):
-    """Convolutions, each with a ReLU, then twice the resolution and a mask per class: [R, channels, size, size] ->
-    logits [R, C or 1, 2 * size, 2 * size].
+    """Convolutions, twice the resolution, then a mask for each class.
+
+    It maps [R, in_channels, size, size] to logits [R, C or 1, 2 * size, 2 * size].
 
     Args:
-        in_channels: of the pooled regions.
+        in_channels: of the pooled features.
         num_classes: without background.
-        num_conv, conv_dim, norm: how many 3x3 convolutions, their channels, their normalisation.
-        cls_agnostic_mask: one mask for all classes.
+        options: number and width of the layers.
     """
 
     def __init__(
-        self,
-        *,
-        in_channels: int,
-        num_classes: int,
-        num_conv: int,
-        conv_dim: int,
-        norm: str,
-        cls_agnostic_mask: bool,
+        self, in_channels: int, num_classes: int, options: MaskHeadOptions = MaskHeadOptions()
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for k in range(1, num_conv + 1):
-            layers[f"mask_fcn{k}"] = conv_norm(in_channels, conv_dim, 3, norm=norm)
+        for k in range(1, options.num_conv + 1):
+            layers[f"mask_fcn{k}"] = conv_norm(in_channels, options.conv_dim, 3, norm=options.norm)
             layers[f"mask_fcn_relu{k}"] = nn.ReLU()
-            in_channels = conv_dim
-        layers["deconv"] = nn.ConvTranspose2d(in_channels, conv_dim, kernel_size=2, stride=2)
+            in_channels = options.conv_dim
+        layers["deconv"] = nn.ConvTranspose2d(
+            in_channels, options.conv_dim, kernel_size=2, stride=2
+        )
         layers["deconv_relu"] = nn.ReLU()
-        predictor = nn.Conv2d(conv_dim, 1 if cls_agnostic_mask else num_classes, kernel_size=1)
+        masks = 1 if options.class_agnostic else num_classes
+        predictor = nn.Conv2d(options.conv_dim, masks, kernel_size=1)
         layers["predictor"] = predictor
         super().__init__(layers)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 init_he(layer)
         init_normal(predictor, std=0.001)
+
+
+class MaskBranch(nn.Module):
+    """Pooled features of boxes and the masks inside them.
+
+    Args:
+        pooler: of RoI features.
+        head: network of the pooled features.
+    """
+
+    def __init__(self, pooler: RoIPooler, head: MaskHead) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.head = head
+
+    def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """Return mask logits [R, C or 1, M, M] of boxes, [R_i, 4] for each image."""
+        logits: Tensor = self.head(self.pooler(levels, boxes))
+        return logits
+
+    def predict(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
+        """Return probabilities [D, M, M] of each detection's object in the grid of its box."""
+        logits = self(levels, [each["boxes"] for each in detections])
+        own = masks_of_labels(logits, torch.cat([each["labels"] for each in detections]))
+        return list(torch.split(own.float().sigmoid(), [len(d["boxes"]) for d in detections]))
+
+    def loss(
+        self,
+        levels: Sequence[Tensor],
+        rois: Sequence[RoIs],
+        targets: Sequence[Target],
+        num_classes: int,
+    ) -> Tensor:
+        """Return the mean loss of the masks of positive RoIs."""
+        logits = self(levels, [each.boxes for each in rois])
+        masks = [
+            mask_targets(target["masks"], each.boxes, each.objects, logits.shape[-1])
+            for each, target in zip(rois, targets, strict=True)
+        ]
+        labels = torch.cat([each.labels for each in rois])
+        positive = (labels < num_classes) & torch.cat([each.valid for each in rois])
+        return mask_loss(logits, torch.cat(masks), labels, positive)

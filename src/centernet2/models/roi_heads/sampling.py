@@ -1,68 +1,114 @@
-"""Which proposals the second stage learns from, and what it should say of them."""
+"""Sampling of the RoIs that the second stage learns from, and what each should predict."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from centernet2.ops.boxes import pairwise_iou
-from centernet2.structures import PADDING_COORDINATE, PADDING_SCORE, Proposals, Target
+from centernet2.structures import Proposals, Target
 
 
-class Regions(NamedTuple):
-    """Regions of one image with what they should be classified as."""
+@dataclass(frozen=True)
+class SamplerOptions:
+    """Sampling of RoIs in training."""
+
+    batch_size_per_image: int = 512
+    positive_fraction: float = 0.25  # the largest share of positives
+    append_ground_truth: bool = True  # objects are RoIs too
+
+
+class RoIs(NamedTuple):
+    """RoIs of one image with their targets."""
 
     boxes: Tensor  # [R, 4]
     labels: Tensor  # [R] in 0..C, C for background
-    targets: Tensor  # [R, 4] the object that each overlaps most; of no meaning for background
-    objects: Tensor  # [R] its index in the image's ground truth
+    targets: Tensor  # [R, 4] box of the object of highest IoU; unused where background
+    objects: Tensor  # [R] row of that object in the image's ground truth
     valid: Tensor  # [R] bool: the others are padding
 
 
-def match(boxes: Tensor, target: Target, iou_threshold: float, num_classes: int) -> Regions:
-    """Labels boxes [R, 4] with the object that they overlap most, background below the threshold."""
+class RoISampler:
+    """Choose the RoIs of an image that the second stage learns from (arXiv 1506.01497)."""
+
+    def __init__(self, options: SamplerOptions = SamplerOptions()) -> None:
+        self.options = options
+
+    @property
+    def max_positives(self) -> int:
+        """Largest number of positive RoIs of an image; they are its first RoIs."""
+        return int(self.options.batch_size_per_image * self.options.positive_fraction)
+
+    def __call__(
+        self,
+        proposals: Proposals,
+        target: Target,
+        *,
+        min_iou: float,
+        num_classes: int,
+        generator: torch.Generator | None,
+    ) -> RoIs:
+        """Draw RoIs among the proposals and, as set, the objects of an image."""
+        if self.options.append_ground_truth:
+            proposals = append_ground_truth(proposals, target)
+        return sample(
+            match(proposals.boxes, proposals.valid, target, min_iou, num_classes),
+            size=self.options.batch_size_per_image,
+            max_positives=self.max_positives,
+            num_classes=num_classes,
+            generator=generator,
+        )
+
+
+def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_classes: int) -> RoIs:
+    """Give boxes [R, 4] the label of the object of highest IoU, background below `min_iou`."""
     if not len(target["boxes"]):
         background = torch.full((len(boxes),), num_classes, device=boxes.device)
-        everything = torch.ones_like(background, dtype=torch.bool)
-        return Regions(boxes, background, boxes, torch.zeros_like(background), everything)
-    overlap, index = pairwise_iou(target["boxes"], boxes).max(dim=0)  # [R]
-    labels = torch.where(overlap >= iou_threshold, target["labels"][index], num_classes)
-    return Regions(
-        boxes, labels, target["boxes"][index], index, torch.ones_like(index, dtype=torch.bool)
-    )
+        return RoIs(boxes, background, boxes, torch.zeros_like(background), valid)
+    iou = pairwise_iou(target["boxes"], boxes)  # [G, R]
+    if "valid" in target:
+        iou = torch.where(target["valid"][:, None], iou, -1.0)
+    highest, index = iou.max(dim=0)  # [R]
+    labels = torch.where(highest >= min_iou, target["labels"][index], num_classes)
+    return RoIs(boxes, labels, target["boxes"][index], index, valid)
 
 
 def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
-    """R + G proposals: the objects' own boxes as well, so that an untrained first stage finds some positives."""
-    boxes = target["boxes"].to(proposals.boxes)
-    valid = boxes[:, 0] > PADDING_COORDINATE
-    scores = torch.where(valid, 1.0, PADDING_SCORE)
-    parts = (boxes, scores.to(proposals.scores), target["labels"], valid)
-    return Proposals(
-        *(torch.cat([own, added]) for own, added in zip(proposals, parts, strict=True))
-    )
+    """Append the objects' own boxes: R + G proposals.
+
+    An untrained first stage proposes hardly any positives.
+    """
+    boxes, labels = target["boxes"].to(proposals.boxes), target["labels"]
+    valid = target.get("valid", torch.ones_like(labels, dtype=torch.bool))
+    objects = Proposals(boxes, torch.ones_like(boxes[:, 0]).to(proposals.scores), labels, valid)
+    return Proposals(*(torch.cat(columns) for columns in zip(proposals, objects, strict=True)))
 
 
 def sample(
-    regions: Regions,
+    rois: RoIs,
     *,
     size: int,
-    positive_fraction: float,
+    max_positives: int,
     num_classes: int,
     generator: torch.Generator | None,
-) -> Regions:
-    """At most `size` random regions, at most a `positive_fraction` of them positive.
+) -> RoIs:
+    """Draw at most `size` random RoIs, positives first, at most `max_positives` of them.
 
-    Positives come first. The number of rows is known beforehand (the smaller of `size` and R); missing negatives leave
-    invalid rows.
+    The number of rows is known beforehand, the smaller of `size` and R: where negatives are
+    missing, rows are invalid.
     """
-    draw = torch.rand(len(regions.labels), generator=generator, device=regions.labels.device)
-    positive = (regions.labels < num_classes) & regions.valid
-    rank = (
-        torch.where(positive, draw, -1.0).argsort(descending=True).argsort()
-    )  # positives come first
-    chosen_positive = positive & (rank < int(size * positive_fraction))
-    negative = ~positive & regions.valid
-    key = torch.where(chosen_positive, draw + 1, torch.where(negative, draw, -1.0))
+    draw = torch.rand(len(rois.labels), generator=generator, device=rois.labels.device)
+    positive = (rois.labels < num_classes) & rois.valid
+    rank = torch.where(positive, draw, -1.0).argsort(descending=True).argsort()
+    chosen = positive & (rank < max_positives)
+    negative = ~positive & rois.valid
+    key = torch.where(chosen, draw + 1, torch.where(negative, draw, -1.0))
     best, index = key.topk(min(size, len(key)))
-    return Regions(*(part[index] for part in regions))._replace(valid=best >= 0)
+    return RoIs(*(column[index] for column in rois))._replace(valid=best >= 0)
+
+
+def join(rois: Sequence[RoIs]) -> RoIs:
+    """Concatenate the RoIs of all images; `objects` still count within each image."""
+    return RoIs(*(torch.cat(columns) for columns in zip(*rois, strict=True)))

@@ -1,0 +1,128 @@
+"""From images of any size to one normalised batch, and its ground truth in the same form."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from centernet2.structures import PADDING_COORDINATE, ImageBatch, Target
+
+PADDED_OBJECTS = 128  # per image, with static shapes; nearly every image of COCO has fewer
+FORMATS = ("RGB", "BGR")
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """What the weights expect of images."""
+
+    pixel_mean: tuple[float, ...] = (103.53, 116.28, 123.675)  # in the order of `format`
+    pixel_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    format: str = "BGR"  # channel order, or RGB
+
+
+class Preprocess(nn.Module):
+    """Normalise images and pad them to one size.
+
+    Args:
+        options: what the weights expect.
+        size_divisibility: images are padded to a multiple of it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, options: PreprocessOptions = PreprocessOptions(), *, size_divisibility: int
+    ) -> None:
+        super().__init__()
+        if options.format not in FORMATS:
+            raise ValueError(f"format is '{options.format}'; choose one of {', '.join(FORMATS)}")
+        mean, std = torch.tensor(options.pixel_mean), torch.tensor(options.pixel_std)
+        self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(3, 1, 1), persistent=False)
+        self.reverses_channels = options.format == "BGR"
+        self.size_divisibility = size_divisibility
+        # (height, width) to pad to where one is large enough
+        self.fixed_sizes: Sequence[tuple[int, int]] = ()
+
+    def forward(self, images: Sequence[Tensor]) -> ImageBatch:
+        """Return a batch of images [3, h, w], RGB in 0..255, with zeros at the right and bottom."""
+        sizes = [size_of(image) for image in images]
+        height, width = self._padded_size(*(max(side) for side in zip(*sizes, strict=True)))
+        batch = self.mean.new_zeros(len(images), 3, height, width)
+        for row, image, (h, w) in zip(batch, images, sizes, strict=True):
+            image = image.to(row.device, non_blocking=True)
+            image = image.flip(0) if self.reverses_channels else image
+            row[:, :h, :w] = (image - self.mean) / self.std
+        return ImageBatch(batch, sizes)
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        fitting = [(h, w) for h, w in self.fixed_sizes if h >= height and w >= width]
+        if fitting:
+            return min(fitting, key=math.prod)
+        multiple = self.size_divisibility
+        return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def size_of(image: Tensor) -> tuple[int, int]:
+    """Return height and width of an image [3, H, W]."""
+    return image.shape[1], image.shape[2]
+
+
+def check_targets(
+    images: Sequence[Tensor], targets: Sequence[Target] | None, device: torch.device, *, masks: bool
+) -> list[Target]:
+    """Return what training reads of the ground truth, on a device.
+
+    Raises:
+        ValueError: a target is missing, or its masks are missing or of another size.
+    """
+    if targets is None or len(targets) != len(images):
+        given = "none" if targets is None else str(len(targets))
+        raise ValueError(
+            f"training needs one target per image: {len(images)} images, {given} given"
+        )
+    checked: list[Target] = []
+    for image, target in zip(images, targets, strict=True):
+        checked.append(
+            {
+                "boxes": target["boxes"].to(device, torch.float32).reshape(-1, 4),
+                "labels": target["labels"].to(device, torch.int64),
+            }
+        )
+        if masks:
+            checked[-1]["masks"] = _masks_of(target, image).to(device, torch.bool)
+    return checked
+
+
+def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
+    expected = (len(target["boxes"]), *image.shape[1:])
+    if "masks" not in target:
+        raise ValueError(
+            f"the model has a mask head: training needs 'masks' {list(expected)} in every target"
+        )
+    if target["masks"].shape != expected:
+        raise ValueError(
+            f"masks of an image are {list(expected)}, not {list(target['masks'].shape)}"
+        )
+    return target["masks"]
+
+
+def pad_target(target: Target, size: tuple[int, int]) -> Target:
+    """Pad ground truth to a multiple of PADDED_OBJECTS, its masks to `size` (height, width)."""
+    count = len(target["boxes"])
+    missing = -count % PADDED_OBJECTS if count else PADDED_OBJECTS
+    padded: Target = {
+        "boxes": pad(target["boxes"], (0, 0, 0, missing), value=PADDING_COORDINATE),
+        "labels": pad(target["labels"], (0, missing)),
+        "valid": torch.arange(count + missing, device=target["boxes"].device) < count,
+    }
+    if "masks" in target:
+        height, width = target["masks"].shape[1:]
+        padded["masks"] = pad(
+            target["masks"], (0, size[1] - width, 0, size[0] - height, 0, missing)
+        )
+    return padded

@@ -1,0 +1,193 @@
+"""One stage of the cascade: class logits and box deltas of RoIs, and their losses."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.layers.convolution import init_normal
+from centernet2.models.roi_heads.box_head import BoxHead
+from centernet2.models.roi_heads.sampling import RoIs
+from centernet2.ops.boxes import decode_deltas, encode_deltas
+from centernet2.ops.losses import (
+    BOX_IOU_LOSSES,
+    box_regression_loss,
+    sigmoid_classification_loss,
+    softmax_classification_loss,
+)
+
+BOX_LOSSES = ("smooth_l1", *BOX_IOU_LOSSES)
+
+
+@dataclass(frozen=True)
+class BoxStageOptions:
+    """Predictions and losses of a box stage."""
+
+    class_agnostic: bool = False  # one box for all classes
+    sigmoid: bool = False  # a sigmoid per class instead of a softmax
+    prior_prob: float = 0.01  # probability of every class before training, with sigmoids
+    box_loss: str = "smooth_l1"  # or giou, diou, ciou
+    box_loss_weight: float = 1.0
+    smooth_l1_beta: float = 0.0  # where the loss turns from quadratic to linear; 0 is L1
+
+
+@dataclass(frozen=True)
+class FederatedOptions:
+    """Federated loss (arXiv 2103.07461, section 5): LVIS annotates a part of the classes."""
+
+    enabled: bool = False
+    num_classes: int = 50  # classes judged in each step
+    frequency_exponent: float = 0.5  # on the number of images with the class
+    frequency_file: str = "datasets/lvis/lvis_v1_train_cat_info.json"  # images per class
+
+
+class StageOutput(NamedTuple):
+    """Predictions of one stage for all RoIs of a batch."""
+
+    logits: Tensor  # [R, C + 1], background last
+    deltas: Tensor  # [R, 4 * K]
+    boxes: Tensor  # [R, K, 4] the RoIs moved by the deltas, without gradient
+
+
+class BoxStage(nn.Module):
+    """A box head with its predictors; K is 1 for class-agnostic boxes, else `num_classes`.
+
+    Args:
+        box_head: network of the pooled features.
+        num_classes: without background.
+        min_iou: IoU with an object from which an RoI is positive.
+        bbox_reg_weights: scale of the four deltas.
+        options: predictions and losses.
+        class_weight: [C] relative chance of each class to be judged as a negative by the federated
+            loss; None: all classes are judged.
+        num_judged: classes that the federated loss judges in each step.
+    """
+
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        box_head: BoxHead,
+        num_classes: int,
+        *,
+        min_iou: float = 0.5,
+        bbox_reg_weights: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
+        options: BoxStageOptions = BoxStageOptions(),
+        class_weight: Tensor | None = None,
+        num_judged: int = FederatedOptions.num_classes,
+    ) -> None:
+        super().__init__()
+        if options.box_loss not in BOX_LOSSES:
+            raise ValueError(
+                f"box_loss is '{options.box_loss}'; choose one of {', '.join(BOX_LOSSES)}"
+            )
+        self.num_classes = num_classes
+        self.min_iou = min_iou
+        self.bbox_reg_weights = tuple(bbox_reg_weights)
+        self.options = options
+        self.num_judged = num_judged
+        self.box_head = box_head
+        boxes = 1 if options.class_agnostic else num_classes
+        self.cls_score = nn.Linear(box_head.out_channels, num_classes + 1)
+        self.bbox_pred = nn.Linear(box_head.out_channels, boxes * 4)
+        prior = options.prior_prob
+        init_normal(
+            self.cls_score,
+            std=0.01,
+            bias=-math.log((1 - prior) / prior) if options.sigmoid else 0.0,
+        )
+        init_normal(self.bbox_pred, std=0.001)
+        self.register_buffer("class_weight", class_weight)
+
+    def forward(self, pooled: Tensor, boxes: Tensor) -> StageOutput:
+        """Classify RoIs and move their boxes.
+
+        Args:
+            pooled: features [R, channels, size, size].
+            boxes: [R, 4].
+        """
+        x = self.box_head(pooled)
+        logits, deltas = self.cls_score(x), self.bbox_pred(x)
+        moved = decode_deltas(boxes, deltas.detach(), self.bbox_reg_weights)
+        return StageOutput(logits, deltas, moved)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Turn logits [R, C + 1] into class probabilities, in float32."""
+        return logits.float().sigmoid() if self.options.sigmoid else logits.float().softmax(dim=1)
+
+    def losses(
+        self, rois: RoIs, output: StageOutput, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Return the stage's losses by name, for the RoIs of all images."""
+        weights = rois.valid.float()
+        judged = None
+        if self.class_weight is not None:
+            judged = federated_classes(
+                rois.labels, rois.valid, self.class_weight, self.num_judged, generator=generator
+            )
+        classification = (
+            sigmoid_classification_loss if self.options.sigmoid else softmax_classification_loss
+        )
+        positive = (rois.labels < self.num_classes) & rois.valid
+        # divided by all RoIs, not by the positives: every object then has the same influence
+        box_loss = self._box_losses(rois, output, positive).sum() / weights.sum().clamp(min=1)
+        return {
+            "loss_cls": classification(output.logits, rois.labels, weights, judged),
+            "loss_box_reg": self.options.box_loss_weight * box_loss,
+        }
+
+    def _box_losses(self, rois: RoIs, output: StageOutput, positive: Tensor) -> Tensor:
+        """Box loss [R] of each RoI, 0 where it is not positive."""
+        # background has no box to move onto; a unit box keeps its arithmetic finite
+        unit = torch.cat([rois.boxes.new_zeros(2), rois.boxes.new_ones(2)])
+        boxes = torch.where(positive[:, None], rois.boxes, unit)
+        targets = torch.where(positive[:, None], rois.targets, boxes)
+        deltas = self._deltas_of(output.deltas, rois.labels)
+        if self.options.box_loss == "smooth_l1":
+            wanted = encode_deltas(boxes, targets, self.bbox_reg_weights)
+            loss = box_regression_loss(deltas, wanted, self.options.smooth_l1_beta)
+        else:
+            moved = decode_deltas(boxes, deltas, self.bbox_reg_weights)[:, 0]
+            loss = BOX_IOU_LOSSES[self.options.box_loss](moved, targets)
+        return loss * positive
+
+    def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
+        """Deltas [R, 4] of each RoI's class among [R, 4 * K]."""
+        deltas = torch.unflatten(deltas, 1, (-1, 4))
+        if deltas.shape[1] == 1:
+            return deltas[:, 0]
+        rows = torch.arange(len(labels), device=labels.device)
+        return deltas[rows, labels.clamp(max=self.num_classes - 1)]
+
+
+def federated_classes(
+    labels: Tensor,
+    valid: Tensor,
+    class_weight: Tensor,
+    num_classes: int,
+    *,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Draw the classes that a batch is judged on: [C], 1 for each of them, else 0.
+
+    They are those that appear in the batch and some others, drawn by weight (arXiv 2103.07461,
+    section 5).
+
+    Args:
+        labels: [R] in 0..C.
+        valid: [R] bool.
+        class_weight: [C].
+        num_classes: number of classes to judge, background counted where it appears.
+    """
+    zeros = class_weight.new_zeros(len(class_weight) + 1)
+    appeared = zeros.index_add(0, labels, valid.to(class_weight.dtype)) > 0  # [C + 1]
+    missing = num_classes - appeared.sum()
+    # drawing without replacement by weight: the largest of exponential clocks (Gumbel top-k)
+    clock = torch.empty_like(class_weight).exponential_(generator=generator)
+    key = torch.where(appeared[:-1] | (class_weight <= 0), -1.0, class_weight / clock)
+    rank = key.argsort(descending=True).argsort()
+    drawn = (rank < missing) & (key > 0)
+    return (appeared[:-1] | drawn).to(class_weight.dtype)

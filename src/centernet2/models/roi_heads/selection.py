@@ -1,0 +1,94 @@
+"""Selection of detections: scores of both stages, threshold, NMS."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from centernet2.kernels.operators import nms_mask
+from centernet2.ops.boxes import Size, clip_boxes, nonempty
+from centernet2.structures import Detections, Proposals, select
+
+CANDIDATES_PER_DETECTION = 20  # boxes that NMS chooses from, where their number is fixed
+BELOW_ALL = -1.0  # in place of the score of what cannot be a detection: sorts behind every score
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Selection of detections."""
+
+    score_threshold: float = 0.05  # detections score above it
+    nms_threshold: float = 0.5  # IoU allowed between detections of a class
+    detections_per_image: int = 100
+    multiply_proposal_score: bool = False  # join the first stage's score
+
+
+class Selected(NamedTuple):
+    """Detections of one image and where they come from."""
+
+    detections: Detections
+    sources: Tensor  # [D] row of the proposal behind each detection
+
+
+class DetectionSelector:
+    """Select the detections of an image among the boxes of the last stage.
+
+    With `static_shapes` a fixed number of candidates enters NMS.
+    """
+
+    def __init__(self, options: SelectionOptions = SelectionOptions()) -> None:
+        self.options = options
+        self.static_shapes = False
+
+    def scores(self, probabilities: Tensor, proposals: Proposals) -> Tensor:
+        """Join class probabilities [R, C] and the proposals' scores (section 3, eq. 1): [R, C]."""
+        if self.options.multiply_proposal_score:
+            return (probabilities * proposals.scores[:, None]).sqrt()
+        return probabilities
+
+    def __call__(
+        self, boxes: Tensor, probabilities: Tensor, proposals: Proposals, size: Size
+    ) -> Selected:
+        """Select detections, best first.
+
+        Args:
+            boxes: [R, K, 4], K is 1 or C.
+            probabilities: [R, C].
+            proposals: R rows, valid or not.
+            size: (height, width) of the image.
+        """
+        scores = self.scores(probabilities, proposals)
+        finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
+        scores = torch.where((finite & proposals.valid)[:, None], scores, BELOW_ALL)
+        index = self._candidates(scores.flatten())
+        score, order = scores.flatten()[index].sort(descending=True, stable=True)
+        roi, label = index[order] // scores.shape[1], index[order] % scores.shape[1]
+        column = label if boxes.shape[1] > 1 else torch.zeros_like(label)
+        candidates: Detections = {
+            "boxes": clip_boxes(boxes[roi, column], size),
+            "scores": score,
+            "labels": label,
+        }
+        rows = self._nms(candidates)
+        return Selected(select(candidates, rows), roi[rows])
+
+    def _candidates(self, scores: Tensor) -> Tensor:
+        """Indices [K] of the scores above the threshold, rising; a fixed number with static shapes."""
+        if not self.static_shapes:
+            return (scores > self.options.score_threshold).nonzero().squeeze(1)
+        count = CANDIDATES_PER_DETECTION * self.options.detections_per_image
+        return scores.topk(min(len(scores), count)).indices.sort().values
+
+    def _nms(self, candidates: Detections) -> Tensor:
+        """Rows [D] of the best candidates that stay."""
+        limit, boxes = self.options.detections_per_image, candidates["boxes"]
+        above = candidates["scores"] > self.options.score_threshold
+        scores = torch.where(above, candidates["scores"], BELOW_ALL)
+        stays = nms_mask(
+            boxes, scores, candidates["labels"], self.options.nms_threshold, limit=limit
+        )
+        rows = torch.argsort(~stays, stable=True)[:limit]
+        # a box in the image's padding is clipped to a line; it takes a place all the same
+        kept = stays[rows] & nonempty(boxes[rows])
+        return rows[kept]
