@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
-from centernet2.jobs.benchmark import Benchmark, benchmark
+from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
 from centernet2.jobs.compare import Comparison, compare
 from centernet2.jobs.config import config
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from centernet2.data.check import Examination
-    from centernet2.evaluation.curves import ThresholdChoice
+    from centernet2.evaluation import ThresholdChoice
+    from centernet2.profiling.records import Benchmark
 
 EXIT_MISTAKE = 2
 EXIT_KEYBOARD = 130  # as shells report a program that Ctrl-C has ended
@@ -160,7 +161,7 @@ def print_counts(counts: dict[str, int]) -> None:
     _print(counts_table(counts))
 
 
-def print_benchmark(result: Benchmark) -> None:
+def print_benchmark(result: "Benchmark") -> None:
     """Print what was measured, wide where it goes to a file."""
     from centernet2.report.benchmark_tables import benchmark_tables
 

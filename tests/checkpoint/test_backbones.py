@@ -74,15 +74,15 @@ def fills_backbone(model: nn.Module, path: Path, skipped: set[str]) -> None:
 def torchvision_features(network: nn.Module, image: Tensor) -> list[Tensor]:
     layers = dict(network.named_children())
     x = layers["maxpool"](layers["relu"](layers["bn1"](layers["conv1"](image))))
-    features = []
+    maps = []
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         x = layers[stage](x)
-        features.append(x)
-    return features[1:]
+        maps.append(x)
+    return maps[1:]
 
 
-def assert_same(features: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
-    for ours, theirs in zip(features, expected, strict=True):
+def assert_same(maps: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
+    for ours, theirs in zip(maps, expected, strict=True):
         assert (ours - theirs).abs().max() < 1e-4 * theirs.std()
 
 
@@ -115,11 +115,13 @@ def test_resnets_equal_their_library(name: str, library: str, tmp_path: Path) ->
     assert model.preprocess.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_options_of_weights_reach_checkpoints(tmp_path: Path) -> None:
+def test_options_of_weights_reach_checkpoints(
+    tmp_path: Path,
+) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
-    config = config_of(detector(FPN, [], tmp_path / "w.pth").info)
-    assert config["MODEL.RESNETS.STRIDE_IN_1X1"] is False and config["INPUT.FORMAT"] == "RGB"
-    resumed = fit_to_previous(centernet2.load_config(FPN), config)
+    settings = config_of(detector(FPN, [], tmp_path / "w.pth").info)
+    assert settings["MODEL.RESNETS.STRIDE_IN_1X1"] is False and settings["INPUT.FORMAT"] == "RGB"
+    resumed = fit_to_previous(centernet2.load_config(FPN), settings)
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"
 
 
@@ -189,7 +191,7 @@ def test_res2net_in_detectron2_format(tmp_path: Path, config: str) -> None:
             assert torch.equal(reference[f"backbone.bottom_up.{name}"], torch.from_numpy(array)), (
                 name
             )
-    assert model.backbone.body.layer2[0].conv1.stride == (2, 2)  # as the reference's config says
+    assert model.backbone.body.layer2[0].conv1.stride == (2, 2)  # as the reference's settings say
 
 
 def test_res2net_of_timm(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sharded_training_equals_one_process(data: Path, tmp_path: Path) -> None:
+def test_sharded_training_equals_one_process(
+    data: Path,
+    tmp_path: Path,
+) -> None:
     """FSDP on two processes, stopped and resumed, against one process.
 
     Every part of a checkpoint is exchangeable.

@@ -154,7 +154,7 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
             calls.append(("start", None))
 
         def store_init_configuration(self, values: object) -> None:
-            calls.append(("config", values))
+            calls.append(("settings", values))
 
         def log(self, values: object, step: int) -> None:
             calls.append((f"step {step}", values))
@@ -163,13 +163,13 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
             calls.append(("finish", None))
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
-    config = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
-    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=config) as writers:
+    settings = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
+    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=settings) as writers:
         writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
     assert calls == [
         ("centernet2", str(tmp_path)),
         ("start", None),
-        ("config", {"SOLVER.BASE_LR": 0.1, "SOLVER.STEPS": "[1, 2]"}),
+        ("settings", {"SOLVER.BASE_LR": 0.1, "SOLVER.STEPS": "[1, 2]"}),
         ("step 7", {"train/total_loss": 1.5, "eval/bbox/AP": 3.0}),
         ("finish", None),
     ]

@@ -18,12 +18,16 @@ from centernet2.config import Config, ConfigError
 from centernet2.data import DetectionDataset, FitShortestEdge, eval_batches
 from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
-from centernet2.evaluation.ground_truth import FloatArray
-from centernet2.evaluation.inference import Interrupted
-from centernet2.evaluation.results import read_results
-from centernet2.evaluation.scoring import score_detector, score_results_file
-from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
-from centernet2.evaluation.stream import ResultStream, weights_digest
+from centernet2.evaluation import (
+    PROPOSAL_COUNTS,
+    FloatArray,
+    Interrupted,
+    ResultStream,
+    read_results,
+    score_detector,
+    score_results_file,
+    weights_digest,
+)
 from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect

@@ -9,7 +9,7 @@ from centernet2.builders.network import network_of
 from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.config import Config
 from centernet2.models.backbones import BACKBONES, pixel_statistics
-from centernet2.zoo.download import cached_file, is_address
+from centernet2.zoo import cached_file, is_address
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.predictor import Predictor
 from centernet2.structures import ModelInfo
-from centernet2.zoo.published import ZOO_PREFIX, ZooModel, zoo_model
+from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,12 @@ def load_model(
         )
     model.info = _with_labels(model.info, checkpoint.info)
     return place(model.eval(), device_for(config, device))
+
+
+def build_on_meta(config: Config) -> Detector:
+    """Build a detector without memory for its weights: operations can be counted, not done."""
+    with torch.device("meta"):
+        return build_detector(config).eval()
 
 
 def device_for(config: Config, name: str | None) -> torch.device:

@@ -19,8 +19,7 @@ from centernet2.checkpoint.load import load_state, load_weights_file
 from centernet2.checkpoint.save import last_checkpoint
 from centernet2.config import Config, ConfigError
 from centernet2.models.detector import Detector
-from centernet2.zoo.download import DownloadError
-from centernet2.zoo.published import ZOO_PREFIX
+from centernet2.zoo import ZOO_PREFIX, DownloadError
 
 logger = logging.getLogger(__name__)
 

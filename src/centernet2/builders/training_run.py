@@ -17,7 +17,7 @@ from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config
 from centernet2.data import DetectionDataset
 from centernet2.devices import Precision
-from centernet2.evaluation.scoring import EvaluationInterrupted
+from centernet2.evaluation import EvaluationInterrupted
 from centernet2.files import write_atomic
 from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor

@@ -8,7 +8,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -28,36 +28,15 @@ from centernet2.jobs import (
 if TYPE_CHECKING:
     from centernet2.devices import Precision
     from centernet2.models.detector import Detector
-    from centernet2.profiling.matmul_peak import Peak
-    from centernet2.profiling.meter import Figures, Meter, Shape
+    from centernet2.profiling.meter import Meter, Shape
+    from centernet2.profiling.records import Benchmark, ShapeMetrics
 
 logger = logging.getLogger(__name__)
 
 Several = Parameter(consume_multiple=True, negative=())
 LEAST_SIDE = 32  # pixels
-IMPLAUSIBLE_SHARE = (
-    2.5  # of the peak: Winograd's algorithm does a quarter of the multiplications that are counted
-)
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A model's figures on this machine, and what they were measured with."""
-
-    config: str
-    weights: str | None
-    work: str  # inference or training
-    dtype: str
-    compiled: bool
-    device: str
-    device_name: str
-    threads: int
-    versions: dict[str, str]
-    parameters: int
-    warm_up: int
-    runs: int
-    peak: Peak
-    figures: list[Figures]
+# of the peak: Winograd's algorithm does a quarter of the multiplications that are counted
+IMPLAUSIBLE_SHARE = 2.5
 
 
 def benchmark(
@@ -97,10 +76,11 @@ def benchmark(
     output
         JSON file for the results.
     """
+    from centernet2.builders.loading import build_on_meta, config_of
     from centernet2.files import write_json
     from centernet2.models.optimize import DTYPES
-    from centernet2.profiling.costs import input_size
     from centernet2.profiling.meter import Meter
+    from centernet2.profiling.operations import input_size
 
     dtype = inference.dtype
     if dtype not in DTYPES:
@@ -109,11 +89,14 @@ def benchmark(
     wanted = [parse_size(size) for size in sizes]
     with _threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
-        meter = Meter(model, dtype=cast("Precision", dtype), compile=inference.compile, runs=runs)
-        shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(meter.plan)]}
-        # the greatest last: the memory of a process on the CPU is known as its maximum so far
-        figures = list(_measure_all(meter, sorted(shapes, key=math.prod)))
-        result = _describe(meter, None if weights is None else str(weights), figures)
+        plan = build_on_meta(config_of(model.info))
+        meter = Meter(
+            model, plan, dtype=cast("Precision", dtype), compile=inference.compile, runs=runs
+        )
+        shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(plan)]}
+        # the largest last: on the CPU the memory of a process is known as its maximum so far
+        metrics = list(_measure_all(meter, sorted(shapes, key=math.prod)))
+        result = _describe(meter, None if weights is None else str(weights), metrics)
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(output), asdict(result), indent=1)
@@ -121,11 +104,12 @@ def benchmark(
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Height and width from "HEIGHTxWIDTH"."""
+    """Parse "HEIGHTxWIDTH"."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if found is None:
         raise ValueError(
-            f"--sizes has '{text}'; write HEIGHTxWIDTH such as 800x1216 (KEY VALUE pairs stand before it)"
+            f"--sizes has '{text}'; write HEIGHTxWIDTH such as 800x1216 "
+            "(KEY VALUE pairs stand before it)"
         )
     height, width = int(found[1]), int(found[2])
     if min(height, width) < LEAST_SIDE:
@@ -161,7 +145,7 @@ def _load(
     *,
     training: bool,
 ) -> Detector:
-    """The model in the mode in which it is measured, its weights as they lie in memory in that mode."""
+    """Load the model in the mode that is measured, in that mode's memory format."""
     import torch
 
     from centernet2.builders.loading import (
@@ -186,8 +170,8 @@ def _load(
     return place(model.train(training), device_for(config_of(model.info), device))
 
 
-def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[Figures]:
-    """The figures of each shape that fits into the device's memory, with a bar of progress or lines of the log."""
+def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[ShapeMetrics]:
+    """Measure each shape that fits into the device's memory, and show progress."""
     import torch
     from rich import get_console
     from rich.progress import (
@@ -226,28 +210,30 @@ def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[Figures]:
                 )
     if not measured:
         raise ValueError(
-            f"no batch fits into the memory of {meter.device}; choose smaller --batch-sizes or --sizes"
+            f"no batch fits into the memory of {meter.device}; "
+            "choose smaller --batch-sizes or --sizes"
         )
 
 
-def _describe(meter: Meter, weights: str | None, figures: Sequence[Figures]) -> Benchmark:
+def _describe(meter: Meter, weights: str | None, metrics: Sequence[ShapeMetrics]) -> Benchmark:
     import torch
 
     from centernet2.kernels.capabilities import device_name
     from centernet2.models.optimize import DTYPES
     from centernet2.profiling.matmul_peak import measure_peak
     from centernet2.profiling.meter import WARM_UP
+    from centernet2.profiling.records import Benchmark
 
-    peak = measure_peak(
-        meter.device, DTYPES[meter.dtype]
-    )  # after the model: the matrices take memory too
-    figures = [each.against(peak) for each in figures]
-    if any((each.share_of_peak or 0.0) > IMPLAUSIBLE_SHARE for each in figures):
+    # after the model: the matrices take memory too
+    peak = measure_peak(meter.device, DTYPES[meter.dtype])
+    shapes = [each.against(peak) for each in metrics]
+    if any((each.share_of_peak or 0.0) > IMPLAUSIBLE_SHARE for each in shapes):
         logger.warning(
-            "the model was faster than the peak: the machine was busy while that was taken; measure again"
+            "the model was faster than the peak: the machine was busy while the peak was "
+            "measured; measure again"
         )
     return Benchmark(
-        config=meter.config.name,
+        config=meter.model.info.config_name,
         weights=weights,
         work="training" if meter.model.training else "inference",
         dtype=meter.dtype,
@@ -255,11 +241,14 @@ def _describe(meter: Meter, weights: str | None, figures: Sequence[Figures]) -> 
         device=str(meter.device),
         device_name=device_name(meter.device),
         threads=torch.get_num_threads(),
-        versions={name: version(name) for name in ("torch", "torchvision")}
-        | {"python": platform.python_version()},
+        versions={
+            "torch": version("torch"),
+            "torchvision": version("torchvision"),
+            "python": platform.python_version(),
+        },
         parameters=sum(parameter.numel() for parameter in meter.model.parameters()),
         warm_up=WARM_UP,
         runs=meter.runs,
         peak=peak,
-        figures=figures,
+        shapes=shapes,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from centernet2.jobs import PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
-    from centernet2.evaluation.bootstrap import Difference
+    from centernet2.evaluation import Difference
 
 
 class Comparison(NamedTuple):
@@ -52,7 +52,7 @@ def compare(
         For checkpoints: cuda, npu, xpu, mps or cpu; default: the best one available.
     """
     from centernet2.builders.evaluator import DEFAULT_NAMES, find_data, results_from
-    from centernet2.evaluation.bootstrap import compare_results
+    from centernet2.evaluation import compare_results
     from centernet2.files import write_json
 
     if samples < 1 or not 0 < confidence < 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from centernet2.jobs import PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
-    from centernet2.evaluation.curves import ThresholdChoice
+    from centernet2.evaluation import ThresholdChoice
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +49,13 @@ def threshold(
     from centernet2.builders.evaluator import find_data, results_from
     from centernet2.builders.loading import config_of, set_num_classes
     from centernet2.checkpoint.save import load_checkpoint, update_info
-    from centernet2.evaluation.curves import (
+    from centernet2.evaluation import (
         best_point,
         choose_threshold,
         class_curves,
+        match_detections,
         overall_curve,
     )
-    from centernet2.evaluation.matching import match_detections
 
     if precision is not None and recall is not None:
         raise ValueError(

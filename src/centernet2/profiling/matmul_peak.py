@@ -1,28 +1,20 @@
-"""How many operations a second a device reaches in matrix products: what convolutions can hope for."""
+"""The peak of a device in matrix products: an upper bound for convolutions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 
+from centernet2.profiling.records import Peak
 from centernet2.profiling.stage_clock import measure_whole
 
 SIDES = (1024, 2048, 4096, 8192)
-TRIES = 5
+RUNS_PER_SIDE = 5
 ENOUGH_SECONDS = 0.2  # for one product; a larger one would be no faster
 
 
-@dataclass(frozen=True)
-class Peak:
-    """The best of all sizes."""
-
-    operations_per_second: float  # a multiply-add as two
-    side: int  # of the square matrices
-
-
 def measure_peak(device: torch.device, dtype: torch.dtype) -> Peak:
-    """The peak of square matrices in a number format, float32 as convolutions compute it on the device."""
+    """Measure products of square matrices, float32 as convolutions compute it on the device."""
     best = Peak(0.0, 0)
     for side in SIDES:
         with _float32_as_in_convolutions(device):
@@ -39,12 +31,12 @@ def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> flo
     a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
     out = torch.empty_like(a)
     torch.mm(a, b, out=out)  # warm-up
-    return min(measure_whole(lambda: torch.mm(a, b, out=out), device) for _ in range(TRIES))
+    return min(measure_whole(lambda: torch.mm(a, b, out=out), device) for _ in range(RUNS_PER_SIDE))
 
 
 @contextmanager
 def _float32_as_in_convolutions(device: torch.device) -> Iterator[None]:
-    """On NVIDIA GPUs convolutions use TF32 unless they are told otherwise, and matrix products do not."""
+    """By default convolutions use TF32 on NVIDIA GPUs, and matrix products do not."""
     if device.type != "cuda":
         yield
         return

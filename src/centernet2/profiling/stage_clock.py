@@ -1,4 +1,4 @@
-"""A clock that tells how a detector's time is spent on its stages."""
+"""A clock of a detector's stages."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from centernet2.models.detector import Detector
 Work = Callable[[], object]
 
 
-class End(NamedTuple):
-    """The end of a stage: before or after a module's forward."""
+class StageEnd(NamedTuple):
+    """A stage ends before or after the forward of a module."""
 
     stage: str
     module: nn.Module
@@ -22,35 +22,32 @@ class End(NamedTuple):
 
 
 class StageClock:
-    """Measures passes of a detector stage by stage: a stage lasts from the end of the one before to its own.
+    """Measure passes of a detector stage by stage; a stage begins where the one before ends.
 
-    The stages of a pass leave no time out, so that they sum up to the whole. An accelerator is waited for at each end,
-    which takes from it the chance to run behind the host: the whole pass is timed by itself for that reason.
+    The stages leave no time out, so that they sum up to the whole pass. An accelerator is waited
+    for at the end of each stage, so it cannot run behind the host: the whole pass is timed
+    separately for that reason.
 
     Args:
-        model: gets hooks; in training mode the stages are those of a training step. Build the clock before the first
-            pass of a compiled model, which keeps the hooks that it has then.
+        model: gets hooks; in training mode the stages are those of a training step. Build the clock
+            before the first pass of a compiled model, which keeps the hooks that it has then.
     """
 
     def __init__(self, model: Detector) -> None:
         self.device = model.preprocess.mean.device
         self.last = "backward" if model.training else "postprocess"
         ends = list(_training_ends(model) if model.training else _inference_ends(model))
-        self.stages = list(
-            dict.fromkeys([*(end.stage for end in ends if end.stage != self.last), self.last])
-        )
+        names = [end.stage for end in ends if end.stage != self.last]
+        self.stages = list(dict.fromkeys([*names, self.last]))
         self._seconds: dict[str, float] | None = None  # None: no pass is being measured
         self._since = 0.0
         for end in ends:
-            register = (
-                end.module.register_forward_pre_hook
-                if end.before
-                else end.module.register_forward_hook
-            )
-            register(self._hook(end.stage))
+            module = end.module
+            add = module.register_forward_pre_hook if end.before else module.register_forward_hook
+            add(self._hook(end.stage))
 
     def measure(self, work: Work) -> dict[str, float]:
-        """Seconds of each stage in one pass."""
+        """Measure the seconds of each stage in one pass."""
         synchronize(self.device)
         seconds = self._seconds = dict.fromkeys(self.stages, 0.0)
         self._since = time.perf_counter()
@@ -76,7 +73,7 @@ class StageClock:
 
 
 def measure_whole(work: Work, device: torch.device) -> float:
-    """Seconds of one pass during which nothing waits for the device but its end."""
+    """Measure the seconds of one pass, waiting for the device at its end alone."""
     synchronize(device)
     started = time.perf_counter()
     work()
@@ -84,28 +81,28 @@ def measure_whole(work: Work, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _inference_ends(model: Detector) -> Iterator[End]:
+def _inference_ends(model: Detector) -> Iterator[StageEnd]:
     first, second = model.proposal_generator, model.roi_heads
     yield from _common_ends(model)
-    yield End("first_stage_head", first.head)
-    yield End("first_stage_decoding", first)
+    yield StageEnd("first_stage_head", first.head)
+    yield StageEnd("first_stage_decoding", first)
     if second is None:
         return
-    yield End("roi_heads_boxes", second.stages[-1])
+    yield StageEnd("roi_heads_boxes", second.stages[-1])
     if second.mask_branch is not None:
-        # the selection of detections; pasting the masks follows
-        yield End("postprocess", second.mask_branch, before=True)
-        yield End("roi_heads_masks", second.mask_branch)
+        # before it is the selection of detections; pasting the masks follows
+        yield StageEnd("postprocess", second.mask_branch, before=True)
+        yield StageEnd("roi_heads_masks", second.mask_branch)
 
 
-def _training_ends(model: Detector) -> Iterator[End]:
+def _training_ends(model: Detector) -> Iterator[StageEnd]:
     yield from _common_ends(model)
-    yield End("first_stage", model.proposal_generator)
+    yield StageEnd("first_stage", model.proposal_generator)
     if model.roi_heads is not None:
-        yield End("roi_heads", model.roi_heads)
+        yield StageEnd("roi_heads", model.roi_heads)
 
 
-def _common_ends(model: Detector) -> Iterator[End]:
-    yield End("preprocess", model.preprocess)
-    yield End("backbone", model.backbone)
-    yield End("neck", model.neck)
+def _common_ends(model: Detector) -> Iterator[StageEnd]:
+    yield StageEnd("preprocess", model.preprocess)
+    yield StageEnd("backbone", model.backbone)
+    yield StageEnd("neck", model.neck)

@@ -1,4 +1,4 @@
-"""The figures of a benchmark as tables for a terminal."""
+"""A benchmark as tables for a terminal."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from centernet2.jobs.benchmark import Benchmark
-from centernet2.profiling.meter import Figures, Spread
+from centernet2.profiling.records import Benchmark, ShapeMetrics, Spread
 
 
 def benchmark_tables(result: Benchmark) -> Group:
-    """What was measured, the stages of each shape, and all shapes side by side."""
-    stages = [_stages_table(each, result) for each in result.figures]
+    """The conditions, the stages of each shape, and all shapes side by side."""
+    stages = [_stages_table(each, result) for each in result.shapes]
     return Group(*(Text(line) for line in _heading(result)), *stages, _shapes_table(result))
 
 
@@ -22,34 +21,36 @@ def _heading(result: Benchmark) -> Iterator[str]:
     compiled = ", compiled" if result.compiled else ""
     threads = f", threads: {result.threads}" if result.device == "cpu" else ""
     yield f"{result.config}, {weights}, {result.parameters / 1e6:.1f} M parameters"
-    yield f"{result.work} in {result.dtype}{compiled}, medians of {result.runs} runs, torch {result.versions['torch']}"
+    yield (
+        f"{result.work} in {result.dtype}{compiled}, medians of {result.runs} runs, "
+        f"torch {result.versions['torch']}"
+    )
     yield f"on {result.device} ({result.device_name}{threads})"
     speed, side = result.peak.operations_per_second / 1e9, result.peak.side
     yield f"matrix-multiply peak in {result.dtype}: {speed:,.0f} GFLOP/s, at {side} x {side}"
 
 
-def _stages_table(figures: Figures, result: Benchmark) -> Table:
-    name = f"{figures.height} x {figures.width}, batch of {figures.batch_size}"
+def _stages_table(metrics: ShapeMetrics, result: Benchmark) -> Table:
+    name = f"{metrics.height} x {metrics.width}, batch of {metrics.batch_size}"
     table = Table(
         title=name,
         title_justify="left",
         box=SIMPLE_HEAD,
-        caption=_caption(figures),
+        caption=_caption(metrics),
         caption_justify="left",
     )
     table.add_column("stage")
     for column in ("ms", "min to max", "share", "GFLOP", "GFLOP/s", "of peak"):
         table.add_column(column, justify="right")
-    total = sum(stage.median for stage in figures.stages.values())
+    total = sum(stage.median for stage in metrics.stages.values())
     peak = result.peak.operations_per_second
-    for stage, seconds in figures.stages.items():
-        work = (figures.operations or {}).get(stage)
-        table.add_row(
-            stage.replace("_", " ").replace("roi", "RoI"), *_cells(seconds, total, work, peak)
-        )
-    work = None if figures.operations is None else sum(figures.operations.values())
+    for stage, seconds in metrics.stages.items():
+        operations = (metrics.operations or {}).get(stage)
+        title = stage.replace("_", " ").replace("roi", "RoI")
+        table.add_row(title, *_cells(seconds, total, operations, peak))
+    operations = None if metrics.operations is None else sum(metrics.operations.values())
     table.add_section()
-    table.add_row("whole", *_cells(figures.seconds, None, work, peak))
+    table.add_row("whole", *_cells(metrics.seconds, None, operations, peak))
     return table
 
 
@@ -63,12 +64,11 @@ def _cells(seconds: Spread, total: float | None, operations: int | None, peak: f
     return [*cells, f"{operations / 1e9:,.1f}", f"{speed / 1e9:,.0f}", f"{speed / peak:.0%}"]
 
 
-def _caption(figures: Figures) -> str | None:
-    if figures.load is None:
+def _caption(metrics: ShapeMetrics) -> str | None:
+    if metrics.selected is None:
         return None
-    proposals, detections = (
-        n / figures.batch_size for n in (figures.load.proposals, figures.load.detections)
-    )
+    counts = (metrics.selected.proposals, metrics.selected.detections)
+    proposals, detections = (count / metrics.batch_size for count in counts)
     return f"an image has {proposals:.0f} proposals and {detections:.0f} detections"
 
 
@@ -76,17 +76,15 @@ def _shapes_table(result: Benchmark) -> Table:
     table = Table("input", box=SIMPLE_HEAD)
     for column in ("batch", "ms", "images/s", "GFLOP/s", "of peak", "peak memory"):
         table.add_column(column, justify="right")
-    for each in result.figures:
-        speed = (
-            "" if each.operations_per_second is None else f"{each.operations_per_second / 1e9:,.0f}"
-        )
+    for each in result.shapes:
+        speed, share = each.operations_per_second, each.share_of_peak
         table.add_row(
             f"{each.height} x {each.width}",
             str(each.batch_size),
             _milliseconds(each.seconds.median),
             f"{each.images_per_second:.2f}",
-            speed,
-            "" if each.share_of_peak is None else f"{each.share_of_peak:.0%}",
+            "" if speed is None else f"{speed / 1e9:,.0f}",
+            "" if share is None else f"{share:.0%}",
             f"{each.peak_memory / 2**20:,.0f} MiB" if each.peak_memory else "unknown",
         )
     return table

@@ -12,10 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from centernet2.data import DetectionDataset, read_indexed_image
-from centernet2.evaluation.analysis import analyse
-from centernet2.evaluation.examples import boxes_of_image
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, IntArray
-from centernet2.evaluation.results import read_results
+from centernet2.evaluation import (
+    FloatArray,
+    GroundTruth,
+    IntArray,
+    analyse,
+    boxes_of_image,
+    read_results,
+)
 from centernet2.files import write_atomic, write_json
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
 from centernet2.report.gallery import Gallery

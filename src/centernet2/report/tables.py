@@ -8,8 +8,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from centernet2.evaluation.bootstrap import Difference
-from centernet2.evaluation.curves import ThresholdChoice
+from centernet2.evaluation import Difference, ThresholdChoice
 
 TABLE_CLASSES = 90
 TABLE_DIFFERENCES = 12

@@ -1,1 +1,23 @@
-"""The published models: what is known of them, and their weights."""
+"""The published models: facts, and their weights."""
+
+from centernet2.zoo.download import DownloadError, cached_file, is_address
+from centernet2.zoo.published import (
+    ZOO_PREFIX,
+    ModelCost,
+    ZooError,
+    ZooModel,
+    zoo_model,
+    zoo_models,
+)
+
+__all__ = [
+    "ZOO_PREFIX",
+    "DownloadError",
+    "ModelCost",
+    "ZooError",
+    "ZooModel",
+    "cached_file",
+    "is_address",
+    "zoo_model",
+    "zoo_models",
+]

@@ -1,6 +1,6 @@
 """Tables of the published models: for a terminal, for the documentation, as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -37,8 +37,8 @@ def models_markdown(models: Sequence[ZooModel]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def model_details(model: ZooModel, config: Any, cost: ModelCost) -> dict[str, Any]:
-    """All facts of one model. `config` gives the value of an option by its key."""
+def model_details(model: ZooModel, cost: ModelCost, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """All facts of one model; `facts` are those of its config."""
     path = cache_folder() / f"{model.name}.pth"
     return {
         "model": model.name,
@@ -49,12 +49,7 @@ def model_details(model: ZooModel, config: Any, cost: ModelCost) -> dict[str, An
         "parameters": cost.parameters,
         "GFLOPs": cost.gflops,
         "input": [cost.height, cost.width],
-        "backbone and neck": config["MODEL.BACKBONE.NAME"],
-        "stages": 1 if config["MODEL.META_ARCHITECTURE"] == "CenterNetDetector" else 2,
-        "masks": config["MODEL.MASK_ON"],
-        "training": (
-            f"{config['SOLVER.MAX_ITER']} iterations of {config['SOLVER.IMS_PER_BATCH']} images"
-        ),
+        **facts,
         "weights": f"{ZOO_PREFIX}{model.name}" if model.drive else None,
         "page": model.page,
         "file": str(path) if model.drive else None,
