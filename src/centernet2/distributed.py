@@ -1,4 +1,4 @@
-"""The few collective operations that this package needs; in a single process each does nothing.
+"""Collective operations of several processes; in a single one they do nothing.
 
 The process group is made by torchrun and accelerate, which start the processes.
 """
@@ -44,7 +44,7 @@ def reduce_mean(tensor: Tensor) -> Tensor:
 
 
 def gather_objects(obj: T) -> list[T]:
-    """Gather an object that can be pickled from each process, in order of rank, on all of them."""
+    """Gather an object from each process, in order of rank, on all of them."""
     if world_size() == 1:
         return [obj]
     gathered: list[T] = [obj] * world_size()

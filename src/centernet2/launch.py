@@ -1,4 +1,4 @@
-"""Start the processes of one job, one for each accelerator, on one machine or several."""
+"""Start the processes of a job, one per accelerator, on one machine or several."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def launch(
     machine_rank: int = 0,
     dist_url: str = "auto",
 ) -> int:
-    """Run `centernet2 arguments ...` in every process and return the exit code of the job.
+    """Run `centernet2 arguments ...` in every process; return the exit code of the job.
 
     When one process fails, the others of its machine are ended and its exit code is returned. A
     signal to this process reaches them all.

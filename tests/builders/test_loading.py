@@ -1,4 +1,4 @@
-"""Loading models: the device, and which backbones take the options of their weights."""
+"""Loading models: the device, and the options that belong to weights."""
 
 import pytest
 import torch

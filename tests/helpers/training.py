@@ -17,7 +17,7 @@ TINY = [
 
 
 def write_blocks(folder: Path) -> Path:
-    """Four images with a bright block each, for training and validation; returns the folder."""
+    """Write four images with a bright block each, for training and validation."""
     (folder / "images").mkdir()
     (folder / "annotations").mkdir()
     images, annotations = [], []

@@ -40,7 +40,7 @@ def lines(output: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
-    """Equal losses, weights and metrics for one global batch; positives are counted together."""
+    """Equal losses, weights and metrics for one global batch."""
     job = start(data, tmp_path / "two")
     text, _ = job.communicate(timeout=300)
     assert job.returncode == 0, text

@@ -63,7 +63,7 @@ def test_stop_saves_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_checkpoints_by_the_clock(tmp_path: Path) -> None:
-    """A step takes 40 seconds here: a minute is over after the second, the fourth, and so on."""
+    """A step takes 40 seconds: a minute is over after the second, the fourth ..."""
     seconds = iter(range(0, 10000, 40))
     train(checkpoint(tmp_path, period=100, minutes=1, clock=lambda: next(seconds)), stop=5)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -132,7 +132,7 @@ def test_stop_skips_the_evaluation() -> None:
 def reviewed(
     figures: list[float | None], patience: int
 ) -> tuple[list[tuple[str, int]], BestResult, int]:
-    """What is saved for these metrics, odd ones of the averaged weights, and the last step."""
+    """What is saved for these metrics (odd ones: averaged weights), and the last step."""
     saved: list[tuple[str, int]] = []
     last: list[int] = []
     names = ("raw", "ema")

@@ -32,7 +32,7 @@ class HeavyToy(ToyDetector):
 
 
 def work(folder: Path, last: int, pipe: int | None) -> None:
-    """Train from the last checkpoint to step `last`; report each saved step to the pipe."""
+    """Train from the last checkpoint to step `last`; report saved steps to the pipe."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(1)
     model = HeavyToy(generator)
@@ -78,7 +78,7 @@ def forked(folder: Path, last: int) -> tuple[int, int]:
 
 
 def killed(folder: Path, seconds: float) -> int:
-    """Kill training so long after its first checkpoint; return the last step reported as saved."""
+    """Kill training so long after its first checkpoint; return the last reported step."""
     child, reader = forked(folder, 10**6)
     told = os.read(reader, NUMBER.size)
     time.sleep(seconds)
@@ -90,7 +90,7 @@ def killed(folder: Path, seconds: float) -> int:
 
 
 def kill_often(folder: Path, kills: int) -> None:
-    """Raise if a kill costs a checkpoint, or if the end differs from undisturbed training."""
+    """Raise if a kill costs a checkpoint, or changes the weights at the end."""
     Run(ToyDetector())  # whatever is imported late, so that every child has it
     draw = random.Random(kills)
     told = interrupted = 0

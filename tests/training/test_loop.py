@@ -12,7 +12,7 @@ from tests.helpers.toy import Run, ToyDetector, make_batch, spoil_step, stream, 
 
 
 def test_six_steps_by_hand() -> None:
-    """Gradient of both losses, clipping, weight decay, momentum and schedule, written out."""
+    """Gradients, clipping, weight decay, momentum and schedule, written out."""
     model = ToyDetector()
     weight, bias = model.layer.weight.detach().clone(), model.layer.bias.detach().clone()
     velocities = [torch.zeros_like(weight), torch.zeros_like(bias)]

@@ -22,7 +22,7 @@ def train(guard: NonFiniteGuard, *, bad: set[int], stop: int) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_non_finite_step_changes_nothing(precision: Precision) -> None:
-    """Weights and momentum stay as if the batch had never been; only the schedule moves on."""
+    """Weights and momentum stay; only the schedule moves on."""
     run = Run(ToyDetector(), precision=precision)
     if precision == "fp16":
         run.scaler = torch.amp.GradScaler(

@@ -19,7 +19,7 @@ def new_run(precision: Precision) -> tuple[Run, torch.Generator]:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("cut", [1, 4])
 def test_resume_is_bit_exact(tmp_path: Path, precision: Precision, cut: int) -> None:
-    """With momentum, schedule, scaler (a skipped step halves its scale) and a random stream."""
+    """With momentum, schedule, scaler (a skip halves its scale) and a random stream."""
     make = partial(spoil_step, {0, 2})
     whole, _ = new_run(precision)
     whole.train(stream(make=make), 0, 8)

@@ -31,7 +31,7 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
 def read_initial_weights(
     config: Config, source: str | os.PathLike[str] | None
 ) -> WeightsFile | None:
-    """Read the weights of a source, without one those of timm where the config asks for them."""
+    """Read the weights of a source, or without one those of timm if wanted, or None."""
     if source is not None:
         return read_weights(find_weights(source))
     return read_timm_weights(config.backbone.timm.name) if starts_from_timm(config) else None
@@ -57,7 +57,7 @@ def read_timm_weights(name: str) -> WeightsFile:
 
 
 def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
-    """Set what a backbone of torchvision or timm was trained with, where the config leaves it open.
+    """Set what a backbone of torchvision or timm was trained with, unless stated.
 
     Such a residual network has its strides in the 3 x 3 convolutions, and all have seen normalised
     RGB images; the defaults are those of Caffe2's backbones. Other files change nothing.
@@ -72,7 +72,7 @@ def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
 
 
 def fit_to_previous(config: Config, previous: Config) -> Config:
-    """Set what the initial weights of a resumed run had set, where the config leaves it open."""
+    """Set what the initial weights of a resumed run had set, unless stated."""
     unstated = [key for key in (STRIDE, *NORMALISATION) if key not in config.stated]
     return config.replace({key: previous[key] for key in unstated})
 
@@ -86,7 +86,7 @@ def _normalisation(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _set_unless_stated(config: Config, wanted: dict[str, Any], origin: str) -> Config:
-    """Set options that are not stated; those of normalisation are set together or not at all."""
+    """Set options that are not stated; those of normalisation together or not at all."""
     kept = config.stated & set(wanted)
     kept |= set(NORMALISATION) if kept & set(NORMALISATION) else set()
     different = {key: value for key, value in wanted.items() if config[key] != value}

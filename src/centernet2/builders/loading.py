@@ -81,7 +81,10 @@ def build_on_meta(config: Config) -> Detector:
 
 
 def device_for(config: Config, name: str | None) -> torch.device:
-    """The named device, else MODEL.DEVICE, or the best one available where that is missing."""
+    """The named device, else MODEL.DEVICE, else the best one available.
+
+    MODEL.DEVICE is passed over where this machine does not have it.
+    """
     if name is not None:
         return choose_device(name)
     wanted = config.model.device
@@ -95,7 +98,7 @@ def device_for(config: Config, name: str | None) -> torch.device:
 
 
 def place(model: Detector, device: str | torch.device | None) -> Detector:
-    """Move a model to a device (None: the best one), in the memory format that is fastest there."""
+    """Move a model to a device (None: the best), in the fastest memory format there."""
     chosen = device if isinstance(device, torch.device) else choose_device(device)
     return model.to(chosen).to(memory_format=fast_memory_format(model, chosen))
 

@@ -15,7 +15,7 @@ from centernet2.training.sharding import shard
 
 
 def prepare_for_training(config: Config, model: Detector, accelerator: Accelerator) -> nn.Module:
-    """Move a detector to its device and give it the form in which all processes train it.
+    """Move a detector to its device, in the form in which all processes train it.
 
     The result computes what the detector computes. The detector itself stays usable, and its
     weights keep their place in memory from now on.

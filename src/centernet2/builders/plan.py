@@ -1,4 +1,4 @@
-"""The plan of a training run: its data, its length in iterations, its learning rate."""
+"""The plan of a training run: folder, data, length in iterations, learning rate."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ LENGTHS = (
 
 
 def choose_output_folder(config: Config, given: StrPath | None) -> Path:
-    """The folder of a training run; one that cannot be used is refused before the data are read."""
+    """The folder of a training run; one that cannot be written is refused."""
     output = Path(given or config.run.output_dir.replace("/auto", f"/{config.name}"))
     existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -76,7 +76,7 @@ def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
 
 
 def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]:
-    """Scale learning rates and lengths to the batch; return the config and the changes in words.
+    """Scale learning rates and lengths to the batch; return also the changes in words.
 
     With k times the images per iteration of the config that they were made for, SGD learns k times
     faster (arXiv 1706.02677) and AdamW sqrt(k) times (arXiv 2205.10287), in 1 / k of the

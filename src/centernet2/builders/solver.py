@@ -1,4 +1,4 @@
-"""From a config to how weights change: optimizer, learning rate, clipping, averaging."""
+"""From a config to how weights change: optimizer, schedule, clipping, averaging."""
 
 from __future__ import annotations
 

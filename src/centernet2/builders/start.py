@@ -69,7 +69,7 @@ def choose_start(
 
 
 def fit_to_start(config: Config, start: Start) -> Config:
-    """Set options that belong to the weights of the start, where the config leaves them open."""
+    """Set options that belong to the initial weights, unless the config states them."""
     match start:
         case Resume(checkpoint=checkpoint):
             return fit_to_previous(config, config_of(checkpoint.info))
@@ -91,7 +91,7 @@ def load_start(model: Detector, config: Config, start: Start) -> None:
 
 
 def _checkpoint_to_resume(output: Path) -> Resume | None:
-    """The last checkpoint, which must be one file for all processes; None where there is none."""
+    """The last checkpoint, one file for all processes; None where there is none."""
     found = last_checkpoint(output)
     names = distributed.gather_objects(None if found is None else found[0].name)
     if len(set(names)) > 1:

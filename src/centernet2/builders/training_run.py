@@ -64,7 +64,7 @@ class TrainingRun:
             write_atomic(output / "config.yaml", self.config.to_yaml())
 
     def open_writers(self) -> AbstractContextManager[list[Writer]]:
-        """Open the log, files and trackers that receive metrics; they are closed at the end."""
+        """Open the log, files and trackers that receive metrics; the context closes them."""
         return open_writers(
             self.job.output,
             start_iteration=self.job.iteration,
@@ -73,7 +73,7 @@ class TrainingRun:
         )
 
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
-        """This process's batches from the next step on, the first of them drawn into a folder."""
+        """This process's batches from the next step on; the first may be drawn as pictures."""
         start = self.job.iteration
         batches = build_train_batches(self.config, self.train_set, self.seed, start=start)
         if not (drawn and self._draws_pictures()):
@@ -108,7 +108,7 @@ class TrainingRun:
         )
 
     def evaluate(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
-        """Metrics on the validation images; None where `interrupted` has ended the evaluation."""
+        """Metrics on the validation images; None if `interrupted` ended the evaluation."""
 
         def run(output: Path) -> dict[str, float]:
             return evaluate_dataset(
@@ -121,9 +121,10 @@ class TrainingRun:
             return None
 
     def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
-        """Draw and compare an evaluation; return whether training should stop for lack of better.
+        """Keep the weights if they are the best; return whether training should stop.
 
-        Weights that are the best so far become model_best.pth, in a run that evaluates repeatedly.
+            Also draws detections. Weights with a new best metric become model_best.pth, in a run that
+        evaluates repeatedly.
         """
         with self.job.whole_model():
             if self._draws_pictures():

@@ -56,7 +56,7 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport
 
 
 def load_weights_file(model: nn.Module, file: WeightsFile) -> LoadReport:
-    """Fill a model with weights that are read already; WeightsError where nothing fits."""
+    """Fill a model with the content of a file; WeightsError where nothing fits."""
     report = load_state(model, _to_our_names(model, file))
     if not report.loaded:
         raise WeightsError(

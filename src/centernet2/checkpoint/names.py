@@ -121,7 +121,7 @@ _SCALE = re.compile(r"^(.*\.scales)\.(\d+)\.scale$")
 
 
 def reference_names(our_keys: Iterable[str]) -> dict[str, str]:
-    """The reference's name of each of a model's keys; a key that no rule touches keeps its name."""
+    """The reference's name of each of a model's keys; the key itself if no rule applies."""
     keys = list(our_keys)
     rules = [(re.compile(rule.ours), rule.reference) for rule in RENAMES if _applies(rule, keys)]
     names = {}

@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; after a crash the old file is there or the new one, never a part."""
+    """Write a checkpoint; a crash leaves the old file or the new one."""
     content = {
         "format": FORMAT,
         "version": 1,
@@ -120,7 +120,7 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
-    """Read the newest numbered checkpoint; one that is damaged is skipped with a warning.
+    """Read the newest numbered checkpoint; damaged ones are skipped with a warning.
 
     Raises:
         WeightsError: there are checkpoints, and all are damaged.
@@ -139,7 +139,7 @@ def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
 
 
 def set_aside_checkpoints(folder: Path, *, after: int) -> None:
-    """Rename numbered checkpoints of later steps, which another training run has left, to *.old.
+    """Rename later checkpoints, which another training run has left, to *.old.
 
     Otherwise a resumed run would take them for its newest ones, and delete its own as the oldest.
     """

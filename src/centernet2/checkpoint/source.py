@@ -1,4 +1,4 @@
-"""A file of weights, read once: its tensors, who named them, and what else it brings."""
+"""A file of weights, read once: its tensors, their naming, and what else it has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class WeightsFile:
 
 
 def read_weights(path: Path, origin: str | None = None) -> WeightsFile:
-    """Read a .pth, .safetensors or .pkl file of any kind; messages name the origin or the path."""
+    """Read a .pth, .safetensors or .pkl file of any kind; errors name its origin."""
     content = read_content(path)
     origin = str(path) if origin is None else origin
     if is_checkpoint(content):

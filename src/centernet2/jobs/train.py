@@ -25,7 +25,7 @@ NONFINITE_LIMIT = 20  # skipped steps in a row that end a training run
 
 
 class TrainingInterrupted(Exception):
-    """A signal has stopped training; a checkpoint is written, from which `resume` continues."""
+    """A signal has stopped training; `resume` continues from its checkpoint."""
 
 
 @Parameter(name="*")
@@ -154,7 +154,7 @@ def _set_up(
     seed: int | None,
     device: str | None,
 ) -> TrainingRun:
-    """Build all parts of a training run, in the order in which they depend on each other."""
+    """Build all parts of a training run, in the order of their dependence."""
     import torch
 
     from centernet2.builders.loading import device_for

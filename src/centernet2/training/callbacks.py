@@ -21,7 +21,7 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start agai
 
 
 class PeriodicCheckpoint:
-    """Saves every `period` steps, every so many `minutes` (0: never), at the end and at a stop.
+    """Saves every `period` steps, every so many `minutes` (0: never), and at the end.
 
     `save` gets the number of steps done and returns the file. It runs on every process and writes
     on the main one, whose clock counts; the processes agree on it every `agree_period` steps. The
@@ -136,7 +136,7 @@ class BestResult:
         self.iteration = 0  # of the newest evaluation
 
     def update(self, iteration: int, results: Mapping[str, float]) -> str | None:
-        """Take in an evaluation; return the metric that is better than any before, or None."""
+        """Take in an evaluation; return the metric that is a new best, or None."""
         finite = {
             name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
         }
@@ -170,7 +170,7 @@ class BestResult:
 
 
 class StopOnSignal:
-    """Stops training after the current step on SIGTERM or SIGINT. Comes first among the callbacks.
+    """Stops training after the current step on SIGTERM or SIGINT; the first callback.
 
     An evaluation asks `received` as well, and ends after its current batch.
 

@@ -1,4 +1,4 @@
-"""Averaged weights, which usually give better detections than those of the last step."""
+"""Averaged weights, which usually detect better than those of the last step."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ class EMAOptions:
 
 
 class AveragedWeights:
-    """Exponential moving average of a model's weights and statistics (arXiv 1703.01780).
+    """Exponential moving average of weights and statistics (arXiv 1703.01780).
 
     It is updated after each step that was not skipped.
 

@@ -25,7 +25,7 @@ Evaluate = Callable[[Path], dict[str, float]]  # of the model as it is, into a f
 
 
 class Job:
-    """A model under training with everything that changes with it: what a checkpoint holds.
+    """A model under training with all that changes with it and is in its checkpoints.
 
     Args:
         model: on its device; its weights must keep their place in memory.
@@ -122,7 +122,7 @@ class Job:
                 self._write(self.output / "model_final_ema.pth", self.iteration, metrics)
 
     def save_best(self, name: str, metrics: Mapping[str, float]) -> None:
-        """Write model_best.pth with the weights, raw or averaged, that the metric belongs to."""
+        """Write model_best.pth with the weights, raw or averaged, of a metric."""
         averaged = self.average is not None and name.startswith(AVERAGED)
         with self.average.applied() if averaged and self.average else nullcontext():
             self._write(self.output / "model_best.pth", self.iteration, metrics)

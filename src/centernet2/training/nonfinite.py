@@ -22,7 +22,7 @@ class NonFiniteError(ValueError):
 
 
 def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
-    """Whether all gradients are finite: a flag [] on the device, equal on every process.
+    """Whether all gradients are finite: a flag [], on the device and for all processes.
 
     The largest magnitude cannot overflow as a sum of squares can. With sharded gradients each
     process looks at its own part.
@@ -67,7 +67,7 @@ class BatchStatistics:
 
 
 class NonFiniteGuard:
-    """Counts skipped steps, records them in a file, and raises after `limit` of them in a row.
+    """Counts and records skipped steps; raises after `limit` of them in a row.
 
     It looks back once in `period` steps. A skipped step has changed nothing, so waiting for the
     device in each step would be of no use.

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and gradient clipping, equal to detectron2's."""
+"""Optimizers, learning rate schedules, gradient clipping; equal to detectron2's."""
 
 import math
 from bisect import bisect_right
@@ -84,10 +84,10 @@ def parameter_groups(
     weight_decay_bias: float | None,
     lr_factors: Mapping[nn.Parameter, float],
 ) -> list[dict[str, Any]]:
-    """Trainable parameters in groups of equal learning rate and weight decay, each of them once.
+    """Trainable parameters in groups of equal learning rate and weight decay.
 
-    Normalisation layers have a weight decay of their own; that of biases, where given, comes before
-    it. `lr_factors` multiply the learning rate of their parameters.
+    Each parameter is in one group. Normalisation layers have a weight decay of their own; that of
+    biases, where given, comes before it. `lr_factors` multiply the learning rate of their keys.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
@@ -111,7 +111,7 @@ def parameter_groups(
 def stage_lr_factors(
     stages: Sequence[nn.Module], *, multiplier: float, layer_decay: float
 ) -> dict[nn.Parameter, float]:
-    """Factors of the learning rate that fall from the last stage of a backbone to its stem.
+    """Factors of the learning rate, falling from a backbone's last stage to its stem.
 
     The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the
     one before it `multiplier * layer_decay ** 2` (arXiv 2106.08254, appendix).
@@ -159,7 +159,7 @@ def clip_gradients(
     clip_value: float,
     norm_type: float,
 ) -> None:
-    """Clip each element of the gradients, the norm of each, or the norm of all together."""
+    """Clip elements of gradients, the norm of each gradient, or the norm of all."""
     if clip_type == "value":
         nn.utils.clip_grad_value_(parameters, clip_value)
     elif clip_type == "full_model":
@@ -174,7 +174,7 @@ def multi_step(iteration: float, *, steps: Sequence[int], gamma: float) -> float
 
 
 def cosine(iteration: float, *, max_iter: int, end: float) -> float:
-    """Half a cosine wave from 1 to `end` (https://arxiv.org/abs/1608.03983, equation 5)."""
+    """Half a cosine wave from 1 to `end` (arXiv 1608.03983, equation 5)."""
     return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * iteration / max_iter))
 
 
@@ -195,7 +195,7 @@ def warm_up(
     rescale_interval: bool,
     max_iter: int,
 ) -> float:
-    """Lead from `factor` to the schedule (https://arxiv.org/abs/1706.02677, section 2.2).
+    """Lead from `factor` to the schedule (arXiv 1706.02677, section 2.2).
 
     After `iters` the schedule applies as if there had been no warm-up; with `rescale_interval` all
     of it is compressed into the remaining iterations.
@@ -212,7 +212,7 @@ def warm_up(
 
 
 def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Multiplier:
-    """Build the schedule with its warm-up, as a function from the iteration to a factor."""
+    """Build the schedule with its warm-up: a function of the iteration."""
     max_iter = options.max_iter
     schedules: dict[str, Multiplier] = {
         "WarmupMultiStepLR": partial(multi_step, steps=options.steps, gamma=options.gamma),

@@ -1,4 +1,4 @@
-"""Fully sharded training (FSDP2, arXiv 2304.11277): each process keeps a part of the weights.
+"""Fully sharded training (FSDP2, arXiv 2304.11277): a process keeps a part of all.
 
 Checkpoints hold whole tensors, so a run may be resumed with another number of processes or without
 sharding.
@@ -33,7 +33,7 @@ def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) ->
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """Gather the weights on every process inside the context, for use of the model on its own."""
+    """Let every process hold all weights, and use the model alone, inside the context."""
     sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in sharded:
         module.set_reshard_after_forward(False, recurse=False)
@@ -72,7 +72,7 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 def shard_optimizer_state(
     state: Mapping[str, Any], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Shard the whole state (`state_dict`) of an optimizer as its parameters are sharded."""
+    """Shard the whole `state_dict` of an optimizer as its parameters are sharded."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sharded = {
         index: {

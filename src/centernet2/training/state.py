@@ -1,4 +1,4 @@
-"""What the loop tells its callbacks, and what a checkpoint needs for an exact resume."""
+"""What callbacks get to know, and what a checkpoint needs for an exact resume."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Writers of metrics: the log, a progress bar, metrics.jsonl, TensorBoard and other trackers."""
+"""Writers of metrics: log, progress bar, metrics.jsonl, TensorBoard, other trackers."""
 
 import json
 import logging
@@ -163,7 +163,7 @@ def _format_value(name: str, value: float | None) -> str:
 
 
 class ProgressBar:
-    """A bar in a terminal: as a callback it advances, as a writer it shows the newest metrics."""
+    """A bar in a terminal: a callback that advances it, a writer that shows metrics."""
 
     SHOWN = ("total_loss", "lr", "images_per_second", "data_time", "peak_memory_mb", "eta_seconds")
 
@@ -208,7 +208,7 @@ class ProgressBar:
 
 
 class TrackerWriter:
-    """An experiment tracker of accelerate, such as wandb, mlflow, comet_ml, aim or clearml.
+    """An experiment tracker of accelerate, such as wandb, mlflow, aim or clearml.
 
     A resumed run is a new one there, which continues the iterations.
     """
@@ -268,7 +268,7 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 def open_writers(
     folder: Path, *, start_iteration: int, trackers: Sequence[str], config: Mapping[str, object]
 ) -> Iterator[list[Writer]]:
-    """Open all writers on the main process, none elsewhere; they are closed with the context.
+    """Open all writers on the main process, none elsewhere; the context closes them.
 
     The trackers get the `config` of the run.
     """
