@@ -26,7 +26,7 @@ from centernet2.data.transforms import (
     Transform,
 )
 from centernet2.structures import Target
-from centernet2.visualize import draw, mosaic
+from centernet2.visualize import draw, picture_grid
 from demo.digits import Scene, compose_split, xywh_around
 
 EXAMPLES = 4
@@ -85,7 +85,7 @@ def write(
         image, target = augment(image, target, Generator().manual_seed(seed))
         shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
         pictures.append(draw(image, shown, None))
-    sheet = mosaic(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
+    sheet = picture_grid(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=82)
 
 

@@ -1,4 +1,4 @@
-"""Images from anywhere to detections on them, and the files that hold them."""
+"""The predictor: images from anywhere, detections in their pixels, files that cannot be read."""
 
 import io
 import logging
@@ -18,10 +18,11 @@ HEIGHT, WIDTH = 30, 40
 
 
 class FakeDetector(nn.Module):
-    """Finds the whole image, a weaker box in its middle, and one that only touches the image from outside."""
+    """Detects the whole image, a weaker box in its middle, and one outside that touches it."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.frozen = nn.Linear(1, 1)
         self.batches: list[list[tuple[int, ...]]] = []
 
     info = ModelInfo()
@@ -29,19 +30,19 @@ class FakeDetector(nn.Module):
     def detect(self, images: list[Tensor]) -> list[Detections]:
         assert not self.training and not torch.is_grad_enabled()
         self.batches.append([tuple(image.shape) for image in images])
-        found: list[Detections] = []
+        detections: list[Detections] = []
         for image in images:
             assert image.dtype == torch.uint8 and image.shape[0] == 3
             h, w = image.shape[1:]
             boxes = [[-5, -5, w + 5, h + 5], [w / 4, h / 4, w / 2, h / 2], [w, 0, w + 9, h]]
-            found.append(
+            detections.append(
                 {
                     "boxes": torch.tensor(boxes, dtype=torch.float32),
                     "scores": torch.tensor([0.9, 0.4, 0.8]),
                     "labels": torch.tensor([1, 0, 1]),
                 }
             )
-        return found
+        return detections
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def save(folder: Path, name: str, pixels: np.ndarray) -> Path:
     return path
 
 
-def test_every_kind_of_image_gives_the_same_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_all_sources_give_equal_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
     path = save(tmp_path, "a.png", pixels)
     opaque = np.full((HEIGHT, WIDTH, 1), 255, dtype=np.uint8)
     read_only = pixels.copy()
@@ -87,21 +88,19 @@ def test_grey_images_get_three_channels(pixels: np.ndarray) -> None:
         torch.zeros(5, 6, dtype=torch.uint8),
     ],
 )
-def test_wrong_arrays_are_described(source: np.ndarray | Tensor) -> None:
+def test_error_describes_wrong_arrays(source: np.ndarray | Tensor) -> None:
     with pytest.raises(ValueError, match=r"uint8 .*not .*(float\d+|uint8) \["):
         as_image(source)
 
 
-def test_unknown_types_are_named() -> None:
+def test_error_names_unknown_types() -> None:
     with pytest.raises(ValueError, match="type int is unknown"):
         Predictor(FakeDetector())(3)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("resize", [None, FitShortestEdge(length=90, max_size=1000)])
-def test_boxes_stand_on_the_original_image(
-    pixels: np.ndarray, resize: FitShortestEdge | None
-) -> None:
-    model = FakeDetector().train()
+def test_boxes_are_in_original_pixels(pixels: np.ndarray, resize: FitShortestEdge | None) -> None:
+    model = FakeDetector()
     found = Predictor(model, resize=resize)(pixels)
     assert found["boxes"].tolist() == [
         [0, 0, WIDTH, HEIGHT],
@@ -112,12 +111,12 @@ def test_boxes_stand_on_the_original_image(
     assert model.batches == [[(3, HEIGHT, WIDTH) if resize is None else (3, 90, 120)]]
 
 
-def test_a_list_gives_a_list(pixels: np.ndarray) -> None:
+@pytest.mark.parametrize("several", [list, tuple])
+def test_list_and_tuple_give_a_list(several: type, pixels: np.ndarray) -> None:
     model = FakeDetector()
     predictor = Predictor(model, batch_size=2)
-    found = predictor(
-        [pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]], score_threshold=0.5
-    )
+    images = several([pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]])
+    found = predictor(images, score_threshold=0.5)
     assert [detections["boxes"].tolist() for detections in found] == [
         [[0, 0, WIDTH, HEIGHT]],
         [[0, 0, WIDTH, 10]],
@@ -127,14 +126,13 @@ def test_a_list_gives_a_list(pixels: np.ndarray) -> None:
     assert predictor([]) == []
 
 
-def test_images_are_found_in_folders_files_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
     a, b = save(tmp_path, "a.PNG", pixels), save(tmp_path, "deep/b.jpg", pixels)
     (tmp_path / "notes.txt").write_text("no image")
     assert find_images([tmp_path]) == [a, b]
     assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
-    assert find_images([tmp_path / "notes.txt"]) == [
-        tmp_path / "notes.txt"
-    ]  # named outright: reading it will tell
+    # a file that is named is taken: reading it will tell
+    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
         with pytest.raises(FileNotFoundError, match="no image found"):
@@ -142,7 +140,7 @@ def test_images_are_found_in_folders_files_and_patterns(tmp_path: Path, pixels: 
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_bad_file_does_not_stop_the_others(
+def test_bad_file_is_skipped(
     tmp_path: Path, pixels: np.ndarray, caplog: pytest.LogCaptureFixture, batch_size: int
 ) -> None:
     good = [save(tmp_path, f"{name}.png", pixels) for name in "ac"]
@@ -168,8 +166,8 @@ def test_a_bad_file_does_not_stop_the_others(
     assert "b.png" in caplog.text
 
 
-def test_decoded_pillow_images_are_not_turned(pixels: np.ndarray) -> None:
-    """Whoever hands over pixels wants boxes on these pixels; only files are turned upright."""
+def test_only_files_are_rotated_upright(pixels: np.ndarray) -> None:
+    """Whoever passes pixels wants boxes on these pixels."""
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -186,7 +184,7 @@ class FakeMaskDetector(FakeDetector):
         return [{**own, "box_masks": half} for own in super().detect(images)]
 
 
-def test_masks_lie_on_the_original_image(pixels: np.ndarray) -> None:
+def test_masks_are_in_original_pixels(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeMaskDetector(), resize=FitShortestEdge(length=60, max_size=1000))
     found = predictor(pixels)
     assert set(found) == {"boxes", "scores", "labels", "masks"}
@@ -196,3 +194,20 @@ def test_masks_lie_on_the_original_image(pixels: np.ndarray) -> None:
     assert columns[0, :left].all() and not columns[0, left:].any()
     assert columns[1, middle].all() and columns[1].sum() == WIDTH // 8
     assert predictor(pixels, score_threshold=0.99)["masks"].shape == (0, HEIGHT, WIDTH)
+
+
+def test_modes_of_a_model_in_training_are_restored(pixels: np.ndarray) -> None:
+    model = FakeDetector().train()
+    model.frozen.eval()
+    predictor = Predictor(model)
+    predictor(pixels)
+    assert model.training and not model.frozen.training
+    with pytest.raises(RuntimeError):
+        Predictor(model, resize=lambda image: image.view(7))(pixels)
+    assert model.training and not model.frozen.training
+
+
+def test_score_threshold_per_class(pixels: np.ndarray) -> None:
+    predictor = Predictor(FakeDetector())
+    assert predictor(pixels, score_threshold=(0.5, 0.5))["labels"].tolist() == [1]
+    assert predictor(pixels, score_threshold=(0.3, 0.95))["labels"].tolist() == [0]

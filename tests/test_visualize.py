@@ -1,4 +1,4 @@
-"""Pictures of detections: what is drawn where, in which colour, and the files of a prediction."""
+"""Pictures of detections, grids of pictures, and the files of a prediction."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from centernet2.visualize import (
     _place_labels,
     class_color,
     draw,
-    mosaic,
+    picture_grid,
     style_for,
     text_color,
     write_predictions,
@@ -48,7 +48,7 @@ def count_pixels(image: Tensor, color: tuple[int, int, int]) -> int:
     return int((image == torch.tensor(color)[:, None, None]).all(dim=0).sum())
 
 
-def test_a_box_and_its_filled_label() -> None:
+def test_box_and_filled_label() -> None:
     image = canvas()
     picture = draw(image, detections([[50, 100, 150, 200]], [0.9], [3]), NAMES)
     assert picture.dtype == torch.uint8 and picture.shape == image.shape
@@ -61,14 +61,14 @@ def test_a_box_and_its_filled_label() -> None:
     assert count_pixels(picture[:, 100 - height : 99], class_color(3)) > 2 * height
 
 
-def test_nothing_to_draw_leaves_the_image() -> None:
+def test_image_without_detections_is_unchanged() -> None:
     image = canvas()
     assert torch.equal(draw(image, detections([], [], []), NAMES), image)
     weak = detections([[50, 100, 150, 200]], [0.4], [3])
     assert torch.equal(draw(image, weak, NAMES, score_threshold=0.5), image)
 
 
-def test_the_stronger_detection_lies_on_top() -> None:
+def test_best_detection_is_on_top() -> None:
     boxes = [[50.0, 100.0, 150.0, 200.0]] * 2
     for scores in ([0.3, 0.8], [0.8, 0.3]):
         picture = draw(canvas(), detections(boxes, scores, [1, 2]), NAMES)
@@ -79,14 +79,14 @@ def test_the_stronger_detection_lies_on_top() -> None:
 @pytest.mark.parametrize(
     ("height", "width"), [(1, 1), (4, 2000), (2000, 4), (30, 40), (1500, 2500)]
 )
-def test_any_size_and_any_number_of_boxes(height: int, width: int) -> None:
+def test_any_image_size_with_many_boxes(height: int, width: int) -> None:
     found = random_detections(120, height, width)
     found["boxes"][0] = torch.tensor([-50.0, -50.0, width + 50.0, height + 50.0])
     found["boxes"][1] = torch.tensor([0.2, 0.2, 0.3, 0.3])
     assert draw(canvas(height, width), found, None).shape == (3, height, width)
 
 
-def test_labels_stay_inside_and_hardly_hide_each_other() -> None:
+def test_labels_are_inside_and_legible() -> None:
     size = (640, 480)
     found = random_detections(60, 480, 640)
     boxes = [tuple(map(int, box)) for box in found["boxes"].tolist()]
@@ -103,7 +103,7 @@ def test_labels_stay_inside_and_hardly_hide_each_other() -> None:
         taken[:] = 1
 
 
-def test_colours_of_classes_differ_and_carry_legible_text() -> None:
+def test_class_colours_differ_with_legible_text() -> None:
     colors = [class_color(label) for label in range(100)]
     assert len(set(colors)) == 100
     nearest = min(
@@ -123,7 +123,7 @@ def test_colours_of_classes_differ_and_carry_legible_text() -> None:
         assert (high + 0.05) / (low + 0.05) >= 4.5, color
 
 
-def test_masks_are_translucent_with_an_outline() -> None:
+def test_masks_are_translucent_with_outline() -> None:
     found = detections([[50, 50, 250, 200]], [0.9], [3])
     found["masks"] = torch.zeros(1, 240, 320, dtype=torch.bool)
     found["masks"][0, 80:180, 80:220] = True
@@ -134,7 +134,7 @@ def test_masks_are_translucent_with_an_outline() -> None:
     assert picture[:, 70, 150].tolist() == [128] * 3
 
 
-def test_a_mask_at_the_border_and_an_empty_one() -> None:
+def test_mask_at_border_and_empty_mask() -> None:
     found = detections([[0, 0, 90, 90], [5, 5, 9, 9]], [0.9, 0.8], [3, 4])
     found["masks"] = torch.zeros(2, 240, 320, dtype=torch.bool)
     found["masks"][0, :90, :90] = True
@@ -143,11 +143,11 @@ def test_a_mask_at_the_border_and_an_empty_one() -> None:
     assert (picture[:, 120:, 120:] == 128).all()
 
 
-def test_contact_sheet() -> None:
+def test_picture_grid() -> None:
     images = [
         torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))
     ]
-    sheet = mosaic(
+    sheet = picture_grid(
         images,
         ["a", "a caption that is far too long for its picture " * 3, "c"],
         columns=2,
@@ -157,7 +157,7 @@ def test_contact_sheet() -> None:
     assert count_pixels(sheet, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
     assert (sheet[:, :, -6:] == 255).all(), "a caption leaves its column"
     with pytest.raises(ValueError, match="one caption each: 3 and 1"):
-        mosaic(images, ["a"])
+        picture_grid(images, ["a"])
 
 
 def test_prediction_files(tmp_path: Path) -> None:
@@ -197,6 +197,6 @@ def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:
     assert np.array_equal(coco_mask.decode(record["segmentation"]), found["masks"][0].numpy())
 
 
-def test_no_predictions_are_valid_json(tmp_path: Path) -> None:
+def test_empty_predictions_are_valid_json(tmp_path: Path) -> None:
     assert write_predictions([], tmp_path, class_names=None) == 0
     assert json.loads((tmp_path / "predictions.json").read_text()) == []

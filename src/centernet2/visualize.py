@@ -1,4 +1,4 @@
-"""Detections as pictures and files, and contact sheets."""
+"""Pictures of detections, grids of pictures, and the files of a prediction."""
 
 import colorsys
 import json
@@ -19,19 +19,17 @@ from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
-Found = tuple[
-    Path, Tensor, Detections
-]  # an image file, its pixels (uint8 [3, H, W]) and what was found in them
+FileDetections = tuple[Path, Tensor, Detections]  # an image file, its pixels uint8 [3, H, W]
 
-GOLDEN_RATIO = 0.618034  # steps of it spread hues evenly, however many there are
+GOLDEN_RATIO = 0.618034  # steps of it spread any number of hues evenly
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 MASK_OPACITY = 0.45
 MAX_COVERED = 0.25  # share of the image under labels
-MAX_HIDDEN = 0.25  # share of a label's area that may lie on other labels
+MAX_HIDDEN = 0.25  # share of a label's area that may cover other labels
 
 
 class Style(NamedTuple):
-    """Sizes in pixels that suit an image."""
+    """Sizes in pixels, chosen for an image."""
 
     line: int
     font: int
@@ -53,9 +51,9 @@ def draw(
     *,
     score_threshold: float = 0.0,
 ) -> Tensor:  # uint8 [3, H, W]
-    """A copy of an image (uint8 [3, H, W] RGB) with its objects: masks, boxes, then labels.
+    """Draw masks, boxes, then labels of objects onto a copy of an image (uint8 [3, H, W] RGB).
 
-    Detections lie with the best on top, without those below the threshold; ground truth has no scores.
+    The best detections are on top, and those below the threshold are left out.
     """
     scored = cast(Detections, objects)["scores"] if "scores" in objects else None
     scores = torch.ones(len(objects["boxes"])) if scored is None else scored.cpu()
@@ -84,7 +82,7 @@ def draw(
 
 
 def class_color(label: int) -> Color:
-    """The colour of a class: the same in every image, far from that of its neighbours."""
+    """Return the colour of a class, far from those of neighbouring labels."""
     hue = (0.58 + label * GOLDEN_RATIO) % 1
     saturation, value = ((0.75, 0.95), (0.9, 0.75), (0.5, 1.0))[label // 8 % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
@@ -92,7 +90,7 @@ def class_color(label: int) -> Color:
 
 
 def text_color(background: Color) -> Color:
-    """Black or white, whichever has the higher contrast (WCAG 2.1, relative luminance)."""
+    """Return black or white, whichever has more contrast (WCAG 2.1, relative luminance)."""
     linear = [
         (c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background
     ]
@@ -101,14 +99,14 @@ def text_color(background: Color) -> Color:
 
 
 def style_for(width: int, height: int) -> Style:
-    """Lines and letters that grow with the image, but slower."""
+    """Return widths of lines and letters, which grow with the image, but slower."""
     side = math.sqrt(width * height)
     font = max(9, round(0.4 * side**0.55))
     return Style(line=max(1, round(side / 320)), font=font, padding=max(1, round(font / 5)))
 
 
 def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
-    """Translucent masks [D, H, W] with a solid outline; the best on top."""
+    """Draw translucent masks [D, H, W] with a solid outline, the best on top."""
     reach = 2 * style_for(image.shape[2], image.shape[1]).line + 1
     canvas = image.float()
     for mask, color in zip(masks.flip(0), reversed(colors), strict=True):
@@ -123,11 +121,11 @@ def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor
 
 
 def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
-    """Rows and columns around the pixels of a mask [H, W]; of an empty one, a corner."""
+    """Rows and columns around the pixels of a mask [H, W]; a corner of an empty mask."""
     spans = []
     for axis in (1, 0):
-        found = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
-        spans.append(slice(max(0, found[0] - margin), found[-1] + margin + 1))
+        inside = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
+        spans.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
     return spans[0], spans[1]
 
 
@@ -154,10 +152,10 @@ def _place_labels(
     size: tuple[int, int],
     style: Style,
 ) -> list[Label]:
-    """A place for each label at a corner of its box, inside the image and, where that is possible, clear of the others.
+    """Place each label at a corner of its box, inside the image and, if possible, off the others.
 
-    The best detections choose first. A label is left out where it would hide another one, or where labels already hide
-    much of the image: the colour of the box tells its class.
+    The best detections choose first. A label is left out where it would hide another one, or where
+    labels already hide much of the image: the colour of the box tells its class.
     """
     font = _font(style.font)
     height = style.font + 2 * style.padding
@@ -169,7 +167,7 @@ def _place_labels(
         if width > size[0] or height > size[1] or width * height > room:
             continue
         candidates = _corners(box, width, height, size)  # [7, 4]
-        hidden = _overlaps(candidates, taken)  # [7]
+        hidden = _hidden_pixels(candidates, taken)  # [7]
         if hidden.min() > MAX_HIDDEN * width * height:
             continue
         chosen = candidates[int(hidden.argmin())]  # the first of the best
@@ -182,7 +180,7 @@ def _place_labels(
 def _corners(
     box: Rectangle, width: int, height: int, size: tuple[int, int]
 ) -> np.ndarray:  # [7, 4]
-    """Where a label may stand, the best place first: above, inside or below its box, moved into the image."""
+    """Rectangles for a label, the best first: above, inside or below its box, inside the image."""
     left, top, right, bottom = box
     places = [
         (left, top - height),
@@ -198,21 +196,21 @@ def _corners(
     return np.stack([x, y, x + width, y + height], axis=1).astype(np.float64)
 
 
-def _overlaps(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # [candidates]
-    """How many pixels of each rectangle are already taken."""
+def _hidden_pixels(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # [candidates]
+    """Number of pixels of each rectangle that are already taken."""
     low = np.maximum(candidates[:, None, :2], taken[None, :, :2])  # [candidates, labels, 2]
     high = np.minimum(candidates[:, None, 2:], taken[None, :, 2:])
-    overlaps: np.ndarray = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
-    return overlaps
+    hidden: np.ndarray = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+    return hidden
 
 
 def write_predictions(
-    found: Iterable[Found], output: Path, *, class_names: Sequence[str] | None
+    predictions: Iterable[FileDetections], output: Path, *, class_names: Sequence[str] | None
 ) -> int:
-    """Writes an annotated picture of each image, and predictions.json for all; gives the number of images."""
+    """Write a picture of each image and predictions.json; return the number of images."""
     output.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    for path, image, detections in found:
+    for path, image, detections in predictions:
         name = f"{len(lines):05d}_{path.stem}.png"
         _to_pillow(draw(image, detections, class_names)).save(output / name)
         size = {"width": image.shape[2], "height": image.shape[1]}
@@ -230,9 +228,9 @@ def write_predictions(
 def detection_records(
     detections: Detections, class_names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Detections as JSON: corners in hundredths of a pixel, score, label and the name of its class.
+    """Return detections as JSON: corners, score, label and class name.
 
-    A mask is written as COCO's compressed run lengths, {"size": [height, width], "counts": text}.
+    A mask is COCO's compressed run lengths, {"size": [height, width], "counts": text}.
     """
     boxes, scores, labels = (
         detections["boxes"].tolist(),
@@ -259,13 +257,17 @@ def _class_name(label: int, class_names: Sequence[str] | None) -> str:
     return class_names[label] if class_names else str(label)
 
 
-def mosaic(
+def picture_grid(
     images: Sequence[Tensor], captions: Sequence[str], *, columns: int = 4, cell: int = 320
 ) -> Tensor:  # uint8 [3, H, W]
-    """A contact sheet: images (uint8 [3, H, W] each), their longer sides `cell` pixels, with a caption below each."""
+    """Arrange images (uint8 [3, H, W] each) in a grid, with a caption below each.
+
+    Their longer sides are resized to `cell` pixels.
+    """
     if not images or len(images) != len(captions):
         raise ValueError(
-            f"a contact sheet needs images with one caption each: {len(images)} and {len(captions)} given"
+            "a contact sheet needs images with one caption each: "
+            f"{len(images)} and {len(captions)} given"
         )
     columns = min(columns, len(images))
     gap, font = max(6, cell // 32), _font(max(10, cell // 22))
@@ -296,7 +298,7 @@ def mosaic(
 def _fit(picture: Image.Image, cell: int) -> Image.Image:
     factor = cell / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
-    # the pixels of a tiny image stay squares: they are what the detector saw
+    # the pixels of a tiny image stay squares, as the detector saw them
     return picture.resize(
         (width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS
     )
@@ -314,13 +316,14 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise ValueError(
-            "labels need a Pillow with FreeType; install Pillow from its wheel: pip install -U pillow"
+            "labels need a Pillow with FreeType; "
+            "install Pillow from its wheel: pip install -U pillow"
         )
     return font
 
 
 def _whole_pixels(box: Sequence[float]) -> Rectangle:
-    """The pixels that a box covers, as Pillow counts: the last one belongs to it."""
+    """Pixels of a box as Pillow counts them: the last one belongs to it."""
     left, top = math.floor(box[0] + 0.5), math.floor(box[1] + 0.5)
     right, bottom = math.floor(box[2] + 0.5) - 1, math.floor(box[3] + 0.5) - 1
     return left, top, max(left, right), max(top, bottom)

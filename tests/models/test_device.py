@@ -1,4 +1,4 @@
-"""The detector on a device that is not the CPU: nothing stays behind on the host, and nothing waits for it."""
+"""The detector on an accelerator: no tensor stays on the host, and nothing waits for the device."""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ from centernet2.training.optim import clip_gradients, scheduler, sgd
 from tests.helpers.pretend import DEVICE, PretendDevice, PretendTensor
 
 SMALL = [
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "16", "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", "40", "INPUT.FORMAT", "RGB",
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "16", "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", "40",
+    "INPUT.FORMAT", "RGB",
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0001", "MODEL.CENTERNET.INFERENCE_TH", "0.0001",
     "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
 ]  # fmt: skip
@@ -65,13 +66,13 @@ def build(kind: str) -> Detector:
 
 @pytest.fixture(params=["kernels", "plain tensors"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With torchvision's kernels for it, but for the suppression of boxes; or without any."""
+    """With torchvision's kernels for it, but for NMS; or without any."""
     give_kernels(monkeypatch, ("roi_align", "deform_conv2d") if request.param == "kernels" else ())
     return str(request.param)
 
 
 def give_kernels(monkeypatch: pytest.MonkeyPatch, operators: tuple[str, ...]) -> None:
-    """Let torchvision have kernels of these operators alone for the device."""
+    """Let torchvision have kernels of only these operators for the device."""
     monkeypatch.setattr(
         dispatch, "has_torchvision_kernel", lambda operator, device_type: operator in operators
     )
@@ -92,7 +93,7 @@ def moved(images: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], li
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_step(kind: str, device: str) -> None:
+def test_training_step(kind: str, device: str) -> None:
     model = build(kind).train()
     images, targets = scene()
     expected = {name: loss.item() for name, loss in model(images, targets).items()}
@@ -117,7 +118,7 @@ def test_a_training_step(kind: str, device: str) -> None:
         assert waits == {}
 
 
-@pytest.mark.parametrize("faster", [False, True], ids=["as it is", "sped up"])
+@pytest.mark.parametrize("faster", [False, True], ids=["plain", "optimized"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_inference(kind: str, faster: bool, device: str) -> None:
     model = build(kind).eval()
@@ -141,7 +142,7 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
                 torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
 
 
-def test_the_device_refuses_what_was_made_elsewhere() -> None:
+def test_pretend_device_refuses_host_tensors() -> None:
     with PretendDevice() as pretend:
         x = torch.ones(3, device=DEVICE)
         with pytest.raises(RuntimeError, match="lie on the CPU"):
@@ -163,8 +164,8 @@ def test_the_device_refuses_what_was_made_elsewhere() -> None:
     }
 
 
-def test_a_whole_step_of_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the batch, both passes, clipping, the check of the gradients, optimizer, averaged weights, schedule."""
+def test_training_loop_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch, both passes, clipping, check of gradients, optimizer, averaged weights, schedule."""
     give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
     monkeypatch.setattr(optim, "FUSED_DEVICES", ("meta",))

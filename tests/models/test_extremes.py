@@ -1,4 +1,4 @@
-"""Training steps on images with no object, with a thousand, and with next to no room."""
+"""Training steps on images with no object, with a thousand, and with objects without extent."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ import centernet2
 from centernet2.models.detector import Detector
 from centernet2.structures import Target
 
-# what the objects of each kind of detector are learned by
+# the options of each kind of detector
 KINDS = {
     "two stages": [],
     "one stage": [
@@ -15,7 +15,9 @@ KINDS = {
         "MODEL.CENTERNET.WITH_AGN_HM", "False", "MODEL.CENTERNET.NUM_CLS_CONVS", "1",
     ],
     "more positives": ["MODEL.CENTERNET.MORE_POS", "True"],
-    "federated": ["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True"],
+    "federated": [
+        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True",
+    ],
     "masks": ["MODEL.MASK_ON", "True"],
 }  # fmt: skip
 
@@ -44,7 +46,7 @@ def objects(count: int, *, size: int = 96) -> Target:
 @pytest.mark.parametrize(
     "counts", [(0, 0), (0, 3), (1000, 0)], ids=["no object", "few objects", "1,000 objects"]
 )
-def test_a_step_is_finite_and_reaches_every_part(kind: str, counts: tuple[int, int]) -> None:
+def test_gradients_are_finite_and_complete(kind: str, counts: tuple[int, int]) -> None:
     model = detector(kind)
     images = [torch.randint(256, (3, 96, 96), dtype=torch.uint8) for _ in counts]
     losses = model(images, [objects(count) for count in counts])
@@ -58,8 +60,8 @@ def test_a_step_is_finite_and_reaches_every_part(kind: str, counts: tuple[int, i
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_objects_without_extent_at_the_border(kind: str) -> None:
-    """What clipping and rounding may leave of an object."""
+def test_objects_without_extent_at_border(kind: str) -> None:
+    """Clipping and rounding may leave such objects."""
     model = detector(kind)
     boxes = torch.tensor(
         [[0.0, 0, 0.5, 0.5], [95.9, 95.9, 96, 96], [0, 0, 96, 96], [40, 40, 40.01, 60]]

@@ -1,4 +1,4 @@
-"""How maps lie in memory between convolutions, and in which number format what is computed."""
+"""Memory format of feature maps, and number formats of layers, scores and losses."""
 
 from collections import Counter
 from typing import Any
@@ -33,34 +33,34 @@ LAST = torch.channels_last
 
 
 class Rearrangements(TorchDispatchMode):
-    """The context in which copies of maps into another order are listed."""
+    """List the copies of feature maps into another memory format."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, tuple[int, ...]]] = []
+        self.copies: list[tuple[str, tuple[int, ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if func._schema.name in COPIES and out.dim() == 4:
             source = args[1] if func._schema.name == "aten::copy_" else args[0]
-            if source.dim() == 4 and lies_last(source) != lies_last(out):
-                self.found.append((func._schema.name, tuple(out.shape)))
+            if source.dim() == 4 and is_channels_last(source) != is_channels_last(out):
+                self.copies.append((func._schema.name, tuple(out.shape)))
         return out
 
 
-def lies_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=LAST)
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_maps_lie_channels_last_and_are_never_rearranged(kind: str) -> None:
-    """Between the image, which is rearranged by the first convolution, and the head's predictions."""
+def test_feature_maps_stay_channels_last(kind: str) -> None:
+    """From behind the first convolution, which rearranges the image, to the head."""
     model = place(build(kind).eval(), "cpu")
     seen: list[tuple[str, bool]] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.append(("image" if inputs[0].shape[1] == 3 else "map", lies_last(inputs[0])))
-        seen.append(("map", lies_last(output)))
+        seen.append(("image" if inputs[0].shape[1] == 3 else "map", is_channels_last(inputs[0])))
+        seen.append(("map", is_channels_last(output)))
 
     parts = (model.backbone, model.neck, model.proposal_generator.head)
     for module in (
@@ -71,11 +71,11 @@ def test_maps_lie_channels_last_and_are_never_rearranged(kind: str) -> None:
         features = model.neck(model.backbone(model.preprocess(scene()[0]).tensor))
         model.proposal_generator.head(model.proposal_generator.levels(features))
     assert Counter(seen) == {("image", False): 1, ("map", True): len(seen) - 1}
-    assert not rearranged.found
+    assert not rearranged.copies
 
 
 class Formats(TorchDispatchMode):
-    """The context in which it is noted what works on lower precision that should not."""
+    """Count operators in lower precision that need float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Formats(TorchDispatchMode):
 
 
 def formats_of_layers(model: Detector) -> dict[str, set[torch.dtype]]:
-    """What the convolutions and fully connected layers give, by kind; filled whenever the model runs."""
+    """Number formats of the outputs of layers, by kind; filled whenever the model runs."""
     seen: dict[str, set[torch.dtype]] = {"layers": set(), "deformable": set()}
 
     def look_at(kind: str) -> Any:
@@ -106,7 +106,7 @@ def formats_of_layers(model: Detector) -> dict[str, set[torch.dtype]]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_layers_compute_in_lower_precision_and_scores_boxes_and_losses_do_not(kind: str) -> None:
+def test_only_layers_use_lower_precision(kind: str) -> None:
     images, targets = scene()
     model = place(build(kind).train(), "cpu")
     seen = formats_of_layers(model)
@@ -119,11 +119,13 @@ def test_layers_compute_in_lower_precision_and_scores_boxes_and_losses_do_not(ki
     with autocast(torch.device("cpu"), "bf16"), Formats() as formats:
         losses = model(images, targets)
         with torch.no_grad():
-            found = model.eval()(images)
+            detections = model.eval()(images)
     assert seen["layers"] == {torch.bfloat16}
     assert seen["deformable"] <= {
         torch.bfloat16
     }  # though where they sample is known in full precision
     assert {loss.dtype for loss in losses.values()} | set(proposed) == {torch.float32}
-    assert {each[key].dtype for each in found for key in ("boxes", "scores")} == {torch.float32}
+    assert {each[key].dtype for each in detections for key in ("boxes", "scores")} == {
+        torch.float32
+    }
     assert not formats.inexact

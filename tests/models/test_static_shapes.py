@@ -1,4 +1,4 @@
-"""Tensors of sizes that no image's content decides: the same numbers, and one compiled program per padded size."""
+"""Static shapes: reference numbers, padding, and one compiled program for each padded size."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ SLOW = ("CenterNet-FPN_R50_1x", "LVIS_CenterNet2_R50_Fed_1x")
 @pytest.mark.parametrize(
     "name", ["CenterNet2_R50_1x", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 )
-def test_the_reference_numbers(name: str, tmp_path: Path) -> None:
+def test_static_shapes_give_reference_numbers(name: str, tmp_path: Path) -> None:
     scenes = portable_scenes()
     model = reference_model(name, tmp_path, STATIC)
     assert model.preprocess.fixed_sizes[0] == (192, 256)
@@ -39,7 +39,7 @@ def test_the_reference_numbers(name: str, tmp_path: Path) -> None:
         assert loss == pytest.approx(float(golden[f"loss/{key}"]), rel=1e-3, abs=1e-6), key
 
 
-def test_sizes_to_pad_to() -> None:
+def test_fixed_sizes_of_configs() -> None:
     config = centernet2.load_config("CenterNet2_R50_1x")
     assert fixed_sizes(config, 128) == [(896, 1408), (1408, 896), (1408, 1408)]
     square = config.replace(
@@ -48,7 +48,7 @@ def test_sizes_to_pad_to() -> None:
     assert fixed_sizes(square, 128) == [(640, 640)]
 
 
-def test_padding_of_ground_truth() -> None:
+def test_ground_truth_is_padded() -> None:
     target: Target = {
         "boxes": torch.rand(3, 4), "labels": torch.ones(3, dtype=torch.int64),
         "masks": torch.ones(3, 5, 6, dtype=torch.bool),
@@ -57,6 +57,7 @@ def test_padding_of_ground_truth() -> None:
     assert padded["boxes"].shape == (PADDED_OBJECTS, 4) and padded["labels"].shape == (
         PADDED_OBJECTS,
     )
+    assert padded["valid"].tolist() == [True] * 3 + [False] * (PADDED_OBJECTS - 3)
     assert padded["masks"].shape == (PADDED_OBJECTS, 8, 9) and padded["masks"].sum() == 3 * 5 * 6
     none: Target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     assert pad_target(none, (8, 9))["boxes"].shape == (PADDED_OBJECTS, 4)
@@ -79,7 +80,7 @@ def batch(random: np.random.Generator) -> tuple[list[Tensor], list[Target]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["two-stage", "one-stage"])
-def test_nothing_is_compiled_again_after_the_warm_up(kind: str) -> None:
+def test_one_program_for_each_size(kind: str) -> None:
     name, options = MODELS[kind]
     sizes = [value.replace("192", "64").replace("256", "96") for value in STATIC]
     model = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *sizes])).train()
@@ -98,8 +99,8 @@ def test_nothing_is_compiled_again_after_the_warm_up(kind: str) -> None:
     assert counts["stats"]["unique_graphs"] == programs and not counts["graph_break"]
 
 
-def test_masks_are_those_of_the_usual_path() -> None:
-    """On images of one of the fixed sizes, which both paths pad alike, and with every proposal as a region."""
+def test_masks_equal_those_of_dynamic_shapes() -> None:
+    """On images of a fixed size, which both pad alike, with every proposal as an RoI."""
     name, options = MODELS["masks"]
     everything = (
         "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",

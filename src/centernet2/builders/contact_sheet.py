@@ -24,7 +24,7 @@ from centernet2.models.centernet.targets import (
     object_radii,
 )
 from centernet2.structures import Target
-from centernet2.visualize import draw, mosaic
+from centernet2.visualize import draw, picture_grid
 
 COLUMNS = 4
 HEAT_COLOR = (255, 40, 0)
@@ -64,7 +64,7 @@ def draw_contact_sheet(
             pictures.append(_draw_heat_map(image, target, config, names))
             captions.append("heat map and levels")
     each = 1 + augmented + heat_maps
-    return mosaic(pictures, captions, columns=max(each, COLUMNS // each * each))
+    return picture_grid(pictures, captions, columns=max(each, COLUMNS // each * each))
 
 
 def _read(dataset: DetectionDataset, index: int) -> Sample:

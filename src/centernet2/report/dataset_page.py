@@ -41,7 +41,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
-from centernet2.visualize import draw, mosaic
+from centernet2.visualize import draw, picture_grid
 
 CLASS_ROWS = 100  # of the table of classes
 MOSAIC_CLASSES = 12
@@ -267,7 +267,7 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
         chosen = places[:: max(1, len(places) // CROPS_PER_CLASS)][:CROPS_PER_CLASS]
         pictures = [crop for path, box in chosen if (crop := _crop(path, box)) is not None]
         if pictures:
-            sheet = mosaic(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
+            sheet = picture_grid(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
             source = jpeg_uri(sheet, longest=PICTURE_EDGE)
             shown = f'<img alt="{escape(name)}" style="width:100%" src="{source}">'
             tiles.append(tile(name, number(len(places)), shown))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from centernet2.data import DetectionDataset, ImageError, read_indexed_image
 from centernet2.structures import Batch, Detections, Target
-from centernet2.visualize import draw, mosaic
+from centernet2.visualize import draw, picture_grid
 
 FIRST_BATCHES = 2
 SHOWN_SCORE = 0.3  # detections with a lower score are not drawn
@@ -65,5 +65,5 @@ def draw_predictions(
 def _write(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
     if pictures:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = mosaic(pictures, captions)
+        sheet = picture_grid(pictures, captions)
         Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=JPEG_QUALITY)

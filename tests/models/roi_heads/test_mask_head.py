@@ -25,7 +25,7 @@ MASK_ON = [
 ]
 
 
-def test_names_are_the_reference_s_both_ways(shared: Path, tmp_path: Path) -> None:
+def test_names_match_the_reference_both_ways(shared: Path, tmp_path: Path) -> None:
     golden = json.loads((shared / "golden" / "state_dicts" / f"{NAME}.json").read_text())
     model = centernet2.build_model(NAME)
     state = to_reference(model.state_dict())
@@ -63,7 +63,7 @@ def small() -> Detector:
     return centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", MASK_ON))
 
 
-def test_images_without_objects_train_and_give_no_masks(small: Detector) -> None:
+def test_images_without_objects(small: Detector) -> None:
     empty: Target = {
         "boxes": torch.zeros(0, 4),
         "labels": torch.zeros(0, dtype=torch.int64),
@@ -82,7 +82,7 @@ def test_images_without_objects_train_and_give_no_masks(small: Detector) -> None
     assert found["masks"].shape == (len(found["boxes"]), 64, 96)
 
 
-def test_targets_without_masks_are_refused(small: Detector) -> None:
+def test_error_for_targets_without_masks(small: Detector) -> None:
     image = torch.zeros(3, 64, 96, dtype=torch.uint8)
     target: Target = {"boxes": torch.tensor([[1.0, 2, 30, 40]]), "labels": torch.tensor([0])}
     with pytest.raises(ValueError, match=r"needs 'masks' \[1, 64, 96\]"):
@@ -91,7 +91,7 @@ def test_targets_without_masks_are_refused(small: Detector) -> None:
         small.train()([image], [{**target, "masks": torch.ones(1, 32, 96, dtype=torch.bool)}])
 
 
-def test_a_one_stage_detector_has_no_masks() -> None:
+def test_one_stage_detector_has_no_masks() -> None:
     with pytest.raises(centernet2.ConfigError, match="second stage"):
         centernet2.build_model(
             centernet2.load_config("CenterNet-FPN_R50_1x", ["MODEL.MASK_ON", "True"])

@@ -74,7 +74,7 @@ class DetectionSelector:
         return Selected(select(candidates, rows), roi[rows])
 
     def _candidates(self, scores: Tensor) -> Tensor:
-        """Indices [K] of the scores above the threshold, rising; a fixed number with static shapes."""
+        """Indices [K] of scores above the threshold, rising; a fixed number with static shapes."""
         if not self.static_shapes:
             return (scores > self.options.score_threshold).nonzero().squeeze(1)
         count = CANDIDATES_PER_DETECTION * self.options.detections_per_image
