@@ -16,6 +16,7 @@ from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.evaluation import results as module
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.results import (
+    encode_mask,
     encode_masks,
     read_masks,
     read_results,
@@ -223,11 +224,7 @@ def write_masks(
             edges = [0, *([0] if flat[0] else []), *changes, len(flat)]
             annotation["segmentation"] = {"size": [480, 500], "counts": np.diff(edges).tolist()}
         for _ in range(int(rng.integers(0, 3))):
-            found = {
-                "boxes": torch.ones(1, 4),
-                "masks": random_blob(rng, annotation["bbox"], (480, 500))[None],
-            }
-            masks += encode_masks(found, (480, 500)) or []  # type: ignore[typeddict-item]
+            masks.append(encode_mask(random_blob(rng, annotation["bbox"], (480, 500))))
             rows.append(
                 (annotation["image_id"], x, y, w, h, rng.random(), annotation["category_id"])
             )
@@ -272,7 +269,7 @@ def test_masks_without_ground_truth_are_skipped(
 def test_masks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(9, 2, generator=generator) * 20
-    found = {
+    detections = {
         "boxes": torch.cat(
             [corners, corners + 5 + 20 * torch.rand(9, 2, generator=generator)], dim=1
         ),
@@ -280,14 +277,24 @@ def test_masks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         "labels": torch.zeros(9, dtype=torch.int64),
         "box_masks": torch.rand(9, 28, 28, generator=generator),
     }
-    whole = encode_masks(found, (40, 50))
+    whole = encode_masks(detections, (40, 50))
+    pasted: list[int] = []
+    paste = module.paste  # by the kernel of the device
+
+    def counted(part: Any, size: tuple[int, int]) -> Any:
+        pasted.append(len(part["boxes"]))
+        return paste(part, size)
+
+    monkeypatch.setattr(module, "paste", counted)
     monkeypatch.setattr(module, "PASTED_PIXELS", 40 * 50 * 2)
-    assert encode_masks(found, (40, 50)) == whole and len(whole or ()) == 9
+    assert encode_masks(detections, (40, 50)) == whole and len(whole or ()) == 9
+    assert pasted == [2, 2, 2, 2, 1]
     assert whole is not None and whole[0]["size"] == [40, 50]
     assert (
-        encode_masks({key: found[key] for key in ("boxes", "scores", "labels")}, (40, 50)) is None
+        encode_masks({key: detections[key] for key in ("boxes", "scores", "labels")}, (40, 50))
+        is None
     )
-    none = {key: value[:0] for key, value in found.items()}
+    none = {key: value[:0] for key, value in detections.items()}
     assert encode_masks(none, (40, 50)) == []
 
 

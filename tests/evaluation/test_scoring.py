@@ -1,4 +1,4 @@
-"""From batches to figures: scaling, gathering, files, the model's mode."""
+"""From batches to metrics: scaling, gathering, files, the model's mode."""
 
 import io
 import json
@@ -18,7 +18,6 @@ from centernet2.evaluation import inference
 from centernet2.evaluation.results import read_results
 from centernet2.evaluation.scoring import score_detector, score_results_file, write_metrics
 from centernet2.evaluation.stream import ResultStream
-from centernet2.ops.masks import paste_masks
 from centernet2.report.tables import metrics_table
 from centernet2.structures import Detections
 
@@ -38,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class FakeDetector(nn.Module):
-    """Finds the box that its image's first pixel names, and one that only touches the image from outside."""
+    """Detects the box that the first pixel names, and one that touches the image from outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,28 +108,14 @@ def test_perfect_boxes_on_the_original_image(
 
 
 class FakeMaskDetector(FakeDetector):
-    """Its masks fill their boxes; given in the grid of the box, or at the size of the model's input."""
-
-    def __init__(self, *, in_boxes: bool) -> None:
-        super().__init__()
-        self.in_boxes = in_boxes
+    """Its masks fill their boxes."""
 
     def detect(self, images: list[Tensor]) -> list[Detections]:
-        detections = super().detect(images)
-        for found, image in zip(detections, images, strict=True):
-            masks = paste_masks(
-                torch.ones(2, 28, 28), found["boxes"], (image.shape[1], image.shape[2])
-            )
-            if self.in_boxes:
-                found["box_masks"] = torch.ones(2, 28, 28)
-            found["masks"] = masks
-        return detections
+        box_masks = torch.ones(2, 28, 28)
+        return [{**each, "box_masks": box_masks} for each in super().detect(images)]
 
 
-@pytest.mark.parametrize("in_boxes", [True, False])
-def test_perfect_masks_on_the_original_image(
-    tmp_path: Path, dataset: DetectionDataset, in_boxes: bool
-) -> None:
+def test_perfect_masks_on_the_original_image(tmp_path: Path, dataset: DetectionDataset) -> None:
     content = json.loads((tmp_path / "truth.json").read_text())
     for annotation in content["annotations"]:
         x, y, w, h = annotation["bbox"]
@@ -138,7 +123,7 @@ def test_perfect_masks_on_the_original_image(
     (tmp_path / "truth.json").write_text(json.dumps(content))
     given = batches(list(BOXES), batch_size=2)
     metrics = score_detector(
-        FakeMaskDetector(in_boxes=in_boxes), dataset, given, max_detections=100, output_dir=tmp_path
+        FakeMaskDetector(), dataset, given, max_detections=100, output_dir=tmp_path
     )
     assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
     again = score_results_file(
@@ -153,7 +138,7 @@ def test_perfect_masks_on_the_original_image(
     assert (text := console.export_text()).index("boxes") < text.index("masks")
 
 
-def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:
+def test_model_keeps_its_mode(dataset: DetectionDataset) -> None:
     model = FakeDetector()
     model.train()
     model.frozen.eval()
@@ -162,7 +147,7 @@ def test_the_model_keeps_its_mode(dataset: DetectionDataset) -> None:
     assert model.training and not model.frozen.training
 
 
-def test_the_mode_comes_back_after_an_error(dataset: DetectionDataset) -> None:
+def test_mode_is_restored_after_an_error(dataset: DetectionDataset) -> None:
     model = FakeDetector().train()
     with pytest.raises(KeyError):
         score_detector(
@@ -171,9 +156,7 @@ def test_the_mode_comes_back_after_an_error(dataset: DetectionDataset) -> None:
     assert model.training
 
 
-def test_processes_are_gathered_without_duplicates(
-    dataset: DetectionDataset, tmp_path: Path
-) -> None:
+def test_images_of_processes_are_joined_once(dataset: DetectionDataset, tmp_path: Path) -> None:
     """A second process has seen image 9, and image 7 that this one has seen too."""
     options = {"dataset": dataset, "max_detections": 100}
     one = score_detector(
@@ -198,7 +181,7 @@ def test_processes_are_gathered_without_duplicates(
     assert not stream.folder.exists()
 
 
-def test_an_interrupted_evaluation_goes_on(dataset: DetectionDataset, tmp_path: Path) -> None:
+def test_interrupted_evaluation_resumes(dataset: DetectionDataset, tmp_path: Path) -> None:
     stream = ResultStream(tmp_path, fingerprint=lambda: "a")
     with pytest.raises(KeyError):  # image 3 does not exist
         given = batches([7, 3], batch_size=1)
@@ -225,7 +208,7 @@ def test_an_interrupted_evaluation_goes_on(dataset: DetectionDataset, tmp_path: 
     )  # without resume it starts anew
 
 
-def test_images_that_were_left_out_are_told(
+def test_missing_images_are_logged(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -236,14 +219,12 @@ def test_images_that_were_left_out_are_told(
     assert metrics["bbox/AR100"] == pytest.approx(100 / 3)
 
 
-def test_no_objects_are_found(dataset: DetectionDataset) -> None:
+def test_without_detections_ap_is_zero(dataset: DetectionDataset) -> None:
     metrics = score_detector(FakeDetector(), dataset, [], max_detections=100, output_dir=None)
     assert metrics["bbox/AP"] == 0
 
 
-def test_predictions_of_a_file_give_the_same_figures(
-    tmp_path: Path, dataset: DetectionDataset
-) -> None:
+def test_results_file_gives_the_same_metrics(tmp_path: Path, dataset: DetectionDataset) -> None:
     given = batches([7, 8], batch_size=2)
     metrics = score_detector(
         FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path
@@ -257,7 +238,7 @@ def test_predictions_of_a_file_give_the_same_figures(
     )
 
 
-def test_progress_is_logged_where_there_is_no_terminal(
+def test_progress_is_logged_without_terminal(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "LOG_SECONDS", -1)

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, grid_sample
 
 from centernet2.kernels import mask_paste_whole
-from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks, resize_masks
+from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks
 
 
 def circle(size: int, radius: float) -> torch.Tensor:  # bool [size, size]
@@ -110,13 +110,3 @@ def test_masks_of_labels() -> None:
         4,
         8,
     ]
-
-
-def test_resizing_keeps_the_shape_of_the_object() -> None:
-    mask = circle(60, 20)[None]
-    assert resize_masks(mask, (60, 60)) is mask
-    bigger = resize_masks(mask, (120, 180))
-    assert bigger.shape == (1, 120, 180) and bigger.sum().item() == pytest.approx(
-        6 * mask.sum().item(), rel=0.01
-    )
-    assert resize_masks(mask[:0], (5, 5)).shape == (0, 5, 5)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, xyxy_to_xywh
 from centernet2.files import open_atomic
-from centernet2.ops.masks import paste_masks, resize_masks
-from centernet2.structures import Detections
+from centernet2.models.postprocess import paste
+from centernet2.structures import Detections, select
 
 RESULT_COLUMNS = ("image_id", "x", "y", "width", "height", "score", "category_id")
 PASTED_PIXELS = 2**27  # of the masks that are in memory at a time
@@ -45,21 +46,19 @@ def encode_masks(detections: Detections, size: tuple[int, int]) -> list[RunLengt
 
     They are pasted and encoded a few at a time, so that those of a large image fit into memory.
     """
-    if "box_masks" not in detections and "masks" not in detections:
+    if "box_masks" not in detections:
         return None
     step = max(1, PASTED_PIXELS // (size[0] * size[1]))
     encoded: list[RunLengths] = []
-    for start in range(0, len(detections["boxes"]), step):
-        rows = slice(start, start + step)
-        if "box_masks" in detections:
-            masks = paste_masks(detections["box_masks"][rows], detections["boxes"][rows], size)
-        else:
-            masks = resize_masks(detections["masks"][rows], size)
-        encoded += [_encode(mask) for mask in masks.cpu()]
+    rows = torch.arange(len(detections["boxes"]), device=detections["boxes"].device)
+    for part in torch.split(rows, step):
+        pasted = paste(select(detections, part), size)
+        encoded += [encode_mask(mask) for mask in pasted["masks"].cpu()]
     return encoded
 
 
-def _encode(mask: Tensor) -> RunLengths:
+def encode_mask(mask: Tensor) -> RunLengths:
+    """Encode a mask bool [H, W]."""
     counts = rle.encode(mask.numpy())["counts"]
     return {"size": list(mask.shape), "counts": counts.decode("ascii")}
 

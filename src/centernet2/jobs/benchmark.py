@@ -28,7 +28,7 @@ from centernet2.jobs import (
 if TYPE_CHECKING:
     from centernet2.devices import Precision
     from centernet2.models.detector import Detector
-    from centernet2.profiling.meter import Meter, Shape
+    from centernet2.profiling.meter import InputShape, Meter
     from centernet2.profiling.records import Benchmark, ShapeMetrics
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _load(
     return place(model.train(training), device_for(config_of(model.info), device))
 
 
-def _measure_all(meter: Meter, shapes: Sequence[Shape]) -> Iterator[ShapeMetrics]:
+def _measure_all(meter: Meter, shapes: Sequence[InputShape]) -> Iterator[ShapeMetrics]:
     """Measure each shape that fits into the device's memory, and show progress."""
     import torch
     from rich import get_console

@@ -3,7 +3,7 @@
 import torch
 import torchvision
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
@@ -59,14 +59,6 @@ def paste_masks(
         inside = stretch_masks(masks[i, None], boxes[i, None], (top, bottom), (left, right))
         pasted[i, top:bottom, left:right] = inside[0] >= threshold
     return pasted
-
-
-def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks bool [D, h, w] at another size (height, width)."""
-    if masks.shape[1:] == size:
-        return masks
-    resized = interpolate(masks[:, None].to(torch.uint8), size, mode="nearest-exact")
-    return resized[:, 0].bool()
 
 
 def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from centernet2.profiling.workload import (
 )
 
 WARM_UP = 2  # passes of each shape that are not counted
-Shape = tuple[int, int, int]  # images, height, width
+InputShape = tuple[int, int, int]  # images, height, width
 
 
 class Meter:
@@ -50,7 +50,9 @@ class Meter:
         else:
             optimize_for_inference(model, dtype=dtype, compile=compile)
 
-    def measure(self, shape: Shape, on_pass: Callable[[], None] = lambda: None) -> ShapeMetrics:
+    def measure(
+        self, shape: InputShape, on_pass: Callable[[], None] = lambda: None
+    ) -> ShapeMetrics:
         """Measure one shape; `on_pass` is called after each of 2 * (WARM_UP + runs) passes."""
         if self.compiled:
             torch.compiler.reset()
@@ -73,7 +75,7 @@ class Meter:
 
     def _metrics(
         self,
-        shape: Shape,
+        shape: InputShape,
         whole: list[float],
         stages: dict[str, list[float]],
         selected: SelectedCounts | None,
@@ -92,7 +94,7 @@ class Meter:
             operations=None if selected is None else self._operations(shape, selected),
         )
 
-    def _operations(self, shape: Shape, selected: SelectedCounts) -> dict[str, int]:
+    def _operations(self, shape: InputShape, selected: SelectedCounts) -> dict[str, int]:
         count, height, width = shape
         network_input = (count, padded_side(height, self.plan), padded_side(width, self.plan))
         return count_operations(
