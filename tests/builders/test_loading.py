@@ -37,12 +37,12 @@ def test_model_device_is_obeyed_where_present(
 
 def test_only_residual_backbones_change_their_stride(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a backbone is does not follow from the letters of its name."""
-    residual = network.BACKBONES["build_p67_resnet_fpn_backbone"]
+    networks = network.NETWORKS
     names = {
-        "build_strides": residual,
-        "build_highres_dla": network.BACKBONES["build_dla_backbone"],
+        "build_strides": networks["build_p67_resnet_fpn_backbone"],
+        "build_highres_dla": networks["build_dla_backbone"],
     }
-    monkeypatch.setattr(network, "BACKBONES", names)
+    monkeypatch.setattr(network, "NETWORKS", names)
     strides = {}
     for name in names:
         config = load_config("CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", name])

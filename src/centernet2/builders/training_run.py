@@ -123,7 +123,7 @@ class TrainingRun:
     def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
         """Keep the weights if they are the best; return whether training should stop.
 
-            Also draws detections. Weights with a new best metric become model_best.pth, in a run that
+        Also draws detections. Weights with a new best metric become model_best.pth, in a run that
         evaluates repeatedly.
         """
         with self.job.whole_model():
