@@ -133,7 +133,7 @@ MODEL_KEYS = (
     ),
     Option("MODEL.CENTERNET.WITH_AGN_HM", "head.objectness", "predict objectness"),
     Option("MODEL.CENTERNET.ONLY_PROPOSAL", "head.only_objectness", "predict no classes"),
-    Option("MODEL.CENTERNET.NORM", "head.norm", "normalisation layer of the towers"),
+    Option("MODEL.CENTERNET.NORM", "head.norm", "normalization layer of the towers"),
     Option(
         "MODEL.CENTERNET.NUM_CLS_CONVS", "head.num_class_convs", "convolutions of the class tower"
     ),
@@ -174,7 +174,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.CENTERNET.MORE_POS",
         "assigner.more_positives",
-        "well predicted neighbours of a centre are positives too",
+        "well predicted neighbors of a center are positives too",
     ),
     Option(
         "MODEL.CENTERNET.MORE_POS_THRESH",
@@ -184,7 +184,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.CENTERNET.MORE_POS_TOPK",
         "assigner.more_positives_topk",
-        "neighbours considered per object",
+        "neighbors considered per object",
     ),
     Option(
         "INPUT.NOT_CLAMP_BOX",
@@ -231,7 +231,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.CENTERNET.NO_REDUCE",
         "criterion.average_over_processes",
-        "normalise by each process's own positives",
+        "normalize by each process's own positives",
         inverted=True,
     ),
     # From heat maps to proposals.
@@ -382,7 +382,7 @@ MODEL_KEYS = (
     # Network of a box head.
     Option("MODEL.ROI_BOX_HEAD.NUM_CONV", "box_head.num_conv", "3x3 convolutions"),
     Option("MODEL.ROI_BOX_HEAD.CONV_DIM", "box_head.conv_dim", "their channels"),
-    Option("MODEL.ROI_BOX_HEAD.NORM", "box_head.norm", "their normalisation layer"),
+    Option("MODEL.ROI_BOX_HEAD.NORM", "box_head.norm", "their normalization layer"),
     Option("MODEL.ROI_BOX_HEAD.NUM_FC", "box_head.num_fc", "fully connected layers"),
     Option("MODEL.ROI_BOX_HEAD.FC_DIM", "box_head.fc_dim", "their width"),
     # Pooling for box heads.
@@ -396,7 +396,7 @@ MODEL_KEYS = (
     # Network of the mask head.
     Option("MODEL.ROI_MASK_HEAD.NUM_CONV", "mask_head.num_conv", "3x3 convolutions"),
     Option("MODEL.ROI_MASK_HEAD.CONV_DIM", "mask_head.conv_dim", "their channels"),
-    Option("MODEL.ROI_MASK_HEAD.NORM", "mask_head.norm", "their normalisation layer"),
+    Option("MODEL.ROI_MASK_HEAD.NORM", "mask_head.norm", "their normalization layer"),
     Option(
         "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK",
         "mask_head.class_agnostic",

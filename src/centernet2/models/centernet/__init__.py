@@ -8,7 +8,7 @@ from centernet2.models.centernet.assigner import (
 )
 from centernet2.models.centernet.centernet import CenterNet, CenterNetOptions, CenterNetOutput
 from centernet2.models.centernet.criterion import Criterion, CriterionOptions, FocalOptions
-from centernet2.models.centernet.decode import Decoder, DecoderOptions, ProposalLimits
+from centernet2.models.centernet.decoder import Decoder, DecoderOptions, ProposalLimits
 from centernet2.models.centernet.head import CenterNetHead, HeadOptions, HeadOutput
 from centernet2.models.centernet.rpn import CenterNetRPN
 

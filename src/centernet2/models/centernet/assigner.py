@@ -38,10 +38,10 @@ class AssignerOptions:
     )  # fmt: skip
     min_iou: float = 0.8  # a peak is as wide as a box can move with so much IoU left
     min_radius: float = 4  # and no narrower, in pixels
-    more_positives: bool = False  # well predicted neighbours of a centre are positives too
+    more_positives: bool = False  # well predicted neighbors of a center are positives too
     more_positives_max_loss: float = 0.2
     more_positives_topk: int = 9
-    clamp_boxes: bool = True  # boxes end at the border; otherwise centres outside are moved onto it
+    clamp_boxes: bool = True  # boxes end at the border; otherwise centers outside are moved onto it
 
 
 class StageTargets(NamedTuple):

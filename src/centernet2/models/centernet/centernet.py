@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from centernet2.models.centernet.assigner import Assigner
 from centernet2.models.centernet.criterion import Criterion
-from centernet2.models.centernet.decode import Decoder
+from centernet2.models.centernet.decoder import Decoder
 from centernet2.models.centernet.head import CenterNetHead, HeadOutput
 from centernet2.ops.boxes import Size
 from centernet2.structures import Proposals, Target
@@ -32,7 +32,7 @@ class CenterNetOutput(NamedTuple):
 
 
 class CenterNet(nn.Module):
-    """A dense detector whose heat map estimates where objects are centred, and how likely.
+    """A dense detector whose heat map estimates where objects are centered, and how likely.
 
     It needs nothing but a feature pyramid, and serves as a one-stage detector or, in place of a
     region proposal network, as the first stage of any two-stage detector.

@@ -9,7 +9,7 @@ from torchvision.models.detection.image_list import ImageList
 from centernet2.models.centernet.assigner import Assigner, AssignerOptions, sizes_for
 from centernet2.models.centernet.centernet import CenterNet
 from centernet2.models.centernet.criterion import Criterion, CriterionOptions, FocalOptions
-from centernet2.models.centernet.decode import Decoder, DecoderOptions, ProposalLimits
+from centernet2.models.centernet.decoder import Decoder, DecoderOptions, ProposalLimits
 from centernet2.models.centernet.head import CenterNetHead, HeadOptions
 from centernet2.structures import Target
 

@@ -1,8 +1,9 @@
-"""What the first stage should predict for given boxes: a heat map, box distances, positive locations.
+"""Targets of the first stage for given boxes: heat map, box distances, positive locations.
 
-Locations of a batch are numbered level by level, inside a level image by image, inside an image row by row.
-The objects of all images stand in one list, with the index of their image beside them. Every tensor's size is known
-from the number of objects and the size of the maps alone; what does not apply is masked out.
+Locations of a batch are numbered level by level, inside a level image by image, inside an image row
+by row. The objects of all images stand in one list, with the index of their image beside them.
+Every tensor's size follows from the number of objects and the size of the maps alone; what does not
+apply is masked out.
 """
 
 from collections.abc import Sequence
@@ -48,17 +49,17 @@ class Positives(NamedTuple):
 
 
 class Neighbors(NamedTuple):
-    """The 3 x 3 locations around each object's centre, on every level."""
+    """The 3 x 3 locations around each object's center, on every level."""
 
     locations: Tensor  # [G, L, 9] number of the location, 0 where it lies outside the map
     inside: Tensor  # [G, L, 9] bool: on the map
     ltrb: Tensor  # [G, L, 9, 4] distances to the object's box, in pixels
-    offset: Tensor  # [G, L, 9, 2] from the object's centre to the location, in pixels
+    offset: Tensor  # [G, L, 9, 2] from the object's center to the location, in pixels
     assigned: Tensor  # [G, L] bool: the object's size belongs to the level
 
 
 def gather_objects(targets: Sequence[Target], device: torch.device) -> Objects:
-    """All objects of a batch in one list."""
+    """Join the objects of a batch in one list."""
     images = [torch.full((len(t["boxes"]),), i, device=device) for i, t in enumerate(targets)]
     return Objects(
         torch.cat([t["boxes"].to(device, torch.float32).reshape(-1, 4) for t in targets]),
@@ -73,7 +74,7 @@ def make_levels(
     size_ranges: Sequence[tuple[float, float]],
     num_images: int,
 ) -> list[Level]:
-    """Numbers the locations of maps of `shapes` (height, width)."""
+    """Number the locations of maps of `shapes` (height, width)."""
     levels, first = [], 0
     for (height, width), stride, (low, high) in zip(shapes, strides, size_ranges, strict=True):
         levels.append(Level(height, width, stride, first, low, high))
@@ -84,9 +85,11 @@ def make_levels(
 def find_neighbors(
     objects: Objects, levels: Sequence[Level], clamp_size: Tensor | None = None
 ) -> Neighbors:
-    """The 3 x 3 neighbourhood of every object on every level.
+    """Find the 3 x 3 neighborhood of every object on every level.
 
-    `clamp_size` [G, 2] (width, height of the object's image) moves centres that lie outside onto the border.
+    Args:
+        clamp_size: [G, 2] (width, height) of each object's image: centers that lie outside are
+            moved onto its border.
     """
     device = objects.boxes.device
     stride, low, high = (
@@ -102,10 +105,8 @@ def find_neighbors(
         centers = torch.min(centers.clamp(min=0), clamp_size - 1)
     cell = (centers[:, None] / stride[:, None]).long()  # [G, L, 2]
     step = torch.arange(-1, 2, device=device)
-    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1).reshape(
-        9, 2
-    )  # row by row, (dx, dy)
-    cells = cell[:, :, None] + grid  # [G, L, 9, 2]
+    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1)  # [3, 3, 2] of (dx, dy)
+    cells = cell[:, :, None] + grid.reshape(9, 2)  # [G, L, 9, 2]
     x, y = cells.unbind(-1)
     inside = (x >= 0) & (x < width[:, None]) & (y >= 0) & (y < height[:, None])
     index = (
@@ -126,7 +127,7 @@ def find_neighbors(
 
 
 def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
-    """The centre location of every object on the levels that its size belongs to."""
+    """Return the center location of every object on the levels that its size belongs to."""
     index = neighbors.locations[:, :, 4]  # [G, L]
     valid = neighbors.assigned & neighbors.inside[:, :, 4]
     return Positives(
@@ -141,16 +142,17 @@ def regression_targets(
     num_locations: int,
     squared_radius: Tensor,
 ) -> Tensor:
-    """Distances [M, 4] in units of the stride at the 3 x 3 locations around centres; NOT_REGRESSED elsewhere.
+    """Return distances [M, 4] in units of the stride, at the 3 x 3 locations around centers.
 
-    A location between several objects goes to the one whose centre is nearest in units of its radius.
+    Elsewhere they are NOT_REGRESSED. A location between several objects belongs to the one whose
+    center is nearest in units of its radius.
     """
     stride = constant([level.stride for level in levels], objects.boxes)
     eligible = (
         neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]
     )  # [G, L, 9]
     distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
-    distance[:, :, 4] = 0  # the cell of the centre counts as the centre itself
+    distance[:, :, 4] = 0  # the cell of the center counts as the center itself
     distance = torch.where(
         eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE
     ).flatten()
@@ -169,9 +171,9 @@ def regression_targets(
     return ltrb[winner]
 
 
-def object_radii(boxes: Tensor, min_overlap: float, min_radius: float) -> Tensor:
-    """Squared radius [G] of each object's peak in the heat map: a box moved by it still overlaps by `min_overlap`."""
-    delta = (1 - min_overlap) / (1 + min_overlap)
+def object_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
+    """Return the squared radius [G] of each object's peak: moved by it, a box keeps `min_iou`."""
+    delta = (1 - min_iou) / (1 + min_iou)
     return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)
 
 
@@ -182,7 +184,7 @@ def heatmap_targets(
     num_classes: int | None,
     squared_radius: Tensor,
 ) -> Tensor:
-    """A Gaussian peak per object on every level, the highest where peaks meet: [M, C].
+    """Draw a Gaussian peak per object on every level, the highest where peaks meet: [M, C].
 
     Without classes, all objects share one channel: [M, 1].
     """
@@ -210,11 +212,11 @@ def more_positives(
     threshold: float,
     topk: int,
 ) -> Positives:
-    """Positives beyond the centre: neighbours whose predicted box already fits the object well.
+    """Add to the centers those neighbors whose predicted box already fits the object well.
 
     Args:
-        loss: [G, L, 9] localisation loss of the prediction at each neighbour.
-        threshold: a neighbour with a greater loss is no positive.
+        loss: [G, L, 9] box loss of the prediction at each neighbor.
+        threshold: a neighbor with a greater loss is no positive.
         topk: nor is one behind this many better ones.
     """
     inside_box = neighbors.ltrb.amin(dim=-1) >= 0  # [G, L, 9]

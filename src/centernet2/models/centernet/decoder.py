@@ -1,0 +1,217 @@
+"""From heat maps and box distances to proposals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from centernet2.kernels.operators import nms_mask
+from centernet2.models.centernet.head import HeadOutput
+from centernet2.ops.boxes import ltrb_to_boxes
+from centernet2.structures import Proposals
+
+MIN_BOX_SIZE = 0.01  # pixels
+PADDING_KEY = -1.0  # scores of padding while they are sorted: below all others
+
+
+@dataclass(frozen=True)
+class ProposalLimits:
+    """How many proposals there are, and how much they may overlap."""
+
+    pre_nms_topk: int = 1000  # candidates per level
+    post_nms_topk: int = 100  # proposals per image
+    nms_threshold: float = 0.6  # IoU
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """From heat maps to proposals."""
+
+    score_threshold: float = 0.05
+    center_nms: bool = False  # keep local maxima of the heat map, instead of NMS of boxes
+    nms: bool = True
+    training: ProposalLimits = field(default_factory=ProposalLimits)
+    inference: ProposalLimits = field(default_factory=ProposalLimits)
+
+
+class Candidates(NamedTuple):
+    """The best locations of one level, or of all of them: K per image."""
+
+    boxes: Tensor  # [N, K, 4]
+    scores: Tensor  # [N, K]; PADDING_KEY where fewer locations are above the score threshold
+    labels: Tensor  # [N, K]
+
+
+class Decoder(nn.Module):
+    """The best boxes of all levels after NMS (arXiv 2103.07461, section 4.1).
+
+    The score of a location is its objectness, or where the head predicts classes, the probability
+    of a class; where it predicts both, the root of their product.
+
+    Args:
+        strides: of the levels, finest first.
+        options: score threshold, numbers and IoU of proposals.
+    """
+
+    def __init__(self, strides: Sequence[int], options: DecoderOptions = DecoderOptions()) -> None:
+        super().__init__()
+        self.strides = list(strides)
+        self.options = options
+
+    @torch.no_grad()
+    def forward(
+        self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
+    ) -> list[Proposals]:
+        """Return the proposals of every image, best first.
+
+        Args:
+            output: raw predictions.
+            limit: at most so many, and those that tie with the last; default: post_nms_topk.
+            padded: give every image a number of rows that is known beforehand, so that nothing
+                waits for the device. In training no proposal is cut off for it: there are as many
+                rows as candidates.
+        """
+        limits = self.options.training if self.training else self.options.inference
+        topk = limits.post_nms_topk if limit is None else limit
+        levels = [
+            self._candidates(output, level, limits.pre_nms_topk)
+            for level in range(len(self.strides))
+        ]
+        threshold = 0.0 if self.options.center_nms or not self.options.nms else limits.nms_threshold
+        batch = merge_levels(
+            levels,
+            nms_threshold=threshold,
+            topk=topk,
+            class_agnostic=_heatmap_channels(output) == 1,
+        )
+        num_candidates = batch.scores.shape[1]
+        rows = num_candidates if self.training else min(topk, num_candidates)
+        return split_images(batch, rows if padded else None)
+
+    def _candidates(self, output: HeadOutput, level: int, topk: int) -> Candidates:
+        classes, objects = output.class_logits, output.object_logits
+        logits = objects if classes is None else classes
+        if logits is None:
+            raise ValueError("the head predicts neither classes nor objectness")
+        heatmap = logits[level].float().sigmoid()
+        candidates = select_candidates(
+            keep_local_maxima(heatmap) if self.options.center_nms else heatmap,
+            objects[level].float().sigmoid() if classes and objects else None,
+            output.ltrb[level],
+            self.strides[level],
+            score_threshold=self.options.score_threshold,
+            topk=topk,
+        )
+        if objects is None:
+            return candidates
+        # before sorting: scores that the root makes equal stay in their order
+        root = candidates.scores.clamp(min=0).sqrt()
+        return candidates._replace(scores=torch.where(candidates.scores >= 0, root, PADDING_KEY))
+
+
+def _heatmap_channels(output: HeadOutput) -> int:
+    logits = output.class_logits or output.object_logits or []
+    return logits[0].shape[1]
+
+
+def level_points(height: int, width: int, stride: int, device: torch.device) -> Tensor:
+    """Return the centers [H * W, 2] (x, y) of a level's cells, in pixels of the model's input."""
+    y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
+    x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def keep_local_maxima(heatmap: Tensor) -> Tensor:
+    """Set scores of a heat map [N, C, H, W] to 0 where a neighbour of the class exceeds them."""
+    highest = F.max_pool2d(heatmap, 3, stride=1, padding=1)
+    return torch.where(heatmap == highest, heatmap, 0.0)
+
+
+def select_candidates(
+    heatmap: Tensor,
+    factor: Tensor | None,
+    ltrb: Tensor,
+    stride: int,
+    *,
+    score_threshold: float,
+    topk: int,
+) -> Candidates:
+    """Select the best scores of one level with their boxes.
+
+    Args:
+        heatmap: [N, C, H, W] probabilities.
+        factor: [N, 1, H, W] probabilities that multiply them, after the threshold was applied.
+        ltrb: [N, 4, H, W] distances in units of the stride.
+        stride: of the level.
+        score_threshold: candidates score above it.
+        topk: at most so many per image.
+    """
+    n, channels, height, width = heatmap.shape
+    scores = heatmap if factor is None else heatmap * factor
+    scores = torch.where(heatmap > score_threshold, scores, PADDING_KEY)
+    scores = scores.permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
+    best, index = scores.topk(min(topk, scores.shape[1]), dim=1, sorted=False)  # [N, K]
+    location = index // channels  # [N, K]
+    points = level_points(height, width, stride, heatmap.device)[location]  # [N, K, 2]
+    rows = location[:, :, None].expand(-1, -1, 4)
+    distances = ltrb.flatten(2).transpose(1, 2).gather(1, rows)  # [N, K, 4]
+    boxes = ltrb_to_boxes(points, distances.float() * stride)
+    far_corner = torch.max(boxes[..., 2:], boxes[..., :2] + MIN_BOX_SIZE)
+    return Candidates(torch.cat([boxes[..., :2], far_corner], dim=-1), best, index % channels)
+
+
+def merge_levels(
+    levels: Sequence[Candidates], *, nms_threshold: float, topk: int, class_agnostic: bool
+) -> Proposals:
+    """Merge the levels of each image, remove boxes by NMS and keep the `topk` best.
+
+    Boxes that tie with the last one stay as well: flat parts of an image have equal scores, and
+    which of them a sort puts first says nothing.
+
+    Args:
+        levels: candidates of each level.
+        nms_threshold: IoU; 0 or less removes nothing.
+        topk: of each image.
+        class_agnostic: all boxes are of one class.
+
+    Returns:
+        [N, K, ...] with as many rows as there are candidates; those that do not stay are padding.
+    """
+    boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+    merged = _sort(Candidates(boxes, scores, labels))
+    if nms_threshold > 0:
+        stays = torch.stack(
+            [
+                nms_mask(b, s, None if class_agnostic else c, nms_threshold, limit=topk)
+                for b, s, c in zip(*merged, strict=True)
+            ]
+        )
+        scores = torch.where(stays, merged.scores, PADDING_KEY)
+        merged = _sort(merged._replace(scores=scores))
+    boxes, scores, labels = merged
+    valid = scores >= 0
+    if scores.shape[1] > topk:
+        valid &= scores >= scores[:, topk - 1, None]
+    return Proposals(boxes, scores.clamp(min=0), labels, valid)
+
+
+def split_images(batch: Proposals, limit: int | None) -> list[Proposals]:
+    """Split [N, K, ...] image by image.
+
+    Args:
+        batch: proposals, best first, padding last.
+        limit: rows of each image; of proposals that tie with the last, those beyond are cut off.
+            None: no padding, and the device is asked how many rows are valid.
+    """
+    lengths = batch.valid.sum(dim=1).tolist() if limit is None else [limit] * len(batch.valid)
+    return [Proposals(*(part[i, :length] for part in batch)) for i, length in enumerate(lengths)]
+
+
+def _sort(batch: Candidates) -> Candidates:
+    """Best first, equal scores in their order, padding last."""
+    scores, order = batch.scores.sort(dim=1, descending=True, stable=True)
+    boxes = batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4))
+    return Candidates(boxes, scores, batch.labels.gather(1, order))
