@@ -1,7 +1,8 @@
 """Options that no published configuration combines, against numbers computed with the reference.
 
-tests/golden/options.json holds, for each, the options, and of a batch of two pictures whose sides are multiples of
-nothing the losses, the norm of all gradients, and at most twenty detections of each. The networks are small.
+For each combination, tests/golden/options.json holds the options, and of a batch of two pictures
+whose sides are multiples of nothing: the losses, the norm of all gradients, and at most twenty
+detections per picture. The networks are small.
 """
 
 import json

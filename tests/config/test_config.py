@@ -1,4 +1,4 @@
-"""Configurations: the reference's, read to the same values, and errors that help."""
+"""Configurations: equal to the reference's, round trips, errors, fields and keys."""
 
 import ast
 import logging
@@ -23,12 +23,13 @@ from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.tree import SLOTS, _report_ignored, groups
 
 REFERENCE = [
-    "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x", "CenterNet2_DLA-BiFPN-P3_24x",
-    "CenterNet2_DLA-BiFPN-P3_4x", "CenterNet2_DLA-BiFPN-P5_640_16x", "CenterNet2_DLA-BiFPN-P5_640_16x_ST",
+    "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x",
+    "CenterNet2_DLA-BiFPN-P3_24x", "CenterNet2_DLA-BiFPN-P3_4x",
+    "CenterNet2_DLA-BiFPN-P5_640_16x", "CenterNet2_DLA-BiFPN-P5_640_16x_ST",
     "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST", "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
-    "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST", "CenterNet2_R2-101-DCN_896_4x", "CenterNet2_R50_1x",
-    "CenterNet2_X101-DCN_2x", "LVIS_CenterNet2_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", "O365_CenterNet2_R50_1x",
-    "nuImages_CenterNet2_DLA_640_8x",
+    "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST", "CenterNet2_R2-101-DCN_896_4x",
+    "CenterNet2_R50_1x", "CenterNet2_X101-DCN_2x", "LVIS_CenterNet2_R50_1x",
+    "LVIS_CenterNet2_R50_Fed_1x", "O365_CenterNet2_R50_1x", "nuImages_CenterNet2_DLA_640_8x",
 ]  # fmt: skip
 
 
@@ -44,9 +45,7 @@ def leaves(tree: dict, prefix: str = ""):
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-def test_every_reference_configuration_resolves_to_the_reference_values(
-    name: str, shared: Path
-) -> None:
+def test_published_config_equals_the_reference(name: str, shared: Path) -> None:
     golden = dict(
         leaves(yaml.safe_load((shared / "golden" / "configs" / f"{name}.yaml").read_text()))
     )
@@ -57,21 +56,22 @@ def test_every_reference_configuration_resolves_to_the_reference_values(
     }
 
 
-def test_every_reference_configuration_is_packaged() -> None:
+def test_all_published_configs_are_packaged() -> None:
     assert set(REFERENCE) <= set(config_names())
 
 
 @pytest.mark.parametrize("name", config_names())
-def test_written_configuration_reads_back_equal(name: str) -> None:
+def test_written_config_reads_back_equal(name: str) -> None:
     config = load_config(name)
     again = parse_config(config.to_yaml(), config.name)
     assert again.to_dict() == config.to_dict()
 
 
-def test_overrides_have_types_and_the_last_word() -> None:
+def test_overrides_are_typed_and_win() -> None:
     config = load_config(
         "CenterNet2_R50_1x",
-        ["SOLVER.BASE_LR", "1e-3", "SOLVER.STEPS", "(1, 2)", "MODEL.WEIGHTS", "a b.pth", "SOLVER.AMP.ENABLED", "True",
+        ["SOLVER.BASE_LR", "1e-3", "SOLVER.STEPS", "(1, 2)", "MODEL.WEIGHTS", "a b.pth",
+         "SOLVER.AMP.ENABLED", "True",
          "MODEL.CENTERNET.SOI", "[[0, 8], [4, 16], [8, 32], [16, 64], [32, 1000]]"],
     )  # fmt: skip
     assert config["SOLVER.BASE_LR"] == config.optimizer.base_lr == 0.001
@@ -109,7 +109,7 @@ def test_unknown_name_is_refused_with_the_nearest() -> None:
         load_config("CenterNet2_R5_1x")
 
 
-def test_unknown_key_in_a_file_names_key_and_file(tmp_path: Path) -> None:
+def test_unknown_key_is_named_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("_BASE_: CenterNet2_R50_1x.yaml\nMODEL: {CENTERNET: {NUM_CLASES: 3}}\n")
     with pytest.raises(ConfigError) as error:
@@ -120,14 +120,14 @@ def test_unknown_key_in_a_file_names_key_and_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "\x00"])
-def test_files_that_are_no_configuration_are_refused(tmp_path: Path, text: str) -> None:
+def test_file_without_config_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_config(path)
 
 
-def test_base_file_may_lie_beside_or_in_the_package(tmp_path: Path) -> None:
+def test_base_file_lies_beside_or_in_package(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("_BASE_: Base-CenterNet2.yaml\nSOLVER: {MAX_ITER: 7}\n")
     (tmp_path / "mine.yaml").write_text("_BASE_: base.yaml\nSOLVER: {BASE_LR: 0.5}\n")
     config = load_config(tmp_path / "mine.yaml")
@@ -135,7 +135,7 @@ def test_base_file_may_lie_beside_or_in_the_package(tmp_path: Path) -> None:
     assert config["MODEL.ROI_HEADS.NAME"] == "CustomCascadeROIHeads"
 
 
-def test_last_of_a_doubled_block_wins_with_a_warning(
+def test_last_of_doubled_block_wins_with_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "doubled.yaml"
@@ -146,7 +146,7 @@ def test_last_of_a_doubled_block_wins_with_a_warning(
     assert "'INPUT' stands twice" in caplog.text
 
 
-def test_settings_are_frozen_and_replaced_as_a_whole() -> None:
+def test_config_is_frozen_and_replaced_whole() -> None:
     config = load_config("CenterNet2_R50_1x")
     with pytest.raises(FrozenInstanceError):
         config.optimizer.base_lr = 1.0  # type: ignore[misc]
@@ -234,7 +234,7 @@ def names_read(source: Path) -> set[tuple[str, str]]:
     return names
 
 
-def test_the_page_on_options_is_up_to_date() -> None:
+def test_page_of_options_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
     assert page.read_text(encoding="utf-8").rstrip("\n") == configuration_page().rstrip("\n"), (
         "run: centernet2 config --reference > docs/configuration.md"

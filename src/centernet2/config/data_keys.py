@@ -9,23 +9,23 @@ DATA_KEYS = (
     Option(
         "DATASETS.VAL_FRACTION",
         "datasets.val_fraction",
-        "ours: share of the images to evaluate on, where --data has no validation split",
+        "ours: fraction of the images to evaluate on, where --data has no validation split",
     ),
-    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: seed of the draw of these images"),
+    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: seed of the choice of these images"),
     # Sizes and random changes of images.
     Option(
         "INPUT.CUSTOM_AUG",
         "augmentation.custom_aug",
-        "empty, ResizeShortestEdge, EfficientDetResizeCrop, or (ours) LargeScaleJitter with TRAIN_SIZE and SCALE_RANGE",
+        "empty, ResizeShortestEdge, EfficientDetResizeCrop or (ours) LargeScaleJitter",
     ),
     Option("INPUT.MIN_SIZE_TRAIN", "augmentation.min_size_train", "lengths of the shorter edge"),
     Option(
         "INPUT.MIN_SIZE_TRAIN_SAMPLING",
         "augmentation.min_size_train_sampling",
-        "choice, or range between two",
+        "choice, or range: between the two lengths",
     ),
     Option(
-        "INPUT.MAX_SIZE_TRAIN", "augmentation.max_size_train", "greatest length of the longer edge"
+        "INPUT.MAX_SIZE_TRAIN", "augmentation.max_size_train", "maximum length of the longer edge"
     ),
     Option(
         "INPUT.MIN_SIZE_TEST",
@@ -33,27 +33,27 @@ DATA_KEYS = (
         "length of the shorter edge; 0 does not resize",
     ),
     Option(
-        "INPUT.MAX_SIZE_TEST", "augmentation.max_size_test", "greatest length of the longer edge"
+        "INPUT.MAX_SIZE_TEST", "augmentation.max_size_test", "maximum length of the longer edge"
     ),
     Option(
         "INPUT.MOSAIC",
         "augmentation.mosaic",
-        "ours: share of training images that are made of four",
+        "ours: fraction of training images that are mosaics of four",
     ),
     Option(
         "INPUT.MOSAIC_SIZE",
         "augmentation.mosaic_size",
-        "ours: edge of the square that each of the four is fitted into",
+        "ours: side of the square that each of the four is resized to fit",
     ),
     Option(
         "INPUT.MIXUP",
         "augmentation.mixup",
-        "ours: share of training images that are blended with another",
+        "ours: fraction of training images that are blended with another",
     ),
     Option(
         "INPUT.COPY_PASTE",
         "augmentation.copy_paste",
-        "ours: share of training images that get objects of another, cut out by their masks",
+        "ours: fraction of training images into which objects of another are pasted",
     ),
     Option(
         "INPUT.PHOTOMETRIC_DISTORTION",
@@ -61,33 +61,33 @@ DATA_KEYS = (
         "ours: random brightness, contrast, saturation and hue",
     ),
     Option("INPUT.RANDOM_FLIP", "augmentation.random_flip", "horizontal, vertical or none"),
-    Option("INPUT.CROP.ENABLED", "augmentation.crop_enabled", "cut out a random part"),
+    Option("INPUT.CROP.ENABLED", "augmentation.crop_enabled", "random crops"),
     Option(
         "INPUT.CROP.TYPE",
         "augmentation.crop_type",
         "relative_range, relative, absolute or absolute_range",
     ),
-    Option("INPUT.CROP.SIZE", "augmentation.crop_size", "height and width of the part"),
+    Option("INPUT.CROP.SIZE", "augmentation.crop_size", "height and width of the crop"),
     Option(
         "INPUT.TRAIN_SIZE",
         "augmentation.train_size",
-        "edge of the square that EfficientDetResizeCrop makes",
+        "side of the square of EfficientDetResizeCrop and LargeScaleJitter",
     ),
     Option(
         "INPUT.SCALE_RANGE",
         "augmentation.scale_range",
-        "scales that EfficientDetResizeCrop draws from",
+        "range of the scales of EfficientDetResizeCrop and LargeScaleJitter",
     ),
     Option(
         "INPUT.TEST_INPUT_TYPE",
         "augmentation.test_input_type",
-        "default, or square: fit into TEST_SIZE",
+        "default, or square: resized to fit a square of TEST_SIZE",
     ),
-    Option("INPUT.TEST_SIZE", "augmentation.test_size", "edge of that square"),
+    Option("INPUT.TEST_SIZE", "augmentation.test_size", "side of that square"),
     Option(
         "INPUT.STATIC_SHAPES",
         "augmentation.static_shapes",
-        "ours: pad images to a few sizes and keep every tensor's size from step to step",
+        "ours: pad images to a few sizes, so that tensors keep their shapes from step to step",
     ),
     # Order and loading of images.
     Option(
@@ -103,7 +103,7 @@ DATA_KEYS = (
     Option(
         "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
         "loader.filter_empty",
-        "train on no image without an object",
+        "skip training images without objects",
     ),
     Option(
         "DATALOADER.SAMPLER_TRAIN",
@@ -113,21 +113,25 @@ DATA_KEYS = (
     Option(
         "DATALOADER.DATASET_RATIO",
         "loader.dataset_ratio",
-        "ours: how often each of DATASETS.TRAIN is drawn; empty: by its size",
+        "ours: how often each of DATASETS.TRAIN is sampled; empty: by its size",
     ),
     Option(
         "DATALOADER.REPEAT_THRESHOLD",
         "loader.repeat_threshold",
-        "images of rarer classes are repeated",
+        "images of classes with a lower frequency are repeated",
     ),
-    Option("DATALOADER.REPEAT_SQRT", "loader.repeat_sqrt", "by the root of the rarity"),
+    Option(
+        "DATALOADER.REPEAT_SQRT", "loader.repeat_sqrt", "repeat by the square root of the rarity"
+    ),
     # Test-time augmentation.
     Option(
-        "TEST.AUG.ENABLED", "test_augmentation.enabled", "evaluate every image in several forms"
+        "TEST.AUG.ENABLED",
+        "test_augmentation.enabled",
+        "detect in every image at several sizes and merge",
     ),
-    Option("TEST.AUG.MIN_SIZES", "test_augmentation.min_sizes", "shorter edges"),
-    Option("TEST.AUG.MAX_SIZE", "test_augmentation.max_size", "greatest longer edge"),
-    Option("TEST.AUG.FLIP", "test_augmentation.flip", "mirrored as well"),
+    Option("TEST.AUG.MIN_SIZES", "test_augmentation.min_sizes", "lengths of the shorter edge"),
+    Option("TEST.AUG.MAX_SIZE", "test_augmentation.max_size", "maximum length of the longer edge"),
+    Option("TEST.AUG.FLIP", "test_augmentation.flip", "detect in the mirrored image as well"),
     Option(
         "TEST.AUG.MERGE",
         "test_augmentation.merge",

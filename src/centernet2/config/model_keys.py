@@ -12,7 +12,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.BACKBONE.NAME",
         "model.backbone",
-        "backbone and neck, as builders/network.py lists them",
+        "backbone and neck; docs/backbones.md lists the names",
     ),
     Option(
         "MODEL.ROI_HEADS.NAME",
@@ -41,7 +41,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.BACKBONE.FREEZE_AT",
         "backbone.resnet.freeze_at",
-        "freeze up to this stage: 1 the stem, 2 res2; 0 trains all",
+        "freeze up to this stage: 1 is the stem, 2 res2; 0 freezes nothing",
     ),
     Option("MODEL.RESNETS.NORM", "backbone.resnet.norm", "FrozenBN, BN, SyncBN or GN"),
     Option(
@@ -163,7 +163,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.CENTERNET.SOI",
         "assigner.sizes_of_interest",
-        "half diagonals in pixels that each level is responsible for",
+        "range of half diagonals, in pixels, of the objects of each level",
     ),
     Option(
         "MODEL.CENTERNET.HM_MIN_OVERLAP", "assigner.min_iou", "IoU that sets the width of a peak"
@@ -201,7 +201,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.CENTERNET.HM_FOCAL_BETA",
         "criterion.focal.beta",
-        "how far negatives near a peak are spared",
+        "exponent that spares negatives near a peak",
     ),
     Option("MODEL.CENTERNET.LOSS_GAMMA", "criterion.focal.gamma", "focusing exponent"),
     Option(

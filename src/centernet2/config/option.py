@@ -1,7 +1,8 @@
 """What an option is: a key of configuration files, and the field that holds its value.
 
-Type and default stand in the dataclass that the field belongs to, beside the class that reads it. Keys and defaults
-are those of the reference implementation; keys that it does not know have a meaning that begins with "ours".
+Type and default stand in the dataclass that the field belongs to, beside the class that reads it.
+Keys and defaults are those of the reference implementation; keys that it does not know have a
+meaning that begins with "ours".
 """
 
 from typing import NamedTuple
@@ -19,13 +20,14 @@ class Option(NamedTuple):
 
 # Keys of a full reference configuration that mean nothing here: a whole subtree each.
 SKIPPED_KEYS = (
-    "CUDNN_BENCHMARK", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN",
-    "DATASETS.PROPOSAL_FILES_TEST", "DATASETS.PROPOSAL_FILES_TRAIN", "DEBUG", "DEBUG_SHOW_NAME", "FLOAT32_PRECISION",
-    "GLOBAL",
+    "CUDNN_BENCHMARK", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST",
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN", "DATASETS.PROPOSAL_FILES_TEST",
+    "DATASETS.PROPOSAL_FILES_TRAIN", "DEBUG", "DEBUG_SHOW_NAME", "FLOAT32_PRECISION", "GLOBAL",
     "MODEL.ANCHOR_GENERATOR", "MODEL.KEYPOINT_ON", "MODEL.LOAD_PROPOSALS", "MODEL.PANOPTIC_FPN",
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE", "MODEL.RETINANET", "MODEL.ROI_BOX_HEAD.EQL_FREQ_CAT",
     "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER", "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES",
-    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", "MODEL.ROI_BOX_HEAD.USE_EQL_LOSS", "MODEL.ROI_KEYPOINT_HEAD", "MODEL.RPN",
-    "MODEL.SEM_SEG_HEAD", "SAVE_DEBUG", "SAVE_PTH", "SOLVER.REFERENCE_WORLD_SIZE", "TEST.EXPECTED_RESULTS",
-    "TEST.KEYPOINT_OKS_SIGMAS", "TEST.PRECISE_BN", "VERSION", "VIS_PERIOD", "VIS_THRESH",
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", "MODEL.ROI_BOX_HEAD.USE_EQL_LOSS",
+    "MODEL.ROI_KEYPOINT_HEAD", "MODEL.RPN", "MODEL.SEM_SEG_HEAD", "SAVE_DEBUG", "SAVE_PTH",
+    "SOLVER.REFERENCE_WORLD_SIZE", "TEST.EXPECTED_RESULTS", "TEST.KEYPOINT_OKS_SIGMAS",
+    "TEST.PRECISE_BN", "VERSION", "VIS_PERIOD", "VIS_THRESH",
 )  # fmt: skip

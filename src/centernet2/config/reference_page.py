@@ -9,15 +9,16 @@ from centernet2.config.tree import SLOTS, Slot, groups
 
 HEADER = """# Configuration
 
-A configuration is a YAML file, or the name of a packaged one (`centernet2 config` lists them). It may name a base
-file as `_BASE_`; options on the command line, `KEY VALUE KEY VALUE ...`, come last and win. Keys and defaults are the
-reference's; those marked *ours* exist here only, and their defaults change nothing. An unknown key, a wrong type or a
-key without a value is refused with one sentence.
+A configuration is a YAML file, or the name of a packaged one (`centernet2 config` lists them). It
+may name a base file as `_BASE_`; options on the command line, `KEY VALUE KEY VALUE ...`, come last
+and win. Keys and defaults are the reference's; those marked *ours* exist here only, and their
+defaults change nothing. An unknown key, a wrong type or a key without a value is refused with one
+sentence.
 
-`centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run writes them to `config.yaml` in
-its output folder.
+`centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run
+writes it to `config.yaml` in its output folder.
 
-The last column is the field of `Config` that holds the value: `load_config(NAME).schedule.max_iter`.
+The last column is the field of `Config` that holds the value: `load_config(NAME).run.seed`.
 
 Keys of the reference that mean nothing here are skipped, with everything below them:
 """

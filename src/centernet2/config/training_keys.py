@@ -14,7 +14,7 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.LAYER_DECAY",
         "optimizer.layer_decay",
-        "ours: each stage of the backbone learns slower by this factor than the one above it",
+        "ours: factor on the learning rate of each backbone stage, from the last stage down",
     ),
     Option("SOLVER.BASE_LR", "optimizer.base_lr", "learning rate"),
     Option("SOLVER.MOMENTUM", "optimizer.momentum", "momentum"),
@@ -23,29 +23,37 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.WEIGHT_DECAY_NORM",
         "optimizer.weight_decay_norm",
-        "weight decay of normalisation layers",
+        "weight decay of normalization layers",
     ),
     Option(
         "SOLVER.WEIGHT_DECAY_BIAS",
         "optimizer.weight_decay_bias",
-        "weight decay of biases; None: the same",
+        "weight decay of biases; None: WEIGHT_DECAY",
     ),
     Option(
         "SOLVER.BIAS_LR_FACTOR", "optimizer.bias_lr_factor", "factor on the learning rate of biases"
     ),
     # Learning rate by iteration.
     Option(
-        "SOLVER.LR_SCHEDULER_NAME", "schedule.name", "or WarmupCosineLR, WarmupStepWithFixedGammaLR"
+        "SOLVER.LR_SCHEDULER_NAME",
+        "schedule.name",
+        "WarmupMultiStepLR, WarmupCosineLR or WarmupStepWithFixedGammaLR",
     ),
     Option("SOLVER.MAX_ITER", "schedule.max_iter", "iterations", at_least=1),
-    Option("SOLVER.STEPS", "schedule.steps", "iterations at which the rate drops"),
+    Option("SOLVER.STEPS", "schedule.steps", "iterations at which the learning rate drops"),
     Option("SOLVER.GAMMA", "schedule.gamma", "factor of each drop"),
     Option("SOLVER.NUM_DECAYS", "schedule.num_decays", "drops of WarmupStepWithFixedGammaLR"),
     Option(
         "SOLVER.BASE_LR_END", "schedule.base_lr_end", "learning rate at the end of WarmupCosineLR"
     ),
-    Option("SOLVER.WARMUP_FACTOR", "schedule.warmup_factor", "share of the rate at the start"),
-    Option("SOLVER.WARMUP_ITERS", "schedule.warmup_iters", "iterations until the full rate"),
+    Option(
+        "SOLVER.WARMUP_FACTOR",
+        "schedule.warmup_factor",
+        "fraction of the learning rate at the start",
+    ),
+    Option(
+        "SOLVER.WARMUP_ITERS", "schedule.warmup_iters", "iterations until the full learning rate"
+    ),
     Option("SOLVER.WARMUP_METHOD", "schedule.warmup_method", "linear or constant"),
     Option(
         "SOLVER.RESCALE_INTERVAL",
@@ -57,9 +65,9 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
         "clip.clip_type",
-        "value: every element; norm: every parameter; full_model (ours): the norm of all gradients together",
+        "value: every element; norm: every parameter; full_model (ours): all parameters together",
     ),
-    Option("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "clip.clip_value", "greatest value or norm"),
+    Option("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "clip.clip_value", "maximum value or norm"),
     Option("SOLVER.CLIP_GRADIENTS.NORM_TYPE", "clip.norm_type", "order of the norm"),
     # Averaged weights: evaluated and saved beside the raw ones.
     Option(
@@ -67,13 +75,21 @@ TRAINING_KEYS = (
         "ema.enabled",
         "ours: keep an exponential moving average of the weights",
     ),
-    Option("SOLVER.EMA.DECAY", "ema.decay", "ours: share of the average that each iteration keeps"),
     Option(
-        "SOLVER.EMA.WARMUP_ITERS", "ema.warmup_iters", "ours: iterations in which the share grows"
+        "SOLVER.EMA.DECAY", "ema.decay", "ours: fraction of the average that each iteration keeps"
+    ),
+    Option(
+        "SOLVER.EMA.WARMUP_ITERS", "ema.warmup_iters", "ours: iterations in which the decay grows"
     ),
     # One training run.
-    Option("OUTPUT_DIR", "run.output_dir", "folder of results; 'auto' at its end becomes the name"),
-    Option("SEED", "run.seed", "seed of all random numbers; negative: drawn and logged"),
+    Option(
+        "OUTPUT_DIR",
+        "run.output_dir",
+        "output folder; 'auto' at its end stands for the name of the config",
+    ),
+    Option(
+        "SEED", "run.seed", "seed of all random numbers; negative: a random one, which is logged"
+    ),
     Option(
         "SOLVER.IMS_PER_BATCH",
         "run.ims_per_batch",
@@ -94,46 +110,46 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.CHECKPOINT_MINUTES",
         "run.checkpoint_minutes",
-        "ours: minutes between checkpoints, beside the iterations; 0: iterations only",
+        "ours: minutes between checkpoints, in addition to the iterations; 0: iterations only",
     ),
     Option(
         "SOLVER.TRAIN_ITER",
         "run.train_iter",
-        "stop here, with the schedule of MAX_ITER; -1: MAX_ITER",
+        "stop at this iteration of the schedule; -1: MAX_ITER",
     ),
     Option(
         "SOLVER.MAX_EPOCHS",
         "run.max_epochs",
-        "ours: MAX_ITER in passes over the images, STEPS shifted with it; 0: as it is",
+        "ours: MAX_ITER in epochs, STEPS in proportion; 0: MAX_ITER counts",
     ),
     Option("SOLVER.AMP.ENABLED", "run.amp", "mixed precision"),
     Option("SOLVER.AMP.DTYPE", "run.amp_dtype", "ours: bf16, or fp16 with scaled losses"),
     Option(
         "SOLVER.ACCUMULATION_STEPS",
         "run.accumulation_steps",
-        "ours: parts that IMS_PER_BATCH is worked through in, to save memory",
+        "ours: forward and backward passes per step, to save memory",
     ),
     Option(
         "SOLVER.GRADIENT_CHECKPOINTING",
         "run.gradient_checkpointing",
-        "ours: compute the backbone's maps again in the backward pass",
+        "ours: recompute the backbone's activations in the backward pass",
     ),
     Option("SOLVER.SYNC_BN", "run.sync_bn", "ours: batch statistics over all processes"),
     Option(
         "SOLVER.FSDP",
         "run.fsdp",
-        "ours: share weights, gradients and optimizer state out among the processes (FSDP2), to save memory",
+        "ours: shard weights, gradients and optimizer state over the processes (FSDP2)",
     ),
     Option(
         "SOLVER.CHANNELS_LAST",
         "run.channels_last",
-        "ours: keep the channels of a pixel together in memory (on the CPU where it can be)",
+        "ours: channels_last memory format",
     ),
     Option("SOLVER.COMPILE", "run.compile", "ours: torch.compile the backbone and the neck"),
     Option(
         "TEST.PATIENCE",
         "run.patience",
-        "ours: stop after so many evaluations without a better AP; 0: never",
+        "ours: stop after this many evaluations without a better AP; 0: never",
     ),
     Option(
         "TEST.EVAL_PERIOD",
@@ -143,7 +159,7 @@ TRAINING_KEYS = (
     Option(
         "TEST.EVAL_EPOCHS",
         "run.eval_epochs",
-        "ours: EVAL_PERIOD in passes over the images; 0: as it is",
+        "ours: EVAL_PERIOD in epochs; 0: EVAL_PERIOD counts",
     ),
     Option(
         "SOLVER.TRACKERS", "run.trackers", "ours: wandb, mlflow and others that accelerate knows"
@@ -151,7 +167,7 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.PICTURES",
         "run.pictures",
-        "ours: images of the first batches and of evaluations that are drawn; 0: none",
+        "ours: images of the first batches and of evaluations to draw; 0: none",
     ),
     Option(
         "SOLVER.LOG_PERIOD",

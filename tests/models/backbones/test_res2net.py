@@ -10,7 +10,7 @@ from centernet2.models.backbones import Res2Net, ResNetOptions
 OPTIONS = ResNetOptions(out_features=("res3", "res5"), width_per_group=26)
 
 
-def test_maps_and_frozen_stages() -> None:
+def test_feature_maps_and_frozen_stages() -> None:
     backbone = Res2Net(OPTIONS)
     maps = backbone(torch.randn(1, 3, 64, 96))
     assert {name: tuple(x.shape) for name, x in maps.items()} == {
@@ -28,7 +28,7 @@ def test_maps_and_frozen_stages() -> None:
 
 
 @pytest.mark.parametrize(("stride_in_1x1", "strides"), [(True, (2, 1)), (False, (1, 2))])
-def test_place_of_the_stride(stride_in_1x1: bool, strides: tuple[int, int]) -> None:
+def test_stride_moves_into_1x1_convolution(stride_in_1x1: bool, strides: tuple[int, int]) -> None:
     with torch.device("meta"):
         backbone = Res2Net(replace(OPTIONS, stride_in_1x1=stride_in_1x1))
     block = backbone.body.layer3[0]
@@ -39,6 +39,6 @@ def test_place_of_the_stride(stride_in_1x1: bool, strides: tuple[int, int]) -> N
 @pytest.mark.parametrize(
     ("option", "value"), [("depth", 34), ("stem_out_channels", 32), ("res5_dilation", 2)]
 )
-def test_what_timm_lacks_is_refused(option: str, value: int) -> None:
+def test_option_that_timm_lacks_is_refused(option: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"^{option} is {value}; "):
         Res2Net(replace(OPTIONS, **{option: value}))

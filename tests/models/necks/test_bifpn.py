@@ -40,7 +40,7 @@ def test_graph_of_three_levels() -> None:
 
 @pytest.mark.parametrize("pool_kernel", [2, 3])
 @pytest.mark.parametrize("separable_conv", [False, True])
-def test_shapes(pool_kernel: int, separable_conv: bool) -> None:
+def test_shape_of_each_level(pool_kernel: int, separable_conv: bool) -> None:
     neck = make_neck(pool_kernel=pool_kernel, separable_conv=separable_conv)
     pyramid = neck(features())
     sizes = {"p3": (16, 32), "p4": (8, 16), "p5": (4, 8), "p6": (2, 4), "p7": (1, 2)}
@@ -51,7 +51,7 @@ def test_shapes(pool_kernel: int, separable_conv: bool) -> None:
     assert neck.channels == dict.fromkeys(sizes, 32)
 
 
-def test_three_levels_need_no_extra_ones() -> None:
+def test_three_levels_have_no_extra_level() -> None:
     neck = make_neck(num_levels=3)
     assert list(neck(features())) == ["p3", "p4", "p5"]
     assert not hasattr(neck, "reduce")
@@ -88,6 +88,6 @@ def test_fusion_is_a_convex_combination_of_the_positive_weights() -> None:
     torch.testing.assert_close(node([a, b, c]), expected)
 
 
-def test_fewer_levels_than_maps_are_refused() -> None:
+def test_fewer_levels_than_feature_maps_are_refused() -> None:
     with pytest.raises(ValueError, match="num_levels is 2, less than the 3 maps"):
         make_neck(num_levels=2)

@@ -21,7 +21,7 @@ FEATURES = {f"dla{k}": torch.randn(2, 2**k, 128 // 2**k, 64 // 2**k) for k in ra
 
 
 @pytest.mark.parametrize("node", ["conv", "dcn"])
-def test_every_level(node: str) -> None:
+def test_all_levels_are_returned(node: str) -> None:
     neck = DLAUp(**OPTIONS | {"node": node, "prefix": "dlaup"})
     maps = neck(FEATURES)
     assert {name: x.shape for name, x in maps.items()} == {
@@ -33,7 +33,7 @@ def test_every_level(node: str) -> None:
     assert any(isinstance(module, DeformConv2d) for module in neck.modules()) == (node == "dcn")
 
 
-def test_single_level_depends_on_all_maps_and_uses_all_parameters() -> None:
+def test_single_level_uses_all_maps_and_parameters() -> None:
     neck = DLAUp(**OPTIONS | {"single_level": True})
     inputs = {name: x.clone().requires_grad_() for name, x in FEATURES.items()}
     maps = neck(inputs)

@@ -1,4 +1,4 @@
-"""Any timm network as a backbone: feature maps by stride, frozen stages, a choice of normalisation."""
+"""Any network of timm as a backbone: feature maps, frozen stages, a choice of normalization."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,14 +11,9 @@ from torch import Tensor, nn
 
 from centernet2.layers.normalization import convert_norm
 
-PROBE = (
-    224,
-    320,
-)  # height and width of an image that is not square, to see whether a network takes any size
-FLEXIBLE: tuple[dict[str, Any], ...] = (
-    {},
-    {"strict_img_size": False},
-)  # how networks are told to take any size
+PROBE_SIZE = (224, 320)  # height and width of an image that is not square
+# ways to tell timm that a network is to take images of any size
+ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
 
 @dataclass(frozen=True)
@@ -34,14 +29,14 @@ class TimmOptions:
 class TimmBackbone(nn.Module):
     """Feature maps of a timm network.
 
-    A map of stride 2**k is called `prefix` + k: res2 (stride 4) to res5 (stride 32) for a residual network.
+    A feature map of stride 2**k is called `prefix` + k: res2 (stride 4) to res5 (stride 32).
 
     Args:
         name: timm's name of the architecture.
-        out_features: the maps to return, for example ("res3", "res4", "res5").
-        freeze_at: freezes the layers up to the map of stride 2**freeze_at; 0 trains all.
-        norm: the layer that takes the place of batch normalisation (layers/normalization.py).
-        prefix: first part of the maps' names.
+        out_features: the feature maps to return, for example ("res3", "res4", "res5").
+        freeze_at: freezes the layers up to the feature map of stride 2**freeze_at; 0 trains all.
+        norm: the layer that replaces batch normalization (layers/normalization.py).
+        prefix: first part of the feature maps' names.
         options: passed on to timm.create_model.
     """
 
@@ -91,7 +86,10 @@ class TimmBackbone(nn.Module):
 
 
 def feature_maps(name: str, **options: Any) -> Any:
-    """timm's description of all feature maps of a network: out_indices, channels(), reduction(), module_name(i)."""
+    """Return timm's description of all feature maps of a network.
+
+    It has out_indices, channels(), reduction() and module_name(index).
+    """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = (
@@ -108,7 +106,7 @@ def feature_maps(name: str, **options: Any) -> Any:
 
 
 def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tuple[str, ...]:
-    """The names of a network's feature maps by timm's numbers for them, finest first."""
+    """Return the names of feature maps by timm's numbers for them, finest first."""
     maps = feature_maps(name)
     level_of_index = dict(zip(maps.out_indices, _levels(name, maps), strict=True))
     unknown = [i for i in indices if i not in level_of_index]
@@ -121,40 +119,46 @@ def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tu
 
 
 def any_size_options(name: str) -> dict[str, Any]:
-    """What to pass to timm.create_model so that the network takes images of any size; ValueError where it cannot."""
+    """Return the options of timm.create_model with which a network takes images of any size.
+
+    Raises:
+        ValueError: it takes only one size.
+    """
     feature_maps(name)
-    for options in FLEXIBLE:
+    for options in ANY_SIZE_OPTIONS:
         try:
             with torch.device("meta"), torch.no_grad():
-                timm.create_model(name, features_only=True, **options)(torch.empty(1, 3, *PROBE))
+                timm.create_model(name, features_only=True, **options)(
+                    torch.empty(1, 3, *PROBE_SIZE)
+                )
             return options
         except (AssertionError, RuntimeError, TypeError, ValueError):
             continue
     raise ValueError(
-        f"timm's '{name}' takes only images of one size, which a detector cannot; choose another network"
+        f"timm's '{name}' takes only images of one size; choose another network for a detector"
     )
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the RGB images, in 0..255, that timm's weights of a network were trained with."""
+    """Return mean and standard deviation of the RGB images that timm's weights were trained with.
+
+    Both are in 0..255, for each channel.
+    """
     pretrained: Any = timm.get_pretrained_cfg(name)
     return tuple(255 * x for x in pretrained.mean), tuple(255 * x for x in pretrained.std)
 
 
 def freeze_up_to(body: nn.Module, last: str) -> None:
-    """Freezes all layers of a network up to the module called `last`, with their batch statistics."""
+    """Freeze all layers up to the module called `last`, with their batch statistics."""
     names = [name for name, _ in body.named_modules() if name]
-    last = (
-        last if last in names else last.replace(".", "_")
-    )  # timm may flatten its first two levels
+    last = last if last in names else last.replace(".", "_")  # timm may flatten two levels
     if last not in names:
         raise ValueError("freeze_at cannot be applied to this backbone; set it to 0")
     end = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
     for name in names[: end + 1]:
         parent, _, leaf = name.rpartition(".")
-        if not last.startswith(f"{name}.") and (
-            not parent or last.startswith(f"{parent}.")
-        ):  # as high as can be
+        # as high in the tree as can be
+        if not last.startswith(f"{name}.") and (not parent or last.startswith(f"{parent}.")):
             owner = body.get_submodule(parent)
             frozen = convert_norm(
                 nn.Sequential(body.get_submodule(name).requires_grad_(False)), "FrozenBN"

@@ -165,7 +165,7 @@ class FusionNode(nn.Module):
 
 
 def fusion_graph(num_levels: int) -> list[tuple[int, tuple[int, ...]]]:
-    """The nodes of a cell in order of computation, each as its level and the numbers of the maps that it fuses.
+    """Return the nodes of a cell in order of computation: (level, numbers of the maps it fuses).
 
     Maps are numbered through: the inputs of the cell, finest first, then the outputs of the nodes.
     """

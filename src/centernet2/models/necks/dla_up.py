@@ -20,7 +20,7 @@ class DLAUpOptions:
 
 
 class DLAUp(nn.Module):
-    """Aggregates a pyramid from coarse to fine until every level has seen all coarser ones.
+    """Aggregation of a pyramid from coarse to fine, until every level has seen all coarser ones.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
@@ -75,7 +75,7 @@ class DLAUp(nn.Module):
 
 
 class AggregationPass(nn.Module):
-    """Merges maps one after the other, each brought to the channels and the size of the finest.
+    """Merging of maps one after the other, each brought to channels and size of the finest.
 
     Args:
         channels: channels of the finest map, and of all that leave.
