@@ -13,7 +13,6 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 from torch import Tensor, nn
 from typing_extensions import NotRequired
 
-PADDING_SCORE = -1.0  # of padding among proposals
 PADDING_COORDINATE = -(2.0**20)  # all four of a padded object's box: empty, far from every image
 
 
