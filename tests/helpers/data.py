@@ -143,12 +143,12 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     "empty": (lambda c: change(c, 0, bbox=[3, 3, 0, 5]), EMPTY, "drops"),
     "outside": (
         lambda c: change(c, 0, bbox=[300, 3, 10, 5]),
-        "boxes wholly outside their image",
+        "boxes completely outside their image",
         "drops",
     ),
     "reaching out": (
         lambda c: change(c, 0, bbox=[-8, 3, 30, 5]),
-        "boxes that reach outside their image",
+        "boxes that extend beyond their image",
         "repairs",
     ),
     "unknown class": (lambda c: change(c, 0, category_id=99), "unknown categories", "refuses"),
@@ -157,15 +157,15 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     "same image id": (lambda c: c["images"][0].update(id=10), "duplicate image ids", "refuses"),
     "same box": (
         lambda c: c["annotations"].append({**c["annotations"][0], "id": 9}),
-        "boxes that stand twice",
+        "duplicate boxes",
         "keeps",
     ),
     "same file": (
         lambda c: c["images"][0].update(file_name="tall.png"),
-        "image files named twice",
+        "images listed twice",
         "keeps",
     ),
-    "nothing": (lambda c: c["annotations"].clear(), "no objects at all", "refuses"),
+    "nothing": (lambda c: c["annotations"].clear(), "no objects", "refuses"),
 }
 INCOMPLETE: dict[str, Callable[[Content], Any]] = {
     "image without id": lambda c: c["images"][0].pop("id"),

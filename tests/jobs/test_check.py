@@ -10,7 +10,7 @@ def test_report_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     write_dataset(tmp_path, make_content())
     report = tmp_path / "report"
     app(["check", str(tmp_path), "--report", str(report)], exit_on_error=False)
-    assert "nothing wrong was found" in capsys.readouterr().out
+    assert "no problems were found" in capsys.readouterr().out
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "zebra" in page and "http" not in page.replace("http://www.w3.org", "")
 

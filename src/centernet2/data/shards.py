@@ -131,7 +131,7 @@ def folder_of(shards: Sequence[str]) -> str:
     folders = {shard.rpartition("/")[0] for shard in shards}
     if len(folders) > 1:
         raise ValueError(
-            f"the shards lie in several folders ({', '.join(sorted(folders)[:3])}); "
+            f"the shards are in several folders ({', '.join(sorted(folders)[:3])}); "
             "put them into one"
         )
     return folders.pop() or "."

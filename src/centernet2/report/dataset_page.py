@@ -65,7 +65,7 @@ class FirstStageSizes(NamedTuple):
 def findings_table(findings: Sequence[Finding]) -> Group | str:
     """The verdict for a terminal."""
     if not findings:
-        return "nothing wrong was found"
+        return "no problems were found"
     result = Table("split", "what", "how many", "training", "", box=SIMPLE_HEAD)
     for each in findings:
         action = {"note": "", "refuses": "refuses"}.get(each.action, f"{each.action} them")
@@ -74,7 +74,7 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
         result.add_row(each.split, each.kind, f"{each.total:,}", action, escape_markup(text))
     faults = [each for each in findings if each.action != "note"]
     kinds = "1 kind" if len(faults) == 1 else f"{len(faults)} kinds"
-    return Group(result, f"faults of {kinds} were found" if faults else "nothing wrong was found")
+    return Group(result, f"problems of {kinds} were found" if faults else "no problems were found")
 
 
 def write_dataset_page(
@@ -126,7 +126,7 @@ def _counts(splits: Mapping[str, ExaminedSplit]) -> dict[str, float | str | None
 
 def _findings(examination: Examination) -> str:
     if not examination.findings:
-        return "<p>Nothing wrong was found.</p>"
+        return "<p>No problems were found.</p>"
     rows = []
     for each in examination.findings:
         examples = escape("; ".join(example.text for example in each.examples))

@@ -99,4 +99,4 @@ def test_real_faulty_images(shared: Path, tmp_path: Path) -> None:
         3,
     )  # a lenient decoder leaves the rest of a cut file grey
     assert found.pop("images of another size than annotated") in (3, 4)
-    assert found == {"images turned by EXIF": 1, "images that are not 8-bit grey or RGB": 4}
+    assert found == {"images rotated by EXIF": 1, "images that are not 8-bit grayscale or RGB": 4}

@@ -84,7 +84,7 @@ def test_boxes_outside_are_kept_and_reported(
 ) -> None:
     content["annotations"][0]["bbox"] = [60, 6, 20, 10]
     assert load(write(content)).target(2)["boxes"][0].tolist() == [60, 6, 80, 16]
-    assert "1 of 4 boxes reach outside" in caplog.text
+    assert "1 of 4 boxes extend" in caplog.text
     assert "image 30" in caplog.text
 
 
@@ -124,12 +124,12 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no id": (lambda c: c["annotations"][2].pop("id"), r"annotation number 3 \(without id\)"),
     "same annotation id": (
         lambda c: c["annotations"][2].update(id=1),
-        "annotation 1 stands there twice",
+        "annotation 1 has the id of another one",
     ),
-    "same image id": (lambda c: c["images"][2].update(id=10), "image 10 stands there twice"),
+    "same image id": (lambda c: c["images"][2].update(id=10), "image 10 has the id of another one"),
     "same category id": (
         lambda c: c["categories"][1].update(id=7),
-        "category 7 stands there twice",
+        "category 7 has the id of another one",
     ),
     "image id in words": (
         lambda c: c["images"][2].update(id="x"),
@@ -177,7 +177,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 REFUSED = {
     "bad_image_id": "annotation 2 .*999",
-    "duplicate_ids": "image 1 stands there twice",
+    "duplicate_ids": "image 1 has the id of another one",
     "empty": "not a JSON file",
     "missing_images_key": "'images' is missing",
     "nan_box": "annotation 2 .*finite",

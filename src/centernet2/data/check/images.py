@@ -87,9 +87,9 @@ def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> lis
         make_finding(split, "missing images", "drops", replaced, missing),
         make_finding(split, "unreadable images", "drops", replaced, broken),
         make_finding(split, "images of another size than annotated", "drops", replaced, resized),
-        make_finding(split, "images turned by EXIF", "repairs",
-                     "they are turned upright; boxes must be so too", rotated),
-        make_finding(split, "images that are not 8-bit grey or RGB", "note",
+        make_finding(split, "images rotated by EXIF", "repairs",
+                     "they are rotated upright, and boxes must match", rotated),
+        make_finding(split, "images that are not 8-bit grayscale or RGB", "note",
                      "they are converted", converted),
     ]  # fmt: skip
     return [finding for finding in findings if finding is not None]

@@ -100,7 +100,7 @@ def _repair_annotations(
         number = annotation["id"]
         if number in taken:
             number = next(free_ids)
-            changes.append(f"{label} numbered {number}: its id stood twice")
+            changes.append(f"{label} numbered {number}: its id was taken")
         taken.add(number)
         if not is_area(annotation.get("area", 0)):
             changes.append(f"{label}: area {annotation['area']} written as that of its box")
@@ -130,7 +130,7 @@ def _reason_to_drop(
     if min(box[2:]) <= 0:
         return f"{annotation['bbox']} has no extent"
     if min(clip_to_image(box, image_of[annotation["image_id"]])[2:]) <= 0:
-        return f"{annotation['bbox']} lies outside the image"
+        return f"{annotation['bbox']} is outside the image"
     return ""
 
 
@@ -138,7 +138,7 @@ def _first_of_each(records: list[Record], kind: str, changes: list[str]) -> list
     first = {record["id"]: record for record in reversed(records)}
     for record in repeated(records, lambda record: record["id"]):
         name = record.get("file_name", record.get("name"))
-        changes.append(f"{kind} {record['id']} ({name}) removed: its id stood twice")
+        changes.append(f"{kind} {record['id']} ({name}) removed: its id was taken")
     return [record for record in records if first[record["id"]] is record]
 
 

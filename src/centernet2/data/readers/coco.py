@@ -253,7 +253,7 @@ def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None
     if outside.any():
         image = np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1
         logger.warning(
-            "%s: %d of %d boxes reach outside their image and are clipped (first: in image %d); "
+            "%s: %d of %d boxes extend beyond their image and are clipped (first: in image %d); "
             "where they are many, check that bbox is [x, y, width, height]",
             annotations, outside.sum(), len(outside), dataset.image_ids[image],
         )  # fmt: skip

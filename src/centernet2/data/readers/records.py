@@ -50,7 +50,9 @@ class RecordTable:
             if not isinstance(value, int):
                 raise self.error(row, "has an id that is not a whole number; number the records")
             if value in seen:
-                raise self.error(row, f"stands there twice; give each {self.kind} an id of its own")
+                raise self.error(
+                    row, f"has the id of another one; give each {self.kind} an id of its own"
+                )
             seen.add(value)
         return np.array(ids, dtype=np.int64)
 
