@@ -1,6 +1,7 @@
 """Holds the table of who may import whom, so that the package keeps its layers."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +138,34 @@ def test_the_walk_sees_every_form_of_import(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code)
     assert bool(violations(tmp_path)) is forbidden
+
+
+# what models/ leaves to kernels/ and config/: choices by device, and names of options in files
+FORBIDDEN_IN_MODELS = {
+    r"\btorch\.compiler\b": "compilers are kernels/capabilities.py's concern",
+    r"\bdevice\.type\b": "kernels/dispatch.py chooses by device",
+    r"\b(MODEL|INPUT|SOLVER|TEST|DATALOADER|DATASETS)\.[A-Z]": "name the argument; builders/ add keys",
+}
+
+
+@pytest.mark.parametrize("pattern", FORBIDDEN_IN_MODELS)
+def test_models_know_no_compilers_devices_or_keys(pattern: str) -> None:
+    lines = [
+        f"{path}:{number}: {FORBIDDEN_IN_MODELS[pattern]}"
+        for path in sorted((SOURCE / "models").rglob("*.py"))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if re.search(pattern, line)
+    ]
+    assert not lines, "\n" + "\n".join(lines)
+
+
+def test_config_imports_only_option_groups() -> None:
+    others = [
+        f"{path.name}:{line}: {module}"
+        for path in sorted((SOURCE / "config").glob("*.py"))
+        for line, module in imported_modules(
+            ast.parse(path.read_text("utf-8")), f"{PACKAGE}.config"
+        )
+        if part_of(module) != "config" and not module.endswith("Options")
+    ]
+    assert not others, "\n" + "\n".join(others)

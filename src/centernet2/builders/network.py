@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from centernet2.builders.pipeline import fixed_sizes, test_size_of
+from centernet2.builders.second_stage import build_roi_heads
 from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.data import FitShortestEdge
 from centernet2.models.backbones import BACKBONES, TimmBackbone
@@ -19,16 +16,6 @@ from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Crit
 from centernet2.models.detector import Detector
 from centernet2.models.necks import NECKS, Neck
 from centernet2.models.preprocess import Preprocess
-from centernet2.models.roi_heads import (
-    BoxHead,
-    BoxStage,
-    CascadeRoIHeads,
-    DetectionSelector,
-    MaskBranch,
-    MaskHead,
-    RoIPooler,
-    RoISampler,
-)
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.structures import ModelInfo
 
@@ -87,15 +74,17 @@ def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
 
 
 def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Detector:
-    """An untrained detector.
+    """Return an untrained detector.
 
     Args:
-        image_counts: [C] images of each class in the training data, for the federated loss; MODEL.ROI_BOX_HEAD's
-            CAT_FREQ_PATH comes first.
+        config: which detector.
+        image_counts: [C] images of each class in the training data, for the federated loss;
+            MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH comes first.
     """
     if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
         raise ConfigError(
-            "masks come from the second stage, which a CenterNetDetector lacks: set MODEL.MASK_ON False"
+            "masks come from the second stage, which a CenterNetDetector lacks: "
+            "set MODEL.MASK_ON False"
         )
     backbone, neck = build_backbone(config)
     _require_levels(config, neck)
@@ -106,7 +95,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         backbone,
         neck,
         _build_first_stage(config, neck),
-        _build_roi_heads(config, neck, image_counts)
+        build_roi_heads(config, neck, image_counts)
         if config.model.meta_architecture != "CenterNetDetector"
         else None,
     )
@@ -137,7 +126,7 @@ def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
 
 
 def _require_levels(config: Config, neck: Neck) -> None:
-    """Every level that the two stages ask for is there, with the stride that the first stage reckons with."""
+    """Raise ConfigError where the neck lacks a level of the stages, or its stride differs."""
     levels, strides = config.centernet.in_features, config.centernet.strides
     two_stages = config.model.meta_architecture != "CenterNetDetector"
     missing = [
@@ -147,8 +136,9 @@ def _require_levels(config: Config, neck: Neck) -> None:
     ]
     if missing:
         raise ConfigError(
-            f"the settings ask for the level {missing[0]}, but the neck gives {', '.join(neck.strides)}; "
-            "see MODEL.CENTERNET.IN_FEATURES, MODEL.ROI_HEADS.IN_FEATURES and MODEL.BACKBONE.NAME"
+            f"the options ask for the level {missing[0]}, but the neck gives "
+            f"{', '.join(neck.strides)}; see MODEL.CENTERNET.IN_FEATURES, "
+            "MODEL.ROI_HEADS.IN_FEATURES and MODEL.BACKBONE.NAME"
         )
     if strides != tuple(neck.strides[level] for level in levels):
         raise ConfigError(
@@ -157,107 +147,8 @@ def _require_levels(config: Config, neck: Neck) -> None:
         )
 
 
-def _build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
-    if not (config.head.only_objectness or config.centernet.class_proposals):
-        raise ConfigError(
-            "the second stage needs proposals from the first: set MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
-            "MODEL.CENTERNET.AS_PROPOSAL (class scores) True"
-        )
-    in_features = config.roi_heads.in_features
-    channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
-    stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
-    if config.model.roi_heads not in stages:
-        raise ConfigError(
-            f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}"
-        )
-    class_weight = _class_weight(config, image_counts) if config.federated.enabled else None
-    with add_keys("box_pooler", "box_head", "box_stage"):
-        pooler = RoIPooler(strides, config.box_pooler)
-        box_stages = [
-            BoxStage(
-                BoxHead(channels, pooler.resolution, config.box_head),
-                config.roi_heads.num_classes,
-                min_iou=iou,
-                bbox_reg_weights=weights,
-                options=config.box_stage,
-                class_weight=class_weight,
-                num_judged=config.federated.num_classes,
-            )
-            for iou, weights in stages[config.model.roi_heads](config)
-        ]
-    return CascadeRoIHeads(
-        pooler,
-        box_stages,
-        RoISampler(config.sampler),
-        DetectionSelector(config.selection),
-        _build_mask_branch(config, channels, strides) if config.model.mask_on else None,
-        in_features=in_features,
-    )
-
-
-def _cascade_stages(config: Config) -> list[tuple[float, tuple[float, ...]]]:
-    """IoU of a positive RoI and scale of the deltas, per stage."""
-    ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
-    if len(ious) != len(weights):
-        raise ConfigError(
-            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; "
-            "give one of each per stage"
-        )
-    if ious[0] != config.one_stage.ious[0]:
-        raise ConfigError(
-            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and "
-            f"MODEL.ROI_HEADS.IOU_THRESHOLDS is {config.one_stage.ious[0]}; they describe one stage "
-            "and must agree"
-        )
-    if len(ious) > 1 and not config.box_stage.class_agnostic:
-        raise ConfigError(
-            "a cascade refines boxes without classes: "
-            "set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
-        )
-    return list(zip(ious, weights, strict=True))
-
-
-def _one_stage(config: Config) -> list[tuple[float, tuple[float, ...]]]:
-    if len(config.one_stage.ious) != 1 or config.one_stage.iou_labels != (0, 1):
-        raise ConfigError(
-            "MODEL.ROI_HEADS.IOU_THRESHOLDS takes one threshold, and IOU_LABELS is [0, 1]"
-        )
-    return [(config.one_stage.ious[0], config.one_stage.bbox_reg_weights)]
-
-
-def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) -> MaskBranch:
-    if config.model.mask_head != "MaskRCNNConvUpsampleHead":
-        raise ConfigError(
-            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; "
-            "the one there is: MaskRCNNConvUpsampleHead"
-        )
-    with add_keys("mask_pooler", "mask_head"):
-        head = MaskHead(channels, config.roi_heads.num_classes, config.mask_head)
-        return MaskBranch(RoIPooler(strides, config.mask_pooler), head)
-
-
-def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
-    """How likely each class is to be drawn as a negative by the federated loss: [C], from its number of images.
-
-    Without a count, as when trained weights are about to be loaded, all classes are alike.
-    """
-    path, num_classes = Path(config.federated.frequency_file), config.roi_heads.num_classes
-    if path.is_file():
-        categories = sorted(
-            json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"])
-        )
-        if len(categories) != num_classes:
-            raise ConfigError(
-                f"{path} counts {len(categories)} classes, but the model has {num_classes}"
-            )
-        image_counts = torch.tensor([float(category["image_count"]) for category in categories])
-    if image_counts is None:
-        return torch.ones(num_classes)
-    return image_counts.float() ** config.federated.frequency_exponent
-
-
 def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
-    """The detector that looks at each image in the forms of TEST.AUG."""
+    """Return the detector with test-time augmentation by the options TEST.AUG."""
     options, selection = config.test_augmentation, config.selection
     limits = config.decoder.inference
     one_stage = model.roi_heads is None

@@ -140,7 +140,8 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
     present = int(sources.max()) + 1
     if len(ratios) != present or min(ratios) <= 0:
         raise ConfigError(
-            f"DATALOADER.DATASET_RATIO is {ratios}; give a number above 0 for each of the {present} sets"
+            f"DATALOADER.DATASET_RATIO is {ratios}; give a number above 0 for each of the "
+            f"{present} data sets"
         )
     return MixtureSampler(whole, sources, ratios)
 
@@ -160,8 +161,8 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
     if options.sampler == "ClassAwareSampler":
         return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
     raise ConfigError(
-        f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, RepeatFactorTrainingSampler or "
-        "ClassAwareSampler"
+        f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, "
+        "RepeatFactorTrainingSampler or ClassAwareSampler"
     )
 
 

@@ -64,9 +64,7 @@ def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
         return 1 - iou
     if kind == "giou":
         return 1 - (iou - (hull - union) / hull)
-    raise ValueError(
-        f"MODEL.CENTERNET.LOC_LOSS_TYPE is '{kind}'; choose 'iou', 'linear_iou' or 'giou'"
-    )
+    raise ValueError(f"kind is '{kind}'; choose 'iou', 'linear_iou' or 'giou'")
 
 
 def box_regression_loss(deltas: Tensor, target_deltas: Tensor, beta: float) -> Tensor:

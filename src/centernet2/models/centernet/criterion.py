@@ -10,6 +10,8 @@ from centernet2.models.centernet.assigner import StageTargets, flatten_levels
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.ops.losses import heatmap_focal_loss, ltrb_iou_loss
 
+LTRB_LOSSES = ("iou", "linear_iou", "giou")  # of ops.losses.ltrb_iou_loss
+
 
 @dataclass(frozen=True)
 class FocalOptions:
@@ -40,6 +42,8 @@ class Criterion(nn.Module):
 
     def __init__(self, options: CriterionOptions = CriterionOptions()) -> None:
         super().__init__()
+        if options.box_loss not in LTRB_LOSSES:
+            raise ValueError(f"box_loss is '{options.box_loss}'; choose {', '.join(LTRB_LOSSES)}")
         self.options = options
 
     def forward(self, output: HeadOutput, targets: StageTargets) -> dict[str, Tensor]:

@@ -1,0 +1,128 @@
+"""From a config to the second stage: pooler, box heads, sampler, selection, mask branch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from centernet2.config import Config, ConfigError, add_keys
+from centernet2.models.necks import Neck
+from centernet2.models.roi_heads import (
+    BoxHead,
+    BoxStage,
+    CascadeRoIHeads,
+    DetectionSelector,
+    MaskBranch,
+    MaskHead,
+    RoIPooler,
+    RoISampler,
+)
+
+
+def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
+    """Return the untrained second stage that MODEL.ROI_HEADS.NAME asks for.
+
+    Args:
+        config: configuration of the detector.
+        neck: gives the levels that RoIs are pooled from.
+        image_counts: see `build_detector`.
+    """
+    if not (config.head.only_objectness or config.centernet.class_proposals):
+        raise ConfigError(
+            "the second stage needs proposals from the first: set True "
+            "MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
+            "MODEL.CENTERNET.AS_PROPOSAL (class scores)"
+        )
+    in_features = config.roi_heads.in_features
+    channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
+    stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
+    if config.model.roi_heads not in stages:
+        raise ConfigError(
+            f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}"
+        )
+    class_weight = _class_weight(config, image_counts) if config.federated.enabled else None
+    with add_keys("box_pooler", "box_head", "box_stage"):
+        pooler = RoIPooler(strides, config.box_pooler)
+        box_stages = [
+            BoxStage(
+                BoxHead(channels, pooler.resolution, config.box_head),
+                config.roi_heads.num_classes,
+                min_iou=iou,
+                bbox_reg_weights=weights,
+                options=config.box_stage,
+                class_weight=class_weight,
+                num_judged=config.federated.num_classes,
+            )
+            for iou, weights in stages[config.model.roi_heads](config)
+        ]
+    return CascadeRoIHeads(
+        pooler,
+        box_stages,
+        RoISampler(config.sampler),
+        DetectionSelector(config.selection),
+        _build_mask_branch(config, channels, strides) if config.model.mask_on else None,
+        in_features=in_features,
+    )
+
+
+def _cascade_stages(config: Config) -> list[tuple[float, tuple[float, ...]]]:
+    """IoU of a positive RoI and scale of the deltas, per stage."""
+    ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
+    if len(ious) != len(weights):
+        raise ConfigError(
+            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(ious)} IOUS and {len(weights)} BBOX_REG_WEIGHTS; "
+            "give one of each per stage"
+        )
+    if ious[0] != config.one_stage.ious[0]:
+        raise ConfigError(
+            f"the first of MODEL.ROI_BOX_CASCADE_HEAD.IOUS is {ious[0]} and "
+            f"MODEL.ROI_HEADS.IOU_THRESHOLDS is {config.one_stage.ious[0]}; they describe "
+            "one stage and must agree"
+        )
+    if len(ious) > 1 and not config.box_stage.class_agnostic:
+        raise ConfigError(
+            "a cascade refines boxes without classes: "
+            "set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
+        )
+    return list(zip(ious, weights, strict=True))
+
+
+def _one_stage(config: Config) -> list[tuple[float, tuple[float, ...]]]:
+    if len(config.one_stage.ious) != 1 or config.one_stage.iou_labels != (0, 1):
+        raise ConfigError(
+            "MODEL.ROI_HEADS.IOU_THRESHOLDS takes one threshold, and IOU_LABELS is [0, 1]"
+        )
+    return [(config.one_stage.ious[0], config.one_stage.bbox_reg_weights)]
+
+
+def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) -> MaskBranch:
+    if config.model.mask_head != "MaskRCNNConvUpsampleHead":
+        raise ConfigError(
+            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; "
+            "the one there is: MaskRCNNConvUpsampleHead"
+        )
+    with add_keys("mask_pooler", "mask_head"):
+        head = MaskHead(channels, config.roi_heads.num_classes, config.mask_head)
+        return MaskBranch(RoIPooler(strides, config.mask_pooler), head)
+
+
+def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
+    """Weights [C] by which the federated loss samples negative classes, from numbers of images.
+
+    Without numbers, as when trained weights are about to be loaded, all classes weigh the same.
+    """
+    path, num_classes = Path(config.federated.frequency_file), config.roi_heads.num_classes
+    if path.is_file():
+        categories = sorted(
+            json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"])
+        )
+        if len(categories) != num_classes:
+            raise ConfigError(
+                f"{path} counts {len(categories)} classes, but the model has {num_classes}"
+            )
+        image_counts = torch.tensor([float(category["image_count"]) for category in categories])
+    if image_counts is None:
+        return torch.ones(num_classes)
+    return image_counts.float() ** config.federated.frequency_exponent

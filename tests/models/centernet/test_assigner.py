@@ -1,0 +1,57 @@
+"""Options of the first stage that do not fit together, and sizes of interest."""
+
+import pytest
+
+from centernet2.builders.network import build_detector
+from centernet2.config import ConfigError, load_config
+from centernet2.models.centernet import (
+    Assigner,
+    AssignerOptions,
+    CenterNet,
+    CenterNetHead,
+    Criterion,
+    Decoder,
+    sizes_for,
+)
+
+
+def test_sizes_for_default_strides_equal_the_default() -> None:
+    assert sizes_for((8, 16, 32, 64, 128)) == AssignerOptions().sizes_of_interest
+
+
+def test_one_size_of_interest_per_stride() -> None:
+    with pytest.raises(ValueError, match="there are 2 strides and 5 sizes_of_interest"):
+        Assigner((8, 16))
+
+
+def test_one_feature_map_per_stride() -> None:
+    strides = (8, 16)
+    assigner = Assigner(strides, options=AssignerOptions(sizes_of_interest=sizes_for(strides)))
+    with pytest.raises(ValueError, match="there are 1 in_features and 2 strides"):
+        CenterNet(CenterNetHead(8, 2), assigner, Criterion(), Decoder(strides), in_features=["p3"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["MODEL.CENTERNET.WITH_AGN_HM", "False"],
+            r"only_objectness needs objectness.*MODEL.CENTERNET.ONLY_PROPOSAL",
+        ),
+        (
+            ["MODEL.CENTERNET.SOI", "[[0, 80]]"],
+            r"5 strides and 1 sizes_of_interest.* \(.*MODEL.CENTERNET.SOI\)",
+        ),
+        (
+            ["MODEL.CENTERNET.LOC_LOSS_TYPE", "l1"],
+            r"box_loss is 'l1'; choose iou, .* \(MODEL.CENTERNET.LOC_LOSS_TYPE\)",
+        ),
+        (
+            ["MODEL.RESNETS.DEPTH", "7"],
+            r"depth is 7; choose 18, 34, 50, 101 or 152 \(MODEL.RESNETS.DEPTH\)",
+        ),
+    ],
+)
+def test_builders_add_keys_to_errors_of_models(options: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_detector(load_config("CenterNet2_R50_1x", options))
