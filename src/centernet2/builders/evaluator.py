@@ -1,17 +1,15 @@
-"""Evaluation of a detector, or of detections from a file, as a config says."""
+"""Evaluation as a config says: of a detector on a data set, or of detections from a file."""
 
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, config_of, load_model, set_num_classes
+from centernet2.builders.loading import StrPath, config_of, load_for_inference, set_num_classes
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
 from centernet2.config import Config, ConfigError
@@ -32,18 +30,17 @@ from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.report.evaluation_page import report_evaluation
-from centernet2.structures import ImageDetector, Inspection
+from centernet2.structures import Batch
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_NAMES = (
-    "coco_2017_val",
-)  # of the data set, where neither a folder nor a configuration says another
+DEFAULT_NAMES = ("coco_2017_val",)  # of the data set, if neither a folder nor a config names one
+MAX_DETECTIONS_OF_A_FILE = 100  # per image, as COCO counts them
 
 
 def evaluate_detector(
     model: Detector,
-    settings: Config,
+    config: Config,
     *,
     data: StrPath | None = None,
     data_path: StrPath | None = None,
@@ -54,35 +51,37 @@ def evaluate_detector(
     """Evaluate a detector on the validation images of a data set; see `jobs.evaluate`."""
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
         create_accelerator(next(model.parameters()).device)
+    if resume and output_dir is None:
+        raise ConfigError(
+            "--resume continues in the folder of an interrupted evaluation; give --output-dir"
+        )
     dataset = find_data(
         data,
         data_path,
-        names=settings.datasets.test,
-        masks=settings.model.mask_on,
-        val_fraction=settings.datasets.val_fraction,
-        val_seed=settings.datasets.val_seed,
+        names=config.datasets.test,
+        masks=config.model.mask_on,
+        val_fraction=config.datasets.val_fraction,
+        val_seed=config.datasets.val_seed,
     )
-    set_num_classes(settings, len(dataset.class_names), owner=dataset.name)
-    if resume and output_dir is None:
-        raise ConfigError(
-            "--resume goes on in the folder of an interrupted evaluation; name it with --output-dir"
-        )
+    set_num_classes(config, len(dataset.class_names), owner=dataset.name)  # or refuse
     folder = output_dir or report
     output = None if folder is None else Path(folder)
     metrics = evaluate_dataset(
         model,
         dataset,
-        settings,
+        config,
         output,
         resumable=True,
         resume=resume,
         inspected=report is not None,
     )
     if report is not None and output is not None and distributed.is_main_process():
-        title = f"{settings.name} on {dataset.name}"
-        predictions = output / "predictions.json"
         report_evaluation(
-            Path(report), title=title, dataset=dataset, metrics=metrics, predictions=predictions
+            Path(report),
+            title=f"{config.name} on {dataset.name}",
+            dataset=dataset,
+            metrics=metrics,
+            predictions=output / "predictions.json",
         )
     return metrics
 
@@ -98,22 +97,20 @@ def evaluate_predictions(
 ) -> dict[str, float]:
     """Evaluate a COCO results file; no model is needed."""
     names = DEFAULT_NAMES if config is None else config.datasets.test
-    dataset = find_data(
-        data, data_path, names=names, masks=False
-    )  # masks are read from the annotations themselves
-    output = Path(output_dir) if output_dir is not None else None
-    voc = dataset.layout == "voc"
+    # without masks: where they count, they are read from the annotation file itself
+    dataset = find_data(data, data_path, names=names, masks=False)
+    path = Path(predictions)
     metrics = score_results_file(
-        dataset, Path(predictions), max_detections=100, output_dir=output, voc=voc
+        dataset,
+        path,
+        max_detections=MAX_DETECTIONS_OF_A_FILE,
+        output_dir=None if output_dir is None else Path(output_dir),
+        voc=dataset.layout == "voc",
     )
     if report is not None:
-        title = f"{Path(predictions).name} on {dataset.name}"
+        title = f"{path.name} on {dataset.name}"
         report_evaluation(
-            Path(report),
-            title=title,
-            dataset=dataset,
-            metrics=metrics,
-            predictions=Path(predictions),
+            Path(report), title=title, dataset=dataset, metrics=metrics, predictions=path
         )
     return metrics
 
@@ -127,7 +124,7 @@ def find_data(
     val_fraction: float = 0.0,
     val_seed: int = 0,
 ) -> DetectionDataset:
-    """The images to evaluate on."""
+    """Load the validation split of a data set."""
     return load_dataset(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
@@ -157,26 +154,46 @@ def evaluate_dataset(
         output: folder for detections and metrics.
         resumable: write down which weights the detections are from, so that an interrupted
             evaluation can be resumed. It takes a hash of all weights.
-        resume: go on with the interrupted evaluation in `output`.
+        resume: continue the interrupted evaluation in `output`.
         inspected: write the scores of each stage too.
         interrupted: if it says so, EvaluationInterrupted is raised.
     """
     started = time.perf_counter()
-    inspected = inspected and model.roi_heads is not None and not config.test_augmentation.enabled
+    augmented = config.test_augmentation.enabled
+    inspected = inspected and model.roi_heads is not None and not augmented
     stream = None
     if output is not None:
         fingerprint = partial(_fingerprint, model, dataset, config, inspected)
         stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
-        if stream.done:
-            logger.info("%d of %d images are done already", len(stream.done), len(dataset))
-    runner: ImageDetector = model
+    done: frozenset[int] = frozenset() if stream is None else stream.done
+    if done:
+        logger.info("%d of %d images are done already", len(done), len(dataset))
+    metrics = score_detector(
+        build_augmented(config, model) if augmented else model,
+        dataset,
+        _read_batches(model, dataset, config, skip=done),
+        max_detections=_max_detections(model, config),
+        output_dir=output,
+        stream=stream,
+        inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS)) if inspected else None,
+        voc=dataset.layout == "voc",
+        interrupted=interrupted,
+    )
+    if output is not None and distributed.is_main_process():
+        seconds, images = time.perf_counter() - started, len(dataset) - len(done)
+        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
+        write_json(output / "speed.json", speed)
+    return metrics
+
+
+def _read_batches(
+    model: Detector, dataset: DetectionDataset, config: Config, *, skip: Collection[int]
+) -> Iterator[Batch]:
+    """Read this process's share of the images."""
     transform = build_test_transform(config)
-    if config.test_augmentation.enabled:
-        runner, transform = (
-            build_augmented(config, model),
-            FitShortestEdge(length=0, max_size=0),
-        )  # it resizes itself
-    batches = eval_batches(
+    if config.test_augmentation.enabled:  # it resizes images itself
+        transform = FitShortestEdge(length=0, max_size=0)
+    return eval_batches(
         dataset,
         transform,
         batch_size=config.run.test_batch_size,
@@ -184,60 +201,41 @@ def evaluate_dataset(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         size_divisibility=model.preprocess.size_divisibility,
-        skip=stream.done if stream else (),
+        skip=skip,
     )
-    limit = (
-        config.decoder.inference.post_nms_topk
-        if model.roi_heads is None
-        else config.selection.detections_per_image
-    )
-    look: Callable[[Sequence[Tensor]], list[Inspection]] = partial(
-        inspect, model, num_proposals=max(PROPOSAL_COUNTS)
-    )
-    metrics = score_detector(
-        runner,
-        dataset,
-        batches,
-        max_detections=limit,
-        output_dir=output,
-        stream=stream,
-        inspect=look if inspected else None,
-        voc=dataset.layout == "voc",
-        interrupted=interrupted,
-    )
-    if output is not None and distributed.is_main_process():
-        seconds = time.perf_counter() - started
-        images = len(dataset) - (len(stream.done) if stream else 0)
-        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
-        write_json(output / "speed.json", speed)
-    return metrics
+
+
+def _max_detections(model: Detector, config: Config) -> int:
+    if model.roi_heads is None:
+        return config.decoder.inference.post_nms_topk
+    return config.selection.detections_per_image
 
 
 def _fingerprint(
     model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
 ) -> str:
-    """Identifies all that decides the detections of an image: not batches and workers."""
-    settings = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
-    return weights_digest(model, settings, dataset.name, str(len(dataset)), str(inspected))
+    """Identify all that decides the detections of an image; batches and workers do not."""
+    options = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
+    return weights_digest(model, options, dataset.name, str(len(dataset)), str(inspected))
 
 
-def results_from(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
-    """The detections of an evaluation, of a results file, or of a checkpoint (or zoo:NAME), which is run."""
+def load_results(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
+    """Load the detections of an evaluation's folder or a results file, or run a checkpoint."""
     path = Path(source)
     if path.is_dir():
-        existing = [
-            each
-            for each in (path / "predictions.json", path / "eval" / "predictions.json")
-            if each.is_file()
-        ]
-        if not existing:
-            raise FileNotFoundError(
-                f"{path} holds no predictions.json; give the output folder of an evaluation"
-            )
-        path = existing[0]
+        path = _find_predictions(path)
     if path.suffix == ".json":
         return read_results(path, dataset)
-    model = load_model(source, device=device)
+    model = load_for_inference(source, device=device)
     with tempfile.TemporaryDirectory() as folder:
         evaluate_dataset(model, dataset, config_of(model.info), Path(folder))
         return read_results(Path(folder) / "predictions.json", dataset)
+
+
+def _find_predictions(folder: Path) -> Path:
+    for path in (folder / "predictions.json", folder / "eval" / "predictions.json"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{folder} holds no predictions.json; give the output folder of an evaluation"
+    )

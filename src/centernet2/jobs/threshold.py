@@ -46,7 +46,7 @@ def threshold(
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
     """
-    from centernet2.builders.evaluator import find_data, results_from
+    from centernet2.builders.evaluator import find_data, load_results
     from centernet2.builders.loading import config_of, set_num_classes
     from centernet2.checkpoint.save import load_checkpoint, update_info
     from centernet2.evaluation import (
@@ -68,7 +68,7 @@ def threshold(
     config, class_names = config_of(info), info.class_names
     dataset = find_data(data, data_path, names=config.datasets.test, masks=False)
     set_num_classes(config, len(dataset.class_names), owner=dataset.name)
-    results = results_from(weights if predictions is None else predictions, dataset, device=device)
+    results = load_results(weights if predictions is None else predictions, dataset, device=device)
 
     matches = match_detections(dataset, results)
     curves = class_curves(matches, len(dataset.class_names))
