@@ -10,8 +10,7 @@ from harness import compare
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.kernels.capabilities import device_name
-from centernet2.kernels.operators import conv2d
+from centernet2.kernels import conv2d, device_name
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torchvision
 from harness import compare
 from torch import Tensor
 
-from centernet2.kernels.operators import deformable_conv2d
+from centernet2.kernels import deformable_conv2d
 
 GEOMETRY = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
 

@@ -13,7 +13,7 @@ import torchvision
 from harness import compare
 from torch import Tensor
 
-from centernet2.kernels.operators import pyramid_roi_align
+from centernet2.kernels import pyramid_roi_align
 
 STRIDES = (8, 16, 32, 64, 128)
 HEIGHT, WIDTH, CHANNELS, SIZE, REGIONS = 640, 853, 256, 7, 1024  # regions: 512 of each image

@@ -10,7 +10,7 @@ from torch import Tensor
 import centernet2
 from centernet2.builders.network import build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
-from centernet2.kernels.capabilities import is_bf16_fast
+from centernet2.kernels import is_bf16_fast
 from centernet2.models.detector import Detector
 from centernet2.structures import Target
 from tests.helpers.reference import (

@@ -1,4 +1,4 @@
-"""Accelerators and number formats, through PyTorch's device-neutral interface: cuda, npu, xpu, mps or cpu."""
+"""Accelerators and precision, through PyTorch's device-neutral interface."""
 
 import os
 import sys
@@ -14,12 +14,11 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name, or the machine's accelerator (else the CPU) when no name is given."""
+    """The device called cuda, npu, xpu, mps or cpu; None: the accelerator, else the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None and name in (None, accelerator.type) and "LOCAL_RANK" in os.environ:
-        return torch.device(
-            accelerator.type, int(os.environ["LOCAL_RANK"])
-        )  # torchrun: one for each process
+        rank = int(os.environ["LOCAL_RANK"])  # torchrun: one device for each process
+        return torch.device(accelerator.type, rank)
     if name is None:
         return accelerator or torch.device("cpu")
     present = ["cpu"]
@@ -42,13 +41,16 @@ def choose_device(name: str | None) -> torch.device:
 def create_accelerator(
     device: torch.device, *, find_unused_parameters: bool = False
 ) -> "Accelerator":
-    """Joins the processes that torchrun started, if any, and places the models of this one on the device.
+    """Join the processes that torchrun started, if any, on this device.
 
-    A model of which some parameters stay without a gradient must be searched for them after each forward pass: our own
-    networks have none, whatever is in a batch.
+    Precision is not its business: accelerate would patch `model.forward` and keep the choice in
+    global state, so that a second training run in the process could not make another. See
+    `autocast` and `grad_scaler`.
 
-    Precision stays out of it: accelerate would patch `model.forward` and keep the choice in global state, so that a
-    second training in the same process could not make another. See `autocast` and `grad_scaler`.
+    Args:
+        device: where models of this process go.
+        find_unused_parameters: search after each forward pass for parameters without a gradient.
+            Our own networks have none, whatever is in a batch.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
@@ -60,25 +62,22 @@ def create_accelerator(
         gradient_as_bucket_view=True,  # gradients are exchanged where they lie
     )
     accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
-    if (
-        accelerator.device.type != device.type
-    ):  # it settles on one kind of device for the life of the process
-        raise ValueError(
-            f"this process already trains on {accelerator.device.type}: use a new one for {device.type}"
-        )
+    kind = accelerator.device.type  # accelerate keeps it for the life of the process
+    if kind != device.type:
+        raise ValueError(f"this process already trains on {kind}: use a new one for {device.type}")
     return accelerator
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which matrix products run in the lower precision, if one is chosen."""
+    """A context in which matrix products run in the lower precision, if one is chosen."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
 class UnitScaler(torch.amp.GradScaler):
-    """A gradient scaler whose scale stays 1: what is left is the check that skips a step with non-finite gradients.
+    """A gradient scaler whose scale stays 1: it only skips steps with non-finite gradients.
 
-    float32 and bfloat16 need no scaling, and so they share float16's path through the loop.
+    float32 and bfloat16 need no scaling. So they share float16's path through the loop.
     """
 
     def __init__(self, device: str) -> None:
@@ -94,19 +93,22 @@ def grad_scaler(device: torch.device, precision: Precision) -> torch.amp.GradSca
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until the device has done all that it was given, so that a clock can be read; the CPU always has."""
+    """Wait until an accelerator has done its work, so that a clock can be read."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Lets `peak_memory` start anew on an accelerator; the CPU's figure stays that of the process's whole life."""
+    """Reset `peak_memory` of an accelerator; that of the CPU covers the life of the process."""
     if device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were in use at once: tensors on an accelerator, the whole process on the CPU (0: unknown)."""
+    """The most bytes in use at once: of tensors on an accelerator, else of the process.
+
+    0 where the system does not say.
+    """
     if device.type != "cpu":
         return torch.accelerator.max_memory_allocated(device)
     try:

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.kernels import conv_cpu, winograd
-from centernet2.kernels.operators import conv2d
+from centernet2.kernels import conv2d, conv_cpu, winograd
 
 # kernel size; stride, padding and dilation, two numbers each, and groups
 GEOMETRIES = {

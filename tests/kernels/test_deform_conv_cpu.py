@@ -7,8 +7,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from centernet2.kernels import deform_conv_cpu
-from centernet2.kernels.operators import deformable_conv2d
+from centernet2.kernels import deform_conv_cpu, deformable_conv2d
 from centernet2.ops.deform_conv import deform_conv2d
 
 GEOMETRIES: list[dict[str, Any]] = [

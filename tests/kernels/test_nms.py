@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from centernet2.kernels.operators import nms_mask, nms_per_class
+from centernet2.kernels import nms_mask, nms_per_class
 from centernet2.kernels.vendor import nms_npu
 from tests.helpers.boxes import crowd, kept
 

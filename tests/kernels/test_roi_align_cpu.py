@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import pyramid_roi_align
+from centernet2.kernels import pyramid_roi_align
 from centernet2.kernels.vendor import roi_align_npu
 from centernet2.ops import roi_align as definition
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
-from centernet2.kernels.operators import nms_mask
+from centernet2.kernels import nms_mask
 from centernet2.kernels.sparse_nms import sparse_nms
 
 

@@ -36,7 +36,7 @@ def test_it_convolves(
     memory_format: torch.memory_format,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(winograd, "TILES", tiles)
+    monkeypatch.setattr(winograd, "TILES_AT_ONCE", tiles)
     x, weight, bias, _ = scene(shape, memory_format)
     for added in (bias, None):
         expected = F.conv2d(
@@ -50,7 +50,7 @@ def test_it_convolves(
 @pytest.mark.parametrize("tiles", [1, 40, 256])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_its_gradients(shape: tuple[int, ...], tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "TILES", tiles)
+    monkeypatch.setattr(winograd, "TILES_AT_ONCE", tiles)
     x, weight, _, grad = scene(shape, torch.channels_last)
     inputs = x.double().requires_grad_(), weight.double().requires_grad_()
     for_x, for_weight = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, grad.double())

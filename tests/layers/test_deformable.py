@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import DeformConv2d
 
 
 def conv3x3(groups: int = 1, **options: int) -> nn.Conv2d:

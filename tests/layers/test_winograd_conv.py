@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.layers import winograd_conv
-from centernet2.layers.convolution import Conv2d
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import Conv2d, DeformConv2d, winograd_conv
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -11,9 +11,7 @@ from timm.models.resnet import Bottleneck
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from centernet2.layers.deformable import DeformConv2d
-from centernet2.layers.fused_norm import fuse_frozen_norms
-from centernet2.layers.norm_pairs import find_norm_pairs
+from centernet2.layers import DeformConv2d, find_norm_pairs, fuse_frozen_norms
 from centernet2.models.backbones import ResNet, ResNetOptions
 from centernet2.models.centernet import CenterNetHead, HeadOptions
 from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages

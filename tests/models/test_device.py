@@ -194,11 +194,11 @@ def test_training_loop_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             iter([batch] * 3),
             accelerator=accelerator,
             scaler=UnitScaler("cpu"),
-            precision="fp32",
             start_iteration=0,
             max_iteration=3,
-            accumulation_steps=1,
-            clip=partial(clip_gradients, clip_type="norm", clip_value=1.0, norm_type=2.0),
+            options=loop.StepOptions(
+                clip=partial(clip_gradients, clip_type="norm", clip_value=1.0, norm_type=2.0)
+            ),
             callbacks=[average],
         )
         waits = dict(pretend.waits)

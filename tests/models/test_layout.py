@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from centernet2.builders.loading import place
 from centernet2.devices import autocast
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import DeformConv2d
 from centernet2.models.detector import Detector
 from tests.models.test_device import MODELS, build, scene
 

@@ -1,8 +1,8 @@
-"""How many operators a step consists of: more of them make it slower everywhere, and a loop makes them grow.
+"""Upper bounds of how many operators a step takes: each one costs time, and a loop adds many.
 
-The scenes are small and the weights random, so that what is counted is the same on every machine. Where a change is
-meant to cost more, or has made a step cheaper, the numbers of EXPECTED are to be replaced by those that the failure
-states, in the same commit, whose message says why.
+The images are small and the weights random, so that the counts are those of every machine. Where a
+change is meant to cost more, replace the numbers of MOST by those that the failure states, in the
+same commit, and say why in its message.
 """
 
 import math
@@ -19,7 +19,7 @@ from tests.helpers.counting import Work, count_inference, count_training
 from tests.models.test_device import build, scene
 
 TOLERANCE = 0.03
-EXPECTED = {
+MOST = {
     "two-stage": {
         "forward": Work(1990, 15.5),
         "backward": Work(693, 32.3),
@@ -46,12 +46,12 @@ EXPECTED = {
         "inference": Work(1547, 93.4),
     },
 }
-# operators that one more image may cost, forward, backward, and in inference: its proposals are chosen by themselves
+# operators that one more image may add: forward, backward, inference (whose NMS is by image)
 PER_IMAGE = {"two-stage": (145, 0, 75), "one-stage": (15, 0, 20)}
 
 
-@pytest.mark.parametrize("kind", EXPECTED)
-def test_a_step_is_as_cheap_as_it_was(kind: str) -> None:
+@pytest.mark.parametrize("kind", MOST)
+def test_steps_take_no_more_operators(kind: str) -> None:
     model = place(build(kind), "cpu")
     images, targets = scene()
     forward, backward = count_training(model, images, targets)
@@ -61,17 +61,15 @@ def test_a_step_is_as_cheap_as_it_was(kind: str) -> None:
         "inference": count_inference(model, images),
     }
     found = {name: each.work for name, each in counted.items()}
-    for name, expected in EXPECTED[kind].items():
-        advice = f"{kind}, {name}: {expected} was expected; if the change is meant, state what is found: {found}"
-        for ours, wanted in zip(found[name], expected, strict=True):
-            assert ours == pytest.approx(wanted, rel=TOLERANCE), (
-                f"{advice}\n{counted[name].calls.most_common()}"
-            )
+    for name, expected in MOST[kind].items():
+        advice = f"{kind}, {name}: at most {expected}; if the change is meant, write {found}"
+        for ours, most in zip(found[name], expected, strict=True):
+            assert ours <= most * (1 + TOLERANCE), f"{advice}\n{counted[name].calls.most_common()}"
 
 
 @pytest.fixture
 def accelerator_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs where every operator has its price, whatever its size; the CPU looks at objects and regions singly."""
+    """The kernels of accelerators; those of the CPU take objects and RoIs one by one."""
     row = dispatch.KERNELS["roi_align"]
     monkeypatch.setitem(row, "cpu", row["torchvision"])
     monkeypatch.setattr(heatmap_cpu, "PEAK_COST", math.inf)
@@ -92,7 +90,7 @@ def crowd(num_images: int, num_objects: int) -> tuple[list[Tensor], list[Target]
 
 
 def counts(model: Detector, num_images: int, num_objects: int) -> tuple[int, int, int]:
-    """Operators of the forward pass, of the backward pass, and of inference."""
+    """Operators of the forward pass, the backward pass and inference."""
     images, targets = crowd(num_images, num_objects)
     forward, backward = count_training(model, images, targets)
     return (
@@ -104,7 +102,7 @@ def counts(model: Detector, num_images: int, num_objects: int) -> tuple[int, int
 
 @pytest.mark.usefixtures("accelerator_path")
 @pytest.mark.parametrize("kind", PER_IMAGE)
-def test_objects_cost_no_operators(kind: str) -> None:
+def test_objects_add_no_operators(kind: str) -> None:
     model = place(build(kind), "cpu")
     none, few, many = (counts(model, 2, n) for n in (0, 10, 1000))
     assert few == many
@@ -113,7 +111,7 @@ def test_objects_cost_no_operators(kind: str) -> None:
 
 @pytest.mark.usefixtures("accelerator_path")
 @pytest.mark.parametrize("kind", PER_IMAGE)
-def test_images_cost_few_operators(kind: str) -> None:
+def test_images_add_few_operators(kind: str) -> None:
     model = place(build(kind), "cpu")
     one, two, three = (counts(model, n, 10) for n in (1, 2, 3))
     for a, b in ((one, two), (two, three)):
@@ -125,6 +123,6 @@ def test_images_cost_few_operators(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PER_IMAGE)
-def test_the_cpu_looks_at_objects_one_by_one_only_while_they_are_few(kind: str) -> None:
+def test_many_objects_are_not_drawn_singly(kind: str) -> None:
     model = place(build(kind), "cpu")
     assert counts(model, 2, 1000)[0] <= counts(model, 2, 10)[0]

@@ -151,6 +151,17 @@ def test_a_model_placed_in_training_mode_becomes_channels_last() -> None:
     assert maps and all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
 
 
+def test_inference_after_training_with_recomputation() -> None:
+    images, _ = scene()
+    model = build("two-stage").train()
+    centernet2.optimize_for_training(model, gradient_checkpointing=True)
+    expected = build("two-stage").eval()(images)
+    found = centernet2.optimize_for_inference(model)(images)
+    assert len(expected[0]["boxes"])
+    for ours, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
+
+
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
         centernet2.optimize_for_inference(build("two-stage"), dtype="int8")

@@ -14,7 +14,7 @@ from centernet2.checkpoint import WeightsError, load_checkpoint
 from centernet2.checkpoint.load import load_state, load_weights_file
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
-from centernet2.kernels.capabilities import fast_memory_format
+from centernet2.kernels import fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.predictor import Predictor

@@ -14,7 +14,7 @@ from torch import nn
 from centernet2 import distributed
 from centernet2.config import Config, ConfigError, one_of
 from centernet2.devices import Precision, grad_scaler
-from centernet2.kernels.capabilities import device_name, is_bf16_fast
+from centernet2.kernels import device_name, is_bf16_fast
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights

@@ -218,7 +218,7 @@ def _measure_all(meter: Meter, shapes: Sequence[InputShape]) -> Iterator[ShapeMe
 def _describe(meter: Meter, weights: str | None, metrics: Sequence[ShapeMetrics]) -> Benchmark:
     import torch
 
-    from centernet2.kernels.capabilities import device_name
+    from centernet2.kernels import device_name
     from centernet2.models.optimize import DTYPES
     from centernet2.profiling.matmul_peak import measure_peak
     from centernet2.profiling.meter import WARM_UP

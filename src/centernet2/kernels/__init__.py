@@ -1,0 +1,40 @@
+"""Fast forms of operators, and the one table that chooses among them by device and situation."""
+
+from centernet2.kernels.capabilities import (
+    device_name,
+    fast_memory_format,
+    is_bf16_fast,
+    is_synchronous,
+    not_compiled,
+    require_compiler,
+)
+from centernet2.kernels.dispatch import describe_kernels
+from centernet2.kernels.malloc import keep_freed_memory, return_freed_memory
+from centernet2.kernels.operators import (
+    conv2d,
+    deformable_conv2d,
+    draw_heatmap,
+    nms_mask,
+    nms_per_class,
+    paste_box_masks,
+    pyramid_roi_align,
+)
+
+__all__ = [
+    "conv2d",
+    "deformable_conv2d",
+    "describe_kernels",
+    "device_name",
+    "draw_heatmap",
+    "fast_memory_format",
+    "is_bf16_fast",
+    "is_synchronous",
+    "keep_freed_memory",
+    "nms_mask",
+    "nms_per_class",
+    "not_compiled",
+    "paste_box_masks",
+    "pyramid_roi_align",
+    "require_compiler",
+    "return_freed_memory",
+]

@@ -53,12 +53,16 @@ def deform_conv_cpu(
 class _SampledProduct(torch.autograd.Function):
     """samples @ weight, where a sample is a weighted sum of rows.
 
-    Written out, rather than left to autograd, so that the samples, K times as large as the map, are never all there.
+    Written out, rather than left to autograd, so that the samples, K times as large as the feature
+    map, are never all held.
     """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor, share: Tensor, weight: Tensor) -> Tensor:
-        """Rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw]; gives [P, O]."""
+        """The products [P, O].
+
+        rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw].
+        """
         ctx.save_for_backward(rows, index, share, weight)
         matrix = _matrix(weight, rows, index).to(rows.dtype)
         pieces = [
@@ -134,6 +138,6 @@ def _split(samples: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _chunks(rows: Tensor, index: Tensor, share: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Indices and shares of as many places at a time as CHUNK_NUMBERS allows."""
+    """Indices and shares of as many locations at a time as CHUNK_NUMBERS allows."""
     length = max(1, CHUNK_NUMBERS // (index.shape[1] * rows.shape[1]))
     return list(zip(torch.split(index, length), torch.split(share, length), strict=True))

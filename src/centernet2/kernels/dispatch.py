@@ -154,6 +154,6 @@ def _choose(operator: str, device_type: str, situation: Situation) -> str:
 
 
 def describe_kernels(device: torch.device) -> Iterator[str]:
-    """One line for each operator: what runs it on a device, outside compiled and exported programs."""
+    """One line for each operator: what runs it on a device, neither compiled nor exported."""
     for operator, row in KERNELS.items():
         yield f"{operator:14}{row[choose(operator, device.type, 'eager')].description}"

@@ -13,7 +13,7 @@ SPARSE_BOXES, SPARSE_IOU = 1000, 0.85
 def nms_cpu(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
-    """Which boxes stay, up to `limit` and those that tie with the last: see `operators.nms_mask`."""
+    """Which boxes stay; see `operators.nms_mask`."""
     total = int((scores >= 0).sum())
     valid = boxes[:total], scores[:total], None if labels is None else labels[:total]
     stay = None
@@ -29,7 +29,7 @@ def _stepwise_nms(
 ) -> Tensor:
     """Rows that stay, the best boxes first, until enough do: later boxes change nothing before.
 
-    Each round compares the survivors with some more boxes, so that no removed box is compared again.
+    Each round compares the survivors with some more boxes; removed ones are not compared again.
     """
     stay, seen, length = torch.arange(0), 0, limit + limit // 4
     while seen < len(boxes) and not (len(stay) >= limit and scores[seen] < scores[stay[limit - 1]]):

@@ -39,7 +39,7 @@ def roi_align_cpu(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """What `ops.roi_align.roi_align` computes, each RoI on the feature map of its level; in float32."""
+    """What `ops.roi_align.roi_align` computes, each RoI on its level, in float32."""
     dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
     with full_precision(features[0]):
         windows = []

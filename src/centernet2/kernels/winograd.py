@@ -1,8 +1,9 @@
-"""3 x 3 convolution with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3) (arXiv 1509.09308).
+"""3 x 3 convolution by Winograd's F(4 x 4, 3 x 3), with a quarter of the multiplications.
 
-A map is cut into tiles of 4 x 4 results, each of which depends on 6 x 6 pixels. In the transformed domain a tile is 36
-numbers a channel, and the convolution is 36 matrix products over channels: output = A' [(G w G') * (B' d B)] A.
-Transforms are sums of neighbouring rows, then of neighbouring columns. All channels of a pixel lie together.
+arXiv 1509.09308. A feature map is cut into tiles of 4 x 4 results, each of which depends on 6 x 6
+pixels. In the transformed domain a tile is 36 numbers a channel, and the convolution is 36 matrix
+products over channels: output = A' [(G w G') * (B' d B)] A. Transforms are sums of neighboring
+rows, then of neighboring columns. Tensors are channels_last.
 """
 
 import math
@@ -24,18 +25,21 @@ WEIGHT_TRANSFORM = (
 
 
 def applies(weight: Tensor, geometry: Sequence[int]) -> bool:
-    """Whether this module computes a convolution of that stride, padding and dilation (two each) and groups."""
+    """Whether a convolution is one that this module computes.
+
+    geometry: stride, padding and dilation, two numbers each, and groups.
+    """
     return (*weight.shape[2:], *geometry) == (3, 3, 1, 1, 1, 1, 1, 1, 1)
 
 
 def count_tiles(x: Tensor) -> int:
-    """How many tiles a map [N, C, H, W] is cut into."""
+    """How many tiles a feature map [N, C, H, W] is cut into."""
     n, _, h, w = x.shape
     return n * -(-h // 4) * -(-w // 4)
 
 
 class Buffers:
-    """Memory that every chunk uses again: fresh memory for each would cost as much as the arithmetic."""
+    """Memory that every chunk reuses; fresh memory would cost as much time as the arithmetic."""
 
     def __init__(self, like: Tensor) -> None:
         self.like = like
@@ -56,7 +60,7 @@ def transform_weight(weight: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
-    """Results [N, O, H, W] for x [N, C, H, W] within a border of zeros and a transformed weight [36, C, O]."""
+    """The convolution [N, O, H, W] of x [N, C, H, W], zero-padded, by weights [36, C, O]."""
     n, _, h, w = x.shape
     out = torch.empty(
         (n, matrices.shape[2], h, w), dtype=x.dtype, memory_format=torch.channels_last
@@ -74,12 +78,15 @@ def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
-    """The gradient [N, C, H, W] of x from that of the results [N, O, H, W]: a convolution with the weight turned."""
+    """The gradient [N, C, H, W] of x from that of the results [N, O, H, W].
+
+    A convolution with the weight flipped.
+    """
     return convolve(grad, transform_weight(weight.flip(2, 3)).transpose(1, 2), None)
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient [O, C, 3, 3] of the weight from x [N, C, H, W] and the gradient [N, O, H, W] of the results."""
+    """The gradient [O, C, 3, 3] of the weight from x [N, C, H, W] and that of the results."""
     n, channels, h, w = x.shape
     pixels, grads = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     sums = x.new_zeros(36, grad.shape[1], channels)
@@ -98,7 +105,7 @@ def _weight_matrix(like: Tensor) -> Tensor:
 
 
 def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
-    """Images, first row, and row behind the last, of about so many tiles as are handled at a time."""
+    """Images, first row and end row of parts with about TILES_AT_ONCE tiles each."""
     across, down = -(-w // 4), -(-h // 4)
     images = max(1, round(TILES_AT_ONCE / (across * down)))
     parts = max(1, round(across * down / TILES_AT_ONCE))
@@ -109,7 +116,7 @@ def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
 
 
 def _transform_input(pixels: Tensor, top: int, bottom: int, buffers: Buffers) -> Tensor:
-    """B' d B of the rows top ... bottom - 1 of pixels [N, H, W, C]: [36, N, tiles down, tiles across, C]."""
+    """B' d B of rows `top` to `bottom` of pixels [N, H, W, C]: [36, N, tiles down, across, C]."""
     n, h, w, c = pixels.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
     strip = buffers("strip", n, 4 * down + 2, 4 * across + 2, c)
@@ -123,7 +130,7 @@ def _transform_input(pixels: Tensor, top: int, bottom: int, buffers: Buffers) ->
 
 
 def _transform_output(products: Tensor, buffers: Buffers) -> Tensor:
-    """A' m A of products [36, N, tiles down, tiles across, O]: results [N, 4 * tiles down, 4 * tiles across, O]."""
+    """A' m A of products [36, N, down, across, O]: results [N, 4 * down, 4 * across, O]."""
     _, n, down, across, channels = products.shape
     half = buffers("half", 6, n, down, across, 4, channels)
     _six_to_four(products.view(6, 6, n, down, across, channels), half.unbind(4))
@@ -133,7 +140,7 @@ def _transform_output(products: Tensor, buffers: Buffers) -> Tensor:
 
 
 def _transform_gradient(grads: Tensor, top: int, bottom: int, buffers: Buffers) -> Tensor:
-    """A g A' of the rows top ... bottom - 1 of gradients [N, H, W, O]: [36, N, tiles down, tiles across, O]."""
+    """A g A' of rows `top` to `bottom` of gradients [N, H, W, O]: [36, N, down, across, O]."""
     n, _, w, channels = grads.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
     strip = buffers("strip", n, 4 * down, 4 * across, channels)

@@ -1,0 +1,33 @@
+"""Layers that the parts of a detector share."""
+
+from centernet2.layers.convolution import (
+    Conv2d,
+    ScaleGradient,
+    conv_norm,
+    init_he,
+    init_normal,
+    init_xavier,
+)
+from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers.fused_norm import fold_norms, fuse_frozen_norms
+from centernet2.layers.norm_pairs import NormPair, find_norm_pairs, sequential_pairs
+from centernet2.layers.normalization import convert_norm, make_norm
+from centernet2.layers.winograd_conv import transform_convolutions
+
+__all__ = [
+    "Conv2d",
+    "DeformConv2d",
+    "NormPair",
+    "ScaleGradient",
+    "conv_norm",
+    "convert_norm",
+    "find_norm_pairs",
+    "fold_norms",
+    "fuse_frozen_norms",
+    "init_he",
+    "init_normal",
+    "init_xavier",
+    "make_norm",
+    "sequential_pairs",
+    "transform_convolutions",
+]

@@ -10,7 +10,7 @@ from centernet2.layers.normalization import make_norm
 
 
 class Conv2d(nn.Conv2d):
-    """torch's layer, computed by the fastest algorithm (kernels/operators.py); borders are zeros."""
+    """PyTorch's layer with zero padding, run by the kernel that `kernels/dispatch.py` chooses."""
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         return self._convolve(x, self.weight, self.bias, None)
@@ -29,7 +29,7 @@ class Conv2d(nn.Conv2d):
 def conv_norm(
     in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1
 ) -> nn.Module:
-    """A padded convolution with bias, or, where `norm` names a layer, one without bias followed by it."""
+    """A padded convolution with bias, or without one in front of the layer that `norm` names."""
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
     init_xavier(conv)
     return conv if norm == "" else nn.Sequential(conv, make_norm(norm, out_channels))

@@ -11,7 +11,7 @@ from centernet2.kernels.operators import deformable_conv2d
 class DeformConv2d(nn.Module):
     """A convolution that samples its input at learned offsets from the regular grid.
 
-    It begins as the convolution it is made of: the offsets start at zero, and so does the mask before its sigmoid.
+    Offsets start at zero, and so does the mask before its sigmoid.
 
     Args:
         conv: the ordinary convolution whose weights and geometry to use.
@@ -24,9 +24,7 @@ class DeformConv2d(nn.Module):
         self, conv: nn.Conv2d, *, modulated: bool, offset_groups: int, offset_bias: bool
     ) -> None:
         super().__init__()
-        self.num_offsets = (
-            2 * math.prod(conv.kernel_size) * offset_groups
-        )  # (dy, dx) for each sample
+        self.num_offsets = 2 * math.prod(conv.kernel_size) * offset_groups  # (dy, dx) of samples
         num_predictions = self.num_offsets * 3 // 2 if modulated else self.num_offsets
         geometry: dict[str, Any] = {
             k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")
@@ -39,9 +37,8 @@ class DeformConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         conv = self.conv
-        prediction = self.offset(x).to(
-            conv.weight.dtype
-        )  # sampling positions need full precision under autocast
+        # sampling positions need full precision under autocast
+        prediction = self.offset(x).to(conv.weight.dtype)
         return deformable_conv2d(
             x,
             prediction[:, : self.num_offsets],

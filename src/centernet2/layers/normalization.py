@@ -1,4 +1,4 @@
-"""Normalisation layers by the names that configurations use."""
+"""Normalization layers by their names in a config."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,39 +32,42 @@ NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, Fro
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """The normalisation layer called `name` ("" for none) over `channels` channels."""
+    """The normalization layer called `name` ("" for none) over `channels` channels."""
     if name not in NORMS:
         raise ValueError(
-            f"normalisation '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
+            f"normalization '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
         )
     return NORMS[name](channels)
 
 
 def convert_norm(module: nn.Module, name: str) -> nn.Module:
-    """Replaces every batch normalisation below `module` by the layer called `name`, with gains, statistics, options."""
+    """Replace every batch normalization below `module` by the layer called `name`.
+
+    Weights, statistics and options are kept.
+    """
     if name == "BN":
         return module
     for child_name, child in module.named_children():
         if isinstance(child, BatchNormAct2d):
             setattr(module, child_name, _with_activation(child, name))
         elif isinstance(child, nn.BatchNorm2d | nn.SyncBatchNorm):
-            setattr(module, child_name, _take_over(make_norm(name, child.num_features), child))
+            setattr(module, child_name, _take_state(make_norm(name, child.num_features), child))
         else:
             convert_norm(child, name)
     return module
 
 
 def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
-    """timm's layer that normalises and activates, with another normalisation; parameters keep their names."""
+    """timm's layer of normalization and activation, with another normalization."""
     if name not in NORM_ACTS:
         make_norm(name, layer.num_features)  # says which names there are
         return nn.Sequential(layer.drop, layer.act)
-    norm = _take_over(NORM_ACTS[name](layer.num_features), layer)
+    norm = _take_state(NORM_ACTS[name](layer.num_features), layer)
     norm.drop, norm.act = layer.drop, layer.act
     return norm
 
 
-def _take_over(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.Module:
+def _take_state(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.Module:
     norm.to(layer.weight.device).load_state_dict(layer.state_dict(), strict=False)
     for option in ("eps", "momentum"):
         if hasattr(norm, option):
@@ -73,11 +76,8 @@ def _take_over(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.
 
 
 def _groups(channels: int) -> int:
-    """32 groups as in the GroupNorm paper, or the 25 that the reference takes where 32 does not divide."""
-    if channels % 32 == 0:
-        return 32
-    return (
-        25
-        if channels % 25 == 0
-        else next(g for g in range(min(32, channels), 0, -1) if channels % g == 0)
-    )
+    """32 groups as in the GroupNorm paper; where 32 does not divide, the reference's 25."""
+    for groups in (32, 25):
+        if channels % groups == 0:
+            return groups
+    return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)

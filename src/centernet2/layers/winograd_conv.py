@@ -1,4 +1,4 @@
-"""Convolutions of a network that is not trained any more, with weights as Winograd's algorithm takes them."""
+"""3 x 3 convolutions for inference, with weights as Winograd's algorithm reads them."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ MIN_INFERENCE_CHANNELS = 128  # below it, transforming feature maps costs more t
 
 
 class WinogradConv2d(nn.Module):
-    """What a 3 x 3 convolution computes. Its weights [36, C, O] take four times the memory of the convolution's."""
+    """A 3 x 3 convolution whose weights [36, C, O] are transformed once; four times as large."""
 
     def __init__(self, conv: Conv2d) -> None:
         super().__init__()
@@ -20,15 +20,14 @@ class WinogradConv2d(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        x = x.contiguous(
-            memory_format=torch.channels_last
-        )  # so they lie, but for the compiler's view of normalisation
+        # a copy only where a compiler assumes that normalization returns contiguous tensors
+        x = x.contiguous(memory_format=torch.channels_last)
         result: Tensor = _convolve(x, self.matrices, self.bias)
         return result
 
 
 def transform_convolutions(network: nn.Module) -> None:
-    """Replaces the large 3 x 3 convolutions of a network, in place."""
+    """Replace the large 3 x 3 convolutions of a network, in place, where Winograd runs them."""
     for owner in list(network.modules()):
         for name, layer in owner.named_children():
             if isinstance(layer, Conv2d) and _suits(layer):
@@ -37,11 +36,9 @@ def transform_convolutions(network: nn.Module) -> None:
 
 def _suits(layer: Conv2d) -> bool:
     weight = layer.weight
-    if choose("conv2d", weight.device.type, "eager") != "winograd":
-        return False
-    return min(layer.weight.shape[:2]) >= MIN_INFERENCE_CHANNELS and winograd.applies(
-        layer.weight, layer.geometry
-    )
+    is_large = min(weight.shape[:2]) >= MIN_INFERENCE_CHANNELS
+    is_run_so = choose("conv2d", weight.device.type, "eager") == "winograd"
+    return is_large and is_run_so and winograd.applies(weight, layer.geometry)
 
 
 # one operator, so that a compiled program calls it as it is

@@ -1,4 +1,4 @@
-"""The stages of a network: what learns at a rate of its own, and between which maps are kept for the backward pass."""
+"""Gradient checkpointing: activations that are computed again in the backward pass."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,12 +15,12 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-Policy = Callable[..., CheckpointPolicy]  # what becomes of an operator's result
+Policy = Callable[..., CheckpointPolicy]  # whether an operator's result is kept
 Context = AbstractContextManager[object]
 
 
 def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
-    """The children that have parameters, from the stem on; a wrapper around them is looked through."""
+    """The stages of a backbone from the stem on: its children with parameters, wrappers apart."""
     stages = [backbone]
     while len(stages) == 1:
         children = [
@@ -33,8 +33,9 @@ def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
 
 
 def recompute_stages(backbone: nn.Module) -> None:
-    """Keeps only the maps between the stages of a backbone while training and computes the others again in the backward
-    pass (arXiv 1604.06174), which costs about a third more time there. Weights and gradients are the same.
+    """Keep only the activations between the stages of a backbone (arXiv 1604.06174), in place.
+
+    The backward pass computes the others again, which costs about a third more time there.
     """
     for stage in backbone_stages(backbone):
         if any(parameter.requires_grad for parameter in stage.parameters()):
@@ -42,9 +43,10 @@ def recompute_stages(backbone: nn.Module) -> None:
 
 
 def recompute_expansions(backbone: nn.Module) -> None:
-    """Keeps of bottlenecks only what their narrow convolutions put out: the sums behind them, which are four times as
-    wide, come back in the backward pass from one convolution of 1 x 1 each. Weights and gradients are the same; it
-    leaves out a third of what a ResNet keeps, for some 3 % more time of a training step.
+    """Keep of bottlenecks only the outputs of their narrow convolutions, in place.
+
+    The sums behind them, four times as wide, are computed again from one 1 x 1 convolution each.
+    That saves a third of a ResNet's activations, for about 3 % more time of a training step.
     """
     for stage in backbone_stages(backbone):
         is_trained = any(parameter.requires_grad for parameter in stage.parameters())
@@ -57,8 +59,10 @@ def recompute_expansions(backbone: nn.Module) -> None:
 
 
 def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
-    """Keeps only what the convolutions of towers put out and computes normalisation and activation again in the
-    backward pass, which costs hardly any time. Weights, gradients and batch statistics are the same.
+    """Keep only the outputs of the convolutions of towers, in place.
+
+    Normalization and activation are computed again, which costs hardly any time. Batch statistics
+    count each batch once.
     """
     for tower in towers:
         parts = _after_convolutions(tower)
@@ -67,8 +71,15 @@ def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
         tower.forward = partial(_in_turn, parts)  # type: ignore[method-assign]
 
 
+def stop_recomputation(network: nn.Module) -> None:
+    """Undo what the functions above did to the modules of a network, in place."""
+    for module in network.modules():
+        if isinstance(vars(module).get("forward"), partial):
+            del module.forward
+
+
 def _is_plain_bottleneck(block: nn.Module) -> bool:
-    """Whether a block has neither other costly layers, deformable or attentive, nor other activations than ReLU."""
+    """Whether a block has plain convolutions and ReLU alone, neither deformable nor attention."""
     if not isinstance(block, Bottleneck) or block.se is not None:
         return False
     return isinstance(block.conv2, nn.Conv2d) and all(
@@ -79,8 +90,9 @@ def _is_plain_bottleneck(block: nn.Module) -> bool:
 def _keep_narrow_maps(
     _: object, operator: object, *arguments: Any, **options: Any
 ) -> CheckpointPolicy:
-    """Keeps results of convolutions but for those of 1 x 1 that widen. What follows one in place is a ReLU, which
-    changes nothing when it is applied again.
+    """Keep results of convolutions, except 1 x 1 ones that widen.
+
+    What follows a kept one in place is a ReLU, which may be applied twice.
     """
     if operator not in (torch.ops.aten.convolution.default, torch.ops.centernet2.conv2d.default):
         return CheckpointPolicy.PREFER_RECOMPUTE
@@ -90,9 +102,11 @@ def _keep_narrow_maps(
 
 
 def _recompute(module: nn.Module, *, is_random: bool, policy: Policy | None = None) -> None:
-    """Computes a module again in the backward pass, where it is random (dropped paths) with the same numbers.
+    """Compute a module again in the backward pass.
 
-    A policy says which operators' results are kept all the same; without one, none are.
+    Args:
+        is_random: restore the random numbers (of dropped paths).
+        policy: which operators' results are kept; None: none.
     """
     module.forward = partial(
         checkpoint,
@@ -104,7 +118,7 @@ def _recompute(module: nn.Module, *, is_random: bool, policy: Policy | None = No
 
 
 def _after_convolutions(tower: nn.Sequential) -> list[nn.Sequential]:
-    """The layers of a tower in parts that end with a convolution, or with the tower."""
+    """The layers of a tower, cut behind each convolution."""
     ends = [
         i + 1
         for i, layer in enumerate(tower)
@@ -120,19 +134,19 @@ def _in_turn(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 
 def _contexts(stage: nn.Module, policy: Policy | None) -> tuple[Context, Context]:
-    """Around the first and around the second computation."""
+    """The contexts of the first and of the second computation."""
     first: Context = nullcontext()
     second: Context = nullcontext()
     if policy is not None:
         first, second = create_selective_checkpoint_contexts(  # type: ignore[no-untyped-call]
             policy, allow_cache_entry_mutation=True
         )
-    return first, _keeping_statistics(stage, second)
+    return first, _with_fixed_statistics(stage, second)
 
 
 @contextmanager
-def _keeping_statistics(stage: nn.Module, context: Context) -> Iterator[None]:
-    """The context, in which batch normalisation does not count a batch that it sees for the second time."""
+def _with_fixed_statistics(stage: nn.Module, context: Context) -> Iterator[None]:
+    """The context, in which batch normalization does not count a batch a second time."""
     norms = [
         module for module in stage.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]

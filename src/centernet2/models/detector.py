@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.capabilities import not_compiled
+from centernet2.kernels import not_compiled
 from centernet2.models.centernet import CenterNet, HeadOutput
 from centernet2.models.postprocess import paste
 from centernet2.models.preprocess import Preprocess, check_targets, pad_target, size_of

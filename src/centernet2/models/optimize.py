@@ -3,8 +3,9 @@
     model = optimize_for_inference(model, dtype="bf16", compile=True)   # the last step before use
     model = optimize_for_training(model, gradient_checkpointing=True)   # before the optimizer
 
-Call the one or the other, on a model that is on its device. `centernet2 predict`, `eval` and `benchmark` call the
-first, `centernet2 train` the second, so a loop of your own runs at the same speed and in the same memory.
+Call the one or the other, on a model that is on its device. `centernet2 predict`, `eval` and
+`benchmark` call the first, `centernet2 train` the second; so a loop of your own runs at the same
+speed and in the same memory.
 """
 
 import logging
@@ -14,19 +15,29 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.capabilities import (
+from centernet2.kernels import (
     device_name,
     fast_memory_format,
     is_bf16_fast,
     is_synchronous,
+    keep_freed_memory,
     require_compiler,
+    return_freed_memory,
 )
-from centernet2.kernels.malloc import keep_freed_memory, return_freed_memory
-from centernet2.layers.fused_norm import fold_norms
-from centernet2.layers.norm_pairs import NormPair, find_norm_pairs, sequential_pairs
-from centernet2.layers.normalization import convert_norm
-from centernet2.layers.winograd_conv import transform_convolutions
-from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
+from centernet2.layers import (
+    NormPair,
+    convert_norm,
+    find_norm_pairs,
+    fold_norms,
+    sequential_pairs,
+    transform_convolutions,
+)
+from centernet2.models.checkpointing import (
+    recompute_expansions,
+    recompute_norms,
+    recompute_stages,
+    stop_recomputation,
+)
 from centernet2.models.detector import Detector
 from centernet2.structures import Detections, Target
 
@@ -89,6 +100,7 @@ def optimize_for_inference(
             "%s only emulates bf16, which is slow: fp32 is faster here", device_name(device)
         )
     model.eval()
+    stop_recomputation(model)
     model.inference_dtype = DTYPES[dtype]
     convert_norm(model, "FrozenBN")
     folded = fold_norms(model, [*sequential_pairs(model), *_backbone_pairs(model)])
@@ -146,7 +158,7 @@ def optimize_for_training(
 
 
 def _backbone_pairs(model: Detector) -> list[NormPair]:
-    """The convolutions of the backbone with the normalizations behind them, seen on a small image."""
+    """The convolutions of the backbone with the norms behind them, found on a small image."""
     divisor = model.preprocess.size_divisibility
     side = -(-TRACED_SIDE // divisor) * divisor
     return find_norm_pairs(model.backbone, model.preprocess.mean.new_zeros(1, 3, side, side))

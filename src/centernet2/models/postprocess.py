@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import paste_box_masks
+from centernet2.kernels import paste_box_masks
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.structures import Detections, ImageDetector, select
 

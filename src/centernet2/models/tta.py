@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import nms_per_class
+from centernet2.kernels import nms_per_class
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import paste
 from centernet2.models.preprocess import size_of

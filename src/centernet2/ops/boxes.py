@@ -1,4 +1,4 @@
-"""Arithmetic on boxes. Boxes are xyxy in pixels unless a name says ltrb (distances from a point to four sides)."""
+"""Arithmetic on boxes: xyxy in pixels, or ltrb, the distances from a point to the four sides."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Size = (
-    tuple[int, int] | Tensor
-)  # (height, width); [2] on the device, where a program should not depend on the numbers
+# (height, width); a tensor [2] on the device where a program should not depend on the numbers
+Size = tuple[int, int] | Tensor
 MAX_LOG_SCALE = math.log(1000.0 / 16)  # a regression step enlarges a box at most 62.5 times
 
 
@@ -18,7 +17,7 @@ def ltrb_to_boxes(points: Tensor, ltrb: Tensor) -> Tensor:
 
 
 def boxes_to_ltrb(points: Tensor, boxes: Tensor) -> Tensor:
-    """Distances [..., 4] from points [..., 2] to the sides of boxes [..., 4]; negative where a point lies outside."""
+    """Distances [..., 4] from points [..., 2] to the sides of boxes; negative outside the box."""
     return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
 
 
@@ -28,7 +27,7 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
-    """Boxes [..., 4] cut at the borders of an image of `size`."""
+    """Boxes [..., 4] clipped to an image of `size`."""
     if isinstance(size, Tensor):
         return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes.dtype))
     height, width = size
@@ -43,12 +42,12 @@ def nonempty(boxes: Tensor) -> Tensor:
 
 
 def box_centers(boxes: Tensor) -> Tensor:
-    """Centres [..., 2] (x, y) of boxes [..., 4]."""
+    """Centers [..., 2] (x, y) of boxes [..., 4]."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Intersection over union [A, B] of boxes [A, 4] and [B, 4]; 0 where boxes do not meet."""
+    """Intersection over union [A, B] of boxes [A, 4] and [B, 4]; 0 for disjoint boxes."""
     low = torch.max(boxes1[:, None, :2], boxes2[None, :, :2])  # [A, B, 2]
     high = torch.min(boxes1[:, None, 2:], boxes2[None, :, 2:])  # [A, B, 2]
     intersection = (high - low).clamp(min=0).prod(dim=2)  # [A, B]
@@ -57,7 +56,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """The regression (dx, dy, dw, dh) [R, 4] that moves boxes [R, 4] onto targets [R, 4] (arXiv 1311.2524)."""
+    """The deltas (dx, dy, dw, dh) [R, 4] that move boxes [R, 4] onto targets (arXiv 1311.2524)."""
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
     deltas = torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1)
@@ -67,7 +66,7 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> T
 
 
 def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
-    """Moves boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
+    """Move boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
     deltas = torch.unflatten(deltas.float(), 1, (-1, 4))  # [R, K, 4]
     deltas = torch.stack(
         [delta / weight for delta, weight in zip(deltas.unbind(2), weights, strict=True)], dim=2
@@ -79,6 +78,6 @@ def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Te
 
 
 def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Boxes [..., 4] of an image of `from_size` (height, width) on the same image at `to_size`, clipped to it."""
+    """Boxes [..., 4] of an image of `from_size` (height, width), clipped to it at `to_size`."""
     y, x = to_size[0] / from_size[0], to_size[1] / from_size[1]
     return clip_boxes(boxes * boxes.new_tensor([x, y, x, y]), to_size)

@@ -1,4 +1,4 @@
-"""Weighted box fusion: one box from the boxes of several models (arXiv 1910.13302)."""
+"""Weighted boxes fusion: one box from the boxes of several models (arXiv 1910.13302)."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,14 @@ from centernet2.ops.boxes import pairwise_iou
 def weighted_box_fusion(
     boxes: Tensor, scores: Tensor, labels: Tensor, *, iou_threshold: float, num_models: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fused boxes [F, 4], scores [F] and labels [F] of boxes [R, 4], scores [R] and labels [R] that models have found.
+    """Fused boxes [F, 4], scores [F] and labels [F] of the detections of several models.
 
-    Boxes of a class that overlap a fused box by more than the threshold are averaged, weighted by their scores, the
-    best first. A score is the mean of those that were fused, less where fewer than all models have found the object.
+    Boxes of a class whose IoU with a fused box exceeds the threshold are averaged, weighted by
+    their scores, the best first. A score is the mean of the fused ones, less where fewer than all
+    models have detected the object.
+
+    Args:
+        boxes, scores, labels: [R, 4], [R], [R] of all models together.
     """
     fused: list[Tensor] = []
     for label in torch.unique(labels):
@@ -30,17 +34,20 @@ def weighted_box_fusion(
 
 
 def _clusters(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:  # [F, 6]
-    """Fused box, sum of scores and number of members of each object among boxes [R, 4] of one class, best first."""
+    """Fused box, sum of scores and number of boxes of each object of one class, best first.
+
+    boxes [R, 4], scores [R].
+    """
     sums, fused = torch.zeros(len(boxes), 6, dtype=boxes.dtype), torch.zeros_like(boxes)
     count = 0
     for box, score in zip(boxes, scores, strict=True):
-        place = count
+        row = count
         if count:
-            overlap, index = pairwise_iou(box[None], fused[:count])[0].max(dim=0)
-            place = int(index) if overlap > iou_threshold else count
-        sums[place, :4] += score * box
-        sums[place, 4] += score
-        sums[place, 5] += 1
-        fused[place] = sums[place, :4] / sums[place, 4]
-        count = max(count, place + 1)
+            iou, index = pairwise_iou(box[None], fused[:count])[0].max(dim=0)
+            row = int(index) if iou > iou_threshold else count
+        sums[row, :4] += score * box
+        sums[row, 4] += score
+        sums[row, 5] += 1
+        fused[row] = sums[row, :4] / sums[row, 4]
+        count = max(count, row + 1)
     return torch.cat([fused[:count], sums[:count, 4:]], dim=1)

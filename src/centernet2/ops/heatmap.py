@@ -1,4 +1,4 @@
-"""The target heat map of the first stage: a Gaussian peak per object (arXiv 1904.07850, section 4)."""
+"""The target heat map of the first stage (arXiv 1904.07850, section 4)."""
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ def gaussian_heatmap(
 
 
 def axis_distances(centers: Tensor, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Squared distances of centers [G, 2] from each column [G, W] and each row [G, H] of a level."""
+    """Squared distances of centers [G, 2] from the columns [G, W] and rows [G, H] of a level."""
     x, y = (torch.arange(count, device=centers.device) for count in (width, height))
     dx = (x * stride + stride // 2 - centers[:, :1]) ** 2
     dy = (y * stride + stride // 2 - centers[:, 1:]) ** 2

@@ -1,4 +1,4 @@
-"""Loss functions on tensors, all in float32: autocast must not reach a logarithm or a ratio of areas."""
+"""Loss functions, all in float32: autocast must not reach a logarithm or a ratio of areas."""
 
 import torch
 from torch import Tensor
@@ -18,18 +18,21 @@ def heatmap_focal_loss(
     sigmoid_clamp: float,
     ignore_high_fp: float,
 ) -> tuple[Tensor, Tensor]:
-    """The penalty-reduced focal loss of CornerNet and CenterNet (arXiv 1808.01244 eq. 1; 1904.07850 eq. 1).
+    """The penalty-reduced focal loss of CornerNet and CenterNet.
+
+    arXiv 1808.01244, equation 1, and arXiv 1904.07850, equation 1.
 
     Args:
         logits: scores before the sigmoid, any shape.
-        heatmap: targets in 0..1 of the same shape: 1 at an object's centre, falling off around it.
-        positives: [P] indices of the positive scores in the flattened logits; an index may stand twice.
+        heatmap: targets in 0..1, of the logits' shape: 1 at an object's center, less around it.
+        positives: [P] indices of the positives in the flattened logits; an index may repeat.
         valid: [P] bool, which positives count.
-        alpha: weight of the positives, 1 - alpha that of the negatives; below 0: none.
-        beta: how strongly scores near a centre are spared as negatives.
+        alpha: weight of the positives, 1 - alpha that of the negatives; below 0: both 1.
+        beta: exponent that reduces the loss of negatives near a center.
         gamma: focusing exponent.
         sigmoid_clamp: probabilities stay this far from 0 and 1.
-        ignore_high_fp: negatives that score above it are taken for unlabelled objects; 0 or below: none.
+        ignore_high_fp: negatives with a higher score are ignored as unlabelled objects; 0 or
+            below: none are.
 
     Returns:
         The sums of the positive and of the negative loss.
@@ -46,16 +49,14 @@ def heatmap_focal_loss(
 
 
 def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
-    """Loss [M] between boxes given by distances ltrb [M, 4] from the same points, in units of the stride.
+    """IoU loss [M] between boxes given by distances ltrb [M, 4], in units of the stride.
 
-    `kind` is "iou" (arXiv 1608.01471), "linear_iou" or "giou" (arXiv 1902.09630). Adding 1 to both areas keeps
-    boxes without extent finite, as FCOS does (arXiv 1904.01355).
+    `kind` is "iou" (arXiv 1608.01471), "linear_iou" or "giou" (arXiv 1902.09630). Adding 1 to both
+    areas keeps the loss of empty boxes finite, as FCOS does (arXiv 1904.01355).
     """
     prediction, target = prediction.float(), target.float()
-    overlap = torch.min(prediction, target)
-    enclosing = torch.max(prediction, target)
-    intersection = (overlap[:, 0] + overlap[:, 2]) * (overlap[:, 1] + overlap[:, 3])
-    hull = (enclosing[:, 0] + enclosing[:, 2]) * (enclosing[:, 1] + enclosing[:, 3])
+    intersection = _ltrb_area(torch.min(prediction, target))
+    enclosing = _ltrb_area(torch.max(prediction, target))
     union = _ltrb_area(prediction) + _ltrb_area(target) - intersection
     iou = (intersection + 1) / (union + 1)
     if kind == "iou":
@@ -63,7 +64,7 @@ def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
     if kind == "linear_iou":
         return 1 - iou
     if kind == "giou":
-        return 1 - (iou - (hull - union) / hull)
+        return 1 - (iou - (enclosing - union) / enclosing)
     raise ValueError(f"kind is '{kind}'; choose 'iou', 'linear_iou' or 'giou'")
 
 
@@ -86,8 +87,11 @@ def sigmoid_classification_loss(
 ) -> Tensor:
     """Binary cross-entropy of each class, summed over classes and averaged over RoIs.
 
-    logits [R, C + 1] (the last column, background, is not used), labels [R] in 0..C with C for background, weights [R]
-    (0 leaves an RoI out), class_weights [C] (None: all 1).
+    Args:
+        logits: [R, C + 1]; the last column, background, is not used.
+        labels: [R] in 0..C, with C for background.
+        weights: [R]; 0 leaves an RoI out.
+        class_weights: [C]; None: all 1.
     """
     target = F.one_hot(labels, logits.shape[1])[:, :-1].float()  # [R, C]
     loss = F.binary_cross_entropy_with_logits(logits[:, :-1].float(), target, reduction="none")
@@ -99,7 +103,7 @@ def sigmoid_classification_loss(
 def softmax_classification_loss(
     logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
 ) -> Tensor:
-    """Cross-entropy averaged over RoIs; the same arguments as `sigmoid_classification_loss`."""
+    """Cross-entropy averaged over RoIs; arguments as of `sigmoid_classification_loss`."""
     if class_weights is not None:
         background = class_weights.new_ones(1)
         weights = weights * torch.cat([class_weights, background])[labels]

@@ -1,4 +1,4 @@
-"""Masks in the grid of a box, and back in the pixels of an image (arXiv 1703.06870, section 3)."""
+"""Masks in the grid of a box and in the pixels of an image (arXiv 1703.06870, section 3)."""
 
 import torch
 import torchvision
@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
-    """What a mask head should say of boxes [R, 4]: bool [R, size, size], where a cell is at least half covered.
+    """Target masks in the grids of boxes [R, 4]: bool [R, size, size], cells at least half covered.
 
     Args:
         masks: bool [G, H, W].
@@ -15,18 +15,18 @@ def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Te
     """
     if not len(masks):
         return boxes.new_zeros(len(boxes), size, size, dtype=torch.bool)
-    regions = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1).float()  # [R, 5]
-    covered: Tensor = torchvision.ops.roi_align(masks[:, None].float(), regions, size, 1.0, 0, True)
+    rois = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1).float()  # [R, 5]
+    covered: Tensor = torchvision.ops.roi_align(masks[:, None].float(), rois, size, 1.0, 0, True)
     return covered[:, 0] >= 0.5
 
 
 def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-    """Mean binary cross entropy over the cells of the valid regions; 0 where there is none.
+    """Mean binary cross entropy over the cells of valid RoIs; 0 without any.
 
     Args:
         logits: [R, C, M, M], or [R, 1, M, M] where the classes share one mask.
         targets: bool [R, M, M].
-        labels: [R] in 0..C; only those of valid regions matter.
+        labels: [R] in 0..C; only those of valid RoIs matter.
         valid: [R] bool.
     """
     own = masks_of_labels(logits, labels).float()  # [R, M, M]
@@ -37,7 +37,7 @@ def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) ->
 
 
 def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
-    """The mask [R, M, M] of each region's class among [R, C, M, M]; the only one where the classes share it."""
+    """The mask [R, M, M] of each RoI's class among [R, C, M, M], or the one that classes share."""
     if masks.shape[1] == 1:
         return masks[:, 0]
     return masks[
@@ -62,7 +62,7 @@ def paste_masks(
 
 
 def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
-    """The pixels (left, top, right, bottom) that boxes [D, 4] touch; empty where a box lies outside."""
+    """The pixels (left, top, right, bottom) that boxes [D, 4] touch; none for a box outside."""
     limit = boxes.new_tensor([size[1], size[0]])
     low = boxes[:, :2].floor().clamp(min=0).minimum(limit)
     high = boxes[:, 2:].ceil().minimum(limit).maximum(low)
@@ -75,7 +75,7 @@ def stretch_masks(
 ) -> Tensor:
     """Masks [D, M, M] at the pixels of these rows and columns: [D, rows, columns].
 
-    Bilinear interpolation, with zeros around the mask, weighs rows and columns apart: two matrix products.
+    Bilinear interpolation, with zeros around the mask, is separable: two matrix products.
     """
     vertical = _weights(boxes[:, 1], boxes[:, 3], rows, masks.shape[1])  # [D, rows, M]
     horizontal = _weights(boxes[:, 0], boxes[:, 2], columns, masks.shape[2])  # [D, columns, M]
@@ -85,7 +85,7 @@ def stretch_masks(
 def _weights(
     low: Tensor, high: Tensor, pixels: tuple[int, int], cells: int
 ) -> Tensor:  # [D, pixels, cells]
-    """How much each cell of a box from `low` to `high` [D] counts at each pixel centre of an axis."""
+    """Weights of the cells of boxes from `low` to `high` [D] at the pixel centers of an axis."""
     center = torch.arange(*pixels, device=low.device) + 0.5  # [pixels]
     extent = (high - low).clamp(min=1e-6)
     position = (center - low[:, None]) / extent[:, None] * cells - 0.5  # [D, pixels] in cells

@@ -36,7 +36,7 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, iou_threshold: float) -> Te
 
 
 def _round_down(threshold: float) -> float:
-    """The greatest float32 up to the threshold: a float32 IoU exceeds the one iff it exceeds the other."""
+    """The greatest float32 up to the threshold: a float32 IoU exceeds both or neither."""
     nearest = np.float32(threshold)
     if float(nearest) <= threshold:
         return float(nearest)

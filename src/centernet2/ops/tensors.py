@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
-    """Numbers as a tensor of the type and device of `like`, copied without a wait for the device."""
+    """Numbers as a tensor of the type and on the device of `like`, copied without a wait."""
     tensor = torch.tensor(values, dtype=like.dtype)
     if like.device.type == "cuda":  # only a copy from pinned memory is asynchronous
         tensor = tensor.pin_memory()
@@ -16,7 +16,7 @@ def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) 
 
 
 def lower_precision(x: Tensor, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """A context in which matrix products on the device of `x` run in `dtype`, unless it is float32."""
+    """A context in which matrix products on the device of `x` run in `dtype`."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(x.device.type, dtype)

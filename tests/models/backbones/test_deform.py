@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import DeformConv2d
 from centernet2.models.backbones.deform import DeformOptions, deform_stages
 
 

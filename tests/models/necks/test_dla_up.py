@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import DeformConv2d
 from centernet2.models.necks import DLAUp
 from centernet2.models.necks.dla_up import _bilinear_upsampling
 

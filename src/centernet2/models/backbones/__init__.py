@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from centernet2.layers.fused_norm import fuse_frozen_norms
-from centernet2.layers.norm_pairs import find_norm_pairs
+from centernet2.layers import find_norm_pairs, fuse_frozen_norms
 from centernet2.models.backbones.deform import DeformOptions, deform_stages
 from centernet2.models.backbones.dla import DLA, DLAOptions
 from centernet2.models.backbones.res2net import Res2Net

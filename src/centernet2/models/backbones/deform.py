@@ -6,7 +6,7 @@ from timm.models.res2net import Bottle2neck
 from timm.models.resnet import Bottleneck
 from torch import nn
 
-from centernet2.layers.deformable import DeformConv2d
+from centernet2.layers import DeformConv2d
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.normalization import convert_norm
+from centernet2.layers import convert_norm
 
 PROBE_SIZE = (224, 320)  # height and width of an image that is not square
 # ways to tell timm that a network is to take images of any size

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.kernels.operators import nms_mask
+from centernet2.kernels import nms_mask
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.ops.boxes import ltrb_to_boxes
 from centernet2.structures import Proposals

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers.convolution import Conv2d, init_normal
-from centernet2.layers.deformable import DeformConv2d
-from centernet2.layers.normalization import make_norm
+from centernet2.layers import Conv2d, DeformConv2d, init_normal, make_norm
 from centernet2.ops.tensors import full_precision
 
 

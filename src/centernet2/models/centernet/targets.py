@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from centernet2.kernels.operators import draw_heatmap
+from centernet2.kernels import draw_heatmap
 from centernet2.ops.boxes import box_area, box_centers, boxes_to_ltrb
 from centernet2.ops.tensors import constant
 from centernet2.structures import Target

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers.convolution import Conv2d
-from centernet2.layers.normalization import make_norm
+from centernet2.layers import Conv2d, make_norm
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.deformable import DeformConv2d
-from centernet2.layers.normalization import make_norm
+from centernet2.layers import DeformConv2d, make_norm
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers.convolution import conv_norm
+from centernet2.layers import conv_norm
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.capabilities import is_synchronous
+from centernet2.kernels import is_synchronous
 from centernet2.layers.convolution import ScaleGradient
 from centernet2.models.roi_heads.box_stage import BoxStage, StageOutput
 from centernet2.models.roi_heads.mask_head import MaskBranch

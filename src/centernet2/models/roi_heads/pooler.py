@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import pyramid_roi_align
+from centernet2.kernels import pyramid_roi_align
 from centernet2.ops.boxes import box_area
 
 CANONICAL_SIZE = 224  # an RoI of this size (square root of its area) ...

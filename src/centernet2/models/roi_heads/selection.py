@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from centernet2.kernels.operators import nms_mask
+from centernet2.kernels import nms_mask
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.structures import Detections, Proposals, select
 
