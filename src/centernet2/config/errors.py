@@ -9,18 +9,19 @@ from typing import TypeVar
 from centernet2.config.data_keys import DATA_KEYS
 from centernet2.config.ignored import IGNORED_KEYS
 from centernet2.config.model_keys import MODEL_KEYS
+from centernet2.config.stage_keys import STAGE_KEYS
 from centernet2.config.training_keys import TRAINING_KEYS
 
 Choice = TypeVar("Choice", bound=str)
-OPTIONS = (*MODEL_KEYS, *DATA_KEYS, *TRAINING_KEYS, *IGNORED_KEYS)
+OPTIONS = (*MODEL_KEYS, *STAGE_KEYS, *DATA_KEYS, *TRAINING_KEYS, *IGNORED_KEYS)
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message says which key or file and what to do."""
+    """A config that cannot be used; the message names the key or file and what to do."""
 
 
 def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
-    """Return the value of an option that takes one of a few; ConfigError for any other."""
+    """Return the value of an option that takes one of a few, or raise ConfigError."""
     for choice in known:
         if choice == value:
             return choice

@@ -7,7 +7,7 @@ from centernet2.config.option import Option
 
 @dataclass(frozen=True)
 class IgnoredOptions:
-    """Options that are ignored; a value that would mean something else is reported in the log."""
+    """Options that are ignored; a value that asks for something else is logged."""
 
     proposal_generator: str = "RPN"
     box_head: str = ""

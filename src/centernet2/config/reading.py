@@ -40,7 +40,7 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
 
 
 def parse_config(text: str, name: str) -> Config:
-    """Read the text of a configuration file without base files, as a checkpoint carries it."""
+    """Read the text of a config without base files, as a checkpoint carries it."""
     return make_config(name, dict(_flatten(_parse_yaml(text, name), name)), base=Config())
 
 

@@ -92,7 +92,7 @@ class Config:
         return make_config(self.name, values, base=self)
 
     def override(self, pairs: Sequence[str]) -> "Config":
-        """Return these options with keys and values in turn on top, as `load_config` takes them."""
+        """Return these options with overrides on top, as `load_config` takes them."""
         return self.replace(parse_pairs(pairs)) if pairs else self
 
     def changed_from(self, other: "Config") -> list[str]:
@@ -100,7 +100,7 @@ class Config:
         return [key for key in sorted(SLOTS) if self[key] != other[key]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole tree by the keys of configuration files, in plain lists and dictionaries."""
+        """Return the whole tree by keys, in plain lists and dictionaries."""
         tree: dict[str, Any] = {}
         for key in sorted(SLOTS):
             *parents, leaf = key.split(".")
@@ -111,7 +111,7 @@ class Config:
         return tree
 
     def to_yaml(self) -> str:
-        """The whole tree as a configuration file that `load_config` reads."""
+        """Return the whole tree as a configuration file that `load_config` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=True)
 
 
@@ -181,7 +181,7 @@ def _adapter(kind: Any, at_least: float | None) -> TypeAdapter[Any]:
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the values of "KEY", "VALUE" in turn; values are Python literals or strings."""
+    """Return the values of keys and values in turn: Python literals or strings."""
     if len(pairs) % 2:
         raise ConfigError(f"options come in pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
     values = {}

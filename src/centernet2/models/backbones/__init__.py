@@ -39,14 +39,14 @@ class BackboneFamily(NamedTuple):
     # options, and the feature maps that the neck uses, where the options don't name them
     build: Callable[[BackboneOptions, Sequence[str]], TimmBackbone]
     # The defaults suit Caffe2's weights. Weights of torchvision and timm fit as well; they have
-    # their strides in the 3x3 convolutions and were trained on normalised RGB images.
+    # their strides in the 3x3 convolutions and were trained on normalized RGB images.
     caffe2_defaults: bool = False
 
 
 def build_residual(
     kind: type[ResNet] | type[Res2Net], options: BackboneOptions
 ) -> ResNet | Res2Net:
-    """Return a residual network with its stages made deformable and its frozen norms fused."""
+    """Return a residual network: deformable where asked for, frozen norms fused."""
     backbone = kind(options.resnet)
     deform_stages(backbone.body, options.deform)
     pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
@@ -55,7 +55,7 @@ def build_residual(
 
 
 def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> TimmBackbone:
-    """Return a network of timm with the feature maps of its own option, or those of the neck."""
+    """Return a network of timm with the feature maps of its option or of the neck."""
     timm = options.timm
     return TimmBackbone(
         name=timm.name,

@@ -19,9 +19,9 @@ class DeformOptions:
 
 
 def deform_stages(body: nn.Module, options: DeformOptions) -> None:
-    """Make the 3x3 convolutions in some stages of a timm ResNet or Res2Net deformable, in place.
+    """Make the 3x3 convolutions in some stages deformable, in place.
 
-    The stages of `body` are layer1 (res2) to layer4 (res5).
+    `body` is a timm ResNet or Res2Net. The stages are layer1 (res2) to layer4 (res5).
     """
     for number, deformable in enumerate(options.on_per_stage, start=1):
         for block in getattr(body, f"layer{number}", ()) if deformable else ():

@@ -14,7 +14,7 @@ class DLAOptions:
 
 
 class DLA(TimmBackbone):
-    """timm's DLA with its maps dla2 (stride 4) to dla5; none of it is frozen, as published."""
+    """timm's DLA: feature maps dla2 (stride 4) to dla5, nothing frozen, as published."""
 
     def __init__(self, options: DLAOptions) -> None:
         super().__init__(

@@ -119,7 +119,7 @@ def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tu
 
 
 def any_size_options(name: str) -> dict[str, Any]:
-    """Return the options of timm.create_model with which a network takes images of any size.
+    """Return options of timm.create_model with which a network takes any image size.
 
     Raises:
         ValueError: it takes only one size.
@@ -140,9 +140,9 @@ def any_size_options(name: str) -> dict[str, Any]:
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of the RGB images that timm's weights were trained with.
+    """Return mean and standard deviation of the images that timm's weights expect.
 
-    Both are in 0..255, for each channel.
+    Both are for RGB in 0..255.
     """
     pretrained: Any = timm.get_pretrained_cfg(name)
     return tuple(255 * x for x in pretrained.mean), tuple(255 * x for x in pretrained.std)

@@ -32,7 +32,7 @@ class CenterNetOutput(NamedTuple):
 
 
 class CenterNet(nn.Module):
-    """A dense detector whose heat map estimates where objects are centered, and how likely.
+    """A dense detector: its heat map says where objects are centered, and how likely.
 
     It needs nothing but a feature pyramid, and serves as a one-stage detector or, in place of a
     region proposal network, as the first stage of any two-stage detector.

@@ -118,14 +118,14 @@ def _heatmap_channels(output: HeadOutput) -> int:
 
 
 def level_points(height: int, width: int, stride: int, device: torch.device) -> Tensor:
-    """Return the centers [H * W, 2] (x, y) of a level's cells, in pixels of the model's input."""
+    """Return the centers [H * W, 2] (x, y) of cells, in pixels of the model's input."""
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
 def keep_local_maxima(heatmap: Tensor) -> Tensor:
-    """Set scores of a heat map [N, C, H, W] to 0 where a neighbour of the class exceeds them."""
+    """Set scores of a heat map [N, C, H, W] to 0 where a neighbor exceeds them."""
     highest = F.max_pool2d(heatmap, 3, stride=1, padding=1)
     return torch.where(heatmap == highest, heatmap, 0.0)
 

@@ -37,7 +37,7 @@ class HeadOutput(NamedTuple):
 
 
 class CenterNetHead(nn.Module):
-    """Towers shared by all levels, with predictions of class, objectness and box on top.
+    """Towers shared by all levels, with predictions of class, objectness and box.
 
     Args:
         in_channels: channels of every level.

@@ -26,7 +26,7 @@ FIRST_STAGE_PROPOSALS = DecoderOptions(
 
 
 class CenterNetRPN(nn.Module):
-    """A class-agnostic CenterNet that is called as torchvision's RegionProposalNetwork is.
+    """A class-agnostic CenterNet with the interface of RegionProposalNetwork.
 
         model = torchvision.models.detection.fasterrcnn_resnet50_fpn()
         model.rpn = CenterNetRPN(model.backbone.out_channels)

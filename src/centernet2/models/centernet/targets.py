@@ -127,7 +127,7 @@ def find_neighbors(
 
 
 def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
-    """Return the center location of every object on the levels that its size belongs to."""
+    """Return the center location of every object on the levels of its size."""
     index = neighbors.locations[:, :, 4]  # [G, L]
     valid = neighbors.assigned & neighbors.inside[:, :, 4]
     return Positives(
@@ -142,9 +142,9 @@ def regression_targets(
     num_locations: int,
     squared_radius: Tensor,
 ) -> Tensor:
-    """Return distances [M, 4] in units of the stride, at the 3 x 3 locations around centers.
+    """Return box distances [M, 4], in units of the stride, around the centers.
 
-    Elsewhere they are NOT_REGRESSED. A location between several objects belongs to the one whose
+    They stand at 3 x 3 locations per object; elsewhere they are NOT_REGRESSED. A location between several objects belongs to the one whose
     center is nearest in units of its radius.
     """
     stride = constant([level.stride for level in levels], objects.boxes)
@@ -172,7 +172,7 @@ def regression_targets(
 
 
 def object_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
-    """Return the squared radius [G] of each object's peak: moved by it, a box keeps `min_iou`."""
+    """Return squared radii [G] of peaks: moved by a radius, a box keeps `min_iou`."""
     delta = (1 - min_iou) / (1 + min_iou)
     return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)
 
@@ -184,9 +184,9 @@ def heatmap_targets(
     num_classes: int | None,
     squared_radius: Tensor,
 ) -> Tensor:
-    """Draw a Gaussian peak per object on every level, the highest where peaks meet: [M, C].
+    """Draw the heat map [M, C]: a Gaussian peak per object on every level.
 
-    Without classes, all objects share one channel: [M, 1].
+    Where peaks meet, the highest counts. Without classes, all objects share one channel: [M, 1].
     """
     labels = objects.labels if num_classes else torch.zeros_like(objects.labels)
     channels = num_classes or 1
@@ -212,7 +212,7 @@ def more_positives(
     threshold: float,
     topk: int,
 ) -> Positives:
-    """Add to the centers those neighbors whose predicted box already fits the object well.
+    """Return centers, and neighbors whose predicted box already fits the object well.
 
     Args:
         loss: [G, L, 9] box loss of the prediction at each neighbor.

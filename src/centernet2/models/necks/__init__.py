@@ -54,7 +54,7 @@ def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) ->
 
 
 def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
-    """Return the DLA-up of CenterNet (arXiv 1904.07850): deformable, all maps, one level."""
+    """Return the DLA-up of CenterNet (arXiv 1904.07850): deformable, one level."""
     return DLAUp(
         backbone.channels,
         backbone.out_features,

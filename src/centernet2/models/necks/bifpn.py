@@ -23,7 +23,7 @@ class BiFPNOptions:
 
 
 class BiFPN(nn.Module):
-    """Weighted top-down and bottom-up fusion of a pyramid, repeated (section 3 of the paper).
+    """Weighted top-down and bottom-up fusion of a pyramid, repeated (section 3).
 
     The published weights come in two variants, which the last two arguments tell apart.
 
@@ -144,7 +144,7 @@ class BiFPNCell(nn.Module):
 
 
 class FusionNode(nn.Module):
-    """Fast normalised fusion (section 3.3 of the paper), an activation and a convolution."""
+    """Fast normalized fusion (section 3.3), an activation and a convolution."""
 
     def __init__(self, num_inputs: int, channels: int, *, norm: str, separable_conv: bool) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class FusionNode(nn.Module):
 
 
 def fusion_graph(num_levels: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Return the nodes of a cell in order of computation: (level, numbers of the maps it fuses).
+    """Return the nodes of a cell in order: (level, numbers of the maps it fuses).
 
     Maps are numbered through: the inputs of the cell, finest first, then the outputs of the nodes.
     """
@@ -172,8 +172,8 @@ def fusion_graph(num_levels: int) -> list[tuple[int, tuple[int, ...]]]:
     nodes: list[tuple[int, tuple[int, ...]]] = []
     top_down = [(level, level + 1) for level in reversed(range(num_levels - 1))]
     bottom_up = [(level, level - 1) for level in range(1, num_levels)]
-    for level, neighbour in top_down + bottom_up:
-        nodes.append((level, tuple(dict.fromkeys((level, newest[level], newest[neighbour])))))
+    for level, neighbor in top_down + bottom_up:
+        nodes.append((level, tuple(dict.fromkeys((level, newest[level], newest[neighbor])))))
         newest[level] = num_levels + len(nodes) - 1
     return nodes
 

@@ -19,7 +19,7 @@ class DLAUpOptions:
 
 
 class DLAUp(nn.Module):
-    """Aggregation of a pyramid from coarse to fine, until every level has seen all coarser ones.
+    """Aggregation of a pyramid from coarse to fine: each level sees all coarser ones.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
@@ -61,7 +61,7 @@ class DLAUp(nn.Module):
         self.strides = {name: 2 ** int(name[-1]) for name in names}
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The maps {name: [N, C, H / stride, W / stride]} with the channels of the backbone's."""
+        """Return the levels {name: [N, C, H / stride, W / stride]}."""
         maps = [features[name] for name in self.in_features]
         levels = maps[-1:]
         for number, aggregate in enumerate(self.passes):
@@ -74,7 +74,7 @@ class DLAUp(nn.Module):
 
 
 class AggregationPass(nn.Module):
-    """Merging of maps one after the other, each brought to channels and size of the finest.
+    """Merging of maps in turn, each brought to channels and size of the finest.
 
     Args:
         channels: channels of the finest map, and of all that leave.
@@ -134,7 +134,7 @@ def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
     )
     distance = (
         torch.arange(2 * factor) + 0.5
-    ) / factor - 1  # from the kernel's centre, in coarse pixels
+    ) / factor - 1  # from the kernel's center, in coarse pixels
     triangle = 1 - distance.abs()
     with torch.no_grad():
         layer.weight.copy_(triangle[:, None] * triangle)

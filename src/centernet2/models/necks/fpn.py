@@ -20,7 +20,7 @@ class FPNOptions:
 
 
 class FPN(nn.Module):
-    """A top-down pathway with lateral connections, and coarser levels made from the last one.
+    """A top-down pathway with lateral connections, and coarser levels from the last.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
