@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, the cache folder, and what an image file is called."""
+"""Atomic writing of files, the cache folder, and the suffixes of images."""
 
 import json
 import os
@@ -34,10 +34,10 @@ def write_json(path: Path, content: object, *, indent: int | None = None) -> Non
 
 @contextmanager
 def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name when the block ends without an error.
+    """Open a file for writing that appears when the block ends without an error.
 
-    Until then the content stands in a hidden file beside it, which only a killed process leaves
-    behind. Processes that write one file at a time do not mix their content: the last one wins.
+    Until then the content is in a hidden file beside it, which only a killed process leaves behind.
+    If several processes write the file, the last one wins; their content is never mixed.
 
     Args:
         durable: wait until the content and the name are on the disk, so that a power failure leaves
@@ -58,12 +58,12 @@ def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where this process writes a file before it takes its name."""
+    """Path at which this process writes a file before it is renamed."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def remove_temporary(folder: Path, pattern: str) -> None:
-    """Delete what killed processes left of the files in a folder whose names match a pattern."""
+    """Delete temporary files of killed processes, by a pattern of the final names."""
     for path in folder.glob(f".{pattern}.tmp"):
         path.unlink(missing_ok=True)
 

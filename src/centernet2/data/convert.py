@@ -91,7 +91,7 @@ def _relative(dataset: DetectionDataset, i: int) -> str:
 
 
 def _copy_images(dataset: DetectionDataset, folder: Path, names: list[str]) -> list[str]:
-    """Copy the images; their names must differ without suffixes, which YOLO and VOC ignore."""
+    """Copy the images; their names must differ without suffixes, as YOLO needs."""
     stems: dict[str, int] = {}
     for i, name in enumerate(names):
         stem = str(PurePosixPath(name).with_suffix(""))

@@ -69,7 +69,7 @@ class DetectionDataset(SharedArrays):
         return int(self.heights[i]), int(self.widths[i])
 
     def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
-        """Which boxes are trained on: no crowds, and where masks were read, objects with a mask."""
+        """Which boxes are trained on: no crowds; if masks were read, objects with a mask."""
         single = ~self.crowd[rows]
         return single if self.masks is None else single & (self.masks.kinds[rows] != NO_MASK)
 

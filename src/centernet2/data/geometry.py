@@ -14,7 +14,7 @@ EMPTY_EDGE = 1e-5  # pixels: a narrower box is empty
 
 
 def resize_target(target: Target, height: int, width: int, *, scale: tuple[float, float]) -> Target:
-    """Scale boxes and polygons by (x, y) factors, and masks to the size of their image."""
+    """Scale boxes and polygons by (x, y) factors, and masks to the size of the image."""
     moved: Target = {**target, "boxes": target["boxes"] * target["boxes"].new_tensor(scale * 2)}
     if "masks" in target:
         moved["masks"] = F.resize(target["masks"], [height, width], InterpolationMode.NEAREST_EXACT)
@@ -70,7 +70,7 @@ def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target
 
 
 def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
-    """Draw polygons, clip boxes to the image, and drop objects with nothing left inside."""
+    """Draw polygons, clip boxes to the image, and drop objects outside it."""
     boxes = clip_boxes_to(target["boxes"], height, width)  # [G, 4]
     kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY_EDGE).all(dim=1)
     masks = (

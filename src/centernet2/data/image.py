@@ -23,7 +23,7 @@ class ImageError(ValueError):
 
 
 def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
-    """Decode an image file at a path or an address, or its content, upright as EXIF says."""
+    """Decode an image file (path, address or content), upright as EXIF says."""
     if isinstance(source, bytes):
         return _decode(source, "the given bytes")
     return _decode(read_file(source), str(source))
@@ -70,7 +70,7 @@ class StoredImage:
         return image
 
     def for_size(self, height: int, width: int) -> Tensor:  # uint8 [3, H, W]
-        """Decode the image at a size from which it can be resized to this height and width."""
+        """Decode the image, reduced if it is to be resized to a much smaller size."""
         least = min(self.height / height, self.width / width) / REDUCTION_MARGIN
         reduction = next((r for r in REDUCTIONS if r <= least), 1)
         if (
@@ -130,7 +130,7 @@ def _upright_size(file: Image.Image) -> tuple[int, int]:
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
-    """Decode formats that torchcodec does not know (BMP, TIFF ...), or say what is wrong."""
+    """Decode formats that torchcodec does not know, such as BMP, or say what is wrong."""
     try:
         with Image.open(io.BytesIO(content)) as file:
             upright = ImageOps.exif_transpose(file)

@@ -38,7 +38,7 @@ def cached(
     *,
     is_usable: Callable[[DetectionDataset], bool] = lambda dataset: True,
 ) -> DetectionDataset:
-    """Call `read`, or take its result from the cache if size and time of its files are unchanged.
+    """Call `read`, or take its result from the cache if the files are unchanged.
 
     Args:
         sources: files and addresses that the index is made from.

@@ -204,7 +204,7 @@ def _load(
 
 
 def _ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C, which all processes receive: the main one decides when workers stop."""
+    """Ignore Ctrl-C, which all processes receive: the main one stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

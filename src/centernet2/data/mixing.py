@@ -154,7 +154,7 @@ def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target
 
 
 def join_targets(targets: list[Target], height: int, width: int) -> Target:
-    """Join the objects of one canvas; polygons stay polygons where all images have them."""
+    """Join the objects of one canvas; polygons are kept where all images have them."""
     joined: Target = {
         "boxes": torch.cat([target["boxes"] for target in targets]),
         "labels": torch.cat([target["labels"] for target in targets]),

@@ -1,4 +1,4 @@
-"""Resize images: sizes that keep the aspect ratio, and the transforms of test time."""
+"""Resize images: sizes that keep the aspect ratio, and test-time transforms."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +23,7 @@ class EvalTransform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FitShortestEdge:
-    """Resize the shorter edge to a length, unless the longer edge would exceed its limit."""
+    """Resize the shorter edge to a length, with a limit of the longer edge."""
 
     length: int  # 0: the image stays as it is
     max_size: int
@@ -60,7 +60,7 @@ def make_test_resize(size: TestSize) -> EvalTransform:
 
 
 def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -> tuple[int, int]:
-    """Height and width if the shorter edge gets its length, or the longer edge its limit."""
+    """Height and width for a length of the shorter edge and a limit of the longer."""
     scale = length / min(height, width)
     new_height, new_width = (length, scale * width) if height < width else (scale * height, length)
     longest = max(new_height, new_width)
@@ -78,7 +78,7 @@ def fit_square(height: int, width: int, *, size: float) -> tuple[int, int, float
 def resize_image(
     image: Tensor | StoredImage, height: int, width: int
 ) -> Tensor:  # [3, height, width]
-    """Resize an image; a stored one is decoded, at a reduced size where that is enough."""
+    """Resize an image; a stored one is decoded, reduced where that is enough."""
     if isinstance(image, StoredImage):
         image = image.for_size(height, width)
     resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)

@@ -73,7 +73,7 @@ class WeightedSampler(Sampler):
 
 
 class MixtureSampler(Sampler):
-    """Images of several data sets at given ratios; within each, in the order of a sampler.
+    """Images of several data sets at given ratios; a sampler orders each data set.
 
     Args:
         whole: the sampler of all images.

@@ -50,7 +50,7 @@ def find_shards(place: str) -> list[str]:
 
 
 def _shards_of_folder(folder: Path) -> list[str]:
-    """The tar files of a folder; none if it holds images or folders, which they may contain."""
+    """The tar files of a folder; none if it has images or folders too."""
     entries = list(os.scandir(folder)) if folder.is_dir() else []
     if any(entry.is_dir() or is_image_file(entry.name) for entry in entries):
         return []
@@ -93,7 +93,7 @@ def _open(path: str) -> BinaryIO:
 
 
 def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
-    """The place in the shards of each image, by its whole name or else by its last part.
+    """Find each image in the shards by its whole name, or else by its last part.
 
     A name that is in no shard stays as it is: reading it fails with its name.
     """

@@ -1,4 +1,4 @@
-"""Read the bytes of an image from a file, a tar shard, or an address that fsspec knows.
+"""Read the bytes of an image from a file, a tar shard or a remote address.
 
 One line of text says where an image is, so indices, messages and workers treat all alike:
 

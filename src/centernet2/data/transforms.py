@@ -57,7 +57,7 @@ class AugmentationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTransform:
-    """Apply steps in turn, then draw masks, clip boxes, and drop objects with nothing left.
+    """Apply steps in turn, then draw masks, clip boxes and drop empty objects.
 
     A first step that resizes also decodes a stored image, at a reduced size where that is enough.
     """
@@ -83,7 +83,7 @@ class TrainTransform:
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeShortestEdge:
-    """Resize the shorter edge to a random length, unless the longer one would exceed its limit."""
+    """Resize the shorter edge to a random length, with a limit of the longer edge."""
 
     lengths: tuple[int, ...]  # to choose from, or the two ends of a range
     max_size: int
@@ -108,7 +108,7 @@ class ResizeShortestEdge:
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientDetResizeCrop:
-    """Fit the image into a square of random scale, and crop at most the square of scale 1.
+    """Fit the image into a square of random scale, and crop the square of scale 1.
 
     EfficientDet, https://arxiv.org/abs/1911.09070, section 5.1.
     """
@@ -180,7 +180,7 @@ class PhotometricDistortion:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop:
-    """Crop a random part: `size` is (height, width), or (least, most) for absolute_range."""
+    """Crop a random part; `size` is (height, width), or (least, most) for a range."""
 
     kind: Literal["relative", "relative_range", "absolute", "absolute_range"]
     size: tuple[float, float]

@@ -110,7 +110,7 @@ class EvalImages(Dataset[LoadedImage]):
 
 
 def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]
-    """Read an image of the data set, and check that its size is that of the annotations."""
+    """Read an image of the data set, whose size must be that of the annotations."""
     return stored_image(dataset, index).whole()
 
 

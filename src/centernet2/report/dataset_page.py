@@ -1,4 +1,4 @@
-"""A data set as a page: its faults, its classes, the sizes of its objects, and pictures of them."""
+"""A page about a data set: faults, classes, sizes of objects, and pictures."""
 
 import math
 from collections import Counter
@@ -25,7 +25,7 @@ from centernet2.data.check import (
     box_of,
     clip_to_image,
     findings_json,
-    size_of,
+    recorded_size,
     without_incomplete,
 )
 from centernet2.data.readers import Record
@@ -171,7 +171,10 @@ def _boxes(split: ExaminedSplit) -> list[tuple[Record, Xywh]]:
     return [
         (image, box)
         for image, box in pairs
-        if image is not None and box is not None and min(box[2:]) > 0 and size_of(image) is not None
+        if image is not None
+        and box is not None
+        and min(box[2:]) > 0
+        and recorded_size(image) is not None
     ]
 
 
@@ -234,7 +237,7 @@ def _levels(pairs: Iterable[tuple[Record, Xywh]], first_stage: FirstStageSizes) 
     counts: Counter[str] = Counter()
     total = 0
     for image, box in pairs:
-        width, height = size_of(image) or (1.0, 1.0)
+        width, height = recorded_size(image) or (1.0, 1.0)
         new_height, new_width = first_stage.resize.output_size(round(height), round(width))
         half = math.hypot(box[2] * new_width / width, box[3] * new_height / height) / 2
         total += 1
@@ -255,7 +258,7 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
         images = {image["id"]: image for image in split.content["images"]}
         for annotation in split.content["annotations"]:
             image, box = images.get(annotation["image_id"]), box_of(annotation)
-            if image is None or box is None or size_of(image) is None:
+            if image is None or box is None or recorded_size(image) is None:
                 continue
             inner = clip_to_image(box, image)
             if min(inner[2:]) >= 2:

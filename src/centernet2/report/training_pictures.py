@@ -1,4 +1,4 @@
-"""Pictures of a training run: its first batches, and detections at each evaluation."""
+"""Pictures of a training run: first batches, and detections at evaluations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -5,7 +5,12 @@ from centernet2.data.check.examination import Examination, ExaminedSplit, examin
 from centernet2.data.check.findings import FaultExample, Finding, Xywh, findings_json
 from centernet2.data.check.images import check_across, check_images, read_images
 from centernet2.data.check.repair import repair, write_repaired
-from centernet2.data.check.usable_records import box_of, clip_to_image, size_of, without_incomplete
+from centernet2.data.check.usable_records import (
+    box_of,
+    clip_to_image,
+    recorded_size,
+    without_incomplete,
+)
 
 __all__ = [
     "Examination",
@@ -21,8 +26,8 @@ __all__ = [
     "examine_dataset",
     "findings_json",
     "read_images",
+    "recorded_size",
     "repair",
-    "size_of",
     "without_incomplete",
     "write_repaired",
 ]

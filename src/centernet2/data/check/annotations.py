@@ -14,11 +14,11 @@ from centernet2.data.check.usable_records import (
     have_corners,
     incomplete_records,
     is_area,
+    recorded_size,
     repeated,
-    size_of,
     without_incomplete,
 )
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 
@@ -166,10 +166,10 @@ class _Annotations:
                 yield FaultExample(f"after {first} comes {second}")
 
     def _with_box(self) -> Iterator[tuple[Record, Xywh]]:
-        """Annotations with a box of finite numbers, in an image that is there and has a size."""
+        """Annotations with a finite box in a known image that has a size."""
         for annotation, box in zip(self.annotations, self.boxes, strict=True):
             image = self.image_of.get(annotation["image_id"])
-            if box is not None and image is not None and size_of(image) is not None:
+            if box is not None and image is not None and recorded_size(image) is not None:
                 yield annotation, box
 
     def _example(self, annotation: Record, text: str = "") -> FaultExample:

@@ -12,8 +12,8 @@ from centernet2.data.check.findings import ACTIONS, Finding
 from centernet2.data.check.images import ImageFacts, check_across, check_images, read_images
 from centernet2.data.check.usable_records import without_incomplete
 from centernet2.data.readers.catalog import find_dataset
+from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import read_split_files
-from centernet2.data.readers.records import Record
 
 
 class ExaminedSplit(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a check of a data set finds: kinds of faults, how many there are, and examples."""
+"""Findings of a check: kinds of faults, how many there are, and examples."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Find faults of the image files of a data set, and pictures that are in several splits."""
+"""Find faults of image files, and pictures that are in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from centernet2.data.check.findings import FaultExample, Finding, make_finding
-from centernet2.data.check.usable_records import size_of
+from centernet2.data.check.usable_records import recorded_size
 from centernet2.data.image import ORIENTATION, ImageError, read_image
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
 MAX_BITS = 3  # of 64 that may differ between two files of the same picture
@@ -73,7 +73,7 @@ def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> lis
         if facts.problem:
             broken.append(FaultExample(facts.problem))
             continue
-        width, height = size_of(record) or (0, 0)
+        width, height = recorded_size(record) or (0, 0)
         if facts.size != (height, width):
             size = f"{facts.size[1]} x {facts.size[0]}"
             text = f"{name}: {size}, annotated as {width:g} x {height:g}"

@@ -20,12 +20,12 @@ from centernet2.data.check.usable_records import (
     repeated,
     without_incomplete,
 )
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 from centernet2.files import write_atomic
 
 
 def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:
-    """Write a repaired copy of the annotations of every split, and a list of the changes.
+    """Write a repaired copy of every split's annotations, and a list of changes.
 
     One split becomes `output` itself, several OUTPUT_train.json and so on. The copy names the
     images by absolute paths.
@@ -145,7 +145,7 @@ def _first_of_each(records: list[Record], kind: str, changes: list[str]) -> list
 def _without_unusable_images(
     content: Record, images: Iterable[tuple[Record, ImageFacts]]
 ) -> tuple[Record, list[str]]:
-    """Leave out images in whose place training would take others, and their annotations."""
+    """Leave out images that training would replace, and their annotations."""
     reasons = {id(record): _why_unusable(record, facts) for record, facts in images}
     kept = [image for image in content["images"] if not reasons.get(id(image))]
     ids = {image["id"] for image in kept}

@@ -1,4 +1,4 @@
-"""Which records of COCO's format can be read, and the values in them that checks work on."""
+"""Which records of COCO's format can be read, and values of such records."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,7 @@ import numpy as np
 
 from centernet2.data.check.findings import Xywh
 from centernet2.data.readers.coco import are_corners
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 
 # key of a list -> (what its records are called, keys that they need)
 NEEDED_KEYS = {
@@ -19,7 +19,7 @@ NEEDED_KEYS = {
 
 
 def incomplete_records(content: Record) -> Iterator[tuple[str, str]]:
-    """Yield (record, what it lacks) for each that cannot be read; boxes are checked apart."""
+    """Yield (record, what it lacks) for each record that cannot be read."""
     for key, (kind, needed) in NEEDED_KEYS.items():
         for row, record in enumerate(_list(content, key)):
             lack = _lack(record, needed)
@@ -56,7 +56,7 @@ def box_of(annotation: Record) -> Xywh | None:
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
 
-def size_of(image: Record) -> tuple[float, float] | None:
+def recorded_size(image: Record) -> tuple[float, float] | None:
     """Width and height of an image, if its record has them."""
     width, height = image.get("width"), image.get("height")
     if not isinstance(width, int | float) or not isinstance(height, int | float):
@@ -66,7 +66,7 @@ def size_of(image: Record) -> tuple[float, float] | None:
 
 def clip_to_image(box: Xywh, image: Record) -> Xywh:
     """The part of a box that is inside its image; its width or height may be negative."""
-    width, height = size_of(image) or (math.inf, math.inf)
+    width, height = recorded_size(image) or (math.inf, math.inf)
     x1, y1 = max(0.0, box[0]), max(0.0, box[1])
     x2, y2 = min(width, box[0] + box[2]), min(height, box[1] + box[3])
     return x1, y1, x2 - x1, y2 - y1
@@ -85,7 +85,7 @@ def have_corners(
         (box, size)
         for annotation, box in zip(annotations, boxes, strict=True)
         if box is not None
-        and (size := size_of(image_of.get(annotation.get("image_id"), {}))) is not None
+        and (size := recorded_size(image_of.get(annotation.get("image_id"), {}))) is not None
     ]
     if not rows:
         return False

@@ -2,8 +2,8 @@
 
 from centernet2.data.readers.catalog import DATASETS, find_dataset, load_dataset
 from centernet2.data.readers.coco import load_coco
+from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits, read_split_files
-from centernet2.data.readers.records import Record
 from centernet2.data.readers.splits import load_split, load_split_files
 
 __all__ = [

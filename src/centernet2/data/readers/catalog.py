@@ -1,4 +1,4 @@
-"""The catalog: data sets that configurations name, and where their files are looked for."""
+"""The catalog: named data sets, and where their files are looked for."""
 
 import difflib
 import os
@@ -133,7 +133,7 @@ def _is_split(name: str) -> bool:
 
 
 def _splits_named(name: str) -> dict[str, str]:
-    """The training and the validation set that a name such as coco_2017 or coco_2017_val means."""
+    """The training and validation sets of a name such as coco_2017 or coco_2017_val."""
     stem = name.removesuffix("_train").removesuffix("_val")
     return {split: full for split in ("train", "val") if (full := f"{stem}_{split}") in DATASETS}
 
@@ -173,7 +173,7 @@ def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
 
 
 def _load_by_files(name: str, masks: bool) -> DetectionDataset:
-    """A data set that is named ANNOTATIONS.json@IMAGES; images may be in shards or remote."""
+    """Load ANNOTATIONS.json@IMAGES; the images may be in shards or remote."""
     file, _, folder = name.rpartition("@")
     advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
     path, shards = _require([Path(file)], "the annotations", advice), find_shards(folder)

@@ -1,4 +1,4 @@
-"""Read COCO's JSON format into a packed index, and say which record of a file is wrong."""
+"""Read COCO's JSON format into a packed index; errors name the wrong record."""
 
 import gc
 import json
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from centernet2.data.annotation_masks import NO_MASK, PackedMasks, pack_masks, read_segmentation
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
 from centernet2.data.index import cached
-from centernet2.data.readers.records import Record, RecordTable, as_rows
+from centernet2.data.readers.json_records import Record, RecordTable, as_rows
 from centernet2.data.shards import folder_of, in_shards
 
 logger = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -
 
 
 def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None:
-    """Warn of boxes that training clips; many of them hint at corners in place of sizes."""
+    """Warn of boxes that training clips; many of them hint at corners."""
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)
     limits = np.repeat(sizes, np.diff(dataset.offsets), axis=0)  # [B, 2]
     outside = np.any(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 
 SPLIT_WORDS = {
     "train": "train",
@@ -26,7 +26,7 @@ PROBES = 20  # images looked for to find the folder that holds them
 def find_image_folder(
     content: Record, annotations: Path, split: str, given: Sequence[Path] = ()
 ) -> Path:
-    """The folder of the images; file names in `content` are shortened in place to paths below it.
+    """Find the folder of the images, and shorten file names in `content` in place.
 
     The whole names are tried first, in every folder, then without their first folders. Of equally
     good places the first is taken; `given` folders replace the usual ones.

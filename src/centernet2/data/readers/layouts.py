@@ -1,4 +1,4 @@
-"""Find the splits of a data set by looking at its files, whichever tool has written them."""
+"""Find the splits of a data set by its files, whichever tool has written them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from centernet2.data.dataset import Layout
 from centernet2.data.readers.coco import read_json
 from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import read_voc
 from centernet2.data.readers.yolo import YoloFile, read_class_list, read_yaml, read_yolo
 
@@ -91,7 +91,7 @@ def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
 
 
 def _find_coco(folder: Path) -> dict[str, SplitFiles]:
-    """JSON files of the first folder level that has any: deeper ones may be another data set."""
+    """JSON files of the first folder level that has any; deeper ones may be other data."""
     for pattern in ("annotations/*.json", "*.json", "*/*.json", "*/annotations/*.json"):
         by_split: dict[str, list[Path]] = {}
         for file in filter(_is_coco, sorted(folder.glob(pattern))):
@@ -124,7 +124,7 @@ def split_of(file: Path, top: Path) -> str:
 
 
 def _best(paths: Sequence[Path], split: str) -> Path:
-    """Choose the file of a split: the usual name, the latest year, then the shortest name."""
+    """Choose the file of a split: usual name, latest year, then shortest name."""
 
     def rank(path: Path) -> tuple[bool, int, int]:
         years = [int(year) for year in re.findall(r"20\d\d", path.stem)]

@@ -1,4 +1,4 @@
-"""The training and the validation split of a data set in any layout, found or made."""
+"""Load the training or validation split of a data set, or divide undivided data."""
 
 import logging
 from dataclasses import replace

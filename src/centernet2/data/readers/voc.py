@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from centernet2.data.image import image_size
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 from centernet2.files import IMAGE_SUFFIXES
 
 
@@ -75,7 +75,7 @@ def _parse(path: Path) -> ET.Element:
 
 
 def _listed(names: Path) -> Sequence[str]:
-    """Names of images, first on each line; lists of a class mark images without it by -1."""
+    """Names of images, one a line; lists of a class mark images without it by -1."""
     rows = [line.split() for line in names.read_text(encoding="utf-8").splitlines()]
     return [row[0] for row in rows if row and row[1:] != ["-1"]]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from centernet2.data.image import image_size
-from centernet2.data.readers.records import Record
+from centernet2.data.readers.json_records import Record
 from centernet2.files import is_image_file
 
 
@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> YoloFile | None:
 
 
 def _place(text: str, root: Path, file: Path) -> Path:
-    """The folder of a split: below `path` or the file; some exports write one ../ too many."""
+    """The folder of a split, below `path` or the file; some exports add a ../."""
     candidates = [root / text, file.parent / text, file.parent / text.removeprefix("../")]
     return next((place for place in candidates if place.exists()), candidates[0])
 

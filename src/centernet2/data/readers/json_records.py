@@ -1,4 +1,4 @@
-"""Columns of the records in a COCO JSON file, with errors that name the file and the record."""
+"""Columns of the records in a COCO JSON file; errors name file and record."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
