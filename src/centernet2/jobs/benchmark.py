@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Several = Parameter(consume_multiple=True, negative=())
-LEAST_SIDE = 32  # pixels
+MIN_SIDE = 32  # pixels
 # of the peak: Winograd's algorithm does a quarter of the multiplications that are counted
 IMPLAUSIBLE_SHARE = 2.5
 
@@ -68,9 +68,9 @@ def benchmark(
         HEIGHTxWIDTH, one or several: 640x640 800x1216; default: the test size of an image of
         480 x 640.
     runs
-        Passes that count, after two that do not.
+        Measured passes, after two for warm-up.
     threads
-        CPU threads; default: as many as PyTorch takes.
+        CPU threads; default: PyTorch's.
     training
         Measure a training step, forward and backward, in place of inference.
     output
@@ -85,9 +85,9 @@ def benchmark(
     dtype = inference.dtype
     if dtype not in DTYPES:
         raise ValueError(f"--dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
-    _check(batch_sizes, runs=runs, threads=threads)
+    _require_positive(batch_sizes, runs=runs, threads=threads)
     wanted = [parse_size(size) for size in sizes]
-    with _threads(threads):
+    with _limit_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
         plan = build_on_meta(config_of(model.info))
         meter = Meter(
@@ -112,12 +112,12 @@ def parse_size(text: str) -> tuple[int, int]:
             "(KEY VALUE pairs stand before it)"
         )
     height, width = int(found[1]), int(found[2])
-    if min(height, width) < LEAST_SIDE:
-        raise ValueError(f"--sizes has '{text}'; height and width are at least {LEAST_SIDE}")
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"--sizes has '{text}'; height and width are at least {MIN_SIDE}")
     return height, width
 
 
-def _check(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> None:
+def _require_positive(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> None:
     numbers = {"--runs": runs, "--threads": 1 if threads is None else threads}
     numbers |= {"--batch-sizes": min(batch_sizes, default=0)}
     for option, number in numbers.items():
@@ -126,7 +126,7 @@ def _check(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> Non
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _limit_threads(count: int | None) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()

@@ -37,7 +37,7 @@ def check(
     report
         Folder for a page with pictures, also as JSON; default: check_NAME.
     no_report
-        Give the verdict alone.
+        Print the findings alone.
     fix
         Write a repaired copy of the annotations there, and the list of changes beside it.
     """

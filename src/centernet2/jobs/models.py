@@ -1,6 +1,6 @@
 """The command `models`.
 
-`python -m centernet2.jobs.models > src/centernet2/zoo/costs.json` measures the published models again.
+`python -m centernet2.jobs.models > src/centernet2/zoo/costs.json` counts the costs of all again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def models(
     Parameters
     ----------
     name
-        Show this one in detail; any config's name or path works too.
+        Show this model in detail; the name or path of any config works too.
     as_json
-        Give JSON.
+        Print JSON.
     markdown
-        Give the table of the documentation.
+        Print the table of the documentation.
     """
     from centernet2.config import load_config
     from centernet2.zoo import zoo_model, zoo_models
@@ -50,7 +50,7 @@ def models(
             for m in zoo_models()
         ]
         return _json(rows) if as_json else models_table(zoo_models())
-    model = _of_configuration(name) if _is_unpublished(name) else zoo_model(name)
+    model = _without_weights(name) if _is_unpublished(name) else zoo_model(name)
     config = load_config(model.config)
     details = model_details(model, model.cost or measure_cost(config), _facts(config))
     return _json(details) if as_json else details_table(details)
@@ -64,8 +64,8 @@ def _is_unpublished(name: str) -> bool:
     return name not in known and (name in config_names() or Path(name).is_file())
 
 
-def _of_configuration(name: str) -> ZooModel:
-    """A model of which only the configuration is there."""
+def _without_weights(name: str) -> ZooModel:
+    """Describe a config that has no published weights."""
     from centernet2.config import load_config
     from centernet2.zoo import ZooModel
 
@@ -103,7 +103,7 @@ def measure_cost(config: Config) -> ModelCost:
 
 
 def _published_costs() -> str:
-    """JSON of the costs of all published models, one in a line."""
+    """Write the costs of all published models as JSON, one per line."""
     from centernet2.config import load_config
     from centernet2.zoo import zoo_models
 
