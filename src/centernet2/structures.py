@@ -13,8 +13,6 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 from torch import Tensor, nn
 from typing_extensions import NotRequired
 
-PADDING_COORDINATE = -(2.0**20)  # all four of a padded object's box: empty, far from every image
-
 
 class ImageBatch(NamedTuple):
     """Images of different sizes, padded at the right and the bottom to one size."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from centernet2.structures import PADDING_COORDINATE, ImageBatch, Target
+from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly every image of COCO has fewer
 FORMATS = ("RGB", "BGR")
@@ -116,7 +116,7 @@ def pad_target(target: Target, size: tuple[int, int]) -> Target:
     count = len(target["boxes"])
     missing = -count % PADDED_OBJECTS if count else PADDED_OBJECTS
     padded: Target = {
-        "boxes": pad(target["boxes"], (0, 0, 0, missing), value=PADDING_COORDINATE),
+        "boxes": pad(target["boxes"], (0, 0, 0, missing)),
         "labels": pad(target["labels"], (0, missing)),
         "valid": torch.arange(count + missing, device=target["boxes"].device) < count,
     }

@@ -18,6 +18,7 @@ from centernet2.ops.tensors import constant
 from centernet2.structures import Target
 
 NOT_REGRESSED = -1e8
+FAR_AWAY = -(2.0**20)  # all coordinates of a padded object: no location is near
 INFINITE_DISTANCE = 1e8
 
 
@@ -62,10 +63,18 @@ def gather_objects(targets: Sequence[Target], device: torch.device) -> Objects:
     """Join the objects of a batch in one list."""
     images = [torch.full((len(t["boxes"]),), i, device=device) for i, t in enumerate(targets)]
     return Objects(
-        torch.cat([t["boxes"].to(device, torch.float32).reshape(-1, 4) for t in targets]),
+        torch.cat([_boxes_of(t).to(device, torch.float32) for t in targets]),
         torch.cat([t["labels"].to(device, torch.int64).reshape(-1) for t in targets]),
         torch.cat(images),
     )
+
+
+def _boxes_of(target: Target) -> Tensor:  # [G, 4]
+    """Boxes of the ground truth, those of padding moved away from all locations."""
+    boxes = target["boxes"].reshape(-1, 4)
+    if "valid" not in target:
+        return boxes
+    return torch.where(target["valid"][:, None], boxes, FAR_AWAY)
 
 
 def make_levels(
