@@ -153,8 +153,9 @@ def regression_targets(
 ) -> Tensor:
     """Return box distances [M, 4], in units of the stride, around the centers.
 
-    They stand at 3 x 3 locations per object; elsewhere they are NOT_REGRESSED. A location between several objects belongs to the one whose
-    center is nearest in units of its radius.
+    They stand at 3 x 3 locations per object; elsewhere they are NOT_REGRESSED. A location between
+    several objects belongs to the one whose center is nearest in units of its
+    radius.
     """
     stride = constant([level.stride for level in levels], objects.boxes)
     eligible = (
