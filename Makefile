@@ -5,10 +5,10 @@ WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-core test-long lint format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv and install the package with its development tools
 
@@ -20,8 +20,18 @@ $(STAMP): pyproject.toml
 demo: setup  ## compose a data set of handwritten digits, train, evaluate, predict, write a report
 	$(BIN)/python -m demo --output runs/demo
 
-test: lint  ## lint, then every test, WORKERS of them side by side
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --durations 30
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+CORE := tests/test_imports.py tests/test_architecture.py tests/test_reference.py tests/training \
+	tests/checkpoint tests/jobs/test_train.py
+
+test: lint  ## lint, then the tests, WORKERS of them side by side
+	$(PYTEST) -m "not long" --durations 30
+
+test-core: setup  ## imports, the reference's numbers, resumed training runs: three minutes
+	$(PYTEST) -m "not slow and not long" $(CORE)
+
+test-long: setup  ## the tests that make test leaves out: larger models, many processes, many kills
+	$(PYTEST) -m long --durations 30
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .
