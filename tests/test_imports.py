@@ -44,14 +44,15 @@ PENDING: set[tuple[str, str]] = set()
 
 
 def part_of(module: str) -> str:
-    """The top-level part to which a dotted name inside the package belongs; the package itself is `__init__`."""
+    """Return the part of a dotted name inside the package; the package is `__init__`."""
     return module.split(".")[0] or "__init__"
 
 
 def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
-    """(line, dotted name inside our package) of every import of ours, those inside functions included.
+    """Yield (line, dotted name) of every import of ours, inside functions too.
 
-    `package` is the dotted package that holds the module, against which relative imports are resolved.
+    Args:
+        package: dotted package of the module, against which relative imports are resolved.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -70,7 +71,7 @@ def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
 
 
 def is_allowed(part: str, module: str, parts: set[str]) -> bool:
-    """Whether `part` may import the dotted name `module`; a name that is no part of ours stands in `__init__`."""
+    """Whether `part` may import `module`; a name that is no part stands in `__init__`."""
     target = part_of(module) if part_of(module) in parts else "__init__"
     if target == part:
         return True
@@ -80,7 +81,7 @@ def is_allowed(part: str, module: str, parts: set[str]) -> bool:
 
 
 def violations(source: Path) -> list[str]:
-    """One line for each import under `source` that the table forbids."""
+    """Return a line for each import under `source` that the table forbids."""
     files = sorted(source.rglob("*.py"))
     parts = {file.relative_to(source).with_suffix("").parts[0] for file in files} | set(ALLOWED)
     found = []

@@ -1,4 +1,4 @@
-"""Every network address in the source stands in public_address_statement.md, and every one there in the source."""
+"""The network addresses in the source are those of public_address_statement.md."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ ROW = re.compile(r"^\| `([^`]+)` \| `([^`]+)` \| .+ \|$", re.MULTILINE)
 
 
 def addresses(root: Path) -> set[tuple[str, str]]:
-    """(file, address) of every text file of the folders."""
+    """Return (file, address) for every address in text files of the folders."""
     found = set()
     for folder in FOLDERS:
         for path in (root / folder).rglob("*"):

@@ -1,4 +1,4 @@
-"""Every configuration computes what the reference computes: features, heads, boxes, targets, losses, gradients."""
+"""Every config computes what the reference computes, from features to gradients."""
 
 import re
 
@@ -30,11 +30,10 @@ from tests.helpers.reference import (
     train,
 )
 
-ONE_LEVEL = (
-    "nuImages_CenterNet2_DLA_640_8x"  # the reference spoils the proposals of its training there
-)
+# the reference applies the sigmoid twice to the proposals of its training there
+ONE_LEVEL = "nuImages_CenterNet2_DLA_640_8x"
 FAST = ("CenterNet2_R50_1x", "CenterNet-FPN_R50_1x", "LVIS_CenterNet2_R50_Fed_1x", ONE_LEVEL)
-TWINS = {  # the same network and the same numbers under another name: only the schedule or the data differ
+TWINS = {  # the same network and numbers: only the schedule or the data differ
     "CenterNet2_DLA-BiFPN-P3_24x": "CenterNet2_DLA-BiFPN-P3_4x",
     "CenterNet2_DLA-BiFPN-P5_640_16x_ST": "CenterNet2_DLA-BiFPN-P5_640_16x",
 }
@@ -44,15 +43,15 @@ TRIED_IN_EMULATED_BF16 = (
     "CenterNet2_R50_1x",
     "LVIS_CenterNet2_R50_Fed_1x",
 )
-# With these weights flat parts of an image give many boxes of one score. The last digit, so the processor, decides
-# which of them come first; the second stage then sees others, and a hundred layers carry that on.
+# With these weights flat parts of an image give many boxes of one score. Rounding, and so the
+# processor, decides which come first; the second stage then sees others.
 NEAR_TIES = (
     "CenterNet2_R2-101-DCN_896_4x",
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
     "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST",
 )
-# With these weights a rounding error grows at each batch normalisation by statistics, from 0.3 % to 30 %: in float32,
-# an image rounded to bfloat16 changes losses by up to a third. Only their sum can be compared.
+# With these weights a rounding error grows at each batch normalisation, from 0.3 % to 30 %: in
+# float32, an image rounded to bfloat16 changes losses by up to a third. Only their sum is compared.
 ROUNDING_GROWS = (
     "CenterNet2_DLA-BiFPN-P5_640_16x",
     "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST",
@@ -202,11 +201,11 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     golden = scenes.read(f"{name}.train.npz")
     expected = dict(zip(golden["grad_names"].tolist(), golden["grad_norms"].tolist(), strict=True))
     if name == ONE_LEVEL:
-        pytest.skip("the reference's second stage learns from spoiled proposals there")
+        pytest.skip("the reference trains its second stage on wrong proposals there")
     expected = {key: norm for key, norm in expected.items() if not IGNORED.search(key)}
     found = training.gradient_norms
-    # The gradient of a normalised fusion weight is the small difference of large sums: the reference itself gives 2 %
-    # more or less from one release of PyTorch to the next. It is held against the largest of its kind.
+    # The gradient of a normalised fusion weight is the small difference of large sums: the
+    # reference itself differs by 2 % between releases of PyTorch. Compare with the largest one.
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
     assert found.keys() == expected.keys() | fusion.keys()
     floors = {key: 2e-3 if WITHOUT_GRADIENT.search(key) else 1e-4 for key in expected}
@@ -222,9 +221,8 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "scenes", ["portable"], indirect=True, scope="module"
-)  # sizes do not matter here
+# the sizes of the images do not matter here
+@pytest.mark.parametrize("scenes", ["portable"], indirect=True, scope="module")
 def test_images_without_objects_reach_every_parameter(
     scenes: Scenes, model: Detector, training: Training
 ) -> None:

@@ -1,4 +1,4 @@
-"""Training goes the way the reference goes: schedules, parameter groups, clipping, six steps of the whole loop."""
+"""Training follows the reference: schedules, parameter groups, clipping, six steps."""
 
 import json
 from itertools import repeat
@@ -19,8 +19,9 @@ from centernet2.training.optim import scheduler
 from centernet2.training.state import TrainState
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
 
-# How many of six steps can be held against the reference's. Batch normalisation over two images and fusion weights make
-# the last chaotic: with one thread more or less, the reference departs from its own losses by a tenth.
+# How many of six steps are compared with the reference's. Batch normalisation over two images and
+# fusion weights make the last one chaotic: with another number of threads, the reference's own
+# losses differ by a tenth.
 STEADY_STEPS = {
     "CenterNet-FPN_R50_1x": 6,
     "CenterNet2_R50_1x": 6,

@@ -1,4 +1,4 @@
-"""Counts what PyTorch is asked to do, which no machine's mood changes."""
+"""Counts of PyTorch's operators, which do not depend on the speed of a machine."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -13,16 +13,17 @@ from centernet2.structures import Target
 
 
 class Work(NamedTuple):
-    """What a stretch of program costs on any machine."""
+    """Operators that a program calls, and what they write."""
 
     operators: int
     megabytes: float  # written by them
 
 
 class CountOperators(TorchDispatchMode):
-    """The context in which every operator that computes is counted by name, and the bytes of its results summed up.
+    """Count the operators called inside by name, and sum the bytes of their results.
 
-    Views are left out: they cost next to nothing, and how many there are differs between releases of PyTorch.
+    Views are left out: they cost next to nothing, and their number differs between releases of
+    PyTorch.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class CountOperators(TorchDispatchMode):
 
 
 def is_view(operator: Any) -> bool:
-    """Whether the results of an operator are its arguments seen in another way."""
+    """Whether the results of an operator are views of its arguments."""
     return any(
         r.alias_info is not None and not r.alias_info.is_write for r in operator._schema.returns
     )
@@ -52,7 +53,7 @@ def is_view(operator: Any) -> bool:
 def count_training(
     model: Detector, images: list[Tensor], targets: list[Target]
 ) -> tuple[CountOperators, CountOperators]:
-    """What the forward and the backward pass of a training step do."""
+    """Count the operators of the forward and the backward pass of a training step."""
     torch.manual_seed(0)
     model.train()
     with CountOperators() as forward:
@@ -65,7 +66,7 @@ def count_training(
 
 @torch.no_grad()
 def count_inference(model: Detector, images: list[Tensor]) -> CountOperators:
-    """What finding the objects of some images does."""
+    """Count the operators of inference on some images."""
     model.eval()
     with CountOperators() as counted:
         model(images)

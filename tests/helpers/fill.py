@@ -1,7 +1,7 @@
 """The deterministic weights and pictures behind tests/golden: pure functions of a name and a shape.
 
-The golden numbers were computed with the reference implementation under exactly these values, so the
-constants below are part of the data and must not change.
+The golden numbers were computed with the reference implementation under exactly these values, so
+the constants below are part of the data and must not change.
 """
 
 import math
@@ -63,7 +63,11 @@ def caffe2(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 def picture(
     seed: int, height: int, width: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """An RGB image [H, W, 3] of coloured ellipses on a wavy ground, their boxes [G, 4] xyxy and classes [G]."""
+    """Draw coloured ellipses on a wavy ground.
+
+    Returns:
+        The RGB image [H, W, 3], the boxes [G, 4] xyxy of the ellipses and their classes [G].
+    """
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float64) + 0.5
     waves = [

@@ -1,8 +1,8 @@
-"""A device that is not there: it holds its tensors in main memory, but says that they lie elsewhere.
+"""A simulated accelerator: its tensors lie in main memory and say that they lie on a device.
 
-Inside `PretendDevice` the device "meta" computes. It fails where tensors of two devices meet, as they do when one is
-created without a device, and it counts what makes the host of an accelerator wait: values read back, results whose
-size depends on values, copies in either direction that do not let the host go on.
+Inside `PretendDevice` the device "meta" computes. An operator fails where tensors of two devices
+meet, as they do when one is created without a device. What makes the host of an accelerator wait
+is counted: values read back, results whose size depends on values, and synchronous copies.
 """
 
 from collections import Counter
@@ -17,8 +17,8 @@ from centernet2.kernels.operators import _nms_mask
 
 DEVICE = torch.device("meta")
 SIZED_BY_VALUES = {
-    "aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::unique_dim", "aten::unique_consecutive",
-    "aten::bincount", "torchvision::nms",
+    "aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::unique_dim",
+    "aten::unique_consecutive", "aten::bincount", "torchvision::nms",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def current() -> "PretendDevice":
 
 
 class PretendDevice(TorchDispatchMode):
-    """The context in which the device exists; `waits` counts by operator what would stop the host."""
+    """Context in which the device exists; `waits` counts synchronisations by operator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ class PretendDevice(TorchDispatchMode):
         return self.run(func, args, kwargs or {})
 
     def run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """One operator, on the device if its tensors lie there or if it creates some there."""
+        """Run an operator, on the device if its tensors lie there or are created there."""
         name = func._schema.name
-        if name == "centernet2::nms_mask":  # its parts are to be looked at too
+        if name == "centernet2::nms_mask":  # count its parts too
             return _nms_mask._init_fn(*args, **kwargs)
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         here = any(isinstance(x, PretendTensor) for x in tensors)
@@ -161,7 +161,7 @@ def _held(x: Any) -> Any:
 
 
 def _answer(found: Any, tensors: list[Tensor], here: bool) -> Any:
-    """The results as tensors of the device; an argument that was changed in place is returned as it is."""
+    """Wrap results as tensors of the device; arguments changed in place stay what they are."""
     own = {id(_held(x)): x for x in tensors}
 
     def answer(x: Any) -> Any:

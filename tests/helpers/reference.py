@@ -1,7 +1,7 @@
-"""The reference's numbers (tests/golden): the models and scenes that they belong to, and how near to come to them.
+"""The reference's numbers (tests/golden), and the models and scenes that they belong to.
 
-A model under test gets the weights that the reference had, each tensor a function of its name and shape
-(tests/fill.py), through a weights file in the reference's format.
+A model under test gets the weights that the reference had, each tensor a function of its name and
+shape (tests/helpers/fill.py), through a weights file in the reference's format.
 """
 
 import json
@@ -21,6 +21,7 @@ from centernet2.checkpoint import load_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
+from centernet2.models.postprocess import paste
 from centernet2.structures import Detections, Proposals, Target
 from tests.helpers.fill import fill, picture
 
@@ -34,7 +35,7 @@ Array = npt.NDArray[Any]
 
 
 class Scenes(NamedTuple):
-    """A batch of two images, what they show, and the folder of the reference's numbers for them."""
+    """Two images, their ground truth, and the folder of the reference's numbers for them."""
 
     folder: Path
     images: list[Tensor]  # [3, H, W] uint8 RGB
@@ -42,7 +43,7 @@ class Scenes(NamedTuple):
     classes: list[Tensor]  # [G] in 0..79
 
     def targets(self, model: Detector) -> list[Target]:
-        """Ground truth for a model of fewer or more classes, the masks being the ellipses inscribed in the boxes."""
+        """Return ground truth with the labels that a model knows; masks are inscribed ellipses."""
         count = (
             model.proposal_generator.head.num_classes
             if model.roi_heads is None
@@ -58,13 +59,13 @@ class Scenes(NamedTuple):
         ]
 
     def read(self, name: str) -> dict[str, Array]:
-        """The arrays of one of the folder's files."""
+        """Read the arrays of a file of the folder."""
         with np.load(self.folder / name) as file:
             return dict(file)
 
 
 def portable_scenes() -> Scenes:
-    """The procedural pictures whose numbers lie in this repository."""
+    """Return the drawn pictures; their numbers lie in this repository."""
     pictures = [picture(1, 192, 256), picture(2, 160, 224)]
     images = [torch.from_numpy(image).permute(2, 0, 1) for image, _, _ in pictures]
     boxes, classes = zip(
@@ -74,7 +75,7 @@ def portable_scenes() -> Scenes:
 
 
 def shared_scenes(folder: Path) -> Scenes:
-    """The photographs whose numbers may lie beside the checkout."""
+    """Return the photographs; their numbers may lie beside the checkout."""
     pixels = [torch.from_numpy(np.array(Image.open(folder / f"image{i}.png"))) for i in range(2)]
     with np.load(folder / "ground_truth.npz") as truth:
         boxes, classes = (
@@ -86,16 +87,17 @@ def shared_scenes(folder: Path) -> Scenes:
 
 
 def ellipses(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Masks [G, H, W] of the ellipses inscribed in boxes [G, 4], decided at the pixels' centres."""
+    """Draw masks [G, H, W] of the ellipses inscribed in boxes [G, 4]."""
     y, x = torch.arange(height)[:, None] + 0.5, torch.arange(width) + 0.5
     x1, y1, x2, y2 = boxes.double()[:, :, None, None].unbind(1)
     return ((2 * x - x1 - x2) / (x2 - x1)) ** 2 + ((2 * y - y1 - y2) / (y2 - y1)) ** 2 <= 1
 
 
 def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> Detector:
-    """The detector of a configuration with the reference's weights, without any random sampling in training.
+    """Build the detector of a config with the reference's weights and no random sampling.
 
-    `folder` receives the weights and the number of images per class that the federated loss reads.
+    Args:
+        folder: receives the weights, and the image counts that the federated loss reads.
     """
     counts = folder / "images_per_class.json"
     counts.write_text(
@@ -106,9 +108,7 @@ def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> D
     )
     model = centernet2.build_model(config)
     shapes = {key: tuple(tensor.shape) for key, tensor in to_reference(model.state_dict()).items()}
-    if (
-        model.roi_heads is None
-    ):  # the reference keeps the normalisation of images among the weights of these
+    if model.roi_heads is None:  # the reference saves pixel statistics with one-stage weights
         shapes |= {"pixel_mean": (3, 1, 1), "pixel_std": (3, 1, 1)}
     computed = ("freq_weight", "fed_loss_cls_weights")  # from the file above
     state = {
@@ -124,7 +124,7 @@ def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> D
 
 
 class Evaluation(NamedTuple):
-    """Everything that a model computes from a batch of images."""
+    """What a model computes for a batch of images."""
 
     input_shape: tuple[int, ...]
     features: dict[str, Tensor]
@@ -134,50 +134,32 @@ class Evaluation(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a training step computes, parameters by the reference's names."""
+    """What a training step computes; parameters have the reference's names."""
 
     losses: dict[str, float]
     gradient_norms: dict[str, float]
 
 
 def evaluate(model: Detector, images: list[Tensor]) -> Evaluation:
-    """Runs a detector and records its intermediate results."""
-    seen: dict[str, Any] = {}
-    parts = {
-        "batch": model.preprocess,
-        "features": model.neck,
-        "head": model.proposal_generator.head,
-    }
-    hooks = [part.register_forward_hook(_recorder(seen, key)) for key, part in parts.items()]
-    hooks.append(model.proposal_generator.register_forward_hook(_recorder(seen, "stage")))
+    """Run a detector and return its intermediate results."""
+    model.eval()
     with torch.no_grad():
-        detections = model.eval()(images)
-    for hook in hooks:
-        hook.remove()
-    return Evaluation(
-        tuple(seen["batch"].tensor.shape),
-        seen["features"],
-        seen["head"],
-        seen["stage"][0],
-        detections,
-    )
-
-
-def _recorder(seen: dict[str, Any], key: str) -> Any:
-    def record(module: object, inputs: object, output: object) -> None:
-        seen[key] = output
-
-    return record
+        shape = tuple(model.preprocess(images).tensor.shape)
+        trace = model.run(images)
+    assert trace.head is not None
+    detections = [
+        paste(own, (image.shape[1], image.shape[2]))
+        for own, image in zip(trace.detections, images, strict=True)
+    ]
+    return Evaluation(shape, dict(trace.features), trace.head, trace.proposals, detections)
 
 
 def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Training:
-    """One forward and one backward pass; leaves neither gradients nor statistics behind."""
+    """Run a forward and a backward pass; gradients and statistics are reset afterwards."""
     with statistics_kept(model):
         losses = model.train()(images, targets)
         sum(losses.values()).backward()
-    none = torch.zeros(
-        0
-    )  # all keys are renamed together: which there are decides on the names of some
+    none = torch.zeros(0)  # rename all keys together: some names depend on which keys there are
     gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
     renamed = to_reference({key: gradients.get(key, none) for key in model.state_dict()})
     norms = {
@@ -189,7 +171,7 @@ def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Train
 
 @contextmanager
 def statistics_kept(model: Detector) -> Iterator[None]:
-    """What batch normalisation learns from the batches inside is forgotten: others evaluate the same model."""
+    """Restore the statistics of batch normalisation afterwards: tests share a model."""
     statistics = {key: buffer.clone() for key, buffer in model.named_buffers()}
     yield
     for key, buffer in model.named_buffers():
@@ -197,9 +179,9 @@ def statistics_kept(model: Detector) -> Iterator[None]:
 
 
 def agreement(found: dict[str, Tensor], expected: dict[str, Array]) -> float:
-    """Which share of two lists of boxes has a counterpart in the other: within 0.1 pixel, 1e-3 of score, same label.
+    """Return the share of detections with a counterpart: 0.1 pixel, score 1e-3, same label.
 
-    Keys "boxes" [D, 4] and "scores" [D], and "labels" [D] where there are classes.
+    Keys are "boxes" [D, 4], "scores" [D] and, where there are classes, "labels" [D].
     """
     ours = {key: found[key].numpy() for key in expected}
     near = np.abs(ours["boxes"][:, None] - expected["boxes"]).max(axis=2) < 0.1
