@@ -1,4 +1,4 @@
-"""A convolution of 3 x 3 of two maps of 80 x 108: forward; forward and backward; ours beside torch's.
+"""A 3 x 3 convolution, forward, and forward and backward: ours and PyTorch's.
 
 python benchmarks/convolution.py [--channels 256] [--size 80 108] [--threads 2] [--runs 9]
 """

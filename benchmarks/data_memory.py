@@ -1,15 +1,17 @@
-"""Memory of a training process and its four workers that hold the index of a data set: ours against detectron2's.
+"""Memory of the index of a data set in a training process and its four workers.
 
 python benchmarks/data_memory.py [--size coco|objects365] [--workers 4] [--peer COMMAND]
 
-Each side is a program of its own: COMMAND IMAGES BOXES WORKERS. It makes an index of so many images and boxes, starts
-the workers, has each of them read 2,000 images' records, and writes one line of JSON: {"pss": of all processes
-together, "uss": greatest of a worker}, in bytes. What the same processes need with an index of 10 images is taken off.
-PSS counts a page that n processes share as 1/n of a page in each; USS counts the pages that one process alone has.
-Programs and libraries are left out, since their share changes with whatever else runs on the machine.
+Each side is a program of its own: COMMAND IMAGES BOXES WORKERS. It makes an index of that many
+images and boxes, starts the workers, has each of them read the records of 2,000 images, and writes
+one line of JSON in bytes: {"pss": of all processes together, "uss": largest of a worker}. What the
+processes need with an index of 10 images is subtracted. PSS counts a page that n processes share as
+1/n of a page in each; USS counts the pages that one process alone has. Programs and libraries are
+left out, since their share changes with what else runs on the machine.
 
-The default peer holds what detectron2's DatasetFromList does: each image's dictionary pickled, all in one tensor. Its
-pickles are made one by one, so the list of dictionaries that it is made from, which is far larger, is left out.
+The default peer holds what detectron2's DatasetFromList does: each image's dictionary pickled, all
+in one tensor. The pickles are made one by one, so the list of dictionaries, which is far larger, is
+left out.
 """
 
 import argparse
@@ -60,7 +62,7 @@ def synthetic(images: int, boxes: int) -> DetectionDataset:
 
 
 def ours(images: int, boxes: int) -> Read:
-    """The index as training has it: mapped from the cache, then without the images that hold no object."""
+    """The index as in training: mapped from the cache, without images that hold no object."""
     path = Path(tempfile.mkdtemp()) / "synthetic.index"
     child = multiprocessing.Process(
         target=lambda: save_index(path, synthetic(images, boxes), [(0, "")])
@@ -86,13 +88,15 @@ def records(images: int, boxes: int) -> Iterator[dict[str, Any]]:
         annotations = [
             {"iscrowd": 0, "bbox": box, "category_id": label, "bbox_mode": 1}
             for box, label in zip(
-                dataset.boxes[first:end].astype(float).round(2).tolist(), dataset.labels[first:end].tolist(),
+                dataset.boxes[first:end].astype(float).round(2).tolist(),
+                dataset.labels[first:end].tolist(),
                 strict=True,
             )
         ]  # fmt: skip
         height, width = dataset.size(i)
         yield {
-            "file_name": str(dataset.image_path(i)), "height": height, "width": width, "image_id": i,
+            "file_name": str(dataset.image_path(i)), "height": height, "width": width,
+            "image_id": i,
             "annotations": annotations,
         }  # fmt: skip
 
@@ -112,7 +116,7 @@ KINDS: dict[str, Callable[[int, int], Read]] = {"ours": ours, "pickled": pickled
 
 
 def memory(process: int) -> tuple[int, int]:
-    """PSS and USS of a process in bytes, without programs and libraries: how many others share these changes."""
+    """PSS and USS of a process in bytes, without programs and libraries."""
     pss = uss = 0
     counts = False
     for line in Path(f"/proc/{process}/smaps").read_text().splitlines():

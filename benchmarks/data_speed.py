@@ -1,13 +1,14 @@
-"""Training images per second of one core: ours against what detectron2's mapper does (Pillow decodes and resizes).
+"""Training images per second of one core: ours and what detectron2's mapper does (Pillow).
 
 python benchmarks/data_speed.py [--images 24] [--runs 7] [--peer COMMAND]
 
-Both read the same JPEG files, with seven boxes each, and change them as the configuration says: a shorter edge of 640
-to 800 (the 1x schedules), or EfficientDet's crop of 640 (scale 0.1 to 2); one thread. The photographs are those of
---photos, repeated side by side to the size, or noise over smooth shapes where none are given.
+Both read the same JPEG files, with seven boxes each, and augment them as the config says: a shorter
+edge of 640 to 800 (the 1x schedules), or EfficientDet's crop of 640 (scale 0.1 to 2), in one
+thread. The photographs are those of --photos, tiled to the size, or noise over smooth shapes.
 
-A further peer is started as COMMAND FOLDER. FOLDER holds the images and sizes.json, [[file, height, width], ...]. For
-each line that it reads it handles every image once and writes one line of JSON: {"seconds": s}.
+A further peer is started as COMMAND FOLDER. FOLDER holds the images and sizes.json, [[file, height,
+width], ...]. For each line that it reads it handles every image once and writes one line of JSON:
+{"seconds": s}.
 """
 
 import argparse

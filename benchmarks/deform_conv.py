@@ -1,4 +1,4 @@
-"""Modulated deformable convolution, forward and backward, of a stride-8 map: ours against torchvision's kernel.
+"""Modulated deformable convolution at stride 8, forward and backward: ours and torchvision's.
 
 python benchmarks/deform_conv.py [--threads 2] [--runs 5] [--channels 128] [--side 80]
 """

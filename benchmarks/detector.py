@@ -1,12 +1,14 @@
-"""Time and peak memory of a whole detector: finding objects in one image, or a training step of two images.
+"""Time and peak memory of a detector: inference on one image, or a training step of two.
 
-python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216] [--weights FILE]
-    [--precision bf16] [--compile] [--checkpoint] [--peer COMMAND] [--threads 2] [--runs 5]
+python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216]
+    [--weights FILE] [--precision bf16] [--compile] [--checkpoint] [--peer COMMAND]
+    [--threads 2] [--runs 5]
 
-Each side is a process of its own, asked in turn, so that its memory is its own. The peer is started as
-COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS; for each line that it reads it does the work once and writes one line
-of JSON: {"seconds": s, "bytes": greatest resident set so far}. Training is a forward and a backward pass with 12
-objects an image; without --weights both sides have what they begin with.
+Each side is a process of its own, so that its memory is its own; they run in turn. The peer is
+started as COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS. For each line that it reads it does the
+work once and writes one line of JSON: {"seconds": s, "bytes": peak resident set so far}. Training
+is a forward and a backward pass with 12 objects in each image. Without --weights both sides keep
+their initial weights.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from centernet2.models.optimize import optimize_for_inference, optimize_for_trai
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image
-WARM_UP = 2  # runs, in which memory is still being fetched from the system
+WARM_UP = 2  # runs, in which memory is still fetched from the system
 CPU = torch.device("cpu")
 
 

@@ -1,4 +1,4 @@
-"""COCO evaluation of 5,000 images, 80 classes, 100 detections each: ours against pycocotools, from the annotation file.
+"""COCO evaluation of 5,000 images, 80 classes, 100 detections each: ours and pycocotools.
 
 python benchmarks/evaluation.py [--images 5000] [--runs 2]
 """
@@ -23,7 +23,10 @@ CLASSES, OBJECTS, DETECTIONS, CROWDS = 80, 7.3, 100, 0.01
 
 
 def write_annotations(path: Path, images: int, rng: np.random.Generator) -> FloatArray:
-    """A set like COCO's validation set; gives its boxes as rows (image id, x, y, width, height, category id)."""
+    """Write a set like COCO's validation set.
+
+    Returns its boxes as rows (image id, x, y, width, height, category id).
+    """
     image_ids = np.repeat(np.arange(1, images + 1), rng.poisson(OBJECTS, images))
     sizes = np.exp(rng.uniform(np.log(8), np.log(300), (len(image_ids), 2)))
     corners = rng.uniform(0, 1, (len(image_ids), 2)) * np.maximum([640, 480] - sizes, 1)
@@ -33,7 +36,8 @@ def write_annotations(path: Path, images: int, rng: np.random.Generator) -> Floa
     crowd = rng.random(len(rows)) < CROWDS
     annotations = [
         {
-            "id": i, "image_id": int(row[0]), "bbox": row[1:5].tolist(), "area": 0.7 * row[3] * row[4],
+            "id": i, "image_id": int(row[0]), "bbox": row[1:5].tolist(),
+            "area": 0.7 * row[3] * row[4],
             "category_id": int(row[5]), "iscrowd": int(crowd[i - 1]),
         }
         for i, row in enumerate(rows, 1)
@@ -50,7 +54,7 @@ def write_annotations(path: Path, images: int, rng: np.random.Generator) -> Floa
 
 
 def detections(rows: FloatArray, images: int, rng: np.random.Generator) -> FloatArray:
-    """100 detections of each image: moved objects, doubles and noise; scores of three digits, many of them equal."""
+    """100 detections of each image: moved objects, doubles and noise, many scores equal."""
     total = images * DETECTIONS
     image_ids = np.repeat(np.arange(1, images + 1), DETECTIONS)
     counts = np.bincount(rows[:, 0].astype(int), minlength=images + 1)

@@ -1,4 +1,4 @@
-"""How every figure here is taken: warm-up, runs in turn with what it is compared to, medians, one line of JSON."""
+"""Measurement: warm-up, runs in turn with the peer, medians, one line of JSON."""
 
 import json
 import os
@@ -17,9 +17,10 @@ Work = Callable[[], object]
 def compare(
     name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any
 ) -> dict[str, Any]:
-    """Seconds of each work, run in turn so that a machine's moods meet them alike; prints and returns the figures.
+    """Time each work, in turn, so that what else a machine does affects them alike; print a line.
 
-    Ratio and difference are those of the first work to each other one, run by run: below 1 and 0 the first is faster.
+    Ratio and difference are those of the first work to each other one, run by run: below 1 and 0
+    the first is faster.
     """
     for _ in range(warm_up):
         for work in works.values():

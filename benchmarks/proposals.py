@@ -1,13 +1,15 @@
-"""Proposals of a training step of two images of 640 x 853: decoding, 4,000 a level, NMS at 0.9, 2,000 kept.
+"""Proposals of a training step: decoding, 4,000 a level, NMS at IoU 0.9, 2,000 kept.
 
 python benchmarks/proposals.py [--peer COMMAND] [--noise 0.5] [--threads 2] [--runs 5]
 
-The noise is how much the boxes of neighbouring places differ: 0.5 as when a training begins and hardly a box overlaps
-another by 0.9; 0.05 as at its end, when fewer than 2,000 of an image are left.
+Two images of 640 x 853. The noise is how much the boxes of neighboring locations differ: 0.5 as at
+the start of a training run, when hardly two boxes have an IoU of 0.9; 0.05 as at its end, when
+fewer than 2,000 of an image are left.
 
-The peer is started as COMMAND FOLDER. FOLDER/maps.npz holds, per level l of strides 8 ... 128, the objectness before
-the sigmoid `object{l}` [N, 1, h, w] and the distances `ltrb{l}` [N, 4, h, w] in units of the stride. For each line that
-it reads it does the work once and writes one line of JSON: {"seconds": s, "proposals": [of each image]}.
+The peer is started as COMMAND FOLDER. FOLDER/maps.npz holds, per level l of strides 8 ... 128, the
+objectness before the sigmoid `object{l}` [N, 1, h, w] and the distances `ltrb{l}` [N, 4, h, w] in
+units of the stride. For each line that it reads it does the work once and writes one line of JSON:
+{"seconds": s, "proposals": [of each image]}.
 """
 
 import argparse
@@ -32,7 +34,7 @@ HEIGHT, WIDTH, OBJECTS = 640, 864, 30
 
 
 def maps(generator: torch.Generator, noise: float) -> HeadOutput:
-    """What a head might say of objects of every size: peaks, and boxes that agree but for the noise."""
+    """The output of a head for objects of every size: peaks, and boxes with noise."""
     objects, ltrb = [], []
     for stride in STRIDES:
         h, w = -(-HEIGHT // stride), -(-WIDTH // stride)

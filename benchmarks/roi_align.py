@@ -1,4 +1,4 @@
-"""RoIAlign, forward and backward, of a training step of two images of 640 x 853: ours against torchvision's kernel.
+"""RoIAlign of a training step of two images of 640 x 853: ours and torchvision's.
 
 python benchmarks/roi_align.py [--threads 2] [--runs 5]
 """
@@ -16,19 +16,19 @@ from torch import Tensor
 from centernet2.kernels import pyramid_roi_align
 
 STRIDES = (8, 16, 32, 64, 128)
-HEIGHT, WIDTH, CHANNELS, SIZE, REGIONS = 640, 853, 256, 7, 1024  # regions: 512 of each image
+HEIGHT, WIDTH, CHANNELS, SIZE, ROIS = 640, 853, 256, 7, 1024  # 512 RoIs of each image
 
 
 def pyramid() -> list[Tensor]:
     return [torch.randn(2, CHANNELS, math.ceil(HEIGHT / s), math.ceil(WIDTH / s)) for s in STRIDES]
 
 
-def regions_by_level() -> list[Tensor]:
+def rois_by_level() -> list[Tensor]:
     """Boxes of every size, each on the level that fits it (arXiv 1612.03144, equation 1)."""
-    side = torch.exp(torch.rand(REGIONS) * math.log(600 / 16)) * 16
-    aspect = torch.exp(torch.randn(REGIONS) * 0.4)
+    side = torch.exp(torch.rand(ROIS) * math.log(600 / 16)) * 16
+    aspect = torch.exp(torch.randn(ROIS) * 0.4)
     width, height = side * aspect, side / aspect
-    x, y = torch.rand(REGIONS) * WIDTH, torch.rand(REGIONS) * HEIGHT
+    x, y = torch.rand(ROIS) * WIDTH, torch.rand(ROIS) * HEIGHT
     limit = torch.tensor([WIDTH, HEIGHT, WIDTH, HEIGHT])
     boxes = torch.stack(
         [x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=1
@@ -36,14 +36,14 @@ def regions_by_level() -> list[Tensor]:
     boxes = boxes.minimum(limit)
     size = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
     level = (4 + torch.log2(size / 224 + 1e-8)).floor().clamp(3, 7).long() - 3
-    regions = torch.cat([torch.arange(REGIONS).remainder(2)[:, None], boxes], dim=1)
-    return [regions[level == i] for i in range(len(STRIDES))]
+    rois = torch.cat([torch.arange(ROIS).remainder(2)[:, None], boxes], dim=1)
+    return [rois[level == i] for i in range(len(STRIDES))]
 
 
 def step(
-    align: Callable[[Tensor, Tensor, float], Tensor], maps: list[Tensor], regions: list[Tensor]
+    align: Callable[[Tensor, Tensor, float], Tensor], maps: list[Tensor], rois: list[Tensor]
 ) -> None:
-    for feature, boxes, stride in zip(maps, regions, STRIDES, strict=True):
+    for feature, boxes, stride in zip(maps, rois, STRIDES, strict=True):
         feature = feature.detach().requires_grad_()
         align(feature, boxes, 1 / stride).square().sum().backward()
 
@@ -68,14 +68,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    maps, regions = pyramid(), regions_by_level()
+    maps, rois = pyramid(), rois_by_level()
     works = {
-        "ours": partial(step, ours, maps, regions),
-        "torchvision": partial(step, torchvisions, maps, regions),
+        "ours": partial(step, ours, maps, rois),
+        "torchvision": partial(step, torchvisions, maps, rois),
     }
-    compare(
-        "roi_align_forward_backward", works, runs=options.runs, regions=REGIONS, channels=CHANNELS
-    )
+    compare("roi_align_forward_backward", works, runs=options.runs, rois=ROIS, channels=CHANNELS)
 
 
 if __name__ == "__main__":

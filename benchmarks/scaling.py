@@ -1,10 +1,12 @@
 """How time grows: with pixels, with objects, and what a second process gives.
 
-python benchmarks/scaling.py pixels|objects|processes [--config-file NAME] [--runs 5] [--plot FILE.svg]
+python benchmarks/scaling.py pixels|objects|processes [--config-file NAME] [--runs 5]
+    [--plot FILE.svg]
 
-pixels: one image of 320 x 320 to 1280 x 1280, and where a training step of it goes. objects: a training step of an
-image of 640 x 640 with 0 to 1,000 objects. processes: training steps of one process and of two at one thread each,
-which exchange gradients or leave each other alone; what the latter lose is what the machine lacks.
+pixels: inference and a training step on one image of 320 x 320 to 1280 x 1280. objects: a training
+step on an image of 640 x 640 with 0 to 1,000 objects. processes: training steps of one process and
+of two at one thread each, with and without gradient exchange; the loss of the latter is the
+machine's.
 """
 
 import argparse
@@ -33,7 +35,8 @@ SIDES = (320, 480, 640, 960, 1280)
 OBJECTS = (0, 1, 10, 100, 300, 1000)
 STEPS = 8  # of a process in a round
 STYLE = """text { font: 10px sans-serif; fill: #777 } .axis { stroke: #8884 } .dot { fill: #3b6fd4 }
-.line { fill: none; stroke: #3b6fd4; stroke-width: 1.7 } .guide { stroke: #888; stroke-dasharray: 2 3 }"""
+.line { fill: none; stroke: #3b6fd4; stroke-width: 1.7 } 
+.guide { stroke: #888; stroke-dasharray: 2 3 }"""
 
 
 def model_of(config_file: str) -> Detector:
@@ -189,7 +192,7 @@ def draw(
     *,
     ticks: Sequence[float],
 ) -> None:
-    """Curves over `xs`, both axes from zero, as a picture that stands by itself; named ones with their proportion."""
+    """Curves over `xs`, both axes from zero, as a picture of its own."""
     if path is None:
         return
     top = max(max(curve) for curve in curves.values())

@@ -1,8 +1,8 @@
-"""Seconds until the package is imported, over those of PyTorch alone, and until `centernet2 --help` has answered.
+"""Seconds to import the package, beyond PyTorch's, and to run `centernet2 --help`.
 
 python benchmarks/startup.py [--runs 7]
 
-Each side is a fresh process, the two in turn. What the package adds is the difference of the two, run by run.
+Each side is a fresh process; they run in turn. What the package adds is the difference, run by run.
 """
 
 import argparse

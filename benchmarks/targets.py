@@ -1,9 +1,10 @@
-"""Targets of the first stage: time and memory, beside the dense form over all locations and objects.
+"""Targets of the first stage, time and memory: ours and over all locations and objects.
 
-python benchmarks/targets.py [--config-file NAME] [--size 640 640] [--objects 50] [--threads 2] [--runs 5]
+python benchmarks/targets.py [--config-file NAME] [--size 640 640] [--objects 50] [--threads 2]
+    [--runs 5]
 
-Both make heat map and box distances of one image, and the program ends where they differ. Memory is the peak of all
-tensors above what was there before.
+Both make the heat map and the box distances of one image; the program ends where they differ.
+Memory is the peak of all tensors above what was there before.
 """
 
 import argparse

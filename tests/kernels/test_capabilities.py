@@ -13,7 +13,7 @@ from centernet2.kernels.capabilities import device_name, require_compiler
 CPU = torch.device("cpu")
 
 
-def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.backends.cpu.get_cpu_capability() in device_name(CPU)
     module = SimpleNamespace(get_device_name=lambda device: f"A card {device.index}")
     monkeypatch.setattr(torch, "get_device_module", lambda device: module)
@@ -22,8 +22,11 @@ def test_a_device_has_a_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None
     assert device_name(torch.device("mps")) == "mps"
 
 
-def test_a_machine_without_a_compiler_is_told_so() -> None:
-    program = "import torch; from centernet2.kernels.capabilities import require_compiler; require_compiler(torch.device('cpu'))"
+def test_missing_compiler_is_reported() -> None:
+    program = (
+        "import torch; from centernet2.kernels import require_compiler; "
+        "require_compiler(torch.device('cpu'))"
+    )
     environment = {**os.environ, "CXX": "/nonexistent", "PATH": "/nonexistent"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
@@ -32,6 +35,6 @@ def test_a_machine_without_a_compiler_is_told_so() -> None:
     assert "g++" in done.stderr and "SOLVER.COMPILE" in done.stderr
 
 
-def test_a_compiler_that_works_is_not_complained_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_compiler_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)
     require_compiler(CPU)

@@ -1,4 +1,4 @@
-"""Convolutions whose algorithm is chosen are the convolutions of torch."""
+"""Convolutions on the CPU against PyTorch's."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def scene(groups: int, size: int) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("with_gain", [True, False], ids=["gain", "no gain"])
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_results_and_gradients(
+def test_results_and_gradients_equal_pytorchs(
     name: str, with_gain: bool, with_bias: bool, winograds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conv_cpu, "MIN_CHANNELS", 1 if winograds else 1000)
@@ -58,7 +58,7 @@ def test_results_and_gradients(
         )
 
 
-def test_large_ones_are_winograds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_convolutions_run_by_winograd(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(
         winograd, "convolve", lambda x, matrices, bias: called.append(matrices.shape) or x
@@ -70,7 +70,7 @@ def test_large_ones_are_winograds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("why", ["bf16", "channels apart", "double"])
-def test_others_are_torchs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_run_by_pytorchs_kernel(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conv_cpu, "_conv2d", None)
     monkeypatch.setattr(conv_cpu, "_compute", None)
     x, weight, _, bias = scene(1, 3)
@@ -83,7 +83,7 @@ def test_others_are_torchs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(found, F.conv2d(x, weight, bias, padding=1))
 
 
-def test_a_frozen_gain_keeps_no_weights() -> None:
+def test_frozen_gain_keeps_no_product() -> None:
     x, weight, gain, bias = scene(1, 3)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
@@ -92,7 +92,7 @@ def test_a_frozen_gain_keeps_no_weights() -> None:
     assert {t.data_ptr() for t in kept} <= own
 
 
-def test_a_compiled_program_calls_one_operator() -> None:
+def test_compiled_program_calls_one_operator() -> None:
     x, weight, gain, bias = scene(1, 3)
     explained = torch._dynamo.explain(lambda x: conv2d(x, weight, bias, PLAIN, gain=gain).relu())(x)
     assert explained.graph_count == 1 and explained.graph_break_count == 0
@@ -101,8 +101,8 @@ def test_a_compiled_program_calls_one_operator() -> None:
     )
 
 
-def test_a_compiled_program_keeps_the_channels_together_behind_a_normalisation() -> None:
-    """Its tracer takes it that group normalisation puts channels apart, which would leave convolutions to torch's."""
+def test_compiled_convolutions_stay_channels_last() -> None:
+    """Its tracer assumes that group normalization returns contiguous tensors."""
     x = torch.zeros(1, 256, 64, 64).contiguous(memory_format=torch.channels_last)
     weight = torch.zeros(256, 256, 3, 3).contiguous(memory_format=torch.channels_last)
     called: list[str] = []

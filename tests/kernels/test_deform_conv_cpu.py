@@ -24,7 +24,8 @@ GEOMETRIES: list[dict[str, Any]] = [
 
 
 def example(
-    *, groups: int = 1, parts: int = 1, modulated: bool = True, batch: int = 2, height: int = 13, width: int = 9,
+    *, groups: int = 1, parts: int = 1, modulated: bool = True, batch: int = 2,
+    height: int = 13, width: int = 9,
     dtype: torch.dtype = torch.float32, **geometry: tuple[int, int],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # fmt: skip
     """Inputs that want gradients, and the geometry; many samples lie far outside the map."""
@@ -102,7 +103,7 @@ def test_samples_at_the_border_and_on_pixels() -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
-def test_gathering_without_the_fused_kernel_gives_the_same() -> None:
+def test_gathering_equals_embedding_bag() -> None:
     rows, index = torch.randn(20, 4), torch.randint(20, (5, 6, 4))
     share = torch.rand(5, 6, 4)
     gathered = (rows[index] * share.unsqueeze(-1)).sum(dim=2)
@@ -122,7 +123,7 @@ def test_bfloat16() -> None:
     )
 
 
-def test_numbers_that_need_no_gradient() -> None:
+def test_inputs_without_gradients() -> None:
     inputs, geometry = example()
     detached = {name: value.detach() for name, value in inputs.items()}
     with torch.inference_mode():

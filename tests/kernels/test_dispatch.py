@@ -90,7 +90,7 @@ def code_of_calls(work: Callable[[], object]) -> set[CodeType]:
     return called
 
 
-def test_the_named_kernels_are_those_that_run() -> None:
+def test_named_kernels_are_those_that_run() -> None:
     images, targets = scene()
     trained = build("masks").train()
     found = centernet2.optimize_for_inference(build("masks"))

@@ -1,4 +1,4 @@
-"""The heat map's peaks drawn one by one against the comparison of every object with every location."""
+"""The heat map drawn peak by peak against its definition."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def objects(count: int, num_images: int, num_classes: int) -> Objects:
 @pytest.mark.parametrize("count", [0, 1, 40])
 @pytest.mark.parametrize("num_classes", [None, 5])
 @pytest.mark.parametrize("min_radius", [0.1, 4.0])
-def test_peaks_one_by_one_equal_the_whole_map(
+def test_single_peaks_equal_the_definition(
     count: int, num_classes: int | None, min_radius: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = objects(count, 2, num_classes or 5)

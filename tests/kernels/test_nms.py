@@ -13,7 +13,7 @@ from tests.helpers.boxes import crowd, kept
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 10_000])
-def test_the_mask_may_end_behind_as_many_as_are_wanted(limit: int) -> None:
+def test_mask_may_end_at_the_limit(limit: int) -> None:
     boxes, scores, labels = crowd(700, ties=True)
     scores = torch.where(torch.arange(700) < 650, scores, -1.0)  # padding
     mask = nms_mask(boxes, scores, None, 0.5, limit=limit)
@@ -24,7 +24,7 @@ def test_the_mask_may_end_behind_as_many_as_are_wanted(limit: int) -> None:
     assert not (mask & ~wanted).any()
 
 
-def test_indices_come_best_first() -> None:
+def test_indices_are_sorted_by_score() -> None:
     boxes, _, labels = crowd(300, classes=3)
     scores = torch.rand(300, generator=torch.Generator().manual_seed(0))
     assert torch.equal(
@@ -32,11 +32,11 @@ def test_indices_come_best_first() -> None:
     )
 
 
-def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_of_ascend(monkeypatch: pytest.MonkeyPatch) -> None:
     def npu_nms_v4(
         boxes: Tensor, scores: Tensor, size: int, iou: Tensor, least: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Its documented result: as many indices as asked for, and how many of them mean something."""
+        """As documented: as many indices as asked for, and how many of them count."""
         keep = torch.ops.torchvision.nms(boxes, scores, iou.item())
         return torch.nn.functional.pad(keep, (0, size - len(keep))).int(), torch.tensor(len(keep))
 

@@ -1,4 +1,4 @@
-"""RoIAlign by matrix products is torchvision's RoIAlign."""
+"""RoIAlign by matrix products against torchvision's and its definition."""
 
 from functools import partial
 from types import ModuleType
@@ -25,8 +25,8 @@ def on_one_level(
 roi_align = partial(on_one_level, pyramid_roi_align)
 
 
-def regions(count: int, images: int, height: float, width: float) -> Tensor:
-    """Boxes of every size and shape, many of them partly or wholly outside of the image, some empty or turned round."""
+def make_rois(count: int, images: int, height: float, width: float) -> Tensor:
+    """RoIs of every size and shape; many lie outside the image, some are empty or inverted."""
     generator = torch.Generator().manual_seed(count)
     draw = torch.rand(count, 4, generator=generator)
     low = (draw[:, :2] * 1.6 - 0.3) * torch.tensor([width, height])
@@ -46,7 +46,7 @@ def test_equals_torchvision_in_value_and_gradient(
     feature = torch.randn(
         2, 5, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(h)
     )
-    boxes = regions(120, 2, h * 8, w * 8).double()
+    boxes = make_rois(120, 2, h * 8, w * 8).double()
     ours, theirs = feature.clone().requires_grad_(), feature.clone().requires_grad_()
     pooled = roi_align(
         ours, boxes, size=7, scale=1 / 8, sampling_ratio=sampling_ratio, aligned=aligned
@@ -71,7 +71,7 @@ def test_definition_equals_kernel_in_value_and_gradient(sampling_ratio: int) -> 
     options: dict[str, Any] = {
         "size": 7, "scale": 1 / 8, "sampling_ratio": sampling_ratio, "aligned": True
     }  # fmt: skip
-    boxes = regions(60, 2, 200, 304).double()
+    boxes = make_rois(60, 2, 200, 304).double()
     results = []
     for form in (roi_align, definition.roi_align):
         feature = torch.randn(
@@ -83,7 +83,7 @@ def test_definition_equals_kernel_in_value_and_gradient(sampling_ratio: int) -> 
         torch.testing.assert_close(ours, defined, rtol=1e-9, atol=1e-9)
 
 
-def test_no_regions_leave_a_gradient_of_zero() -> None:
+def test_no_rois_leave_a_gradient_of_zero() -> None:
     feature = torch.randn(1, 4, 6, 6, requires_grad=True)
     pooled = roi_align(
         feature, torch.zeros(0, 5), size=7, scale=1.0, sampling_ratio=0, aligned=True
@@ -94,7 +94,7 @@ def test_no_regions_leave_a_gradient_of_zero() -> None:
 
 
 def test_single_precision_under_autocast() -> None:
-    feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
+    feature, boxes = torch.randn(2, 5, 25, 38), make_rois(50, 2, 200, 300)
     exact = roi_align(feature, boxes, size=7, scale=1 / 8, sampling_ratio=0, aligned=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         pooled = roi_align(
@@ -104,7 +104,7 @@ def test_single_precision_under_autocast() -> None:
     torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
 
 
-def test_regions_may_be_less_precise_than_the_map() -> None:
+def test_rois_may_be_less_precise_than_features() -> None:
     feature, boxes = (
         torch.randn(1, 2, 9, 9, dtype=torch.float64),
         torch.tensor([[0, 3.0, 4, 40, 50]]),
@@ -113,7 +113,7 @@ def test_regions_may_be_less_precise_than_the_map() -> None:
     assert pooled.dtype == torch.float64
 
 
-def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_of_ascend(monkeypatch: pytest.MonkeyPatch) -> None:
     class ROIAlign(nn.Module):
         """With the documented arguments of torch_npu.contrib.module.ROIAlign."""
 
@@ -135,7 +135,7 @@ def test_ascends_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("torch_npu.contrib.module")
     module.__dict__["ROIAlign"] = ROIAlign
     monkeypatch.setitem(__import__("sys").modules, "torch_npu.contrib.module", module)
-    feature, boxes = torch.randn(2, 5, 25, 38), regions(50, 2, 200, 300)
+    feature, boxes = torch.randn(2, 5, 25, 38), make_rois(50, 2, 200, 300)
     options: dict[str, Any] = {"size": 7, "sampling_ratio": 0, "aligned": True}
     pooled = on_one_level(roi_align_npu, feature.bfloat16(), boxes, scale=1 / 8, **options)
     expected = roi_align(

@@ -1,4 +1,4 @@
-"""Looking only at boxes that may overlap removes the same boxes as looking at all pairs."""
+"""NMS by sorting removes the boxes that comparing all pairs removes."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from centernet2.kernels.sparse_nms import sparse_nms
 
 
 def clusters(count: int, *, noise: float, seed: int = 0) -> Tensor:
-    """Boxes [count, 4] of thirty objects of all sizes, the edges of each shifted by `noise` of its size."""
+    """Boxes [count, 4] of 30 objects of all sizes, shifted by `noise` of their size."""
     generator = torch.Generator().manual_seed(seed)
     center = torch.rand(30, 2, generator=generator) * 800
     half = torch.exp(torch.rand(30, 2, generator=generator) * 5)
@@ -51,7 +51,7 @@ def test_equals_torchvision(noise: float, threshold: float) -> None:
 
 
 @pytest.mark.parametrize("noise", [0.003, 0.03, 0.3])
-def test_what_is_settled_part_by_part_is_the_same(noise: float) -> None:
+def test_blocks_decide_as_one_does(noise: float) -> None:
     boxes = clusters(3000, noise=noise)
     wanted = expected(boxes, None, 0.9)
     for limit in (1, 40, 400):
@@ -62,7 +62,7 @@ def test_what_is_settled_part_by_part_is_the_same(noise: float) -> None:
         assert not (mask & ~wanted).any()
 
 
-def test_labels_leave_each_other_alone() -> None:
+def test_labels_do_not_remove_each_other() -> None:
     boxes = clusters(2000, noise=0.02)
     labels = torch.randint(1203, (2000,), generator=torch.Generator().manual_seed(1)) % 7 * 200
     mask = sparse_mask(boxes, labels, 0.9)
@@ -71,7 +71,7 @@ def test_labels_leave_each_other_alone() -> None:
     assert mask.sum() > expected(boxes, None, 0.9).sum()
 
 
-def test_boxes_without_area_or_end_remove_nothing() -> None:
+def test_empty_and_infinite_boxes_remove_nothing() -> None:
     odd = torch.tensor(
         [[5, 5, 5, 9], [9, 9, 5, 5], [9, 5, 5, 9], [0, 0, float("inf"), 9], [float("nan"), 0, 9, 9]]
     )
@@ -87,14 +87,14 @@ def test_boxes_without_area_or_end_remove_nothing() -> None:
     assert sparse_mask(odd[:0], None, 0.9) is not None
 
 
-def test_a_crowd_of_one_place_is_left_to_a_search_in_turn() -> None:
+def test_crowds_are_left_to_greedy_nms() -> None:
     boxes = torch.tensor([[0.0, 0, 9, 9]]).repeat(1500, 1)
     assert sparse_mask(boxes, None, 0.9) is None
     assert nms_mask(boxes, torch.arange(1500, 0, -1), None, 0.9).nonzero().flatten().tolist() == [0]
 
 
 @pytest.mark.parametrize("limit", [None, 400])
-def test_is_what_the_processor_uses_for_many_boxes(limit: int | None) -> None:
+def test_runs_for_many_boxes_on_the_cpu(limit: int | None) -> None:
     boxes = clusters(4000, noise=0.1)
     scores = torch.arange(4000, 0, -1).float()
     mask, wanted = nms_mask(boxes, scores, None, 0.9, limit=limit), expected(boxes, None, 0.9)

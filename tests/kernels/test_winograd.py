@@ -30,7 +30,7 @@ def scene(shape: tuple[int, ...], memory_format: torch.memory_format) -> tuple[T
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("tiles", [1, 40, 256])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_convolves(
+def test_convolution_equals_pytorchs(
     shape: tuple[int, ...],
     tiles: int,
     memory_format: torch.memory_format,
@@ -49,7 +49,9 @@ def test_it_convolves(
 
 @pytest.mark.parametrize("tiles", [1, 40, 256])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_its_gradients(shape: tuple[int, ...], tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_equal_pytorchs(
+    shape: tuple[int, ...], tiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(winograd, "TILES_AT_ONCE", tiles)
     x, weight, _, grad = scene(shape, torch.channels_last)
     inputs = x.double().requires_grad_(), weight.double().requires_grad_()
@@ -82,7 +84,7 @@ def test_rounding_stays_small() -> None:
         ((4, 4, 5, 3), (1, 1), (1, 1), (1, 1), 1, False),
     ],
 )
-def test_what_it_is_for(
+def test_geometries_that_it_computes(
     weight: tuple[int, ...],
     stride: tuple[int, int],
     padding: tuple[int, int],

@@ -13,7 +13,7 @@ def conv3x3(groups: int = 1, **options: int) -> nn.Conv2d:
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}, {"groups": 2}])
-def test_begins_as_the_convolution_it_is_made_of(options: dict[str, int]) -> None:
+def test_starts_as_a_plain_convolution(options: dict[str, int]) -> None:
     conv, x = conv3x3(**options), torch.randn(2, 4, 9, 11)
     plain = DeformConv2d(conv, modulated=False, offset_groups=1, offset_bias=True)
     torch.testing.assert_close(plain(x), conv(x))

@@ -1,4 +1,4 @@
-"""Convolutions with transformed weights are the convolutions that they replace."""
+"""Convolutions with transformed weights against those that they replace."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from centernet2.layers import Conv2d, DeformConv2d, winograd_conv
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_it_is_the_same_convolution(bias: bool, memory_format: torch.memory_format) -> None:
+def test_equals_the_convolution(bias: bool, memory_format: torch.memory_format) -> None:
     torch.manual_seed(0)
     conv = Conv2d(6, 5, 3, padding=1, bias=bias).to(memory_format=memory_format)
     x = torch.randn(2, 6, 13, 10).to(memory_format=memory_format)
@@ -21,7 +21,7 @@ def test_it_is_the_same_convolution(bias: bool, memory_format: torch.memory_form
         )
 
 
-def test_only_large_plain_ones_are_replaced() -> None:
+def test_only_large_convolutions_are_replaced() -> None:
     wide = winograd_conv.MIN_INFERENCE_CHANNELS
     network = nn.Sequential(
         Conv2d(wide, 2 * wide, 3, padding=1),

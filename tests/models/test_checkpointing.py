@@ -19,7 +19,7 @@ from centernet2.models.checkpointing import recompute_expansions, recompute_norm
 
 @pytest.mark.parametrize("deformable", [False, True])
 @pytest.mark.parametrize("norm", ["GN", "BN", ""])
-def test_a_head_with_recomputed_towers_is_the_same(norm: str, deformable: bool) -> None:
+def test_recomputed_towers_keep_results(norm: str, deformable: bool) -> None:
     torch.manual_seed(0)
     plain = CenterNetHead(
         32,
@@ -48,7 +48,7 @@ def test_a_head_with_recomputed_towers_is_the_same(norm: str, deformable: bool) 
 @pytest.mark.parametrize(
     ("depth", "norm"), [(50, "FrozenBN"), (50, "BN"), (18, "FrozenBN"), (18, "BN")]
 )
-def test_a_backbone_with_recomputed_maps_is_the_same(
+def test_recomputed_backbones_keep_results(
     depth: int,
     norm: str,
     memory_format: torch.memory_format,
@@ -83,7 +83,7 @@ def test_a_backbone_with_recomputed_maps_is_the_same(
 
 
 @pytest.mark.parametrize("kind", ["deformable", "attentive", "smooth"])
-def test_bottlenecks_with_costly_or_other_layers_keep_their_maps(kind: str) -> None:
+def test_costly_bottlenecks_keep_activations(kind: str) -> None:
     options: dict[str, Any] = {
         "attentive": {"attn_layer": "se"},
         "smooth": {"act_layer": nn.SiLU},
@@ -128,7 +128,7 @@ class CountConvolutions(TorchDispatchMode):
 
 
 def calls_of(head: CenterNetHead, features: list[torch.Tensor]) -> Counter[str]:
-    """How often layers of the towers compute in both passes, after which the gradients are there."""
+    """How often layers of the towers run in both passes, which leave gradients."""
     calls: Counter[str] = Counter()
     for layer in (layer for tower in head.towers for layer in tower):
         kind = (

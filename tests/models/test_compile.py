@@ -1,4 +1,4 @@
-"""What looks at every pixel is one graph for a compiler, whatever it is built of."""
+"""Backbone, neck and the first stage's head are one graph for a compiler."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def dense_of(family: str, *, training: bool) -> Dense:
 
 
 def run_compiled(dense: Dense) -> HeadOutput:
-    """What one program says of one batch, after it was given another; there must be no second program."""
+    """The output of a program for a second batch, for which it must not be compiled again."""
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()

@@ -1,4 +1,4 @@
-"""What makes a detector find objects faster changes what it finds by little."""
+"""Optimization for inference changes detections by rounding alone."""
 
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
 from tests.models.test_device import build, scene
 
 
-def test_lower_precision_is_that_of_convolutions_and_products_alone() -> None:
+def test_lower_precision_is_of_layers_alone() -> None:
     images, _ = scene()
     model = build("two-stage").eval()
     seen: list[torch.dtype] = []
@@ -78,7 +78,7 @@ def fused_count(model: Detector) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_optimized_networks_say_the_same(family: str) -> None:
+def test_optimized_networks_keep_outputs(family: str) -> None:
     name, options = FAMILIES[family]
     torch.manual_seed(0)
     model = centernet2.build_model(centernet2.load_config(name, list(options)))
@@ -109,7 +109,7 @@ def test_norms_fused_in_training_are_folded() -> None:
     assert not any(isinstance(layer, FusedConv2d | FusedNorm) for layer in model.modules())
 
 
-def test_the_parts_that_look_at_every_pixel_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backbone_neck_and_head_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
     model = build("two-stage")
@@ -135,7 +135,7 @@ def test_training_and_saving_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_placed_in_training_mode_becomes_channels_last() -> None:
+def test_model_of_training_becomes_channels_last() -> None:
     """With live batch normalisation it trains contiguous on the CPU."""
     model = centernet2.build_model(
         centernet2.load_config(
@@ -162,13 +162,13 @@ def test_inference_after_training_with_recomputation() -> None:
         torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
 
 
-def test_an_unknown_precision_is_refused() -> None:
+def test_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
         centernet2.optimize_for_inference(build("two-stage"), dtype="int8")
 
 
 @pytest.mark.slow
-def test_a_compiled_detector_finds_the_same() -> None:
+def test_compiled_detector_keeps_detections() -> None:
     images, _ = scene()
     model = build("two-stage").eval()
     with torch.no_grad():

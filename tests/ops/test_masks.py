@@ -45,14 +45,14 @@ def test_pasting_is_bilinear_interpolation(monkeypatch: pytest.MonkeyPatch, toge
     assert torch.equal(whole & clear, on_cpu & clear)
 
 
-def test_boxes_outside_the_image_and_empty_ones_have_no_pixels() -> None:
+def test_empty_and_outside_boxes_have_no_pixels() -> None:
     boxes = torch.tensor([[100.0, 100, 120, 120], [-30, -30, -10, -10], [5, 5, 5, 9], [3, 4, 6, 8]])
     pasted = paste_masks(torch.ones(4, 28, 28), boxes, (20, 30))
     assert pasted.sum(dim=(1, 2)).tolist() == [0, 0, 0, 12]
     assert paste_masks(torch.ones(0, 28, 28), boxes[:0], (20, 30)).shape == (0, 20, 30)
 
 
-def test_targets_say_where_the_object_is_in_the_box() -> None:
+def test_targets_cover_the_object_in_the_box() -> None:
     mask = torch.zeros(2, 64, 64, dtype=torch.bool)
     mask[1, 10:30, 20:40] = True
     boxes = torch.tensor([[20.0, 10, 40, 30], [20, 10, 60, 30], [0, 0, 10, 10]])
@@ -78,7 +78,7 @@ def test_targets_without_objects_are_empty() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 7])
-def test_loss_is_the_mean_over_the_positive_regions(classes: int) -> None:
+def test_loss_is_the_mean_over_positives(classes: int) -> None:
     generator = torch.Generator().manual_seed(classes)
     logits = torch.randn(12, classes, 28, 28, generator=generator, requires_grad=True)
     targets = torch.rand(12, 28, 28, generator=generator) > 0.5

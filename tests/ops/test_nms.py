@@ -16,7 +16,7 @@ def test_plain_tensor_operations_equal_torchvision(
     assert torch.equal(greedy_nms(boxes, labels, threshold), kept(boxes, scores, labels, threshold))
 
 
-def test_a_chain_in_which_each_box_hangs_on_the_one_before() -> None:
+def test_chain_of_boxes_keeps_every_second() -> None:
     low = torch.arange(600.0)[:, None] * torch.tensor([4.0, 0.0])
     boxes = torch.cat([low, low + 10], dim=1)  # neighbours overlap by 3 / 7, others less
     assert greedy_nms(boxes, None, 0.4).tolist() == [i % 2 == 0 for i in range(600)]

@@ -116,9 +116,10 @@ KERNELS: dict[str, dict[str, Kernel]] = {
 }
 
 
-def kernel_for(operator: str, x: Tensor) -> Kernel:
-    """The kernel that runs an operator on the device of `x`, in the situation that holds here."""
-    return KERNELS[operator][choose(operator, x.device.type, current_situation())]
+def kernel_for(operator: str, x: Tensor, situation: Situation | None = None) -> Kernel:
+    """The kernel that runs an operator on the device of `x`; situation None: the current one."""
+    situation = current_situation() if situation is None else situation
+    return KERNELS[operator][choose(operator, x.device.type, situation)]
 
 
 def current_situation() -> Situation:

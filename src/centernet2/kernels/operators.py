@@ -23,10 +23,11 @@ def conv2d(
     Args:
         geometry: stride, padding and dilation, two numbers each, and groups.
     """
-    if current_situation() == "compiled" and not weight.is_contiguous():
+    situation = current_situation()
+    if situation == "compiled" and not weight.is_contiguous():
         # the tracer assumes that normalization returns contiguous tensors; follow the weights
         x = x.contiguous(memory_format=torch.channels_last)
-    return cast(Tensor, kernel_for("conv2d", x).run(x, weight, bias, geometry, gain))
+    return cast(Tensor, kernel_for("conv2d", x, situation).run(x, weight, bias, geometry, gain))
 
 
 def deformable_conv2d(
