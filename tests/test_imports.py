@@ -141,11 +141,11 @@ def test_the_walk_sees_every_form_of_import(
     assert bool(violations(tmp_path)) is forbidden
 
 
-# what models/ leaves to kernels/ and config/: choices by device, and names of options in files
+# what models/ leaves to kernels/ and config/: choices by device, and configuration keys
 FORBIDDEN_IN_MODELS = {
     r"\btorch\.compiler\b": "compilers are kernels/capabilities.py's concern",
     r"\bdevice\.type\b": "kernels/dispatch.py chooses by device",
-    r"\b(MODEL|INPUT|SOLVER|TEST|DATALOADER|DATASETS)\.[A-Z]": "name the argument; builders/ add keys",
+    r"\b(MODEL|INPUT|SOLVER|TEST|DATALOADER|DATASETS)\.[A-Z]": "name the argument, not the key",
 }
 
 
@@ -170,3 +170,24 @@ def test_config_imports_only_option_groups() -> None:
         if part_of(module) != "config" and not module.endswith("Options")
     ]
     assert not others, "\n" + "\n".join(others)
+
+
+def modules_named(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the dotted names that an import statement may stand for."""
+    names = [alias.name for alias in node.names]
+    return (
+        [f"{node.module}.{name}" for name in names] if isinstance(node, ast.ImportFrom) else names
+    )
+
+
+def test_no_test_imports_another_test_or_conftest() -> None:
+    tests = Path(__file__).parent
+    lines = [
+        f"{path.relative_to(tests)}:{node.lineno}: move what {name} shares to tests/helpers/"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in modules_named(node)
+        if re.search(r"(^|\.)(test_\w+|conftest)(\.|$)", name)
+    ]
+    assert not lines, "\n" + "\n".join(lines)

@@ -11,7 +11,7 @@ import torch
 import centernet2
 from centernet2.kernels import dispatch
 from centernet2.kernels.dispatch import KERNELS, Situation, choose, describe_kernels
-from tests.models.test_device import build, scene
+from tests.helpers.networks import build, scene
 
 CPU = torch.device("cpu")
 

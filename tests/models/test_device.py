@@ -14,54 +14,17 @@ from torch import Tensor
 import centernet2
 from centernet2.devices import UnitScaler
 from centernet2.kernels import dispatch
-from centernet2.models.detector import Detector
 from centernet2.structures import Batch, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import clip_gradients, scheduler, sgd
+from tests.helpers.networks import MODELS, build, scene
 from tests.helpers.pretend import DEVICE, PretendDevice, PretendTensor
 
-SMALL = [
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "16", "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", "40",
-    "INPUT.FORMAT", "RGB",
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0001", "MODEL.CENTERNET.INFERENCE_TH", "0.0001",
-    "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
-]  # fmt: skip
-MODELS = {
-    "two-stage": ("CenterNet2_R18_small", ()),
-    "masks": ("CenterNet2_R18_small", ("MODEL.MASK_ON", "True")),
-    "one-stage": (
-        "CenterNet-FPN_R50_1x",
-        ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
-    ),
-    "deformable": ("CenterNet-S4_DLA_8x", ()),
-    "bifpn": ("CenterNet2_DLA-BiFPN-P3_4x", ()),
-}
 KINDS = [
     pytest.param(kind, marks=pytest.mark.slow if kind in ("deformable", "bifpn") else ())
     for kind in MODELS
 ]
-
-
-def scene() -> tuple[list[Tensor], list[Target]]:
-    random = torch.Generator().manual_seed(0)
-    images = [
-        torch.randint(0, 255, (3, h, w), dtype=torch.uint8, generator=random)
-        for h, w in ((64, 96), (90, 60))
-    ]
-    targets: list[Target] = []
-    for image in images:
-        boxes = torch.tensor([[4.0, 6, 40, 50], [20, 10, 55, 60]])
-        masks = torch.zeros(2, *image.shape[1:], dtype=torch.bool)
-        masks[:, 10:50, 20:40] = True
-        targets.append({"boxes": boxes, "labels": torch.tensor([1, 0]), "masks": masks})
-    return images, targets
-
-
-def build(kind: str) -> Detector:
-    name, options = MODELS[kind]
-    torch.manual_seed(0)
-    return centernet2.build_model(centernet2.load_config(name, [*SMALL, *options]))
 
 
 @pytest.fixture(params=["kernels", "plain tensors"])

@@ -13,7 +13,7 @@ from centernet2.builders.loading import place
 from centernet2.devices import autocast
 from centernet2.layers import DeformConv2d
 from centernet2.models.detector import Detector
-from tests.models.test_device import MODELS, build, scene
+from tests.helpers.networks import MODELS, build, scene
 
 COPIES = ("aten::clone", "aten::_to_copy", "aten::copy_")
 EXACT = {

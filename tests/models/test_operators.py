@@ -16,7 +16,7 @@ from centernet2.kernels import dispatch, heatmap_cpu
 from centernet2.models.detector import Detector
 from centernet2.structures import Target
 from tests.helpers.counting import Work, count_inference, count_training
-from tests.models.test_device import build, scene
+from tests.helpers.networks import build, scene
 
 TOLERANCE = 0.03
 MOST = {

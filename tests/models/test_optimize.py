@@ -11,8 +11,7 @@ import centernet2
 from centernet2.layers.fused_norm import FusedConv2d, FusedNorm
 from centernet2.layers.norm_pairs import FROZEN_NORMS
 from centernet2.models.detector import Detector
-from tests.models.test_compile import FAMILIES, IMAGES, KINDS, Dense
-from tests.models.test_device import build, scene
+from tests.helpers.networks import FAMILIES, FAMILY_PARAMS, IMAGES, Dense, build, scene
 
 
 def test_lower_precision_is_of_layers_alone() -> None:
@@ -77,7 +76,7 @@ def fused_count(model: Detector) -> tuple[int, int]:
     return len(norms) - len(left), len(left)
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILY_PARAMS)
 def test_optimized_networks_keep_outputs(family: str) -> None:
     name, options = FAMILIES[family]
     torch.manual_seed(0)

@@ -11,8 +11,8 @@ import centernet2
 from centernet2.builders.pipeline import fixed_sizes
 from centernet2.models.preprocess import PADDED_OBJECTS, pad_target
 from centernet2.structures import Target
+from tests.helpers.networks import MODELS, SMALL
 from tests.helpers.reference import agreement, evaluate, portable_scenes, reference_model, train
-from tests.models.test_device import MODELS, SMALL
 
 STATIC = (
     "INPUT.STATIC_SHAPES", "True", "INPUT.MIN_SIZE_TRAIN", "(192,)", "INPUT.MAX_SIZE_TRAIN", "256",

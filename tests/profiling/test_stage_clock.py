@@ -14,7 +14,7 @@ from centernet2.profiling import stage_clock
 from centernet2.profiling.meter import Meter
 from centernet2.profiling.stage_clock import StageClock
 from centernet2.profiling.workload import make_images, make_targets
-from tests.models.test_device import build
+from tests.helpers.networks import build
 
 MASK_STAGES = [
     "preprocess",

@@ -12,7 +12,7 @@ from centernet2.profiling.workload import (
     make_images,
     make_targets,
 )
-from tests.models.test_device import build
+from tests.helpers.networks import build
 
 
 @pytest.mark.parametrize("kind", ["two-stage", "masks", "one-stage"])
