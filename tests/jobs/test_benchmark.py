@@ -11,10 +11,10 @@ import torch
 
 from centernet2 import cli
 from centernet2.builders.loading import build_model
+from centernet2.builders.model_costs import count_cost
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import load_config
 from centernet2.jobs import InferenceOptions, benchmark
-from centernet2.jobs.models import measure_cost
 from centernet2.models.detector import Detector
 from centernet2.profiling import matmul_peak
 from centernet2.profiling.meter import WARM_UP, Meter
@@ -42,7 +42,7 @@ def quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("options", [(), ("MODEL.MASK_ON", "True")])
 def test_operations_equal_the_cost_table(options: tuple[str, ...]) -> None:
     config = load_config(SMALL, options)
-    cost = measure_cost(config)
+    cost = count_cost(config)
     result = benchmark.benchmark(SMALL, *options, inference=CPU, runs=1)
     metrics = result.shapes[0]
     assert (metrics.height, metrics.width) == (cost.height, cost.width)

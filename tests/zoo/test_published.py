@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from centernet2.builders.model_costs import count_cost
 from centernet2.builders.network import build_detector
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.cli import app
 from centernet2.config import config_names, load_config
-from centernet2.jobs.models import measure_cost, models
+from centernet2.jobs.models import models
 from centernet2.zoo.published import ZooError, zoo_model, zoo_models
 from centernet2.zoo.table import models_markdown
 
@@ -33,8 +34,8 @@ def test_table_holds_every_reference_config() -> None:
 )
 def test_stored_costs_equal_measured_costs(name: str) -> None:
     stored = next(model.cost for model in zoo_models() if model.config == name)
-    assert measure_cost(load_config(name)) == stored, (
-        "run: python -m centernet2.jobs.models > src/centernet2/zoo/costs.json"
+    assert count_cost(load_config(name)) == stored, (
+        "run: python -m centernet2.builders.model_costs > src/centernet2/zoo/costs.json"
     )
 
 

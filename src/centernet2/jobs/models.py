@@ -1,12 +1,8 @@
-"""The command `models`.
-
-`python -m centernet2.jobs.models > src/centernet2/zoo/costs.json` counts the costs of all again.
-"""
+"""The command `models`: list the published models."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from centernet2.config import Config
-    from centernet2.zoo import ModelCost, ZooModel
+    from centernet2.zoo import ZooModel
 
 
 def models(
@@ -27,16 +23,18 @@ def models(
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     markdown: Flag = False,
 ) -> str | RenderableType:
-    """List the published models: accuracy, speed, size; --weights zoo:NAME uses one.
+    """List the published models: accuracy, speed, size.
+
+    Other commands load one with --weights zoo:NAME.
 
     Parameters
     ----------
     name
-        Show this model in detail; the name or path of any config works too.
+        A published model, or the name or path of any config, to show in detail.
     as_json
         Print JSON.
     markdown
-        Print the table of the documentation.
+        Print the table in Markdown.
     """
     from centernet2.config import load_config
     from centernet2.zoo import zoo_model, zoo_models
@@ -50,9 +48,11 @@ def models(
             for m in zoo_models()
         ]
         return _json(rows) if as_json else models_table(zoo_models())
+    from centernet2.builders.model_costs import count_cost
+
     model = _without_weights(name) if _is_unpublished(name) else zoo_model(name)
     config = load_config(model.config)
-    details = model_details(model, model.cost or measure_cost(config), _facts(config))
+    details = model_details(model, model.cost or count_cost(config), _facts(config))
     return _json(details) if as_json else details_table(details)
 
 
@@ -86,36 +86,5 @@ def _facts(config: Config) -> dict[str, Any]:
     }
 
 
-def measure_cost(config: Config) -> ModelCost:
-    """Count the operations in an image of 480 x 640 pixels, with full selections."""
-    from centernet2.builders.loading import build_on_meta
-    from centernet2.profiling.operations import count_operations, full_selections, input_size
-    from centernet2.zoo import ModelCost
-
-    plan = build_on_meta(config)
-    height, width = input_size(plan)
-    proposals, detections = full_selections(plan)
-    parameters = sum(parameter.numel() for parameter in plan.parameters())
-    operations = count_operations(
-        plan, (1, height, width), proposals=proposals, detections=detections
-    )
-    return ModelCost(parameters, round(sum(operations.values()) / 1e9, 1), height, width)
-
-
-def _published_costs() -> str:
-    """Write the costs of all published models as JSON, one per line."""
-    from centernet2.config import load_config
-    from centernet2.zoo import zoo_models
-
-    names = sorted({model.config for model in zoo_models()})
-    costs = {name: measure_cost(load_config(name))._asdict() for name in names}
-    rows = (f"{json.dumps(name)}: {json.dumps(cost)}" for name, cost in costs.items())
-    return "{\n" + ",\n".join(rows) + "\n}\n"
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(_published_costs())

@@ -1,0 +1,108 @@
+"""Measure a detector at several input shapes, and collect the results in one record."""
+
+import logging
+import math
+import platform
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from centernet2.models.optimize import DTYPES
+from centernet2.profiling import matmul_peak
+from centernet2.profiling.meter import WARM_UP, InputShape, Meter
+from centernet2.profiling.records import Benchmark, ShapeMetrics
+
+logger = logging.getLogger(__name__)
+
+# of the peak: Winograd's algorithm does a quarter of the multiplications that are counted
+IMPLAUSIBLE_SHARE = 2.5
+
+
+def measure_benchmark(
+    meter: Meter, shapes: Collection[InputShape], *, weights: str | None, device_name: str
+) -> Benchmark:
+    """Measure a detector at every shape, and the peak of the device.
+
+    Args:
+        meter: holds the detector and how it is measured.
+        shapes: input shapes; those that do not fit into memory are left out.
+        weights, device_name: names for the record.
+    """
+    # the largest last: on the CPU, peak memory is the maximum of the process so far
+    metrics = list(_measure_shapes(meter, sorted(shapes, key=math.prod)))
+    # after the detector: the matrices take memory too
+    peak = matmul_peak.measure_peak(meter.device, DTYPES[meter.dtype])
+    compared = [each.against(peak) for each in metrics]
+    if any((each.share_of_peak or 0.0) > IMPLAUSIBLE_SHARE for each in compared):
+        logger.warning(
+            "the model was faster than the peak: the machine was busy while the peak was "
+            "measured; measure again"
+        )
+    return Benchmark(
+        config=meter.model.info.config_name,
+        weights=weights,
+        work="training" if meter.model.training else "inference",
+        dtype=meter.dtype,
+        compiled=meter.compiled,
+        device=str(meter.device),
+        device_name=device_name,
+        threads=torch.get_num_threads(),
+        versions={
+            "torch": version("torch"),
+            "torchvision": version("torchvision"),
+            "python": platform.python_version(),
+        },
+        parameters=sum(parameter.numel() for parameter in meter.model.parameters()),
+        warm_up=WARM_UP,
+        runs=meter.runs,
+        peak=peak,
+        shapes=compared,
+    )
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Set the number of PyTorch's CPU threads inside the context; None: leave it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure_shapes(meter: Meter, shapes: Sequence[InputShape]) -> Iterator[ShapeMetrics]:
+    """Measure each shape that fits into the device's memory, and show progress."""
+    console = get_console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("passes"),
+    )
+    measured = 0
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_interactive
+    ) as progress:
+        task = progress.add_task("", total=2 * (WARM_UP + meter.runs) * len(shapes))
+        for shape in shapes:
+            name = "{} x {}, batch of {}".format(*shape[1:], shape[0])
+            progress.update(task, description=name)
+            if meter.compiled or not console.is_interactive:
+                logger.info("%s %s", "compiling for" if meter.compiled else "measuring", name)
+            try:
+                yield meter.measure(shape, lambda: progress.advance(task))
+                measured += 1
+            except torch.OutOfMemoryError:
+                logger.warning(
+                    "%s does not fit into the memory of %s and is left out", name, meter.device
+                )
+    if not measured:
+        raise ValueError(
+            f"no batch fits into the memory of {meter.device}; "
+            "choose smaller --batch-sizes or --sizes"
+        )
