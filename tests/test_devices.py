@@ -23,34 +23,32 @@ def pretend(monkeypatch: pytest.MonkeyPatch, name: str | None, count: int = 2) -
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
-def test_the_accelerator_is_taken_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_accelerator_is_the_default_device(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     pretend(monkeypatch, kind)
     assert choose_device(None) == torch.device(kind)
     assert choose_device(f"{kind}:1") == torch.device(f"{kind}:1")
     assert choose_device("cpu") == CPU
 
 
-def test_the_cpu_is_taken_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_is_the_default_without_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, None)
     assert choose_device(None) == CPU
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "meta", "cpu:3"])
-def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_unavailable_device_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pretend(monkeypatch, None)
     with pytest.raises(ValueError, match=f"device '{name}' is not there; present: cpu$"):
         choose_device(name)
 
 
-def test_an_index_too_high(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_index_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "cuda", count=2)
     with pytest.raises(ValueError, match="'cuda:2' is not there; present: cpu, cuda:0, cuda:1"):
         choose_device("cuda:2")
 
 
-def test_a_name_that_means_nothing() -> None:
+def test_unknown_device_name_is_refused() -> None:
     with pytest.raises(ValueError, match="device 'gpu' is unknown to this PyTorch"):
         choose_device("gpu")
 
@@ -71,7 +69,7 @@ def test_accelerator_is_on_the_device() -> None:
     assert accelerator.mixed_precision == "no"
 
 
-def test_accelerator_on_another_device_than_asked_for() -> None:
+def test_accelerator_on_another_device_is_refused() -> None:
     create_accelerator(CPU)
     with pytest.raises(
         ValueError, match="this process already trains on cpu: use a new one for meta"
@@ -83,7 +81,7 @@ def test_peak_memory_of_this_process() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
 
 
-def test_an_accelerator_is_waited_for_and_its_peak_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerator_is_synchronized_and_peak_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, torch.device]] = []
     for name in ("synchronize", "reset_peak_memory_stats"):
         monkeypatch.setattr(

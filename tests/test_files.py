@@ -46,7 +46,7 @@ def test_file_appears_at_the_end(tmp_path: Path) -> None:
     assert path.read_bytes() == b"[]"
 
 
-def test_json_that_fails_writes_nothing(tmp_path: Path) -> None:
+def test_failed_json_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"path": tmp_path})
     assert not list(tmp_path.iterdir())

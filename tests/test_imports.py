@@ -105,7 +105,7 @@ def violations(source: Path) -> list[str]:
     return found
 
 
-def test_parts_import_only_what_the_table_admits() -> None:
+def test_parts_follow_the_import_table() -> None:
     found = violations(SOURCE)
     assert not found, "\n" + "\n".join(found)
 
@@ -132,7 +132,7 @@ def test_parts_import_only_what_the_table_admits() -> None:
         ("data/readers/coco.py", "import numpy as np, centernet2_extras", False),
     ],
 )
-def test_the_walk_sees_every_form_of_import(
+def test_every_import_form_is_checked(
     tmp_path: Path, file: str, code: str, forbidden: bool
 ) -> None:
     path = tmp_path / file
@@ -180,7 +180,7 @@ def modules_named(node: ast.Import | ast.ImportFrom) -> list[str]:
     )
 
 
-def test_no_test_imports_another_test_or_conftest() -> None:
+def test_tests_import_only_helpers() -> None:
     tests = Path(__file__).parent
     lines = [
         f"{path.relative_to(tests)}:{node.lineno}: move what {name} shares to tests/helpers/"

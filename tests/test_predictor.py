@@ -196,7 +196,7 @@ def test_masks_are_in_original_pixels(pixels: np.ndarray) -> None:
     assert predictor(pixels, score_threshold=0.99)["masks"].shape == (0, HEIGHT, WIDTH)
 
 
-def test_modes_of_a_model_in_training_are_restored(pixels: np.ndarray) -> None:
+def test_training_modes_are_restored(pixels: np.ndarray) -> None:
     model = FakeDetector().train()
     model.frozen.eval()
     predictor = Predictor(model)

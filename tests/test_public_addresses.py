@@ -33,7 +33,7 @@ def covers(row: tuple[str, str], found: tuple[str, str]) -> bool:
     return found[0].startswith(row[0]) and found[1].startswith(row[1])
 
 
-def test_the_statement_is_complete() -> None:
+def test_address_statement_is_complete() -> None:
     rows = ROW.findall((ROOT / "public_address_statement.md").read_text("utf-8"))
     present = addresses(ROOT)
     missing = [found for found in sorted(present) if not any(covers(row, found) for row in rows)]
@@ -42,7 +42,7 @@ def test_the_statement_is_complete() -> None:
     assert not gone, f"public_address_statement.md lists what is no longer there: {gone}"
 
 
-def test_a_new_address_is_found(tmp_path: Path) -> None:
+def test_new_address_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "new.py").write_text('URL = "https://example.org/weights.pth"\n')
     assert addresses(tmp_path) == {("src/new.py", "https://example.org/weights.pth")}

@@ -43,7 +43,7 @@ def test_learning_rate(name: str, shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", GROUPED)
-def test_learning_rate_and_weight_decay_of_each_parameter(name: str, shared: Path) -> None:
+def test_learning_rate_and_decay_per_parameter(name: str, shared: Path) -> None:
     config = centernet2.load_config(name)
     golden = json.loads((shared / "golden/optimizer_groups.json").read_text())[name]
     with torch.device("meta"):

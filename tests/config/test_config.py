@@ -104,7 +104,7 @@ def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None
     assert message in str(error.value)
 
 
-def test_unknown_name_is_refused_with_the_nearest() -> None:
+def test_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'CenterNet2_R50_1x'"):
         load_config("CenterNet2_R5_1x")
 
@@ -156,7 +156,7 @@ def test_config_is_frozen_and_replaced_whole() -> None:
         config.replace({"MODEL.ROI_HEADS.NUM_CLASES": 3})
 
 
-def test_every_field_has_one_key_and_a_meaning() -> None:
+def test_every_field_has_key_and_meaning() -> None:
     assert len(OPTIONS) == len(SLOTS) == len({option.field for option in OPTIONS})
     assert all(option.meaning for option in OPTIONS)
     assert {option.field for option in OPTIONS} == {
@@ -173,7 +173,7 @@ def leaf_paths(name: str, value: object) -> Iterator[str]:
         yield name
 
 
-def test_ignored_option_is_reported_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_option_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     _report_ignored.cache_clear()
     for _ in range(2):
         load_config("CenterNet2_R50_1x", ["MODEL.PROPOSAL_GENERATOR.NAME", "RPN"])

@@ -92,7 +92,7 @@ def test_real_broken_files(shared: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cmyk.jpg", "rgba.png", "palette.png"])
-def test_colour_modes_look_like_the_plain_image(shared: Path, name: str) -> None:
+def test_colour_modes_equal_the_plain_image(shared: Path, name: str) -> None:
     plain = read_image(shared / "data" / "broken" / "ok_a.jpg").float()
     assert (read_image(shared / "data" / "broken" / name).float() - plain).abs().mean() < 6
 
@@ -212,7 +212,7 @@ def test_reduced_grey_jpeg_has_three_channels() -> None:
 
 
 @pytest.mark.parametrize("target", [(1200, 1600), (100, 100)])
-def test_wrong_or_truncated_stored_image_is_named(target: tuple[int, int]) -> None:
+def test_damaged_stored_image_is_named(target: tuple[int, int]) -> None:
     content = jpeg(photo(1200, 1600))
     with pytest.raises(
         ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"
@@ -271,7 +271,7 @@ def test_colour_modes_of_every_format(mode: str, format_: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "format_"), MODES)
-def test_half_a_file_is_broken(mode: str, format_: str) -> None:
+def test_truncated_file_is_refused(mode: str, format_: str) -> None:
     content = encoded(mode, format_)
     with pytest.raises(ImageError, match="not a readable image"):
         read_image(content[: len(content) // 2])

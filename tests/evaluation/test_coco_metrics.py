@@ -135,7 +135,7 @@ def test_subset_counts_its_own_images(tmp_path: Path) -> None:
     assert metrics["bbox/AP"] == pytest.approx(100)
 
 
-def test_no_detections_at_all(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_metrics_without_detections(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_random_annotations(tmp_path / "truth.json", np.random.default_rng(7), images=3, classes=2)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
     assert coco_metrics(dataset, np.zeros((0, 7)), max_detections=100)["bbox/AP"] == 0

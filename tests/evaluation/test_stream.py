@@ -30,7 +30,7 @@ def test_stream_without_fingerprint_is_never_resumed(tmp_path: Path) -> None:
         ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
 
 
-def test_only_the_main_process_computes_the_fingerprint(
+def test_main_process_computes_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "is_main_process", lambda: False)
@@ -41,9 +41,7 @@ def test_only_the_main_process_computes_the_fingerprint(
     assert "of the main process" in made.path.read_text()
 
 
-def test_weights_are_hashed_once_and_only_to_resume(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_hashed_only_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_noise_data(tmp_path)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
     config = centernet2.load_config("CenterNet2_R18_small", [*SMALL_INPUT, *classes])

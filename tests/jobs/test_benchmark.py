@@ -187,7 +187,7 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
         (("--weights", "nothing.pth"), "nothing.pth"),
     ],
 )
-def test_errors_are_one_message_and_exit_code_2(
+def test_errors_exit_with_code_2(
     options: tuple[str, ...],
     message: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -38,7 +38,7 @@ def test_results_file_against_training_folder(data: Path) -> None:
     result = compare(data / "run", data / "good.json", data=data, samples=20, output=output)
     differences = result.differences
     assert differences["AP"].second == pytest.approx(100) and 50 < differences["AP50"].first < 51
-    assert json.loads(output.read_text())["figures"]["AP/cat [a]"]["second"] == pytest.approx(100)
+    assert json.loads(output.read_text())["metrics"]["AP/cat [a]"]["second"] == pytest.approx(100)
 
 
 def test_wrong_sources_are_named(data: Path) -> None:

@@ -7,7 +7,7 @@ from centernet2.jobs.doctor import doctor
 from centernet2.kernels.dispatch import describe_kernels
 
 
-def test_lines_of_the_cpu() -> None:
+def test_doctor_describes_the_cpu() -> None:
     lines = {line[:13].strip(): line for line in doctor(device="cpu")}
     assert {"python", "torch", "torchvision", "devices", "distributed", "sync bn", "step"} <= set(
         lines

@@ -44,7 +44,7 @@ def test_detector_and_checkpoint_give_equal_detections(
     assert len(one) > 0
 
 
-def test_predictions_give_the_metrics_of_their_detector(folder: Path, tmp_path: Path) -> None:
+def test_predictions_give_equal_metrics(folder: Path, tmp_path: Path) -> None:
     metrics = centernet2.evaluate(
         folder / "model.pth", data=folder, output_dir=tmp_path, inference=CPU
     )
@@ -52,7 +52,7 @@ def test_predictions_give_the_metrics_of_their_detector(folder: Path, tmp_path: 
     assert again == pytest.approx(metrics, abs=1e-6, nan_ok=True)
 
 
-def test_nothing_or_two_things_are_refused(folder: Path) -> None:
+def test_exactly_one_source_is_required(folder: Path) -> None:
     with pytest.raises(ValueError, match="give one thing to evaluate"):
         centernet2.evaluate(data=folder)
     with pytest.raises(ValueError, match="give one thing to evaluate"):

@@ -17,7 +17,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("teacher") / "model.pth", ("block",))
 
 
-def test_annotations_are_the_teacher_s_detections(
+def test_annotations_come_from_teacher_detections(
     teacher: Path, data: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "pseudo.json"

@@ -155,7 +155,7 @@ def test_signal_in_evaluation_resumes_with_evaluation(
         assert all(
             torch.equal(tensor, parts["model"][key]) for key, tensor in whole["model"].items()
         )
-    figures = [
+    evaluations = [
         [
             line
             for line in map(json.loads, (tmp_path / run / "metrics.jsonl").open())
@@ -163,8 +163,8 @@ def test_signal_in_evaluation_resumes_with_evaluation(
         ]
         for run in ("whole", "parts")
     ]
-    assert [line["iteration"] for line in figures[0]] == [2, 4]
-    assert str(figures[0]) == str(figures[1])  # NaN is not equal to itself
+    assert [line["iteration"] for line in evaluations[0]] == [2, 4]
+    assert str(evaluations[0]) == str(evaluations[1])  # NaN is not equal to itself
 
 
 def test_machines_must_share_output_folder(

@@ -62,7 +62,7 @@ def test_choice_by_device_and_situation(
     assert choose(operator, device, situation) == chosen
 
 
-def test_kernels_that_torchvision_registered() -> None:
+def test_registered_torchvision_kernels() -> None:
     for operator in ("nms", "roi_align", "deform_conv2d"):
         assert dispatch.has_torchvision_kernel(operator, "cpu")
     assert not dispatch.has_torchvision_kernel("nms", "mtia")
@@ -90,7 +90,7 @@ def code_of_calls(work: Callable[[], object]) -> set[CodeType]:
     return called
 
 
-def test_named_kernels_are_those_that_run() -> None:
+def test_reported_kernels_are_used() -> None:
     images, targets = scene()
     trained = build("masks").train()
     found = centernet2.optimize_for_inference(build("masks"))

@@ -32,7 +32,7 @@ def test_indices_are_sorted_by_score() -> None:
     )
 
 
-def test_kernel_of_ascend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ascend_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def npu_nms_v4(
         boxes: Tensor, scores: Tensor, size: int, iou: Tensor, least: Tensor
     ) -> tuple[Tensor, Tensor]:

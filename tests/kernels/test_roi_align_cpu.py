@@ -40,7 +40,7 @@ def make_rois(count: int, images: int, height: float, width: float) -> Tensor:
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
 @pytest.mark.parametrize(("h", "w"), [(25, 38), (3, 1), (1, 1)])
-def test_equals_torchvision_in_value_and_gradient(
+def test_equals_torchvision_with_gradients(
     h: int, w: int, sampling_ratio: int, aligned: bool
 ) -> None:
     feature = torch.randn(
@@ -67,7 +67,7 @@ def test_equals_torchvision_in_value_and_gradient(
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
-def test_definition_equals_kernel_in_value_and_gradient(sampling_ratio: int) -> None:
+def test_definition_equals_kernel_with_gradients(sampling_ratio: int) -> None:
     options: dict[str, Any] = {
         "size": 7, "scale": 1 / 8, "sampling_ratio": sampling_ratio, "aligned": True
     }  # fmt: skip
@@ -83,7 +83,7 @@ def test_definition_equals_kernel_in_value_and_gradient(sampling_ratio: int) -> 
         torch.testing.assert_close(ours, defined, rtol=1e-9, atol=1e-9)
 
 
-def test_no_rois_leave_a_gradient_of_zero() -> None:
+def test_no_rois_give_zero_gradients() -> None:
     feature = torch.randn(1, 4, 6, 6, requires_grad=True)
     pooled = roi_align(
         feature, torch.zeros(0, 5), size=7, scale=1.0, sampling_ratio=0, aligned=True
@@ -104,7 +104,7 @@ def test_single_precision_under_autocast() -> None:
     torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
 
 
-def test_rois_may_be_less_precise_than_features() -> None:
+def test_rois_of_lower_precision() -> None:
     feature, boxes = (
         torch.randn(1, 2, 9, 9, dtype=torch.float64),
         torch.tensor([[0, 3.0, 4, 40, 50]]),
@@ -113,7 +113,7 @@ def test_rois_may_be_less_precise_than_features() -> None:
     assert pooled.dtype == torch.float64
 
 
-def test_kernel_of_ascend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ascend_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     class ROIAlign(nn.Module):
         """With the documented arguments of torch_npu.contrib.module.ROIAlign."""
 

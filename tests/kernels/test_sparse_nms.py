@@ -51,7 +51,7 @@ def test_equals_torchvision(noise: float, threshold: float) -> None:
 
 
 @pytest.mark.parametrize("noise", [0.003, 0.03, 0.3])
-def test_blocks_decide_as_one_does(noise: float) -> None:
+def test_blocks_give_equal_masks(noise: float) -> None:
     boxes = clusters(3000, noise=noise)
     wanted = expected(boxes, None, 0.9)
     for limit in (1, 40, 400):

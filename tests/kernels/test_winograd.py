@@ -84,7 +84,7 @@ def test_rounding_stays_small() -> None:
         ((4, 4, 5, 3), (1, 1), (1, 1), (1, 1), 1, False),
     ],
 )
-def test_geometries_that_it_computes(
+def test_supported_geometries(
     weight: tuple[int, ...],
     stride: tuple[int, int],
     padding: tuple[int, int],

@@ -24,7 +24,7 @@ def test_starts_as_a_plain_convolution(options: dict[str, int]) -> None:
     )  # the sigmoid of zero is one half
 
 
-def test_offsets_are_dy_then_dx_of_each_sample() -> None:
+def test_offsets_are_ordered_dy_dx() -> None:
     conv, x = conv3x3(), torch.randn(1, 4, 9, 11)
     deformable = DeformConv2d(conv, modulated=False, offset_groups=1, offset_bias=True)
     with torch.no_grad():

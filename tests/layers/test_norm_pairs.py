@@ -33,7 +33,7 @@ class Block(nn.Module):
         return again_norm(again(x)) + again(x).relu()
 
 
-def test_pairs_are_found_by_what_is_computed() -> None:
+def test_pairs_follow_the_computation() -> None:
     block = Block().train()
     pairs = find_norm_pairs(block, torch.rand(1, 3, 8, 8))
     assert [(pair.conv, pair.norm) for pair in pairs] == [tuple(block.pairs["alone"])]  # type: ignore[arg-type]

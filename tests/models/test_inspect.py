@@ -40,7 +40,7 @@ def test_scores_of_both_stages_make_the_score() -> None:
 
 
 @pytest.mark.parametrize("static", ["True", "False"])
-def test_tied_proposals_are_those_of_the_detector(static: str) -> None:
+def test_tied_proposals_equal_the_detector(static: str) -> None:
     """With static shapes the detector cuts ties at its limit, otherwise it keeps them."""
     model = small_detector(
         "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "INPUT.STATIC_SHAPES", static
@@ -72,7 +72,7 @@ def test_lower_precision_equals_the_detector(dtype: str) -> None:
     torch.testing.assert_close(joined, expected["scores"])
 
 
-def test_models_that_cannot_be_inspected() -> None:
+def test_uninspectable_models_are_refused() -> None:
     image = torch.zeros(3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match="one-stage"):
         model = centernet2.build_model("CenterNet-FPN_R50_1x").eval()

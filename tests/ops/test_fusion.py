@@ -6,7 +6,7 @@ import torch
 from centernet2.ops.fusion import weighted_box_fusion
 
 
-def test_boxes_of_one_object_are_averaged_by_score() -> None:
+def test_boxes_are_averaged_by_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 12], [50, 50, 60, 60], [0, 0, 10, 10]])
     scores, labels = torch.tensor([0.6, 0.2, 0.9, 0.5]), torch.tensor([3, 3, 3, 4])
     fused, means, classes = weighted_box_fusion(
@@ -20,7 +20,7 @@ def test_boxes_of_one_object_are_averaged_by_score() -> None:
     assert fused[1].tolist() == pytest.approx([0, 0, 10, (0.6 * 10 + 0.2 * 12) / 0.8])
 
 
-def test_more_boxes_than_models_do_not_raise_the_score() -> None:
+def test_extra_boxes_do_not_raise_the_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(3, 1)
     _, means, _ = weighted_box_fusion(
         boxes,
@@ -32,7 +32,7 @@ def test_more_boxes_than_models_do_not_raise_the_score() -> None:
     assert means.tolist() == pytest.approx([0.6])
 
 
-def test_nothing_is_fused_from_nothing() -> None:
+def test_no_boxes_are_fused_to_none() -> None:
     empty = torch.zeros(0)
     fused, means, classes = weighted_box_fusion(
         torch.zeros(0, 4), empty, empty.long(), iou_threshold=0.5, num_models=2

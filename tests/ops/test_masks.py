@@ -94,7 +94,7 @@ def test_loss_is_the_mean_over_positives(classes: int) -> None:
     assert logits.grad is not None and not logits.grad[8:].any() and logits.grad[:8].any()
 
 
-def test_loss_without_positives_is_zero_with_a_gradient() -> None:
+def test_loss_without_positives_is_zero() -> None:
     logits = torch.randn(3, 2, 28, 28, requires_grad=True)
     labels, valid = torch.full((3,), 2), torch.zeros(3, dtype=torch.bool)
     loss = mask_loss(logits, torch.zeros(3, 28, 28, dtype=torch.bool), labels, valid)

@@ -19,7 +19,7 @@ def test_operations_grow_with_images_and_selections() -> None:
     assert ratios == dict(zip(STAGES, (2, 2, 2, 3, 4), strict=True))
 
 
-def test_images_share_a_number_that_is_not_a_multiple() -> None:
+def test_indivisible_counts_are_shared() -> None:
     plan = build_on_meta(load_config("CenterNet2_R18_small"))
     one = count_operations(plan, (1, 64, 96), proposals=7, detections=0)
     three = count_operations(plan, (3, 64, 96), proposals=7, detections=0)

@@ -130,14 +130,14 @@ def test_stop_skips_the_evaluation() -> None:
 
 
 def reviewed(
-    figures: list[float | None], patience: int
+    values: list[float | None], patience: int
 ) -> tuple[list[tuple[str, int]], BestResult, int]:
     """What is saved for these metrics (odd ones: averaged weights), and the last step."""
     saved: list[tuple[str, int]] = []
     last: list[int] = []
     names = ("raw", "ema")
     results = iter(
-        [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(figures, start=1)]
+        [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(values, start=1)]
     )
     best = BestResult(names, patience=patience)
 
@@ -147,7 +147,7 @@ def reviewed(
         return best.is_out_of_patience
 
     evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=review)
-    train(evaluation, lambda state: last.append(state.iteration), stop=len(figures))
+    train(evaluation, lambda state: last.append(state.iteration), stop=len(values))
     return saved, best, last[-1]
 
 

@@ -183,7 +183,7 @@ def test_unknown_tracker_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_tracker_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_tracker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class NotLoggedIn:
         requires_logging_directory = False
 

@@ -62,7 +62,7 @@ def test_unknown_name_suggests_a_near_one() -> None:
         zoo_model("zoo:CenterNet2_R50")
 
 
-def test_every_form_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(str(models(as_json=True)))
     assert [row["name"] for row in rows] == [model.name for model in zoo_models()]
     details = json.loads(str(models("CenterNet2_X101-DCN_2x", as_json=True)))

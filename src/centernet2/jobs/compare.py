@@ -69,7 +69,7 @@ def compare(
             name: {key: None if value != value else value for key, value in each._asdict().items()}
             for name, each in differences.items()
         }
-        content = {"first": str(first), "second": str(second), "figures": metrics}
+        content = {"first": str(first), "second": str(second), "metrics": metrics}
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(output), content, indent=1)
     return Comparison(differences, confidence)

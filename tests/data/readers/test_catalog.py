@@ -21,7 +21,7 @@ def place(root: Path, name: str, content: Any) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_own_folder(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
+def test_user_folder_is_loaded(content: Any, write: Write, tmp_path: Path, split: Any) -> None:
     write(content, "train")
     write(content, "val")
     dataset = load_dataset(data=tmp_path, data_path=None, names=["coco_2017_train"], split=split)
@@ -124,7 +124,7 @@ def test_tiny_coco_is_found(shared: Path) -> None:
     assert dataset.image_path(0).is_file()
 
 
-def test_files_of_a_name_and_of_a_folder(shared: Path) -> None:
+def test_files_by_name_and_folder(shared: Path) -> None:
     root = shared / "data" / "coco_tiny"
     by_name = find_dataset(Path("coco_2017"), root)
     assert by_name.keys() == {"train", "val"} == find_dataset(root / "coco2017").keys()

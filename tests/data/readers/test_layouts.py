@@ -257,7 +257,7 @@ def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
         ("0 0.5 0.5", "2 numbers after the class"),
     ],
 )
-def test_lines_of_yolo_are_named(tmp_path: Path, content: Any, line: str, message: str) -> None:
+def test_yolo_errors_name_the_line(tmp_path: Path, content: Any, line: str, message: str) -> None:
     yolo(tmp_path, content)
     (tmp_path / "labels" / "train" / "tall.txt").write_text(f"\n{line}\n")
     with pytest.raises(ValueError, match=rf"tall\.txt, line 2: .*{message}"):

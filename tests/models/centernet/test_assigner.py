@@ -15,7 +15,7 @@ from centernet2.models.centernet import (
 )
 
 
-def test_sizes_for_default_strides_equal_the_default() -> None:
+def test_default_strides_have_default_sizes() -> None:
     assert sizes_for((8, 16, 32, 64, 128)) == AssignerOptions().sizes_of_interest
 
 

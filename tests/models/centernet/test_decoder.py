@@ -38,7 +38,7 @@ def test_nms_threshold_of_zero_removes_nothing() -> None:
     assert kept == [3, 1]
 
 
-def test_padded_rows_are_not_valid_and_score_zero() -> None:
+def test_padded_rows_are_invalid() -> None:
     logits = torch.full((2, 1, 2, 2), -9.0)
     logits[0, 0, 0, 1] = logits[1, 0, 0, 0] = logits[1, 0, 1, 1] = 3.0
     output = HeadOutput(None, [logits], [torch.ones(2, 4, 2, 2)])

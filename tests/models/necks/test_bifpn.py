@@ -57,7 +57,7 @@ def test_three_levels_have_no_extra_level() -> None:
     assert not hasattr(neck, "reduce")
 
 
-def test_laterals_are_shared_by_level_or_belong_to_a_node() -> None:
+def test_shared_and_separate_laterals() -> None:
     def laterals(shared: bool) -> list[str]:
         neck = make_neck(shared_laterals=shared)
         assert not neck.cells[1].laterals
@@ -76,7 +76,7 @@ def test_laterals_are_shared_by_level_or_belong_to_a_node() -> None:
     ]
 
 
-def test_fusion_is_a_convex_combination_of_the_positive_weights() -> None:
+def test_fusion_weights_are_normalized() -> None:
     node = FusionNode(3, 4, norm="", separable_conv=False)
     with torch.no_grad():
         node.weights.copy_(torch.tensor([3.0, -5.0, 1.0]))

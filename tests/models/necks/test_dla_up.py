@@ -33,7 +33,7 @@ def test_all_levels_are_returned(node: str) -> None:
     assert any(isinstance(module, DeformConv2d) for module in neck.modules()) == (node == "dcn")
 
 
-def test_single_level_uses_all_maps_and_parameters() -> None:
+def test_single_level_uses_all_parameters() -> None:
     neck = DLAUp(**OPTIONS | {"single_level": True})
     inputs = {name: x.clone().requires_grad_() for name, x in FEATURES.items()}
     maps = neck(inputs)

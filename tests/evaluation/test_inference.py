@@ -62,7 +62,7 @@ def check_common_interruption(rank: int, folder: Path) -> None:
         evaluate_dataset(model, dataset, config_of(model.info), None, interrupted=lambda: rank == 1)
 
 
-def test_metrics_are_independent_of_batches_and_processes(tmp_path: Path) -> None:
+def test_metrics_do_not_depend_on_batches(tmp_path: Path) -> None:
     write_noise_data(tmp_path)
     evaluate_config(tmp_path, 1)
     annotate(tmp_path)

@@ -92,7 +92,7 @@ def test_files_without_weights_are_refused(tmp_path: Path, name: str, content: b
         read_weights(tmp_path / name)
 
 
-def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+def test_unrelated_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"model": {"other": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="nothing in"):
         load_weights(torch.nn.Linear(1, 1), tmp_path / "other.pth")

@@ -6,7 +6,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from centernet2.models.centernet import CenterNetRPN
 
 
-def test_torchvision_detector_learns_with_centernet_as_rpn() -> None:
+def test_faster_rcnn_trains_with_centernet_rpn() -> None:
     torch.manual_seed(0)
     model = fasterrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=3, min_size=96, max_size=96,
