@@ -3,6 +3,7 @@
 import ast
 import logging
 import operator
+import re
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from centernet2.builders.network import NETWORKS
 from centernet2.config import (
     ConfigError,
     config_names,
@@ -143,7 +145,7 @@ def test_last_of_doubled_block_wins_with_warning(
     with caplog.at_level(logging.WARNING):
         config = load_config(path)
     assert (config["INPUT.FORMAT"], config["INPUT.TRAIN_SIZE"]) == ("BGR", 5)
-    assert "'INPUT' stands twice" in caplog.text
+    assert "'INPUT' occurs twice" in caplog.text
 
 
 def test_config_is_frozen_and_replaced_whole() -> None:
@@ -154,6 +156,11 @@ def test_config_is_frozen_and_replaced_whole() -> None:
     assert (other["MODEL.ROI_HEADS.NUM_CLASSES"], config["MODEL.ROI_HEADS.NUM_CLASSES"]) == (3, 80)
     with pytest.raises(ConfigError):
         config.replace({"MODEL.ROI_HEADS.NUM_CLASES": 3})
+
+
+def test_meaning_lists_every_backbone_name() -> None:
+    meaning = next(option.meaning for option in OPTIONS if option.key == "MODEL.BACKBONE.NAME")
+    assert set(NETWORKS) == set(re.findall(r"build_\w+|timm", meaning))
 
 
 def test_every_field_has_key_and_meaning() -> None:

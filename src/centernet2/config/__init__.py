@@ -1,4 +1,4 @@
-"""The configuration of a run: the only place that knows the keys of configuration files."""
+"""Configuration files and their options; only this package knows the keys."""
 
 from centernet2.config.errors import ConfigError, add_keys, one_of
 from centernet2.config.reading import config_names, find_config, load_config, parse_config

@@ -1,4 +1,4 @@
-"""Keys of the data's options: which data sets, how images change, in which order."""
+"""Keys of the options for data: data sets, augmentation, loading."""
 
 from centernet2.config.option import Option
 
@@ -9,20 +9,24 @@ DATA_KEYS = (
     Option(
         "DATASETS.VAL_FRACTION",
         "datasets.val_fraction",
-        "ours: fraction of the images to evaluate on, where --data has no validation split",
+        "ours: fraction of the images to evaluate on if --data has no validation split",
     ),
-    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: seed of the choice of these images"),
-    # Sizes and random changes of images.
+    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed of that choice"),
+    # Resizing and augmentation.
     Option(
         "INPUT.CUSTOM_AUG",
         "augmentation.custom_aug",
-        "empty, ResizeShortestEdge, EfficientDetResizeCrop or (ours) LargeScaleJitter",
+        "ResizeShortestEdge (also ''), EfficientDetResizeCrop or (ours) LargeScaleJitter",
     ),
-    Option("INPUT.MIN_SIZE_TRAIN", "augmentation.min_size_train", "lengths of the shorter edge"),
+    Option(
+        "INPUT.MIN_SIZE_TRAIN",
+        "augmentation.min_size_train",
+        "lengths of the shorter edge, in pixels",
+    ),
     Option(
         "INPUT.MIN_SIZE_TRAIN_SAMPLING",
         "augmentation.min_size_train_sampling",
-        "choice, or range: between the two lengths",
+        "choice: one of these lengths; range: any length between the two",
     ),
     Option(
         "INPUT.MAX_SIZE_TRAIN", "augmentation.max_size_train", "maximum length of the longer edge"
@@ -30,7 +34,7 @@ DATA_KEYS = (
     Option(
         "INPUT.MIN_SIZE_TEST",
         "augmentation.min_size_test",
-        "length of the shorter edge; 0 does not resize",
+        "length of the shorter edge, in pixels; 0: no resizing",
     ),
     Option(
         "INPUT.MAX_SIZE_TEST", "augmentation.max_size_test", "maximum length of the longer edge"
@@ -38,67 +42,71 @@ DATA_KEYS = (
     Option(
         "INPUT.MOSAIC",
         "augmentation.mosaic",
-        "ours: fraction of training images that are mosaics of four",
+        "ours: fraction of training images that are a mosaic of four images",
     ),
     Option(
         "INPUT.MOSAIC_SIZE",
         "augmentation.mosaic_size",
-        "ours: side of the square that each of the four is resized to fit",
+        "ours: side of the square into which each of the four images is resized",
     ),
     Option(
         "INPUT.MIXUP",
         "augmentation.mixup",
-        "ours: fraction of training images that are blended with another",
+        "ours: fraction of training images that are blended with another image",
     ),
     Option(
         "INPUT.COPY_PASTE",
         "augmentation.copy_paste",
-        "ours: fraction of training images into which objects of another are pasted",
+        "ours: fraction of training images into which objects of another image are pasted",
     ),
     Option(
         "INPUT.PHOTOMETRIC_DISTORTION",
         "augmentation.photometric_distortion",
-        "ours: random brightness, contrast, saturation and hue",
+        "ours: change brightness, contrast, saturation and hue at random",
     ),
     Option("INPUT.RANDOM_FLIP", "augmentation.random_flip", "horizontal, vertical or none"),
-    Option("INPUT.CROP.ENABLED", "augmentation.crop_enabled", "random crops"),
+    Option("INPUT.CROP.ENABLED", "augmentation.crop_enabled", "crop training images at random"),
     Option(
         "INPUT.CROP.TYPE",
         "augmentation.crop_type",
-        "relative_range, relative, absolute or absolute_range",
+        "relative, relative_range, absolute or absolute_range",
     ),
-    Option("INPUT.CROP.SIZE", "augmentation.crop_size", "height and width of the crop"),
+    Option(
+        "INPUT.CROP.SIZE",
+        "augmentation.crop_size",
+        "height and width of the crop: fractions of the image, or pixels",
+    ),
     Option(
         "INPUT.TRAIN_SIZE",
         "augmentation.train_size",
-        "side of the square of EfficientDetResizeCrop and LargeScaleJitter",
+        "side of the output of EfficientDetResizeCrop and LargeScaleJitter, in pixels",
     ),
     Option(
         "INPUT.SCALE_RANGE",
         "augmentation.scale_range",
-        "range of the scales of EfficientDetResizeCrop and LargeScaleJitter",
+        "range of scales of EfficientDetResizeCrop and LargeScaleJitter",
     ),
     Option(
         "INPUT.TEST_INPUT_TYPE",
         "augmentation.test_input_type",
-        "default, or square: resized to fit a square of TEST_SIZE",
+        "default: MIN_SIZE_TEST and MAX_SIZE_TEST; square: fit a square of TEST_SIZE",
     ),
-    Option("INPUT.TEST_SIZE", "augmentation.test_size", "side of that square"),
+    Option("INPUT.TEST_SIZE", "augmentation.test_size", "side of the square, in pixels"),
     Option(
         "INPUT.STATIC_SHAPES",
         "augmentation.static_shapes",
-        "ours: pad images to a few sizes, so that tensors keep their shapes from step to step",
+        "ours: pad images to a few fixed sizes, so that few tensor shapes occur",
     ),
-    # Order and loading of images.
+    # Sampling and loading.
     Option(
         "DATALOADER.NUM_WORKERS",
         "loader.num_workers",
-        "processes that load images, per training process",
+        "data loader workers of each process",
     ),
     Option(
         "DATALOADER.ASPECT_RATIO_GROUPING",
         "loader.aspect_ratio_grouping",
-        "no batch mixes wide and tall images",
+        "do not mix wide and tall images in a batch",
     ),
     Option(
         "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
@@ -113,28 +121,32 @@ DATA_KEYS = (
     Option(
         "DATALOADER.DATASET_RATIO",
         "loader.dataset_ratio",
-        "ours: how often each of DATASETS.TRAIN is sampled; empty: by its size",
+        "ours: sampling ratios of the data sets in DATASETS.TRAIN; empty: their sizes",
     ),
     Option(
         "DATALOADER.REPEAT_THRESHOLD",
         "loader.repeat_threshold",
-        "images of classes with a lower frequency are repeated",
+        "repeat images of classes that are in a smaller fraction of the images",
     ),
     Option(
-        "DATALOADER.REPEAT_SQRT", "loader.repeat_sqrt", "repeat by the square root of the rarity"
+        "DATALOADER.REPEAT_SQRT",
+        "loader.repeat_sqrt",
+        "repeat by the square root of threshold / frequency, not by the ratio",
     ),
     # Test-time augmentation.
     Option(
         "TEST.AUG.ENABLED",
         "test_augmentation.enabled",
-        "detect in every image at several sizes and merge",
+        "detect at several sizes and merge the detections",
     ),
     Option("TEST.AUG.MIN_SIZES", "test_augmentation.min_sizes", "lengths of the shorter edge"),
     Option("TEST.AUG.MAX_SIZE", "test_augmentation.max_size", "maximum length of the longer edge"),
-    Option("TEST.AUG.FLIP", "test_augmentation.flip", "detect in the mirrored image as well"),
+    Option(
+        "TEST.AUG.FLIP", "test_augmentation.flip", "also detect in the horizontally flipped image"
+    ),
     Option(
         "TEST.AUG.MERGE",
         "test_augmentation.merge",
-        "ours: nms per class, or wbf: weighted box fusion",
+        "ours: nms (per class) or wbf (weighted box fusion)",
     ),
 )

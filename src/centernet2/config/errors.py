@@ -1,4 +1,4 @@
-"""Errors of the configuration: one sentence that names the key, and the nearest known word."""
+"""Errors of the configuration, which name the key and the nearest known one."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ class ConfigError(ValueError):
 
 
 def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
-    """Return the value of an option that takes one of a few, or raise ConfigError."""
+    """Return the value if it is one of the known ones, else raise ConfigError."""
     for choice in known:
         if choice == value:
             return choice
@@ -30,10 +30,10 @@ def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
 
 @contextmanager
 def add_keys(*groups: str) -> Iterator[None]:
-    """Add to errors of models the keys of the arguments that they name.
+    """Turn a ValueError into a ConfigError that also names the keys.
 
     Args:
-        groups: fields of Config, to which these arguments belong.
+        groups: fields of Config; the keys are those of their options that the error mentions.
     """
     try:
         yield
@@ -50,8 +50,8 @@ def add_keys(*groups: str) -> Iterator[None]:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return the end of an error message: which known word may be meant."""
-    if word.startswith("--"):  # a misspelt option of the command line arrives among the keys
+    """Suggest the most similar known word, as the end of an error message."""
+    if word.startswith("--"):  # a misspelled command-line option is parsed as a key
         return "; --help lists the command's options"
     lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(word.lower(), lower, n=1)

@@ -1,4 +1,4 @@
-"""Options of the reference that change nothing here, each with the reason."""
+"""Options of the reference that have no effect here, with the reasons."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ from centernet2.config.option import Option
 
 @dataclass(frozen=True)
 class IgnoredOptions:
-    """Options that are ignored; a value that asks for something else is logged."""
+    """Ignored options.
+
+    A value that asks for other behaviour is logged.
+    """
 
     proposal_generator: str = "RPN"
     box_head: str = ""
@@ -31,27 +34,27 @@ IGNORED_KEYS = (
     Option(
         "MODEL.DLA.OUT_FEATURES",
         "ignored.dla_out_features",
-        "ignored: MODEL.CENTERNET.IN_FEATURES names the levels that are used",
+        "ignored: MODEL.CENTERNET.IN_FEATURES selects the levels",
     ),
     Option(
         "MODEL.DLA.USE_DLA_UP",
         "ignored.use_dla_up",
-        "ignored: build_dla_backbone always merges the feature maps; see build_dla_fpn3_backbone",
+        "ignored: build_dla_backbone always has a DLA-up; build_dla_fpn3_backbone has none",
     ),
     Option(
         "INPUT.MASK_FORMAT",
         "ignored.mask_format",
-        "ignored: masks are read in any format, polygons or bitmasks",
+        "ignored: polygons and bitmasks are both read",
     ),
     Option(
         "SOLVER.RESET_ITER",
         "ignored.reset_iter",
-        "ignored: --weights starts at iteration 0, --resume where the run stopped",
+        "ignored: --weights starts at iteration 0, --resume continues a training run",
     ),
 )
 
-# values that ask for what is done anyway, where the default is not the only one
-DONE_ANYWAY = {
+# accepted without a message: these values ask for what happens in any case; other keys: the default
+WITHOUT_MESSAGE = {
     "MODEL.PROPOSAL_GENERATOR.NAME": ("CenterNet",),
     "MODEL.ROI_BOX_HEAD.NAME": ("", "FastRCNNConvFCHead"),
     "INPUT.MASK_FORMAT": ("polygon", "bitmask"),

@@ -1,47 +1,58 @@
-"""Keys of the detector's options: its parts, preprocessing, backbone, neck."""
+"""Keys of the options for the detector: parts, preprocessing, backbone, neck."""
 
 from centernet2.config.option import Option
 
 MODEL_KEYS = (
-    # Which parts make up the detector.
+    # Parts of the detector.
     Option(
         "MODEL.META_ARCHITECTURE",
         "model.meta_architecture",
-        "CenterNetDetector has no second stage",
+        "GeneralizedRCNN (two stages) or CenterNetDetector (first stage only)",
     ),
     Option(
         "MODEL.BACKBONE.NAME",
         "model.backbone",
-        "backbone and neck; docs/backbones.md lists the names",
+        "backbone and neck: build_p67_resnet_fpn_backbone, build_p35_resnet_fpn_backbone, "
+        "build_resnet_bifpn_backbone, build_fcos_resnet_bifpn_backbone, "
+        "build_p67_res2net_fpn_backbone, build_res2net_bifpn_backbone, build_dla_backbone, "
+        "build_dlaup_backbone, build_dla_fpn3_backbone, build_p37_dla_bifpn_backbone, "
+        "build_p35_fcos_dla_bifpn_backbone, build_p37_fcos_dla_bifpn_backbone or (ours) timm; "
+        "see docs/backbones.md",
     ),
     Option(
         "MODEL.ROI_HEADS.NAME",
         "model.roi_heads",
-        "CustomCascadeROIHeads, or CustomROIHeads: one stage",
+        "CustomCascadeROIHeads (a cascade) or CustomROIHeads (one stage)",
     ),
     Option("MODEL.MASK_ON", "model.mask_on", "predict instance masks"),
-    Option("MODEL.ROI_MASK_HEAD.NAME", "model.mask_head", "MaskRCNNConvUpsampleHead"),
-    Option("MODEL.WEIGHTS", "model.weights", "file to start from"),
+    Option("MODEL.ROI_MASK_HEAD.NAME", "model.mask_head", "MaskRCNNConvUpsampleHead, the only one"),
+    Option(
+        "MODEL.WEIGHTS", "model.weights", "initial weights: a file, zoo:NAME or detectron2://..."
+    ),
     Option(
         "MODEL.DEVICE",
         "model.device",
-        "cuda, npu, xpu, mps or cpu; the best available where it is missing; --device comes first",
+        "cuda, npu, xpu, mps or cpu; if missing, the best available; --device takes precedence",
     ),
-    # What the weights expect of images.
+    # Preprocessing, as the weights expect it.
     Option(
-        "MODEL.PIXEL_MEAN", "preprocess.pixel_mean", "mean per channel, in INPUT.FORMAT's order"
+        "MODEL.PIXEL_MEAN",
+        "preprocess.pixel_mean",
+        "mean per channel, in the order of INPUT.FORMAT",
     ),
     Option("MODEL.PIXEL_STD", "preprocess.pixel_std", "standard deviation per channel"),
     Option("INPUT.FORMAT", "preprocess.format", "channel order: BGR or RGB"),
     # Residual backbones.
     Option("MODEL.RESNETS.DEPTH", "backbone.resnet.depth", "18, 34, 50, 101 or 152 layers"),
     Option(
-        "MODEL.RESNETS.OUT_FEATURES", "backbone.resnet.out_features", "feature maps for the neck"
+        "MODEL.RESNETS.OUT_FEATURES",
+        "backbone.resnet.out_features",
+        "feature maps that the backbone returns",
     ),
     Option(
         "MODEL.BACKBONE.FREEZE_AT",
         "backbone.resnet.freeze_at",
-        "freeze up to this stage: 1 is the stem, 2 res2; 0 freezes nothing",
+        "freeze up to this stage (1: stem, 2: res2); 0: freeze nothing",
     ),
     Option("MODEL.RESNETS.NORM", "backbone.resnet.norm", "FrozenBN, BN, SyncBN or GN"),
     Option(
@@ -52,7 +63,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.RESNETS.WIDTH_PER_GROUP",
         "backbone.resnet.width_per_group",
-        "channels of a group in res2 (ResNeXt: 8)",
+        "channels per group in res2 (ResNeXt: 8)",
     ),
     Option(
         "MODEL.RESNETS.STEM_OUT_CHANNELS",
@@ -62,67 +73,87 @@ MODEL_KEYS = (
     Option(
         "MODEL.RESNETS.RES2_OUT_CHANNELS",
         "backbone.resnet.res2_out_channels",
-        "channels of res2, doubled by each stage",
+        "channels of res2; each later stage doubles them",
     ),
     Option("MODEL.RESNETS.RES5_DILATION", "backbone.resnet.res5_dilation", "dilation of res5"),
     Option(
         "MODEL.RESNETS.STRIDE_IN_1X1",
         "backbone.resnet.stride_in_1x1",
-        "stride in the 1x1 convolution (MSRA's weights)",
+        "stride in the 1x1 convolution (MSRA weights), not in the 3x3",
     ),
     # Deformable convolutions in residual backbones (arXiv 1811.11168).
-    Option("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "backbone.deform.on_per_stage", "for res2 to res5"),
+    Option(
+        "MODEL.RESNETS.DEFORM_ON_PER_STAGE",
+        "backbone.deform.on_per_stage",
+        "whether res2, res3, res4, res5 are deformable",
+    ),
     Option(
         "MODEL.RESNETS.DEFORM_MODULATED",
         "backbone.deform.modulated",
-        "weigh every sample by a learned mask",
+        "modulated deformable convolutions (DCNv2)",
     ),
     Option(
         "MODEL.RESNETS.DEFORM_NUM_GROUPS",
         "backbone.deform.num_groups",
-        "groups of channels with offsets of their own",
+        "groups of channels with separate offsets",
     ),
     # Deep layer aggregation (arXiv 1707.06484).
-    Option("MODEL.DLA.NUM_LAYERS", "backbone.dla.num_layers", "34"),
-    Option("MODEL.DLA.NORM", "backbone.dla.norm", "BN or SyncBN, of backbone and neck"),
-    # Any network of timm as the backbone (MODEL.BACKBONE.NAME timm).
-    Option("MODEL.TIMM.NAME", "backbone.timm.name", "ours: timm's name of the network"),
+    Option("MODEL.DLA.NUM_LAYERS", "backbone.dla.num_layers", "34, the only one"),
+    Option(
+        "MODEL.DLA.NORM", "backbone.dla.norm", "normalization of backbone and neck: BN or SyncBN"
+    ),
+    # Backbones of timm (MODEL.BACKBONE.NAME timm).
+    Option(
+        "MODEL.TIMM.NAME",
+        "backbone.timm.name",
+        "ours: name of the network in timm, such as convnext_tiny; see docs/backbones.md",
+    ),
     Option(
         "MODEL.TIMM.PRETRAINED",
         "backbone.timm.pretrained",
-        "ours: download timm's weights to start training from",
+        "ours: download the pretrained weights of timm",
     ),
     Option(
         "MODEL.TIMM.OUT_INDICES",
         "backbone.timm.out_indices",
-        "ours: timm's numbers of the feature maps to use; empty: MODEL.FPN.IN_FEATURES",
+        "ours: indices of the feature maps in timm; empty: MODEL.FPN.IN_FEATURES",
     ),
-    Option("MODEL.TIMM.NECK", "backbone.timm.neck", "ours: fpn, bifpn or fcos_bifpn"),
+    Option(
+        "MODEL.TIMM.NECK",
+        "backbone.timm.neck",
+        "ours: neck of the timm backbone: fpn, bifpn or fcos_bifpn",
+    ),
     # Feature pyramid network.
     Option(
         "MODEL.FPN.IN_FEATURES",
         "neck.fpn.in_features",
-        "feature maps of the backbone, finest first; of BiFPN too",
+        "input feature maps of the neck (FPN or BiFPN), finest first",
     ),
     Option("MODEL.FPN.OUT_CHANNELS", "neck.fpn.out_channels", "channels of every level"),
-    Option("MODEL.FPN.NORM", "neck.fpn.norm", "normalization layer"),
-    Option("MODEL.FPN.FUSE_TYPE", "neck.fpn.fuse_type", "sum or avg"),
+    Option("MODEL.FPN.NORM", "neck.fpn.norm", "normalization layer: '' (none), BN, SyncBN, GN ..."),
+    Option(
+        "MODEL.FPN.FUSE_TYPE",
+        "neck.fpn.fuse_type",
+        "fuse top-down and lateral feature maps by sum or avg",
+    ),
     # Bidirectional feature pyramid (arXiv 1911.09070).
-    Option("MODEL.BIFPN.NUM_LEVELS", "neck.bifpn.num_levels", "levels, from p3"),
-    Option("MODEL.BIFPN.NUM_BIFPN", "neck.bifpn.num_bifpn", "how often it is repeated"),
-    Option("MODEL.BIFPN.NORM", "neck.bifpn.norm", "normalization layer"),
+    Option("MODEL.BIFPN.NUM_LEVELS", "neck.bifpn.num_levels", "number of levels, from p3"),
+    Option("MODEL.BIFPN.NUM_BIFPN", "neck.bifpn.num_bifpn", "number of BiFPN cells"),
+    Option(
+        "MODEL.BIFPN.NORM", "neck.bifpn.norm", "normalization layer: '' (none), BN, SyncBN, GN ..."
+    ),
     Option("MODEL.BIFPN.OUT_CHANNELS", "neck.bifpn.out_channels", "channels of every level"),
     Option(
         "MODEL.BIFPN.SEPARABLE_CONV",
         "neck.bifpn.separable_conv",
         "depthwise separable convolutions",
     ),
-    # Iterative deep aggregation of DLA's feature maps.
-    Option("MODEL.DLA.DLAUP_IN_FEATURES", "neck.dla_up.in_features", "feature maps merged"),
-    Option("MODEL.DLA.DLAUP_NODE", "neck.dla_up.node", "conv or dcn"),
+    # DLA-up: iterative deep aggregation of the feature maps of DLA.
+    Option("MODEL.DLA.DLAUP_IN_FEATURES", "neck.dla_up.in_features", "feature maps to merge"),
+    Option("MODEL.DLA.DLAUP_NODE", "neck.dla_up.node", "conv, or dcn (deformable)"),
     Option(
         "MODEL.DLA.MS_OUTPUT",
         "neck.dla_up.ms_output",
-        "return all merged levels, not the finest alone",
+        "return all merged levels, not only the finest",
     ),
 )

@@ -1,8 +1,8 @@
-"""What an option is: a key of configuration files, and the field that holds its value.
+"""An option: a key of configuration files, and the field of Config that holds its value.
 
-Type and default stand in the dataclass that the field belongs to, beside the class that reads it.
-Keys and defaults are those of the reference implementation; keys that it does not know have a
-meaning that begins with "ours".
+Its type and default stand in the option group that has the field, beside the class that reads it.
+Keys and defaults are those of the reference implementation. The meaning of a key that the reference
+does not have begins with "ours".
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class Option(NamedTuple):
     key: str
     field: str  # dotted path in Config: "schedule.max_iter"
     meaning: str
-    at_least: float | None = None  # a value below is refused
-    inverted: bool = False  # the key says "not" or "no", the field what is the case
+    at_least: float | None = None  # smallest value that is accepted
+    inverted: bool = False  # the key is negated (NOT_NMS), the field is not (nms)
 
 
-# Keys of a full reference configuration that mean nothing here: a whole subtree each.
+# Keys of the reference that have no meaning here; each stands for its whole subtree.
 SKIPPED_KEYS = (
     "CUDNN_BENCHMARK", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST",
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN", "DATASETS.PROPOSAL_FILES_TEST",

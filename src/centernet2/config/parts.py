@@ -1,11 +1,11 @@
-"""Which parts make up the detector: names that builders/ turns into classes."""
+"""Options that name the parts of the detector; builders/ maps the names to classes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which parts make up the detector."""
+    """Parts of the detector."""
 
     meta_architecture: str = "GeneralizedRCNN"
     backbone: str = "build_resnet_backbone"
@@ -18,7 +18,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class CascadeOptions:
-    """Stages of a cascade."""
+    """Box stages of a cascade."""
 
     ious: tuple[float, ...] = (0.5, 0.6, 0.7)
     bbox_reg_weights: tuple[tuple[float, ...], ...] = (
@@ -30,7 +30,7 @@ class CascadeOptions:
 
 @dataclass(frozen=True)
 class OneStageOptions:
-    """The only stage where there is no cascade."""
+    """The box stage of a second stage without a cascade."""
 
     ious: tuple[float, ...] = (0.5,)
     iou_labels: tuple[int, ...] = (0, 1)

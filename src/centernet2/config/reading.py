@@ -1,4 +1,4 @@
-"""From a configuration file and overrides to a Config."""
+"""Read configuration files and overrides into a Config."""
 
 import logging
 import os
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration file, with its base files below it and overrides on top.
+    """Read a configuration file with its base files, and apply overrides.
 
     Args:
         source: path of a YAML file, or the name of a packaged one such as "CenterNet2_R50_1x".
-        overrides: keys and values in turn: ["SOLVER.BASE_LR", "0.01", ...]; values are Python
+        overrides: alternating keys and values: ["SOLVER.BASE_LR", "0.01", ...]; values are Python
             literals or strings.
 
     Raises:
@@ -40,12 +40,12 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
 
 
 def parse_config(text: str, name: str) -> Config:
-    """Read the text of a config without base files, as a checkpoint carries it."""
+    """Parse the text of a resolved config, as a checkpoint holds it."""
     return make_config(name, dict(_flatten(_parse_yaml(text, name), name)), base=Config())
 
 
 def config_names() -> list[str]:
-    """Names of the packaged configurations."""
+    """Return the names of the packaged configurations."""
     names = (path.name for path in _packaged().iterdir())
     return sorted(n[:-5] for n in names if n.endswith(".yaml") and not n.startswith("Base"))
 
@@ -70,7 +70,7 @@ def _packaged() -> Path:
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    """Keys and values of a file, over those of its _BASE_."""
+    """Read the keys and values of a file, on top of those of its _BASE_."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -85,16 +85,16 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader with a warning where a key stands twice.
+    """YAML's safe loader with a warning about duplicate keys.
 
-    The last one wins, as in the reference.
+    The last value wins, as in the reference.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for key in sorted({k for k in keys if keys.count(k) > 1}):
             logger.warning(
-                "%s: the block '%s' stands twice; the last one counts", node.start_mark.name, key
+                "%s: the block '%s' occurs twice; the last one is used", node.start_mark.name, key
             )
         return super().construct_mapping(node, deep)
 
@@ -109,12 +109,12 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
             f"configuration file {name} is not valid YAML: {' '.join(str(error).split())}"
         ) from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"configuration file {name} holds no keys")
+        raise ConfigError(f"configuration file {name} has no keys")
     return tree
 
 
 def _flatten(tree: Mapping[str, Any], name: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values of a nested tree by their full keys."""
+    """Yield the full key and the value of each leaf of a nested tree."""
     for part, value in tree.items():
         key = f"{prefix}{part}"
         if is_skipped(key):

@@ -1,4 +1,4 @@
-"""Every option in words, as a page of Markdown."""
+"""The page docs/configuration.md, generated from the options."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -9,31 +9,31 @@ from centernet2.config.tree import SLOTS, Slot, groups
 
 HEADER = """# Configuration
 
-A configuration is a YAML file, or the name of a packaged one (`centernet2 config` lists them). It
-may name a base file as `_BASE_`; options on the command line, `KEY VALUE KEY VALUE ...`, come last
-and win. Keys and defaults are the reference's; those marked *ours* exist here only, and their
-defaults change nothing. An unknown key, a wrong type or a key without a value is refused with one
-sentence.
+A configuration is a YAML file or the name of a packaged one (`centernet2 config` lists them). It
+may name a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take
+precedence. Keys and defaults are those of the reference. Options marked *ours* exist only here, and
+their defaults keep the behaviour of the reference. An unknown key, a value of the wrong type or a
+key without a value is an error.
 
 `centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run
 writes it to `config.yaml` in its output folder.
 
-The last column is the field of `Config` that holds the value: `load_config(NAME).run.seed`.
+The last column is the field of `Config` that holds the value, as in `load_config(NAME).run.seed`.
 
-Keys of the reference that mean nothing here are skipped, with everything below them:
+These keys of the reference, and all keys below them, have no meaning here and are skipped:
 """
 HEAD = "| key | default | meaning | field |"
 
 
 def configuration_page() -> str:
-    """Return the page docs/configuration.md."""
+    """Return the text of docs/configuration.md."""
     skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
     sections = (section for name, group in groups() for section in _sections(name, group))
     return "\n".join([HEADER + skipped + ".", *sections])
 
 
 def _sections(path: str, group: Any) -> Iterator[str]:
-    """A section for a group with fields of its own, or one for each group below."""
+    """Yield the section of a group of options, or one for each of its subgroups."""
     parts = [(f"{path}.{f.name}", getattr(group, f.name)) for f in fields(group)]
     if all(is_dataclass(part) for _, part in parts):
         for name, part in parts:

@@ -1,24 +1,24 @@
-"""Keys of a training run's options: optimizer, schedule, checkpoints, evaluation."""
+"""Keys of the options for training: optimizer, schedule, checkpoints, evaluation."""
 
 from centernet2.config.option import Option
 
 TRAINING_KEYS = (
-    # The optimizer, and what each kind of parameter gets of it.
+    # Optimizer.
     Option("SOLVER.OPTIMIZER", "optimizer.optimizer", "ours: SGD or ADAMW"),
-    Option("SOLVER.BETAS", "optimizer.betas", "ours: decay of AdamW's two averages"),
+    Option("SOLVER.BETAS", "optimizer.betas", "ours: betas of AdamW"),
     Option(
         "SOLVER.BACKBONE_MULTIPLIER",
         "optimizer.backbone_multiplier",
-        "ours: factor on the learning rate of the backbone",
+        "ours: factor of the learning rate of the backbone",
     ),
     Option(
         "SOLVER.LAYER_DECAY",
         "optimizer.layer_decay",
-        "ours: factor on the learning rate of each backbone stage, from the last stage down",
+        "ours: layer-wise decay: ratio of the learning rates of a backbone stage and the next",
     ),
-    Option("SOLVER.BASE_LR", "optimizer.base_lr", "learning rate"),
-    Option("SOLVER.MOMENTUM", "optimizer.momentum", "momentum"),
-    Option("SOLVER.NESTEROV", "optimizer.nesterov", "Nesterov's momentum"),
+    Option("SOLVER.BASE_LR", "optimizer.base_lr", "learning rate after warm-up"),
+    Option("SOLVER.MOMENTUM", "optimizer.momentum", "momentum of SGD"),
+    Option("SOLVER.NESTEROV", "optimizer.nesterov", "use Nesterov momentum"),
     Option("SOLVER.WEIGHT_DECAY", "optimizer.weight_decay", "weight decay"),
     Option(
         "SOLVER.WEIGHT_DECAY_NORM",
@@ -31,69 +31,71 @@ TRAINING_KEYS = (
         "weight decay of biases; None: WEIGHT_DECAY",
     ),
     Option(
-        "SOLVER.BIAS_LR_FACTOR", "optimizer.bias_lr_factor", "factor on the learning rate of biases"
+        "SOLVER.BIAS_LR_FACTOR", "optimizer.bias_lr_factor", "factor of the learning rate of biases"
     ),
-    # Learning rate by iteration.
+    # Learning rate schedule.
     Option(
         "SOLVER.LR_SCHEDULER_NAME",
         "schedule.name",
         "WarmupMultiStepLR, WarmupCosineLR or WarmupStepWithFixedGammaLR",
     ),
-    Option("SOLVER.MAX_ITER", "schedule.max_iter", "iterations", at_least=1),
-    Option("SOLVER.STEPS", "schedule.steps", "iterations at which the learning rate drops"),
-    Option("SOLVER.GAMMA", "schedule.gamma", "factor of each drop"),
-    Option("SOLVER.NUM_DECAYS", "schedule.num_decays", "drops of WarmupStepWithFixedGammaLR"),
     Option(
-        "SOLVER.BASE_LR_END", "schedule.base_lr_end", "learning rate at the end of WarmupCosineLR"
+        "SOLVER.MAX_ITER", "schedule.max_iter", "length of the schedule in iterations", at_least=1
     ),
+    Option(
+        "SOLVER.STEPS",
+        "schedule.steps",
+        "iterations at which the learning rate is multiplied by GAMMA",
+    ),
+    Option("SOLVER.GAMMA", "schedule.gamma", "factor of the learning rate at each step"),
+    Option(
+        "SOLVER.NUM_DECAYS", "schedule.num_decays", "number of steps of WarmupStepWithFixedGammaLR"
+    ),
+    Option("SOLVER.BASE_LR_END", "schedule.base_lr_end", "final learning rate of WarmupCosineLR"),
     Option(
         "SOLVER.WARMUP_FACTOR",
         "schedule.warmup_factor",
-        "fraction of the learning rate at the start",
+        "initial fraction of the learning rate",
     ),
-    Option(
-        "SOLVER.WARMUP_ITERS", "schedule.warmup_iters", "iterations until the full learning rate"
-    ),
-    Option("SOLVER.WARMUP_METHOD", "schedule.warmup_method", "linear or constant"),
+    Option("SOLVER.WARMUP_ITERS", "schedule.warmup_iters", "iterations of warm-up"),
+    Option("SOLVER.WARMUP_METHOD", "schedule.warmup_method", "warm-up: linear or constant"),
     Option(
         "SOLVER.RESCALE_INTERVAL",
         "schedule.rescale_interval",
-        "the schedule begins after the warm-up",
+        "start the schedule after the warm-up, in the remaining iterations",
     ),
     # Gradient clipping.
     Option("SOLVER.CLIP_GRADIENTS.ENABLED", "clip.enabled", "clip gradients"),
     Option(
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
         "clip.clip_type",
-        "value: every element; norm: every parameter; full_model (ours): all parameters together",
+        "value: each element; norm: each gradient; full_model (ours): the norm of all gradients",
     ),
     Option("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "clip.clip_value", "maximum value or norm"),
-    Option("SOLVER.CLIP_GRADIENTS.NORM_TYPE", "clip.norm_type", "order of the norm"),
-    # Averaged weights: evaluated and saved beside the raw ones.
+    Option("SOLVER.CLIP_GRADIENTS.NORM_TYPE", "clip.norm_type", "order of the norm: 2.0 is L2"),
+    # Averaged weights.
     Option(
         "SOLVER.EMA.ENABLED",
         "ema.enabled",
-        "ours: keep an exponential moving average of the weights",
+        "ours: also evaluate and save an exponential moving average of the weights",
     ),
+    Option("SOLVER.EMA.DECAY", "ema.decay", "ours: decay of the average per iteration"),
     Option(
-        "SOLVER.EMA.DECAY", "ema.decay", "ours: fraction of the average that each iteration keeps"
+        "SOLVER.EMA.WARMUP_ITERS",
+        "ema.warmup_iters",
+        "ours: time constant, in iterations, in which the decay grows from 0",
     ),
-    Option(
-        "SOLVER.EMA.WARMUP_ITERS", "ema.warmup_iters", "ours: iterations in which the decay grows"
-    ),
-    # One training run.
+    # Training run.
     Option(
         "OUTPUT_DIR",
         "run.output_dir",
-        "output folder; 'auto' at its end stands for the name of the config",
+        "output folder; a last part 'auto' is replaced by the name of the config",
     ),
-    Option(
-        "SEED", "run.seed", "seed of all random numbers; negative: a random one, which is logged"
-    ),
+    Option("SEED", "run.seed", "random seed; negative: choose one and log it"),
     Option(
         "SOLVER.IMS_PER_BATCH",
         "run.ims_per_batch",
-        "images per iteration, over all processes",
+        "batch size: images per iteration, of all processes together",
         at_least=1,
     ),
     Option(
@@ -105,12 +107,12 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.CHECKPOINTS_KEPT",
         "run.checkpoints_kept",
-        "ours: periodic checkpoints kept; 0 keeps all",
+        "ours: number of periodic checkpoints to keep; 0: all",
     ),
     Option(
         "SOLVER.CHECKPOINT_MINUTES",
         "run.checkpoint_minutes",
-        "ours: minutes between checkpoints, in addition to the iterations; 0: iterations only",
+        "ours: minutes between additional checkpoints; 0: none",
     ),
     Option(
         "SOLVER.TRAIN_ITER",
@@ -120,65 +122,75 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.MAX_EPOCHS",
         "run.max_epochs",
-        "ours: MAX_ITER in epochs, STEPS in proportion; 0: MAX_ITER counts",
+        "ours: sets MAX_ITER to this many epochs and scales STEPS; 0: use MAX_ITER",
     ),
-    Option("SOLVER.AMP.ENABLED", "run.amp", "mixed precision"),
-    Option("SOLVER.AMP.DTYPE", "run.amp_dtype", "ours: bf16, or fp16 with scaled losses"),
+    Option("SOLVER.AMP.ENABLED", "run.amp", "automatic mixed precision"),
+    Option(
+        "SOLVER.AMP.DTYPE",
+        "run.amp_dtype",
+        "ours: number format of mixed precision: bf16, or fp16 (with loss scaling)",
+    ),
     Option(
         "SOLVER.ACCUMULATION_STEPS",
         "run.accumulation_steps",
-        "ours: forward and backward passes per step, to save memory",
+        "ours: batches whose gradients are accumulated per step, to save memory",
     ),
     Option(
         "SOLVER.GRADIENT_CHECKPOINTING",
         "run.gradient_checkpointing",
-        "ours: recompute the backbone's activations in the backward pass",
+        "ours: recompute activations in the backward pass, to save memory",
     ),
-    Option("SOLVER.SYNC_BN", "run.sync_bn", "ours: batch statistics over all processes"),
+    Option(
+        "SOLVER.SYNC_BN", "run.sync_bn", "ours: synchronize batch normalization over all processes"
+    ),
     Option(
         "SOLVER.FSDP",
         "run.fsdp",
-        "ours: shard weights, gradients and optimizer state over the processes (FSDP2)",
+        "ours: shard weights, gradients and optimizer state over all processes (FSDP2)",
     ),
     Option(
         "SOLVER.CHANNELS_LAST",
         "run.channels_last",
-        "ours: channels_last memory format",
+        "ours: train in the channels_last memory format",
     ),
-    Option("SOLVER.COMPILE", "run.compile", "ours: torch.compile the backbone and the neck"),
+    Option(
+        "SOLVER.COMPILE", "run.compile", "ours: compile the backbone and the neck (torch.compile)"
+    ),
     Option(
         "TEST.PATIENCE",
         "run.patience",
-        "ours: stop after this many evaluations without a better AP; 0: never",
+        "ours: early stopping after this many evaluations without a better AP; 0: never",
     ),
     Option(
         "TEST.EVAL_PERIOD",
         "run.eval_period",
-        "iterations between evaluations; 0: at the end only; -1: none",
+        "iterations between evaluations; 0: only at the end; -1: never",
     ),
     Option(
         "TEST.EVAL_EPOCHS",
         "run.eval_epochs",
-        "ours: EVAL_PERIOD in epochs; 0: EVAL_PERIOD counts",
+        "ours: sets EVAL_PERIOD to this many epochs; 0: use EVAL_PERIOD",
     ),
     Option(
-        "SOLVER.TRACKERS", "run.trackers", "ours: wandb, mlflow and others that accelerate knows"
+        "SOLVER.TRACKERS",
+        "run.trackers",
+        "ours: experiment trackers of accelerate, such as wandb and mlflow",
     ),
     Option(
         "SOLVER.PICTURES",
         "run.pictures",
-        "ours: images of the first batches and of evaluations to draw; 0: none",
+        "ours: images per picture of training batches and of detections; 0: no pictures",
     ),
     Option(
         "SOLVER.LOG_PERIOD",
         "run.log_period",
-        "ours: iterations between lines of the log",
+        "ours: iterations between log lines",
         at_least=1,
     ),
     Option(
         "TEST.IMS_PER_BATCH",
         "run.test_batch_size",
-        "ours: images per batch in evaluation, per process",
+        "ours: batch size of evaluation, per process",
         at_least=1,
     ),
 )

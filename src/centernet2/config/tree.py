@@ -1,4 +1,4 @@
-"""The configuration: typed, frozen groups of options, reached by field or by key."""
+"""The configuration: typed, frozen groups of options, accessed by field or by key."""
 
 import ast
 import logging
@@ -11,7 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from centernet2.config.errors import OPTIONS, ConfigError, nearest
-from centernet2.config.ignored import DONE_ANYWAY, IGNORED_KEYS, IgnoredOptions
+from centernet2.config.ignored import IGNORED_KEYS, WITHOUT_MESSAGE, IgnoredOptions
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import CascadeOptions, ModelOptions, OneStageOptions
 from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions
@@ -46,7 +46,7 @@ Values = Mapping[str, Any]  # values of options by key
 
 @dataclass(frozen=True)
 class Config:
-    """All options of one run, in groups."""
+    """All options, in groups."""
 
     name: str = "config"
     stated: frozenset[str] = frozenset()  # keys that a file or an override has set
@@ -82,25 +82,25 @@ class Config:
     ignored: IgnoredOptions = field(default_factory=IgnoredOptions)
 
     def __getitem__(self, key: str) -> Any:
-        """The value of one key, for example config["SOLVER.BASE_LR"]."""
+        """Return the value of a key, as in config["SOLVER.BASE_LR"]."""
         slot = SLOTS[known_key(key)]
         value = reduce(getattr, slot.path, self)
         return not value if slot.option.inverted else value
 
     def replace(self, values: Values) -> "Config":
-        """Return these options with other values for some keys."""
+        """Return a copy with new values for some keys."""
         return make_config(self.name, values, base=self)
 
     def override(self, pairs: Sequence[str]) -> "Config":
-        """Return these options with overrides on top, as `load_config` takes them."""
+        """Return a copy with overrides applied, in the form that `load_config` takes."""
         return self.replace(parse_pairs(pairs)) if pairs else self
 
     def changed_from(self, other: "Config") -> list[str]:
-        """Keys whose values differ from those of another configuration."""
+        """Return the keys whose values differ between two configurations."""
         return [key for key in sorted(SLOTS) if self[key] != other[key]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole tree by keys, in plain lists and dictionaries."""
+        """Return the tree as nested dictionaries and lists."""
         tree: dict[str, Any] = {}
         for key in sorted(SLOTS):
             *parents, leaf = key.split(".")
@@ -111,17 +111,17 @@ class Config:
         return tree
 
     def to_yaml(self) -> str:
-        """Return the whole tree as a configuration file that `load_config` reads."""
+        """Return the tree as text that `load_config` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=True)
 
 
 class Slot(NamedTuple):
-    """Where the value of an option stands in a Config, and which values it takes."""
+    """Position, type and default of an option in a Config."""
 
     option: Option
     path: tuple[str, ...]
     type: Any
-    default: Any  # of the key, not of the field where the two are inverted
+    default: Any  # of the key: negated where the field is inverted
 
 
 def _find_slot(option: Option) -> Slot:
@@ -139,23 +139,23 @@ SLOTS = {option.key: _find_slot(option) for option in OPTIONS}
 
 
 def make_config(name: str, values: Values, base: Config) -> Config:
-    """Return the base's options with the values of some keys, which count as stated."""
+    """Return the base with new values for some keys, which count as stated."""
     checked = {SLOTS[known_key(key)].path: _check(key, value) for key, value in values.items()}
     for option in IGNORED_KEYS:
-        done = DONE_ANYWAY.get(option.key, (SLOTS[option.key].default,))
-        if option.key in values and values[option.key] not in done:
+        accepted = WITHOUT_MESSAGE.get(option.key, (SLOTS[option.key].default,))
+        if option.key in values and values[option.key] not in accepted:
             _report_ignored(option, str(values[option.key]))
     config: Config = _replace(base, checked)
     return replace(config, name=name, stated=base.stated | values.keys())
 
 
-@cache  # once in the log
+@cache  # logged once per value
 def _report_ignored(option: Option, value: str) -> None:
     logger.warning("%s '%s' is %s", option.key, value, option.meaning)
 
 
 def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
-    """The group with the values at some dotted paths below it."""
+    """Return a copy of a group with new values at some paths below it."""
     changes: dict[str, Any] = {path[0]: value for path, value in values.items() if len(path) == 1}
     for name in {path[0] for path in values if len(path) > 1}:
         below = {path[1:]: v for path, v in values.items() if len(path) > 1 and path[0] == name}
@@ -164,7 +164,7 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
 
 
 def _check(key: str, value: Any) -> Any:
-    """The value for the field of a key; ConfigError where the type does not fit."""
+    """Return the value for the field of a key; a wrong type raises ConfigError."""
     slot = SLOTS[key]
     try:
         checked = _adapter(slot.type, slot.option.at_least).validate_python(freeze(value))
@@ -181,9 +181,9 @@ def _adapter(kind: Any, at_least: float | None) -> TypeAdapter[Any]:
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the values of keys and values in turn: Python literals or strings."""
+    """Parse alternating keys and values; a value is a Python literal or a string."""
     if len(pairs) % 2:
-        raise ConfigError(f"options come in pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
+        raise ConfigError(f"overrides are pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
     values = {}
     for key, text in zip(pairs[::2], pairs[1::2], strict=True):
         if is_skipped(key):
@@ -194,19 +194,19 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def known_key(key: str, where: str = "") -> str:
-    """Return the key; ConfigError with the nearest one where there is no such key."""
+    """Return the key; an unknown one raises ConfigError with the nearest key."""
     if key not in SLOTS:
         raise ConfigError(f"there is no option '{key}'{where}{nearest(key, list(SLOTS))}")
     return key
 
 
 def is_skipped(key: str) -> bool:
-    """Whether a key of the reference means nothing here."""
+    """Whether a key of the reference has no meaning here."""
     return any(key == skipped or key.startswith(f"{skipped}.") for skipped in SKIPPED_KEYS)
 
 
 def parse_literal(text: str) -> Any:
-    """Return the Python value that a text stands for, or the text itself."""
+    """Parse a text as a Python literal; return other texts unchanged."""
     try:
         return freeze(ast.literal_eval(text))
     except (ValueError, SyntaxError):
@@ -223,7 +223,7 @@ def _plain(value: Any) -> Any:
 
 
 def groups() -> list[tuple[str, Any]]:
-    """Return the groups of options with their names, as defaults."""
+    """Return the names of the groups of options and their defaults."""
     config = Config()
     named = [(f.name, getattr(config, f.name)) for f in fields(Config)]
     return [(name, group) for name, group in named if name not in ("name", "stated")]

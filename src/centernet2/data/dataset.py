@@ -24,7 +24,7 @@ BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
 
 @dataclass(frozen=True)
 class DatasetsOptions:
-    """Which data sets are used."""
+    """Data sets."""
 
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()

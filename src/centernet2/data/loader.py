@@ -34,7 +34,7 @@ NAMED_FAILURES = 3  # broken images that the error names
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """Order and loading of images."""
+    """Sampling and loading of images."""
 
     num_workers: int = 4
     aspect_ratio_grouping: bool = True

@@ -31,7 +31,7 @@ GREY = 114  # fills what no image covers, as in the training of YOLO and with co
 
 @dataclass(frozen=True)
 class AugmentationOptions:
-    """Sizes and random changes of images."""
+    """Resizing and augmentation."""
 
     custom_aug: str = ""
     min_size_train: tuple[int, ...] = (800,)

@@ -16,7 +16,7 @@ FORMATS = ("RGB", "BGR")
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """What the weights expect of images."""
+    """Preprocessing, as the weights expect it."""
 
     pixel_mean: tuple[float, ...] = (103.53, 116.28, 123.675)  # in the order of `format`
     pixel_std: tuple[float, ...] = (1.0, 1.0, 1.0)

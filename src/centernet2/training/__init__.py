@@ -1,1 +1,1 @@
-"""Training: one loop, callables around it."""
+"""Training: the loop, its callbacks, the optimizer and the state of a training run."""

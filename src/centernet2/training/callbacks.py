@@ -1,4 +1,4 @@
-"""Callbacks around the training steps: checkpoints, evaluation, signals."""
+"""Callbacks after each training step: checkpoints, evaluation, signals."""
 
 import logging
 import math
@@ -17,15 +17,20 @@ from centernet2.training.writers import Writer
 
 logger = logging.getLogger(__name__)
 
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again with --resume
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: not an error, continue with --resume
 
 
 class PeriodicCheckpoint:
-    """Saves every `period` steps, every so many `minutes` (0: never), and at the end.
+    """Save a checkpoint every `period` steps, every so many minutes, and at the end.
 
-    `save` gets the number of steps done and returns the file. It runs on every process and writes
-    on the main one, whose clock counts; the processes agree on it every `agree_period` steps. The
-    newest `keep` files stay (0: all).
+    Args:
+        save: called on every process with the number of steps done; writes on the main process and
+            returns the path.
+        period: in steps.
+        minutes: in addition to `period`; 0: never. The clock of the main process is decisive.
+        agree_period: steps after which the processes compare their clocks.
+        keep: number of checkpoints to keep, newest first; 0: all.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class PeriodicCheckpoint:
             self.save_now(iteration)
 
     def save_now(self, iteration: int) -> None:
-        """Save, and delete checkpoints that are not to be kept."""
+        """Save a checkpoint and delete the oldest ones."""
         path = self.save(iteration)
         self.saved_iteration = iteration
         self._saved_at = self.clock()
@@ -73,16 +78,15 @@ def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
 
 
 class PeriodicEvaluation:
-    """Evaluates every `period` steps and after the last one.
+    """Evaluate every `period` steps and after the last one.
 
-    A period of 0 means after the last step only, a negative one never. `results` holds the newest
-    metrics.
+    `results` holds the newest metrics.
 
     Args:
-        evaluate: returns metrics, or None where a signal has interrupted the evaluation.
+        evaluate: returns metrics, or None if a signal has interrupted the evaluation.
         writers: receive the metrics.
-        period: in steps.
-        review: gets the step and its metrics, or None, and returns whether training should stop.
+        period: in steps; 0: only after the last step; negative: never.
+        review: gets the step and its metrics (or None) and returns whether training should stop.
     """
 
     def __init__(
@@ -104,13 +108,13 @@ class PeriodicEvaluation:
             state.stop = self.run(state.iteration)
 
     def is_due(self, iteration: int, max_iteration: int) -> bool:
-        """Whether an evaluation follows after so many steps."""
+        """Whether an evaluation follows this step."""
         if self.period < 0:
             return False
         return iteration >= max_iteration or (self.period > 0 and iteration % self.period == 0)
 
     def run(self, iteration: int) -> bool:
-        """Evaluate, write and review; return whether training should stop."""
+        """Evaluate and write the metrics; return whether training should stop."""
         results = self.evaluate()
         if results is not None:
             self.results = dict(results)
@@ -121,10 +125,10 @@ class PeriodicEvaluation:
 
 
 class BestResult:
-    """Remembers the best evaluation, and how many have come after it.
+    """Record of the best evaluation and of the number of evaluations since.
 
     Args:
-        names: metrics that compete, such as those of the raw and of the averaged weights.
+        names: metrics to compare, such as those of the raw and of the averaged weights.
         patience: evaluations without improvement after which training should stop; 0: never.
     """
 
@@ -136,7 +140,7 @@ class BestResult:
         self.iteration = 0  # of the newest evaluation
 
     def update(self, iteration: int, results: Mapping[str, float]) -> str | None:
-        """Take in an evaluation; return the metric that is a new best, or None."""
+        """Add an evaluation; return the name of the metric that is a new best, or None."""
         finite = {
             name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
         }
@@ -170,12 +174,12 @@ class BestResult:
 
 
 class StopOnSignal:
-    """Stops training after the current step on SIGTERM or SIGINT; the first callback.
+    """Stop training after the current step on SIGTERM or SIGINT; the first callback.
 
-    An evaluation asks `received` as well, and ends after its current batch.
+    Evaluation checks `received` too, and ends after its current batch.
 
     The signal may reach the processes in different steps. They agree every `period` steps, so that
-    none waits for a step that another does not take.
+    all of them stop after one step and none waits for another.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -215,6 +219,6 @@ class StopOnSignal:
             state.stop = True
 
     def agree(self) -> bool:
-        """Whether any process has received a signal; to be called on all of them."""
+        """Whether any process has received a signal; call it on all processes."""
         self.received = any(distributed.gather_objects(self.received))
         return self.received

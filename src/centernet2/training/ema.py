@@ -1,4 +1,4 @@
-"""Averaged weights, which usually detect better than those of the last step."""
+"""Averaged weights, which usually give a higher AP than those of the last step."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from centernet2.training.state import TrainState
 
 @dataclass(frozen=True)
 class EMAOptions:
-    """Averaged weights: evaluated and saved beside the raw ones."""
+    """Averaged weights."""
 
     enabled: bool = False
     decay: float = 0.9998
@@ -25,13 +25,13 @@ class EMAOptions:
 class AveragedWeights:
     """Exponential moving average of weights and statistics (arXiv 1703.01780).
 
-    It is updated after each step that was not skipped.
+    Skipped steps do not change it.
 
     Args:
-        model: its weights must keep their place in memory.
-        decay: share of the average that each step keeps, in 0..1.
-        warmup_iters: the share grows with 1 - exp(-step / warmup_iters), so that the average soon
-            forgets the initial weights.
+        model: its weights must stay in the same memory.
+        decay: fraction of the average that each step keeps, in 0..1.
+        warmup_iters: the decay is multiplied by 1 - exp(-step / warmup_iters), so that the initial
+            weights soon have no influence.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, warmup_iters: int) -> None:
@@ -46,18 +46,16 @@ class AveragedWeights:
 
     @torch.no_grad()
     def __call__(self, state: TrainState) -> None:
-        warmth = (
-            1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
-        )
-        smooth = [name for name, value in self._current.items() if value.is_floating_point()]
-        # 0 after a skipped step; the flag stays on the device, so that the host need not wait
-        share = state.finite * (1 - self.decay * warmth)
+        ramp = 1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
+        averaged = [name for name, value in self._current.items() if value.is_floating_point()]
+        # 0 after a skipped step; computed on the device, so that the host does not wait
+        weight = state.finite * (1 - self.decay * ramp)
         torch._foreach_lerp_(
-            [local(self._average[name]) for name in smooth],
-            [local(self._current[name]) for name in smooth],
-            [share.to(self._current[name].dtype) for name in smooth],
+            [local(self._average[name]) for name in averaged],
+            [local(self._current[name]) for name in averaged],
+            [weight.to(self._current[name].dtype) for name in averaged],
         )
-        for name in self._current.keys() - set(smooth):  # counters
+        for name in self._current.keys() - set(averaged):  # counters
             self._average[name].copy_(self._current[name])
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -69,7 +67,7 @@ class AveragedWeights:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model hold the averaged weights inside the context."""
+        """Use the averaged weights in the model inside the context."""
         self._swap()
         try:
             yield

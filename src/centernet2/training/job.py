@@ -18,21 +18,21 @@ from centernet2.training.ema import AveragedWeights
 from centernet2.training.sharding import gathered, shard_optimizer_state, whole
 from centernet2.training.state import Stateful, restore_training_state, training_state
 
-AVERAGED = "ema/"  # before the names of the averaged weights' metrics
-METRIC = "bbox/AP"  # the highest one decides which weights are the best
+AVERAGED = "ema/"  # prefix of the metrics of the averaged weights
+METRIC = "bbox/AP"  # its highest value marks the best weights
 
-Evaluate = Callable[[Path], dict[str, float]]  # of the model as it is, into a folder
+Evaluate = Callable[[Path], dict[str, float]]  # evaluates the model and writes into a folder
 
 
 class Job:
-    """A model under training with all that changes with it and is in its checkpoints.
+    """The state of a training run: the model and all that its checkpoints hold.
 
     Args:
-        model: on its device; its weights must keep their place in memory.
+        model: on its device; its weights must stay in the same memory.
         info: saved with the weights.
         optimizer, schedule, scaler: as for `train_loop`.
         generator: random numbers of this process.
-        average: averaged weights, which are evaluated and saved beside the others.
+        average: averaged weights, evaluated and saved in addition to the raw ones.
         patience: evaluations without improvement after which training should stop; 0: never.
         output: folder of the checkpoints.
     """
@@ -68,7 +68,7 @@ class Job:
 
     @property
     def parts(self) -> dict[str, Stateful]:
-        """Everything with a state but the model, by its key in a checkpoint."""
+        """The stateful objects besides the model, by their keys in a checkpoint."""
         parts: dict[str, Stateful] = {
             "optimizer": self.optimizer,
             "scheduler": self.schedule,
@@ -82,7 +82,7 @@ class Job:
         return isinstance(self.model, FSDPModule)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of a checkpoint, except for the weights."""
+        """Restore the training state of a checkpoint; the weights are loaded separately."""
         if self.is_sharded:
             parts = {
                 **state["parts"],
@@ -93,12 +93,12 @@ class Job:
 
     @contextmanager
     def whole_model(self) -> Iterator[None]:
-        """Let each process use the model on its own; to be entered by all of them."""
+        """Gather a sharded model on each process; all processes enter the context."""
         with gathered(self.model) if self.is_sharded else nullcontext():
             yield
 
     def evaluate(self, run: Evaluate) -> dict[str, float]:
-        """Metrics of the weights, and of the averaged ones with a prefix."""
+        """Evaluate the weights, and the averaged ones under a prefix."""
         with self.whole_model():
             metrics = run(self.output / "eval")
         if self.average is None:
@@ -108,7 +108,7 @@ class Job:
         return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
 
     def save(self, iteration: int) -> Path:
-        """Write a checkpoint to resume from; to be called on every process."""
+        """Write a checkpoint to resume from; call it on every process."""
         path = self.output / f"model_{iteration:07d}.pth"
         training = whole(training_state(iteration, self.parts, [self.generator]))
         self._write(path, iteration, {}, training)
@@ -122,7 +122,7 @@ class Job:
                 self._write(self.output / "model_final_ema.pth", self.iteration, metrics)
 
     def save_best(self, name: str, metrics: Mapping[str, float]) -> None:
-        """Write model_best.pth with the weights, raw or averaged, of a metric."""
+        """Write model_best.pth with the raw or averaged weights, by the metric's name."""
         averaged = self.average is not None and name.startswith(AVERAGED)
         with self.average.applied() if averaged and self.average else nullcontext():
             self._write(self.output / "model_best.pth", self.iteration, metrics)

@@ -1,4 +1,4 @@
-"""The only training loop."""
+"""The training loop."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ class StepOptions:
     """How one training step is computed."""
 
     precision: Precision = "fp32"
-    accumulation_steps: int = 1  # batches whose gradients are added up
+    accumulation_steps: int = 1  # batches whose gradients are accumulated
     clip: Callable[[list[nn.Parameter]], None] | None = None  # of gradients, in place
 
 
@@ -39,15 +39,18 @@ def train_loop(
     max_iteration: int,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Train a model that turns images and targets into a dictionary of losses.
+    """Train a model that maps images and targets to a dictionary of losses.
 
     A step whose loss or gradient is not finite changes neither weights nor batch statistics nor
-    optimizer. That is decided on the device: the scaler finds the value and a fused optimizer skips
-    the step, so the host need not wait for the outcome. (Where PyTorch has no fused optimizer for a
-    device, the scaler waits once a step.)
+    optimizer state. This is decided on the device: the scaler detects the value and a fused
+    optimizer skips the step, so the host does not wait. (Where PyTorch has no fused optimizer for a
+    device, the scaler synchronizes once per step.)
 
     Args:
-        model: as the accelerator prepared it.
+        model: prepared by the accelerator.
+        start_iteration: number of steps already done.
+        max_iteration: number of the last step.
+        callbacks: called in this order after each step.
     """
     parameters: list[nn.Parameter] = [
         p for group in optimizer.param_groups for p in group["params"]
@@ -58,7 +61,7 @@ def train_loop(
         step_batches = [next(batches) for _ in range(options.accumulation_steps)]
         data_time = time.perf_counter() - started
 
-        model.train()  # a callback may have evaluated it
+        model.train()  # a callback may have set evaluation mode
         optimizer.zero_grad()
         statistics.keep()
         losses = accumulate_gradients(
@@ -98,7 +101,7 @@ def accumulate_gradients(
     scaler: torch.amp.GradScaler,
     precision: Precision,
 ) -> dict[str, Tensor]:
-    """Add up the gradients of one step's batches and return the mean losses.
+    """Accumulate the gradients of the batches of one step; return the mean losses.
 
     Processes exchange gradients at the last batch.
     """
@@ -109,8 +112,8 @@ def accumulate_gradients(
             with autocast(accelerator.device, precision):
                 losses: dict[str, Tensor] = model(batch.images, batch.targets)
             total = torch.stack(list(losses.values())).sum() / len(batches)
-            # The factor is 1, or NaN where the loss is not finite. Then all gradients are NaN too,
-            # and after their exchange those of every process, so that all of them skip the step.
+            # The factor is 1, or NaN if the loss is not finite. Then all gradients are NaN, and
+            # after the exchange those of every process, so that all processes skip the step.
             torch.autograd.backward(scaler.scale(total * (1 + 0 * total.detach())))
         for name, loss in losses.items():
             mean_losses[name] = mean_losses.get(name, 0) + loss.detach() / len(batches)

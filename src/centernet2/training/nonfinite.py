@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: noticed, undone, counted, recorded."""
+"""Detect, undo, count and record steps whose loss or gradient is not finite."""
 
 import json
 import logging
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteError(ValueError):
-    """Too many steps in a row were not finite."""
+    """Too many consecutive steps were not finite."""
 
 
 def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
-    """Whether all gradients are finite: a flag [], on the device and for all processes.
+    """Whether all gradients are finite: a flag [] on the device, equal on all processes.
 
-    The largest magnitude cannot overflow as a sum of squares can. With sharded gradients each
-    process looks at its own part.
+    The maximum norm cannot overflow, a sum of squares can. Each process checks its own shard of
+    sharded gradients.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     parts = [part for part in map(local, gradients) if part.numel() > 0]
@@ -36,12 +36,12 @@ def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
 
 
 class BatchStatistics:
-    """Running statistics of batch normalisation, restored after a skipped step.
+    """Running statistics of batch normalization, restored after a skipped step.
 
-    A forward pass changes them, and one NaN in them would stay for ever.
+    The forward pass updates them, and a NaN would stay in the running means.
 
     Args:
-        model: its statistics must keep their place in memory.
+        model: its statistics must stay in the same memory.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -61,16 +61,16 @@ class BatchStatistics:
 
     @torch.no_grad()
     def restore_unless(self, finite: Tensor) -> None:
-        """Restore the copies where the flag [] is False, without a look at it on the host."""
+        """Restore the copies if the flag [] is False, without synchronization."""
         for current, kept in zip(self._current, self._kept, strict=True):
             current.copy_(torch.where(finite, current, kept))
 
 
 class NonFiniteGuard:
-    """Counts and records skipped steps; raises after `limit` of them in a row.
+    """Count and record skipped steps; raise after `limit` consecutive ones.
 
-    It looks back once in `period` steps. A skipped step has changed nothing, so waiting for the
-    device in each step would be of no use.
+    The flags are read once per `period` steps, so that the host need not wait for the device in
+    each step. A skipped step has changed nothing, so the delay does no harm.
     """
 
     def __init__(self, path: Path, *, limit: int, period: int) -> None:
@@ -121,5 +121,5 @@ class NonFiniteGuard:
 
 
 def _json_number(value: float) -> float | str:
-    """JSON has no NaN and no infinity."""
+    """Replace NaN and infinity, which JSON lacks, by text."""
     return value if math.isfinite(value) else str(value)

@@ -1,4 +1,4 @@
-"""Optimizers, learning rate schedules, gradient clipping; equal to detectron2's."""
+"""Optimizers, learning rate schedules and gradient clipping, as in detectron2."""
 
 import math
 from bisect import bisect_right
@@ -27,7 +27,7 @@ NORM_LAYERS = (
     nn.RMSNorm,
 )
 
-# Devices for which PyTorch has optimizer kernels that skip a step without a wait of the host.
+# Devices with fused optimizers, which skip a step without synchronization.
 FUSED_DEVICES = ("cpu", "cuda", "xpu", "mps")
 
 
@@ -43,7 +43,7 @@ class ClipOptions:
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """Learning rate by iteration."""
+    """Learning rate schedule."""
 
     name: str = "WarmupMultiStepLR"
     max_iter: int = 40000
@@ -59,7 +59,7 @@ class ScheduleOptions:
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """The optimizer, and what each kind of parameter gets of it."""
+    """Optimizer."""
 
     optimizer: str = "SGD"
     betas: tuple[float, ...] = (0.9, 0.999)
@@ -84,10 +84,13 @@ def parameter_groups(
     weight_decay_bias: float | None,
     lr_factors: Mapping[nn.Parameter, float],
 ) -> list[dict[str, Any]]:
-    """Trainable parameters in groups of equal learning rate and weight decay.
+    """Group the trainable parameters by learning rate and weight decay.
 
-    Each parameter is in one group. Normalisation layers have a weight decay of their own; that of
-    biases, where given, comes before it. `lr_factors` multiply the learning rate of their keys.
+    Args:
+        weight_decay_norm: of normalization layers.
+        bias_lr_factor: factor of the learning rate of biases.
+        weight_decay_bias: of biases, also those of normalization layers; None: no exception.
+        lr_factors: factors of the learning rate, by parameter; default 1.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
@@ -111,10 +114,10 @@ def parameter_groups(
 def stage_lr_factors(
     stages: Sequence[nn.Module], *, multiplier: float, layer_decay: float
 ) -> dict[nn.Parameter, float]:
-    """Factors of the learning rate, falling from a backbone's last stage to its stem.
+    """Return learning-rate factors, decreasing from the last backbone stage to the stem.
 
-    The layers above the backbone have the factor 1, its last stage `multiplier * layer_decay`, the
-    one before it `multiplier * layer_decay ** 2` (arXiv 2106.08254, appendix).
+    The last stage has the factor `multiplier * layer_decay`, the stage before it
+    `multiplier * layer_decay ** 2` and so on (arXiv 2106.08254, appendix).
     """
     return {
         parameter: multiplier * layer_decay**depth
@@ -126,13 +129,13 @@ def stage_lr_factors(
 def sgd(
     groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool
 ) -> torch.optim.SGD:
-    """Stochastic gradient descent over parameters that are already on their device."""
+    """Build SGD; the parameters are already on their device."""
     optimizer = torch.optim.SGD(
         groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups)
     )
     if momentum > 0:
-        # The fused kernel allocates these without a value at the first step, and leaves them so if
-        # that step is skipped.
+        # The fused kernel allocates these buffers uninitialized in the first step, and they stay so
+        # if that step is skipped.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -142,12 +145,12 @@ def sgd(
 def adamw(
     groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]
 ) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay (https://arxiv.org/abs/1711.05101)."""
+    """Build AdamW: Adam with decoupled weight decay (arXiv 1711.05101)."""
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(groups))
 
 
 def _can_fuse(groups: list[dict[str, Any]]) -> bool:
-    """PyTorch has no fused kernel of SGD for sharded parameters."""
+    """Whether the optimizer has a fused kernel; SGD has none for sharded parameters."""
     parameters = [parameter for group in groups for parameter in group["params"]]
     return all(p.device.type in FUSED_DEVICES and not isinstance(p, DTensor) for p in parameters)
 
@@ -159,7 +162,7 @@ def clip_gradients(
     clip_value: float,
     norm_type: float,
 ) -> None:
-    """Clip elements of gradients, the norm of each gradient, or the norm of all."""
+    """Clip each element, the norm of each gradient, or the norm of all gradients."""
     if clip_type == "value":
         nn.utils.clip_grad_value_(parameters, clip_value)
     elif clip_type == "full_model":
@@ -170,6 +173,7 @@ def clip_gradients(
 
 
 def multi_step(iteration: float, *, steps: Sequence[int], gamma: float) -> float:
+    """Multiply by `gamma` at each of the steps."""
     return gamma ** bisect_right(steps, iteration)
 
 
@@ -181,7 +185,7 @@ def cosine(iteration: float, *, max_iter: int, end: float) -> float:
 def step_with_fixed_gamma(
     iteration: float, *, max_iter: int, gamma: float, num_decays: int
 ) -> float:
-    """`num_decays` decays at equal distances."""
+    """Multiply by `gamma` at `num_decays` evenly spaced iterations."""
     return gamma ** min(int(iteration * (num_decays + 1) / max_iter), num_decays)
 
 
@@ -195,10 +199,10 @@ def warm_up(
     rescale_interval: bool,
     max_iter: int,
 ) -> float:
-    """Lead from `factor` to the schedule (arXiv 1706.02677, section 2.2).
+    """Warm up from `factor` to the schedule (arXiv 1706.02677, section 2.2).
 
-    After `iters` the schedule applies as if there had been no warm-up; with `rescale_interval` all
-    of it is compressed into the remaining iterations.
+    After `iters` the schedule applies as if there had been no warm-up; with `rescale_interval` the
+    whole schedule is compressed into the remaining iterations.
     """
     if iteration >= iters:
         return schedule(
@@ -212,7 +216,7 @@ def warm_up(
 
 
 def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Multiplier:
-    """Build the schedule with its warm-up: a function of the iteration."""
+    """Build the schedule with warm-up, as a function of the iteration."""
     max_iter = options.max_iter
     schedules: dict[str, Multiplier] = {
         "WarmupMultiStepLR": partial(multi_step, steps=options.steps, gamma=options.gamma),
@@ -240,5 +244,5 @@ def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Mul
 
 
 def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> LambdaLR:
-    """Build the schedule that multiplies the learning rate of every group."""
+    """Build the scheduler that multiplies the learning rate of every group."""
     return LambdaLR(optimizer, multiplier)

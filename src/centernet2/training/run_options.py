@@ -1,11 +1,11 @@
-"""Options of a training run as a whole."""
+"""Options of a training run: length, batch size, precision, checkpoints, evaluation."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One training run."""
+    """Training run."""
 
     output_dir: str = "./output"
     seed: int = -1

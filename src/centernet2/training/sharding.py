@@ -1,7 +1,7 @@
-"""Fully sharded training (FSDP2, arXiv 2304.11277): a process keeps a part of all.
+"""Fully sharded training (FSDP2, arXiv 2304.11277).
 
-Checkpoints hold whole tensors, so a run may be resumed with another number of processes or without
-sharding.
+Each process holds a shard of all weights, gradients and optimizer state. Checkpoints hold whole
+tensors, so a training run may be resumed with another number of processes or without sharding.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) ->
 
     Args:
         model: on its device, with its weights.
-        parts: modules below it; their weights are gathered only while they compute.
+        parts: submodules whose weights are gathered only while they compute.
     """
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
     for part in parts:
@@ -33,7 +33,7 @@ def shard(model: nn.Module, parts: Sequence[nn.Module], device: torch.device) ->
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """Let every process hold all weights, and use the model alone, inside the context."""
+    """Gather all weights on every process inside the context."""
     sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in sharded:
         module.set_reshard_after_forward(False, recurse=False)
@@ -47,7 +47,7 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
 
 def whole(state: Any) -> Any:
-    """Gather the shards of a state on every process; to be called on all of them."""
+    """Gather the shards of a state on every process; call it on all processes."""
     if isinstance(state, DTensor):
         return state.full_tensor()
     if isinstance(state, Mapping):
@@ -58,12 +58,12 @@ def whole(state: Any) -> Any:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """A view of the part of a tensor that this process keeps."""
+    """Return a view of the shard of a tensor that this process holds."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Shard a whole tensor as another one is sharded."""
+    """Shard a whole tensor like another tensor, if that one is sharded."""
     if isinstance(like, DTensor) and not isinstance(tensor, DTensor) and tensor.shape == like.shape:
         return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
     return tensor
@@ -72,7 +72,7 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 def shard_optimizer_state(
     state: Mapping[str, Any], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Shard the whole `state_dict` of an optimizer as its parameters are sharded."""
+    """Shard the whole `state_dict` of an optimizer like its parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sharded = {
         index: {

@@ -1,4 +1,4 @@
-"""What callbacks get to know, and what a checkpoint needs for an exact resume."""
+"""The record that callbacks get, and the state that an exact resume needs."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +15,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TrainState:
-    """One finished step. A callback may set `stop`: this step is then the last."""
+    """One finished step. A callback may set `stop` to make it the last one."""
 
     iteration: int  # steps done, this one included
     max_iteration: int
-    losses: dict[str, Tensor]  # [] each, of this process; reading them waits for the device
-    finite: Tensor  # [] bool; False on all processes alike: the step was skipped
+    losses: dict[str, Tensor]  # [] each, of this process; reading them synchronizes
+    finite: Tensor  # [] bool, equal on all processes; False: the step was skipped
     image_ids: list[int]  # of this process
     lr: float
     data_time: float  # seconds spent waiting for the batch
-    step_time: float  # seconds of the whole step on the host, callbacks left out
+    step_time: float  # seconds of the whole step on the host, without callbacks
     stop: bool = False
 
     @property
@@ -36,7 +36,7 @@ Callback = Callable[[TrainState], None]
 
 
 class Stateful(Protocol):
-    """Anything whose state can be saved and restored, such as an optimizer."""
+    """An object whose state can be saved and restored, such as an optimizer."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -46,7 +46,7 @@ class Stateful(Protocol):
 def training_state(
     iteration: int, parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
 ) -> dict[str, Any]:
-    """The state of a training run without the weights; to be called on every process."""
+    """Return the state of a training run without weights; call it on every process."""
     return {
         "iteration": iteration,
         "parts": {name: part.state_dict() for name, part in parts.items()},
@@ -57,7 +57,7 @@ def training_state(
 def restore_training_state(
     state: Mapping[str, Any], parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
 ) -> int:
-    """Restore the state of a training run; return the number of steps done."""
+    """Restore the state of a training run and return the number of steps done."""
     missing = sorted(set(parts) - set(state["parts"]))
     if missing:
         raise ValueError(

@@ -24,21 +24,23 @@ from centernet2.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-# with "iteration"; None where no step of the window gave a finite value
+# with the key "iteration"; None if no step since the last line had a finite value
 Metrics = Mapping[str, float | None]
 
 
 class Writer(Protocol):
+    """Receiver of metrics."""
+
     def write(self, metrics: Metrics) -> None: ...
 
     def close(self) -> None: ...
 
 
 class MetricsLogger:
-    """Reads the losses off the device every `period` steps and writes their medians.
+    """Read the losses from the device every `period` steps and write their medians.
 
-    Runs on every process, since the losses are means over all of them. It should be the first
-    callback that reads from the device: the wait then counts as time of the steps.
+    It runs on every process, because the losses are averaged over processes. It should be the first
+    callback that reads from the device: the wait then counts as step time.
     """
 
     def __init__(self, writers: Sequence[Writer], *, period: int, device: torch.device) -> None:
@@ -57,14 +59,14 @@ class MetricsLogger:
 
 
 def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str, float | None]:
-    """Metrics of consecutive steps: means over processes, medians over steps."""
+    """Return metrics of consecutive steps: means over processes, medians over steps."""
     started = time.perf_counter()
     columns = torch.stack(
         [torch.stack([*step.losses.values(), step.finite.float()]) for step in window]
     )
     *losses, finite = distributed.reduce_mean(
         columns
-    ).T.tolist()  # the one transfer; each list is [steps]
+    ).T.tolist()  # a single transfer; each list has one value per step
     seconds = sum(step.step_time for step in window) + time.perf_counter() - started
     images = sum(len(step.image_ids) for step in window) * distributed.world_size()
     last = window[-1]
@@ -85,20 +87,22 @@ def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str
 
 
 def finite_median(values: Sequence[float]) -> float | None:
+    """Return the median of the finite values; None if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return statistics.median(finite) if finite else None
 
 
 class JsonlWriter:
-    """Writes one JSON object per line.
+    """Write one JSON object per line.
 
-    A resumed run keeps the lines up to its start; later ones, which it writes again, are dropped.
+    A resumed training run keeps the lines up to its first step and drops later ones, which it
+    writes again.
     """
 
     def __init__(self, path: Path, *, start_iteration: int) -> None:
         kept = _lines_until(path, start_iteration)
         write_atomic(path, "".join(kept))
-        self._file = path.open("a", buffering=1)  # each line is on its way when it is written
+        self._file = path.open("a", buffering=1)  # line-buffered
 
     def write(self, metrics: Metrics) -> None:
         self._file.write(json.dumps(metrics) + "\n")
@@ -108,17 +112,19 @@ class JsonlWriter:
 
 
 def _lines_until(path: Path, iteration: int) -> list[str]:
-    """The complete lines of a metrics file up to an iteration."""
+    """Return the complete lines of a metrics file up to an iteration."""
     if iteration == 0 or not path.is_file():
         return []
     lines = path.read_text().splitlines(keepends=True)
-    # A run that was killed while it wrote leaves a last line without its end.
+    # A training run that was killed while writing leaves an incomplete last line.
     return [
         line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration
     ]
 
 
 class TensorBoardWriter:
+    """Write event files for TensorBoard."""
+
     def __init__(self, folder: Path, *, start_iteration: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
@@ -136,9 +142,9 @@ class TensorBoardWriter:
 
 
 class LogWriter:
-    """Writes one line of the log.
+    """Write metrics as a line of the log.
 
-    Metrics of single classes (eval/bbox/AP/person) are left to the files: there may be a thousand.
+    Metrics of single classes (eval/bbox/AP/person) are left out: there may be a thousand.
     """
 
     def write(self, metrics: Metrics) -> None:
@@ -151,6 +157,7 @@ class LogWriter:
 
 
 def format_metrics(metrics: Metrics) -> str:
+    """Format metrics as one line of text."""
     return "  ".join(f"{name} {_format_value(name, value)}" for name, value in metrics.items())
 
 
@@ -163,12 +170,12 @@ def _format_value(name: str, value: float | None) -> str:
 
 
 class ProgressBar:
-    """A bar in a terminal: a callback that advances it, a writer that shows metrics."""
+    """A progress bar in the terminal: a callback (progress) and a writer (metrics)."""
 
     SHOWN = ("total_loss", "lr", "images_per_second", "data_time", "peak_memory_mb", "eta_seconds")
 
     def __init__(self, *, start_iteration: int, max_iteration: int) -> None:
-        console = get_console()  # the one of rich's log handler: lines appear above the bar
+        console = get_console()  # that of rich's log handler: log lines appear above the bar
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -208,9 +215,9 @@ class ProgressBar:
 
 
 class TrackerWriter:
-    """An experiment tracker of accelerate, such as wandb, mlflow, aim or clearml.
+    """Write to an experiment tracker of accelerate: wandb, mlflow, aim, clearml ...
 
-    A resumed run is a new one there, which continues the iterations.
+    A resumed training run is a new run in the tracker; its iterations continue.
     """
 
     def __init__(self, name: str, folder: Path, *, config: Mapping[str, object]) -> None:
@@ -230,9 +237,7 @@ class TrackerWriter:
             raise ValueError(
                 f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}"
             ) from None
-        except (
-            Exception
-        ) as error:  # each tracker has its own for a missing login, server or network
+        except Exception as error:  # its type differs by tracker: no login, server or network
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}"
@@ -252,7 +257,7 @@ class TrackerWriter:
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Flatten nested options to keys with dots; lists become text, as trackers expect."""
+    """Flatten nested options to dotted keys; lists become text, which trackers expect."""
     flat: dict[str, object] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -268,9 +273,12 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 def open_writers(
     folder: Path, *, start_iteration: int, trackers: Sequence[str], config: Mapping[str, object]
 ) -> Iterator[list[Writer]]:
-    """Open all writers on the main process, none elsewhere; the context closes them.
+    """Open all writers on the main process, none on others; the context closes them.
 
-    The trackers get the `config` of the run.
+    Args:
+        folder: for metrics.jsonl and the files of TensorBoard and trackers.
+        trackers: names of experiment trackers.
+        config: recorded by the trackers.
     """
     if not distributed.is_main_process():
         yield []

@@ -18,7 +18,7 @@ ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
 @dataclass(frozen=True)
 class TimmOptions:
-    """Any network of timm as the backbone."""
+    """Backbones of timm."""
 
     name: str = ""
     pretrained: bool = False

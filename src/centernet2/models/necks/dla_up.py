@@ -11,7 +11,7 @@ from centernet2.layers import DeformConv2d, make_norm
 
 @dataclass(frozen=True)
 class DLAUpOptions:
-    """Iterative deep aggregation of DLA's feature maps."""
+    """DLA-up: iterative deep aggregation of the feature maps of DLA."""
 
     in_features: tuple[str, ...] = ("dla3", "dla4", "dla5")
     node: str = "conv"
