@@ -1,4 +1,4 @@
-"""A 3 x 3 convolution, forward, and forward and backward: ours and PyTorch's.
+"""A 3 x 3 convolution, forward and backward, against PyTorch's.
 
 python benchmarks/convolution.py [--channels 256] [--size 80 108] [--threads 2] [--runs 9]
 """
@@ -37,18 +37,18 @@ def main() -> None:
     def ours() -> Tensor:
         return conv2d(x, weight, bias, [1, 1, 1, 1, 1, 1, 1])
 
-    def torchs() -> Tensor:
+    def pytorch() -> Tensor:
         return F.conv2d(x, weight, bias, padding=1)
 
     grad = torch.randn(ours().shape, generator=random).contiguous(memory_format=torch.channels_last)
-    spread = torchs().std()
+    spread = pytorch().std()
     details = {
         "instructions": device_name(x.device),
         "channels": options.channels,
         "size": options.size,
-        "error": f"{float((ours() - torchs()).abs().max() / spread):.1e} of the spread",
+        "error": f"{float((ours() - pytorch()).abs().max() / spread):.1e} of the spread",
     }
-    forward = {"ours": ours, "torch": torchs}
+    forward = {"ours": ours, "torch": pytorch}
     both = {name: lambda work=work: work().backward(grad) for name, work in forward.items()}
     for name, works in {
         "convolution_forward": forward,

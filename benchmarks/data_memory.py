@@ -62,7 +62,7 @@ def synthetic(images: int, boxes: int) -> DetectionDataset:
 
 
 def ours(images: int, boxes: int) -> Read:
-    """The index as in training: mapped from the cache, without images that hold no object."""
+    """Map an index from the cache as training does, without images without objects."""
     path = Path(tempfile.mkdtemp()) / "synthetic.index"
     child = multiprocessing.Process(
         target=lambda: save_index(path, synthetic(images, boxes), [(0, "")])
@@ -81,7 +81,7 @@ def ours(images: int, boxes: int) -> Read:
 
 
 def records(images: int, boxes: int) -> Iterator[dict[str, Any]]:
-    """What detectron2's reader of COCO files makes of an image."""
+    """Yield the dictionaries that detectron2's reader of COCO files makes of images."""
     dataset = synthetic(images, boxes)
     for i in range(images):
         first, end = dataset.offsets[i : i + 2].tolist()
@@ -102,7 +102,7 @@ def records(images: int, boxes: int) -> Iterator[dict[str, Any]]:
 
 
 def pickled(images: int, boxes: int) -> Read:
-    """One tensor of pickles, and where each ends."""
+    """Hold all pickles in one tensor, with the position at which each ends."""
     content, ends = bytearray(), []
     for record in records(images, boxes):
         content += pickle.dumps(record, protocol=-1)
@@ -201,16 +201,16 @@ def main() -> None:
     options = parser.parse_args()
     images, boxes = SIZES[options.size]
     commands = {"ours": f"{program} ours", "peer": options.peer}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    answers: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     for _ in range(options.runs):
         for name, command in commands.items():
-            found[name].append(ask(command, images, boxes, options.workers))
+            answers[name].append(ask(command, images, boxes, options.workers))
     megabytes = {
         name: {key: spread([each[key] / 2**20 for each in values]) for key in ("bytes", "worker")}
-        for name, values in found.items()
+        for name, values in answers.items()
     }
-    pairs = zip(found["ours"], found["peer"], strict=True)
-    figures = {
+    pairs = zip(answers["ours"], answers["peer"], strict=True)
+    results = {
         "benchmark": "index_memory",
         "images": images,
         "boxes": boxes,
@@ -221,7 +221,7 @@ def main() -> None:
         "runs": options.runs,
         **machine(),
     }
-    print(json.dumps(figures), flush=True)
+    print(json.dumps(results), flush=True)
 
 
 if __name__ == "__main__":

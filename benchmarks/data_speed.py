@@ -1,4 +1,4 @@
-"""Training images per second of one core: ours and what detectron2's mapper does (Pillow).
+"""Training images per second of one core, against detectron2's mapper (Pillow).
 
 python benchmarks/data_speed.py [--images 24] [--runs 7] [--peer COMMAND]
 
@@ -52,7 +52,7 @@ CONFIGS = {"shortest-edge": "CenterNet2_R50_1x", "crop": "CenterNet2_DLA-BiFPN-P
 def photograph(
     height: int, width: int, photos: list[Path], rng: np.random.Generator
 ) -> Image.Image:
-    """A picture of this size with the sharpness and noise of a real one."""
+    """Make an image of this size with the sharpness and noise of a photograph."""
     if photos:
         tile = Image.open(photos[int(rng.integers(len(photos)))]).convert("RGB")
         tile = ImageOps.contain(tile, (2 * 640, 2 * 480)) if height > 1000 else tile
@@ -100,8 +100,8 @@ def ours(images: TrainImages, count: int) -> None:
         assert images[Draw(position=i, image=i)].image is not None
 
 
-def pillows(dataset: DetectionDataset, transform: TrainTransform) -> None:
-    """The same random numbers, spent as detectron2's DatasetMapper spends its own."""
+def pillow(dataset: DetectionDataset, transform: TrainTransform) -> None:
+    """Augment as detectron2's DatasetMapper does, with our random numbers."""
     first = transform.steps[0]
     for i in range(len(dataset)):
         generator = generator_of(0, i)
@@ -147,7 +147,7 @@ def run(size: str, config: str, options: argparse.Namespace, photos: list[Path])
         images = TrainImages(dataset, transform, ShuffledSampler(count, seed=0))
         works = {
             "ours": partial(ours, images, count),
-            "pillow": partial(pillows, dataset, transform),
+            "pillow": partial(pillow, dataset, transform),
         }
         process = None
         if options.peer:
@@ -158,7 +158,7 @@ def run(size: str, config: str, options: argparse.Namespace, photos: list[Path])
                 text=True,
             )
             works["peer"] = partial(ask, process)
-        figures = compare(
+        results = compare(
             "training_images",
             works,
             runs=options.runs,
@@ -169,7 +169,7 @@ def run(size: str, config: str, options: argparse.Namespace, photos: list[Path])
         if process is not None:
             process.communicate()
     speeds = {
-        name: round(count / seconds["median"], 1) for name, seconds in figures["seconds"].items()
+        name: round(count / seconds["median"], 1) for name, seconds in results["seconds"].items()
     }
     print(
         json.dumps(

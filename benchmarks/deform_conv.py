@@ -1,4 +1,4 @@
-"""Modulated deformable convolution at stride 8, forward and backward: ours and torchvision's.
+"""Modulated deformable convolution, forward and backward, against torchvision's.
 
 python benchmarks/deform_conv.py [--threads 2] [--runs 5] [--channels 128] [--side 80]
 """
@@ -29,7 +29,7 @@ def step(
 
 
 def main() -> None:
-    """Prints one line of JSON for the forward pass and one for both passes."""
+    """Print a line of JSON for the forward pass and one for both passes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

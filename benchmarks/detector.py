@@ -1,4 +1,4 @@
-"""Time and peak memory of a detector: inference on one image, or a training step of two.
+"""Time and peak memory of a detector, for one image or a training step of two.
 
 python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216]
     [--weights FILE] [--precision bf16] [--compile] [--checkpoint] [--peer COMMAND]
@@ -86,7 +86,7 @@ def serve(work: Callable[[], object]) -> None:
 
 
 class Side:
-    """A process that works when it is told to."""
+    """A process that does the work once for each line that it reads."""
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -124,7 +124,7 @@ def compare(options: argparse.Namespace) -> None:
             [each["ours"]["seconds"] / each["peer"]["seconds"] for each in rounds]
         )
         ratio["memory"] = spread([rounds[-1]["ours"]["bytes"] / rounds[-1]["peer"]["bytes"]])
-    figures = {
+    results = {
         "benchmark": options.work,
         "config": options.config_file,
         "size": options.size,
@@ -138,7 +138,7 @@ def compare(options: argparse.Namespace) -> None:
         "runs": options.runs,
         **machine(),
     }
-    print(json.dumps(figures), flush=True)
+    print(json.dumps(results), flush=True)
 
 
 def main() -> None:
@@ -148,11 +148,13 @@ def main() -> None:
     parser.add_argument("work", choices=["inference", "training"])
     parser.add_argument("--config-file", default="CenterNet2_R50_1x")
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1216], help="height and width")
-    parser.add_argument("--weights", help="of ours")
+    parser.add_argument("--weights", help="of our side")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--compile", action="store_true", help="ours that finds objects")
+    parser.add_argument("--compile", action="store_true", help="our side, in inference")
     parser.add_argument(
-        "--checkpoint", action="store_true", help="ours that trains: SOLVER.GRADIENT_CHECKPOINTING"
+        "--checkpoint",
+        action="store_true",
+        help="our side, in training: SOLVER.GRADIENT_CHECKPOINTING",
     )
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")

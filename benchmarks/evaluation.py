@@ -1,4 +1,4 @@
-"""COCO evaluation of 5,000 images, 80 classes, 100 detections each: ours and pycocotools.
+"""COCO evaluation of 5,000 images and 80 classes, against pycocotools.
 
 python benchmarks/evaluation.py [--images 5000] [--runs 2]
 """
@@ -23,7 +23,7 @@ CLASSES, OBJECTS, DETECTIONS, CROWDS = 80, 7.3, 100, 0.01
 
 
 def write_annotations(path: Path, images: int, rng: np.random.Generator) -> FloatArray:
-    """Write a set like COCO's validation set.
+    """Write a data set like COCO's validation set.
 
     Returns its boxes as rows (image id, x, y, width, height, category id).
     """
@@ -54,7 +54,7 @@ def write_annotations(path: Path, images: int, rng: np.random.Generator) -> Floa
 
 
 def detections(rows: FloatArray, images: int, rng: np.random.Generator) -> FloatArray:
-    """100 detections of each image: moved objects, doubles and noise, many scores equal."""
+    """Make 100 detections per image: moved objects, duplicates, noise; scores tie."""
     total = images * DETECTIONS
     image_ids = np.repeat(np.arange(1, images + 1), DETECTIONS)
     counts = np.bincount(rows[:, 0].astype(int), minlength=images + 1)
@@ -68,7 +68,7 @@ def detections(rows: FloatArray, images: int, rng: np.random.Generator) -> Float
 
 
 def main() -> None:
-    """Prints one line of JSON."""
+    """Print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--runs", type=int, default=2)

@@ -1,4 +1,4 @@
-"""Measurement: warm-up, runs in turn with the peer, medians, one line of JSON."""
+"""Measurement: warm-up, runs in turn, medians, one line of JSON."""
 
 import json
 import os
@@ -17,10 +17,10 @@ Work = Callable[[], object]
 def compare(
     name: str, works: Mapping[str, Work], *, warm_up: int = 1, runs: int = 5, **details: Any
 ) -> dict[str, Any]:
-    """Time each work, in turn, so that what else a machine does affects them alike; print a line.
+    """Time each work, in turn, and print one line of JSON.
 
-    Ratio and difference are those of the first work to each other one, run by run: below 1 and 0
-    the first is faster.
+    Taking turns lets other load on the machine affect all of them alike. Ratio and difference
+    compare the first work with each other one, run by run: below 1 and 0 the first is faster.
     """
     for _ in range(warm_up):
         for work in works.values():
@@ -44,7 +44,7 @@ def compare(
         )
         for other in others
     }
-    figures = {
+    results = {
         "benchmark": name,
         **details,
         "seconds": {label: spread(values) for label, values in seconds.items()},
@@ -54,8 +54,8 @@ def compare(
         "runs": runs,
         **machine(),
     }
-    print(json.dumps(figures), flush=True)
-    return figures
+    print(json.dumps(results), flush=True)
+    return results
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -68,7 +68,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Describe the machine and the versions."""
     return {
         "machine": platform.machine(),
         "cores": os.cpu_count(),

@@ -1,10 +1,11 @@
-"""Proposals of a training step: decoding, 4,000 a level, NMS at IoU 0.9, 2,000 kept.
+"""Decoding and NMS of the proposals of a training step.
 
 python benchmarks/proposals.py [--peer COMMAND] [--noise 0.5] [--threads 2] [--runs 5]
 
-Two images of 640 x 853. The noise is how much the boxes of neighboring locations differ: 0.5 as at
-the start of a training run, when hardly two boxes have an IoU of 0.9; 0.05 as at its end, when
-fewer than 2,000 of an image are left.
+Two images of 640 x 853: 4,000 candidates per level, NMS at IoU 0.9, 2,000 proposals. The noise is
+how much the boxes of neighboring locations differ: 0.5 as at the start of a training run, when few
+pairs of boxes reach an IoU of 0.9; 0.05 as at its end, when fewer than 2,000 proposals of an image
+are left.
 
 The peer is started as COMMAND FOLDER. FOLDER/maps.npz holds, per level l of strides 8 ... 128, the
 objectness before the sigmoid `object{l}` [N, 1, h, w] and the distances `ltrb{l}` [N, 4, h, w] in
@@ -33,8 +34,8 @@ STRIDES = (8, 16, 32, 64, 128)
 HEIGHT, WIDTH, OBJECTS = 640, 864, 30
 
 
-def maps(generator: torch.Generator, noise: float) -> HeadOutput:
-    """The output of a head for objects of every size: peaks, and boxes with noise."""
+def head_output(generator: torch.Generator, noise: float) -> HeadOutput:
+    """Make the output of a head: peaks of objects of every size, boxes with noise."""
     objects, ltrb = [], []
     for stride in STRIDES:
         h, w = -(-HEIGHT // stride), -(-WIDTH // stride)
@@ -73,7 +74,7 @@ def ours(stage: CenterNet, output: HeadOutput) -> tuple[float, list[int]]:
     return time.perf_counter() - started, [int(p.valid.sum()) for p in proposals]
 
 
-def peers(process: "subprocess.Popen[str]") -> tuple[float, list[int]]:
+def ask_peer(process: "subprocess.Popen[str]") -> tuple[float, list[int]]:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write("run\n")
     process.stdin.flush()
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    output = maps(torch.Generator().manual_seed(0), options.noise)
+    output = head_output(torch.Generator().manual_seed(0), options.noise)
     with torch.device("meta"):
         stage = build_detector(load_config("CenterNet2_R50_1x")).proposal_generator.train()
     works = {"ours": partial(ours, stage, output)}
@@ -112,7 +113,7 @@ def main() -> None:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-            works["peer"] = partial(peers, process)
+            works["peer"] = partial(ask_peer, process)
         counts = {name: work()[1] for name, work in works.items()}  # the warm-up
         seconds: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(options.runs):
@@ -121,7 +122,7 @@ def main() -> None:
         if process is not None:
             process.communicate()
     ratios = [a / b for a, b in zip(seconds["ours"], seconds.get("peer", []), strict=False)]
-    figures = {
+    results = {
         "benchmark": "proposals_of_a_training_step",
         "noise": options.noise,
         "proposals": counts,
@@ -131,7 +132,7 @@ def main() -> None:
         "runs": options.runs,
         **machine(),
     }
-    print(json.dumps(figures), flush=True)
+    print(json.dumps(results), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""RoIAlign of a training step of two images of 640 x 853: ours and torchvision's.
+"""RoIAlign of a training step of two 640 x 853 images, against torchvision's.
 
 python benchmarks/roi_align.py [--threads 2] [--runs 5]
 """
@@ -24,7 +24,7 @@ def pyramid() -> list[Tensor]:
 
 
 def rois_by_level() -> list[Tensor]:
-    """Boxes of every size, each on the level that fits it (arXiv 1612.03144, equation 1)."""
+    """Boxes of every size by level (arXiv 1612.03144, equation 1)."""
     side = torch.exp(torch.rand(ROIS) * math.log(600 / 16)) * 16
     aspect = torch.exp(torch.randn(ROIS) * 0.4)
     width, height = side * aspect, side / aspect
@@ -55,7 +55,7 @@ def ours(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
     )
 
 
-def torchvisions(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
+def torchvision_roi_align(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
     return torchvision.ops.roi_align(feature, boxes, SIZE, scale, 0, True)
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     maps, rois = pyramid(), rois_by_level()
     works = {
         "ours": partial(step, ours, maps, rois),
-        "torchvision": partial(step, torchvisions, maps, rois),
+        "torchvision": partial(step, torchvision_roi_align, maps, rois),
     }
     compare("roi_align_forward_backward", works, runs=options.runs, rois=ROIS, channels=CHANNELS)
 

@@ -1,12 +1,12 @@
-"""How time grows: with pixels, with objects, and what a second process gives.
+"""Scaling of time with pixels, objects and processes.
 
 python benchmarks/scaling.py pixels|objects|processes [--config-file NAME] [--runs 5]
     [--plot FILE.svg]
 
 pixels: inference and a training step on one image of 320 x 320 to 1280 x 1280. objects: a training
 step on an image of 640 x 640 with 0 to 1,000 objects. processes: training steps of one process and
-of two at one thread each, with and without gradient exchange; the loss of the latter is the
-machine's.
+of two at one thread each, with and without gradient exchange; what is lost without it is due
+to the machine.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def step(model: Any, side: int, count: int, batch: int = 1) -> None:
 
 
 def seconds(works: Sequence[Callable[[], object]], runs: int) -> list[dict[str, float]]:
-    """Of each work, run in turn."""
+    """Time each work, in turn."""
     for work in works:
         work()
     taken: list[list[float]] = [[] for _ in works]
@@ -84,18 +84,18 @@ def pixels(options: argparse.Namespace) -> dict[str, Any]:
     model = model_of(options.config_file).eval()
 
     @torch.inference_mode()
-    def find(side: int) -> None:
+    def infer(side: int) -> None:
         model([image_of(side)])
 
-    found = seconds([lambda side=side: find(side) for side in SIDES], options.runs)
+    inferred = seconds([lambda side=side: infer(side) for side in SIDES], options.runs)
     model.train()
     trained = seconds([lambda side=side: step(model, side, 10) for side in SIDES], options.runs)
-    curves = {"inference": medians(found), "training step": medians(trained)}
+    curves = {"inference": medians(inferred), "training step": medians(trained)}
     megapixels = [side**2 / 1e6 for side in SIDES]
     draw(options.plot, "seconds", "megapixels", megapixels, curves, ticks=(0.4, 0.9, 1.6))
     return {
         "sides": SIDES,
-        "seconds": {"inference": found, "training step": trained},
+        "seconds": {"inference": inferred, "training step": trained},
         "seconds per megapixel": {
             name: [round(value / size, 3) for value, size in zip(values, megapixels, strict=True)]
             for name, values in curves.items()
@@ -152,7 +152,7 @@ def processes(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def rate(commands: Sequence[Sequence[str]]) -> float:
-    """Images a second of all that the commands start together."""
+    """Images per second of all commands, started together."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running = [
         subprocess.Popen(c, stdout=subprocess.PIPE, text=True, env=environment) for c in commands
@@ -192,7 +192,7 @@ def draw(
     *,
     ticks: Sequence[float],
 ) -> None:
-    """Curves over `xs`, both axes from zero, as a picture of its own."""
+    """Draw curves over `xs` as an SVG file, both axes from zero."""
     if path is None:
         return
     top = max(max(curve) for curve in curves.values())
@@ -234,13 +234,13 @@ def main() -> None:
         worker(options)
         return
     torch.set_num_threads(options.threads)
-    figures = {"pixels": pixels, "objects": objects, "processes": processes}[options.what](options)
+    results = {"pixels": pixels, "objects": objects, "processes": processes}[options.what](options)
     print(
         json.dumps(
             {
                 "benchmark": f"scaling with {options.what}",
                 "config": options.config_file,
-                **figures,
+                **results,
                 "runs": options.runs,
                 **machine(),
             }

@@ -1,10 +1,11 @@
-"""Targets of the first stage, time and memory: ours and over all locations and objects.
+"""Time and memory of the first stage's targets, against a dense computation.
 
 python benchmarks/targets.py [--config-file NAME] [--size 640 640] [--objects 50] [--threads 2]
     [--runs 5]
 
-Both make the heat map and the box distances of one image; the program ends where they differ.
-Memory is the peak of all tensors above what was there before.
+The dense computation holds tensors over all locations and objects. Both compute the heat map and
+the box distances of one image, and an error is raised if they differ. Memory is the peak of all
+tensors above those that existed before.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def scene(height: int, width: int, count: int, classes: int) -> Target:
 
 
 def dense(stage: CenterNet, shapes: list[tuple[int, int]], target: Target) -> tuple[Tensor, Tensor]:
-    """Heat map [M, C] and distances [M, 4] from tensors over all M locations and G objects."""
+    """Compute heat map [M, C] and ltrb [M, 4] over all M locations and G objects."""
     parts = zip(shapes, stage.assigner.strides, stage.assigner.sizes_of_interest, strict=True)
     places = [
         locations(height, width, stride, low, high)
@@ -91,7 +92,7 @@ def locations(height: int, width: int, stride: int, low: float, high: float) -> 
 
 
 def peak_megabytes(work: Callable[[], object]) -> float:
-    """Of all tensors together, above those from before."""
+    """Measure the peak of all tensors above those that existed before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         work()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""Analysis of an evaluation: curves, confusion, kinds of errors, calibration, examples.
+"""Analysis of an evaluation: curves, confusion, errors, calibration, examples.
 
-Everything is measured at an IoU of 0.5. Examples and confusion are those of detections above the
-score at which F1 over all classes is highest: what a user sees who picks one threshold.
+Everything is measured at an IoU of 0.5. Examples and confusion count the detections above the score
+with the highest F1 over all classes, which is what a user with a single threshold sees.
 """
 
 import math
@@ -119,7 +119,7 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
 def _confusion(
     truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float, limit: int
 ) -> dict[str, Any]:
-    """Objects by class (rows) and detected class (columns); the last of both is background."""
+    """Count objects by class (rows) and detected class (columns), background last."""
     evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox")
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = sorted(truth.category_ids)
@@ -133,7 +133,7 @@ def _confusion(
 def _errors(
     truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int
 ) -> list[dict[str, Any]]:
-    """The count of each kind of error, and by how much AP50 would rise without it."""
+    """Count each kind of error, and compute by how much AP50 would rise without it."""
     evaluator = COCOeval(
         ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth)
     )
@@ -155,7 +155,7 @@ def _errors(
 def _calibration(
     matches: Matches, nearest: NearestObjects, stages: Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]]:
-    """How often detections of a score are right: the score and, if known, its factors."""
+    """Calibrate the score and, if known, its two factors against the precision."""
     counted = ~matches.ignored[0]
     right = matches.hits[0].astype(np.float64)
     bins = bin_scores(matches.scores[counted], right[counted])
@@ -195,5 +195,5 @@ def _point(point: OperatingPoint | None) -> dict[str, float] | None:
 
 
 def _rounded(value: float) -> float | None:
-    """NaN, which JSON does not have, becomes null."""
+    """Round a number; NaN becomes None, since JSON has no NaN."""
     return round(value, 4) if math.isfinite(value) else None

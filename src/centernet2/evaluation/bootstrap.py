@@ -99,7 +99,7 @@ def compare_results(
 
 
 def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
-    """Percentiles of each metric [F] over the draws [S, F] in which it exists."""
+    """Percentiles of each metric [F], over the draws [S, F] in which it exists."""
     low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
     for i, column in enumerate(drawn.T):
         present = column[~np.isnan(column)]
@@ -128,7 +128,7 @@ def _class(matches: Matches, label: int, num_images: int) -> _Class:
 
 
 def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
-    """Positions of the marks in each row [T, D]: [T, K] padded with 0, and which are real."""
+    """Return the marked positions of each row [T, D], padded: [T, K], valid [T, K]."""
     counts = marked.sum(axis=1)
     real = np.arange(counts.max(initial=0)) < counts[:, None]
     places = np.zeros(real.shape, dtype=np.int64)
@@ -137,7 +137,7 @@ def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
 
 
 def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
-    """AP, AP50, AP75 and AP by class in per cent, with image weights; NaN without objects."""
+    """Compute AP, AP50, AP75 and AP by class in per cent; NaN without objects."""
     precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
     known = precision[~np.isnan(precision[:, 0])]
     summary = [known[:, part].mean() if len(known) else np.nan for part in SUMMARY_IOUS.values()]

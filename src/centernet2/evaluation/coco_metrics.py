@@ -103,7 +103,7 @@ def _accumulate(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> d
 
 
 def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list[int]]:
-    """Positions of rare, common and frequent classes; empty if the annotations don't say."""
+    """Positions of rare, common and frequent classes; empty if not annotated."""
     letters = [category.get("frequency") for category in ground_truth.load_cats(category_ids)]
     return {
         letter: [i for i, each in enumerate(letters) if each == letter]
@@ -113,7 +113,7 @@ def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list
 
 
 def _mask_records(results: FloatArray, masks: Sequence[RunLengths]) -> list[dict[str, Any]]:
-    """Detections without boxes: COCO would take the area of a box for that of the mask."""
+    """Make results without boxes; COCO would take the area of a box for the mask's."""
     return [
         {"image_id": int(row[0]), "category_id": int(row[6]), "score": row[5], "segmentation": mask}
         for row, mask in zip(results.tolist(), masks, strict=True)

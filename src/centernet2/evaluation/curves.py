@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of a class over the score threshold, and thresholds chosen from them."""
+"""Precision, recall and F1 by score threshold, and the choice of thresholds."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ RECALLS = np.linspace(0, 1, 101)  # where COCO samples a curve
 
 
 class Curve(NamedTuple):
-    """Precision and recall at K score thresholds: each score that occurs, in descending order."""
+    """Precision and recall at each of K scores that occur, in descending order."""
 
     thresholds: FloatArray  # [K]
     precision: FloatArray  # [K]
@@ -47,7 +47,7 @@ class OperatingPoint(NamedTuple):
 
 
 def curve_of(scores: FloatArray, hits: BoolArray, total: int) -> Curve:
-    """The curve of detections [D], ignored ones left out beforehand, and `total` objects."""
+    """Compute the curve of detections [D], without ignored ones, for `total` objects."""
     order = np.argsort(-scores, kind="stable")
     ranked, right = scores[order], hits[order].cumsum()
     last = (
@@ -87,7 +87,7 @@ def best_point(curve: Curve) -> OperatingPoint | None:
 
 
 def point_of_precision(curve: Curve, wanted: float) -> OperatingPoint | None:
-    """The lowest threshold with at least this precision; it has the highest recall of these."""
+    """The lowest threshold with at least this precision, for the highest recall."""
     enough = np.flatnonzero(curve.precision >= wanted)
     return _point(curve, int(enough[-1])) if len(enough) and curve.total else None
 
@@ -109,7 +109,7 @@ class ThresholdChoice(NamedTuple):
 def choose_threshold(
     curve: Curve, *, precision: float | None, recall: float | None, otherwise: float
 ) -> ThresholdChoice:
-    """Choose the threshold for a precision or a recall; without either, that of highest F1.
+    """Choose the threshold for a precision or a recall; by default for the best F1.
 
     If the curve does not reach it, the nearest threshold is taken. `otherwise` is for a class
     without objects or detections.

@@ -30,9 +30,9 @@ class MatchedObjects(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The D detections that count, and whether they are right at each of T IoU thresholds.
+    """The D detections that count, and whether each is right at T IoU thresholds.
 
-    They are ordered as COCO accumulates them: by image, those of an image and class by score.
+    They are ordered as COCO accumulates them: by image, class and score.
     """
 
     rows: IntArray  # [D] in the array of results

@@ -42,7 +42,7 @@ def results_of(detections: Detections, *, image_id: int, category_ids: Sequence[
 
 
 def encode_masks(detections: Detections, size: tuple[int, int]) -> list[RunLengths] | None:
-    """Encode the masks of detections in an image of `size` (height, width); None without masks.
+    """Encode the masks of an image of `size` (height, width); None without masks.
 
     They are pasted and encoded a few at a time, so that those of a large image fit into memory.
     """
@@ -118,7 +118,11 @@ def read_results(path: Path, truth: GroundTruth) -> FloatArray:
 
 
 def read_masks(path: Path, truth: GroundTruth) -> list[RunLengths] | None:
-    """Read the masks of COCO results; None unless each detection has one, of its image's size."""
+    """Read the masks of COCO results; None unless each detection has one.
+
+    Raises:
+        ValueError: a mask has another size than its image.
+    """
     records = json.loads(path.read_text(encoding="utf-8"))
     masks = [record.get("segmentation") for record in records]
     if not masks or not all(

@@ -1,4 +1,4 @@
-"""Metrics of a detector on a data set, or of a results file, and the files that hold them."""
+"""Compute the metrics of a detector or of a results file, and write them."""
 
 import logging
 import math
@@ -38,7 +38,9 @@ def score_detector(
     voc: bool = False,
     interrupted: Interrupted = lambda: False,
 ) -> dict[str, float]:
-    """Run a detector on the batches of all processes and return its COCO metrics on each.
+    """Run a detector on the batches of all processes and return its COCO metrics.
+
+    Each process returns the metrics of all images.
 
     Args:
         model: gives the detections of a batch's images.

@@ -75,7 +75,11 @@ def stage_record(
 
 
 def _assigned_ious(iou: Tensor) -> list[float]:
-    """IoU of each object with a proposal of its own, from [G, R]: greedy, the best pair first."""
+    """Assign a proposal to each object greedily, the best pair first; return the IoUs.
+
+    Args:
+        iou: of G objects and R proposals, [G, R].
+    """
     iou = iou.clone()
     assigned = []
     for _ in range(min(iou.shape)):
@@ -87,7 +91,7 @@ def _assigned_ious(iou: Tensor) -> list[float]:
 
 
 def proposal_recall(records: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, float]]:
-    """Recall of the first stage in per cent, by number of proposals: {100: {"AR": ...}}."""
+    """Recall of the first stage in per cent by proposal count: {100: {"AR": ...}}."""
     records = list(records)
     recall = {}
     for count in PROPOSAL_COUNTS:
@@ -101,7 +105,7 @@ def proposal_recall(records: Iterable[Mapping[str, Any]]) -> dict[int, dict[str,
 
 
 def proposal_bins(records: Sequence[Mapping[str, Any]]) -> Bins:
-    """How often proposals of a score are on an object of any class."""
+    """Calibration of the proposals' scores: right is a proposal on any object."""
     counts, scores, hits = np.array(
         [record["proposals"] for record in records], dtype=np.float64
     ).sum(axis=0)
@@ -109,7 +113,7 @@ def proposal_bins(records: Sequence[Mapping[str, Any]]) -> Bins:
 
 
 def stage_scores(records: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-    """Scores of the first and of the second stage of all detections [D], in image order."""
+    """Scores of the first and second stage of all detections [D], in image order."""
     columns = [
         np.array([x for record in records for x in record[key]], dtype=np.float64)
         for key in ("object_scores", "class_scores")

@@ -30,7 +30,9 @@ class ImageResult(NamedTuple):
 
 
 class ResultStream:
-    """Lines of this process in a folder that all processes share, or that each has for itself.
+    """Writer of the detections of this process, a line per image.
+
+    The processes may share the folder, or have one each.
 
     Args:
         folder: of the evaluation.
@@ -90,7 +92,7 @@ class ResultStream:
 
 
 def weights_digest(model: nn.Module, *others: str) -> str:
-    """Hash the parameters and buffers of a model, and some strings: 16 hexadecimal digits."""
+    """Hash parameters, buffers and some strings to 16 hexadecimal digits."""
     digest = hashlib.sha256("".join(others).encode())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(name.encode())
@@ -100,7 +102,7 @@ def weights_digest(model: nn.Module, *others: str) -> str:
 
 
 def _read_lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, ImageResult]]:
-    """Read the images of a file; a line that a crash has truncated is skipped."""
+    """Read the images of a file; skip a line that a crash has truncated."""
     with path.open(encoding="utf-8") as file:
         header = file.readline()
         if (

@@ -1,8 +1,9 @@
-"""Average precision as Pascal VOC defines it (Everingham et al., IJCV 2010; Devkit 2012, 3.4.1).
+"""Average precision as Pascal VOC defines it.
 
-It differs from COCO's AP50 in three ways: a detection is compared with the object of highest IoU,
-even if a better detection has already matched it; an IoU of exactly 0.5 is no match; the curve is
-not sampled. Crowds stand for objects marked difficult: neither right nor false. The devkit counts
+Everingham et al., IJCV 2010, and section 3.4.1 of the 2012 development kit. It differs from COCO's
+AP50 in three ways: a detection is compared with the object of highest IoU, even if a better
+detection has already matched it; an IoU of exactly 0.5 is no match; the curve is not sampled.
+Crowds stand for objects marked difficult: neither right nor false. The development kit counts
 pixels: its box from 1 to 10 is ours from 0 to 10.
 """
 
@@ -20,7 +21,7 @@ RECALLS_2007 = np.linspace(0, 1, 11)
 
 
 def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
-    """AP50 in per cent: area under the curve (VOC 2010 on), 11 points (2007), each class."""
+    """Compute AP50 in per cent: from the area (VOC 2010), 11 points (2007), by class."""
     image_index = {image_id: i for i, image_id in enumerate(truth.image_ids.tolist())}
     areas, elevens = {}, []
     for label, (name, category) in enumerate(
@@ -40,7 +41,7 @@ def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
 def _curve(
     truth: GroundTruth, label: int, rows: FloatArray, images: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Recall and precision [D] of a class after each detection by score; NaN without objects."""
+    """Recall and precision [D] of a class by descending score; NaN without objects."""
     of_class = truth.labels == label  # [B]
     total = (of_class & ~truth.crowd).sum()
     if not total:

@@ -14,7 +14,7 @@ ENOUGH_SECONDS = 0.2  # for one product; a larger one would be no faster
 
 
 def measure_peak(device: torch.device, dtype: torch.dtype) -> Peak:
-    """Measure products of square matrices, float32 as convolutions compute it on the device."""
+    """Measure products of square matrices, with the precision of convolutions."""
     best = Peak(0.0, 0)
     for side in SIDES:
         with _float32_as_in_convolutions(device):
@@ -36,7 +36,7 @@ def _product_seconds(side: int, device: torch.device, dtype: torch.dtype) -> flo
 
 @contextmanager
 def _float32_as_in_convolutions(device: torch.device) -> Iterator[None]:
-    """By default convolutions use TF32 on NVIDIA GPUs, and matrix products do not."""
+    """Let float32 matrix products use TF32 wherever convolutions do."""
     if device.type != "cuda":
         yield
         return

@@ -53,7 +53,12 @@ class Meter:
     def measure(
         self, shape: InputShape, on_pass: Callable[[], None] = lambda: None
     ) -> ShapeMetrics:
-        """Measure one shape; `on_pass` is called after each of 2 * (WARM_UP + runs) passes."""
+        """Measure one shape.
+
+        Args:
+            shape: images, height, width.
+            on_pass: called after each of the 2 * (WARM_UP + runs) passes.
+        """
         if self.compiled:
             torch.compiler.reset()
         images = make_images(shape[0], shape[1:])

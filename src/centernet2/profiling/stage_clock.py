@@ -22,7 +22,7 @@ class StageEnd(NamedTuple):
 
 
 class StageClock:
-    """Measure passes of a detector stage by stage; a stage begins where the one before ends.
+    """Measure a detector stage by stage; a stage begins where the previous one ends.
 
     The stages leave no time out, so that they sum up to the whole pass. An accelerator is waited
     for at the end of each stage, so it cannot run behind the host: the whole pass is timed

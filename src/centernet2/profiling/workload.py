@@ -1,4 +1,4 @@
-"""The work of a measurement: images, targets, and full selections whatever the weights."""
+"""The workload of a measurement: images, targets, and full selections."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ TARGETS_PER_IMAGE = 12  # COCO has 7 on average
 
 
 def make_images(count: int, size: tuple[int, int]) -> list[Tensor]:  # uint8 [3, H, W]
-    """Make images of noise, always the same ones, in main memory like images from files."""
+    """Make images of seeded noise, in main memory like images from files."""
     random = torch.Generator().manual_seed(0)
     return [
         torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=random) for _ in range(count)
@@ -23,7 +23,7 @@ def make_images(count: int, size: tuple[int, int]) -> list[Tensor]:  # uint8 [3,
 
 
 def make_targets(model: Detector, images: Sequence[Tensor]) -> list[Target]:
-    """Make boxes for each image, with masks that fill them if the model predicts masks."""
+    """Make boxes for each image, with filled masks if the model predicts masks."""
     random = torch.Generator().manual_seed(0)
     heads, shape = model.roi_heads, (TARGETS_PER_IMAGE, 2)
     num_classes = model.proposal_generator.head.num_classes if heads is None else heads.num_classes

@@ -1,4 +1,4 @@
-"""The page of an evaluation: which errors there are, what they cost, and examples of them."""
+"""The page of an evaluation: errors, what they cost, and examples."""
 
 import json
 import logging
@@ -84,7 +84,7 @@ def report_evaluation(
 
 
 def _read_stages(path: Path, num_results: int) -> list[dict[str, Any]] | None:
-    """Read the records of the stages, in image order; None if they are of other detections."""
+    """Read the stages' records in image order; None if of other detections."""
     if not path.is_file():
         return None
     records = json.loads(path.read_text(encoding="utf-8"))

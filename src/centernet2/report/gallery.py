@@ -1,4 +1,4 @@
-"""Examples on a page: the part of an image around a box, and on a click the whole image.
+"""Examples on a page: crops around a box that open the whole image.
 
 Each image is embedded once.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from centernet2.report.page import jpeg_uri
 
 EMBEDDED_SIDE = 800  # pixels, the longer side of an embedded image
-CONTEXT_SCALE = 2.2  # side of the part that is shown, in sides of the box
+CONTEXT_SCALE = 2.2  # side of the crop, in sides of the box
 LEAST_CONTEXT = 0.2  # and at least this share of the image's shorter side
 
 Boxes = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -41,10 +41,10 @@ class Gallery:
         self.pictures[image_id] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
 
     def tile(self, example: Mapping[str, Any]) -> str:
-        """The part of the image around the box of an example."""
+        """Make the crop around the box of an example."""
         picture, key = self.pictures[example["image_id"]], example["image_id"]
         x, y, side = _window(example["box"], picture)
-        kind = "found" if "score" in example else "missed"
+        kind = "detection" if "score" in example else "missed"
         objects = _rectangles(picture.boxes["objects"], "object faded")
         title = (
             f"{example['class']} · {example['score']:.2f}"
@@ -77,7 +77,7 @@ class Gallery:
 
     def _view(self, key: int, picture: Picture) -> str:
         boxes = _rectangles(picture.boxes["objects"], "object") + _rectangles(
-            picture.boxes["detections"], "found"
+            picture.boxes["detections"], "detection"
         )
         return (
             f'<div class="view" id="image{key}"><a class="close" href="#!" aria-label="close"></a>'

@@ -47,7 +47,7 @@ def page(
 
 
 def cards(values: Mapping[str, float | str | None]) -> str:
-    """Values in large print."""
+    """Format values in large print."""
     shown = "".join(
         f'<div class="card">{escape(n)}<b>{number(v)}</b></div>' for n, v in values.items()
     )
@@ -64,7 +64,7 @@ def number(value: float | str | None, digits: int = 1) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
-    """A table of cells of HTML; the first column is text."""
+    """Format a table; its cells are HTML, the first column is text."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
         "<tr>"
@@ -77,12 +77,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "")
 
 
 def bar_cell(share: float) -> str:
-    """A table cell with a bar over this share of its width."""
+    """Format a table cell with a bar over this share of its width."""
     return f'<td class="bar"><i style="width:{100 * min(max(share, 0), 1):.1f}%"></i></td>'
 
 
 def tile(title: str, note: str, body: str, text: str = "") -> str:
-    """A framed chart with a heading, a note beside it and a line below."""
+    """Frame a chart, with a heading, a note beside it and a line below."""
     below = f"<p>{text}</p>" if text else ""
     heading = f"<h4><b>{escape(title)}</b><span>{note}</span></h4>"
     return f'<figure class="tile">{heading}{body}{below}</figure>'
@@ -199,7 +199,7 @@ UNIT_TICKS = {0.0: "0", 0.5: "0.5", 1.0: "1"}
 
 
 def jpeg_uri(picture: Tensor, *, longest: int, quality: int = 82) -> str:
-    """An image (uint8 [3, H, W] RGB) as a data URI, its longer side at most `longest` pixels."""
+    """Encode an image (uint8 [3, H, W] RGB) of at most `longest` pixels as a data URI."""
     image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
     image.thumbnail((longest, longest))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The page of a training run: metrics, curves, pictures. It needs no network and no script."""
+"""The page of a training run: metrics, curves, pictures; without scripts."""
 
 import json
 import math

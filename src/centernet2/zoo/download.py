@@ -1,4 +1,4 @@
-"""The cache of published weights: download, and a check that the files do not change."""
+"""The cache of published weights: downloads, verified by their first SHA-256."""
 
 import hashlib
 import logging
@@ -42,7 +42,7 @@ class DownloadSource(NamedTuple):
 
 
 def zoo_file(name: str) -> Path:
-    """Return the weights file of a published model, downloaded if it is not in the cache.
+    """Return the weights file of a published model, downloaded if needed.
 
     Raises:
         ZooError: an unknown model, or one whose weights were never released.
@@ -56,7 +56,7 @@ def zoo_file(name: str) -> Path:
 
 
 def detectron2_file(address: str) -> Path:
-    """Return the cached file of an address: detectron2://ImageNetPretrained/MSRA/R-50.pkl."""
+    """Return the cached file of an address such as detectron2://.../R-50.pkl."""
     name = address.removeprefix(DETECTRON2)
     path = cache_folder() / name
     if not path.is_file():
@@ -78,7 +78,10 @@ def cached_file(source: str) -> Path:
 
 
 def fetch(path: Path, source: DownloadSource) -> Path:
-    """Return `path`, downloaded if missing; one process downloads, and resumes a partial file."""
+    """Return `path`, downloaded if missing.
+
+    One process at a time downloads, and resumes a partial file.
+    """
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ def fetch(path: Path, source: DownloadSource) -> Path:
 
 
 def verify(path: Path) -> None:
-    """Refuse a file whose SHA-256 is not the recorded one; record it if there is none yet."""
+    """Refuse a file whose SHA-256 differs from its record; record a new file."""
     digest = sha256(path)
     if recorded(path) not in (None, digest):
         raise DownloadError(
@@ -124,12 +127,12 @@ def sha256(path: Path) -> str:
 
 
 def record_of(path: Path) -> Path:
-    """Path of the file that holds the SHA-256, as `sha256sum --check` reads it."""
+    """Return the path of the SHA-256 record, as `sha256sum --check` reads it."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def recorded(path: Path) -> str | None:
-    """SHA-256 of a file at its first use; None: it is new."""
+    """Read the SHA-256 of a file at its first use; None for a new file."""
     record = record_of(path)
     return (
         record.read_text(encoding="utf-8").partition(" ")[0].strip() if record.is_file() else None

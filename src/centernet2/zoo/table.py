@@ -86,7 +86,7 @@ def _cells(model: ZooModel) -> tuple[str, ...]:
 
 
 def _state(model: ZooModel) -> str:
-    """The size of a file is shown once it is in the cache: the authors do not publish it."""
+    """Describe the weights; their size, which is not published, once they are cached."""
     if model.drive is None:
         return "not released"
     path = cache_folder() / f"{model.name}.pth"
