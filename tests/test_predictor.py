@@ -94,7 +94,7 @@ def test_error_describes_wrong_arrays(source: np.ndarray | Tensor) -> None:
 
 
 def test_error_names_unknown_types() -> None:
-    with pytest.raises(ValueError, match="type int is unknown"):
+    with pytest.raises(ValueError, match="type int is not supported"):
         Predictor(FakeDetector())(3)  # type: ignore[call-overload]
 
 

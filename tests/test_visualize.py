@@ -103,7 +103,7 @@ def test_labels_are_inside_and_legible() -> None:
         taken[:] = 1
 
 
-def test_class_colours_differ_with_legible_text() -> None:
+def test_class_colors_differ_with_legible_text() -> None:
     colors = [class_color(label) for label in range(100)]
     assert len(set(colors)) == 100
     nearest = min(

@@ -1,4 +1,4 @@
-"""Detections on images from anywhere: files, bytes, Pillow, numpy, tensors."""
+"""Run a detector on images from files, bytes, Pillow, numpy or tensors."""
 
 import glob
 import logging
@@ -40,13 +40,13 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """Run a detector on images and return its detections in their own pixels.
+    """Run a detector on images; detections are in pixels of the original images.
 
     Args:
         model: a detector; its mode, training or evaluation, stays as it is.
-        class_names: by label, for whoever shows or writes the detections; default: the model's.
-        resize: brings an image to the size that the model is given; default: the model's test size.
-        batch_size: images that go through the model together.
+        class_names: by label, for drawing and writing detections; default: the model's.
+        resize: resizes an image to the input size of the model; default: the model's test size.
+        batch_size: images per forward pass.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Predictor:
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names or model.info.class_names) or None
-        self.score_thresholds = model.info.score_thresholds  # for whoever passes them on
+        self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
         self.resize = resize or make_test_resize(model.info.test_size)
         self.batch_size = batch_size
 
@@ -76,8 +76,8 @@ class Predictor:
         """Return the detections of one image, or of each image of a list or tuple.
 
         Args:
-            source: what to look at.
-            score_threshold: least score of a detection, for all classes or for each.
+            source: an image, or a list or tuple of images.
+            score_threshold: minimum score of a detection, for all classes or for each.
         """
         if not isinstance(source, list | tuple):
             return self._detect([as_image(source)], score_threshold)[0]
@@ -91,12 +91,12 @@ class Predictor:
         score_threshold: Threshold = 0.0,
         on_error: OnError | None = None,
     ) -> Iterator[Prediction]:
-        """Yield detections file by file, with a progress bar.
+        """Yield the detections of each image file, with a progress bar.
 
         Args:
             paths: image files.
             score_threshold: as for a call.
-            on_error: told of each file that cannot be read, which is skipped; default: the log.
+            on_error: called for each unreadable file, which is skipped; default: log a warning.
         """
         console = get_console()
         shown = track(paths, "predicting", console=console, disable=not console.is_interactive)
@@ -106,21 +106,21 @@ class Predictor:
                 yield Prediction(path, image, own)
 
     def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
-        found: list[Detections] = []
+        detections: list[Detections] = []
         with evaluating(self.model), torch.inference_mode():
             inputs = [self.resize(image) for image in images]
             for own, input, image in zip(self.model.detect(inputs), inputs, images, strict=True):
                 size = size_of(image)
                 kept, _ = to_original(own, size_of(input), size, score_threshold=score_threshold)
-                found.append(paste(kept, size))
-        return found
+                detections.append(paste(kept, size))
+        return detections
 
 
 def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
-    """Return an image as the detector takes it.
+    """Convert an image to the input format of a detector.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
-    [1, H, W] or [3, H, W]. Files are rotated as their EXIF orientation says; decoded pixels stay.
+    [1, H, W] or [3, H, W]. Files are rotated by their EXIF orientation, decoded pixels are not.
     """
     if isinstance(source, Path | str | bytes):
         return read_image(source)
@@ -132,7 +132,7 @@ def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
         _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
         return source.expand(3, -1, -1).contiguous()
     raise ValueError(
-        f"an image of type {type(source).__name__} is unknown; "
+        f"an image of type {type(source).__name__} is not supported; "
         "give a path, bytes, PIL, numpy or torch"
     )
 
@@ -155,16 +155,16 @@ def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
 
 
 def find_images(sources: Iterable[Path | str]) -> list[Path]:
-    """Return the image files of paths, folders (with all below them) and globs, each once."""
-    found: dict[Path, None] = {}
+    """Find image files by path, folder (recursively) or glob pattern, each once."""
+    unique: dict[Path, None] = {}
     for source in sources:
         paths = _expand(source)
         if not paths:
             raise FileNotFoundError(
                 f"{source}: no image found; give image files, folders of images or a pattern"
             )
-        found |= dict.fromkeys(paths)
-    return list(found)
+        unique |= dict.fromkeys(paths)
+    return list(unique)
 
 
 def _expand(source: Path | str) -> list[Path]:

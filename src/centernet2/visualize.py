@@ -1,4 +1,4 @@
-"""Pictures of detections, grids of pictures, and the files of a prediction."""
+"""Draw detections, arrange pictures in a grid, and write predictions to files."""
 
 import colorsys
 import json
@@ -19,17 +19,17 @@ from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
-FileDetections = tuple[Path, Tensor, Detections]  # an image file, its pixels uint8 [3, H, W]
+FileDetections = tuple[Path, Tensor, Detections]  # file, uint8 [3, H, W], detections
 
-GOLDEN_RATIO = 0.618034  # steps of it spread any number of hues evenly
+GOLDEN_RATIO = 0.618034  # step of the hue, which spreads any number of hues evenly
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 MASK_OPACITY = 0.45
-MAX_COVERED = 0.25  # share of the image under labels
-MAX_HIDDEN = 0.25  # share of a label's area that may cover other labels
+MAX_COVERED = 0.25  # maximum fraction of the image under labels
+MAX_HIDDEN = 0.25  # maximum fraction of a label that covers other labels
 
 
 class Style(NamedTuple):
-    """Sizes in pixels, chosen for an image."""
+    """Line width, font size and padding for an image, in pixels."""
 
     line: int
     font: int
@@ -37,7 +37,7 @@ class Style(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A text in its filled rectangle."""
+    """A text in a filled rectangle."""
 
     text: str
     rectangle: Rectangle
@@ -51,9 +51,9 @@ def draw(
     *,
     score_threshold: float = 0.0,
 ) -> Tensor:  # uint8 [3, H, W]
-    """Draw masks, boxes, then labels of objects onto a copy of an image (uint8 [3, H, W] RGB).
+    """Draw masks, boxes and labels of objects on a copy of an image (uint8 [3, H, W] RGB).
 
-    The best detections are on top, and those below the threshold are left out.
+    Detections with the highest scores are on top. Those below the threshold are left out.
     """
     scored = cast(Detections, objects)["scores"] if "scores" in objects else None
     scores = torch.ones(len(objects["boxes"])) if scored is None else scored.cpu()
@@ -82,7 +82,7 @@ def draw(
 
 
 def class_color(label: int) -> Color:
-    """Return the colour of a class, far from those of neighbouring labels."""
+    """Return the color of a class; neighboring labels have distinct colors."""
     hue = (0.58 + label * GOLDEN_RATIO) % 1
     saturation, value = ((0.75, 0.95), (0.9, 0.75), (0.5, 1.0))[label // 8 % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
@@ -90,7 +90,7 @@ def class_color(label: int) -> Color:
 
 
 def text_color(background: Color) -> Color:
-    """Return black or white, whichever has more contrast (WCAG 2.1, relative luminance)."""
+    """Return black or white, by contrast (WCAG 2.1, relative luminance)."""
     linear = [
         (c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background
     ]
@@ -99,14 +99,14 @@ def text_color(background: Color) -> Color:
 
 
 def style_for(width: int, height: int) -> Style:
-    """Return widths of lines and letters, which grow with the image, but slower."""
+    """Return sizes of lines and letters, which grow sublinearly with the image."""
     side = math.sqrt(width * height)
     font = max(9, round(0.4 * side**0.55))
     return Style(line=max(1, round(side / 320)), font=font, padding=max(1, round(font / 5)))
 
 
 def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
-    """Draw translucent masks [D, H, W] with a solid outline, the best on top."""
+    """Draw translucent masks [D, H, W] with a solid outline, the first on top."""
     reach = 2 * style_for(image.shape[2], image.shape[1]).line + 1
     canvas = image.float()
     for mask, color in zip(masks.flip(0), reversed(colors), strict=True):
@@ -121,7 +121,7 @@ def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor
 
 
 def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
-    """Rows and columns around the pixels of a mask [H, W]; a corner of an empty mask."""
+    """Return slices around the pixels of a mask [H, W]; for an empty one, at the corner."""
     spans = []
     for axis in (1, 0):
         inside = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
@@ -130,7 +130,7 @@ def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
 
 
 def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Style) -> None:
-    """A coloured line inside a faint dark one, which keeps it visible on its own colour."""
+    """Draw a colored line with a faint dark border, visible on any background."""
     left, top, right, bottom = box
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(*DARK, 110))
     pen.rectangle(box, outline=color, width=style.line)
@@ -152,10 +152,10 @@ def _place_labels(
     size: tuple[int, int],
     style: Style,
 ) -> list[Label]:
-    """Place each label at a corner of its box, inside the image and, if possible, off the others.
+    """Place each label at a corner of its box, inside the image, away from other labels.
 
-    The best detections choose first. A label is left out where it would hide another one, or where
-    labels already hide much of the image: the colour of the box tells its class.
+    The labels of the best detections are placed first. A label is left out if it would hide another
+    one, or if labels already hide much of the image. The color of the box still shows the class.
     """
     font = _font(style.font)
     height = style.font + 2 * style.padding
@@ -180,7 +180,7 @@ def _place_labels(
 def _corners(
     box: Rectangle, width: int, height: int, size: tuple[int, int]
 ) -> np.ndarray:  # [7, 4]
-    """Rectangles for a label, the best first: above, inside or below its box, inside the image."""
+    """Return rectangles for a label, in order of preference: above, inside or below the box."""
     left, top, right, bottom = box
     places = [
         (left, top - height),
@@ -197,7 +197,7 @@ def _corners(
 
 
 def _hidden_pixels(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # [candidates]
-    """Number of pixels of each rectangle that are already taken."""
+    """Count the pixels of each rectangle that other labels cover."""
     low = np.maximum(candidates[:, None, :2], taken[None, :, :2])  # [candidates, labels, 2]
     high = np.minimum(candidates[:, None, 2:], taken[None, :, 2:])
     hidden: np.ndarray = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
@@ -228,9 +228,9 @@ def write_predictions(
 def detection_records(
     detections: Detections, class_names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Return detections as JSON: corners, score, label and class name.
+    """Return detections as JSON records: corners, score, label and class name.
 
-    A mask is COCO's compressed run lengths, {"size": [height, width], "counts": text}.
+    A mask is a compressed RLE of COCO, {"size": [height, width], "counts": text}.
     """
     boxes, scores, labels = (
         detections["boxes"].tolist(),
@@ -262,7 +262,7 @@ def picture_grid(
 ) -> Tensor:  # uint8 [3, H, W]
     """Arrange images (uint8 [3, H, W] each) in a grid, with a caption below each.
 
-    Their longer sides are resized to `cell` pixels.
+    The longer side of each is resized to `cell` pixels.
     """
     if not images or len(images) != len(captions):
         raise ValueError(
@@ -298,7 +298,7 @@ def picture_grid(
 def _fit(picture: Image.Image, cell: int) -> Image.Image:
     factor = cell / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
-    # the pixels of a tiny image stay squares, as the detector saw them
+    # nearest neighbor keeps the pixels of a tiny image visible as squares
     return picture.resize(
         (width, height), Image.Resampling.NEAREST if factor > 4 else Image.Resampling.LANCZOS
     )
@@ -316,14 +316,13 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise ValueError(
-            "labels need a Pillow with FreeType; "
-            "install Pillow from its wheel: pip install -U pillow"
+            "labels need Pillow with FreeType; install its wheel: pip install -U pillow"
         )
     return font
 
 
 def _whole_pixels(box: Sequence[float]) -> Rectangle:
-    """Pixels of a box as Pillow counts them: the last one belongs to it."""
+    """Round a box to pixels as Pillow counts them: the last pixel is included."""
     left, top = math.floor(box[0] + 0.5), math.floor(box[1] + 0.5)
     right, bottom = math.floor(box[2] + 0.5) - 1, math.floor(box[3] + 0.5) - 1
     return left, top, max(left, right), max(top, bottom)

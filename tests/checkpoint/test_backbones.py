@@ -43,7 +43,7 @@ IMAGE = torch.linspace(-2, 2, 3 * 64 * 96).reshape(1, 3, 64, 96).sin()
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state with statistics of its own in every normalisation layer."""
+    """The network's state with statistics of its own in every normalization layer."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -231,7 +231,7 @@ def test_ambiguous_name_is_refused(tmp_path: Path) -> None:
         "matching_heuristics": True,
     }
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))
-    with pytest.raises(WeightsError, match=r"w\.pkl cannot be used: its 'bias' may be"):
+    with pytest.raises(WeightsError, match=r"w\.pkl cannot be used: its 'bias' matches both"):
         load_weights(centernet2.build_model("CenterNet2_R18_small"), tmp_path / "w.pkl")
 
 

@@ -80,7 +80,7 @@ def test_other_number_of_classes(tmp_path: Path, classes: int) -> None:
 def test_pickle_with_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.pkl"
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(WeightsError, match=r"bad\.pkl asks for 'os\.system'"):
+    with pytest.raises(WeightsError, match=r"bad\.pkl is refused: it contains 'os\.system'"):
         read_weights(path)
 
 

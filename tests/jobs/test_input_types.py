@@ -82,14 +82,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("colours", FORMATS)
+@pytest.mark.parametrize("colors", FORMATS)
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_predictor_and_evaluation_agree(
-    data: Path, tmp_path: Path, kind: str, colours: str
-) -> None:
+def test_predictor_and_evaluation_agree(data: Path, tmp_path: Path, kind: str, colors: str) -> None:
     torch.manual_seed(0)
     config = centernet2.load_config(
-        "CenterNet2_R18_small", [*ALL_DETECTIONS, *OPTIONS[kind], *FORMATS[colours]]
+        "CenterNet2_R18_small", [*ALL_DETECTIONS, *OPTIONS[kind], *FORMATS[colors]]
     )
     model = centernet2.build_model(config)
     seen: list[tuple[int, ...]] = []
@@ -114,8 +112,8 @@ def test_predictor_and_evaluation_agree(
 def test_channel_order_of_the_input() -> None:
     red = torch.zeros(3, 32, 32, dtype=torch.uint8)
     red[0] = 255
-    for colours, position in (("RGB", 0), ("BGR", 2)):
-        config = centernet2.load_config("CenterNet2_R18_small", FORMATS[colours])
+    for colors, position in (("RGB", 0), ("BGR", 2)):
+        config = centernet2.load_config("CenterNet2_R18_small", FORMATS[colors])
         model = centernet2.build_model(config)
         values = model.preprocess([red]).tensor[0, :, 0, 0]
         mean, std = config["MODEL.PIXEL_MEAN"], config["MODEL.PIXEL_STD"]

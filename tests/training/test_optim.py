@@ -127,7 +127,7 @@ def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], l
     }
 
 
-def test_normalisation_layers_have_own_weight_decay() -> None:
+def test_normalization_layers_have_own_weight_decay() -> None:
     assert groups_of(small_network()) == {
         (0.02, 0.0001): ["0.weight", "0.bias", "3.bias"],
         (0.02, 0.0): ["1.weight", "1.bias", "2.weight", "2.bias"],

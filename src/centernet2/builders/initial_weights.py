@@ -14,7 +14,7 @@ from centernet2.zoo import cached_file, is_address
 logger = logging.getLogger(__name__)
 
 STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
-NORMALISATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
+NORMALIZATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
 IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's, in 0..255
 
 
@@ -59,36 +59,36 @@ def read_timm_weights(name: str) -> WeightsFile:
 def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
     """Set what a backbone of torchvision or timm was trained with, unless stated.
 
-    Such a residual network has its strides in the 3 x 3 convolutions, and all have seen normalised
+    Such a residual network has its strides in the 3 x 3 convolutions, and all have seen normalized
     RGB images; the defaults are those of Caffe2's backbones. Other files change nothing.
     """
     if file is None or file.kind != "network":
         return config
     if config.model.backbone == "timm":
-        return _set_unless_stated(config, _timm_normalisation(config), file.origin)
+        return _set_unless_stated(config, _timm_normalization(config), file.origin)
     if BACKBONES[network_of(config).backbone].caffe2_defaults:
-        return _set_unless_stated(config, {STRIDE: False} | _normalisation(IMAGENET), file.origin)
+        return _set_unless_stated(config, {STRIDE: False} | _normalization(IMAGENET), file.origin)
     return config
 
 
 def fit_to_previous(config: Config, previous: Config) -> Config:
     """Set what the initial weights of a resumed run had set, unless stated."""
-    unstated = [key for key in (STRIDE, *NORMALISATION) if key not in config.stated]
+    unstated = [key for key in (STRIDE, *NORMALIZATION) if key not in config.stated]
     return config.replace({key: previous[key] for key in unstated})
 
 
-def _timm_normalisation(config: Config) -> dict[str, Any]:
-    return _normalisation(("RGB", *pixel_statistics(config.backbone.timm.name)))
+def _timm_normalization(config: Config) -> dict[str, Any]:
+    return _normalization(("RGB", *pixel_statistics(config.backbone.timm.name)))
 
 
-def _normalisation(values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(NORMALISATION, values, strict=True))
+def _normalization(values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(NORMALIZATION, values, strict=True))
 
 
 def _set_unless_stated(config: Config, wanted: dict[str, Any], origin: str) -> Config:
-    """Set options that are not stated; those of normalisation together or not at all."""
+    """Set options that are not stated; those of normalization together or not at all."""
     kept = config.stated & set(wanted)
-    kept |= set(NORMALISATION) if kept & set(NORMALISATION) else set()
+    kept |= set(NORMALIZATION) if kept & set(NORMALIZATION) else set()
     different = {key: value for key, value in wanted.items() if config[key] != value}
     changes = {key: value for key, value in different.items() if key not in kept}
     if changes:

@@ -24,10 +24,10 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
     _require_compatible(config)
     if run.sync_bn:  # before towers are cut into parts that are recomputed
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
-    if synchronised and device.type == "cpu" and distributed.world_size() > 1:
+    synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    if synchronized and device.type == "cpu" and distributed.world_size() > 1:
         raise ConfigError(
-            "PyTorch synchronises batch statistics on accelerators only: "
+            "PyTorch synchronizes batch statistics on accelerators only: "
             "train without SyncBN on the CPU"
         )
     usual = torch.contiguous_format if run.fsdp else None

@@ -1,4 +1,4 @@
-"""Checkpoints and files of weights: ours, the reference's, and those of backbones."""
+"""Read and write checkpoints, and read weights of the reference and of backbones."""
 
 from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.load import LoadReport, load_weights

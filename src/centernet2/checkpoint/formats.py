@@ -1,4 +1,4 @@
-"""File formats of weights, read without running any code that a file may contain."""
+"""Read weights from .pth, .safetensors and .pkl files without executing their code."""
 
 import pickle
 import re
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Caffe2 fuses the statistics: mean 0, variance 1, which the reference stores less its epsilon.
+# Caffe2 has fused the statistics: mean 0, variance 1. The reference stores the variance minus eps.
 CAFFE2_BN_EPS = 1e-5
 
 
 class WeightsError(ValueError):
-    """A file of weights that cannot be used."""
+    """A weights file that cannot be used."""
 
 
 def read_content(path: Path) -> Any:
@@ -32,7 +32,7 @@ def read_content(path: Path) -> Any:
 
 
 def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring Caffe2's blobs of a ResNet or ResNeXt to the reference's parameter names."""
+    """Rename Caffe2's blobs of a ResNet or ResNeXt to the reference's parameter names."""
     state: dict[str, Tensor] = {}
     for blob, tensor in blobs.items():
         name = _caffe2_name(blob)
@@ -62,7 +62,7 @@ def _caffe2_name(blob: str) -> str | None:
 
 
 def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Find the tensors in the content of a file, whatever they are nested in."""
+    """Return the tensors by name, from the content of a file or a dictionary nested in it."""
     for key in ("model", "state_dict", "blobs"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -81,14 +81,13 @@ def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        # mapped where the format allows it, so that memory never holds all weights twice
+        # memory-mapped if the format allows it, so that memory never holds all weights twice
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = (
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else "it ends too early"
-        )
+        lines = str(error).strip().splitlines() or ["the file is truncated"]
+        reason = lines[0][:200]
         raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None
 
 
@@ -103,7 +102,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain containers, and nothing that could run code."""
+    """Unpickler of arrays and plain containers; it refuses all that could execute code."""
 
     ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
@@ -127,8 +126,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
             return import_module("numpy._core.numeric")._frombuffer
         raise WeightsError(
-            f"{self.path} asks for '{module}.{name}' and is refused: "
-            "only arrays are read from pickles"
+            f"{self.path} is refused: it contains '{module}.{name}', "
+            "and only arrays are read from pickles"
         )
 
 
@@ -140,5 +139,5 @@ def _read_pickle(path: Path) -> Any:
             raise
         except Exception as error:  # a damaged pickle can fail in any way
             raise WeightsError(
-                f"{path} is not a readable pickle of arrays: {error or 'it ends too early'}"
+                f"{path} is not a readable pickle of arrays: {error or 'the file is truncated'}"
             ) from None

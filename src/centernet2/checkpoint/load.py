@@ -1,4 +1,4 @@
-"""Fill a model from a file of weights, and report what became of every tensor."""
+"""Load weights into a model, and report which tensors were loaded."""
 
 import logging
 import os
@@ -22,12 +22,12 @@ from centernet2.checkpoint.source import WeightsFile, read_weights
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 8  # names of a list that the report prints
+SHOWN = 8  # number of names that the report prints of each list
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the tensors of a file and of a model.
+    """Tensors of a file and a model: loaded, skipped, reinitialized or mismatched.
 
     Names are the model's, or the file's for tensors that the model does not have.
     """
@@ -35,28 +35,27 @@ class LoadReport:
     loaded: list[str]
     skipped: list[str]  # in the file, not in the model
     reinitialized: list[str]  # in the model, not in the file
-    mismatched: dict[
-        str, tuple[tuple[int, ...], tuple[int, ...]]
-    ]  # name -> shape in the file, in the model
+    # name -> shape in the file, shape in the model
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     def __str__(self) -> str:
         shapes = [f"{name} {list(a)} -> {list(b)}" for name, (a, b) in self.mismatched.items()]
         rows = [
             ("loaded", len(self.loaded), []),
-            ("of another shape, left as initialised", len(shapes), shapes),
-            ("not in the file, left as initialised", len(self.reinitialized), self.reinitialized),
+            ("of another shape, left as initialized", len(shapes), shapes),
+            ("not in the file, left as initialized", len(self.reinitialized), self.reinitialized),
             ("not in the model, skipped", len(self.skipped), self.skipped),
         ]
         return "\n".join(f"{count:6d} {what}{_listed(names)}" for what, count, names in rows)
 
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
-    """Fill a model with the weights of a file; WeightsError where nothing fits."""
+    """Load a weights file into a model; raise WeightsError if nothing fits."""
     return load_weights_file(model, read_weights(Path(source)))
 
 
 def load_weights_file(model: nn.Module, file: WeightsFile) -> LoadReport:
-    """Fill a model with the content of a file; WeightsError where nothing fits."""
+    """Load the content of a weights file; raise WeightsError if nothing fits."""
     report = load_state(model, _to_our_names(model, file))
     if not report.loaded:
         raise WeightsError(
@@ -71,7 +70,7 @@ def load_weights_file(model: nn.Module, file: WeightsFile) -> LoadReport:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
-    """Copy the tensors that fit, by our names."""
+    """Copy the tensors whose names and shapes are those of the model."""
     own = model.state_dict()
     fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     mismatched = {
@@ -89,7 +88,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
 
 
 def _to_our_names(model: nn.Module, file: WeightsFile) -> Mapping[str, Tensor]:
-    """Rename the tensors to our names; what the model does not have keeps its name."""
+    """Rename the tensors to our names; unknown tensors keep theirs."""
     if file.kind == "centernet2":
         return file.tensors
     own = list(model.state_dict())
@@ -107,15 +106,15 @@ def _require_unique(keys: Mapping[str, list[str]], origin: str) -> dict[str, str
     for name, matches in keys.items():
         if len(matches) > 1:
             raise WeightsError(
-                f"{origin} cannot be used: its '{name}' may be {matches[0]} or {matches[1]}"
+                f"{origin} cannot be used: its '{name}' matches both {matches[0]} and {matches[1]}"
             )
     return {name: key for name, (key,) in keys.items()}
 
 
 def _require_backbone(report: LoadReport, origin: str) -> None:
-    """Refuse a file that leaves parts of the backbone untrained.
+    """Refuse a file that does not contain the whole backbone.
 
-    The offsets of deformable convolutions are exempt: no such file has them.
+    Offsets of deformable convolutions are exempt: no file of ImageNet weights has them.
     """
     unfit = [*report.mismatched, *report.reinitialized]
     lacking = [name for name in unfit if name.startswith("backbone.") and ".offset." not in name]
@@ -128,7 +127,7 @@ def _require_backbone(report: LoadReport, origin: str) -> None:
 
 
 def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Take mean and deviation from a one-stage checkpoint, as the reference does."""
+    """Copy mean and standard deviation of a one-stage checkpoint, as the reference does."""
     if is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
         preprocess: Any = model.preprocess
         preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))

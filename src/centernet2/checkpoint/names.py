@@ -1,6 +1,6 @@
-"""One ordered table from our parameter names to the reference's.
+"""One ordered table from our parameter names to those of the reference.
 
-The way back is its inverse on the keys of a model.
+Names of the reference are mapped back by inverting it on the keys of a model.
 """
 
 import re
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 class Rename(NamedTuple):
-    """A rewriting rule: the pattern `ours` in a name is replaced by `reference`.
+    """Replacement of the pattern `ours` in a name by `reference`.
 
-    It applies to models that have a key matching `with_key` and none matching `without_key`.
+    It applies to models with a key that matches `with_key` and none that matches `without_key`.
     """
 
     ours: str
@@ -23,22 +23,22 @@ class Rename(NamedTuple):
     without_key: str = r"(?!)"
 
 
-BODY = "backbone.body."  # the network that timm makes
+BODY = "backbone.body."  # the network of timm
 
-# Keys that tell models apart whose parts have different names in the reference.
+# Patterns that identify models whose parts have different names in the reference.
 RES2NET = r"^backbone\.body\.layer1\.0\.convs\."
 DLA_UP = r"^neck\.passes\."
 # The EfficientDet variant has a lateral convolution for each node, the FCOS variant for each level.
 BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d_"
 FCOS_BIFPN = r"^neck\.cells\.0\.laterals\.\d_to_\d\."
 
-# Nodes of a five-level BiFPN in the reference's order, by our names: level and maps fused there.
+# Nodes of a five-level BiFPN in the reference's order. Our name: the level, then the fused inputs.
 BIFPN_NODES = ("3_3_4", "2_2_5", "1_1_6", "0_0_7", "1_1_7_8", "2_2_6_9", "3_3_5_10", "4_4_11")
 
-# A deformable convolution holds the ordinary one that it is made of: https://arxiv.org/abs/1811.11168
+# A deformable convolution contains an ordinary one: https://arxiv.org/abs/1811.11168
 DEFORMABLE = Rename(r"^(backbone\.body\..*\.(?:conv2|convs\.\d))\.conv\.", r"\1.")
 
-# Every rule is applied in turn, so that a later one sees the result of the earlier ones.
+# The rules are applied in order, each to the result of those before.
 RENAMES: tuple[Rename, ...] = (
     # Res2Net: https://arxiv.org/abs/1904.01169
     Rename(r"^backbone\.body\.bn1\.", r"backbone.bottom_up.stem.bn1.", RES2NET),
@@ -110,9 +110,9 @@ RENAMES: tuple[Rename, ...] = (
     Rename(r"^roi_heads\.stages\.(\d+\.)?class_weight$", r"roi_heads.box_predictor.\1freq_weight"),
 )
 
-# Tensors that may be missing on either side without a report: the normalisation of the input is
-# read from the config, the federated loss keeps one copy of its class weights, frozen normalisation
-# counts nothing, and nothing reads the projections of DLA's two-level trees.
+# Tensors that are not reported as missing or skipped: pixel statistics come from the config, class
+# weights of the federated loss are stored twice in the reference, frozen normalization counts no
+# batches, and the projections of DLA's two-level trees are unused.
 IGNORED = re.compile(
     r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked|level[34]\.project\.[01]\.\w+)$"
 )
@@ -121,7 +121,7 @@ _SCALE = re.compile(r"^(.*\.scales)\.(\d+)\.scale$")
 
 
 def reference_names(our_keys: Iterable[str]) -> dict[str, str]:
-    """The reference's name of each of a model's keys; the key itself if no rule applies."""
+    """Return the reference's name of each key; the key itself if no rule applies."""
     keys = list(our_keys)
     rules = [(re.compile(rule.ours), rule.reference) for rule in RENAMES if _applies(rule, keys)]
     names = {}
@@ -140,9 +140,9 @@ def _applies(rule: Rename, keys: list[str]) -> bool:
 
 
 def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, list[str]]:
-    """Our keys for each name of a file with ends of the reference's names.
+    """Return our keys for each name of a file whose names are suffixes of the reference's.
 
-    As in detectron2 a parameter takes the longest of the names that its own ends with.
+    As in detectron2, a parameter takes the longest suffix of its name that the file has.
     """
     known = set(names)
     keys: dict[str, list[str]] = {}
@@ -155,23 +155,22 @@ def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, li
 
 
 def from_network(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """Our key for each name of a backbone of timm, torchvision or its authors."""
+    """Return our key for each name of a backbone of timm, torchvision or its authors."""
     body = [key for key in our_keys if key.startswith(BODY)]
     keys = {re.sub(DEFORMABLE.ours, DEFORMABLE.reference, key): key for key in body} | {
         key: key for key in body
     }
     ours = {}
     for name in names:
-        flat = re.sub(
-            r"^(\w+)\.(\d+)\.", r"\1_\2.", name
-        )  # stages.0.x is stages_0.x where timm extracts features
+        # stages.0.x becomes stages_0.x when timm extracts features
+        flat = re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)
         if key := keys.get(BODY + name) or keys.get(BODY + flat):
             ours[name] = key
     return ours
 
 
 def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a whole state dict of ours to the reference's names."""
+    """Rename a whole state dict of ours to the reference's names."""
     names = reference_names(state)
     renamed: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -188,7 +187,7 @@ def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def join_scales(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join the reference's one-element `scales.<level>.scale` to the vector `scales`."""
+    """Join the reference's scalars `scales.<level>.scale` into the vector `scales`."""
     joined = {name: tensor for name, tensor in state.items() if not _SCALE.match(name)}
     levels: dict[str, dict[int, Tensor]] = {}
     for name, tensor in state.items():

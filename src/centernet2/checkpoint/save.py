@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: each appears as a whole or not at all."""
+"""Write and read checkpoints; each file is written whole or not at all."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from centernet2.structures import ModelInfo, TestSize
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "centernet2"  # marks our checkpoints
+FORMAT = "centernet2"  # identifies our checkpoints
 NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -29,12 +29,12 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     info: ModelInfo
     iteration: int  # steps done
-    metrics: Mapping[str, float]  # of the evaluation of these weights
-    training: Mapping[str, Any] | None = None  # state of the training run; None: not to be resumed
+    metrics: Mapping[str, float]  # from the evaluation of these weights
+    training: Mapping[str, Any] | None = None  # state of the training run; None: cannot be resumed
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; a crash leaves the old file or the new one."""
+    """Write a checkpoint; after a crash, the file is the old one or the new one."""
     content = {
         "format": FORMAT,
         "version": 1,
@@ -57,23 +57,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise WeightsError(f"checkpoint {path} cannot be read: {reason}") from None
     if not is_checkpoint(content):
-        raise WeightsError(f"{path} is no checkpoint of centernet2; give --config-file beside it")
+        raise WeightsError(f"{path} is not a checkpoint of centernet2; give its --config-file too")
     return parse_checkpoint(content, str(path))
 
 
 def update_info(path: Path, output: Path, **fields: Any) -> None:
-    """Write one of our checkpoints again, to any file, with other values in its info."""
+    """Copy a checkpoint, with new values for fields of its info."""
     checkpoint = load_checkpoint(path)
     save_checkpoint(output, replace(checkpoint, info=replace(checkpoint.info, **fields)))
 
 
 def is_checkpoint(content: object) -> bool:
-    """Whether the content of a file is that of one of our checkpoints."""
+    """Whether the content of a file is one of our checkpoints."""
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
-    """Turn the content of one of our files into a record; errors name the origin."""
+    """Parse the content of one of our checkpoints; errors name its origin."""
     try:
         info = {field.name: content[field.name] for field in fields(ModelInfo)}
         return Checkpoint(
@@ -90,7 +90,7 @@ def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
 
 
 def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a file that the reference implementation loads."""
+    """Write a checkpoint that the reference implementation can load."""
     state = {
         name: tensor.detach().cpu().clone()
         for name, tensor in to_reference(model.state_dict()).items()
@@ -113,7 +113,7 @@ def _save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a folder with the step in their names, oldest first."""
+    """Return the checkpoints with an iteration in their name, oldest first."""
     matches = {path: NUMBERED.fullmatch(path.name) for path in folder.glob("model_*.pth")}
     steps = {path: int(match[1]) for path, match in matches.items() if match}
     return sorted(steps, key=lambda path: steps[path])
@@ -123,25 +123,25 @@ def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
     """Read the newest numbered checkpoint; damaged ones are skipped with a warning.
 
     Raises:
-        WeightsError: there are checkpoints, and all are damaged.
+        WeightsError: there are checkpoints, but all are damaged.
     """
     paths = numbered_checkpoints(folder)
     for path in reversed(paths):
         try:
             return path, load_checkpoint(path)
         except WeightsError as error:
-            logger.warning("%s; the one before it is tried", error)
+            logger.warning("%s; trying the one before it", error)
     if paths:
         raise WeightsError(
-            f"no checkpoint in {folder} can be read; to begin anew, train without --resume"
+            f"no checkpoint in {folder} can be read; to start over, train without --resume"
         )
     return None
 
 
 def set_aside_checkpoints(folder: Path, *, after: int) -> None:
-    """Rename later checkpoints, which another training run has left, to *.old.
+    """Rename later checkpoints, left by another training run, to *.old.
 
-    Otherwise a resumed run would take them for its newest ones, and delete its own as the oldest.
+    Otherwise a resumed run would treat them as its newest checkpoints and delete its own.
     """
     late = [
         path
@@ -158,5 +158,5 @@ def set_aside_checkpoints(folder: Path, *, after: int) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a process that was killed while it saved has left behind."""
+    """Delete temporary files of processes that were killed while saving."""
     remove_temporary(folder, "*.pth.*")

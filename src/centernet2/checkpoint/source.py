@@ -1,4 +1,4 @@
-"""A file of weights, read once: its tensors, their naming, and what else it has."""
+"""The content of a weights file: tensors, naming scheme, checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +11,25 @@ from centernet2.checkpoint.formats import caffe2_to_reference, find_tensors, rea
 from centernet2.checkpoint.save import Checkpoint, is_checkpoint, parse_checkpoint
 
 Kind = Literal["centernet2", "reference", "caffe2", "detectron2", "network"]
-PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # of a detector's names
+PARTS = (
+    "backbone.",
+    "neck.",
+    "proposal_generator.",
+    "roi_heads.",
+)  # name prefixes of a detector
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """Content of a file of weights.
+    """Content of a weights file.
 
     Args:
-        origin: what messages call the file.
-        kind: "centernet2" (ours) or "reference"; for a backbone alone "caffe2" (brought to the
-            reference's names), "detectron2" (ends of the reference's names, to be matched) or
-            "network" (as timm, torchvision or its authors name it).
+        origin: name of the file in messages.
+        kind: "centernet2" (ours) or "reference"; for a backbone alone "caffe2" (renamed to the
+            reference's names), "detectron2" (suffixes of the reference's names, to be matched) or
+            "network" (names of timm, torchvision or its authors).
         tensors: by the names of that kind.
-        checkpoint: the whole content of one of our checkpoints.
+        checkpoint: the whole content, if the file is one of our checkpoints.
     """
 
     origin: str

@@ -9,7 +9,7 @@ from centernet2.config.option import Option
 class IgnoredOptions:
     """Ignored options.
 
-    A value that asks for other behaviour is logged.
+    A value that asks for other behavior is logged.
     """
 
     proposal_generator: str = "RPN"

@@ -12,7 +12,7 @@ HEADER = """# Configuration
 A configuration is a YAML file or the name of a packaged one (`centernet2 config` lists them). It
 may name a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take
 precedence. Keys and defaults are those of the reference. Options marked *ours* exist only here, and
-their defaults keep the behaviour of the reference. An unknown key, a value of the wrong type or a
+their defaults keep the behavior of the reference. An unknown key, a value of the wrong type or a
 key without a value is an error.
 
 `centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run

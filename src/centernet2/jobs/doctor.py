@@ -28,7 +28,7 @@ def doctor(*, device: str | None = None) -> list[str]:
     )
 
     chosen = choose_device(device)
-    native = "no: PyTorch synchronises batch statistics on accelerators only"
+    native = "no: PyTorch synchronizes batch statistics on accelerators only"
     torch.manual_seed(0)
     model = build_detector(load_config(STEP_CONFIG)).to(chosen).train()
     return [

@@ -34,7 +34,7 @@ def threshold(
     precision
         Precision that every class should reach, in 0..1; the lowest such threshold is chosen.
     recall
-        Or recall; the highest such threshold is chosen. Without either, F1 is maximised.
+        Or recall; the highest such threshold is chosen. Without either, F1 is maximized.
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
