@@ -123,9 +123,8 @@ def memory(process: int) -> tuple[int, int]:
         key, *rest = line.split()
         if not key.endswith(":"):  # the head of a mapping, with a path if it is of a file
             path = " ".join(rest[4:])
-            counts = not path.startswith("/") or path.endswith(
-                "(deleted)"
-            )  # the index is: see `ours`
+            # the index is a deleted file, see `ours`
+            counts = not path.startswith("/") or path.endswith("(deleted)")
         elif counts and key == "Pss:":
             pss += int(rest[0])
         elif counts and key in ("Private_Clean:", "Private_Dirty:"):

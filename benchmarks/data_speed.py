@@ -106,9 +106,8 @@ def pillow(dataset: DetectionDataset, transform: TrainTransform) -> None:
     for i in range(len(dataset)):
         generator = generator_of(0, i)
         with Image.open(dataset.image_path(i)) as file:
-            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[
-                :, :, ::-1
-            ]  # BGR, as INPUT.FORMAT is
+            # BGR, as INPUT.FORMAT is
+            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[:, :, ::-1]
         target, (old_height, old_width) = dataset.target(i), pixels.shape[:2]
         if isinstance(first, EfficientDetResizeCrop):
             scaled = random_number(*first.scale_range, generator) * first.size

@@ -174,9 +174,8 @@ def worker(options: argparse.Namespace) -> None:
             started = time.perf_counter()
         step(model, 256, 5, batch=4)
     line = json.dumps({"rate": 4 * STEPS / (time.perf_counter() - started)})
-    os.write(
-        sys.stdout.fileno(), f"{line}\n".encode()
-    )  # at once, so that the lines of two processes stay apart
+    # at once, so that the lines of two processes stay apart
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def medians(taken: Sequence[dict[str, float]]) -> list[float]:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # before torch is imported: tests side by side have a thread each
+# before torch is imported: tests side by side have a thread each
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -15,7 +14,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of extra golden numbers and real data that may lie beside the checkout."""
+    """Return the optional folder of extra golden numbers and real data."""
     if not SHARED.is_dir():
         pytest.skip(
             f"the optional folder {SHARED} (extra golden numbers, real images) is not there"

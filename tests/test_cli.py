@@ -1,4 +1,4 @@
-"""The command line: help, which job a command calls, what it prints, and exit codes."""
+"""The command line: help, called jobs, printed results and exit codes."""
 
 import logging
 import subprocess
@@ -44,7 +44,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Registers a job with the signature of `evaluate` as the command `probe`, and calls it."""
+    """Call the command `probe`, a job with the signature of `evaluate`."""
     seen: dict[str, Any] = {}
 
     def probe(model: str | None = None, *overrides: str, data: str = "none") -> int:

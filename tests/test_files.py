@@ -77,7 +77,7 @@ def test_image_suffix_in_any_case(name: str, expected: bool) -> None:
 
 
 def test_only_this_module_replaces_files() -> None:
-    """Downloads that go on after a break and checkpoints set aside are renamed, not written."""
+    """Only resumed downloads and checkpoints set aside are renamed elsewhere."""
     package = Path(files.__file__).parent
     users = {
         str(path.relative_to(package))

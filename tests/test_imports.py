@@ -1,4 +1,4 @@
-"""Holds the table of who may import whom, so that the package keeps its layers."""
+"""Imports of the package and of the tests: who may import whom."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The predictor: images from anywhere, detections in their pixels, files that cannot be read."""
+"""The predictor: sources, detections in pixels of the image, unreadable files."""
 
 import io
 import logging
@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 30, 40
 
 
 class FakeDetector(nn.Module):
-    """Detects the whole image, a weaker box in its middle, and one outside that touches it."""
+    """Detect the whole image, a weaker box in its middle, and one just outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray)
     (tmp_path / "notes.txt").write_text("no image")
     assert find_images([tmp_path]) == [a, b]
     assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
-    # a file that is named is taken: reading it will tell
+    # a named file is accepted: reading it reports an error
     assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
@@ -167,7 +167,7 @@ def test_bad_file_is_skipped(
 
 
 def test_only_files_are_rotated_upright(pixels: np.ndarray) -> None:
-    """Whoever passes pixels wants boxes on these pixels."""
+    """Pixels that are passed are not rotated, so that boxes fit them."""
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -177,7 +177,7 @@ def test_only_files_are_rotated_upright(pixels: np.ndarray) -> None:
 
 
 class FakeMaskDetector(FakeDetector):
-    """Its masks fill the left half of each box."""
+    """Detect boxes with masks that fill their left half."""
 
     def detect(self, images: list[Tensor]) -> list[Detections]:
         half = (torch.arange(28) < 14).float().expand(3, 28, 28)

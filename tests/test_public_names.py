@@ -9,7 +9,7 @@ import centernet2
 
 
 def loaded_modules(code: str) -> set[str]:
-    """Names of the modules that a new interpreter has loaded after some code."""
+    """Return the modules that a new interpreter has loaded after some code."""
     command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""The recipe scripts, from the documented command to the printed metrics, on tiny data."""
+"""The recipe scripts on tiny data, from the command to the printed metrics."""
 
 import json
 import os
@@ -127,10 +127,10 @@ def test_wrong_data_path_names_expected_folders(project: Path) -> None:
 
 @pytest.mark.slow
 def test_eight_processes_on_photographs(project: Path, shared: Path) -> None:
-    """Processes on the CPU stand for the cards; the data are a few images of COCO."""
+    """Train on the CPU instead of accelerators, with a few images of COCO."""
     data = shared / "data" / "coco_tiny"
     output = f"--output-dir={project}/eight"
-    settings = [
+    overrides = [
         *TINY,
         "SOLVER.IMS_PER_BATCH",
         "8",
@@ -139,7 +139,7 @@ def test_eight_processes_on_photographs(project: Path, shared: Path) -> None:
         "INPUT.MIN_SIZE_TEST",
         "96",
     ]
-    done = run_script(project, "train_full_8p.sh", f"--data_path={data}", output, *settings)
+    done = run_script(project, "train_full_8p.sh", f"--data_path={data}", output, *overrides)
     metrics = last_lines(done)
     assert set(metrics) == {
         "Final Performance images/sec",

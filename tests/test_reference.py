@@ -129,7 +129,7 @@ def test_head(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
 
 
 def assert_near(found: Tensor, expected: Array, what: str) -> None:
-    """Within a thousandth of the expected tensor's spread."""
+    """Assert that differences are below 0.001 of the expected standard deviation."""
     wanted = torch.from_numpy(expected)
     assert found.shape == wanted.shape, what
     assert (found - wanted).abs().max() <= 1e-3 * wanted.std(), what
@@ -226,7 +226,7 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
 def test_images_without_objects_reach_every_parameter(
     scenes: Scenes, model: Detector, training: Training
 ) -> None:
-    """Processes that exchange gradients wait for those of all parameters."""
+    """Distributed training waits for the gradients of all parameters."""
     targets = [Target(boxes=t["boxes"][:0], labels=t["labels"][:0]) for t in scenes.targets(model)]
     for target, image in zip(targets, scenes.images, strict=True):
         target["masks"] = torch.zeros(0, *image.shape[1:], dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""Options that no published configuration combines, against numbers computed with the reference.
+"""Options in unpublished combinations, against numbers of the reference.
 
 For each combination, tests/golden/options.json holds the options, and of a batch of two pictures
-whose sides are multiples of nothing: the losses, the norm of all gradients, and at most twenty
+whose sides are no multiples of a stride: the losses, the norm of all gradients, and at most twenty
 detections per picture. The networks are small.
 """
 
@@ -27,9 +27,8 @@ def test_option(title: str, tmp_path: Path) -> None:
     evaluation = evaluate(model, images)
     for found, expected in zip(evaluation.detections, case["detections"], strict=True):
         top = {key: x[:20] for key, x in found.items()}
-        assert (
-            agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95
-        )  # one of twenty at the end
+        # one of twenty detections may differ
+        assert agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95
 
     count = (
         model.proposal_generator.head.num_classes

@@ -1,4 +1,4 @@
-"""Training follows the reference: schedules, parameter groups, clipping, six steps."""
+"""Training against the reference: schedules, groups, clipping, six steps."""
 
 import json
 from itertools import repeat
@@ -96,9 +96,8 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
         [step["lr_next"] for step in golden["losses"]]
     )
     for found, expected in zip(steps[:steady], golden["losses"], strict=False):
-        tolerance = (
-            1e-3 if found is steps[0] else 3e-3 if steady == 6 else 1e-2
-        )  # the last digits grow with each step
+        # the last digits grow with each step
+        tolerance = 1e-3 if found is steps[0] else 3e-3 if steady == 6 else 1e-2
         assert found == pytest.approx(expected, rel=tolerance, abs=1e-6)
     norms = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
     norms = {key: norm for key, norm in norms.items() if not IGNORED.search(key)}

@@ -12,7 +12,7 @@ from centernet2.config import load_config
 
 @pytest.fixture
 def machine_with_xpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this machine have an xpu besides the CPU."""
+    """Let PyTorch report an xpu besides the CPU."""
 
     def choose(name: str | None) -> torch.device:
         if name not in (None, "xpu", "cpu"):
@@ -36,7 +36,7 @@ def test_model_device_is_obeyed_where_present(
 
 
 def test_only_residual_backbones_change_their_stride(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a backbone is does not follow from the letters of its name."""
+    """Options depend on the kind of a backbone, not on the letters of its name."""
     networks = network.NETWORKS
     names = {
         "build_strides": networks["build_p67_resnet_fpn_backbone"],

@@ -1,4 +1,4 @@
-"""Backbone and neck of every configuration: the reference's parameters, by name and shape."""
+"""Parameters of every backbone and neck: the reference's, by name and shape."""
 
 import json
 from collections.abc import Iterable

@@ -119,9 +119,9 @@ def test_options_of_weights_reach_checkpoints(
     tmp_path: Path,
 ) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
-    settings = config_of(detector(FPN, [], tmp_path / "w.pth").info)
-    assert settings["MODEL.RESNETS.STRIDE_IN_1X1"] is False and settings["INPUT.FORMAT"] == "RGB"
-    resumed = fit_to_previous(centernet2.load_config(FPN), settings)
+    previous = config_of(detector(FPN, [], tmp_path / "w.pth").info)
+    assert previous["MODEL.RESNETS.STRIDE_IN_1X1"] is False and previous["INPUT.FORMAT"] == "RGB"
+    resumed = fit_to_previous(centernet2.load_config(FPN), previous)
     assert resumed["MODEL.RESNETS.STRIDE_IN_1X1"] is False and resumed["INPUT.FORMAT"] == "RGB"
 
 
@@ -191,7 +191,7 @@ def test_res2net_in_detectron2_format(tmp_path: Path, config: str) -> None:
             assert torch.equal(reference[f"backbone.bottom_up.{name}"], torch.from_numpy(array)), (
                 name
             )
-    assert model.backbone.body.layer2[0].conv1.stride == (2, 2)  # as the reference's settings say
+    assert model.backbone.body.layer2[0].conv1.stride == (2, 2)  # as in the reference's config
 
 
 def test_res2net_of_timm(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def images(annotations: Path) -> Path:
 
 @pytest.fixture
 def shards(images: Path) -> Path:
-    """The eight images in three tar files, with text files beside them as WebDataset has."""
+    """Write the eight images into three tar files, with text files as in WebDataset."""
     folder = images.parent / "shards"
     folder.mkdir()
     for shard in range(3):

@@ -1,4 +1,4 @@
-"""Data sets brought into another layout and back say the same."""
+"""Data sets converted to another layout and back keep their content."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def load(
 
 
 def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any, ...]]:
-    """What a data set says, whatever its ids and its order."""
+    """Return the content of a data set, without its ids and order."""
     return sorted(
         (
             dataset.image_path(i).stem.split("_")[-1],

@@ -145,7 +145,7 @@ def stored(content: bytes, height: int, width: int) -> StoredImage:
 
 
 def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
-    """The stated tolerance: half a grey level on average, 4 at most on 999 of 1,000 values."""
+    """Assert a mean difference of half a grey level, and 4 for 99.9 % of the values."""
     assert a.shape == b.shape
     difference = (a.float() - b.float()).abs()
     assert difference.mean() < 0.5

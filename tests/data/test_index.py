@@ -92,9 +92,8 @@ def test_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:
     path.write_text(json.dumps(content))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert "giraffe" in load(path).class_names
-    assert (
-        len(list((path.parent.parent / "cache" / "index").glob("*.index"))) == 1
-    )  # in place of the old one
+    # the new index replaces the old one
+    assert len(list((path.parent.parent / "cache" / "index").glob("*.index"))) == 1
 
 
 def test_cache_distinguishes_masks_and_boxes(path: Path) -> None:

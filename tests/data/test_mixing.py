@@ -1,4 +1,4 @@
-"""Objects are bright on dark ground, so that what the boxes hold can be read off the pixels."""
+"""Mixing of images: bright objects on a dark ground show whether boxes fit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ RESIZE = TrainTransform(
 
 
 def scene(seed: int, kind: str) -> Sample:
-    """Up to three separate bright rectangles; `kind` of masks: none, bitmaps or polygons."""
+    """Draw up to three separate bright rectangles, without masks, bitmaps or polygons."""
     draw = Generator().manual_seed(seed)
     height, width = (int(torch.randint(40, 90, (), generator=draw)) for _ in range(2))
     image = torch.full((3, height, width), 10, dtype=torch.uint8)
@@ -55,7 +55,7 @@ def source(seed: int, kind: str) -> Callable[[], Sample]:
 
 
 def assert_enclosed(image: Tensor, target: Target, threshold: int) -> None:
-    """Every bright pixel lies in a box, and every box is full of bright pixels up to its sides."""
+    """Assert that bright pixels lie in boxes, and that they fill each box."""
     bright = image.float().mean(0) > threshold  # [H, W]
     covered = torch.zeros_like(bright)
     for x1, y1, x2, y2 in target["boxes"].tolist():
@@ -92,10 +92,11 @@ def test_boxes_enclose_their_objects(name: str, kind: str) -> None:
             assert_enclosed(image, target, threshold)
         objects += len(target["boxes"])
     single = sum(len(scene(seed, kind)[1]["boxes"]) for seed in range(12))
+    # which has nothing to cut out
     assert objects > single or (name, kind) == (
         "copy-paste",
         "none",
-    )  # which has nothing to cut out
+    )
 
 
 def test_blended_objects_keep_their_boxes() -> None:

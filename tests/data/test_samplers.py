@@ -64,9 +64,8 @@ def test_nothing_to_sample_from_is_refused() -> None:
 
 
 def test_repeat_factors_by_hand() -> None:
-    labels, offsets = packed(
-        [[0, 0], [0, 1], [0], [], [0]]
-    )  # class 0 in 4 of 5 images, class 1 in 1 of 5
+    # class 0 in 4 of 5 images, class 1 in 1 of 5
+    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])
     assert repeat_factors(labels, offsets, threshold=0.8, sqrt=False).tolist() == [1, 4, 1, 1, 1]
     assert repeat_factors(labels, offsets, threshold=0.8, sqrt=True).tolist() == [1, 2, 1, 1, 1]
     assert repeat_factors(labels, offsets, threshold=0.0, sqrt=True).tolist() == [1] * 5
@@ -100,9 +99,8 @@ def test_mixture_follows_the_ratios() -> None:
     small = [index for index in stream if index >= 90]
     assert len(small) / len(stream) == pytest.approx(0.75, abs=0.03)
     counts = np.bincount(stream, minlength=100)
-    assert (
-        counts[90:].max() - counts[90:].min() < 0.2 * counts[90:].mean()
-    )  # permutations, not independent draws
+    # permutations, not independent draws
+    assert counts[90:].max() - counts[90:].min() < 0.2 * counts[90:].mean()
     assert counts[:90].min() > 0
     assert stream == list(islice(mixture((1.0, 3.0), ShuffledSampler(100, seed=0)), 4000))
 

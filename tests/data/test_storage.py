@@ -15,7 +15,7 @@ from tests.helpers.data import assert_same_images, first_batches, load_by_files
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files with ranges, as every object store serves them; `failures` requests fail first."""
+    """Serve ranges of files as an object store does, after `failures` errors."""
 
     failures = 0
 

@@ -1,4 +1,4 @@
-"""The analysis of random detections."""
+"""The analysis of an evaluation of random detections."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Paired bootstrap: COCO's metrics on all images, image weights, real and chance differences."""
+"""Paired bootstrap: COCO's metrics, image weights, real and chance differences."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_metrics_of_all_images_equal_coco(tmp_path: Path) -> None:
 
 
 def test_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
-    """Images that are drawn k times, against a data set in which they stand k times."""
+    """Compare an image that is drawn k times with k copies in the data set."""
     rng = np.random.default_rng(2)
     content = write_random_annotations(tmp_path / "t.json", rng, images=8, classes=3)
     results = random_results(rng, content, decimals=6, noise=60)
@@ -48,9 +48,8 @@ def test_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
         metrics[f"bbox/{name}"]
         for name in ("AP", "AP50", "AP75", *(f"AP/{c}" for c in dataset.class_names))
     ]
-    assert weighted.tolist() == pytest.approx(
-        expected, abs=0.3, nan_ok=True
-    )  # copies of an image have equal scores
+    # copies of an image have equal scores
+    assert weighted.tolist() == pytest.approx(expected, abs=0.3, nan_ok=True)
 
 
 def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One detector on one data set: equal metrics for batches of 1, 2 and 8, in 1 and 2 processes."""
+"""Equal metrics for batches of 1, 2 and 8, in one process and in two."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 
 def annotate(folder: Path) -> None:
-    """Makes some of the detections objects, so that something is right."""
+    """Turn some detections into ground truth, so that the metrics are not zero."""
     path = folder / "annotations" / "instances_val.json"
     found = json.loads((folder / "batch1_of1" / "predictions.json").read_text())[::7]
     annotations = [{**each, "id": i, "area": 500, "iscrowd": 0} for i, each in enumerate(found, 1)]
@@ -24,7 +24,7 @@ def annotate(folder: Path) -> None:
 
 
 def evaluate_config(folder: Path, batch_size: int) -> dict[str, float]:
-    """Evaluates a detector with random weights, the same ones on each call."""
+    """Evaluate a detector with seeded random weights."""
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
     overrides = [
@@ -55,7 +55,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def check_common_interruption(rank: int, folder: Path) -> None:
-    """Where one process is told to stop, all of them do."""
+    """Stop one process, and expect that all of them stop."""
     model = centernet2.build_model("CenterNet2_R18_small")
     dataset = find_data(folder, None, names=(), masks=False)
     with pytest.raises(EvaluationInterrupted):

@@ -53,7 +53,7 @@ def write(
 
 
 def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray:
-    """Write annotations; return over 300 detections per image: moved objects, doubles, noise."""
+    """Write annotations; return moved objects, duplicates and noise as detections."""
     rng = np.random.default_rng(0)
     annotations, records = [], []
     for image_id in range(1, images + 1):
@@ -115,7 +115,7 @@ def test_only_annotated_classes_have_false_detections(tmp_path: Path) -> None:
 
 
 def test_confusion_of_lvis_counts_300_detections(tmp_path: Path) -> None:
-    """The only match is behind 200 detections with a higher score."""
+    """Rank the only match below 200 false detections."""
     box = [10.0, 10.0, 50.0, 50.0]
     image = {"id": 1, "neg_category_ids": [2], "not_exhaustive_category_ids": []}
     write(tmp_path / "t.json", [image], [annotation(1, 1, box)], "rc")

@@ -21,11 +21,12 @@ from centernet2.evaluation.stream import ResultStream
 from centernet2.report.tables import metrics_table
 from centernet2.structures import Detections
 
+# by image id
 BOXES = {
     7: [10.0, 20.0, 60.0, 90.0],
     8: [0.0, 0.0, 30.0, 30.0],
     9: [50.0, 10.0, 100.0, 70.0],
-}  # by image id
+}
 SIZE = (100, 120)  # of every image file
 SCALE = 2  # from the image file to the model's input
 
@@ -37,7 +38,7 @@ class Batch(NamedTuple):
 
 
 class FakeDetector(nn.Module):
-    """Detects the box that the first pixel names, and one that touches the image from outside."""
+    """Detect the box that the first pixel names, and one just outside the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ def test_perfect_boxes_on_the_original_image(
 
 
 class FakeMaskDetector(FakeDetector):
-    """Its masks fill their boxes."""
+    """Detect boxes with masks that fill them."""
 
     def detect(self, images: list[Tensor]) -> list[Detections]:
         box_masks = torch.ones(2, 28, 28)
@@ -203,9 +204,8 @@ def test_interrupted_evaluation_resumes(dataset: DetectionDataset, tmp_path: Pat
     )
     assert metrics["bbox/AP"] == pytest.approx(100)
     assert len(model.was_training) == 2
-    assert (
-        ResultStream(tmp_path, fingerprint=lambda: "b").done == set()
-    )  # without resume it starts anew
+    # without `resume` the earlier results are deleted
+    assert ResultStream(tmp_path, fingerprint=lambda: "b").done == set()
 
 
 def test_missing_images_are_logged(

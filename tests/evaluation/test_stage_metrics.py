@@ -1,4 +1,4 @@
-"""Inspection of the stages during an evaluation changes nothing of the evaluation."""
+"""Inspection of the stages leaves the metrics unchanged."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 
 def test_metrics_with_report_equal_those_without(tmp_path: Path) -> None:
-    """All proposals have one score, so that many of them tie with the last one that is kept."""
+    """Give all proposals one score, so that many tie with the last one kept."""
     write_noise_data(tmp_path)
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]

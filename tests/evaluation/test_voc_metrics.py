@@ -37,7 +37,7 @@ A, B = [0, 0, 20, 20], [50, 50, 20, 20]
 
 
 def test_area_under_curve_and_eleven_points(tmp_path: Path) -> None:
-    """Right, false, right of three objects: precision 1 up to recall 1/3, 2/3 up to recall 2/3."""
+    """Detect right, false, right: precision 1 to recall 1/3, then 2/3 to recall 2/3."""
     objects = [(4, A, 0), (4, B, 0), (5, A, 0)]
     results = detections((4, A, 0.9), (5, B, 0.8), (4, B, 0.7))
     metrics = voc_metrics(truth(tmp_path, objects), results)
@@ -53,7 +53,7 @@ def test_iou_of_one_half_is_no_match(tmp_path: Path) -> None:
 
 
 def test_matched_object_is_not_passed_on(tmp_path: Path) -> None:
-    """COCO would match the second detection to the second object: their IoU is above 0.5."""
+    """COCO would match the second detection to the second object (IoU above 0.5)."""
     dataset = truth(tmp_path, [(4, [0, 0, 20, 20], 0), (4, [2, 0, 20, 20], 0)])
     assert voc_metrics(dataset, detections((4, A, 0.9), (4, A, 0.8)))["voc/AP50"] == pytest.approx(
         50

@@ -1,4 +1,4 @@
-"""Boxes whose suppression is hard to get right."""
+"""Boxes that are hard cases for NMS."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Batches of small data sets, and faults of annotations, for several test modules."""
+"""Small data sets, their batches, and faults of annotations."""
 
 import json
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def make_content() -> Content:
 
 
 def write_dataset(folder: Path, content: Any, split: str = "train") -> Path:
-    """Write annotations, and images of noise, in the layout of --data; returns the JSON file."""
+    """Write annotations and noise images as --data has them; return the JSON file."""
     (folder / "images").mkdir(exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Random ground truth and detections, a small data set of noise, and checks of HTML pages."""
+"""Random ground truth and detections, a noise data set, and checks of HTML pages."""
 
 import json
 import re
@@ -27,7 +27,7 @@ NOISE_SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, widt
 def write_random_annotations(
     path: Path, rng: np.random.Generator, *, images: int, classes: int
 ) -> dict[str, Any]:
-    """Boxes of whole pixels, some of them crowds; some images and the last class are empty."""
+    """Write random boxes and crowds; some images and the last class have none."""
     annotations = []
     for image_id in range(1, images + 1):
         for _ in range(0 if image_id % 7 == 0 else int(rng.integers(1, 25))):
@@ -58,7 +58,7 @@ def write_random_annotations(
 def random_results(
     rng: np.random.Generator, content: dict[str, Any], *, decimals: int, noise: int
 ) -> np.ndarray:
-    """Moved ground truth, duplicates and noise; few decimals make ties in the scores."""
+    """Make detections: moved objects, duplicates, noise; few decimals give ties."""
     annotations, images = content["annotations"], content["images"]
     rows = [
         (
@@ -134,7 +134,7 @@ class PageParser(HTMLParser):
 
 
 def checked_page(path: Path) -> str:
-    """The text of a page that is well formed, needs no network and whose anchors exist."""
+    """Return a page's text; assert valid tags and anchors, no script and no network."""
     text = path.read_text(encoding="utf-8")
     page = PageParser()
     page.feed(text)
@@ -147,7 +147,7 @@ def checked_page(path: Path) -> str:
 
 
 def random_evaluation(folder: Path) -> tuple[DetectionDataset, FloatArray]:
-    """Random ground truth, in which a class is called `<i>&`, and detections in image order."""
+    """Return random ground truth with a class `<i>&`, and detections in image order."""
     rng = np.random.default_rng(8)
     content = write_random_annotations(folder / "truth.json", rng, images=20, classes=5)
     content["categories"][0]["name"] = "<i>&"  # names are not HTML
@@ -158,7 +158,7 @@ def random_evaluation(folder: Path) -> tuple[DetectionDataset, FloatArray]:
 
 
 def stage_records(dataset: DetectionDataset, results: FloatArray) -> list[dict[str, Any]]:
-    """Records of two stages that both give the root of the score."""
+    """Make the records of two stages that each give the square root of the score."""
     records = []
     for image_id in dataset.image_ids.tolist():
         scores = results[results[:, 0] == image_id][:, 5] ** 0.5

@@ -1,4 +1,4 @@
-"""The deterministic weights and pictures behind tests/golden: pure functions of a name and a shape.
+"""The weights and pictures behind tests/golden: functions of a name and a shape.
 
 The golden numbers were computed with the reference implementation under exactly these values, so
 the constants below are part of the data and must not change.

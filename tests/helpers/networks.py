@@ -1,4 +1,4 @@
-"""Small detectors, one of each kind, with images and targets; one network of each family."""
+"""Small detectors with images and targets, and a network of each family."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A simulated accelerator: its tensors lie in main memory and say that they lie on a device.
+"""A simulated accelerator, whose tensors lie in main memory.
 
 Inside `PretendDevice` the device "meta" computes. An operator fails where tensors of two devices
 meet, as they do when one is created without a device. What makes the host of an accelerator wait
@@ -161,7 +161,7 @@ def _held(x: Any) -> Any:
 
 
 def _answer(found: Any, tensors: list[Tensor], here: bool) -> Any:
-    """Wrap results as tensors of the device; arguments changed in place stay what they are."""
+    """Wrap results as tensors of the device; return in-place arguments as they are."""
     own = {id(_held(x)): x for x in tensors}
 
     def answer(x: Any) -> Any:

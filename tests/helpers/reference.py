@@ -1,4 +1,4 @@
-"""The reference's numbers (tests/golden), and the models and scenes that they belong to.
+"""The reference's numbers (tests/golden), with their models and scenes.
 
 A model under test gets the weights that the reference had, each tensor a function of its name and
 shape (tests/helpers/fill.py), through a weights file in the reference's format.
@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 
 
 class Scenes(NamedTuple):
-    """Two images, their ground truth, and the folder of the reference's numbers for them."""
+    """Two images, their ground truth, and the folder of the reference's numbers."""
 
     folder: Path
     images: list[Tensor]  # [3, H, W] uint8 RGB
@@ -43,7 +43,7 @@ class Scenes(NamedTuple):
     classes: list[Tensor]  # [G] in 0..79
 
     def targets(self, model: Detector) -> list[Target]:
-        """Return ground truth with the labels that a model knows; masks are inscribed ellipses."""
+        """Return ground truth with the model's labels; masks are inscribed ellipses."""
         count = (
             model.proposal_generator.head.num_classes
             if model.roi_heads is None
@@ -94,7 +94,7 @@ def ellipses(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> Detector:
-    """Build the detector of a config with the reference's weights and no random sampling.
+    """Build a config's detector with the reference's weights, without sampling.
 
     Args:
         folder: receives the weights, and the image counts that the federated loss reads.
@@ -155,7 +155,7 @@ def evaluate(model: Detector, images: list[Tensor]) -> Evaluation:
 
 
 def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Training:
-    """Run a forward and a backward pass; gradients and statistics are reset afterwards."""
+    """Run a forward and a backward pass, then reset gradients and statistics."""
     with statistics_kept(model):
         losses = model.train()(images, targets)
         sum(losses.values()).backward()
@@ -179,7 +179,7 @@ def statistics_kept(model: Detector) -> Iterator[None]:
 
 
 def agreement(found: dict[str, Tensor], expected: dict[str, Array]) -> float:
-    """Return the share of detections with a counterpart: 0.1 pixel, score 1e-3, same label.
+    """Return the share of detections that agree: 0.1 pixel, score 1e-3, same label.
 
     Keys are "boxes" [D, 4], "scores" [D] and, where there are classes, "labels" [D].
     """

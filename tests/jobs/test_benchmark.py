@@ -47,9 +47,8 @@ def test_operations_equal_the_cost_table(options: tuple[str, ...]) -> None:
     metrics = result.shapes[0]
     assert (metrics.height, metrics.width) == (cost.height, cost.width)
     assert metrics.selected is not None and metrics.operations is not None
-    assert (
-        metrics.selected.proposals == config.decoder.inference.post_nms_topk
-    )  # nothing ties: as many as in the table
+    # nothing ties: as many as in the table
+    assert metrics.selected.proposals == config.decoder.inference.post_nms_topk
     assert list(metrics.operations) == COUNTED[: 5 if options else 4]
     assert round(sum(metrics.operations.values()) / 1e9, 1) == cost.gflops
 

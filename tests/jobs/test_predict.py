@@ -1,4 +1,4 @@
-"""Prediction on files: from any weights and config, with overrides, to pictures and JSON."""
+"""Prediction on files: any weights and config, overrides, pictures and JSON."""
 
 import json
 import logging

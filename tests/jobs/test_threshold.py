@@ -18,7 +18,7 @@ BOX = [10, 10, 40, 40]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkpoint, data, and detections: cats right at 0.9 and 0.3, wrong at 0.6; no dogs."""
+    """Write a checkpoint, data, and detections of cats, right at 0.9 and 0.3 only."""
     for name in ("images", "annotations"):
         (tmp_path / name).mkdir()
     annotations = [

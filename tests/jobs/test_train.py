@@ -110,9 +110,8 @@ def test_federated_loss_weights_classes_by_images(data: Path, tmp_path: Path) ->
     ]  # fmt: skip
     train(data, tmp_path, "SOLVER.MAX_ITER", "1", *loss)
     state = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
-    assert state["roi_heads.stages.0.class_weight"].tolist() == [
-        2.0
-    ]  # the root of the 4 images that hold the class
+    # the root of the 4 images that hold the class
+    assert state["roi_heads.stages.0.class_weight"].tolist() == [2.0]
 
 
 def test_command_line_mistake_exits_with_2(tmp_path: Path) -> None:
@@ -190,7 +189,7 @@ def test_memory_stays_flat_over_2000_steps(data: Path, tmp_path: Path) -> None:
 
 
 def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same fast model, and so the same metrics."""
+    """Both evaluate the optimized model, so their metrics are equal."""
     train(data, tmp_path, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "-1")
     weights, kinds = tmp_path / "model_final.pth", []
     place = {"data": data, "output_dir": tmp_path / "eval"}
@@ -213,7 +212,7 @@ def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_training_hashes_no_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only an evaluation that may be resumed needs to know which weights it is of."""
+    """Weights are hashed only for an evaluation that may be resumed."""
 
     def fail(*_: object) -> str:
         raise AssertionError("the weights are hashed")

@@ -89,9 +89,8 @@ def test_sharded_training_equals_one_process(
         for key, tensor in one.items():
             torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
 
-    centernet2.train(
-        config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True
-    )  # without sharding
+    # without sharding
+    centernet2.train(config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What is asked of a device."""
+"""The functions that differ by device."""
 
 import os
 import subprocess

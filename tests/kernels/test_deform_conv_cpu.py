@@ -28,7 +28,7 @@ def example(
     height: int = 13, width: int = 9,
     dtype: torch.dtype = torch.float32, **geometry: tuple[int, int],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # fmt: skip
-    """Inputs that want gradients, and the geometry; many samples lie far outside the map."""
+    """Make inputs with gradients and the geometry; many samples lie far outside."""
     generator = torch.Generator().manual_seed(0)
     geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)} | geometry
     h, w = ((side - 1) // geometry["stride"][0] + 1 for side in (height, width))

@@ -1,4 +1,4 @@
-"""Which kernel runs an operator, and that it is the one that `centernet2 doctor` names."""
+"""The choice of kernels, and their names in `centernet2 doctor`."""
 
 import sys
 from collections.abc import Callable, Iterator

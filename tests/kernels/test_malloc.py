@@ -1,4 +1,4 @@
-"""When freed memory goes back to the system."""
+"""Options of malloc that return freed memory to the system."""
 
 import subprocess
 import sys

@@ -36,7 +36,7 @@ def test_ascend_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def npu_nms_v4(
         boxes: Tensor, scores: Tensor, size: int, iou: Tensor, least: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As documented: as many indices as asked for, and how many of them count."""
+        """Return as many indices as asked for, and how many count, as documented."""
         keep = torch.ops.torchvision.nms(boxes, scores, iou.item())
         return torch.nn.functional.pad(keep, (0, size - len(keep))).int(), torch.tensor(len(keep))
 

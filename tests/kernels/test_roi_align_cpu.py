@@ -26,7 +26,7 @@ roi_align = partial(on_one_level, pyramid_roi_align)
 
 
 def make_rois(count: int, images: int, height: float, width: float) -> Tensor:
-    """RoIs of every size and shape; many lie outside the image, some are empty or inverted."""
+    """RoIs of every size and shape; many are outside, some empty or inverted."""
     generator = torch.Generator().manual_seed(count)
     draw = torch.rand(count, 4, generator=generator)
     low = (draw[:, :2] * 1.6 - 0.3) * torch.tensor([width, height])

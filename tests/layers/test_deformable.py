@@ -19,9 +19,8 @@ def test_starts_as_a_plain_convolution(options: dict[str, int]) -> None:
     torch.testing.assert_close(plain(x), conv(x))
     modulated = DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
     bias = conv.bias[:, None, None]
-    torch.testing.assert_close(
-        modulated(x) - bias, 0.5 * (conv(x) - bias)
-    )  # the sigmoid of zero is one half
+    # the sigmoid of zero is one half
+    torch.testing.assert_close(modulated(x) - bias, 0.5 * (conv(x) - bias))
 
 
 def test_offsets_are_ordered_dy_dx() -> None:

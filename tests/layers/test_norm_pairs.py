@@ -1,4 +1,4 @@
-"""Which normalizations may be fused is known by what a network computes, not by names."""
+"""Normalizations to fuse are known by what a network computes, not by names."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from centernet2.layers.norm_pairs import find_norm_pairs, sequential_pairs
 
 
 class Block(nn.Module):
-    """Convolutions in front of a normalization each, of which only the first may be fused."""
+    """Four pairs of convolution and normalization; only the first may be fused."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Convolutions with transformed weights against those that they replace."""
+"""Winograd convolutions against the layers that they replace."""
 
 import pytest
 import torch

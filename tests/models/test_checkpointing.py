@@ -1,4 +1,4 @@
-"""What is computed again in the backward pass gives what was computed before."""
+"""Gradient checkpointing: recomputed activations give equal results."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -72,9 +72,8 @@ def test_recomputed_backbones_keep_results(
     x = torch.rand(2, 3, 64, 96).contiguous(memory_format=memory_format)
     counts = [convolutions_of_the_backward_pass(backbone, x) for backbone in (plain, again)]
     assert counts[0] == 0
-    if (
-        recompute is recompute_expansions
-    ):  # the last of each bottleneck, and those beside the first of a stage
+    # the last of each bottleneck, and those beside the first of a stage
+    if recompute is recompute_expansions:
         assert counts[1] == (sum((4, 6, 3)) + 3 if depth == 50 else 0)
     for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, wanted.grad)
@@ -105,7 +104,7 @@ def test_costly_bottlenecks_keep_activations(kind: str) -> None:
 
 
 def convolutions_of_the_backward_pass(backbone: nn.Module, x: torch.Tensor) -> int:
-    """How many convolutions are computed again, after which the gradients are there."""
+    """Count the convolutions that a training step computes again."""
     maps = backbone(x)
     with CountConvolutions() as counter:
         torch.stack([level.square().sum() for level in maps.values()]).sum().backward()
@@ -128,7 +127,7 @@ class CountConvolutions(TorchDispatchMode):
 
 
 def calls_of(head: CenterNetHead, features: list[torch.Tensor]) -> Counter[str]:
-    """How often layers of the towers run in both passes, which leave gradients."""
+    """Count the runs of the towers' layers in both passes."""
     calls: Counter[str] = Counter()
     for layer in (layer for tower in head.towers for layer in tower):
         kind = (

@@ -17,7 +17,7 @@ def dense_of(family: str, *, training: bool) -> Dense:
 
 
 def run_compiled(dense: Dense) -> HeadOutput:
-    """The output of a program for a second batch, for which it must not be compiled again."""
+    """Run a second batch through a compiled program, without compiling again."""
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()

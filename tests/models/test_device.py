@@ -1,4 +1,4 @@
-"""The detector on an accelerator: no tensor stays on the host, and nothing waits for the device."""
+"""The detector on an accelerator: no tensor on the host, no synchronization."""
 
 import sys
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ KINDS = [
 
 @pytest.fixture(params=["kernels", "plain tensors"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With torchvision's kernels for it, but for NMS; or without any."""
+    """The device, with torchvision's kernels except NMS, or without any."""
     give_kernels(monkeypatch, ("roi_align", "deform_conv2d") if request.param == "kernels" else ())
     return str(request.param)
 
@@ -73,9 +73,8 @@ def test_training_step(kind: str, device: str) -> None:
         assert gradients and all(isinstance(gradient, PretendTensor) for gradient in gradients)
         found = {name: loss.item() for name, loss in losses.items()}
     assert found.keys() == expected.keys()
-    for name in (
-        name for name in found if "centernet" in name
-    ):  # the others learn from a random sample
+    # the others learn from a random sample
+    for name in (name for name in found if "centernet" in name):
         assert found[name] == pytest.approx(expected[name], rel=1e-3)
     if device == "kernels":
         assert waits == {}
@@ -97,9 +96,8 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
     assert sum(len(each["boxes"]) for each in expected)
     for ours, wanted in zip(found, expected, strict=True):
         for key in wanted:
-            if (
-                faster and key == "masks"
-            ):  # of an untrained head: rounding moves probabilities across a half
+            # of an untrained head: rounding moves probabilities across a half
+            if faster and key == "masks":
                 assert (ours[key] != wanted[key]).float().mean() < 0.01
             else:
                 torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
@@ -128,7 +126,7 @@ def test_pretend_device_refuses_host_tensors() -> None:
 
 
 def test_training_loop_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batch, both passes, clipping, check of gradients, optimizer, averaged weights, schedule."""
+    """From the batch to the schedule, with clipping and averaged weights."""
     give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
     monkeypatch.setattr(optim, "FUSED_DEVICES", ("meta",))

@@ -1,4 +1,4 @@
-"""Training steps on images with no object, with a thousand, and with objects without extent."""
+"""Training steps with no object, a thousand objects, and empty boxes."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Inspection: it reports what the detector computes, and proposals beyond those that it uses."""
+"""Inspection reports what the detector computes, and its unused proposals."""
 
 import pytest
 import torch

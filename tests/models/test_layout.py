@@ -91,7 +91,7 @@ class Formats(TorchDispatchMode):
 
 
 def formats_of_layers(model: Detector) -> dict[str, set[torch.dtype]]:
-    """Number formats of the outputs of layers, by kind; filled whenever the model runs."""
+    """Record the number formats of layers' outputs by kind, whenever the model runs."""
     seen: dict[str, set[torch.dtype]] = {"layers": set(), "deformable": set()}
 
     def look_at(kind: str) -> Any:
@@ -121,9 +121,8 @@ def test_only_layers_use_lower_precision(kind: str) -> None:
         with torch.no_grad():
             detections = model.eval()(images)
     assert seen["layers"] == {torch.bfloat16}
-    assert seen["deformable"] <= {
-        torch.bfloat16
-    }  # though where they sample is known in full precision
+    # sampling positions keep full precision
+    assert seen["deformable"] <= {torch.bfloat16}
     assert {loss.dtype for loss in losses.values()} | set(proposed) == {torch.float32}
     assert {each[key].dtype for each in detections for key in ("boxes", "scores")} == {
         torch.float32

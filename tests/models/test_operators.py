@@ -1,4 +1,4 @@
-"""Upper bounds of how many operators a step takes: each one costs time, and a loop adds many.
+"""Upper bounds of the operators of a step: each costs time, and a loop adds many.
 
 The images are small and the weights random, so that the counts are those of every machine. Where a
 change is meant to cost more, replace the numbers of MOST by those that the failure states, in the

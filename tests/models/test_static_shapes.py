@@ -1,4 +1,4 @@
-"""Static shapes: reference numbers, padding, and one compiled program for each padded size."""
+"""Static shapes: reference numbers, padding, one program for each padded size."""
 
 from pathlib import Path
 

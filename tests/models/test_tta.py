@@ -1,4 +1,4 @@
-"""Test-time augmentation: one view alone, mirror images, several sizes, merging, masks."""
+"""Test-time augmentation: one view, mirror images, several sizes, merging, masks."""
 
 import copy
 import json
@@ -111,7 +111,7 @@ def test_options_give_sizes_flip_and_merge(model: Detector) -> None:
 
 
 def test_merged_detections_equal_detectron2s(tmp_path: Path) -> None:
-    """GeneralizedRCNNWithTTA around the reference's detector, an image and its mirror image."""
+    """Compare with GeneralizedRCNNWithTTA on an image and its mirror image."""
     golden = json.loads((GOLDEN / "test_time_augmentation.json").read_text())
     model = reference_model(golden["config"], tmp_path, tuple(golden["options"])).eval()
     image = torch.from_numpy(picture(*golden["picture"])[0]).permute(2, 0, 1)

@@ -13,9 +13,8 @@ def test_boxes_are_averaged_by_score() -> None:
         boxes, scores, labels, iou_threshold=0.55, num_models=2
     )
     assert classes.tolist() == [3, 3, 4]
-    assert means.tolist() == pytest.approx(
-        [0.45, 0.4, 0.25]
-    )  # found by one of two, by both, by one
+    # detected by one model of two, by both, by one
+    assert means.tolist() == pytest.approx([0.45, 0.4, 0.25])
     assert fused[0].tolist() == [50, 50, 60, 60]
     assert fused[1].tolist() == pytest.approx([0, 0, 10, (0.6 * 10 + 0.2 * 12) / 0.8])
 

@@ -1,4 +1,4 @@
-"""The work of a measurement: full selections, and targets that fit."""
+"""The workload of a measurement: full selections, and targets that fit."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The page of an evaluation: from an analysis, from a model, from a results file, in a browser."""
+"""The page of an evaluation of a model or results file, also in a browser."""
 
 import json
 import shutil
@@ -108,7 +108,7 @@ CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), Non
 
 
 def browse(page: Path, folder: Path, *options: str) -> str:
-    """What a headless browser without network prints."""
+    """Return the output of a headless browser without network."""
     command = [
         str(CHROMIUM),
         "--headless",
@@ -131,7 +131,7 @@ def browse(page: Path, folder: Path, *options: str) -> str:
     CHROMIUM is None, reason="there is no Chromium on this machine to open the page with"
 )
 def test_page_in_a_browser(tmp_path: Path) -> None:
-    """It has its parts without a network, is dark where that is asked for, and prints."""
+    """The page is complete without a network, in dark mode and in print."""
     data = tmp_path / "data"
     data.mkdir()
     write_noise_data(data)

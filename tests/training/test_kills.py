@@ -78,7 +78,7 @@ def forked(folder: Path, last: int) -> tuple[int, int]:
 
 
 def killed(folder: Path, seconds: float) -> int:
-    """Kill training so long after its first checkpoint; return the last reported step."""
+    """Kill training some time after its first checkpoint; return the last step."""
     child, reader = forked(folder, 10**6)
     told = os.read(reader, NUMBER.size)
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite."""
+"""Training steps with a loss or gradient that is not finite."""
 
 import json
 import logging
@@ -25,9 +25,8 @@ def test_non_finite_step_changes_nothing(precision: Precision) -> None:
     """Weights and momentum stay; only the schedule moves on."""
     run = Run(ToyDetector(), precision=precision)
     if precision == "fp16":
-        run.scaler = torch.amp.GradScaler(
-            "cpu", init_scale=256.0
-        )  # the usual 65536 overflows at first
+        # the usual 65536 overflows at first
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     trace: list[Tensor] = []
     finite: list[bool] = []
 

@@ -208,7 +208,7 @@ def test_sgd_by_hand() -> None:
     ids=["sgd", "adamw"],
 )
 def test_skipped_first_step_leaves_no_trace(make: Any) -> None:
-    """The scaler's flag reaches the fused kernels, and their state stays finite."""
+    """Pass the scaler's flag to fused kernels, and keep their state finite."""
     weights = [nn.Parameter(torch.linspace(-1, 1, 1000)) for _ in range(2)]
     skipping, plain = (make([{"params": [weight]}]) for weight in weights)
     scaler = torch.amp.GradScaler("cpu", init_scale=1.0)

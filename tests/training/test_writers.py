@@ -47,9 +47,8 @@ def test_summary_of_three_steps() -> None:
         [state(1, 1.0, 5.0), state(2, 9.0, 1.0), state(3, 2.0, 2.0, step_time=2.0)], device=CPU
     )
     assert summary["iteration"] == 3
-    assert (
-        summary["total_loss"] == 6.0
-    )  # the median of the sums 6, 10, 4, not the sum of the medians
+    # the median of the sums 6, 10, 4, not the sum of the medians
+    assert summary["total_loss"] == 6.0
     assert (summary["loss_a"], summary["loss_b"]) == (2.0, 2.0)
     assert summary["lr"] == pytest.approx(0.3)
     assert summary["data_time"] == pytest.approx(0.02)
@@ -154,7 +153,7 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
             calls.append(("start", None))
 
         def store_init_configuration(self, values: object) -> None:
-            calls.append(("settings", values))
+            calls.append(("config", values))
 
         def log(self, values: object, step: int) -> None:
             calls.append((f"step {step}", values))
@@ -163,13 +162,13 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
             calls.append(("finish", None))
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
-    settings = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
-    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=settings) as writers:
+    config = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
+    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=config) as writers:
         writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
     assert calls == [
         ("centernet2", str(tmp_path)),
         ("start", None),
-        ("settings", {"SOLVER.BASE_LR": 0.1, "SOLVER.STEPS": "[1, 2]"}),
+        ("config", {"SOLVER.BASE_LR": 0.1, "SOLVER.STEPS": "[1, 2]"}),
         ("step 7", {"train/total_loss": 1.5, "eval/bbox/AP": 3.0}),
         ("finish", None),
     ]

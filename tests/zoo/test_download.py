@@ -1,4 +1,4 @@
-"""Downloads from a local server: complete, interrupted, changed; errors without a server."""
+"""Downloads from a local server: complete, interrupted, changed, unavailable."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ FIRST_PART = 512 * 1024  # one of the pieces in which gdown writes
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content`, with ranges; the next `breaks` answers end after FIRST_PART bytes."""
+    """Serve `content` in ranges; cut `breaks` answers after FIRST_PART bytes."""
 
     content = CONTENT
     breaks = 0
@@ -149,7 +149,7 @@ def test_unreleased_weights_are_refused(cache: Path) -> None:
 
 @pytest.fixture
 def published(cache: Path) -> Path:
-    """The file of a published model, as a person puts it in the cache: with random weights."""
+    """Put a published model's file, with random weights, in the cache by hand."""
     cache.mkdir()
     path = cache / "CenterNet-FPN_R50_1x.pth"
     export_reference_checkpoint(centernet2.build_model("CenterNet-FPN_R50_1x"), path)

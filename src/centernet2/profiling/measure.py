@@ -1,4 +1,4 @@
-"""Measure a detector at several input shapes, and collect the results in one record."""
+"""Measurement of a detector at several input shapes, collected in one record."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""DLA-up: which maps it returns, and that its upsampling begins bilinear."""
+"""DLA-up: the feature maps that it returns, and bilinear initial upsampling."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The mask head: the reference's names, and edge cases. tests/test_reference.py has its numbers."""
+"""The mask head: names and edge cases; tests/test_reference.py has its numbers."""
 
 import json
 from pathlib import Path
