@@ -38,13 +38,15 @@ def test_cpu_is_the_default_without_accelerator(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "meta", "cpu:3"])
 def test_unavailable_device_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pretend(monkeypatch, None)
-    with pytest.raises(ValueError, match=f"device '{name}' is not there; present: cpu$"):
+    with pytest.raises(ValueError, match=f"device '{name}' is not available; available: cpu$"):
         choose_device(name)
 
 
 def test_device_index_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "cuda", count=2)
-    with pytest.raises(ValueError, match="'cuda:2' is not there; present: cpu, cuda:0, cuda:1"):
+    with pytest.raises(
+        ValueError, match="'cuda:2' is not available; available: cpu, cuda:0, cuda:1"
+    ):
         choose_device("cuda:2")
 
 

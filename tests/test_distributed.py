@@ -36,7 +36,7 @@ def work(rank: int, folder: str) -> None:
     torch.save(result, Path(folder) / f"{rank}.pt")
 
 
-def test_two_processes(tmp_path: Path) -> None:
+def test_collectives_of_two_processes(tmp_path: Path) -> None:
     mp.spawn(work, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == {

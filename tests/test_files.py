@@ -52,7 +52,7 @@ def test_failed_json_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_removes_what_killed_processes_left(tmp_path: Path) -> None:
+def test_removes_temporary_files_of_killed_processes(tmp_path: Path) -> None:
     other, mine = tmp_path / "last.json", tmp_path / "model_0000005.pth"
     for path in (temporary_path(mine), temporary_path(other), mine, other):
         path.touch()

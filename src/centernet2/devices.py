@@ -14,41 +14,41 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device called cuda, npu, xpu, mps or cpu; None: the accelerator, else the CPU."""
+    """Return the device of a name; None: the accelerator if present, else the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None and name in (None, accelerator.type) and "LOCAL_RANK" in os.environ:
         rank = int(os.environ["LOCAL_RANK"])  # torchrun: one device for each process
         return torch.device(accelerator.type, rank)
     if name is None:
         return accelerator or torch.device("cpu")
-    present = ["cpu"]
+    available = ["cpu"]
     if accelerator is not None:
-        present += [
+        available += [
             f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())
         ]
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(
-            f"device '{name}' is unknown to this PyTorch; present: {', '.join(present)} "
+            f"device '{name}' is unknown to this PyTorch; available: {', '.join(available)} "
             "(an Ascend NPU needs the package torch-npu)"
         ) from None
-    if f"{device.type}:{device.index or 0}" not in [*present, "cpu:0"]:
-        raise ValueError(f"device '{name}' is not there; present: {', '.join(present)}")
+    if f"{device.type}:{device.index or 0}" not in [*available, "cpu:0"]:
+        raise ValueError(f"device '{name}' is not available; available: {', '.join(available)}")
     return device
 
 
 def create_accelerator(
     device: torch.device, *, find_unused_parameters: bool = False
 ) -> "Accelerator":
-    """Join the processes that torchrun started, if any, on this device.
+    """Join the process group that torchrun started, if any, on this device.
 
-    Precision is not its business: accelerate would patch `model.forward` and keep the choice in
-    global state, so that a second training run in the process could not make another. See
-    `autocast` and `grad_scaler`.
+    Precision is not chosen here: accelerate would patch `model.forward` and keep the choice in
+    global state, so a second training run in the process could not choose another. See `autocast`
+    and `grad_scaler`.
 
     Args:
-        device: where models of this process go.
+        device: of the models in this process.
         find_unused_parameters: search after each forward pass for parameters without a gradient.
             Our own networks have none, whatever is in a batch.
     """
@@ -59,25 +59,25 @@ def create_accelerator(
     ddp = DistributedDataParallelKwargs(
         broadcast_buffers=False,  # they are constants or the statistics of one process
         find_unused_parameters=find_unused_parameters,
-        gradient_as_bucket_view=True,  # gradients are exchanged where they lie
+        gradient_as_bucket_view=True,  # gradients are exchanged without a copy
     )
     accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
-    kind = accelerator.device.type  # accelerate keeps it for the life of the process
+    kind = accelerator.device.type  # fixed for the lifetime of the process
     if kind != device.type:
         raise ValueError(f"this process already trains on {kind}: use a new one for {device.type}")
     return accelerator
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """A context in which matrix products run in the lower precision, if one is chosen."""
+    """Return a context in which matrix products run in the given precision."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
 class UnitScaler(torch.amp.GradScaler):
-    """A gradient scaler whose scale stays 1: it only skips steps with non-finite gradients.
+    """A gradient scaler of scale 1: it only skips steps with non-finite gradients.
 
-    float32 and bfloat16 need no scaling. So they share float16's path through the loop.
+    float32 and bfloat16 need no scaling; with it they share float16's path through the loop.
     """
 
     def __init__(self, device: str) -> None:
@@ -88,26 +88,26 @@ class UnitScaler(torch.amp.GradScaler):
 
 
 def grad_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
-    """The scaler that a training step in this precision needs."""
+    """Return the gradient scaler for training in this precision."""
     return torch.amp.GradScaler(device.type) if precision == "fp16" else UnitScaler(device.type)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until an accelerator has done its work, so that a clock can be read."""
+    """Wait until an accelerator has finished its work, so that a clock can be read."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Reset `peak_memory` of an accelerator; that of the CPU covers the life of the process."""
+    """Reset `peak_memory` of an accelerator; on the CPU it covers the whole process."""
     if device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes in use at once: of tensors on an accelerator, else of the process.
+    """Return the peak memory in bytes: of an accelerator, else of the process.
 
-    0 where the system does not say.
+    0 if the system does not report it.
     """
     if device.type != "cpu":
         return torch.accelerator.max_memory_allocated(device)

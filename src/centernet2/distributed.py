@@ -1,6 +1,6 @@
-"""Collective operations of several processes; in a single one they do nothing.
+"""Collective operations of the processes of a job; in a single process they do nothing.
 
-The process group is made by torchrun and accelerate, which start the processes.
+torchrun and accelerate start the processes and create the process group.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 
 def is_distributed() -> bool:
+    """Whether this process belongs to a process group."""
     return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
+    """Rank of this process among all processes."""
     return dist.get_rank() if is_distributed() else 0
 
 
@@ -27,15 +29,17 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
+    """Number of processes."""
     return dist.get_world_size() if is_distributed() else 1
 
 
 def is_main_process() -> bool:
+    """Whether this process has rank 0."""
     return rank() == 0
 
 
 def reduce_mean(tensor: Tensor) -> Tensor:
-    """The mean over all processes; the gradient does not flow through it."""
+    """Average a tensor over all processes; no gradient flows through the result."""
     if world_size() == 1:
         return tensor
     total = tensor.detach().clone()
@@ -44,7 +48,7 @@ def reduce_mean(tensor: Tensor) -> Tensor:
 
 
 def gather_objects(obj: T) -> list[T]:
-    """Gather an object from each process, in order of rank, on all of them."""
+    """Gather an object from each process on all processes, in order of rank."""
     if world_size() == 1:
         return [obj]
     gathered: list[T] = [obj] * world_size()
@@ -53,15 +57,16 @@ def gather_objects(obj: T) -> list[T]:
 
 
 def barrier() -> None:
+    """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
 
 
 @contextmanager
-def leaving_group() -> Iterator[None]:
-    """Leave the process group at the end of the block, after an error too.
+def closing_process_group() -> Iterator[None]:
+    """Leave the process group at the end of the block, also after an error.
 
-    A process that has ended would otherwise leave the others waiting.
+    The other processes would otherwise wait for one that has ended.
     """
     try:
         yield

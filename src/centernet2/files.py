@@ -36,7 +36,7 @@ def write_json(path: Path, content: object, *, indent: int | None = None) -> Non
 def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears when the block ends without an error.
 
-    Until then the content is in a hidden file beside it, which only a killed process leaves behind.
+    Until then the content is in a hidden file beside it; only a killed process leaves that behind.
     If several processes write the file, the last one wins; their content is never mixed.
 
     Args:
@@ -69,7 +69,7 @@ def remove_temporary(folder: Path, pattern: str) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk, where the system can open folders."""
+    """Flush the names in a folder to the disk, where the system can open folders."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows

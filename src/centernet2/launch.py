@@ -5,20 +5,19 @@ import socket
 import sys
 from collections.abc import Sequence
 
-SIGNALLED = 128  # a job that a signal has ended has an exit code above it, as in a shell
-# For the processes to finish their step and save after a signal; PyTorch's default is 30.
-SAVING_SECONDS = 300
-# In the environment of every process that torchrun or `launch` has started.
-STARTED_BY = "TORCHELASTIC_RUN_ID"
+SIGNAL_EXIT_CODE = 128  # plus the number of the signal that ended the job, as in a shell
+# Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
+SHUTDOWN_SECONDS = 300
+LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `launch` started
 
 
-def is_wanted(*, num_gpus: int, num_machines: int) -> bool:
-    """Whether this process should start others instead of working itself."""
+def should_launch(*, num_gpus: int, num_machines: int) -> bool:
+    """Whether this process should start the processes of the job."""
     if num_gpus < 1 or num_machines < 1:
         raise ValueError(
-            f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both are at least 1"
+            f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both must be at least 1"
         )
-    return num_gpus * num_machines > 1 and STARTED_BY not in os.environ
+    return num_gpus * num_machines > 1 and LAUNCHED_VARIABLE not in os.environ
 
 
 def launch(
@@ -29,16 +28,16 @@ def launch(
     machine_rank: int = 0,
     dist_url: str = "auto",
 ) -> int:
-    """Run `centernet2 arguments ...` in every process; return the exit code of the job.
+    """Run `centernet2 arguments ...` in all processes; return the exit code.
 
-    When one process fails, the others of its machine are ended and its exit code is returned. A
-    signal to this process reaches them all.
+    When one process fails, the others on its machine are stopped and its exit code is returned. A
+    signal to this process is forwarded to all of them.
 
     Args:
-        num_gpus: processes on this machine; accelerators, or processes on the CPU.
-        num_machines, machine_rank: how many machines take part, and which of them this is.
-        dist_url: where the machine of rank 0 waits for the others: HOST:PORT or tcp://HOST:PORT.
-            "auto" is a free port of this machine.
+        num_gpus: processes on this machine, one per accelerator (or all on the CPU).
+        num_machines, machine_rank: number of machines, and the rank of this one.
+        dist_url: address at which the machine of rank 0 waits for the others, HOST:PORT or
+            tcp://HOST:PORT. "auto" is a free port of this machine.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -46,10 +45,10 @@ def launch(
 
     if not 0 <= machine_rank < num_machines:
         raise ValueError(
-            f"--machine-rank is {machine_rank}; with --num-machines {num_machines} it is below that"
+            f"--machine-rank is {machine_rank}; it must be below --num-machines {num_machines}"
         )
     endpoint = _endpoint(dist_url, num_machines)
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     config = LaunchConfig(
         min_nodes=num_machines,
         max_nodes=num_machines,
@@ -67,7 +66,7 @@ def launch(
     except ChildFailedError as error:
         return max(failure.exitcode for failure in error.failures.values()) or 1
     except SignalException as signal:
-        return SIGNALLED + int(signal.sigval)
+        return SIGNAL_EXIT_CODE + int(signal.sigval)
     return 0
 
 

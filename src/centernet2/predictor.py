@@ -18,7 +18,7 @@ from torch import Tensor
 from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.files import is_image_file
-from centernet2.models.postprocess import Threshold, evaluating, paste, to_original
+from centernet2.models.postprocess import Threshold, evaluation_mode, paste, to_original
 from centernet2.models.preprocess import size_of
 from centernet2.structures import Detections, ImageDetector
 
@@ -107,7 +107,7 @@ class Predictor:
 
     def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
         detections: list[Detections] = []
-        with evaluating(self.model), torch.inference_mode():
+        with evaluation_mode(self.model), torch.inference_mode():
             inputs = [self.resize(image) for image in images]
             for own, input, image in zip(self.model.detect(inputs), inputs, images, strict=True):
                 size = size_of(image)

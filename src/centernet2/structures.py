@@ -1,9 +1,9 @@
-"""The records that travel through the detector, and what travels with it.
+"""The records that pass through the detector, and the metadata of a model.
 
 Shape letters of the comments in this package: N images, C classes, L levels, H W height and width,
 M locations, R RoIs or proposals, G ground-truth boxes, D detections.
 
-Records whose size is known beforehand are padded: `valid` tells their rows from padding.
+Records of fixed size are padded: `valid` tells their rows from padding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,11 @@ class ImageBatch(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """The first stage's boxes of one image, best first; padding, if any, comes last."""
+    """Boxes of one image from the first stage, best first, padding last."""
 
     boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
     scores: Tensor  # [R] in 0..1: the probability that the box holds an object
-    labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage knows no classes
+    labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage is class-agnostic
     valid: Tensor  # [R] bool: the others are padding
 
 
@@ -36,13 +36,13 @@ class Target(TypedDict):
     boxes: Tensor  # [G, 4] xyxy float, pixels of the model's input
     labels: Tensor  # [G] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [G, H, W] bool
-    # for each object its polygons, [V, 2] x and y: masks are drawn from them at the final size
+    # polygons of each object, [V, 2] x and y: masks are drawn from them at the final size
     polygons: NotRequired[list[list[Tensor]]]
-    valid: NotRequired[Tensor]  # [G] bool, where objects are padded: the others are padding
+    valid: NotRequired[Tensor]  # [G] bool, in padded targets: the others are padding
 
 
 class Detections(TypedDict):
-    """The detector's objects in one image, sorted by score."""
+    """Detections of one image, sorted by score."""
 
     boxes: Tensor  # [D, 4] xyxy float, pixels of the model's input
     scores: Tensor  # [D] in 0..1
@@ -52,7 +52,7 @@ class Detections(TypedDict):
 
 
 def select(detections: Detections, rows: Tensor) -> Detections:
-    """Return some of the detections: indices, or [D] bool."""
+    """Select detections by indices or by [D] bool."""
     return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})
 
 
@@ -60,7 +60,7 @@ def select(detections: Detections, rows: Tensor) -> Detections:
 class TestSize:
     """Size that an image is resized to before detection; the aspect ratio stays."""
 
-    __test__: ClassVar[bool] = False  # its name means a test to pytest
+    __test__: ClassVar[bool] = False  # pytest would take it for a test by its name
 
     fit: Literal["shortest_edge", "square"] = "shortest_edge"
     length: int = 0  # of the shorter edge, or of the square; 0: images stay as they are
@@ -69,17 +69,17 @@ class TestSize:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What travels with a model's weights; its fields are keys of a checkpoint."""
+    """Metadata of a model, saved with its weights under these keys."""
 
     class_names: tuple[str, ...] = ()  # by label; empty: unknown
-    score_thresholds: tuple[float, ...] = ()  # by label; empty: none were chosen
+    score_thresholds: tuple[float, ...] = ()  # by label; empty: not chosen
     test_size: TestSize = TestSize()
     config: str = ""  # the resolved configuration as YAML, in the reference's keys
     config_name: str = ""
 
 
 class ImageDetector(Protocol):
-    """What prediction and evaluation need of a model, with or without test-time augmentation."""
+    """Interface of detectors with or without test-time augmentation."""
 
     info: ModelInfo
 
@@ -97,14 +97,14 @@ class Inspection(NamedTuple):
     """What both stages of the detector compute for one image."""
 
     detections: Detections
-    proposals: Proposals  # more than the second stage is given
-    num_used: int  # the first of them, which the second stage is given
-    object_scores: Tensor  # [D] of the proposal behind each detection
-    class_scores: Tensor  # [D] of the second stage alone: how likely the object is of the class
+    proposals: Proposals  # may be more than enter the second stage
+    num_used: int  # the first so many proposals enter the second stage
+    object_scores: Tensor  # [D] score of the proposal behind each detection
+    class_scores: Tensor  # [D] class probability of the second stage alone
 
 
 class Batch(NamedTuple):
-    """Images of one step with what belongs to them."""
+    """Images of one step with their targets, ids and sizes."""
 
     images: list[Tensor]  # uint8 [3, H, W] RGB, of different sizes
     targets: list[Target]  # empty in evaluation

@@ -16,7 +16,7 @@ def load(path: Path, name: str = "toy") -> DetectionDataset:
     return load_coco(path, path.parent.parent / "images", name=name)
 
 
-def test_target_has_memory_of_its_own(content: Any, write: Write) -> None:
+def test_target_has_its_own_memory(content: Any, write: Write) -> None:
     dataset = load(write(content))
     dataset.target(2)["boxes"].zero_()
     assert dataset.target(2)["boxes"].sum() > 0

@@ -73,7 +73,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")]
 )
-def test_file_that_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_error_names_a_file_without_image(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"a\.jpg.*{words}"):
@@ -153,15 +153,15 @@ def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(("target", "reduction"), [((240, 320), 2), ((120, 160), 4), ((40, 60), 4)])
-def test_reduced_jpeg_gives_the_same_image(target: tuple[int, int], reduction: int) -> None:
+def test_reduced_jpeg_is_within_tolerance(target: tuple[int, int], reduction: int) -> None:
     content = jpeg(photo(1200, 1600))
     image = stored(content, 1200, 1600)
-    assert image.for_size(*target).shape == (3, 1200 // reduction, 1600 // reduction)
+    assert image.decode_for_size(*target).shape == (3, 1200 // reduction, 1600 // reduction)
     assert_alike(resize_image(image, *target), resize_image(read_image(content), *target))
 
 
 @pytest.mark.parametrize("target", [(240, 320), (120, 160), (60, 80)])
-def test_reduced_photographs_look_the_same(shared: Path, target: tuple[int, int]) -> None:
+def test_reduced_photographs_are_within_tolerance(shared: Path, target: tuple[int, int]) -> None:
     """Twelve pictures side by side, at the full sharpness of their pixels."""
     files = sorted((shared / "data" / "coco_tiny" / "coco2017" / "train2017").glob("*.jpg"))[:12]
     sheet = Image.new("RGB", (1600, 1200))
@@ -179,19 +179,16 @@ def test_reduced_photographs_look_the_same(shared: Path, target: tuple[int, int]
 @pytest.mark.parametrize("target", [(300, 400), (1200, 1600), (2000, 2500), (120, 1600)])
 def test_small_reductions_decode_the_whole_image(target: tuple[int, int]) -> None:
     content = jpeg(photo(1200, 1600))
-    assert torch.equal(stored(content, 1200, 1600).for_size(*target), read_image(content))
+    assert torch.equal(stored(content, 1200, 1600).decode_for_size(*target), read_image(content))
 
 
 def test_small_and_other_files_are_not_reduced() -> None:
     small, buffer = jpeg(photo(480, 640)), io.BytesIO()
-    assert stored(small, 480, 640).for_size(20, 30).shape == (3, 480, 640)
+    assert stored(small, 480, 640).decode_for_size(20, 30).shape == (3, 480, 640)
     photo(1200, 1600).save(buffer, "PNG", compress_level=1)
-    assert stored(buffer.getvalue(), 1200, 1600).for_size(20, 30).shape == (3, 1200, 1600)
-    assert stored(jpeg(photo(1200, 1600).convert("CMYK")), 1200, 1600).for_size(20, 30).shape == (
-        3,
-        1200,
-        1600,
-    )
+    assert stored(buffer.getvalue(), 1200, 1600).decode_for_size(20, 30).shape == (3, 1200, 1600)
+    cmyk = stored(jpeg(photo(1200, 1600).convert("CMYK")), 1200, 1600)
+    assert cmyk.decode_for_size(20, 30).shape == (3, 1200, 1600)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -201,12 +198,12 @@ def test_reduced_image_is_upright(orientation: int) -> None:
     content = jpeg(photo(1200, 1600), exif=exif)
     whole = read_image(content)
     image = stored(content, *whole.shape[1:])
-    assert image.for_size(100, 100).shape[1] == whole.shape[1] // 4
+    assert image.decode_for_size(100, 100).shape[1] == whole.shape[1] // 4
     assert_alike(resize_image(image, 100, 100), resize_image(whole, 100, 100))
 
 
 def test_reduced_grey_jpeg_has_three_channels() -> None:
-    image = stored(jpeg(photo(1200, 1600).convert("L")), 1200, 1600).for_size(100, 100)
+    image = stored(jpeg(photo(1200, 1600).convert("L")), 1200, 1600).decode_for_size(100, 100)
     assert image.shape == (3, 300, 400)
     assert torch.equal(image[0], image[2])
 
@@ -217,9 +214,9 @@ def test_damaged_stored_image_is_named(target: tuple[int, int]) -> None:
     with pytest.raises(
         ImageError, match=r"a\.jpg: the image is 1600 wide and 1200 high, but 1600 and 1201"
     ):
-        stored(content, 1201, 1600).for_size(*target)
+        stored(content, 1201, 1600).decode_for_size(*target)
     with pytest.raises(ImageError, match=r"a\.jpg: not a readable image"):
-        stored(content[: len(content) // 2], 1200, 1600).for_size(*target)
+        stored(content[: len(content) // 2], 1200, 1600).decode_for_size(*target)
 
 
 def test_stored_image_uses_the_same_random_numbers() -> None:

@@ -102,7 +102,7 @@ def test_augmentation_differs_between_epochs_and_seeds(dataset: DetectionDataset
     assert len({(tuple(image.shape), int(image.sum())) for image in [*seen, other]}) == 7
 
 
-def test_groups_do_not_mix_or_lose_images(dataset: DetectionDataset) -> None:
+def test_groups_neither_mix_nor_lose_images(dataset: DetectionDataset) -> None:
     seen = []
     for batch in batches(dataset, 44, batch_size=1):
         seen += batch.image_ids
@@ -126,7 +126,7 @@ def test_batch_carries_targets_of_its_images(dataset: DetectionDataset) -> None:
             assert torch.equal(target["boxes"], dataset.target(index)["boxes"])
 
 
-def test_global_random_numbers_are_not_touched(dataset: DetectionDataset) -> None:
+def test_global_random_state_is_unchanged(dataset: DetectionDataset) -> None:
     before = torch.get_rng_state()
     batches(dataset, 3)
     batches(dataset, 3, num_workers=1)
@@ -187,7 +187,7 @@ def test_image_of_another_size_is_broken(dataset: DetectionDataset) -> None:
 
 
 def test_sampler_of_another_size_is_refused(dataset: DetectionDataset) -> None:
-    with pytest.raises(ValueError, match="sampler of 5 images"):
+    with pytest.raises(ValueError, match="sampler has 5 images"):
         batches(dataset, 1, sampler=ShuffledSampler(5, seed=0))
 
 
@@ -214,9 +214,7 @@ def test_evaluation_sees_each_image_once(dataset: DetectionDataset) -> None:
 
 
 @pytest.mark.parametrize("world_size", [2, 4, 13])
-def test_processes_share_evaluation_without_doubles(
-    dataset: DetectionDataset, world_size: int
-) -> None:
+def test_processes_evaluate_each_image_once(dataset: DetectionDataset, world_size: int) -> None:
     shares = [evaluation(dataset, rank=rank, world_size=world_size) for rank in range(world_size)]
     seen = [i for share in shares for batch in share for i in batch.image_ids]
     assert sorted(seen) == dataset.image_ids.tolist()

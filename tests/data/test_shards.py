@@ -23,7 +23,7 @@ def test_shards_give_the_batches_of_files(annotations: Path, images: Path, shard
     assert_same_images(*both)
 
 
-def test_images_found_by_whole_or_last_name(shards: Path) -> None:
+def test_images_found_by_full_or_last_name(shards: Path) -> None:
     found = in_shards(["some/0.png", "1.png", "other/2.png"], find_shards(str(shards)))
     assert [name.partition("@")[0] for name in found] == [
         f"part-00{i}.tar/some/{i}.png" for i in range(3)
@@ -59,7 +59,7 @@ def test_replaced_shard_is_noticed(annotations: Path, shards: Path) -> None:
     dataset = load_by_files(annotations, shards)
     for shard in shards.iterdir():
         shard.write_bytes(b"short")
-    with pytest.raises(ImageError, match="not the one that was indexed"):
+    with pytest.raises(ImageError, match="has changed since it was indexed"):
         read_image(dataset.image_path(0))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from centernet2.data import ImageError, concatenate, read_image, storage
-from centernet2.data.storage import address, read_bytes
+from centernet2.data.storage import read_bytes, remote_url
 from tests.helpers.data import assert_same_images, first_batches, load_by_files
 
 
@@ -66,9 +66,9 @@ def server(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("a.http:/b", None),
     ],
 )
-def test_addresses_and_local_paths(path: str, expected: str | None) -> None:
-    assert address(path) == expected
-    assert address(Path(path)) == (expected.rstrip("/") if expected else None)
+def test_remote_urls_and_local_paths(path: str, expected: str | None) -> None:
+    assert remote_url(path) == expected
+    assert remote_url(Path(path)) == (expected.rstrip("/") if expected else None)
 
 
 def test_remote_images_give_the_same_batches(annotations: Path, images: Path, server: str) -> None:
@@ -103,7 +103,7 @@ def test_join_local_and_remote_data_sets(annotations: Path, images: Path, server
         )
 
 
-def test_failing_server_is_asked_again(images: Path, server: str) -> None:
+def test_failed_requests_are_retried(images: Path, server: str) -> None:
     Handler.failures = 2
     assert read_bytes(f"{server}/images/0.png") == (images / "0.png").read_bytes()
 
@@ -137,7 +137,7 @@ def test_unknown_scheme_is_named(annotations: Path) -> None:
         load_by_files(annotations, "nothing://host/images")
 
 
-def test_last_try_fails_with_a_sentence(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_retry_raises_a_clear_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Handler.failures = 100
     monkeypatch.setattr(storage, "RETRY_PAUSES", ())
     with pytest.raises(OSError, match=r"503.*after 1 tries"):

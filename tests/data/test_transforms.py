@@ -72,7 +72,7 @@ def test_result_depends_on_the_generator() -> None:
     assert results[0].shape != results[2].shape or not torch.equal(results[0], results[2])
 
 
-def test_global_random_numbers_are_not_touched() -> None:
+def test_global_random_state_is_unchanged() -> None:
     before = torch.get_rng_state()
     TrainTransform(steps=ALL)(*painted(), Generator().manual_seed(0))
     assert torch.equal(before, torch.get_rng_state())
@@ -116,7 +116,7 @@ def test_extreme_images_keep_at_least_one_pixel(size: tuple[int, int]) -> None:
     assert min(FitSquare(size=64)(image).shape) >= 1
 
 
-def test_flip_happens_half_of_the_time() -> None:
+def test_half_of_the_images_are_flipped() -> None:
     flip = RandomFlip(direction="horizontal")
     generator = Generator().manual_seed(0)
     flipped = sum(

@@ -18,5 +18,5 @@ def test_doctor_describes_the_cpu() -> None:
 
 
 def test_missing_device_is_named() -> None:
-    with pytest.raises(ValueError, match="device 'cuda:9' is not there; present: cpu"):
+    with pytest.raises(ValueError, match="device 'cuda:9' is not available; available: cpu"):
         doctor(device="cuda:9")

@@ -17,8 +17,8 @@ from centernet2.data import (
     read_indexed_image,
 )
 from centernet2.models.centernet.targets import (
+    concatenate_objects,
     find_neighbors,
-    gather_objects,
     heatmap_targets,
     make_levels,
     object_radii,
@@ -101,7 +101,7 @@ def _draw_heat_map(
     shapes = [(-(-height // stride), -(-width // stride)) for stride in strides]
     ranges = [(float(low), float(high)) for low, high in options.sizes_of_interest]
     levels = make_levels(shapes, strides, ranges, 1)
-    objects = gather_objects([target], torch.device("cpu"))
+    objects = concatenate_objects([target], torch.device("cpu"))
     radii = object_radii(objects.boxes, options.min_iou, options.min_radius)
     all_levels = heatmap_targets(objects, levels, 1, None, radii)[:, 0]  # [M]
     rows, columns = shapes[0]

@@ -103,7 +103,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         test_size=test_size_of(config), config=config.to_yaml(), config_name=config.name
     )
     if config.augmentation.static_shapes:
-        detector.keep_shapes(fixed_sizes(config, neck.size_divisibility))
+        detector.use_static_shapes(fixed_sizes(config, neck.size_divisibility))
     return detector
 
 

@@ -53,7 +53,7 @@ def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> 
                 bbox_reg_weights=weights,
                 options=config.box_stage,
                 class_weight=class_weight,
-                num_judged=config.federated.num_classes,
+                num_federated=config.federated.num_classes,
             )
             for iou, weights in stages[config.model.roi_heads](config)
         ]

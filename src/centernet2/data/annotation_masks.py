@@ -1,4 +1,4 @@
-"""Segmentations of COCO's JSON format in packed form, and masks drawn from them."""
+"""Segmentations of COCO's JSON format, packed into one array, and masks drawn from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +12,16 @@ from torch import Tensor
 
 from centernet2.data.sharing import SharedArrays
 
-NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # how the mask of an object is given
+NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # form of the mask of an object
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PackedMasks(SharedArrays):
     """Segmentations of many objects as bytes in one array: no Python object per mask.
 
-    Object i has the bytes starts[i] to ends[i]: the number of its polygons and of the points of
-    each (int32), then all points (float32 x and y); or the compressed run lengths of its bitmap.
+    Object i has the bytes starts[i] to ends[i]. They hold either the number of its polygons, the
+    number of points of each (int32) and all points (float32 x and y), or the compressed run lengths
+    of its bitmap.
     """
 
     kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS
@@ -29,20 +30,20 @@ class PackedMasks(SharedArrays):
     content: npt.NDArray[np.uint8]
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> "PackedMasks":
-        """The masks of some objects, in this order; the bytes are shared."""
+        """Select the masks of some objects, in this order; the bytes are shared."""
         return replace(self, kinds=self.kinds[rows], starts=self.starts[rows], ends=self.ends[rows])
 
     def polygons(self, i: int) -> list[Tensor]:
-        """The polygons [V, 2] of object i, float64 x and y."""
+        """Return the polygons [V, 2] of object i, float64 x and y."""
         content = self.content[self.starts[i] : self.ends[i]].tobytes()
         (count,) = np.frombuffer(content, np.int32, 1)
         lengths = np.frombuffer(content, np.int32, count, 4)
         points = np.frombuffer(content, np.float32, offset=4 + 4 * count).astype(np.float64)
-        # float32 is precise enough to restore three decimals of the file
+        # float32 is precise enough to restore three decimals in the file
         return list(torch.split(torch.from_numpy(points.round(3)).view(-1, 2), lengths.tolist()))
 
     def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
-        """The mask of object i in an image of `size` (height, width)."""
+        """Draw the mask of object i in an image of `size` (height, width)."""
         if self.kinds[i] == POLYGONS:
             return draw_polygons(self.polygons(i), size)
         if self.kinds[i] == NO_MASK:
@@ -50,7 +51,7 @@ class PackedMasks(SharedArrays):
         return _decode(self.segmentation(i, size))
 
     def segmentation(self, i: int, size: tuple[int, int]) -> Any:
-        """The mask of object i in the form of COCO's JSON; None where there is none."""
+        """Return the mask of object i in the form of COCO's JSON; None if it has no mask."""
         if self.kinds[i] == POLYGONS:
             return [polygon.flatten().tolist() for polygon in self.polygons(i)]
         if self.kinds[i] == NO_MASK:
@@ -62,7 +63,7 @@ class PackedMasks(SharedArrays):
 
 
 def pack_masks(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
-    """Pack the masks of objects from the kind and the bytes of each."""
+    """Pack masks, given by the form and the bytes of each."""
     ends = np.cumsum([len(content) for content in contents], dtype=np.int64)
     return PackedMasks(
         kinds=np.array(kinds, dtype=np.uint8),
@@ -88,9 +89,9 @@ def join_masks(masks: Sequence[PackedMasks]) -> PackedMasks:
 
 
 def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, bytes]:
-    """Convert a `segmentation` of COCO's JSON format to its kind and bytes.
+    """Convert a `segmentation` of COCO's JSON format to its form and bytes.
 
-    Polygons are [[x1, y1, x2, y2, ...], ...]; those with less than three points are left out. Run
+    Polygons are [[x1, y1, x2, y2, ...], ...]; those with fewer than three points are left out. Run
     lengths are {"size": [height, width], "counts": [...] or "..."}. A bitmap is one list of 0 and 1
     per row of the image.
 
@@ -99,7 +100,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, by
         size: height and width of the image.
 
     Raises:
-        ValueError: what is wrong with it, as the end of a sentence.
+        ValueError: the fault, worded as the end of a sentence about the annotation.
     """
     if not segmentation:
         return NO_MASK, b""
@@ -161,7 +162,7 @@ def _is_bitmap(rows: Sequence[Sequence[Any]], size: tuple[int, int]) -> bool:
 def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor:  # bool [H, W]
     """Draw the union of polygons [V, 2] in an image of `size` (height, width).
 
-    Pixels of an edge follow COCO's rule.
+    Which pixels on an edge belong to the mask follows COCO's rule.
     """
     parts = rle.frPyObjects([polygon.flatten().tolist() for polygon in polygons], *size)
     return _decode(rle.merge(parts))

@@ -1,7 +1,7 @@
 """Write data sets in the layouts of COCO, YOLO and Pascal VOC.
 
-COCO's format holds everything. YOLO's has no crowds, which are left out, and no masks of several
-parts, which become boxes. Pascal VOC's has no masks, marks crowds as difficult, and numbers classes
+COCO's format keeps everything. For YOLO, crowds are left out and masks of several parts become
+boxes. For Pascal VOC, masks are left out, crowds are marked as difficult, and classes are numbered
 in the order of their names.
 """
 
@@ -18,7 +18,7 @@ import yaml
 from centernet2.data.dataset import DetectionDataset
 from centernet2.files import write_json
 
-DIGITS = 4  # of a pixel, behind the point
+DIGITS = 4  # decimals of pixel coordinates
 DatasetWriter = Callable[[DetectionDataset, Path, str], None]
 
 
@@ -65,7 +65,7 @@ def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
 def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
     """Write JPEGImages/, Annotations/NAME.xml and ImageSets/Main/SPLIT.txt.
 
-    Folders become parts of the names.
+    Folders become part of the file names.
     """
     flat = ["_".join(PurePosixPath(_relative(dataset, i)).parts) for i in range(len(dataset))]
     taken = {path.stem for path in (output / "Annotations").glob("*.xml")}
@@ -91,7 +91,7 @@ def _relative(dataset: DetectionDataset, i: int) -> str:
 
 
 def _copy_images(dataset: DetectionDataset, folder: Path, names: list[str]) -> list[str]:
-    """Copy the images; their names must differ without suffixes, as YOLO needs."""
+    """Copy the images; their names must differ without suffixes, as YOLO requires."""
     stems: dict[str, int] = {}
     for i, name in enumerate(names):
         stem = str(PurePosixPath(name).with_suffix(""))

@@ -1,4 +1,4 @@
-"""The packed index of one split of a data set, whatever layout it was read from."""
+"""The packed index of one split of a data set, in any layout."""
 
 import logging
 import os
@@ -36,16 +36,16 @@ class DatasetsOptions:
 class DetectionDataset(SharedArrays):
     """Images and boxes of one split as packed arrays.
 
-    No Python object exists per box, so worker processes share the memory. The boxes of image i are
-    rows offsets[i] to offsets[i + 1].
+    There is no Python object per box, so worker processes share the memory. The boxes of image i
+    are rows offsets[i] to offsets[i + 1].
     """
 
     name: str
     class_names: tuple[str, ...]  # by label
     category_ids: tuple[int, ...]  # label -> id in the JSON
     folder: Path  # of the images
-    annotations: Path | None  # the JSON itself, for evaluation; None where several were joined
-    layout: Layout = "coco"  # Pascal VOC has metrics of its own
+    annotations: Path | None  # the JSON file, for evaluation; None for joined data sets
+    layout: Layout = "coco"  # Pascal VOC has its own metrics
     files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
     image_ids: npt.NDArray[np.int64]  # [I]
     heights: npt.NDArray[np.int32]  # [I]
@@ -53,15 +53,16 @@ class DetectionDataset(SharedArrays):
     offsets: npt.NDArray[np.int64]  # [I + 1]
     boxes: npt.NDArray[np.float32]  # [B, 4] xyxy, pixels of the image file
     labels: npt.NDArray[np.int32]  # [B]
-    areas: npt.NDArray[np.float32]  # [B] of the object, which may be smaller than its box
+    areas: npt.NDArray[np.float32]  # [B] of the object, may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
-    masks: PackedMasks | None = None  # of the B objects, where they were read
-    sources: npt.NDArray[np.int64] | None = None  # [I] number of the joined set of each image
+    masks: PackedMasks | None = None  # of the B objects, if they were read
+    sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def image_path(self, i: int) -> Path:
+        """Path of the file of image i."""
         return self.folder / os.fsdecode(self.files[i])
 
     def size(self, i: int) -> tuple[int, int]:
@@ -69,15 +70,15 @@ class DetectionDataset(SharedArrays):
         return int(self.heights[i]), int(self.widths[i])
 
     def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
-        """Which boxes are trained on: no crowds; if masks were read, objects with a mask."""
+        """Whether boxes are trained on: no crowds and, if masks were read, with a mask."""
         single = ~self.crowd[rows]
         return single if self.masks is None else single & (self.masks.kinds[rows] != NO_MASK)
 
     def target(self, i: int) -> Target:
-        """The training targets of image i, in pixels of its file.
+        """Return the training targets of image i, in pixels of its file.
 
-        Where masks were read, the target has `polygons`, from which masks are drawn at the end of
-        the transforms, or `masks` if some object is given by another form.
+        If masks were read, the target has `polygons`, which the last transform draws as masks, or
+        `masks` if an object has another form.
         """
         first, end = self.offsets[i : i + 2]
         rows = first + np.flatnonzero(self.is_target(slice(first, end)))
@@ -93,14 +94,14 @@ class DetectionDataset(SharedArrays):
         return {**target, "masks": torch.stack(masks)}
 
     def segmentation(self, row: int) -> Any:
-        """The mask of box `row` in the form of COCO's JSON; None where there is none."""
+        """Return the mask of box `row` in the form of COCO's JSON; None if it has no mask."""
         if self.masks is None:
             return None
         image = int(np.searchsorted(self.offsets, row, side="right")) - 1
         return self.masks.segmentation(row, self.size(image))
 
     def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
-        """The images of these indices, in this order, with their boxes."""
+        """Select images by indices, in this order, with their boxes."""
         counts = np.diff(self.offsets)[indices]
         offsets = offsets_of(counts)
         rows = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
@@ -115,7 +116,7 @@ class DetectionDataset(SharedArrays):
 
 
 def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
-    """Leave out images without an object, or with crowds only, as the reference does."""
+    """Remove images without an object, or with crowds only, as the reference does."""
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     kept = np.unique(image_of_box[dataset.is_target(slice(None))])
     if not len(kept):
@@ -131,7 +132,7 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
 
 
 def require_masks(dataset: DetectionDataset) -> None:
-    """Refuse a data set in which no object has a mask to train on."""
+    """Raise ValueError if no object of a data set has a mask to train on."""
     if dataset.masks is None or not (dataset.masks.kinds != NO_MASK).any():
         raise ValueError(
             f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which "
@@ -178,10 +179,10 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
 
 
 def offsets_of(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
-    """First box row of each image, and the end, from the number of boxes of each."""
+    """Turn the number of boxes per image into the first row of each, and the end."""
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
 def pack_paths(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]
-    """Paths as one array of bytes."""
+    """Pack paths into one array of bytes."""
     return np.array([os.fsencode(file) for file in files])

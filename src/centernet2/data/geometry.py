@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.structures import Target
 
-EMPTY_EDGE = 1e-5  # pixels: a narrower box is empty
+MIN_EDGE = 1e-5  # pixels: a narrower box is empty
 
 
 def resize_target(target: Target, height: int, width: int, *, scale: tuple[float, float]) -> Target:
@@ -27,7 +27,7 @@ def move_polygons(
     scale: tuple[float, float] = (1.0, 1.0),
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Target:
-    """Move the points of polygons to point * scale + shift, both (x, y)."""
+    """Map the points of polygons to point * scale + shift, both (x, y)."""
     if "polygons" not in target:
         return target
     factor = torch.tensor(scale, dtype=torch.float64)
@@ -36,16 +36,14 @@ def move_polygons(
     return {**target, "polygons": moved}
 
 
-def crop_image(
-    image: Tensor, box: tuple[int, int, int, int]
-) -> Tensor:  # (top, left, height, width)
-    """Cut a part out of an image or of masks [..., H, W]."""
+def crop_image(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """Crop an image or masks [K, H, W] to a box (top, left, height, width)."""
     top, left, height, width = box
     return image[:, top : top + height, left : left + width]
 
 
 def crop_target(target: Target, box: tuple[int, int, int, int]) -> Target:
-    """Move targets into a crop; `clip_and_drop_empty` clips them at the end, once."""
+    """Shift targets into a crop; `clip_and_drop_empty` clips them once, at the end."""
     top, left, _, _ = box
     shift = target["boxes"].new_tensor([left, top, left, top])
     moved: Target = {**target, "boxes": target["boxes"] - shift}
@@ -55,7 +53,7 @@ def crop_target(target: Target, box: tuple[int, int, int, int]) -> Target:
 
 
 def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target:
-    """Flip targets along an axis of the image that is `length` pixels long."""
+    """Flip targets along an axis of the image, which is `length` pixels long."""
     x1, y1, x2, y2 = target["boxes"].unbind(1)
     if axis == -1:
         x1, x2 = length - x2, length - x1
@@ -70,9 +68,9 @@ def flip_target(target: Target, length: int, *, axis: Literal[-1, -2]) -> Target
 
 
 def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
-    """Draw polygons, clip boxes to the image, and drop objects outside it."""
+    """Draw masks from polygons, clip boxes to the image, and drop objects outside it."""
     boxes = clip_boxes_to(target["boxes"], height, width)  # [G, 4]
-    kept = (boxes[:, 2:] - boxes[:, :2] > EMPTY_EDGE).all(dim=1)
+    kept = (boxes[:, 2:] - boxes[:, :2] > MIN_EDGE).all(dim=1)
     masks = (
         draw_objects(target["polygons"], (height, width))
         if "polygons" in target

@@ -13,9 +13,9 @@ from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 from centernet2.data.storage import read_bytes
 
 ORIENTATION = 0x0112  # EXIF tag: 5 to 8 rotate the image by 90 degrees
-REDUCED_FROM = 1_000_000  # pixels: smaller files are decoded faster as a whole
-REDUCTIONS = (4, 2)  # factors at which a JPEG is decoded with a fraction of the work
-REDUCTION_MARGIN = 2.5  # the reduced height and width are so many times those to resize to
+MIN_REDUCED_PIXELS = 1_000_000  # smaller images are decoded faster at full size
+REDUCTIONS = (4, 2)  # factors at which libjpeg decodes with a fraction of the work
+REDUCTION_MARGIN = 2.5  # the reduced sides are at least this many times the final ones
 
 
 class ImageError(ValueError):
@@ -23,14 +23,14 @@ class ImageError(ValueError):
 
 
 def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
-    """Decode an image file (path, address or content), upright as EXIF says."""
+    """Decode an image file (path, URL or content), upright according to EXIF."""
     if isinstance(source, bytes):
         return _decode(source, "the given bytes")
     return _decode(read_file(source), str(source))
 
 
 def read_file(source: Path | str) -> bytes:
-    """Read the content of an image file; ImageError where there is none."""
+    """Read the content of an image file; ImageError if it fails or there is none."""
     try:
         content = read_bytes(source)
     except OSError as error:
@@ -49,43 +49,43 @@ def read_file(source: Path | str) -> bytes:
 class StoredImage:
     """An image file of known size that is not decoded yet.
 
-    A large JPEG that will be resized to a small image is decoded at 1/2 or 1/4 of its size by the
+    A large JPEG that will be resized to a small image is decoded at 1/2 or 1/4 of its size, by the
     smaller inverse transforms of libjpeg. The resized image differs by less than half a grey level
-    on average, and by 4 at most on 999 of 1,000 values.
+    on average, and by at most 4 in 999 of 1,000 values.
     """
 
     content: bytes
-    name: str  # in messages
-    height: int  # that the annotations are made for
+    name: str  # for messages
+    height: int  # according to the annotations
     width: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return 3, self.height, self.width
 
-    def whole(self) -> Tensor:  # uint8 [3, height, width]
-        """Decode the whole image; ImageError where that fails or its size is another."""
+    def decode(self) -> Tensor:  # uint8 [3, height, width]
+        """Decode at full size; ImageError if that fails or the annotated size is wrong."""
         image = _decode(self.content, self.name)
         self._require_size(*image.shape[1:])
         return image
 
-    def for_size(self, height: int, width: int) -> Tensor:  # uint8 [3, H, W]
-        """Decode the image, reduced if it is to be resized to a much smaller size."""
-        least = min(self.height / height, self.width / width) / REDUCTION_MARGIN
-        reduction = next((r for r in REDUCTIONS if r <= least), 1)
+    def decode_for_size(self, height: int, width: int) -> Tensor:  # uint8 [3, H, W]
+        """Decode at a reduced size if the image will be resized to a much smaller one."""
+        largest = min(self.height / height, self.width / width) / REDUCTION_MARGIN
+        reduction = next((r for r in REDUCTIONS if r <= largest), 1)
         if (
             reduction == 1
-            or self.height * self.width < REDUCED_FROM
+            or self.height * self.width < MIN_REDUCED_PIXELS
             or not self.content.startswith(b"\xff\xd8")
         ):
-            return self.whole()
+            return self.decode()
         return self._reduced(reduction)
 
     def _reduced(self, reduction: int) -> Tensor:
         try:
             with Image.open(io.BytesIO(self.content)) as file:
                 if file.format != "JPEG" or file.mode not in ("L", "RGB"):  # such as CMYK
-                    return self.whole()
+                    return self.decode()
                 self._require_size(*_upright_size(file))
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
                 pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
@@ -112,7 +112,7 @@ def _decode(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Read height and width of an image from its header, upright as EXIF says."""
+    """Read height and width of an image from its header, upright according to EXIF."""
     try:
         with Image.open(path) as file:
             return _upright_size(file)
@@ -124,13 +124,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def _upright_size(file: Image.Image) -> tuple[int, int]:
-    """Height and width after the EXIF orientation is applied."""
+    """Height and width with the EXIF orientation applied."""
     rotated = file.getexif().get(ORIENTATION, 1) >= 5
     return (file.width, file.height) if rotated else (file.height, file.width)
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
-    """Decode formats that torchcodec does not know, such as BMP, or say what is wrong."""
+    """Decode formats unknown to torchcodec, such as BMP, or explain the failure."""
     try:
         with Image.open(io.BytesIO(content)) as file:
             upright = ImageOps.exif_transpose(file)

@@ -1,8 +1,8 @@
 """The packed index of a data set as a file that all processes map into memory.
 
-Reading a large JSON takes minutes and many times its size of memory, in every process of a training
-run. So it is read once, and its index is kept in $CENTERNET2_CACHE/index
-(~/.cache/centernet2/index) until one of the files that it was made from changes.
+Reading a large JSON file takes minutes and many times its size in memory, in every process of a
+training run. So it is read once, and its index is kept in $CENTERNET2_CACHE/index
+(~/.cache/centernet2/index) until one of its source files changes.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from filelock import FileLock
 
 from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.storage import address, open_remote
+from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import cache_folder, open_atomic
 
 logger = logging.getLogger(__name__)
 
 MAGIC = b"CN2INDX2"  # the last character is the version of the format and of the readers
 ALIGNMENT = 64  # bytes
-MIN_SIZE = 2**24  # bytes of the files; smaller ones are read fast enough
+MIN_SIZE = 2**24  # bytes of the source files; smaller ones are not cached
 Header = dict[str, Any]
 
 
@@ -38,13 +38,13 @@ def cached(
     *,
     is_usable: Callable[[DetectionDataset], bool] = lambda dataset: True,
 ) -> DetectionDataset:
-    """Call `read`, or take its result from the cache if the files are unchanged.
+    """Call `read`, or load its cached result if the source files are unchanged.
 
     Args:
-        sources: files and addresses that the index is made from.
+        sources: paths and URLs of the files that `read` reads.
         options: everything else that the result depends on.
         read: makes the index. Its warnings appear only when it is called.
-        is_usable: whether an index from the cache is still valid; if not, it is made again.
+        is_usable: whether a cached index is still valid; if not, it is made again.
     """
     before = [_fingerprint(source) for source in sources]
     if sum(size for size, _ in before) < MIN_SIZE:
@@ -55,12 +55,12 @@ def cached(
         lock = FileLock(path.with_suffix(".lock")).acquire()
     except OSError as error:
         logger.warning(
-            "%s cannot be used (%s): the annotations are read each time",
+            "%s cannot be used as a cache (%s): the annotations are read each time",
             path.parent,
             error.strerror,
         )
         return read()
-    with lock:  # one process reads the files, the others wait for its index
+    with lock:  # one process reads the files while the others wait for its index
         stored = load_index(path, before)
         if stored is not None and is_usable(stored):
             logger.info(
@@ -73,7 +73,7 @@ def cached(
                 save_index(path, dataset, before)
             except OSError as error:
                 logger.warning("%s cannot be written (%s)", path, error.strerror)
-        return load_index(path, before) or dataset  # the mapped one, which all processes share
+        return load_index(path, before) or dataset  # preferably mapped: processes share the memory
 
 
 def save_index(
@@ -81,12 +81,12 @@ def save_index(
 ) -> None:
     """Write the index of a data set; the file appears whole or not at all."""
     arrays = dict(_arrays(dataset))
-    position, places = 0, {}
+    position, entries = 0, {}
     for name, array in arrays.items():
-        places[name] = (position, array.dtype.str, array.shape)
+        entries[name] = (position, array.dtype.str, array.shape)
         position = _aligned(position + array.nbytes)
     header = json.dumps({
-        "fingerprints": fingerprints, "arrays": places, "size": position,
+        "fingerprints": fingerprints, "arrays": entries, "size": position,
         "name": dataset.name, "layout": dataset.layout, "folder": os.fspath(dataset.folder),
         "class_names": dataset.class_names, "category_ids": dataset.category_ids,
         "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
@@ -95,13 +95,13 @@ def save_index(
         file.write(MAGIC + len(header).to_bytes(8, "little") + header)
         start = _aligned(file.tell())
         for name, array in arrays.items():
-            file.seek(start + places[name][0])
+            file.seek(start + entries[name][0])
             np.ascontiguousarray(array).tofile(file)
         file.truncate(start + position)
 
 
 def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> DetectionDataset | None:
-    """Load an index; None where it is missing, damaged, or made from other files."""
+    """Load an index; None if it is missing, damaged, or made from other files."""
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -112,7 +112,7 @@ def load_index(path: Path, fingerprints: Sequence[tuple[int, str]]) -> Detection
             return None
         if path.stat().st_size != start + header["size"]:
             return None
-        # private pages: writable like other arrays, and one copy for all processes until then
+        # copy-on-write pages: writable like other arrays, and shared until they are written to
         content = np.asarray(np.memmap(path, mode="c", offset=0))[start:]
         return _dataset(header, content)
     except (OSError, ValueError, KeyError, TypeError):
@@ -151,8 +151,8 @@ def _arrays(dataset: DetectionDataset) -> Iterator[tuple[str, npt.NDArray[Any]]]
 
 
 def _fingerprint(source: Path | str) -> tuple[int, str]:
-    """Size and time of change of a file, local or remote; (0, "") where there is none."""
-    url = address(source)
+    """Size and modification time of a local or remote file; (0, "") if missing."""
+    url = remote_url(source)
     if url is None:
         try:
             state = os.stat(source)
@@ -169,10 +169,10 @@ def _fingerprint(source: Path | str) -> tuple[int, str]:
 
 
 def _path(sources: Sequence[Path | str], options: Sequence[object]) -> Path:
-    """Path of the index of these files; all their versions have the same."""
-    places = [address(source) or str(Path(source).resolve()) for source in sources]
+    """Path of the index of these files, whatever their content."""
+    locations = [remote_url(source) or str(Path(source).resolve()) for source in sources]
     digest = hashlib.sha256(
-        json.dumps([places, [str(option) for option in options]]).encode()
+        json.dumps([locations, [str(option) for option in options]]).encode()
     ).hexdigest()
     return cache_folder() / "index" / f"{Path(str(sources[0])).stem}-{digest[:16]}.index"
 

@@ -1,9 +1,9 @@
 """Batches for training and evaluation, read by worker processes.
 
-A training batch is a function of (seed, step) alone: the order of images is one global stream, cut
-into global batches of which each process takes its share, and the random numbers of an image's
-augmentation follow from its position in that stream. So the number of workers and of processes, and
-interruptions, do not change the batches.
+A training batch is a function of (seed, step) alone. The order of images is one global stream; it
+is cut into global batches, and each process takes its share of each. The random numbers of an
+image's augmentation follow from its position in that stream. So batches do not depend on the number
+of workers or processes, nor on interruptions.
 """
 
 import logging
@@ -28,8 +28,8 @@ from centernet2.structures import Batch
 logger = logging.getLogger(__name__)
 
 MAX_BROKEN_SHARE = 0.05  # training stops if more of the drawn images cannot be used
-MIN_DRAWN = 100  # the share is taken of at least so many draws
-NAMED_FAILURES = 3  # broken images that the error names
+MIN_DRAWN = 100  # the share is taken of at least this many draws
+MAX_EXAMPLES = 3  # broken images that the error names
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def train_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[Batch]:
-    """Yield batches without end.
+    """Yield training batches without end.
 
     A broken image is replaced by another draw from the sampler's distribution.
 
@@ -66,12 +66,12 @@ def train_batches(
         dataset: index of the training images.
         transform: augmentation of one image.
         sampler: order of the images.
-        mixing: augmentation that joins several images.
-        batch_size: images for this process.
-        num_workers: processes that read images; 0 reads them in this one.
+        mixing: augmentation that mixes several images.
+        batch_size: images per process.
+        num_workers: worker processes; 0 reads images in this process.
         start_step: number of batches to skip.
         aspect_ratio_grouping: batch wide images with wide ones, and tall with tall.
-        rank: number of this process.
+        rank: of this process.
         world_size: number of processes.
 
     Raises:
@@ -79,8 +79,7 @@ def train_batches(
     """
     if len(sampler.weights) != len(dataset):
         raise ValueError(
-            f"a sampler of {len(sampler.weights)} images cannot serve the {len(dataset)} of "
-            f"{dataset.name}"
+            f"the sampler has {len(sampler.weights)} images, but {dataset.name} has {len(dataset)}"
         )
     wide = (
         dataset.widths > dataset.heights
@@ -107,18 +106,18 @@ def eval_batches(
     size_divisibility: int = 1,
     skip: Collection[int] = (),
 ) -> Iterator[Batch]:
-    """Yield this process's share of the images, each once.
+    """Yield this process's share of the images, each image once.
 
-    A batch holds images of one padded size, so the detections of an image do not depend on the
-    others, and no time is spent on padding. Large images come first: insufficient memory shows at
-    once.
+    All images of a batch have one padded size: so the detections of an image do not depend on the
+    others, and no time is spent on padding. Large images come first, so that insufficient memory
+    shows at once.
 
     Args:
         dataset: index of the images.
         transform: resizes an image.
         batch_size: largest number of images in a batch.
-        num_workers: processes that read images; 0 reads them in this one.
-        rank: number of this process.
+        num_workers: worker processes; 0 reads images in this process.
+        rank: of this process.
         world_size: number of processes.
         size_divisibility: height and width are padded to multiples of it.
         skip: ids of images to leave out.
@@ -140,7 +139,7 @@ def eval_batches(
 def _padded_shapes(
     dataset: DetectionDataset, transform: EvalTransform, multiple: int
 ) -> list[tuple[int, int]]:
-    """Height and width of each image as the network sees it."""
+    """Height and width of each image after resizing and padding."""
     sizes = (transform.output_size(*dataset.size(i)) for i in range(len(dataset)))
     return [
         (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
@@ -151,7 +150,7 @@ def _padded_shapes(
 def global_batches(
     stream: Iterable[int], group: Sequence[int], *, batch_size: int
 ) -> Iterator[list[Draw]]:
-    """Cut a stream of indices into batches whose images are all of one group (0 or 1)."""
+    """Cut a stream of indices into batches, each of images of one group (0 or 1)."""
     waiting: list[list[Draw]] = [[], []]
     for position, image in enumerate(stream):
         batch = waiting[group[image]]
@@ -162,7 +161,7 @@ def global_batches(
 
 
 class BrokenImages:
-    """Counts images that cannot be used, and logs each once."""
+    """Count images that cannot be used, and log each once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -171,7 +170,7 @@ class BrokenImages:
         self.examples: list[str] = []
 
     def count(self, loaded: Sequence[LoadedImage]) -> None:
-        """Count the failures of a batch; ValueError if their share is too large."""
+        """Count the failures of a batch; raise ValueError if their share is too large."""
         for item in loaded:
             self.drawn += 1
             self.failed += len(item.failures)
@@ -179,9 +178,9 @@ class BrokenImages:
                 if failure not in self.logged:
                     logger.warning("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
-                    self.examples = [*self.examples, failure][:NAMED_FAILURES]
-        hopeless = any(item.image is None for item in loaded)
-        if hopeless or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
+                    self.examples = [*self.examples, failure][:MAX_EXAMPLES]
+        has_no_replacement = any(item.image is None for item in loaded)
+        if has_no_replacement or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
             raise ValueError(
                 f"{self.name}: {self.failed} of the first {self.drawn} images drawn cannot be "
                 f"used, more than {MAX_BROKEN_SHARE:.0%}; repair the data set first "
@@ -194,17 +193,17 @@ def _load(
 ) -> Iterator[list[LoadedImage]]:
     loader: DataLoader[LoadedImage] = DataLoader(
         images,
-        batch_sampler=keys,  # type: ignore[arg-type]  # any keys that the data set takes
+        batch_sampler=keys,  # type: ignore[arg-type]  # keys need not be integers
         num_workers=num_workers,
         collate_fn=list,
         worker_init_fn=_ignore_interrupt,
-        generator=Generator(),  # otherwise it draws from the global random numbers
+        generator=Generator(),  # by default it draws from the global random state
     )
     yield from loader
 
 
 def _ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C, which all processes receive: the main one stops the workers."""
+    """Ignore Ctrl-C in a worker: the main process receives it and stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,6 +1,6 @@
-"""Augmentation that joins several images into one: mosaic, mixup, copy-paste.
+"""Augmentation that mixes several images: mosaic, mixup, copy-paste.
 
-All are off by default. Boxes and masks follow.
+All are off by default. Boxes and masks are transformed with the images.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from centernet2.data.resize import resize_image
 from centernet2.data.transforms import GREY, Sample, Transform, random_number
 from centernet2.structures import Target
 
-# takes a sample and a function that draws further ones
+# takes a sample and a function that draws another one
 Mixer = Callable[[Sample, Callable[[], Sample], Generator], Sample]
 
 
@@ -24,8 +24,8 @@ Mixer = Callable[[Sample, Callable[[], Sample], Generator], Sample]
 class Mixing:
     """Mix samples, before and after the transform of a single image."""
 
-    before: tuple[Mixer, ...] = ()  # on images as they are in their files
-    after: tuple[Mixer, ...] = ()  # on transformed ones
+    before: tuple[Mixer, ...] = ()  # on images as decoded from their files
+    after: tuple[Mixer, ...] = ()  # on transformed images
 
     def __call__(
         self, sample: Sample, draw: Callable[[], Sample], transform: Transform, generator: Generator
@@ -43,9 +43,9 @@ class Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaic:
-    """Place four images around a random point of a canvas, which is grey elsewhere.
+    """Place four images around a random point of a grey canvas.
 
-    Each is fitted into a square of `size` pixels; the canvas has twice that edge.
+    Each image is fitted into a square of `size` pixels; the canvas has twice that edge.
     YOLOv4, https://arxiv.org/abs/2004.10934, section 3.3.
     """
 
@@ -77,13 +77,13 @@ class Mosaic:
 
 @dataclass(frozen=True, kw_only=True)
 class MixUp:
-    """Blend two images, and keep the objects of both.
+    """Blend two images and keep the objects of both.
 
     Bag of freebies, https://arxiv.org/abs/1902.04103.
     """
 
     probability: float
-    shares: tuple[float, float] = (0.4, 0.6)  # between which the first image's weight is drawn
+    shares: tuple[float, float] = (0.4, 0.6)  # range of the first image's weight
 
     def __call__(self, sample: Sample, draw: Callable[[], Sample], generator: Generator) -> Sample:
         if random_number(0, 1, generator) >= self.probability:
@@ -102,9 +102,9 @@ class MixUp:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyPaste:
-    """Paste objects of another image on this one by their masks.
+    """Paste objects of another image onto this one by their masks.
 
-    Covered objects lose that part of mask and box, and are dropped where a share of less than
+    Covered objects lose the covered part of mask and box, and are dropped if a share below
     `min_visible` is left. Copy-paste, https://arxiv.org/abs/2012.07177.
     """
 
@@ -138,14 +138,14 @@ class CopyPaste:
 
 
 def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target:
-    """Remove a covered area [H, W] from objects with masks [G, H, W]."""
+    """Remove a covered area, bool [H, W], from objects with masks [G, H, W]."""
     masks = target["masks"] & ~cover
     before, after = (m.flatten(1).sum(dim=1) for m in (target["masks"], masks))
     kept = after > min_visible * before
     boxes, masks, changed = target["boxes"][kept], masks[kept], (after < before)[kept]
     if changed.any():
         tight = masks_to_boxes(masks[changed]).to(boxes.dtype)
-        tight[:, 2:] += 1  # the last pixel belongs to the box
+        tight[:, 2:] += 1  # masks_to_boxes returns the last pixel, not the edge behind it
         boxes = boxes.clone()
         low = torch.max(boxes[changed, :2], tight[:, :2])
         high = torch.min(boxes[changed, 2:], tight[:, 2:])
@@ -154,7 +154,7 @@ def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target
 
 
 def join_targets(targets: list[Target], height: int, width: int) -> Target:
-    """Join the objects of one canvas; polygons are kept where all images have them."""
+    """Join the objects on one canvas; polygons are kept if all targets have them."""
     joined: Target = {
         "boxes": torch.cat([target["boxes"] for target in targets]),
         "labels": torch.cat([target["labels"] for target in targets]),
@@ -173,7 +173,7 @@ def _masks_of(target: Target, height: int, width: int) -> Tensor:  # bool [G, H,
 
 
 def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
-    """Write the part of an image [..., h, w] that is inside the canvas [..., H, W]."""
+    """Copy an image [..., h, w] into a canvas [..., H, W], clipped to it."""
     (height, width), (h, w) = canvas.shape[-2:], image.shape[-2:]
     y, x = max(0, top), max(0, left)
     bottom, right = min(height, top + h), min(width, left + w)
@@ -182,7 +182,7 @@ def _paste(canvas: Tensor, image: Tensor, top: int, left: int) -> None:
 
 
 def _move_to_canvas(target: Target, top: int, left: int, height: int, width: int) -> Target:
-    """Move the objects of an image whose corner is at (top, left) of a canvas."""
+    """Shift the objects of an image that is placed at (top, left) of a canvas."""
     shift = target["boxes"].new_tensor([left, top, left, top])
     moved: Target = {**target, "boxes": target["boxes"] + shift}
     if "masks" in target:

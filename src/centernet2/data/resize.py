@@ -1,4 +1,4 @@
-"""Resize images: sizes that keep the aspect ratio, and test-time transforms."""
+"""Resizing of images that keeps the aspect ratio, and the transforms of evaluation."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,20 +12,20 @@ from centernet2.structures import TestSize
 
 
 class EvalTransform(Protocol):
-    """Resizes an image to the size that a detector is tested at."""
+    """Transform that resizes an image to the test size of a detector."""
 
     def __call__(self, image: Tensor) -> Tensor: ...
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the result."""
+        """Return height and width of the resized image."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitShortestEdge:
-    """Resize the shorter edge to a length, with a limit of the longer edge."""
+    """Resize the shorter edge to a length, with a limit on the longer edge."""
 
-    length: int  # 0: the image stays as it is
+    length: int  # 0: images are not resized
     max_size: int
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class FitShortestEdge:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSquare:
-    """Resize the longer edge to the edge of a square."""
+    """Resize the longer edge to the side of a square."""
 
     size: int
 
@@ -53,14 +53,14 @@ class FitSquare:
 
 
 def make_test_resize(size: TestSize) -> EvalTransform:
-    """Make the transform that resizes an image to its test size."""
+    """Return the transform that resizes an image to a test size."""
     if size.fit == "square":
         return FitSquare(size=size.length)
     return FitShortestEdge(length=size.length, max_size=size.max_size)
 
 
 def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -> tuple[int, int]:
-    """Height and width for a length of the shorter edge and a limit of the longer."""
+    """Compute height and width from the shorter edge and a limit on the longer."""
     scale = length / min(height, width)
     new_height, new_width = (length, scale * width) if height < width else (scale * height, length)
     longest = max(new_height, new_width)
@@ -70,16 +70,14 @@ def shortest_edge_size(height: int, width: int, *, length: int, max_size: int) -
 
 
 def fit_square(height: int, width: int, *, size: float) -> tuple[int, int, float]:
-    """Height and width of an image that fits into a square, and the scale factor."""
+    """Compute height and width of an image fitted into a square, and the scale."""
     scale = min(size / height, size / width)
     return max(1, int(height * scale)), max(1, int(width * scale)), scale
 
 
-def resize_image(
-    image: Tensor | StoredImage, height: int, width: int
-) -> Tensor:  # [3, height, width]
-    """Resize an image; a stored one is decoded, reduced where that is enough."""
+def resize_image(image: Tensor | StoredImage, height: int, width: int) -> Tensor:
+    """Resize an image to [3, height, width]; a StoredImage is decoded for that size."""
     if isinstance(image, StoredImage):
-        image = image.for_size(height, width)
+        image = image.decode_for_size(height, width)
     resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
     return resized

@@ -1,8 +1,8 @@
 """Samplers: endless streams of image indices that depend on the seed alone.
 
-They know neither processes nor steps. The loader cuts one global stream into batches and each
-process takes its share, so the stream is the same for any number of processes and can be entered at
-any step.
+They do not depend on processes or steps. The loader cuts one global stream into batches and each
+process takes its share. So the stream does not change with the number of processes, and training
+can resume at any step.
 """
 
 from abc import ABC, abstractmethod
@@ -15,12 +15,12 @@ from torch import Generator, Tensor
 
 
 class Sampler(ABC):
-    """An endless stream of image indices, and how often each image appears in it."""
+    """An endless stream of image indices, and the relative frequency of each image."""
 
     def __init__(self, weights: Tensor, *, seed: int) -> None:
         if not len(weights):
             raise ValueError("there is no image to sample from; check the data set")
-        self.weights = weights  # [I], need not sum to one
+        self.weights = weights  # [I], need not sum to 1
         self.seed = seed
 
     @abstractmethod
@@ -28,7 +28,7 @@ class Sampler(ABC):
         """Draw the next part of the stream."""
 
     def part(self, images: Tensor) -> "Sampler":
-        """Make this kind of sampler for some of the images, numbered from 0."""
+        """Return a sampler of this kind for some of the images, numbered from 0."""
         return type(self)(self.weights[images], seed=self.seed)
 
     def __iter__(self) -> Iterator[int]:
@@ -51,7 +51,7 @@ class ShuffledSampler(Sampler):
 
 
 class RepeatFactorSampler(Sampler):
-    """Image i about weights[i] times in each epoch; the fraction is rounded at random.
+    """Image i weights[i] times in each epoch; fractions are rounded at random.
 
     LVIS, https://arxiv.org/abs/1908.03195, appendix B.2.
     """
@@ -73,12 +73,12 @@ class WeightedSampler(Sampler):
 
 
 class MixtureSampler(Sampler):
-    """Images of several data sets at given ratios; a sampler orders each data set.
+    """Images of several data sets at given ratios; each data set has its own sampler.
 
     Args:
-        whole: the sampler of all images.
-        sources: [I] number of the data set that each image is from.
-        ratios: how often each data set is drawn; they need not sum to one.
+        whole: sampler of all images.
+        sources: [I] number of the data set of each image.
+        ratios: how often each data set is drawn; they need not sum to 1.
     """
 
     def __init__(self, whole: Sampler, sources: Tensor, ratios: Sequence[float]) -> None:
@@ -107,10 +107,10 @@ class MixtureSampler(Sampler):
 def repeat_factors(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], *, threshold: float, sqrt: bool
 ) -> Tensor:  # [I]
-    """How often to repeat each image so that rare classes are seen more often.
+    """Compute how often to repeat each image, so that rare classes appear more often.
 
-    A class in a share f of the images has the factor max(1, threshold / f), or the square root of
-    that; an image has the largest factor of its classes.
+    A class in a share f of the images has the factor max(1, threshold / f), or its square root. An
+    image has the largest factor of its classes.
     """
     image, label, images_with = _classes_of_images(labels, offsets)
     factor = threshold * (len(offsets) - 1) / images_with[label]
@@ -122,9 +122,9 @@ def repeat_factors(
 def class_aware_weights(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
 ) -> Tensor:  # [I]
-    """Weights with which every class is drawn equally often.
+    """Compute weights of images with which every class is drawn equally often.
 
-    The sum over the classes of an image of 1 / (number of images with the class).
+    The weight is the sum of 1 / (number of images with the class) over the classes of an image.
     """
     image, label, images_with = _classes_of_images(labels, offsets)
     return torch.from_numpy(
@@ -135,7 +135,7 @@ def class_aware_weights(
 def images_per_class(
     labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int
 ) -> Tensor:  # [C]
-    """Number of images in which each class appears."""
+    """Count the images in which each class appears."""
     images_with = _classes_of_images(labels, offsets)[2]
     return torch.from_numpy(np.pad(images_with, (0, num_classes - len(images_with))))
 

@@ -1,6 +1,6 @@
-"""Find images in tar shards, so that each is read at random by its position.
+"""Positions of images in tar shards, for random access.
 
-Order, evaluation and resumption are then those of plain files.
+Sampling, evaluation and resuming then work as with plain files.
 """
 
 import os
@@ -10,25 +10,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from centernet2.data.storage import address, open_remote
+from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import is_image_file
 
 SHARD_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 class ShardMember(NamedTuple):
-    """Where a file is in a tar shard."""
+    """Position of a file in a tar shard."""
 
-    shard: str  # path or address of the shard
+    shard: str  # path or URL
     start: int  # bytes
     size: int
 
 
 def find_shards(place: str) -> list[str]:
-    """List the tar files that a text stands for; there may be none.
+    """List tar files: of a file, a range like 'shard-{000..127}.tar', or a folder.
 
-    It is one file, a range such as 'shard-{000..127}.tar', or a folder. HTTP has no folders: name
-    the shards.
+    The list may be empty. HTTP has no folders: give a file or a range there.
     """
     match = SHARD_RANGE.search(place)
     if match is not None:
@@ -36,7 +35,7 @@ def find_shards(place: str) -> list[str]:
         numbers = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
         names = [SHARD_RANGE.sub(number, place, count=1) for number in numbers]
         return [shard for name in names for shard in find_shards(name)]
-    url = address(place)
+    url = remote_url(place)
     if place.endswith(".tar"):
         return [url or place]
     if url is None:
@@ -50,7 +49,7 @@ def find_shards(place: str) -> list[str]:
 
 
 def _shards_of_folder(folder: Path) -> list[str]:
-    """The tar files of a folder; none if it has images or folders too."""
+    """Tar files of a folder; none if it also has images or folders."""
     entries = list(os.scandir(folder)) if folder.is_dir() else []
     if any(entry.is_dir() or is_image_file(entry.name) for entry in entries):
         return []
@@ -58,7 +57,7 @@ def _shards_of_folder(folder: Path) -> list[str]:
 
 
 def list_members(shards: Sequence[str]) -> dict[str, ShardMember]:
-    """The files in tar shards by their names.
+    """List the files in tar shards, by name.
 
     Raises:
         ValueError: a shard cannot be read, or is compressed.
@@ -73,29 +72,26 @@ def list_members(shards: Sequence[str]) -> dict[str, ShardMember]:
                         members[name] = ShardMember(shard, member.offset_data, member.size)
                     # otherwise every header stays in memory
                     archive.members.clear()  # type: ignore[attr-defined]
-        except (
-            tarfile.TarError,
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: a server sends no parts
+        # ValueError: an HTTP server that does not send ranges
+        except (tarfile.TarError, OSError, ValueError) as error:
             raise ValueError(
                 f"{shard}: not a readable tar file ({error}); shards must be plain tar files, "
-                "not compressed, and a server must give parts of them"
+                "not compressed, and an HTTP server must support range requests"
             ) from error
     return members
 
 
 def _open(path: str) -> BinaryIO:
-    if address(path) is None:
+    if remote_url(path) is None:
         return open(path, "rb")
     system, inner = open_remote(path)
     return cast(BinaryIO, system.open(inner, "rb", block_size=2**16))
 
 
 def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
-    """Find each image in the shards by its whole name, or else by its last part.
+    """Locate each image in the shards by its full name, or else by its last part.
 
-    A name that is in no shard stays as it is: reading it fails with its name.
+    A name that is in no shard is returned unchanged: reading it fails with its name.
     """
     members = list_members(shards)
     by_last_part: dict[str, list[str]] = {}
@@ -111,7 +107,7 @@ def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
         candidates = _candidates(name, members, by_last_part)
         if len(candidates) > 1:
             raise ValueError(
-                f"{name!r} may be {' or '.join(candidates[:3])} in the shards; give the whole name"
+                f"{name!r} may be {' or '.join(candidates[:3])} in the shards; give the full name"
             )
         if not candidates:
             yield name
@@ -126,8 +122,8 @@ def _candidates(
     return [name] if name in members else by_last_part.get(name.rpartition("/")[2], [])
 
 
-def folder_of(shards: Sequence[str]) -> str:
-    """The folder that holds all the shards."""
+def folder_of_shards(shards: Sequence[str]) -> str:
+    """Return the folder that holds all the shards."""
     folders = {shard.rpartition("/")[0] for shard in shards}
     if len(folders) > 1:
         raise ValueError(

@@ -7,23 +7,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-SENT = "_sent"  # attribute that holds what workers were sent
+SENT_STATE = "_sent_state"  # attribute that holds the state sent to workers
 
 
 class SharedArrays:
-    """Base class of records of arrays that worker processes read.
+    """Base class of records of arrays that worker processes share.
 
-    Forked workers see the memory of their parent anyway: an array holds no Python object whose
-    reference count would be written to. Where workers are spawned, the records are pickled, and
-    their arrays travel as tensors, which PyTorch puts into shared memory.
+    Forked workers share the memory of their parent: an array holds no Python objects, whose
+    reference counts would be written to. For spawned workers the records are pickled, with their
+    arrays as tensors, which PyTorch puts into shared memory.
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] | None = vars(self).get(SENT)
+        state: dict[str, Any] | None = vars(self).get(SENT_STATE)
         if state is None:
             state = {name: _to_send(value) for name, value in vars(self).items()}
-            # all workers get the same memory, which must live until they have it
-            object.__setattr__(self, SENT, state)
+            # kept: all workers map this memory, and it must live until they do
+            object.__setattr__(self, SENT_STATE, state)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class SharedArrays:
 
 
 class _SentArray:
-    """An array as a tensor."""
+    """An array in the form of a tensor, as it is sent to workers."""
 
     def __init__(self, tensor: Tensor, dtype: str) -> None:
         self.tensor, self.dtype = tensor, dtype

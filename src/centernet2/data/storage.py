@@ -1,6 +1,6 @@
-"""Read the bytes of an image from a file, a tar shard or a remote address.
+"""Read the bytes of an image from a file, a tar shard or a URL.
 
-One line of text says where an image is, so indices, messages and workers treat all alike:
+One string locates an image in any of them, for indices, messages and workers alike:
 
     /data/images/1.jpg                         a file
     s3://bucket/images/1.jpg                   an object that fsspec reads, over HTTP too
@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-REMOTE = re.compile(r"([a-z][a-z0-9+]+):/+(?=[^/])")  # a Path holds one of the slashes
+REMOTE = re.compile(r"([a-z][a-z0-9+]+):/+(?=[^/])")  # a Path keeps only one of the slashes
 MEMBER = re.compile(r"(?P<shard>.+\.tar)/.+@(?P<start>\d+)\+(?P<size>\d+)", re.DOTALL)
-RETRY_PAUSES = (0.5, 1.0, 2.0)  # seconds before each further try of a remote read
+RETRY_PAUSES = (0.5, 1.0, 2.0)  # seconds before each retry of a remote read
 
 
-def address(path: Path | str) -> str | None:
-    """The address scheme://... that a path stands for; None where it is local."""
+def remote_url(path: Path | str) -> str | None:
+    """Return the URL scheme://... in a path; None if the path is local."""
     match = REMOTE.search(str(path))
     if match is None or (match.start() and str(path)[match.start() - 1] != "/"):
         return None
@@ -26,22 +26,23 @@ def address(path: Path | str) -> str | None:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Read the content of an image; an address is tried several times.
+    """Read the content of an image; a URL is tried several times.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the content cannot be read.
     """
-    text = address(path) or str(path)
+    text = remote_url(path) or str(path)
     member = MEMBER.fullmatch(text)
     if member is None:
-        return Path(text).read_bytes() if address(text) is None else _fetch(text)
+        return Path(text).read_bytes() if remote_url(text) is None else _fetch(text)
     shard, start, size = member["shard"], int(member["start"]), int(member["size"])
     content = (
-        _read_part(shard, start, size) if address(shard) is None else _fetch(shard, start, size)
+        _read_part(shard, start, size) if remote_url(shard) is None else _fetch(shard, start, size)
     )
     if len(content) != size:
         raise OSError(
-            0, f"the shard ends at {start + len(content)} bytes; it is not the one that was indexed"
+            0,
+            f"the shard ends at {start + len(content)} bytes; it has changed since it was indexed",
         )
     return content
 
@@ -61,7 +62,7 @@ def _fetch(url: str, start: int | None = None, size: int = 0) -> bytes:
             return cast(bytes, system.cat_file(path, start=start, end=end))
         except (FileNotFoundError, PermissionError):
             raise
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system raises its own errors
             pause = next(pauses, None)
             if pause is None:
                 tries = len(RETRY_PAUSES) + 1
@@ -70,12 +71,12 @@ def _fetch(url: str, start: int | None = None, size: int = 0) -> bytes:
 
 
 def open_remote(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the path on it."""
+    """Return the file system of a URL, and the path on it."""
     try:
         import fsspec
     except ImportError as error:
         raise ValueError(
-            f"{url}: images at an address need fsspec; pip install 'centernet2[remote]'"
+            f"{url}: images at a URL need fsspec; pip install 'centernet2[remote]'"
         ) from error
     try:
         return cast(tuple[Any, str], fsspec.core.url_to_fs(url))

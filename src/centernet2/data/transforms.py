@@ -1,6 +1,6 @@
-"""Augmentation of one uint8 image; boxes and masks follow.
+"""Augmentation of one uint8 image, with its boxes and masks.
 
-A transform holds its parameters; every random number comes from the generator of the call.
+A transform holds its parameters; all random numbers come from the generator passed to the call.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from centernet2.structures import Target
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
 Transform = Callable[[Tensor, Target, Generator], Sample]
 
-GREY = 114  # fills what no image covers, as in the training of YOLO and with copy-paste
+GREY = 114  # value of the background, as in YOLO's training
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class AugmentationOptions:
 class TrainTransform:
     """Apply steps in turn, then draw masks, clip boxes and drop empty objects.
 
-    A first step that resizes also decodes a stored image, at a reduced size where that is enough.
+    If the first step resizes, it also decodes the image file, at a reduced size if that is enough.
     """
 
     steps: tuple[Transform, ...]
@@ -73,7 +73,7 @@ class TrainTransform:
                 image, target = steps[0](image, target, generator)
                 steps = steps[1:]
             else:
-                image = image.whole()
+                image = image.decode()
         for step in steps:
             image, target = step(image, target, generator)
         return image.contiguous(), clip_and_drop_empty(
@@ -83,9 +83,9 @@ class TrainTransform:
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeShortestEdge:
-    """Resize the shorter edge to a random length, with a limit of the longer edge."""
+    """Resize the shorter edge to a random length, with a limit on the longer edge."""
 
-    lengths: tuple[int, ...]  # to choose from, or the two ends of a range
+    lengths: tuple[int, ...]  # choices, or the two ends of a range
     max_size: int
     sampling: Literal["choice", "range"]
 
@@ -108,7 +108,7 @@ class ResizeShortestEdge:
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientDetResizeCrop:
-    """Fit the image into a square of random scale, and crop the square of scale 1.
+    """Fit the image into a square of random scale, then crop to the square of scale 1.
 
     EfficientDet, https://arxiv.org/abs/1911.09070, section 5.1.
     """
@@ -129,7 +129,7 @@ class EfficientDetResizeCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class LargeScaleJitter:
-    """Crop as `EfficientDetResizeCrop` does, and pad with grey to the whole square.
+    """Resize and crop as `EfficientDetResizeCrop`, then pad to the square with grey.
 
     Copy-paste, https://arxiv.org/abs/2012.07177, section 3.
     """
@@ -148,15 +148,15 @@ class LargeScaleJitter:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotometricDistortion:
-    """Change brightness, contrast, saturation and hue, each in half of the images.
+    """Change brightness, contrast, saturation and hue, each with some probability.
 
     SSD, https://arxiv.org/abs/1512.02325, section 2.2.
     """
 
-    brightness: float = 0.125  # greatest change, as a share of white
+    brightness: float = 0.125  # largest change, as a share of white
     contrast: tuple[float, float] = (0.5, 1.5)
     saturation: tuple[float, float] = (0.5, 1.5)
-    hue: float = 0.05  # greatest turn, as a share of the circle
+    hue: float = 0.05  # largest rotation, as a share of the circle
     probability: float = 0.5
 
     def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
@@ -180,7 +180,7 @@ class PhotometricDistortion:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop:
-    """Crop a random part; `size` is (height, width), or (least, most) for a range."""
+    """Crop at a random position; `size` is (height, width), or for ranges (min, max)."""
 
     kind: Literal["relative", "relative_range", "absolute", "absolute_range"]
     size: tuple[float, float]
@@ -197,9 +197,9 @@ class RandomCrop:
         if self.kind == "absolute":
             return min(int(first), height), min(int(second), width)
         if self.kind == "absolute_range":
-            least, most = int(first), int(second)
-            crop_height = random_integer(min(height, least), min(height, most), generator)
-            return crop_height, random_integer(min(width, least), min(width, most), generator)
+            low, high = int(first), int(second)
+            crop_height = random_integer(min(height, low), min(height, high), generator)
+            return crop_height, random_integer(min(width, low), min(width, high), generator)
         if self.kind == "relative_range":
             first = random_number(first, 1, generator)
             second = random_number(second, 1, generator)

@@ -1,4 +1,4 @@
-"""Read and transform images of a data set in worker processes."""
+"""Reading and transforming of images in worker processes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import Sample, TrainTransform
 from centernet2.structures import Target
 
-MAX_REPLACEMENTS = 10  # of one image
+MAX_REPLACEMENTS = 10  # draws in place of one broken image
 
 
 class Draw(NamedTuple):
@@ -28,7 +28,7 @@ class Draw(NamedTuple):
 
 
 class LoadedImage(NamedTuple):
-    """Result of a worker for one image; without the image if all tries failed."""
+    """Result of a worker for one image; without an image if all replacements failed."""
 
     failures: list[str]
     image: Tensor | None = None
@@ -38,7 +38,7 @@ class LoadedImage(NamedTuple):
 
 
 class TrainImages(Dataset[LoadedImage]):
-    """Reads and augments the image of a draw."""
+    """Images that are read and augmented, by draw."""
 
     def __init__(
         self,
@@ -56,17 +56,17 @@ class TrainImages(Dataset[LoadedImage]):
         try:
             if self.mixing is None:
                 transformed = partial(self._transformed, generator)
-                index, (image, target) = self._usable(draw.image, transformed, generator, failures)
+                index, (image, target) = self._read(draw.image, transformed, generator, failures)
             else:
-                index, sample = self._usable(draw.image, self._whole, generator, failures)
-                further = partial(self._further, generator, failures)
-                image, target = self.mixing(sample, further, self.transform, generator)
-        except ImageError:  # the last of many, which are in `failures`
+                index, sample = self._read(draw.image, self._decoded, generator, failures)
+                another = partial(self._another, generator, failures)
+                image, target = self.mixing(sample, another, self.transform, generator)
+        except ImageError:  # the last of those in `failures`
             return LoadedImage(failures)
         image_id, size = int(self.dataset.image_ids[index]), self.dataset.size(index)
         return LoadedImage(failures, image, target, image_id, size)
 
-    def _usable(
+    def _read(
         self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
     ) -> tuple[int, Sample]:
         """Read an image; a broken one is replaced by another draw from the distribution."""
@@ -79,23 +79,23 @@ class TrainImages(Dataset[LoadedImage]):
                     raise
                 index = self._random_index(generator)
 
-    def _whole(self, index: int) -> Sample:
+    def _decoded(self, index: int) -> Sample:
         return read_indexed_image(self.dataset, index), self.dataset.target(index)
 
     def _transformed(self, generator: Generator, index: int) -> Sample:
         image = stored_image(self.dataset, index)
         return self.transform(image, self.dataset.target(index), generator)
 
-    def _further(self, generator: Generator, failures: list[str]) -> Sample:
-        """Draw a further image to mix in."""
-        return self._usable(self._random_index(generator), self._whole, generator, failures)[1]
+    def _another(self, generator: Generator, failures: list[str]) -> Sample:
+        """Draw another image to mix in."""
+        return self._read(self._random_index(generator), self._decoded, generator, failures)[1]
 
     def _random_index(self, generator: Generator) -> int:
         return int(torch.multinomial(self.weights, 1, generator=generator))
 
 
 class EvalImages(Dataset[LoadedImage]):
-    """Reads and resizes the image of an index."""
+    """Images that are read and resized, by index in the data set."""
 
     def __init__(self, dataset: DetectionDataset, transform: EvalTransform) -> None:
         self.dataset, self.transform = dataset, transform
@@ -110,8 +110,8 @@ class EvalImages(Dataset[LoadedImage]):
 
 
 def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]
-    """Read an image of the data set, whose size must be that of the annotations."""
-    return stored_image(dataset, index).whole()
+    """Read an image of the data set; its size must agree with the annotations."""
+    return stored_image(dataset, index).decode()
 
 
 def stored_image(dataset: DetectionDataset, index: int) -> StoredImage:
@@ -121,6 +121,6 @@ def stored_image(dataset: DetectionDataset, index: int) -> StoredImage:
 
 
 def generator_of(seed: int, position: int) -> Generator:
-    """The random number generator of one draw."""
+    """Return the random number generator of one draw."""
     state = np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)
     return Generator().manual_seed(int(state[0]))

@@ -16,7 +16,7 @@ from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.results import encode_masks, results_of
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
-from centernet2.models.postprocess import evaluating, to_original
+from centernet2.models.postprocess import evaluation_mode, to_original
 from centernet2.structures import ImageDetector, Inspection
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def detect_batches(
     index = (
         {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())} if inspect else {}
     )
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for batch in _with_progress(batches, total=share):
             if interrupted():
                 return

@@ -117,7 +117,7 @@ def train(
     if mode.val_fraction is not None:
         overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
     options = as_config(config).override(overrides)
-    with distributed.leaving_group():
+    with distributed.closing_process_group():
         if mode.eval_only:
             return evaluate(
                 options.model.weights if weights is None else weights,
@@ -299,7 +299,7 @@ def _launch_if_wanted(mode: TrainMode) -> None:
     """Start the processes with this command line if there are to be several, and exit."""
     from centernet2 import launch
 
-    if launch.is_wanted(num_gpus=mode.num_gpus, num_machines=mode.num_machines):
+    if launch.should_launch(num_gpus=mode.num_gpus, num_machines=mode.num_machines):
         from centernet2.training.callbacks import EXIT_INTERRUPTED
 
         code = launch.launch(
@@ -309,4 +309,4 @@ def _launch_if_wanted(mode: TrainMode) -> None:
             machine_rank=mode.machine_rank,
             dist_url=mode.dist_url,
         )
-        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNALLED else code)
+        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNAL_EXIT_CODE else code)

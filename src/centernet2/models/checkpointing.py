@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations that are computed again in the backward pass."""
+"""Gradient checkpointing: activations that are recomputed in the backward pass."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,12 +15,12 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-Policy = Callable[..., CheckpointPolicy]  # whether an operator's result is kept
+Policy = Callable[..., CheckpointPolicy]  # decides whether the output of an operator is kept
 Context = AbstractContextManager[object]
 
 
 def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
-    """The stages of a backbone from the stem on: its children with parameters, wrappers apart."""
+    """Return the stages of a backbone: children with parameters, below any wrappers."""
     stages = [backbone]
     while len(stages) == 1:
         children = [
@@ -33,9 +33,10 @@ def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
 
 
 def recompute_stages(backbone: nn.Module) -> None:
-    """Keep only the activations between the stages of a backbone (arXiv 1604.06174), in place.
+    """Keep only the activations between the stages of a backbone, in place.
 
-    The backward pass computes the others again, which costs about a third more time there.
+    The backward pass recomputes the others (arXiv 1604.06174), which takes about a third more time
+    there.
     """
     for stage in backbone_stages(backbone):
         if any(parameter.requires_grad for parameter in stage.parameters()):
@@ -43,10 +44,10 @@ def recompute_stages(backbone: nn.Module) -> None:
 
 
 def recompute_expansions(backbone: nn.Module) -> None:
-    """Keep of bottlenecks only the outputs of their narrow convolutions, in place.
+    """Keep only the outputs of the narrow convolutions in bottleneck blocks, in place.
 
-    The sums behind them, four times as wide, are computed again from one 1 x 1 convolution each.
-    That saves a third of a ResNet's activations, for about 3 % more time of a training step.
+    The outputs of the blocks, four times as wide, are recomputed from one 1 x 1 convolution each.
+    That saves a third of a ResNet's activations and makes a training step about 3 % slower.
     """
     for stage in backbone_stages(backbone):
         is_trained = any(parameter.requires_grad for parameter in stage.parameters())
@@ -55,31 +56,31 @@ def recompute_expansions(backbone: nn.Module) -> None:
             and isinstance(stage, nn.Sequential)
             and all(map(_is_plain_bottleneck, stage))
         ):
-            _recompute(stage, is_random=True, policy=_keep_narrow_maps)
+            _recompute(stage, is_random=True, policy=_keep_narrow_outputs)
 
 
 def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
-    """Keep only the outputs of the convolutions of towers, in place.
+    """Keep only the outputs of the convolutions in towers, in place.
 
-    Normalization and activation are computed again, which costs hardly any time. Batch statistics
-    count each batch once.
+    Normalisation and activation are recomputed, which takes hardly any time. Batch statistics count
+    each batch once.
     """
     for tower in towers:
         parts = _after_convolutions(tower)
-        for part in parts[1:-1]:  # the first and the last would keep as much
+        for part in parts[1:-1]:  # the first and the last would save nothing
             _recompute(part, is_random=False)
-        tower.forward = partial(_in_turn, parts)  # type: ignore[method-assign]
+        tower.forward = partial(_run_in_sequence, parts)  # type: ignore[method-assign]
 
 
 def stop_recomputation(network: nn.Module) -> None:
-    """Undo what the functions above did to the modules of a network, in place."""
+    """Undo the functions above for all modules of a network, in place."""
     for module in network.modules():
         if isinstance(vars(module).get("forward"), partial):
             del module.forward
 
 
 def _is_plain_bottleneck(block: nn.Module) -> bool:
-    """Whether a block has plain convolutions and ReLU alone, neither deformable nor attention."""
+    """Whether a block has only plain convolutions and ReLU, and no attention."""
     if not isinstance(block, Bottleneck) or block.se is not None:
         return False
     return isinstance(block.conv2, nn.Conv2d) and all(
@@ -87,26 +88,26 @@ def _is_plain_bottleneck(block: nn.Module) -> bool:
     )
 
 
-def _keep_narrow_maps(
+def _keep_narrow_outputs(
     _: object, operator: object, *arguments: Any, **options: Any
 ) -> CheckpointPolicy:
-    """Keep results of convolutions, except 1 x 1 ones that widen.
+    """Keep outputs of convolutions, except 1 x 1 convolutions that add channels.
 
-    What follows a kept one in place is a ReLU, which may be applied twice.
+    Kept outputs may change in place: only a ReLU does that, which may be applied twice.
     """
     if operator not in (torch.ops.aten.convolution.default, torch.ops.centernet2.conv2d.default):
         return CheckpointPolicy.PREFER_RECOMPUTE
-    results, channels, *size = arguments[1].shape  # of the weight
-    widens = size == [1, 1] and results > channels
+    out_channels, in_channels, *size = arguments[1].shape  # of the weight
+    widens = size == [1, 1] and out_channels > in_channels
     return CheckpointPolicy.PREFER_RECOMPUTE if widens else CheckpointPolicy.MUST_SAVE
 
 
 def _recompute(module: nn.Module, *, is_random: bool, policy: Policy | None = None) -> None:
-    """Compute a module again in the backward pass.
+    """Recompute a module in the backward pass.
 
     Args:
-        is_random: restore the random numbers (of dropped paths).
-        policy: which operators' results are kept; None: none.
+        is_random: restore the random state, for dropped paths.
+        policy: operators whose outputs are kept; None: none.
     """
     module.forward = partial(
         checkpoint,
@@ -118,7 +119,7 @@ def _recompute(module: nn.Module, *, is_random: bool, policy: Policy | None = No
 
 
 def _after_convolutions(tower: nn.Sequential) -> list[nn.Sequential]:
-    """The layers of a tower, cut behind each convolution."""
+    """Split a tower behind each convolution."""
     ends = [
         i + 1
         for i, layer in enumerate(tower)
@@ -127,14 +128,14 @@ def _after_convolutions(tower: nn.Sequential) -> list[nn.Sequential]:
     return [tower[start:end] for start, end in pairwise([0, *ends, len(tower)])]
 
 
-def _in_turn(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _run_in_sequence(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
     for part in parts:
         x = part(x)
     return x
 
 
 def _contexts(stage: nn.Module, policy: Policy | None) -> tuple[Context, Context]:
-    """The contexts of the first and of the second computation."""
+    """Contexts of the first computation and of the recomputation."""
     first: Context = nullcontext()
     second: Context = nullcontext()
     if policy is not None:
@@ -146,7 +147,7 @@ def _contexts(stage: nn.Module, policy: Policy | None) -> tuple[Context, Context
 
 @contextmanager
 def _with_fixed_statistics(stage: nn.Module, context: Context) -> Iterator[None]:
-    """The context, in which batch normalization does not count a batch a second time."""
+    """Enter the context without counting a batch twice in batch normalisation."""
     norms = [
         module for module in stage.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]

@@ -1,4 +1,4 @@
-"""The detector: an image flows through backbone, neck, first stage and second stage."""
+"""The detector: backbone, neck, first stage and second stage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,17 @@ from centernet2.structures import Detections, ModelInfo, Proposals, Target
 
 
 class Trace(NamedTuple):
-    """What the detector computes for a batch of images.
+    """All results of the detector for a batch of images.
 
-    In training mode there are losses, and nothing that the backward pass does not need: no `head`,
-    `stages`, `detections` and `sources`.
+    In training mode there are losses, but no `head`, `stages`, `detections` and `sources`, which
+    the backward pass does not need.
     """
 
     sizes: Sequence[Size]  # (height, width) of each image before padding
     features: Mapping[str, Tensor]  # {name: [N, channels, h, w]} of the feature pyramid
     head: HeadOutput | None  # of the first stage
     proposals: list[Proposals]  # of each image
-    stages: list[StageOutput]  # of the second stage's cascade, for the proposals of all images
+    stages: list[StageOutput]  # of the second stage's cascade, for all images together
     detections: list[Detections]  # of each image, masks in the grid of their box
     sources: list[Tensor]  # [D] row of the proposal behind each detection
     losses: dict[str, Tensor]
@@ -40,8 +40,8 @@ class Detector(nn.Module):
     Args:
         preprocess: uint8 images -> one normalised batch.
         backbone, neck: batch -> feature maps by name -> feature pyramid by name.
-        proposal_generator: pyramid -> where objects are and how likely.
-        roi_heads: pyramid and proposals -> what they are. None makes a one-stage detector.
+        proposal_generator: pyramid -> proposals, with the probability that they are objects.
+        roi_heads: pyramid and proposals -> detections. None makes a one-stage detector.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Detector(nn.Module):
         self.neck = neck
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
-        self.static_shapes = False  # see `keep_shapes`
-        self.inference_dtype = torch.float32  # of matrix products; training chooses its own
-        self.info = ModelInfo()  # for those who use or save the model; never read in here
+        self.static_shapes = False  # see `use_static_shapes`
+        self.inference_dtype = torch.float32  # of matrix products; training uses autocast
+        self.info = ModelInfo()  # for callers and checkpoints; the detector does not read it
 
     @not_compiled(recursive=False)
     def forward(
@@ -70,9 +70,10 @@ class Detector(nn.Module):
         *,
         pasted: bool = True,
     ) -> list[Detections] | dict[str, Tensor]:
-        """Return detections of images [3, h, w] (uint8 RGB), or in training mode losses by name.
+        """Return detections of images [3, h, w] (uint8 RGB), or in training losses.
 
-        Masks are pasted at the size of the images, or stay in the grid of their box.
+        Masks are pasted at the size of the images, or without `pasted` stay in the grid of their
+        box.
         """
         trace = self.run(images, targets)
         if self.training:
@@ -89,7 +90,7 @@ class Detector(nn.Module):
         detections: list[Detections] = self(images, pasted=False)
         return detections
 
-    # a compiled program begins behind what depends on the images' sizes
+    # compiled programs begin behind this method, which depends on the sizes of images
     @not_compiled(recursive=False)
     def run(
         self,
@@ -98,7 +99,7 @@ class Detector(nn.Module):
         *,
         masks: bool = True,
     ) -> Trace:
-        """Return all that the detector computes for images; without `masks` no masks."""
+        """Run all parts on images and return all results; `masks=False` skips masks."""
         x, sizes, targets = self._prepare(images, targets)
         dtype = torch.float32 if self.training else self.inference_dtype
         with lower_precision(x, dtype):
@@ -125,11 +126,11 @@ class Detector(nn.Module):
     def predict_masks(
         self, features: Mapping[str, Tensor], detections: Sequence[Detections]
     ) -> list[Tensor]:
-        """Return probabilities [D, M, M] of masks, each in the grid of its detection's box.
+        """Predict masks of given boxes: probabilities [D, M, M] in the grid of each box.
 
         Args:
             features: of a Trace.
-            detections: of each image, wherever they come from.
+            detections: of each image, from any source.
         """
         if self.roi_heads is None or self.roi_heads.mask_branch is None:
             raise ValueError("the model predicts no masks")
@@ -142,12 +143,12 @@ class Detector(nn.Module):
         """Whether detections have masks."""
         return self.roi_heads is not None and self.roi_heads.mask_branch is not None
 
-    def keep_shapes(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Make the size of every tensor independent of what images show.
+    def use_static_shapes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Make the shapes of all tensors independent of the content of images.
 
-        Devices and compilers that plan ahead ask for it. Batches are padded to the first of `sizes`
-        (height, width) that is large enough, ground truth to a multiple of PADDED_OBJECTS. The
-        numbers of proposals, sampled RoIs and candidates for detections stay the same.
+        Devices and compilers that plan ahead need this. Batches are padded to the smallest of
+        `sizes` (height, width) that is large enough, ground truth to a multiple of PADDED_OBJECTS.
+        The numbers of proposals, sampled RoIs and candidates for detections are fixed.
         """
         self.static_shapes = True
         self.preprocess.fixed_sizes = sorted(sizes, key=math.prod)
@@ -171,7 +172,7 @@ class Detector(nn.Module):
 def _first_stage_detections(
     proposals: Sequence[Proposals], sizes: Sequence[Size]
 ) -> RoIHeadsOutput:
-    """Proposals as the detections of a one-stage detector, clipped to the image."""
+    """Turn proposals into detections of a one-stage detector, clipped to the image."""
     detections: list[Detections] = []
     sources: list[Tensor] = []
     for own, size in zip(proposals, sizes, strict=True):

@@ -11,31 +11,31 @@ from centernet2.structures import Inspection, Proposals
 
 @torch.no_grad()
 def inspect(model: Detector, images: Sequence[Tensor], *, num_proposals: int) -> list[Inspection]:
-    """Return the detections of images [3, h, w] (uint8 RGB) with the scores of both stages.
+    """Return detections of images [3, h, w] (uint8 RGB), with scores of both stages.
 
     Args:
         model: a two-stage detector in evaluation mode.
-        num_proposals: to report for each image where the second stage is given fewer, which tells
-            what more of them would find.
+        num_proposals: proposals to report per image. They may be more than enter the second stage,
+            to measure what it would gain from more.
     """
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
     trace = model.run(images)
     if trace.head is None:
         raise ValueError("a model in training mode cannot be inspected; call model.eval() first")
-    used = [_without_padding(own) for own in trace.proposals]
-    limit = max([num_proposals, *(len(own.boxes) for own in used)])
+    used = [_without_padding(each) for each in trace.proposals]
+    limit = max([num_proposals, *(len(each.boxes) for each in used)])
     more = model.proposal_generator.decoder(trace.head, limit=limit)
     probabilities = model.roi_heads.probabilities(trace.stages, trace.proposals)
     return [
         Inspection(
             detections,
-            _continued(own, wide),
+            _extend(own, longer),
             len(own.boxes),
             object_scores=padded.scores[rows],
             class_scores=p[rows, detections["labels"]],
         )
-        for detections, rows, padded, own, wide, p in zip(
+        for detections, rows, padded, own, longer, p in zip(
             trace.detections, trace.sources, trace.proposals, used, more, probabilities, strict=True
         )
     ]
@@ -45,7 +45,7 @@ def _without_padding(proposals: Proposals) -> Proposals:
     return Proposals(*(column[proposals.valid] for column in proposals))
 
 
-def _continued(used: Proposals, more: Proposals) -> Proposals:
-    """The proposals that the detector used, then those behind them in a longer list."""
+def _extend(used: Proposals, more: Proposals) -> Proposals:
+    """Extend the proposals that the detector used by the rest of a longer list."""
     rest = (column[len(used.boxes) :] for column in more)
     return Proposals(*(torch.cat(columns) for columns in zip(used, rest, strict=True)))

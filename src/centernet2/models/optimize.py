@@ -1,11 +1,11 @@
-"""Faster inference and training with less memory; what the model computes stays the same.
+"""Faster inference, and training with less memory, without a change of the results.
 
     model = optimize_for_inference(model, dtype="bf16", compile=True)   # the last step before use
     model = optimize_for_training(model, gradient_checkpointing=True)   # before the optimizer
 
-Call the one or the other, on a model that is on its device. `centernet2 predict`, `eval` and
-`benchmark` call the first, `centernet2 train` the second; so a loop of your own runs at the same
-speed and in the same memory.
+Call one of them, on a model that is on its device. `centernet2 predict`, `eval` and `benchmark`
+call the first, `centernet2 train` the second: with them your own loop is as fast and needs as
+little memory.
 """
 
 import logging
@@ -48,11 +48,11 @@ DTYPES: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-TRACED_SIDE = 128  # of the image that shows how the layers of a backbone are connected
+TRACED_SIDE = 128  # side of the image with which a backbone is traced
 
 
 class InferenceDetector(Detector):
-    """A detector after `optimize_for_inference`: its weights are no longer those of training."""
+    """A detector after `optimize_for_inference`; it cannot be trained or saved."""
 
     def forward(
         self,
@@ -61,7 +61,7 @@ class InferenceDetector(Detector):
         *,
         pasted: bool = True,
     ) -> list[Detections] | dict[str, Tensor]:
-        """Detections of images; ground truth is refused."""
+        """Return detections of images; ground truth is refused."""
         if targets is not None:
             _refuse("trained")
         return super().forward(images, pasted=pasted)
@@ -71,7 +71,7 @@ class InferenceDetector(Detector):
         return _refuse("trained") if mode else super().train(mode)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: the weights are fused with normalisation and rounded."""
+        """Raise RuntimeError: the weights are fused with normalisation and rounded."""
         _refuse("saved")
 
 
@@ -82,16 +82,17 @@ def optimize_for_inference(
 
     Sets evaluation mode and the fastest memory format, and fuses normalisation into convolutions.
     On the CPU the process keeps freed memory from now on, and float32 weights of large 3 x 3
-    convolutions are stored as Winograd's algorithm reads them, four times as large.
+    convolutions are stored transformed for Winograd's algorithm, four times as large.
 
     Args:
         model: on its device.
-        dtype: "bf16" or "fp16" run convolutions and matrix products in it, as mixed precision does.
-        compile: torch.compile backbone, neck and the first stage's head. Takes a compiler for the
-            device (on the CPU a C++ compiler), and half a minute for each new image size.
+        dtype: "bf16" and "fp16" run convolutions and matrix products in lower precision, as in
+            mixed precision.
+        compile: torch.compile backbone, neck and the first stage's head. This needs a compiler for
+            the device (on the CPU a C++ compiler), and half a minute for each new image size.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"the dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
     device = model.preprocess.mean.device
     if compile:
         require_compiler(device)
@@ -106,14 +107,14 @@ def optimize_for_inference(
     folded = fold_norms(model, [*sequential_pairs(model), *_backbone_pairs(model)])
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     for layer in (*folded, *linears):
-        layer.to(DTYPES[dtype])  # nearly all weights, which autocast would convert each time
+        layer.to(DTYPES[dtype])  # nearly all weights; autocast would convert them in each call
     model.to(memory_format=fast_memory_format(model, device))
     if dtype == "fp32":
         transform_convolutions(model)
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
         part.compile()
     model.__class__ = InferenceDetector
-    keep_freed_memory(device)  # last: what has been replaced is given back
+    keep_freed_memory(device)  # last, so that memory of replaced weights is returned
     return model
 
 
@@ -127,16 +128,16 @@ def optimize_for_training(
 ) -> Detector:
     """Reduce the memory of training, in place; weights and gradients stay the same.
 
-    Sets the memory format and recomputes, in the backward pass, activations that cost hardly any
-    time. On the CPU the process gives freed memory back to the system from now on.
+    Sets the memory format, and recomputes cheap activations in the backward pass. On the CPU the
+    process returns freed memory to the system from now on.
 
     Args:
         model: in training mode, before a wrapper such as DistributedDataParallel.
-        device: that it will train on; None: the one that it is on.
+        device: of the training run; None: the model's current device.
         memory_format: of weights and feature maps; None: the fastest on the device.
         gradient_checkpointing: keep only the activations between the stages of the backbone, which
-            costs about a third more time there.
-        compile: torch.compile backbone and neck, in place of any recomputation.
+            takes about a third more time there.
+        compile: torch.compile backbone and neck, instead of any recomputation.
     """
     if compile and gradient_checkpointing:
         raise ValueError("compile and gradient_checkpointing exclude each other")
@@ -152,19 +153,19 @@ def optimize_for_training(
     recompute_norms(model.proposal_generator.head.towers)
     if gradient_checkpointing:
         recompute_stages(model.backbone)
-    elif is_synchronous(device):  # an accelerator would wait for the choice among operators
+    elif is_synchronous(device):  # on an accelerator the per-operator policy costs time
         recompute_expansions(model.backbone)
     return model
 
 
 def _backbone_pairs(model: Detector) -> list[NormPair]:
-    """The convolutions of the backbone with the norms behind them, found on a small image."""
+    """Find pairs of convolution and norm in the backbone, by tracing a small image."""
     divisor = model.preprocess.size_divisibility
     side = -(-TRACED_SIDE // divisor) * divisor
     return find_norm_pairs(model.backbone, model.preprocess.mean.new_zeros(1, 3, side, side))
 
 
-def _refuse(what: str) -> NoReturn:
+def _refuse(action: str) -> NoReturn:
     raise RuntimeError(
-        f"a model that was optimized for inference can no longer be {what}: load it again"
+        f"a model that was optimized for inference can no longer be {action}: load it again"
     )

@@ -1,4 +1,4 @@
-"""What prediction and evaluation do around a model: its mode, original sizes, pasted masks."""
+"""Steps of prediction and evaluation around a model: mode, original image size, pasted masks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from centernet2.kernels import paste_box_masks
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.structures import Detections, ImageDetector, select
 
-Threshold: TypeAlias = float | Sequence[float]  # one for all classes, or one for each by label
+Threshold: TypeAlias = float | Sequence[float]  # one for all classes, or one per class, by label
 
 
 @contextmanager
-def evaluating(model: ImageDetector | nn.Module) -> Iterator[None]:
-    """Set evaluation mode, and afterwards the mode that each module had.
+def evaluation_mode(model: ImageDetector | nn.Module) -> Iterator[None]:
+    """Set evaluation mode in the block, then restore the mode of each module.
 
-    Frozen parts of a model in training may be in evaluation mode.
+    The modes may differ: frozen parts of a model in training may be in evaluation mode.
     """
     training = [module for module in model.modules() if module.training]
     if training:
@@ -36,30 +36,30 @@ def to_original(
     *,
     score_threshold: Threshold = 0.0,
 ) -> tuple[Detections, Tensor]:
-    """Bring detections from the model's input to the original image.
+    """Scale detections from the model's input to the original image.
 
-    Boxes that clipping leaves empty and detections below the threshold are dropped. Masks stay in
-    the grid of their box.
+    Boxes that are empty after clipping and detections below the threshold are dropped. Masks stay
+    in the grid of their box.
 
     Args:
         detections: boxes in pixels of the model's input.
         input_size, size: (height, width) of the model's input and of the original image.
-        score_threshold: for all classes, or for each.
+        score_threshold: one for all classes, or one per class.
 
     Returns:
-        The detections that are kept, and which of the given ones they are: [D] bool.
+        The remaining detections, and a mask [D] bool of the given ones that remain.
     """
     boxes, scores = scale_boxes(detections["boxes"], input_size, size), detections["scores"]
     if isinstance(score_threshold, float | int):
-        strong = scores >= score_threshold
+        above = scores >= score_threshold
     else:
-        strong = scores >= scores.new_tensor(score_threshold)[detections["labels"]]
-    kept = nonempty(boxes) & strong
+        above = scores >= scores.new_tensor(score_threshold)[detections["labels"]]
+    kept = nonempty(boxes) & above
     return select({**detections, "boxes": boxes}, kept), kept
 
 
 def paste(detections: Detections, size: tuple[int, int]) -> Detections:
-    """Replace masks in the grid of their box by masks [D, H, W] of an image of `size`."""
+    """Paste masks from the grid of their box into an image of `size`: [D, H, W]."""
     if "box_masks" not in detections:
         return detections
     masks = paste_box_masks(detections["box_masks"], detections["boxes"], size)

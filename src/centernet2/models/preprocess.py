@@ -1,4 +1,4 @@
-"""From images of any size to one normalised batch, and its ground truth in the same form."""
+"""Batches of normalised, padded images, and their ground truth."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from centernet2.structures import ImageBatch, Target
 
-PADDED_OBJECTS = 128  # per image, with static shapes; nearly every image of COCO has fewer
+PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
 FORMATS = ("RGB", "BGR")
 
 
@@ -27,8 +27,8 @@ class Preprocess(nn.Module):
     """Normalise images and pad them to one size.
 
     Args:
-        options: what the weights expect.
-        size_divisibility: images are padded to a multiple of it.
+        options: pixel format that the weights expect.
+        size_divisibility: height and width are padded to multiples of it.
     """
 
     mean: Tensor
@@ -45,11 +45,11 @@ class Preprocess(nn.Module):
         self.register_buffer("std", std.view(3, 1, 1), persistent=False)
         self.reverses_channels = options.format == "BGR"
         self.size_divisibility = size_divisibility
-        # (height, width) to pad to where one is large enough
+        # static shapes: (height, width) to pad to, the smallest that is large enough
         self.fixed_sizes: Sequence[tuple[int, int]] = ()
 
     def forward(self, images: Sequence[Tensor]) -> ImageBatch:
-        """Return a batch of images [3, h, w], RGB in 0..255, with zeros at the right and bottom."""
+        """Return a batch of images [3, h, w] (RGB in 0..255), padded right and bottom."""
         sizes = [size_of(image) for image in images]
         height, width = self._padded_size(*(max(side) for side in zip(*sizes, strict=True)))
         batch = self.mean.new_zeros(len(images), 3, height, width)
@@ -75,10 +75,10 @@ def size_of(image: Tensor) -> tuple[int, int]:
 def check_targets(
     images: Sequence[Tensor], targets: Sequence[Target] | None, device: torch.device, *, masks: bool
 ) -> list[Target]:
-    """Return what training reads of the ground truth, on a device.
+    """Check the ground truth for training, and move it to a device.
 
     Raises:
-        ValueError: a target is missing, or its masks are missing or of another size.
+        ValueError: a target is missing, or its masks are missing or have the wrong size.
     """
     if targets is None or len(targets) != len(images):
         given = "none" if targets is None else str(len(targets))
@@ -106,13 +106,13 @@ def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
         )
     if target["masks"].shape != expected:
         raise ValueError(
-            f"masks of an image are {list(expected)}, not {list(target['masks'].shape)}"
+            f"masks of an image must be {list(expected)}, not {list(target['masks'].shape)}"
         )
     return target["masks"]
 
 
 def pad_target(target: Target, size: tuple[int, int]) -> Target:
-    """Pad ground truth to a multiple of PADDED_OBJECTS, its masks to `size` (height, width)."""
+    """Pad ground truth to a multiple of PADDED_OBJECTS, and masks to `size` (h, w)."""
     count = len(target["boxes"])
     missing = -count % PADDED_OBJECTS if count else PADDED_OBJECTS
     padded: Target = {

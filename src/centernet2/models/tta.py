@@ -1,7 +1,7 @@
-"""Test-time augmentation: each image in several sizes, also flipped, merged into one result.
+"""Test-time augmentation: detections of each image at several sizes, also flipped, are merged.
 
-As in detectron2, the boxes of all views go through NMS per class together. The mask of each box
-that stays is the mean of its masks in all views.
+As in detectron2, the boxes of all views go through one NMS per class. The mask of a remaining box
+is the mean of its masks in all views.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
 from centernet2.structures import Detections, TestSize, select
 
-FUSION_IOU = 0.55  # from which weighted box fusion takes boxes for one object
+FUSION_IOU = 0.55  # IoU from which weighted box fusion fuses boxes
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class TestAugmentationOptions:
 
 
 class View(NamedTuple):
-    """An image at one size, with its mirror image where flipping is on."""
+    """An image at one size, also flipped if flipping is on."""
 
     size: tuple[int, int]  # (height, width)
-    features: Mapping[str, Tensor]  # of the image, then of its mirror image; empty without masks
+    features: Mapping[str, Tensor]  # of the image, then of the flipped one; empty without masks
 
 
 class TestTimeAugmentation(nn.Module):
-    """A detector that looks at several views of each image; it takes images at their own size.
+    """A detector with test-time augmentation; it takes images at their original size.
 
     Args:
         model: the detector.
-        resizes: make the views of an image.
-        flip: add the mirror image of each view.
+        resizes: transforms that make the views of an image.
+        flip: also flip each view.
         merge: "nms", or "wbf" for weighted box fusion (arXiv 1910.13302).
-        nms_threshold: IoU allowed between detections of a class.
-        limit: most detections of an image.
+        nms_threshold: maximum IoU between detections of a class.
+        limit: maximum number of detections per image.
     """
 
-    __test__ = False  # its name means a test to pytest
+    __test__ = False  # pytest would take it for a test by its name
 
     def __init__(
         self,
@@ -71,12 +71,14 @@ class TestTimeAugmentation(nn.Module):
         self.merge = merge
         self.nms_threshold = nms_threshold
         self.limit = limit
-        self.info = replace(model.info, test_size=TestSize())  # it resizes images itself
+        self.info = replace(model.info, test_size=TestSize())  # no resizing before the views
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
-        found = self.detect(images)
-        return [paste(own, size_of(image)) for own, image in zip(found, images, strict=True)]
+        return [
+            paste(detections, size_of(image))
+            for detections, image in zip(self.detect(images), images, strict=True)
+        ]
 
     @torch.no_grad()
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
@@ -120,7 +122,7 @@ class TestTimeAugmentation(nn.Module):
     def _mean_masks(
         self, views: Sequence[View], merged: Detections, size: tuple[int, int]
     ) -> Tensor:  # [D, M, M]
-        """Masks of the merged boxes, averaged over all views."""
+        """Average the masks of the merged boxes over all views."""
         masks: list[Tensor] = []
         for view in views:
             boxes = scale_boxes(merged["boxes"], size, view.size)
@@ -137,6 +139,6 @@ class TestTimeAugmentation(nn.Module):
 
 
 def _mirror(boxes: Tensor, width: int) -> Tensor:
-    """Boxes [D, 4] of an image on its mirror image."""
+    """Flip boxes [D, 4] horizontally in an image."""
     x1, y1, x2, y2 = boxes.unbind(1)
     return torch.stack([width - x2, y1, width - x1, y2], dim=1)

@@ -36,7 +36,7 @@ def test_each_fault_is_found_alone(content: Content, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INCOMPLETE)
-def test_finds_what_training_refuses(content: Content, name: str, tmp_path: Path) -> None:
+def test_check_finds_what_training_refuses(content: Content, name: str, tmp_path: Path) -> None:
     INCOMPLETE[name](content)
     path = tmp_path / "spoilt.json"
     path.write_text(json.dumps(content))

@@ -36,7 +36,7 @@ def test_faults_of_image_files(
     assert found == {
         ("train", "unreadable images"): 1,
         ("train", "images of another size than annotated"): 1,
-        ("val", "pictures that are in train too"): 1,
+        ("val", "images that are also in train"): 1,
     }
     written = write_repaired(examination.splits, tmp_path / "fixed.json")
     assert {path.name for path in written} == {"fixed_train.json", "fixed_val.json"}

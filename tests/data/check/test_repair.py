@@ -62,7 +62,7 @@ def test_new_ids_differ_from_all_others(content: Content) -> None:
     content["annotations"][3]["id"] = 5  # the next number after the largest of the first three + 1
     repaired, changes = repair(content)
     assert [each["id"] for each in repaired["annotations"]] == [1, 6, 3, 5]
-    assert changes == ["annotation 1 numbered 6: its id was taken"]
+    assert changes == ["annotation 1 renumbered 6: its id was a duplicate"]
 
 
 def calls_of_repair(content: Content) -> int:

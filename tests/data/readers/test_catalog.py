@@ -13,7 +13,7 @@ Write = Callable[..., Path]
 
 
 def place(root: Path, name: str, content: Any) -> None:
-    """Put annotations and an image folder where the catalogue says."""
+    """Put annotations and an image folder where the catalog expects them."""
     spec = DATASETS[name]
     (root / spec.images).mkdir(parents=True, exist_ok=True)
     (root / spec.annotations).parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def test_name_in_place_of_a_folder(
 
 
 @pytest.mark.parametrize("folder", ["coco2017", "coco", "."])
-def test_coco_below_or_at_the_path(content: Any, tmp_path: Path, folder: str) -> None:
+def test_coco_folder_below_or_at_data_path(content: Any, tmp_path: Path, folder: str) -> None:
     place(tmp_path, "coco_2017_train", content)
     (tmp_path / "coco").rename(tmp_path / "renamed")
     base = tmp_path / "base"
@@ -79,7 +79,7 @@ def test_lvis_uses_the_images_of_coco(content: Any, tmp_path: Path) -> None:
     assert dataset.image_path(0) == tmp_path / "coco2017" / "tall.png"
 
 
-def test_missing_data_set_lists_its_places(tmp_path: Path) -> None:
+def test_missing_data_set_lists_searched_paths(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset(data=None, data_path=tmp_path, names=["coco_2017_val"], split="val")
     for place_looked_at in (tmp_path / "coco2017", tmp_path / "coco", tmp_path / "annotations"):
@@ -133,7 +133,9 @@ def test_files_by_name_and_folder(shared: Path) -> None:
 
 
 def test_unknown_folder_or_name_gets_a_hint() -> None:
-    with pytest.raises(FileNotFoundError, match=r"coco_2071 is not there.*did you mean coco_2017"):
+    with pytest.raises(
+        FileNotFoundError, match=r"coco_2071 does not exist.*did you mean coco_2017"
+    ):
         find_dataset(Path("coco_2071"))
 
 

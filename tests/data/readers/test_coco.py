@@ -57,7 +57,7 @@ def test_defaults_of_area_and_crowd(content: Any, write: Write) -> None:
     assert dataset.crowd.tolist() == [False]
 
 
-def test_lvis_file_names_come_from_addresses(content: Any, write: Write) -> None:
+def test_lvis_file_names_come_from_urls(content: Any, write: Write) -> None:
     path = write(content)
     for record in content["images"]:
         record["coco_url"] = "http://images.example/val2017/" + record.pop("file_name")
@@ -133,7 +133,7 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "image id in words": (
         lambda c: c["images"][2].update(id="x"),
-        "image x has an id that is not a whole number",
+        "image x has an id that is not an integer",
     ),
     "no width": (lambda c: c["images"][2].pop("width"), "image 20 has no 'width'"),
     "no height to speak of": (
@@ -146,7 +146,10 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "empty list of images": (lambda c: c["images"].clear(), "list 'images' is empty"),
     "no categories": (lambda c: c.pop("categories"), "list 'categories' is missing"),
     "annotations are null": (lambda c: c.update(annotations=None), "list 'annotations' is missing"),
-    "list of numbers": (lambda c: c.update(images=[1, 2]), "list 'images' holds something else"),
+    "list of numbers": (
+        lambda c: c.update(images=[1, 2]),
+        "list 'images' must hold JSON objects only",
+    ),
 }
 
 

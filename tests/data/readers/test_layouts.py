@@ -231,7 +231,7 @@ def test_division_is_repeatable_and_complete(count: int) -> None:
 
 
 def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(FileNotFoundError, match="is not there"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         load_split(tmp_path / "nowhere", "train", masks=False)
     with pytest.raises(FileNotFoundError, match="no data set was recognised"):
         load_split(tmp_path, "train", masks=False)
@@ -245,7 +245,7 @@ def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
         ValueError, match=r"several annotation files were found: .*a\.json.*b\.json"
     ):
         load_split(tmp_path, "val", masks=False)
-    with pytest.raises(ValueError, match="share from 0"):
+    with pytest.raises(ValueError, match="must be at least 0 and below 1"):
         load_split(tmp_path, "val", masks=False, val_fraction=1.5)
 
 
@@ -272,7 +272,7 @@ def test_yolo_errors_name_the_line(tmp_path: Path, content: Any, line: str, mess
         ("<annotation><object><name>ant</name></object></annotation>", "no bndbox"),
     ],
 )
-def test_files_of_voc_are_named(tmp_path: Path, content: Any, text: str, message: str) -> None:
+def test_error_names_the_voc_file(tmp_path: Path, content: Any, text: str, message: str) -> None:
     voc_folder(tmp_path, content)
     (tmp_path / "Annotations" / "tall.xml").write_text(text)
     with pytest.raises(ValueError, match=rf"tall\.xml: .*{message}"):
@@ -292,7 +292,7 @@ def test_real_data(shared: Path, path: str, images: int) -> None:
     assert len(load_split(shared / "data" / path, "val", masks=False)) == images
 
 
-def test_layout_not_name_says_pascal_voc(tmp_path: Path, content: Any) -> None:
+def test_layout_rather_than_name_selects_voc(tmp_path: Path, content: Any) -> None:
     content["annotations"] = [each for each in content["annotations"] if not each["iscrowd"]]
     own_folder(tmp_path / "voc_like", content)
     assert load_split(tmp_path / "voc_like", "val", masks=False).layout == "coco"

@@ -150,8 +150,8 @@ def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: se
         (["convnext_tinny"], "did you mean convnext_tiny or"),
         ([""], "timm has no network called ''"),
         (["resnet18", "MODEL.TIMM.NECK", "pan"], "MODEL.TIMM.NECK is 'pan'; choose one of fpn,"),
-        (["maxvit_rmlp_nano_rw_256"], "takes only images of one size"),
-        (["vit_tiny_patch16_224"], "takes only images of one size"),
+        (["maxvit_rmlp_nano_rw_256"], "accepts only one image size"),
+        (["vit_tiny_patch16_224"], "accepts only one image size"),
         (
             ["convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"],
             r"can be frozen up to 2, 3, 4, 5; 0 trains all \(MODEL.BACKBONE.FREEZE_AT\)",

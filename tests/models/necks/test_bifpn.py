@@ -89,5 +89,5 @@ def test_fusion_weights_are_normalized() -> None:
 
 
 def test_fewer_levels_than_feature_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_levels is 2, less than the 3 maps"):
+    with pytest.raises(ValueError, match="num_levels is 2, but there are 3 feature maps"):
         make_neck(num_levels=2)

@@ -1,7 +1,6 @@
 """Find the faults of annotations.
 
-This works on the records of COCO's format as they are in the file, since their faults may keep them
-from being read into a data set at all.
+The check reads the raw records of COCO's format: with faults they may not load as a data set.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from centernet2.data.check.usable_records import (
     clip_to_image,
     have_corners,
     incomplete_records,
-    is_area,
+    is_finite_number,
     recorded_size,
     repeated,
     without_incomplete,
@@ -25,36 +24,38 @@ BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 
 def check_annotations(content: Record, split: str) -> list[Finding]:
     """Find the faults in records of COCO's format, the worst kinds first."""
-    look = _Annotations(content)
+    faults = _AnnotationFaults(content)
     no_objects: Action = "note" if split in ("val", "test") else "refuses"
     checks: list[tuple[str, Action, str, Callable[[], Iterable[FaultExample]]]] = [
         ("records that lack a required value", "refuses",
-         "add it or remove the record", look.incomplete),
-        ("duplicate image ids", "refuses", "give each image an id of its own", look.image_ids),
+         "add it or remove the record", faults.incomplete),
+        ("duplicate image ids", "refuses", "give each image an id of its own", faults.image_ids),
         ("duplicate annotation ids", "refuses",
-         "give each annotation an id of its own", look.annotation_ids),
+         "give each annotation an id of its own", faults.annotation_ids),
         ("duplicate category ids", "refuses",
-         "give each category an id of its own", look.category_ids),
-        ("unknown images", "refuses", "add the image or remove the annotation", look.no_image),
+         "give each category an id of its own", faults.category_ids),
+        ("unknown images", "refuses", "add the image or remove the annotation", faults.no_image),
         ("unknown categories", "refuses",
-         "add the category or remove the annotation", look.no_category),
-        ("duplicate category names", "refuses", "merge them", look.category_names),
+         "add the category or remove the annotation", faults.no_category),
+        ("duplicate category names", "refuses", "merge them", faults.category_names),
         ("boxes that are not four finite numbers", "refuses",
-         "correct or remove them", look.not_finite),
+         "correct or remove them", faults.not_finite),
         ("corners in place of width and height", "refuses",
-         "write [x, y, width, height]", look.corners),
-        ("no objects", no_objects, "annotate some", look.nothing),
-        ("boxes without positive width and height", "drops", "correct or remove them", look.empty),
-        ("boxes completely outside their image", "drops", "correct or remove them", look.outside),
+         "write [x, y, width, height]", faults.corners),
+        ("no objects", no_objects, "annotate some", faults.no_objects),
+        ("boxes without positive width and height", "drops",
+         "correct or remove them", faults.empty),
+        ("boxes completely outside their image", "drops", "correct or remove them", faults.outside),
         ("boxes that extend beyond their image", "repairs",
-         "they are clipped to the image", look.reaching_outside),
-        ("duplicate boxes", "keeps", "each counts as an object of its own", look.same_boxes),
-        ("images listed twice", "keeps", "training uses them twice as often", look.same_files),
+         "they are clipped to the image", faults.partly_outside),
+        ("duplicate boxes", "keeps", "each counts as an object of its own", faults.duplicate_boxes),
+        ("images listed twice", "keeps",
+         "training uses them twice as often", faults.duplicate_files),
         ("classes without an object", "note",
-         "they cannot be learned", look.unused_classes),
+         "they cannot be learned", faults.unused_classes),
         ("images without an object", "note",
-         "left out, or with FILTER_EMPTY_ANNOTATIONS False kept", look.empty_images),
-        ("category ids with gaps", "note", "they are mapped to 0, 1, 2 ...", look.gaps),
+         "left out, or with FILTER_EMPTY_ANNOTATIONS False kept", faults.empty_images),
+        ("category ids with gaps", "note", "they are mapped to 0, 1, 2 ...", faults.gaps),
     ]  # fmt: skip
     findings = [
         make_finding(split, kind, action, advice, occurrences())
@@ -63,8 +64,8 @@ def check_annotations(content: Record, split: str) -> list[Finding]:
     return [finding for finding in findings if finding is not None]
 
 
-class _Annotations:
-    """The complete records; each method yields the occurrences of one fault."""
+class _AnnotationFaults:
+    """Faults of the records; each method yields the occurrences of one kind."""
 
     def __init__(self, content: Record) -> None:
         self.broken = [f"{record}: {lack}" for record, lack in incomplete_records(content)]
@@ -92,7 +93,7 @@ class _Annotations:
         for annotation in repeated(self.annotations, lambda annotation: annotation["id"]):
             yield self._example(annotation)
 
-    def same_files(self) -> Iterator[FaultExample]:
+    def duplicate_files(self) -> Iterator[FaultExample]:
         for image in repeated(self.images, lambda image: image.get("file_name")):
             yield FaultExample(f"image {image['id']}: {image.get('file_name')}")
 
@@ -112,7 +113,7 @@ class _Annotations:
 
     def not_finite(self) -> Iterator[FaultExample]:
         for annotation, box in zip(self.annotations, self.boxes, strict=True):
-            if box is None or not is_area(annotation.get("area", 0)):
+            if box is None or not is_finite_number(annotation.get("area", 0)):
                 words = f"bbox {annotation.get('bbox')}, area {annotation.get('area')}"
                 yield FaultExample(f"annotation {annotation['id']}: {words}")
 
@@ -130,21 +131,21 @@ class _Annotations:
             if min(box[2:]) > 0 and min(inner[2:]) <= 0:
                 yield self._example(annotation, str(annotation["bbox"]))
 
-    def reaching_outside(self) -> Iterator[FaultExample]:
+    def partly_outside(self) -> Iterator[FaultExample]:
         for annotation, box in () if self.have_corners else self._with_box():
             inner = clip_to_image(box, self.image_of[annotation["image_id"]])
             excess = max(abs(a - b) for a, b in zip(inner, box, strict=True))
             if min(inner[2:]) > 0 and excess > BORDER_TOLERANCE:
                 yield self._example(annotation, str(annotation["bbox"]))
 
-    def same_boxes(self) -> Iterator[FaultExample]:
+    def duplicate_boxes(self) -> Iterator[FaultExample]:
         annotations = [annotation for annotation, _ in self._with_box()]
         for annotation in repeated(
             annotations, lambda a: (a["image_id"], a["category_id"], tuple(a["bbox"]))
         ):
             yield self._example(annotation)
 
-    def nothing(self) -> Iterator[FaultExample]:
+    def no_objects(self) -> Iterator[FaultExample]:
         if not self.annotations:
             yield FaultExample(f"{len(self.images)} images without annotations")
 

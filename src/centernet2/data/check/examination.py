@@ -1,4 +1,4 @@
-"""Check every annotation and every image of a data set."""
+"""Check all annotations and all images of a data set."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,12 +32,12 @@ class Examination(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether there are no faults; notes are none."""
+        """Whether there are no faults; notes do not count as faults."""
         return all(finding.action == "note" for finding in self.findings)
 
 
 def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
-    """Examine a data set in any layout, or a named one below `data_path`."""
+    """Check a data set in any layout, or a named one below `data_path`."""
     splits: dict[str, ExaminedSplit] = {}
     findings: list[Finding] = []
     for name, files in find_dataset(data, data_path).items():

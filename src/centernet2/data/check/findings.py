@@ -1,9 +1,9 @@
-"""Findings of a check: kinds of faults, how many there are, and examples."""
+"""Findings of a check: kinds of faults with their counts and examples."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-# what training does about a fault, the worst first; a note is no fault
+# how training treats a fault, the most severe first; a note is not a fault
 Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
 ACTIONS: tuple[Action, ...] = ("refuses", "drops", "repairs", "keeps", "note")
 MAX_EXAMPLES = 5  # of a finding
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 def make_finding(
     split: str, kind: str, action: Action, advice: str, examples: Iterable[FaultExample]
 ) -> Finding | None:
-    """Make the finding of all occurrences of a fault; None if there are none."""
+    """Make a finding from all occurrences of a fault; None if there are none."""
     total = 0
     first = []
     for total, example in enumerate(examples, start=1):
@@ -43,7 +43,7 @@ def make_finding(
 
 
 def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
-    """Findings as JSON objects."""
+    """Convert findings to JSON objects."""
     return [
         {
             "split": each.split,

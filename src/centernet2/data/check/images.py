@@ -1,4 +1,4 @@
-"""Find faults of image files, and pictures that are in several splits."""
+"""Find faults of image files, and images that are in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from centernet2.data.image import ORIENTATION, ImageError, read_image
 from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
-MAX_BITS = 3  # of 64 that may differ between two files of the same picture
-MAX_DIFFERENCE = 12.0  # grey levels between their thumbnails
+MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
+MAX_DIFFERENCE = 12.0  # grey levels, by which their thumbnails may differ
 
 
 class ImageFacts(NamedTuple):
-    """What a check needs to know of one image file."""
+    """Properties of one image file that are checked."""
 
-    problem: str  # why it cannot be used; empty where it can
+    problem: str  # why it cannot be used; empty if it can
     size: tuple[int, int] = (0, 0)  # height, width, upright
     is_rotated: bool = False  # by its EXIF orientation
     mode: str = "RGB"
@@ -33,7 +33,7 @@ class ImageFacts(NamedTuple):
 
 
 def read_images(records: Sequence[Record], folder: Path) -> Iterator[tuple[Record, ImageFacts]]:
-    """Read every image of a split as training would."""
+    """Read all images of a split as training would."""
     paths = [folder / str(record.get("file_name")) for record in records]
     with ThreadPoolExecutor(cpu_count()) as pool:
         yield from zip(records, pool.map(_read_facts, paths), strict=True)
@@ -52,7 +52,7 @@ def _read_facts(path: Path) -> ImageFacts:
 
 
 def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
-    """Grey means of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
+    """Average the grey values of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
     grey = image.float().mean(dim=0, keepdim=True)
     small: NDArray[np.float32] = adaptive_avg_pool2d(grey, (8, 9))[0].numpy()
     return small
@@ -82,7 +82,7 @@ def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> lis
             rotated.append(FaultExample(name, name))
         if facts.mode not in ("RGB", "L"):
             converted.append(FaultExample(f"{name}: {facts.mode}"))
-    replaced = "another image is taken in its place; more than 5 % stop the training"
+    replaced = "another image is taken in its place; more than 5 % stop the training run"
     findings = [
         make_finding(split, "missing images", "drops", replaced, missing),
         make_finding(split, "unreadable images", "drops", replaced, broken),
@@ -96,9 +96,10 @@ def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> lis
 
 
 def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> list[Finding]:
-    """Find pictures that are in several splits.
+    """Find images that are in several splits.
 
-    They are compared by a perceptual hash: the signs of the differences of neighboring grey means.
+    They are compared by a perceptual hash: the signs of the differences between neighbors in their
+    thumbnails.
     """
     usable = {
         split: [pair for pair in pairs if pair[1].thumbnail is not None]
@@ -108,8 +109,8 @@ def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> l
     advice = "metrics on them are too good; remove one of each"
     findings = [
         make_finding(
-            second, f"pictures that are in {first} too", "keeps", advice,
-            _same_pictures(usable[first], usable[second]),
+            second, f"images that are also in {first}", "keeps", advice,
+            _same_images(usable[first], usable[second]),
         )
         for index, first in enumerate(names)
         for second in names[index + 1 :]
@@ -117,7 +118,7 @@ def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> l
     return [finding for finding in findings if finding is not None]
 
 
-def _same_pictures(
+def _same_images(
     first: Sequence[tuple[Record, ImageFacts]], second: Sequence[tuple[Record, ImageFacts]]
 ) -> Iterator[FaultExample]:
     thumbnails = [

@@ -1,4 +1,4 @@
-"""Write a copy of annotations without the faults that `check_annotations` finds."""
+"""Write a repaired copy of annotations, without the faults that a check finds."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from centernet2.data.check.usable_records import (
     clip_to_image,
     have_corners,
     incomplete_records,
-    is_area,
+    is_finite_number,
     repeated,
     without_incomplete,
 )
@@ -27,7 +27,7 @@ from centernet2.files import write_atomic
 def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:
     """Write a repaired copy of every split's annotations, and a list of changes.
 
-    One split becomes `output` itself, several OUTPUT_train.json and so on. The copy names the
+    A single split is written to `output`, several to OUTPUT_train.json and so on. The copy names
     images by absolute paths.
 
     Returns:
@@ -56,7 +56,7 @@ def repair(content: Record) -> tuple[Record, list[str]]:
     """Copy records of COCO's format without their faults.
 
     Returns:
-        The copy, and what was changed.
+        The copy, and a list of the changes.
     """
     changes = [f"{record} removed: {lack}" for record, lack in incomplete_records(content)]
     content = without_incomplete(content)
@@ -100,17 +100,17 @@ def _repair_annotations(
         number = annotation["id"]
         if number in taken:
             number = next(free_ids)
-            changes.append(f"{label} numbered {number}: its id was taken")
+            changes.append(f"{label} renumbered {number}: its id was a duplicate")
         taken.add(number)
-        if not is_area(annotation.get("area", 0)):
-            changes.append(f"{label}: area {annotation['area']} written as that of its box")
+        if not is_finite_number(annotation.get("area", 0)):
+            changes.append(f"{label}: area {annotation['area']} replaced by that of its box")
         kept.append(_with_box(annotation, number, box))
     return kept
 
 
 def _with_box(annotation: Record, number: int, box: Xywh) -> Record:
     area = annotation.get("area")
-    if not is_area(area) or not area or area <= 0:
+    if not is_finite_number(area) or not area or area <= 0:
         area = box[2] * box[3]
     return {**annotation, "id": number, "bbox": list(box), "area": area}
 
@@ -138,14 +138,14 @@ def _first_of_each(records: list[Record], kind: str, changes: list[str]) -> list
     first = {record["id"]: record for record in reversed(records)}
     for record in repeated(records, lambda record: record["id"]):
         name = record.get("file_name", record.get("name"))
-        changes.append(f"{kind} {record['id']} ({name}) removed: its id was taken")
+        changes.append(f"{kind} {record['id']} ({name}) removed: its id was a duplicate")
     return [record for record in records if first[record["id"]] is record]
 
 
 def _without_unusable_images(
     content: Record, images: Iterable[tuple[Record, ImageFacts]]
 ) -> tuple[Record, list[str]]:
-    """Leave out images that training would replace, and their annotations."""
+    """Remove images that training could not use, and their annotations."""
     reasons = {id(record): _why_unusable(record, facts) for record, facts in images}
     kept = [image for image in content["images"] if not reasons.get(id(image))]
     ids = {image["id"] for image in kept}

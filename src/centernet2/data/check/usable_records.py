@@ -1,4 +1,4 @@
-"""Which records of COCO's format can be read, and values of such records."""
+"""Records of COCO's format that can be read, and their values."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from centernet2.data.check.findings import Xywh
 from centernet2.data.readers.coco import are_corners
 from centernet2.data.readers.json_records import Record
 
-# key of a list -> (what its records are called, keys that they need)
+# key of a list -> (name of its records, their required keys)
 NEEDED_KEYS = {
     "images": ("image", ("id", "file_name", "width", "height")),
     "categories": ("category", ("id", "name")),
@@ -19,7 +19,7 @@ NEEDED_KEYS = {
 
 
 def incomplete_records(content: Record) -> Iterator[tuple[str, str]]:
-    """Yield (record, what it lacks) for each record that cannot be read."""
+    """Yield (record, fault) for each record that cannot be read."""
     for key, (kind, needed) in NEEDED_KEYS.items():
         for row, record in enumerate(_list(content, key)):
             lack = _lack(record, needed)
@@ -28,7 +28,7 @@ def incomplete_records(content: Record) -> Iterator[tuple[str, str]]:
 
 
 def without_incomplete(content: Record) -> Record:
-    """A copy of the content whose three lists hold complete records only."""
+    """Copy the content with only complete records in its three lists."""
     lists = {
         key: [record for record in _list(content, key) if not _lack(record, needed)]
         for key, (_, needed) in NEEDED_KEYS.items()
@@ -37,7 +37,7 @@ def without_incomplete(content: Record) -> Record:
 
 
 def repeated(records: Iterable[Record], key: Callable[[Record], Any]) -> Iterator[Record]:
-    """Every record whose key an earlier one has."""
+    """Yield each record whose key equals that of an earlier one."""
     seen: set[str] = set()
     for record in records:
         text = repr(key(record))
@@ -47,7 +47,7 @@ def repeated(records: Iterable[Record], key: Callable[[Record], Any]) -> Iterato
 
 
 def box_of(annotation: Record) -> Xywh | None:
-    """The box of an annotation, if it is four finite numbers."""
+    """Return the box of an annotation; None if it is not four finite numbers."""
     box = annotation.get("bbox")
     if not isinstance(box, list | tuple) or len(box) != 4:
         return None
@@ -57,7 +57,7 @@ def box_of(annotation: Record) -> Xywh | None:
 
 
 def recorded_size(image: Record) -> tuple[float, float] | None:
-    """Width and height of an image, if its record has them."""
+    """Return width and height of an image; None if its record lacks them."""
     width, height = image.get("width"), image.get("height")
     if not isinstance(width, int | float) or not isinstance(height, int | float):
         return None
@@ -65,14 +65,14 @@ def recorded_size(image: Record) -> tuple[float, float] | None:
 
 
 def clip_to_image(box: Xywh, image: Record) -> Xywh:
-    """The part of a box that is inside its image; its width or height may be negative."""
+    """Clip a box to its image; the width or height may become negative."""
     width, height = recorded_size(image) or (math.inf, math.inf)
     x1, y1 = max(0.0, box[0]), max(0.0, box[1])
     x2, y2 = min(width, box[0] + box[2]), min(height, box[1] + box[3])
     return x1, y1, x2 - x1, y2 - y1
 
 
-def is_area(value: Any) -> bool:
+def is_finite_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -80,7 +80,7 @@ def is_area(value: Any) -> bool:
 def have_corners(
     annotations: list[Record], boxes: list[Xywh | None], image_of: dict[Any, Record]
 ) -> bool:
-    """Whether the boxes are corners in place of position and size."""
+    """Whether the boxes are corners instead of position and size."""
     rows = [
         (box, size)
         for annotation, box in zip(annotations, boxes, strict=True)

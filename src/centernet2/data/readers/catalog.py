@@ -1,4 +1,4 @@
-"""The catalog: named data sets, and where their files are looked for."""
+"""The catalog of named data sets, and the folders in which their files are searched."""
 
 import difflib
 import os
@@ -11,11 +11,11 @@ from centernet2.data.readers.coco import load_coco, load_coco_in_shards
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits
 from centernet2.data.readers.splits import SplitName, load_split, part_of_undivided
 from centernet2.data.shards import find_shards
-from centernet2.data.storage import address, open_remote
+from centernet2.data.storage import open_remote, remote_url
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
-ANNOTATIONS_AT = ".json@"  # a data set by its files: ANNOTATIONS.json@IMAGES
-# what stands for coco/ in the paths below; "": the folder itself was given
+FILES_SEPARATOR = ".json@"  # in a data set given by its files: ANNOTATIONS.json@IMAGES
+# folders tried for coco/ in the paths below; "": --data-path is the folder of COCO itself
 COCO_FOLDERS = ("coco2017", "coco", "")
 
 
@@ -70,21 +70,20 @@ def load_dataset(
     val_fraction: float = 0.0,
     val_seed: int = 0,
 ) -> DetectionDataset:
-    """Load a split of one data set, or join the named ones.
+    """Load a split of one data set, or join several named data sets.
 
     Args:
         data: a folder or a file in any layout, or a name of the catalog.
-        data_path: the folder above named data sets; without it $DETECTRON2_DATASETS, then
-            ./datasets.
-        names: data sets to join where `data` is None.
-        split: which split of `data`.
+        data_path: the folder above named data sets; default: $DETECTRON2_DATASETS, then ./datasets.
+        names: data sets to join if `data` is None.
+        split: of `data`.
         masks: also read masks.
-        val_fraction: share of the images that becomes the validation split where `data` has none.
-        val_seed: draws these images.
+        val_fraction: share of the images that becomes the validation split if `data` has none.
+        val_seed: seed of the choice of these images.
     """
     if data is not None and data_path is not None:
         raise ValueError(
-            "--data (one data set) and --data-path (the folder above the named ones) exclude "
+            "--data (one data set) and --data-path (the folder above named data sets) exclude "
             "each other"
         )
     root = _root(data_path)
@@ -103,9 +102,9 @@ def load_dataset(
 
 
 def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFiles]:
-    """Find the files of the splits of a folder, a file or a name of the catalog.
+    """Find the splits and their files, from a folder, a file or a name of the catalog.
 
-    The name of a split, such as coco_2017_val, stands for that split alone.
+    The name of a split, such as coco_2017_val, gives that split alone.
     """
     if data.exists():
         return find_splits(data)
@@ -118,7 +117,7 @@ def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFi
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise FileNotFoundError(
-            f"{data} is not there; "
+            f"{data} does not exist; "
             f"give a folder, an annotation file or the name of a data set{hint}"
         )
     return {split: _files_named(full, _root(data_path)) for split, full in names.items()}
@@ -133,7 +132,7 @@ def _is_split(name: str) -> bool:
 
 
 def _splits_named(name: str) -> dict[str, str]:
-    """The training and validation sets of a name such as coco_2017 or coco_2017_val."""
+    """Catalog names of both splits, for a name such as coco_2017 or coco_2017_val."""
     stem = name.removesuffix("_train").removesuffix("_val")
     return {split: full for split in ("train", "val") if (full := f"{stem}_{split}") in DATASETS}
 
@@ -141,9 +140,9 @@ def _splits_named(name: str) -> dict[str, str]:
 def _load_split_named(
     name: str, split: SplitName, root: Path, masks: bool, val_fraction: float, val_seed: int
 ) -> DetectionDataset:
-    """One split of a name of the catalog.
+    """Load one split of a name of the catalog.
 
-    A name that is one set, such as coco_2017_test, is undivided: see `load_split`.
+    A name without splits, such as coco_2017_test, is undivided: see `load_split`.
     """
     splits = _splits_named(name)
     if name not in DATASETS or _is_split(name):
@@ -155,19 +154,19 @@ def _load_split_named(
     if split == "train":
         raise ValueError(
             f"{name} is one set of images, which would serve as training and as validation split; "
-            "give a name that has both, such as coco_2017, set DATASETS.TRAIN and DATASETS.TEST, "
-            "or --val-fraction 0.1, which keeps a tenth of its images for validation"
+            "give a name that has both splits, such as coco_2017, set DATASETS.TRAIN and "
+            "DATASETS.TEST, or --val-fraction 0.1 to keep a tenth of its images for validation"
         )
     return _load_named(name, root, masks)
 
 
 def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
-    if ANNOTATIONS_AT in name:
+    if FILES_SEPARATOR in name:
         return _load_by_files(name, masks)
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
-        raise ValueError(f"unknown data set {name!r}; {hint} For data of your own give --data DIR")
+        raise ValueError(f"unknown data set {name!r}; {hint} For your own data give --data DIR")
     files = _files_named(name, root)
     return load_coco(files.annotations, files.images[0], name=name, masks=masks)
 
@@ -176,22 +175,22 @@ def _load_by_files(name: str, masks: bool) -> DetectionDataset:
     """Load ANNOTATIONS.json@IMAGES; the images may be in shards or remote."""
     file, _, folder = name.rpartition("@")
     advice = "a data set by its files is ANNOTATIONS.json@IMAGES"
-    path, shards = _require([Path(file)], "the annotations", advice), find_shards(folder)
+    path, shards = _existing([Path(file)], "the annotations", advice), find_shards(folder)
     if shards:
         return load_coco_in_shards(path, shards, name=path.stem, masks=masks)
-    remote = address(folder)
+    remote = remote_url(folder)
     if remote is not None:
-        open_remote(remote)  # a missing package is named here rather than in a worker
+        open_remote(remote)  # raises here, rather than in a worker, if a package is missing
         return load_coco(path, Path(remote), name=path.stem, masks=masks)
-    images = _require([Path(folder)], "the images", advice)
+    images = _existing([Path(folder)], "the images", advice)
     return load_coco(path, images, name=path.stem, masks=masks)
 
 
 def _files_named(name: str, root: Path) -> SplitFiles:
     spec = DATASETS[name]
     advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
-    annotations = _require(_places(root, spec.annotations), f"the annotations of {name}", advice)
-    images = _require(_places(root, spec.images), f"the images of {name}", advice)
+    annotations = _existing(_paths(root, spec.annotations), f"the annotations of {name}", advice)
+    images = _existing(_paths(root, spec.images), f"the images of {name}", advice)
     return SplitFiles("coco", annotations, (images,))
 
 
@@ -199,16 +198,16 @@ def _root(data_path: Path | None) -> Path:
     return Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
 
 
-def _places(root: Path, path: str) -> list[Path]:
-    """Paths below the root at which a path of the catalog may be found."""
+def _paths(root: Path, path: str) -> list[Path]:
+    """Candidates below the root for a path of the catalog."""
     first, _, rest = path.partition("/")
     if first != "coco":
         return [root / path]
     return [root / folder / rest for folder in COCO_FOLDERS if folder or rest]
 
 
-def _require(places: Sequence[Path], what: str, advice: str) -> Path:
-    for place in places:
-        if place.exists():
-            return place
-    raise FileNotFoundError(f"{what} were not found at {' or '.join(map(str, places))}; {advice}")
+def _existing(paths: Sequence[Path], what: str, advice: str) -> Path:
+    for path in paths:
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"{what} were not found at {' or '.join(map(str, paths))}; {advice}")

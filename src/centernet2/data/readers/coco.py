@@ -1,4 +1,4 @@
-"""Read COCO's JSON format into a packed index; errors name the wrong record."""
+"""Read COCO's JSON format into a packed index; errors name the faulty record."""
 
 import gc
 import json
@@ -17,20 +17,20 @@ from centernet2.data.annotation_masks import NO_MASK, PackedMasks, pack_masks, r
 from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
 from centernet2.data.index import cached
 from centernet2.data.readers.json_records import Record, RecordTable, as_rows
-from centernet2.data.shards import folder_of, in_shards
+from centernet2.data.shards import folder_of_shards, in_shards
 
 logger = logging.getLogger(__name__)
 
 LARGE_JSON = 2**26  # bytes: reading it takes seconds
-CORNERS_OUTSIDE = 0.25  # share of boxes outside their images if corners stand for width and height
+CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
 
 
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
     """Suspend Python's garbage collection.
 
-    It finds nothing here, and passing over millions of records again and again takes a third of
-    the time that a large JSON needs.
+    There is nothing to collect here, and scanning millions of records repeatedly takes a third of
+    the time of reading a large JSON file.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -44,9 +44,9 @@ def _garbage_collection_off() -> Iterator[None]:
 def load_coco(
     annotations: Path, images: Path, *, name: str, masks: bool = False
 ) -> DetectionDataset:
-    """Read a COCO JSON file, with its masks if asked for.
+    """Read a COCO JSON file, optionally with masks.
 
-    Without a list of annotations, as test sets are published, every image is empty.
+    Test sets are published without a list of annotations: their images have no objects.
     """
 
     def read() -> DetectionDataset:
@@ -60,7 +60,7 @@ def load_coco_in_shards(
     annotations: Path, shards: Sequence[str], *, name: str, masks: bool = False
 ) -> DetectionDataset:
     """Read a COCO JSON file whose images are in tar files."""
-    folder = Path(folder_of(shards))
+    folder = Path(folder_of_shards(shards))
 
     def read() -> DetectionDataset:
         dataset = pack_content(read_json(annotations), annotations, folder, name=name, masks=masks)
@@ -75,7 +75,7 @@ def load_coco_in_shards(
 def pack_content(
     content: Record, annotations: Path, images: Path, *, name: str, masks: bool
 ) -> DetectionDataset:
-    """The packed index of records in COCO's format; `annotations` is what errors name."""
+    """Pack records in COCO's format into an index; errors name the file `annotations`."""
     image_table = RecordTable("image", content, "images", annotations)
     categories = RecordTable("category", content, "categories", annotations)
     box_table = RecordTable(
@@ -118,11 +118,11 @@ def pack_content(
 
 @_garbage_collection_off()
 def read_json(path: Path) -> Record:
-    """The content of a COCO JSON file."""
+    """Read the content of a COCO JSON file."""
     try:
         text = Path(path).read_bytes()
         if len(text) >= LARGE_JSON:
-            logger.info("reading %s (%d MB)", path, len(text) // 2**20)
+            logger.info("reading %s (%d MiB)", path, len(text) // 2**20)
         content = json.loads(text)
     except OSError as error:
         raise ValueError(
@@ -141,7 +141,7 @@ def read_json(path: Path) -> Record:
 
 
 class _BoxColumns(NamedTuple):
-    """Columns of the annotations that are kept, in the order of the file."""
+    """Columns of the annotations with a valid box, in the order of the file."""
 
     rows: npt.NDArray[np.int64]  # [B] position in the file
     image: npt.NDArray[np.int64]  # [B] index of the image
@@ -196,7 +196,7 @@ def _read_masks(
         kinds.append(kind)
         contents.append(content)
     missing = kinds.count(NO_MASK)
-    if 0 < missing < len(kinds):  # where no object has one, training on masks refuses
+    if 0 < missing < len(kinds):  # without any mask, `require_masks` raises an error
         first = table.records[columns.rows[kinds.index(NO_MASK)]]["id"]
         logger.warning(
             "%s: %d of %d objects have no mask (first: annotation %s); training leaves them out",
@@ -206,7 +206,7 @@ def _read_masks(
 
 
 def _file_names(table: RecordTable) -> list[str]:
-    """Paths below the image folder; LVIS gives them only as the end of COCO's address."""
+    """Paths below the image folder; LVIS has them only as the end of COCO's URL."""
     names = []
     for row, record in enumerate(table.records):
         name = record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:])
@@ -232,8 +232,8 @@ def _refuse_corners(
 def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> bool:
     """Whether boxes that should be [x, y, width, height] are [x1, y1, x2, y2].
 
-    They are if all are valid as corners and many exceed their images as they stand. `sizes` [B, 2]
-    are the (height, width) of the boxes' images.
+    They are if all of them are valid as corners, and many exceed their images if read as width and
+    height. `sizes` [B, 2] holds the (height, width) of each box's image.
     """
     if not len(xywh):
         return False
@@ -244,7 +244,7 @@ def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -
 
 
 def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None:
-    """Warn of boxes that training clips; many of them hint at corners."""
+    """Warn of boxes that exceed their images; many of them suggest corners."""
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)
     limits = np.repeat(sizes, np.diff(dataset.offsets), axis=0)  # [B, 2]
     outside = np.any(
@@ -254,6 +254,6 @@ def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None
         image = np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1
         logger.warning(
             "%s: %d of %d boxes extend beyond their image and are clipped (first: in image %d); "
-            "where they are many, check that bbox is [x, y, width, height]",
+            "if there are many, check that bbox is [x, y, width, height]",
             annotations, outside.sum(), len(outside), dataset.image_ids[image],
         )  # fmt: skip

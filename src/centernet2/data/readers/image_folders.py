@@ -1,7 +1,7 @@
 """Find the folder of the images of a COCO JSON file.
 
-Tools write more in front of a file name than exists elsewhere: folders of their server, an
-address, backslashes.
+Tools write prefixes to file names that do not exist elsewhere: folders of their server, a URL,
+backslashes.
 """
 
 import re
@@ -20,16 +20,16 @@ SPLIT_WORDS = {
     "test": "test",
 }
 IMAGE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img", "coco2017", "coco")
-PROBES = 20  # images looked for to find the folder that holds them
+PROBES = 20  # images whose files are searched in each folder
 
 
 def find_image_folder(
     content: Record, annotations: Path, split: str, given: Sequence[Path] = ()
 ) -> Path:
-    """Find the folder of the images, and shorten file names in `content` in place.
+    """Find the folder of the images, and shorten file names in `content`, in place.
 
-    The whole names are tried first, in every folder, then without their first folders. Of equally
-    good places the first is taken; `given` folders replace the usual ones.
+    Full names are tried first, in every folder, then names without their leading folders. Among
+    equally good folders the first is chosen; `given` folders replace the usual ones.
     """
     records = [r for r in content.get("images") or () if isinstance(r, dict)]
     names = {id(r): _clean_name(r) for r in records}
@@ -50,7 +50,7 @@ def find_image_folder(
 
 
 def _shorten(name: str, cut: int) -> str:
-    """A name without its first `cut` folders; its last part always stays."""
+    """Remove the first `cut` folders of a name; its last part always remains."""
     parts = PurePosixPath(name).parts
     return str(PurePosixPath(*parts[min(cut, len(parts) - 1) :]))
 
@@ -66,7 +66,7 @@ def _clean_name(record: Record) -> str:
 
 
 def _usual_folders(annotations: Path, split: str) -> list[Path]:
-    """Where the images of a JSON file usually are, the likeliest folder first."""
+    """Usual folders of the images of a JSON file, the most likely first."""
     here, above = annotations.parent, annotations.parent.parent
     year = "".join(re.findall(r"20\d\d", annotations.stem)[:1])
     words = [word for word, meaning in SPLIT_WORDS.items() if meaning == split]

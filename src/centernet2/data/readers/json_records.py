@@ -1,4 +1,4 @@
-"""Columns of the records in a COCO JSON file; errors name file and record."""
+"""The records of a COCO JSON file as columns; errors name file and record."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Record = dict[str, Any]  # an object of the JSON: the whole content, or one entry of its lists
+Record = dict[str, Any]  # a JSON object: the whole content, or one entry of its lists
 
 
 class RecordTable:
-    """One list of the JSON, read column by column."""
+    """One list of the JSON file, read column by column."""
 
     def __init__(self, kind: str, content: Record, key: str, path: Path) -> None:
         if not isinstance(content.get(key), list):
@@ -26,16 +26,16 @@ class RecordTable:
             )
         if not all(isinstance(record, dict) for record in self.records):
             raise ValueError(
-                f"{path}: the list {key!r} holds something else than objects; export the file again"
+                f"{path}: the list {key!r} must hold JSON objects only; export the file again"
             )
 
     def error(self, row: int, problem: str) -> ValueError:
-        """The error to raise about one record."""
+        """Make an error that names one record."""
         name = self.records[row].get("id", f"number {row + 1} (without id)")
         return ValueError(f"{self.path}: {self.kind} {name} {problem}")
 
     def column(self, key: str) -> list[Any]:
-        """The values of a key that every record must have."""
+        """Return the values of a required key."""
         try:
             return [record[key] for record in self.records]
         except KeyError:
@@ -43,12 +43,12 @@ class RecordTable:
             raise self.error(row, f"has no {key!r}; add it") from None
 
     def ids(self) -> npt.NDArray[np.int64]:  # [records]
-        """The ids of the records: unique integers."""
+        """Return the ids of the records, which must be unique integers."""
         ids = self.column("id")
         seen = set()
         for row, value in enumerate(ids):
             if not isinstance(value, int):
-                raise self.error(row, "has an id that is not a whole number; number the records")
+                raise self.error(row, "has an id that is not an integer; number the records")
             if value in seen:
                 raise self.error(
                     row, f"has the id of another one; give each {self.kind} an id of its own"
@@ -57,7 +57,7 @@ class RecordTable:
         return np.array(ids, dtype=np.int64)
 
     def positive_numbers(self, keys: Sequence[str]) -> npt.NDArray[np.float64]:  # [records, keys]
-        """The values of several keys, which must be positive numbers."""
+        """Return the values of several keys, which must be positive numbers."""
         values = as_rows(
             zip(*(self.column(key) for key in keys), strict=True), len(self.records), len(keys)
         )
@@ -72,7 +72,7 @@ class RecordTable:
     def positions(
         self, key: str, ids: npt.NDArray[np.int64], problem: str
     ) -> npt.NDArray[np.int64]:  # [records]
-        """Positions in sorted ids of the ids that a column refers to."""
+        """Turn the ids in a column into positions in the list `ids`."""
         position = {value: i for i, value in enumerate(ids.tolist())}
         references = self.column(key)
         try:
@@ -91,10 +91,8 @@ class RecordTable:
         return np.array(rows, dtype=np.int64)
 
 
-def as_rows(
-    values: Iterable[Any], count: int, width: int
-) -> npt.NDArray[np.float64]:  # [count, width]
-    """Rows of numbers; a row that is something else becomes NaN."""
+def as_rows(values: Iterable[Any], count: int, width: int) -> npt.NDArray[np.float64]:
+    """Convert rows of numbers to an array [count, width]; invalid rows become NaN."""
     rows = list(values)
     try:
         return np.array(rows, dtype=np.float64).reshape(count, width)

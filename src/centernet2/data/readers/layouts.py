@@ -1,4 +1,4 @@
-"""Find the splits of a data set by its files, whichever tool has written them."""
+"""Recognise the layout of a data set, and find the files of its splits."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,9 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import read_voc
 from centernet2.data.readers.yolo import YoloFile, read_class_list, read_yaml, read_yolo
 
-ALL = "all"  # the split of data that are not divided
+ALL = "all"  # the only split of undivided data
 SPLIT_WORD = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|test)(?![a-z])")
-OTHER_TASKS = (  # beginnings of the names of JSON files without boxes of ground truth
+OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "captions_",
     "person_keypoints_",
     "stuff_",
@@ -23,7 +23,7 @@ OTHER_TASKS = (  # beginnings of the names of JSON files without boxes of ground
     "lvis_v1_image_info_",
     "results",
 )
-KNOWN_NAMES = ("instances_", "_annotations.coco")  # of JSON files that need not be opened
+KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
 FIRST_KEYS = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories|type)"')
 KNOWN_LAYOUTS = (
     "COCO (annotations/instances_train*.json, train/_annotations.coco.json or a single JSON), "
@@ -37,21 +37,21 @@ class SplitFiles(NamedTuple):
     layout: Layout
     # COCO: the JSON; YOLO: data.yaml or classes.txt; VOC: the list of image names or the XML folder
     annotations: Path
-    images: tuple[Path, ...] = ()  # their folders; empty: to be found by the names in the JSON
-    xml_folders: tuple[Path, ...] = ()  # VOC: of all splits
+    images: tuple[Path, ...] = ()  # image folders; empty: searched by the file names in the JSON
+    xml_folders: tuple[Path, ...] = ()  # VOC: the XML folders of all splits
 
 
 def find_splits(path: Path) -> dict[str, SplitFiles]:
     """Find the splits (train, val, test, or all) of a folder or a file."""
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is not there; give a folder, an annotation file or the name of a data set"
+            f"{path} does not exist; give a folder, an annotation file or the name of a data set"
         )
     if path.is_file():
         return _splits_of_file(path)
     splits = _find_coco(path) or _find_yolo(path) or _find_voc(path)
     if not splits:
-        raise FileNotFoundError(f"{path}: no data set was recognised; looked for {KNOWN_LAYOUTS}")
+        raise FileNotFoundError(f"{path}: no data set was recognised; known are {KNOWN_LAYOUTS}")
     return splits
 
 
@@ -80,18 +80,18 @@ def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
         content = read_yaml(path)
         if content is None:
             raise ValueError(
-                f"{path}: not a data.yaml of YOLO's; it has 'names' and 'train' or 'val'"
+                f"{path}: not a data.yaml of YOLO, which has 'names' and 'train' or 'val'"
             )
         return _splits_of_yaml(path, content)
     if suffix != ".json":
         raise ValueError(
-            f"{path}: not an annotation file that is known; give a .json, a data.yaml or a folder"
+            f"{path}: not a known kind of annotation file; give a .json, a data.yaml or a folder"
         )
     return {ALL: SplitFiles("coco", path)}
 
 
 def _find_coco(folder: Path) -> dict[str, SplitFiles]:
-    """JSON files of the first folder level that has any; deeper ones may be other data."""
+    """Find JSON files in the first folder level with any; deeper may be other data."""
     for pattern in ("annotations/*.json", "*.json", "*/*.json", "*/annotations/*.json"):
         by_split: dict[str, list[Path]] = {}
         for file in filter(_is_coco, sorted(folder.glob(pattern))):
@@ -115,7 +115,7 @@ def _is_coco(path: Path) -> bool:
 
 
 def split_of(file: Path, top: Path) -> str:
-    """The split that the name of a file, or else of a folder above it, tells."""
+    """Read the split from the name of a file, or else of a folder above it."""
     for part in (file.stem, *reversed(file.parent.relative_to(top).parts)):
         words = SPLIT_WORD.findall(re.sub(r"\d+", " ", part.lower()).replace("_", " "))
         if words:
@@ -124,7 +124,7 @@ def split_of(file: Path, top: Path) -> str:
 
 
 def _best(paths: Sequence[Path], split: str) -> Path:
-    """Choose the file of a split: usual name, latest year, then shortest name."""
+    """Choose one file of a split: usual name, then latest year, then shortest name."""
 
     def rank(path: Path) -> tuple[bool, int, int]:
         years = [int(year) for year in re.findall(r"20\d\d", path.stem)]
@@ -171,7 +171,7 @@ def _classes(path: Path) -> dict[int, str]:
     content = read_yaml(path)
     if content is None:
         raise ValueError(
-            f"{path}: not a data.yaml of YOLO's any more; it has 'names' and 'train' or 'val'"
+            f"{path}: no longer a data.yaml of YOLO, which has 'names' and 'train' or 'val'"
         )
     return content.classes
 

@@ -24,9 +24,9 @@ def load_split(
 ) -> DetectionDataset:
     """Load one split of a folder or an annotation file.
 
-    A split that does not exist is made if `val_fraction` is above 0: that share of the images,
-    drawn from `seed`, is the validation split, and the others are the training split. Without it,
-    undivided data may be evaluated on as a whole, but not be trained on.
+    If there is no validation split and `val_fraction` is above 0, this share of the images, drawn
+    from `seed`, becomes the validation split, and the rest the training split. Without it,
+    undivided data can be evaluated as a whole but not trained on.
     """
     _require_share(val_fraction)
     splits = find_splits(path)
@@ -52,8 +52,8 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
     """Load the files of one split of the data set at `path`.
 
     Raises:
-        FileNotFoundError: training would find no image. Evaluation may do without: detections that
-            are read from a file need the annotations only.
+        FileNotFoundError: no image of the training split exists. Evaluation may not need images:
+            detections that are read from a file are compared with the annotations alone.
     """
     name = f"{path.resolve().stem}_{split}"
 
@@ -85,7 +85,7 @@ def divide(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Divide image indices at random into training and validation.
 
-    Both parts are in ascending order and hold one image at least.
+    Both parts are in ascending order and hold at least one image.
     """
     if count < 2:
         raise ValueError(
@@ -99,7 +99,7 @@ def divide(
 def part_of_undivided(
     whole: DetectionDataset, split: SplitName, val_fraction: float, seed: int
 ) -> DetectionDataset:
-    """The training or the validation part of undivided data, drawn from a seed."""
+    """Return the training or the validation part of undivided data, drawn from a seed."""
     _require_share(val_fraction)
     train, val = divide(len(whole), val_fraction, seed)
     logger.info("%s: %d of %d images are kept for validation", whole.name, len(val), len(whole))
@@ -111,5 +111,5 @@ def _require_share(val_fraction: float) -> None:
     if not 0 <= val_fraction < 1:
         raise ValueError(
             f"--val-fraction (DATASETS.VAL_FRACTION) is {val_fraction}; "
-            "it is a share from 0 to below 1"
+            "it must be at least 0 and below 1"
         )

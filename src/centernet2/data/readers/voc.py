@@ -1,8 +1,8 @@
 """Read Pascal VOC's XML files as records in COCO's format.
 
-Everingham et al., IJCV 2010; the devkit describes the files. It counts pixels from 1, and the last
-one is inside the box. Tools that write such XML for other data mean plain coordinates, and do not
-name VOC as their source.
+Everingham et al., IJCV 2010; the devkit describes the files. VOC counts pixels from 1, and the last
+pixel is inside the box. Other tools write plain coordinates into such XML files, and do not name
+VOC as the source.
 """
 
 import re
@@ -21,7 +21,7 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
     Args:
         names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the
             first folder), or the folder of the split's XML files.
-        xml_folders: folders of all splits; classes are numbered by the names that any of them has.
+        xml_folders: XML folders of all splits, whose class names together define the labels.
         images: folder of the image files.
     """
     roots = {path: _parse(path) for folder in xml_folders for path in sorted(folder.glob("*.xml"))}
@@ -38,7 +38,7 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
     for path in paths:
         if path not in roots:
             raise ValueError(
-                f"{names}: names the image {path.stem}, but {path} is not there; add it"
+                f"{names}: lists the image {path.stem}, but {path} does not exist; add it"
             )
         _add(content, roots[path], path, images, label_of)
     return content
@@ -75,22 +75,22 @@ def _parse(path: Path) -> ET.Element:
 
 
 def _listed(names: Path) -> Sequence[str]:
-    """Names of images, one a line; lists of a class mark images without it by -1."""
+    """Names of images, one per line; lists of a class mark images without it by -1."""
     rows = [line.split() for line in names.read_text(encoding="utf-8").splitlines()]
     return [row[0] for row in rows if row and row[1:] != ["-1"]]
 
 
 def _image_file(root: ET.Element, path: Path, images: Path) -> str:
-    """The file name in the XML, or an image file of the same name as the XML."""
-    told = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-    for name in (told, *(path.stem + suffix for suffix in IMAGE_SUFFIXES)):
+    """The file name in the XML file, or an image file with its stem."""
+    stated = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+    for name in (stated, *(path.stem + suffix for suffix in IMAGE_SUFFIXES)):
         if name and (images / name).is_file():
             return name
-    return told or f"{path.stem}.jpg"
+    return stated or f"{path.stem}.jpg"
 
 
 def _size(root: ET.Element, image: Path) -> tuple[float, float]:
-    """Height and width in the XML; of the image file where a tool has left them 0."""
+    """Height and width in the XML file, or of the image file if they are 0 there."""
     height, width = (float(root.findtext(f"size/{key}") or 0) for key in ("height", "width"))
     return (height, width) if height > 0 and width > 0 else image_size(image)
 

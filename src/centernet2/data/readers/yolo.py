@@ -23,7 +23,7 @@ class YoloFile(NamedTuple):
 
 
 def read_yaml(path: Path) -> YoloFile | None:
-    """Read a data.yaml file; None where the file is something else."""
+    """Read a data.yaml file; None if the file is something else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -57,13 +57,13 @@ def read_yaml(path: Path) -> YoloFile | None:
 
 
 def _place(text: str, root: Path, file: Path) -> Path:
-    """The folder of a split, below `path` or the file; some exports add a ../."""
+    """Path of a split, relative to `path` or to the file; some exports add a ../."""
     candidates = [root / text, file.parent / text, file.parent / text.removeprefix("../")]
     return next((place for place in candidates if place.exists()), candidates[0])
 
 
 def read_class_list(path: Path) -> dict[int, str]:
-    """Read the names of classes, one a line (classes.txt, obj.names)."""
+    """Read the names of classes, one per line (classes.txt, obj.names)."""
     return dict(
         enumerate(
             line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
@@ -105,14 +105,14 @@ def list_images(place: Path) -> list[Path]:
         return sorted(path for path in place.rglob("*") if is_image_file(path))
     if not place.is_file():
         raise FileNotFoundError(
-            f"{place}: the images of a split are not there; correct the paths in data.yaml"
+            f"{place}: the images of a split do not exist; correct the paths in data.yaml"
         )
     lines = (line.strip() for line in place.read_text(encoding="utf-8").splitlines())
     return [place.parent / line for line in lines if line]
 
 
 def label_file(image: Path) -> Path:
-    """Path of the labels of images/a/b.jpg: labels/a/b.txt, or else beside the image."""
+    """Return the label file of images/a/b.jpg: labels/a/b.txt, or beside the image."""
     parts = list(image.parent.parts)
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
@@ -123,7 +123,7 @@ def label_file(image: Path) -> Path:
 
 
 def _read_labels(path: Path, classes: dict[int, str], height: int, width: int) -> list[Record]:
-    """Read the objects of one image; without a file there are none."""
+    """Read the objects of one image; an image without a label file has none."""
     if not path.is_file():
         return []
     records = []

@@ -1,6 +1,6 @@
 """Backbones: images -> feature maps by name.
 
-A new one takes a module with a class and its options, and a row in BACKBONES.
+To add one, write a module with a class and its options, and add a row to BACKBONES.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,19 +34,19 @@ class BackboneOptions:
 
 
 class BackboneFamily(NamedTuple):
-    """How a kind of backbone is built, and what its ImageNet weights are like."""
+    """Builder of a kind of backbone, and the format of its ImageNet weights."""
 
-    # options, and the feature maps that the neck uses, where the options don't name them
+    # arguments: options, and the feature maps that the neck uses if the options name none
     build: Callable[[BackboneOptions, Sequence[str]], TimmBackbone]
-    # The defaults suit Caffe2's weights. Weights of torchvision and timm fit as well; they have
-    # their strides in the 3x3 convolutions and were trained on normalized RGB images.
+    # Whether the defaults are those of Caffe2's weights. Weights of torchvision and timm fit as
+    # well, with strides in the 3x3 convolutions and normalised RGB images.
     caffe2_defaults: bool = False
 
 
 def build_residual(
     kind: type[ResNet] | type[Res2Net], options: BackboneOptions
 ) -> ResNet | Res2Net:
-    """Return a residual network: deformable where asked for, frozen norms fused."""
+    """Build a residual network, with deformable stages if set, and fused frozen norms."""
     backbone = kind(options.resnet)
     deform_stages(backbone.body, options.deform)
     pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
@@ -55,7 +55,7 @@ def build_residual(
 
 
 def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> TimmBackbone:
-    """Return a network of timm with the feature maps of its option or of the neck."""
+    """Build a network of timm, with the feature maps of its options or of the neck."""
     timm = options.timm
     return TimmBackbone(
         name=timm.name,

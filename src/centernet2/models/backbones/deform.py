@@ -36,9 +36,9 @@ def _deform_block(block: nn.Module, options: DeformOptions) -> None:
             offset_groups=options.num_groups,
             offset_bias=offset_bias,
         )
-        return layer.requires_grad_(conv.weight.requires_grad)  # a frozen stage stays frozen
+        return layer.requires_grad_(conv.weight.requires_grad)  # frozen stages stay frozen
 
-    if isinstance(block, Bottle2neck):  # its offsets have no bias in the published weights
+    if isinstance(block, Bottle2neck):  # in the published weights the offsets have no bias
         block.convs = nn.ModuleList(deform(conv, offset_bias=False) for conv in block.convs)  # type: ignore[arg-type]
     elif isinstance(block, Bottleneck):
         block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]

@@ -11,8 +11,8 @@ RES2NET_DEPTHS = (50, 101)
 class Res2Net(TimmBackbone):
     """timm's Res2Net v1b (deep stem, average pooling in the shortcuts).
 
-    It has the variations that the weights of published detectors ask for. The groups are those of
-    each of the four convolutions in a block: 1 x 26 as published.
+    It has the variations that weights of published detectors need. The group options apply to each
+    of the four convolutions in a block: 1 x 26 as published.
     """
 
     def __init__(self, options: ResNetOptions) -> None:
@@ -35,5 +35,5 @@ class Res2Net(TimmBackbone):
             block.conv1.stride = block.convs[0].stride
             for conv in block.convs:
                 conv.stride = (1, 1)
-            # it brought the last group of channels to the size of the others
+            # the pooling reduced the last group of channels to the size of the others
             block.pool = nn.Identity()

@@ -22,14 +22,14 @@ class ResNetOptions:
     norm: str = "FrozenBN"
     num_groups: int = 1  # of the 3x3 convolutions
     width_per_group: int = 64  # channels of a group in res2: 1 x 64 is a ResNet, 32 x 8 a ResNeXt
-    stem_out_channels: int = 64  # the only stem there is
-    res2_out_channels: int = 256  # each later stage doubles them
-    res5_dilation: int = 1  # res5 has stride 32
-    stride_in_1x1: bool = True  # MSRA's weights; False: in the 3x3 convolution, torchvision's
+    stem_out_channels: int = 64  # the only value that is supported
+    res2_out_channels: int = 256  # doubled by each later stage
+    res5_dilation: int = 1  # the only value that is supported: res5 has stride 32
+    stride_in_1x1: bool = True  # as in MSRA's weights; False: in the 3x3, as in torchvision's
 
 
 class ResNet(TimmBackbone):
-    """timm's ResNet with the variations that the Caffe2 ImageNet weights ask for."""
+    """timm's ResNet with the variations that Caffe2's ImageNet weights need."""
 
     def __init__(self, options: ResNetOptions) -> None:
         require_depth(options, BASIC_DEPTHS + BOTTLENECK_DEPTHS)
@@ -53,7 +53,7 @@ class ResNet(TimmBackbone):
 
 
 def require_depth(options: ResNetOptions, depths: Sequence[int]) -> None:
-    """Raise ValueError for options that timm's residual networks lack."""
+    """Raise ValueError for options that timm's residual networks do not support."""
     if options.depth not in depths:
         known = f"{', '.join(map(str, depths[:-1]))} or {depths[-1]}"
         raise ValueError(f"depth is {options.depth}; choose {known}")

@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone: feature maps, frozen stages, a choice of normalization."""
+"""Any network of timm as a backbone: feature maps, frozen stages, choice of normalisation."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from centernet2.layers import convert_norm
 
-PROBE_SIZE = (224, 320)  # height and width of an image that is not square
-# ways to tell timm that a network is to take images of any size
+PROBE_SIZE = (224, 320)  # height and width of a test image that is not square
+# options of timm.create_model that may allow images of any size
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
 
@@ -34,10 +34,10 @@ class TimmBackbone(nn.Module):
     Args:
         name: timm's name of the architecture.
         out_features: the feature maps to return, for example ("res3", "res4", "res5").
-        freeze_at: freezes the layers up to the feature map of stride 2**freeze_at; 0 trains all.
-        norm: the layer that replaces batch normalization (layers/normalization.py).
+        freeze_at: freeze the layers up to the feature map of stride 2**freeze_at; 0 trains all.
+        norm: the layer that replaces batch normalisation (layers/normalization.py).
         prefix: first part of the feature maps' names.
-        options: passed on to timm.create_model.
+        options: passed to timm.create_model.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TimmBackbone(nn.Module):
         unknown = [f for f in out_features if f not in index_of]
         if unknown:
             raise ValueError(
-                f"the backbone '{name}' has no feature '{unknown[0]}'; it has {', '.join(index_of)}"
+                f"backbone '{name}' has no feature map '{unknown[0]}'; it has {', '.join(index_of)}"
             )
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
@@ -78,7 +78,7 @@ class TimmBackbone(nn.Module):
             freeze_up_to(self.body, module_of[freeze_at])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:  # [N, 3, H, W]
-        """Feature maps {name: [N, C, H / stride, W / stride]}."""
+        """Compute feature maps {name: [N, C, H / stride, W / stride]}."""
         maps = self.body(images)
         if self.channels_last:
             maps = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
@@ -88,15 +88,11 @@ class TimmBackbone(nn.Module):
 def feature_maps(name: str, **options: Any) -> Any:
     """Return timm's description of all feature maps of a network.
 
-    It has out_indices, channels(), reduction() and module_name(index).
+    The description has out_indices, channels(), reduction() and module_name(index).
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else "timm.list_models() shows those it has"
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
         raise ValueError(f"timm has no network called '{name}'; {hint}")
     try:
         with torch.device("meta"):
@@ -106,7 +102,7 @@ def feature_maps(name: str, **options: Any) -> Any:
 
 
 def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tuple[str, ...]:
-    """Return the names of feature maps by timm's numbers for them, finest first."""
+    """Return the names of feature maps from timm's indices, finest first."""
     maps = feature_maps(name)
     level_of_index = dict(zip(maps.out_indices, _levels(name, maps), strict=True))
     unknown = [i for i in indices if i not in level_of_index]
@@ -119,10 +115,10 @@ def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tu
 
 
 def any_size_options(name: str) -> dict[str, Any]:
-    """Return options of timm.create_model with which a network takes any image size.
+    """Return options of timm.create_model with which a network accepts any image size.
 
     Raises:
-        ValueError: it takes only one size.
+        ValueError: the network accepts only one size.
     """
     feature_maps(name)
     for options in ANY_SIZE_OPTIONS:
@@ -135,12 +131,12 @@ def any_size_options(name: str) -> dict[str, Any]:
         except (AssertionError, RuntimeError, TypeError, ValueError):
             continue
     raise ValueError(
-        f"timm's '{name}' takes only images of one size; choose another network for a detector"
+        f"timm's '{name}' accepts only one image size; choose another network for a detector"
     )
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of the images that timm's weights expect.
+    """Return mean and standard deviation of pixels that timm's weights expect.
 
     Both are for RGB in 0..255.
     """
@@ -151,13 +147,13 @@ def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def freeze_up_to(body: nn.Module, last: str) -> None:
     """Freeze all layers up to the module called `last`, with their batch statistics."""
     names = [name for name, _ in body.named_modules() if name]
-    last = last if last in names else last.replace(".", "_")  # timm may flatten two levels
+    last = last if last in names else last.replace(".", "_")  # timm may flatten two levels of names
     if last not in names:
         raise ValueError("freeze_at cannot be applied to this backbone; set it to 0")
     end = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
     for name in names[: end + 1]:
         parent, _, leaf = name.rpartition(".")
-        # as high in the tree as can be
+        # the outermost modules that do not contain `last`
         if not last.startswith(f"{name}.") and (not parent or last.startswith(f"{parent}.")):
             owner = body.get_submodule(parent)
             frozen = convert_norm(
@@ -170,6 +166,6 @@ def _levels(name: str, maps: Any) -> list[int]:
     strides = maps.reduction()
     if any(stride & (stride - 1) for stride in strides):
         raise ValueError(
-            f"timm's '{name}' has maps of strides {strides}; a feature pyramid needs powers of two"
+            f"timm's '{name}' has strides {strides}; a feature pyramid needs powers of two"
         )
     return [stride.bit_length() - 1 for stride in strides]

@@ -1,4 +1,4 @@
-"""CenterNet, the first stage: it stands alone with any feature pyramid."""
+"""CenterNet, the first stage, which works alone on any feature pyramid."""
 
 from centernet2.models.centernet.assigner import (
     Assigner,

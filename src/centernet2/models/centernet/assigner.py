@@ -1,4 +1,4 @@
-"""The first stage's targets: which locations should predict which objects."""
+"""Target assignment of the first stage: which locations predict which objects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from centernet2.models.centernet.targets import (
     Objects,
     Positives,
     center_positives,
+    concatenate_objects,
     find_neighbors,
-    gather_objects,
     heatmap_targets,
     make_levels,
     more_positives,
@@ -25,31 +25,31 @@ from centernet2.ops.losses import ltrb_iou_loss
 from centernet2.ops.tensors import constant
 from centernet2.structures import Target
 
-NO_LIMIT = 10_000_000  # half diagonal in pixels that no object has
+NO_LIMIT = 10_000_000  # half diagonal in pixels, larger than that of any object
 
 
 @dataclass(frozen=True)
 class AssignerOptions:
     """Targets of the first stage."""
 
-    # half diagonals in pixels that each level is responsible for
+    # range of half diagonals of objects, in pixels, that each level is responsible for
     sizes_of_interest: tuple[tuple[float, ...], ...] = (
         (0, 80), (64, 160), (128, 320), (256, 640), (512, NO_LIMIT),
     )  # fmt: skip
-    min_iou: float = 0.8  # a peak is as wide as a box can move with so much IoU left
-    min_radius: float = 4  # and no narrower, in pixels
-    more_positives: bool = False  # well predicted neighbors of a center are positives too
+    min_iou: float = 0.8  # IoU that is left when a box moves by the radius of its peak
+    min_radius: float = 4  # of peaks, in pixels
+    more_positives: bool = False  # neighbors of a center with a good box are positives too
     more_positives_max_loss: float = 0.2
     more_positives_topk: int = 9
-    clamp_boxes: bool = True  # boxes end at the border; otherwise centers outside are moved onto it
+    clamp_boxes: bool = True  # boxes are clipped to the image; else centers outside are moved in
 
 
 class StageTargets(NamedTuple):
-    """What the stage should predict at the M locations of a batch."""
+    """Targets of the first stage at the M locations of a batch."""
 
     positives: Positives
-    ltrb: Tensor  # [M, 4] in units of the stride; negative where nothing is to be regressed
-    heatmap: Tensor  # [M, C] in 0..1, [M, 1] without classes
+    ltrb: Tensor  # [M, 4] in units of the stride; negative where no box is regressed
+    heatmap: Tensor  # [M, C] in 0..1, [M, 1] if class-agnostic
 
 
 class Assigner(nn.Module):
@@ -58,8 +58,8 @@ class Assigner(nn.Module):
     Args:
         strides: of the levels, finest first.
         num_classes: channels of the heat map; None: one for all classes.
-        options: how levels and positive locations are chosen.
-        box_loss: which loss tells well predicted boxes (options.more_positives).
+        options: choice of levels and positive locations.
+        box_loss: loss by which options.more_positives judges predicted boxes.
     """
 
     def __init__(
@@ -86,17 +86,17 @@ class Assigner(nn.Module):
         """Return the targets of predictions ltrb [N, 4, h, w] per level.
 
         Args:
-            ltrb: predicted distances; but for options.more_positives, only their shapes count.
+            ltrb: predicted distances; without options.more_positives only their shapes are used.
             sizes: (height, width) of each image before padding.
             targets: the ground truth.
         """
         shapes = [(x.shape[2], x.shape[3]) for x in ltrb]
         levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
-        objects = gather_objects(targets, ltrb[0].device)
+        objects = concatenate_objects(targets, ltrb[0].device)
         neighbors = find_neighbors(objects, levels)
         radius = object_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
         if self.options.more_positives:
-            positives = self._well_predicted(objects, neighbors, flatten_levels(ltrb))
+            positives = self._more_positives(objects, neighbors, flatten_levels(ltrb))
         elif self.options.clamp_boxes:
             positives = center_positives(objects, neighbors)
         else:
@@ -109,7 +109,7 @@ class Assigner(nn.Module):
             heatmap_targets(objects, levels, len(sizes), self.num_classes, radius),
         )
 
-    def _well_predicted(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
+    def _more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
         strides = constant(self.strides, neighbors.ltrb)[:, None, None]  # [L, 1, 1]
         wanted = (neighbors.ltrb / strides).clamp(min=0).flatten(0, 2)
         loss = ltrb_iou_loss(ltrb[neighbors.locations.flatten()], wanted, self.box_loss)
@@ -123,13 +123,13 @@ class Assigner(nn.Module):
 
 
 def sizes_for(strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
-    """Return sizes of interest for other strides: 4 to 10 strides, open at both ends."""
+    """Return sizes of interest for any strides: 4 to 10 strides, open at both ends."""
     sizes = [(4.0 * stride, 10.0 * stride) for stride in strides]
     return ((0.0, sizes[0][1]), *sizes[1:-1], (sizes[-1][0], NO_LIMIT))
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
-    """Join maps [N, K, h, w] per level to [M, K]: by level, by image, row by row."""
+    """Concatenate maps [N, K, h, w] to [M, K], by level, then image, then row."""
     return torch.cat([x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for x in levels])
 
 

@@ -1,4 +1,4 @@
-"""CenterNet as a first stage: where objects are and how likely (arXiv 2103.07461, section 4.1)."""
+"""CenterNet as a first stage: proposals with probabilities (arXiv 2103.07461, section 4.1)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,27 +24,27 @@ class CenterNetOptions:
 
 
 class CenterNetOutput(NamedTuple):
-    """What the stage computes for a batch of images."""
+    """Output of the first stage for a batch of images."""
 
     proposals: list[Proposals]  # of each image
     losses: dict[str, Tensor]  # in training
-    head: HeadOutput | None  # what the proposals were decoded from; None in training
+    head: HeadOutput | None  # raw predictions that proposals are decoded from; None in training
 
 
 class CenterNet(nn.Module):
-    """A dense detector: its heat map says where objects are centered, and how likely.
+    """A dense detector with a heat map: the probability of object centers.
 
-    It needs nothing but a feature pyramid, and serves as a one-stage detector or, in place of a
-    region proposal network, as the first stage of any two-stage detector.
+    It needs only a feature pyramid. It serves as a one-stage detector or, in place of a region
+    proposal network, as the first stage of any two-stage detector.
 
     Args:
         head: feature pyramid -> heat maps and box distances.
-        assigner: ground truth -> what the head should predict.
+        assigner: ground truth -> targets of the head.
         criterion: predictions and targets -> losses.
         decoder: predictions -> proposals.
         in_features: names of the levels; None: all feature maps, in their order.
-        class_proposals: propose by the class heat map, in training too, where the head predicts
-            classes. Without classes, the objectness always proposes.
+        class_proposals: whether a head that predicts classes gives proposals in training. A head of
+            objectness alone always does.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class CenterNet(nn.Module):
         self.criterion = criterion
         self.decoder = decoder
         self.in_features = in_features if in_features is None else list(in_features)
-        self.proposes = class_proposals or not head.predicts_classes
+        self.proposes_in_training = class_proposals or not head.predicts_classes
 
     def levels(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return the feature maps that the head looks at, finest first."""
+        """Select the feature maps of the head, finest first."""
         names = features if self.in_features is None else self.in_features
         return [features[name] for name in names]
 
@@ -95,7 +95,7 @@ class CenterNet(nn.Module):
         losses: dict[str, Tensor] = {}
         if self.training and targets is not None:
             losses = self.criterion(output, self.assigner(output.ltrb, sizes, targets))
-        if self.training and not self.proposes:
+        if self.training and not self.proposes_in_training:
             return CenterNetOutput([], losses, None)
         proposals = self.decoder(output, padded=padded)
         return CenterNetOutput(proposals, losses, None if self.training else output)

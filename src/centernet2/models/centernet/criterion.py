@@ -1,4 +1,4 @@
-"""The first stage's losses."""
+"""Losses of the first stage."""
 
 from dataclasses import dataclass, field
 
@@ -33,8 +33,10 @@ class CriterionOptions:
     positive_weight: float = 1.0
     negative_weight: float = 1.0
     box_weight: float = 2.0
-    weigh_boxes: bool = False  # by the heat map, rather than all regressed locations alike
-    average_over_processes: bool = True  # the number of positives that losses are divided by
+    weigh_boxes: bool = False  # weight box losses by the heat map, instead of equally
+    average_over_processes: bool = (
+        True  # average the number of positives, by which losses are divided
+    )
 
 
 class Criterion(nn.Module):
@@ -83,7 +85,7 @@ class Criterion(nn.Module):
             if self.options.weigh_boxes
             else regressed.float()
         )
-        # elsewhere any valid box does: its loss has no weight
+        # elsewhere any valid box will do: its loss has weight 0
         target = torch.where(regressed[:, None], targets.ltrb, 1.0)
         loss = (ltrb_iou_loss(prediction, target, self.options.box_loss) * weight).sum()
         return self.options.box_weight * (loss / self._average(weight.sum()))

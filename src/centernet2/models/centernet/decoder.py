@@ -1,4 +1,4 @@
-"""From heat maps and box distances to proposals."""
+"""Decoding of heat maps and box distances to proposals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from centernet2.ops.boxes import ltrb_to_boxes
 from centernet2.structures import Proposals
 
 MIN_BOX_SIZE = 0.01  # pixels
-PADDING_KEY = -1.0  # scores of padding while they are sorted: below all others
+PADDING_SCORE = -1.0  # of padding while scores are sorted: below all others
 
 
 @dataclass(frozen=True)
 class ProposalLimits:
-    """How many proposals there are, and how much they may overlap."""
+    """Numbers of proposals, and the IoU threshold of NMS."""
 
     pre_nms_topk: int = 1000  # candidates per level
     post_nms_topk: int = 100  # proposals per image
@@ -41,15 +41,15 @@ class Candidates(NamedTuple):
     """The best locations of one level, or of all of them: K per image."""
 
     boxes: Tensor  # [N, K, 4]
-    scores: Tensor  # [N, K]; PADDING_KEY where fewer locations are above the score threshold
+    scores: Tensor  # [N, K]; PADDING_SCORE where fewer locations exceed the score threshold
     labels: Tensor  # [N, K]
 
 
 class Decoder(nn.Module):
-    """The best boxes of all levels after NMS (arXiv 2103.07461, section 4.1).
+    """Decoder of the best boxes after NMS (arXiv 2103.07461, section 4.1).
 
-    The score of a location is its objectness, or where the head predicts classes, the probability
-    of a class; where it predicts both, the root of their product.
+    The score of a location is its objectness or the probability of a class; if the head predicts
+    both, the square root of their product.
 
     Args:
         strides: of the levels, finest first.
@@ -69,10 +69,10 @@ class Decoder(nn.Module):
 
         Args:
             output: raw predictions.
-            limit: at most so many, and those that tie with the last; default: post_nms_topk.
-            padded: give every image a number of rows that is known beforehand, so that nothing
-                waits for the device. In training no proposal is cut off for it: there are as many
-                rows as candidates.
+            limit: maximum number, not counting proposals that tie with the last; default:
+                post_nms_topk.
+            padded: return a fixed number of rows per image, so that nothing waits for the device.
+                In training there are as many rows as candidates, so no proposal is cut off.
         """
         limits = self.options.training if self.training else self.options.inference
         topk = limits.post_nms_topk if limit is None else limit
@@ -107,9 +107,9 @@ class Decoder(nn.Module):
         )
         if objects is None:
             return candidates
-        # before sorting: scores that the root makes equal stay in their order
+        # before sorting: scores that become equal by rounding keep their order
         root = candidates.scores.clamp(min=0).sqrt()
-        return candidates._replace(scores=torch.where(candidates.scores >= 0, root, PADDING_KEY))
+        return candidates._replace(scores=torch.where(candidates.scores >= 0, root, PADDING_SCORE))
 
 
 def _heatmap_channels(output: HeadOutput) -> int:
@@ -118,14 +118,14 @@ def _heatmap_channels(output: HeadOutput) -> int:
 
 
 def level_points(height: int, width: int, stride: int, device: torch.device) -> Tensor:
-    """Return the centers [H * W, 2] (x, y) of cells, in pixels of the model's input."""
+    """Return locations [H * W, 2] (x, y) of a map, in pixels of the model's input."""
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
 def keep_local_maxima(heatmap: Tensor) -> Tensor:
-    """Set scores of a heat map [N, C, H, W] to 0 where a neighbor exceeds them."""
+    """Set a heat map [N, C, H, W] to 0 wherever a neighbor is higher."""
     highest = F.max_pool2d(heatmap, 3, stride=1, padding=1)
     return torch.where(heatmap == highest, heatmap, 0.0)
 
@@ -143,15 +143,15 @@ def select_candidates(
 
     Args:
         heatmap: [N, C, H, W] probabilities.
-        factor: [N, 1, H, W] probabilities that multiply them, after the threshold was applied.
+        factor: [N, 1, H, W] probabilities that multiply the scores, after thresholding.
         ltrb: [N, 4, H, W] distances in units of the stride.
         stride: of the level.
         score_threshold: candidates score above it.
-        topk: at most so many per image.
+        topk: maximum number per image.
     """
     n, channels, height, width = heatmap.shape
     scores = heatmap if factor is None else heatmap * factor
-    scores = torch.where(heatmap > score_threshold, scores, PADDING_KEY)
+    scores = torch.where(heatmap > score_threshold, scores, PADDING_SCORE)
     scores = scores.permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
     best, index = scores.topk(min(topk, scores.shape[1]), dim=1, sorted=False)  # [N, K]
     location = index // channels  # [N, K]
@@ -166,30 +166,30 @@ def select_candidates(
 def merge_levels(
     levels: Sequence[Candidates], *, nms_threshold: float, topk: int, class_agnostic: bool
 ) -> Proposals:
-    """Merge the levels of each image, remove boxes by NMS and keep the `topk` best.
+    """Merge the levels of each image, apply NMS and keep the `topk` best boxes.
 
-    Boxes that tie with the last one stay as well: flat parts of an image have equal scores, and
-    which of them a sort puts first says nothing.
+    Boxes that tie with the last one are kept too: uniform parts of an image have equal scores, and
+    their order after sorting is arbitrary.
 
     Args:
         levels: candidates of each level.
-        nms_threshold: IoU; 0 or less removes nothing.
-        topk: of each image.
-        class_agnostic: all boxes are of one class.
+        nms_threshold: IoU; 0 or less skips NMS.
+        topk: boxes to keep per image.
+        class_agnostic: apply NMS to all boxes together, instead of per class.
 
     Returns:
-        [N, K, ...] with as many rows as there are candidates; those that do not stay are padding.
+        [N, K, ...] with one row per candidate; removed candidates become padding.
     """
     boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
     merged = _sort(Candidates(boxes, scores, labels))
     if nms_threshold > 0:
-        stays = torch.stack(
+        kept = torch.stack(
             [
                 nms_mask(b, s, None if class_agnostic else c, nms_threshold, limit=topk)
                 for b, s, c in zip(*merged, strict=True)
             ]
         )
-        scores = torch.where(stays, merged.scores, PADDING_KEY)
+        scores = torch.where(kept, merged.scores, PADDING_SCORE)
         merged = _sort(merged._replace(scores=scores))
     boxes, scores, labels = merged
     valid = scores >= 0
@@ -199,19 +199,19 @@ def merge_levels(
 
 
 def split_images(batch: Proposals, limit: int | None) -> list[Proposals]:
-    """Split [N, K, ...] image by image.
+    """Split [N, K, ...] into images.
 
     Args:
         batch: proposals, best first, padding last.
-        limit: rows of each image; of proposals that tie with the last, those beyond are cut off.
-            None: no padding, and the device is asked how many rows are valid.
+        limit: rows per image; ties beyond are cut off. None: all valid rows without padding, which
+            waits for the device.
     """
     lengths = batch.valid.sum(dim=1).tolist() if limit is None else [limit] * len(batch.valid)
     return [Proposals(*(part[i, :length] for part in batch)) for i, length in enumerate(lengths)]
 
 
 def _sort(batch: Candidates) -> Candidates:
-    """Best first, equal scores in their order, padding last."""
+    """Sort candidates, best first, padding last; equal scores keep their order."""
     scores, order = batch.scores.sort(dim=1, descending=True, stable=True)
     boxes = batch.boxes.gather(1, order[:, :, None].expand(-1, -1, 4))
     return Candidates(boxes, scores, batch.labels.gather(1, order))

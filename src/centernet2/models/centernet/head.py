@@ -19,13 +19,13 @@ class HeadOptions:
 
     num_classes: int = 80
     objectness: bool = False  # predict a class-agnostic heat map
-    only_objectness: bool = False  # and no heat map of classes
+    only_objectness: bool = False  # without a heat map of classes
     norm: str = "GN"  # of the towers
     num_class_convs: int = 4
     num_box_convs: int = 4
-    num_shared_convs: int = 0  # in front of both towers
-    deformable: bool = False  # the last convolution of each tower
-    prior_prob: float = 0.01  # what the untrained head gives to every location
+    num_shared_convs: int = 0  # before both towers
+    deformable: bool = False  # make the last convolution of each tower deformable
+    prior_prob: float = 0.01  # probability of every location before training
 
 
 class HeadOutput(NamedTuple):
@@ -41,8 +41,8 @@ class CenterNetHead(nn.Module):
 
     Args:
         in_channels: channels of every level.
-        num_levels: levels of the pyramid; each has its own factor on the box distances.
-        options: what is predicted, and by how many layers.
+        num_levels: levels of the pyramid; each has its own scale of box distances.
+        options: kinds of predictions, and layers.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class CenterNetHead(nn.Module):
         ]
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Predictions for feature maps [N, in_channels, h, w], one per level."""
+        """Predict from feature maps [N, in_channels, h, w], one per level."""
         class_logits: list[Tensor] = []
         object_logits: list[Tensor] = []
         ltrb: list[Tensor] = []
@@ -97,10 +97,11 @@ class CenterNetHead(nn.Module):
 
 
 def _predict(feature: Tensor, *layers: nn.Conv2d) -> Sequence[Tensor]:
-    """Outputs of 3x3 convolutions of one feature map, computed as one convolution.
+    """Apply several 3x3 convolutions to a feature map as one convolution.
 
-    They have the precision of the weights, under autocast too. Nearly all of a heat map is
-    background of almost one logit: rounded, it moves the loss of all of it in one direction.
+    Outputs have the precision of the weights, also under autocast. Nearly all of a heat map is
+    background with almost equal logits: rounding would shift the loss of all of it in one
+    direction.
     """
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([cast(Tensor, layer.bias) for layer in layers])

@@ -35,7 +35,7 @@ class CenterNetRPN(nn.Module):
         in_channels: channels of every level.
         strides: of the levels, finest first; default: those of torchvision's FPN.
         head: options of the head; it predicts objectness alone.
-        assigner: options of the targets; default: sizes of interest that suit the strides.
+        assigner: options of the targets; default: sizes of interest from the strides.
         criterion: options of the losses; default: as published for CenterNet2.
         decoder: options of the proposals; default: as published for CenterNet2.
     """

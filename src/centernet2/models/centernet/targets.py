@@ -1,9 +1,8 @@
 """Targets of the first stage for given boxes: heat map, box distances, positive locations.
 
-Locations of a batch are numbered level by level, inside a level image by image, inside an image row
-by row. The objects of all images stand in one list, with the index of their image beside them.
-Every tensor's size follows from the number of objects and the size of the maps alone; what does not
-apply is masked out.
+Locations of a batch are numbered by level, then image, then row. The objects of all images are in
+one list, each with the index of its image. The shapes of all tensors depend only on the number of
+objects and the sizes of the maps; masks mark the entries that apply.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from centernet2.ops.tensors import constant
 from centernet2.structures import Target
 
 NOT_REGRESSED = -1e8
-FAR_AWAY = -(2.0**20)  # all coordinates of a padded object: no location is near
+FAR_AWAY = -(2.0**20)  # coordinates of padded objects, far from all locations
 INFINITE_DISTANCE = 1e8
 
 
@@ -31,18 +30,18 @@ class Objects(NamedTuple):
 
 
 class Level(NamedTuple):
-    """One feature level."""
+    """One level of the feature pyramid, and its locations."""
 
     height: int
     width: int
     stride: int
     first: int  # number of the level's first location in the batch
-    min_size: float  # an object belongs here when half its diagonal lies between the two
+    min_size: float  # the level is for objects with half diagonals from min_size to max_size
     max_size: float
 
 
 class Positives(NamedTuple):
-    """Locations that should fire."""
+    """Positive locations."""
 
     locations: Tensor  # [P] numbers of locations
     labels: Tensor  # [P]
@@ -52,15 +51,15 @@ class Positives(NamedTuple):
 class Neighbors(NamedTuple):
     """The 3 x 3 locations around each object's center, on every level."""
 
-    locations: Tensor  # [G, L, 9] number of the location, 0 where it lies outside the map
+    locations: Tensor  # [G, L, 9] number of the location, 0 outside the map
     inside: Tensor  # [G, L, 9] bool: on the map
     ltrb: Tensor  # [G, L, 9, 4] distances to the object's box, in pixels
     offset: Tensor  # [G, L, 9, 2] from the object's center to the location, in pixels
-    assigned: Tensor  # [G, L] bool: the object's size belongs to the level
+    assigned: Tensor  # [G, L] bool: the level is responsible for the object's size
 
 
-def gather_objects(targets: Sequence[Target], device: torch.device) -> Objects:
-    """Join the objects of a batch in one list."""
+def concatenate_objects(targets: Sequence[Target], device: torch.device) -> Objects:
+    """Concatenate the objects of all images in a batch."""
     images = [torch.full((len(t["boxes"]),), i, device=device) for i, t in enumerate(targets)]
     return Objects(
         torch.cat([_boxes_of(t).to(device, torch.float32) for t in targets]),
@@ -70,7 +69,7 @@ def gather_objects(targets: Sequence[Target], device: torch.device) -> Objects:
 
 
 def _boxes_of(target: Target) -> Tensor:  # [G, 4]
-    """Boxes of the ground truth, those of padding moved away from all locations."""
+    """Return the ground-truth boxes; padding is moved away from all locations."""
     boxes = target["boxes"].reshape(-1, 4)
     if "valid" not in target:
         return boxes
@@ -83,7 +82,7 @@ def make_levels(
     size_ranges: Sequence[tuple[float, float]],
     num_images: int,
 ) -> list[Level]:
-    """Number the locations of maps of `shapes` (height, width)."""
+    """Number the locations of levels of `shapes` (height, width)."""
     levels, first = [], 0
     for (height, width), stride, (low, high) in zip(shapes, strides, size_ranges, strict=True):
         levels.append(Level(height, width, stride, first, low, high))
@@ -97,8 +96,8 @@ def find_neighbors(
     """Find the 3 x 3 neighborhood of every object on every level.
 
     Args:
-        clamp_size: [G, 2] (width, height) of each object's image: centers that lie outside are
-            moved onto its border.
+        clamp_size: [G, 2] (width, height) of each object's image: centers outside it are moved to
+            its border.
     """
     device = objects.boxes.device
     stride, low, high = (
@@ -136,7 +135,7 @@ def find_neighbors(
 
 
 def center_positives(objects: Objects, neighbors: Neighbors) -> Positives:
-    """Return the center location of every object on the levels of its size."""
+    """Return the center location of every object on the levels for its size."""
     index = neighbors.locations[:, :, 4]  # [G, L]
     valid = neighbors.assigned & neighbors.inside[:, :, 4]
     return Positives(
@@ -151,18 +150,16 @@ def regression_targets(
     num_locations: int,
     squared_radius: Tensor,
 ) -> Tensor:
-    """Return box distances [M, 4], in units of the stride, around the centers.
+    """Return box distances [M, 4] in units of the stride, around object centers.
 
-    They stand at 3 x 3 locations per object; elsewhere they are NOT_REGRESSED. A location between
-    several objects belongs to the one whose center is nearest in units of its
-    radius.
+    Each object has 3 x 3 locations; all others are NOT_REGRESSED. A location that several objects
+    share belongs to the object whose center is nearest in units of its radius.
     """
     stride = constant([level.stride for level in levels], objects.boxes)
-    eligible = (
-        neighbors.inside & (neighbors.ltrb.amin(dim=-1) > 0) & neighbors.assigned[:, :, None]
-    )  # [G, L, 9]
+    in_box = neighbors.ltrb.amin(dim=-1) > 0
+    eligible = neighbors.inside & in_box & neighbors.assigned[:, :, None]  # [G, L, 9]
     distance = (neighbors.offset**2).sum(dim=-1)  # [G, L, 9]
-    distance[:, :, 4] = 0  # the cell of the center counts as the center itself
+    distance[:, :, 4] = 0  # the location of the center counts as the center itself
     distance = torch.where(
         eligible, distance / squared_radius[:, None, None], INFINITE_DISTANCE
     ).flatten()
@@ -170,7 +167,7 @@ def regression_targets(
     nearest = distance.new_full((num_locations,), INFINITE_DISTANCE).scatter_reduce(
         0, index, distance, "amin"
     )
-    # of equally near objects the first one wins
+    # among equally near objects the first one wins
     order = torch.arange(len(index), device=index.device)
     wins = eligible.flatten() & (distance == nearest[index])
     winner = order.new_full((num_locations,), len(index)).scatter_reduce(
@@ -182,7 +179,7 @@ def regression_targets(
 
 
 def object_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
-    """Return squared radii [G] of peaks: moved by a radius, a box keeps `min_iou`."""
+    """Return squared radii [G] of peaks: a box moved so far keeps the IoU `min_iou`."""
     delta = (1 - min_iou) / (1 + min_iou)
     return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)
 
@@ -196,7 +193,7 @@ def heatmap_targets(
 ) -> Tensor:
     """Draw the heat map [M, C]: a Gaussian peak per object on every level.
 
-    Where peaks meet, the highest counts. Without classes, all objects share one channel: [M, 1].
+    Where peaks overlap, the maximum is taken. Without classes, all objects share a channel: [M, 1].
     """
     labels = objects.labels if num_classes else torch.zeros_like(objects.labels)
     channels = num_classes or 1
@@ -226,8 +223,8 @@ def more_positives(
 
     Args:
         loss: [G, L, 9] box loss of the prediction at each neighbor.
-        threshold: a neighbor with a greater loss is no positive.
-        topk: nor is one behind this many better ones.
+        threshold: maximum loss of a positive neighbor.
+        topk: there are fewer positives than this per object.
     """
     inside_box = neighbors.ltrb.amin(dim=-1) >= 0  # [G, L, 9]
     loss = torch.where(neighbors.inside & inside_box, loss, INFINITE_DISTANCE)

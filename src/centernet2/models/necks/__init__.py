@@ -1,6 +1,6 @@
 """Necks: the backbone's feature maps -> a feature pyramid by level.
 
-A new one takes a module with a class and its options, and a row in NECKS.
+To add one, write a module with a class and its options, and add a row to NECKS.
 """
 
 from collections.abc import Callable
@@ -18,24 +18,24 @@ Neck = FPN | BiFPN | DLAUp
 class NeckOptions:
     """Options of all necks; each reads its own."""
 
-    fpn: FPNOptions = field(default_factory=FPNOptions)  # in_features are those of BiFPN too
+    fpn: FPNOptions = field(default_factory=FPNOptions)  # BiFPN uses its in_features too
     bifpn: BiFPNOptions = field(default_factory=BiFPNOptions)
     dla_up: DLAUpOptions = field(default_factory=DLAUpOptions)
 
 
 def build_fpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> FPN:
-    """Return an FPN with strided convolutions for the levels beyond the backbone's."""
+    """Build an FPN, with strided convolutions for levels coarser than the backbone's."""
     extra_levels = max(0, coarsest - int(options.fpn.in_features[-1][-1]))
     return FPN(backbone.channels, options.fpn, extra_levels=extra_levels)
 
 
 def build_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
-    """Return a BiFPN whose number of levels is an option of its own."""
+    """Build a BiFPN; its own options set the number of levels."""
     return BiFPN(backbone.channels, options.fpn.in_features, options.bifpn)
 
 
 def build_fcos_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
-    """Return the variant of BiFPN that weights called "fcos" were trained with."""
+    """Build the variant of BiFPN of the published weights called "fcos"."""
     return BiFPN(
         backbone.channels,
         options.fpn.in_features,
@@ -46,7 +46,7 @@ def build_fcos_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int
 
 
 def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
-    """Return a DLA-up of some of DLA's feature maps, each a level."""
+    """Build a DLA-up that returns all levels."""
     up = options.dla_up
     return DLAUp(
         backbone.channels, up.in_features, norm=backbone.norm, node=up.node, prefix="dlaup"
@@ -54,7 +54,7 @@ def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) ->
 
 
 def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
-    """Return the DLA-up of CenterNet (arXiv 1904.07850): deformable, one level."""
+    """Build the DLA-up of CenterNet (arXiv 1904.07850): deformable, one level."""
     return DLAUp(
         backbone.channels,
         backbone.out_features,
@@ -65,7 +65,7 @@ def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -
     )
 
 
-# options, backbone, number of the coarsest level: p7 has stride 2**7
+# arguments: options, backbone, number of the coarsest level (7 for p7, of stride 2**7)
 NECKS: dict[str, Callable[[NeckOptions, TimmBackbone, int], Neck]] = {
     "fpn": build_fpn,
     "bifpn": build_bifpn,

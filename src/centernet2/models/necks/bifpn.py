@@ -15,26 +15,26 @@ from centernet2.layers import Conv2d, make_norm
 class BiFPNOptions:
     """Bidirectional feature pyramid (arXiv 1911.09070)."""
 
-    num_levels: int = 5  # those that the backbone lacks are pooled from its last feature map
-    num_bifpn: int = 6  # how often the fusion is repeated
+    num_levels: int = 5  # levels beyond the backbone's are pooled from its last feature map
+    num_bifpn: int = 6  # number of cells, each a top-down and a bottom-up pass
     norm: str = "GN"  # after each convolution, "" for none
     out_channels: int = 160
-    separable_conv: bool = False  # after the fusions
+    separable_conv: bool = False  # depthwise separable convolutions after each fusion
 
 
 class BiFPN(nn.Module):
     """Weighted top-down and bottom-up fusion of a pyramid, repeated (section 3).
 
-    The published weights come in two variants, which the last two arguments tell apart.
+    The last two arguments select one of two variants of the published weights.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
         in_features: the feature maps to use, finest first, strides doubling: ("res3", "res4",
             "res5") give p3, p4, p5.
-        options: size of the pyramid and its layers.
-        pool_kernel: side of the max-pooling windows that halve a map.
-        shared_laterals: a level's top-down and bottom-up nodes share one 1x1 convolution, with a
-            bias, of the backbone's feature map; otherwise each node has its own.
+        options: size and layers of the pyramid.
+        pool_kernel: kernel size of the max pooling between levels.
+        shared_laterals: the top-down and bottom-up nodes of a level share one 1x1 convolution, with
+            a bias, of the backbone's feature map; otherwise each node has its own.
     """
 
     size_divisibility = 128
@@ -51,7 +51,7 @@ class BiFPN(nn.Module):
         super().__init__()
         if options.num_levels < len(in_features):
             raise ValueError(
-                f"num_levels is {options.num_levels}, less than the {len(in_features)} maps to fuse"
+                f"num_levels is {options.num_levels}, but there are {len(in_features)} feature maps"
             )
         norm, out_channels = options.norm, options.out_channels
         self.in_features = list(in_features)
@@ -79,7 +79,7 @@ class BiFPN(nn.Module):
         self.strides = {f"p{level}": 2**level for level in levels}
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The pyramid {"p3": [N, out_channels, H / 8, W / 8], ...} of the backbone's maps."""
+        """Return the pyramid {"p3": [N, out_channels, H / 8, W / 8], ...}."""
         maps = [features[name] for name in self.in_features]
         for i in range(self.num_extra):
             maps.append(_halve(self.reduce(maps[-1]) if i == 0 else maps[-1], self.pool_kernel))
@@ -117,18 +117,17 @@ class BiFPNCell(nn.Module):
                     self.laterals[self._lateral_name(source, level, inputs)] = lateral
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One map for each level, finest first, from one map for each level."""
+        """Fuse one feature map per level, finest first."""
         maps = list(inputs)
         for (level, sources), node in zip(self.graph, self.nodes.values(), strict=True):
             maps.append(
                 node([self._bring(maps[source], source, level, sources) for source in sources])
             )
-        return list(
-            dict(zip(self.levels, maps, strict=True)).values()
-        )  # the last map of each level
+        latest = dict(zip(self.levels, maps, strict=True))  # the last map of each level
+        return list(latest.values())
 
     def _bring(self, x: Tensor, source: int, level: int, sources: Sequence[int]) -> Tensor:
-        """Map number `source` with the channels and the size of the node's level."""
+        """Bring map number `source` to the channels and the size of the node's level."""
         lateral = self._lateral_name(source, level, sources)
         x = self.laterals[lateral](x) if lateral in self.laterals else x
         if self.levels[source] > level:
@@ -164,9 +163,9 @@ class FusionNode(nn.Module):
 
 
 def fusion_graph(num_levels: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Return the nodes of a cell in order: (level, numbers of the maps it fuses).
+    """Return the nodes of a cell in order: (level, numbers of the maps to fuse).
 
-    Maps are numbered through: the inputs of the cell, finest first, then the outputs of the nodes.
+    Maps are numbered consecutively: inputs of the cell, finest first, then outputs of the nodes.
     """
     newest = list(range(num_levels))  # number of each level's latest map
     nodes: list[tuple[int, tuple[int, ...]]] = []

@@ -19,15 +19,15 @@ class DLAUpOptions:
 
 
 class DLAUp(nn.Module):
-    """Aggregation of a pyramid from coarse to fine: each level sees all coarser ones.
+    """Aggregation from coarse to fine: each level receives all coarser ones.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
         in_features: the feature maps to use, finest first, strides doubling: ("dla2", "dla3", ...).
-        norm: normalization layer.
+        norm: normalisation layer.
         node: "dcn" aggregates by deformable 3x3 convolutions, "conv" by 1x1 convolutions.
-        single_level: aggregate all levels but the coarsest once more and return the finest alone.
-        prefix: first part of the names of the levels: "dla" calls the one of stride 4 dla2.
+        single_level: aggregate all levels but the coarsest once more and return only the finest.
+        prefix: first part of the names of the levels: with "dla", stride 4 is called dla2.
     """
 
     size_divisibility = 32
@@ -74,18 +74,18 @@ class DLAUp(nn.Module):
 
 
 class AggregationPass(nn.Module):
-    """Merging of maps in turn, each brought to channels and size of the finest.
+    """Merging of maps from fine to coarse, at the channels and size of the finest.
 
     Args:
-        channels: channels of the finest map, and of all that leave.
-        coarser: (channels, how many times smaller than the finest) of each other map, finest first.
+        channels: channels of the finest map and of all outputs.
+        coarser: (channels, factor by which it is smaller) of each coarser map, finest first.
     """
 
     def __init__(
         self, channels: int, coarser: Sequence[tuple[int, int]], *, norm: str, node: str
     ) -> None:
         super().__init__()
-        self.project = nn.ModuleDict()  # keys: the number of the map, where the finest is 0
+        self.project = nn.ModuleDict()  # keys: number of the map; the finest is 0
         self.upsample = nn.ModuleDict()
         self.merge = nn.ModuleDict()
         for number, (in_channels, factor) in enumerate(coarser, start=1):
@@ -122,7 +122,7 @@ def _conv_norm_relu(in_channels: int, out_channels: int, *, norm: str, node: str
 
 
 def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """A learned upsampling that begins as bilinear interpolation."""
+    """Make a learned upsampling that is initialised as bilinear interpolation."""
     layer = nn.ConvTranspose2d(
         channels,
         channels,
@@ -132,9 +132,8 @@ def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
         groups=channels,
         bias=False,
     )
-    distance = (
-        torch.arange(2 * factor) + 0.5
-    ) / factor - 1  # from the kernel's center, in coarse pixels
+    # distance from the center of the kernel, in pixels of the coarse map
+    distance = (torch.arange(2 * factor) + 0.5) / factor - 1
     triangle = 1 - distance.abs()
     with torch.no_grad():
         layer.weight.copy_(triangle[:, None] * triangle)

@@ -20,15 +20,15 @@ class FPNOptions:
 
 
 class FPN(nn.Module):
-    """A top-down pathway with lateral connections, and coarser levels from the last.
+    """A top-down pathway with lateral connections, and extra coarse levels.
 
     Args:
         in_channels: channels of the backbone's feature maps, by name.
-        options: the feature maps to use, and the layers. ("res3", "res4", "res5") give p3, p4, p5.
-        extra_levels: how many levels to add by strided convolutions (2: p6 and p7).
+        options: feature maps and layers. ("res3", "res4", "res5") give p3, p4, p5.
+        extra_levels: number of levels to add by strided convolutions (2: p6 and p7).
     """
 
-    size_divisibility = 32  # every map is then exactly twice as large as the next
+    size_divisibility = 32  # so that each map is exactly twice as large as the next
 
     def __init__(
         self, in_channels: Mapping[str, int], options: FPNOptions, *, extra_levels: int = 0
@@ -56,7 +56,7 @@ class FPN(nn.Module):
         self.strides = {p: 2 ** int(p[1]) for p in self.channels}
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The pyramid {"p3": [N, out_channels, H / 8, W / 8], ...} of the backbone's maps."""
+        """Return the pyramid {"p3": [N, out_channels, H / 8, W / 8], ...}."""
         pyramid: dict[str, Tensor] = {}
         merged: Tensor | None = None
         for level, name in reversed(list(zip(self.lateral, self.in_features, strict=True))):

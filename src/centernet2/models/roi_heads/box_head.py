@@ -25,7 +25,7 @@ class BoxHead(nn.Sequential):
     It maps [R, in_channels, size, size] to [R, out_channels].
 
     Args:
-        in_channels, size: of the pooled features.
+        in_channels, size: channels and side of the pooled features.
         options: number and width of the layers.
     """
 

@@ -1,4 +1,4 @@
-"""One stage of the cascade: class logits and box deltas of RoIs, and their losses."""
+"""A stage of the cascade: class logits and box deltas of RoIs, and their losses."""
 
 import math
 from collections.abc import Sequence
@@ -31,16 +31,19 @@ class BoxStageOptions:
     prior_prob: float = 0.01  # probability of every class before training, with sigmoids
     box_loss: str = "smooth_l1"  # or giou, diou, ciou
     box_loss_weight: float = 1.0
-    smooth_l1_beta: float = 0.0  # where the loss turns from quadratic to linear; 0 is L1
+    smooth_l1_beta: float = 0.0  # error at which the loss becomes linear; 0 is L1
 
 
 @dataclass(frozen=True)
 class FederatedOptions:
-    """Federated loss (arXiv 2103.07461, section 5): LVIS annotates a part of the classes."""
+    """Federated loss for LVIS, which annotates a part of the classes.
+
+    arXiv 2103.07461, section 5.
+    """
 
     enabled: bool = False
-    num_classes: int = 50  # classes judged in each step
-    frequency_exponent: float = 0.5  # on the number of images with the class
+    num_classes: int = 50  # classes in the loss of each step
+    frequency_exponent: float = 0.5  # of the number of images with the class
     frequency_file: str = "datasets/lvis/lvis_v1_train_cat_info.json"  # images per class
 
 
@@ -49,11 +52,13 @@ class StageOutput(NamedTuple):
 
     logits: Tensor  # [R, C + 1], background last
     deltas: Tensor  # [R, 4 * K]
-    boxes: Tensor  # [R, K, 4] the RoIs moved by the deltas, without gradient
+    boxes: Tensor  # [R, K, 4] RoIs refined by the deltas, without gradient
 
 
 class BoxStage(nn.Module):
-    """A box head with its predictors; K is 1 for class-agnostic boxes, else `num_classes`.
+    """A box head with its predictors.
+
+    K is 1 for class-agnostic boxes, else `num_classes`.
 
     Args:
         box_head: network of the pooled features.
@@ -61,9 +66,9 @@ class BoxStage(nn.Module):
         min_iou: IoU with an object from which an RoI is positive.
         bbox_reg_weights: scale of the four deltas.
         options: predictions and losses.
-        class_weight: [C] relative chance of each class to be judged as a negative by the federated
-            loss; None: all classes are judged.
-        num_judged: classes that the federated loss judges in each step.
+        class_weight: [C] weights by which the federated loss samples classes without an RoI; None:
+            no federated loss, but all classes.
+        num_federated: classes in the federated loss of each step.
     """
 
     class_weight: Tensor | None
@@ -77,7 +82,7 @@ class BoxStage(nn.Module):
         bbox_reg_weights: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
         options: BoxStageOptions = BoxStageOptions(),
         class_weight: Tensor | None = None,
-        num_judged: int = FederatedOptions.num_classes,
+        num_federated: int = FederatedOptions.num_classes,
     ) -> None:
         super().__init__()
         if options.box_loss not in BOX_LOSSES:
@@ -88,7 +93,7 @@ class BoxStage(nn.Module):
         self.min_iou = min_iou
         self.bbox_reg_weights = tuple(bbox_reg_weights)
         self.options = options
-        self.num_judged = num_judged
+        self.num_federated = num_federated
         self.box_head = box_head
         boxes = 1 if options.class_agnostic else num_classes
         self.cls_score = nn.Linear(box_head.out_channels, num_classes + 1)
@@ -103,7 +108,7 @@ class BoxStage(nn.Module):
         self.register_buffer("class_weight", class_weight)
 
     def forward(self, pooled: Tensor, boxes: Tensor) -> StageOutput:
-        """Classify RoIs and move their boxes.
+        """Classify RoIs and refine their boxes.
 
         Args:
             pooled: features [R, channels, size, size].
@@ -111,11 +116,11 @@ class BoxStage(nn.Module):
         """
         x = self.box_head(pooled)
         logits, deltas = self.cls_score(x), self.bbox_pred(x)
-        moved = decode_deltas(boxes, deltas.detach(), self.bbox_reg_weights)
-        return StageOutput(logits, deltas, moved)
+        refined = decode_deltas(boxes, deltas.detach(), self.bbox_reg_weights)
+        return StageOutput(logits, deltas, refined)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Turn logits [R, C + 1] into class probabilities, in float32."""
+        """Convert logits [R, C + 1] to class probabilities, in float32."""
         return logits.float().sigmoid() if self.options.sigmoid else logits.float().softmax(dim=1)
 
     def losses(
@@ -123,25 +128,25 @@ class BoxStage(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the stage's losses by name, for the RoIs of all images."""
         weights = rois.valid.float()
-        judged = None
+        classes = None
         if self.class_weight is not None:
-            judged = federated_classes(
-                rois.labels, rois.valid, self.class_weight, self.num_judged, generator=generator
+            classes = federated_classes(
+                rois.labels, rois.valid, self.class_weight, self.num_federated, generator=generator
             )
         classification = (
             sigmoid_classification_loss if self.options.sigmoid else softmax_classification_loss
         )
         positive = (rois.labels < self.num_classes) & rois.valid
-        # divided by all RoIs, not by the positives: every object then has the same influence
+        # divided by all RoIs, not by the positives, so that all objects have equal influence
         box_loss = self._box_losses(rois, output, positive).sum() / weights.sum().clamp(min=1)
         return {
-            "loss_cls": classification(output.logits, rois.labels, weights, judged),
+            "loss_cls": classification(output.logits, rois.labels, weights, classes),
             "loss_box_reg": self.options.box_loss_weight * box_loss,
         }
 
     def _box_losses(self, rois: RoIs, output: StageOutput, positive: Tensor) -> Tensor:
-        """Box loss [R] of each RoI, 0 where it is not positive."""
-        # background has no box to move onto; a unit box keeps its arithmetic finite
+        """Compute the box loss [R] of each RoI, 0 if it is not positive."""
+        # background has no target box; a unit box keeps the arithmetic finite
         unit = torch.cat([rois.boxes.new_zeros(2), rois.boxes.new_ones(2)])
         boxes = torch.where(positive[:, None], rois.boxes, unit)
         targets = torch.where(positive[:, None], rois.targets, boxes)
@@ -150,12 +155,12 @@ class BoxStage(nn.Module):
             wanted = encode_deltas(boxes, targets, self.bbox_reg_weights)
             loss = box_regression_loss(deltas, wanted, self.options.smooth_l1_beta)
         else:
-            moved = decode_deltas(boxes, deltas, self.bbox_reg_weights)[:, 0]
-            loss = BOX_IOU_LOSSES[self.options.box_loss](moved, targets)
+            refined = decode_deltas(boxes, deltas, self.bbox_reg_weights)[:, 0]
+            loss = BOX_IOU_LOSSES[self.options.box_loss](refined, targets)
         return loss * positive
 
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
-        """Deltas [R, 4] of each RoI's class among [R, 4 * K]."""
+        """Select the deltas [R, 4] of each RoI's class from [R, 4 * K]."""
         deltas = torch.unflatten(deltas, 1, (-1, 4))
         if deltas.shape[1] == 1:
             return deltas[:, 0]
@@ -171,21 +176,20 @@ def federated_classes(
     *,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Draw the classes that a batch is judged on: [C], 1 for each of them, else 0.
+    """Sample the classes of the federated loss: [C], 1 for each of them, else 0.
 
-    They are those that appear in the batch and some others, drawn by weight (arXiv 2103.07461,
-    section 5).
+    They are the classes of the RoIs, and others drawn by weight (arXiv 2103.07461, section 5).
 
     Args:
         labels: [R] in 0..C.
         valid: [R] bool.
         class_weight: [C].
-        num_classes: number of classes to judge, background counted where it appears.
+        num_classes: number of classes, including background if an RoI is background.
     """
     zeros = class_weight.new_zeros(len(class_weight) + 1)
     appeared = zeros.index_add(0, labels, valid.to(class_weight.dtype)) > 0  # [C + 1]
     missing = num_classes - appeared.sum()
-    # drawing without replacement by weight: the largest of exponential clocks (Gumbel top-k)
+    # weighted sampling without replacement by exponential clocks (Gumbel top-k)
     clock = torch.empty_like(class_weight).exponential_(generator=generator)
     key = torch.where(appeared[:-1] | (class_weight <= 0), -1.0, class_weight / clock)
     rank = key.argsort(descending=True).argsort()

@@ -22,31 +22,31 @@ from centernet2.structures import Detections, Proposals, Target
 class RoIHeadsOptions:
     """Second stage."""
 
-    in_features: tuple[str, ...] = ("res4",)  # levels to pool from
+    in_features: tuple[str, ...] = ("res4",)  # levels of the pyramid to pool from
     num_classes: int = 80  # without background
 
 
 class RoIHeadsOutput(NamedTuple):
-    """What the second stage computes for a batch of images."""
+    """Output of the second stage for a batch of images."""
 
-    stages: list[StageOutput]  # of the proposals of all images; empty when training
+    stages: list[StageOutput]  # for all images together; empty in training
     detections: list[Detections]  # of each image, masks in the grid of their box
     sources: list[Tensor]  # [D] row of the proposal behind each detection
-    losses: dict[str, Tensor]  # when training
+    losses: dict[str, Tensor]  # in training
 
 
 class CascadeRoIHeads(nn.Module):
-    """Box stages in a row, each refining the boxes of the one before.
+    """A cascade of box stages, each refining the boxes of the previous one.
 
-    A Faster R-CNN head is a cascade of one. The score of a detection joins both stages of the
-    detector: the root of the product of the class probability, averaged over the cascade, and of
-    the first stage's objectness (section 3, eq. 1).
+    A Faster R-CNN head is a cascade of one stage. The score of a detection combines both stages of
+    the detector: the square root of the product of the class probability, averaged over the
+    cascade, and the first stage's score (section 3, eq. 1).
 
     Args:
-        pooler: of RoI features for boxes.
+        pooler: pools RoI features for boxes.
         stages: the cascade.
-        sampler: chooses the RoIs of training.
-        selection: chooses the detections.
+        sampler: samples the RoIs for training.
+        selection: selects the detections.
         mask_branch: predicts masks of detections; None: no masks.
         in_features: names of the pyramid's levels to pool from.
     """
@@ -69,7 +69,7 @@ class CascadeRoIHeads(nn.Module):
         self.mask_branch = mask_branch
         self.in_features = list(in_features)
         self.num_classes = stages[0].num_classes
-        self.generator: torch.Generator | None = None  # of random numbers; None: torch's own
+        self.generator: torch.Generator | None = None  # of random numbers; None: torch's global one
 
     def forward(
         self,
@@ -80,14 +80,14 @@ class CascadeRoIHeads(nn.Module):
         *,
         masks: bool = True,
     ) -> RoIHeadsOutput:
-        """Return detections of every image; when training, losses instead.
+        """Return detections of every image; in training, losses instead.
 
         Args:
             features: {name: [N, channels, h, w]}.
             proposals: of each image.
             sizes: (height, width) of each image before padding.
-            targets: ground truth, when training.
-            masks: whether to predict masks, where there is a mask branch.
+            targets: ground truth, in training.
+            masks: whether to predict masks, if there is a mask branch.
         """
         levels = [features[name] for name in self.in_features]
         if self.training and targets is not None:
@@ -117,9 +117,9 @@ class CascadeRoIHeads(nn.Module):
             if outputs:
                 boxes = _refined(boxes, outputs[-1], sizes)
             outputs.append(stage(self.pooler(levels, boxes), torch.cat(boxes)))
-        moved = torch.split(outputs[-1].boxes, [len(each) for each in boxes])
+        refined = torch.split(outputs[-1].boxes, [len(each) for each in boxes])
         probabilities = self.probabilities(outputs, proposals)
-        columns = zip(moved, probabilities, proposals, sizes, strict=True)
+        columns = zip(refined, probabilities, proposals, sizes, strict=True)
         return outputs, [self.selection(*row) for row in columns]
 
     def _with_masks(
@@ -139,8 +139,8 @@ class CascadeRoIHeads(nn.Module):
     ) -> dict[str, Tensor]:
         rois = [self._sample(p, t) for p, t in zip(proposals, targets, strict=True)]
         losses = self._mask_losses(levels, rois, targets)
-        # all stages send gradients into the shared features: their sum should not grow with the
-        # number of stages
+        # the gradients of all stages add up in the shared features: scaled so that their sum does
+        # not grow with the number of stages
         levels = [ScaleGradient.apply(level, 1 / len(self.stages)) for level in levels]
         output: StageOutput | None = None
         for k, stage in enumerate(cast(Sequence[BoxStage], self.stages)):
@@ -170,31 +170,31 @@ class CascadeRoIHeads(nn.Module):
         targets: Sequence[Target],
         min_iou: float,
     ) -> list[RoIs]:
-        """Match the boxes that a stage has moved, as the next stage's RoIs."""
+        """Match the refined boxes of a stage to objects, as RoIs of the next stage."""
         boxes = _refined([each.boxes for each in rois], output, sizes)
         return [
-            match(moved, each.valid & nonempty(moved), target, min_iou, self.num_classes)
-            for moved, each, target in zip(boxes, rois, targets, strict=True)
+            match(refined, each.valid & nonempty(refined), target, min_iou, self.num_classes)
+            for refined, each, target in zip(boxes, rois, targets, strict=True)
         ]
 
     def _mask_losses(
         self, levels: Sequence[Tensor], rois: Sequence[RoIs], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        """Loss of the masks of the first stage's positive RoIs."""
+        """Compute the mask loss of the positive RoIs of the cascade's first stage."""
         if self.mask_branch is None:
             return {}
         limit = self.sampler.max_positives  # the positives come first
         if is_synchronous(levels[0].device) and not self.selection.static_shapes:
             counts = [((r.labels < self.num_classes) & r.valid).sum() for r in rois]
-            limit = max(int(count) for count in counts)  # saves the network's time
+            limit = max(int(count) for count in counts)  # no mask head for negatives
         first = [RoIs(*(column[:limit] for column in each)) for each in rois]
         return {"loss_mask": self.mask_branch.loss(levels, first, targets, self.num_classes)}
 
 
 def _refined(boxes: Sequence[Tensor], output: StageOutput, sizes: Sequence[Size]) -> list[Tensor]:
-    """Boxes [R_i, 4] of each image as a stage has moved them, clipped to the image.
+    """Return the refined boxes [R_i, 4] of each image, clipped to the image.
 
-    A cascade is class-agnostic: K is 1.
+    The boxes of a cascade are class-agnostic: K is 1.
     """
     parts = torch.split(output.boxes[:, 0], [len(each) for each in boxes])
     return [clip_boxes(part, size) for part, size in zip(parts, sizes, strict=True)]

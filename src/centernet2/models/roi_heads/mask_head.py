@@ -25,12 +25,12 @@ class MaskHeadOptions:
 
 
 class MaskHead(nn.Sequential):
-    """Convolutions, twice the resolution, then a mask for each class.
+    """Convolutions, upsampling by 2, then a mask for each class.
 
     It maps [R, in_channels, size, size] to logits [R, C or 1, 2 * size, 2 * size].
 
     Args:
-        in_channels: of the pooled features.
+        in_channels: channels of the pooled features.
         num_classes: without background.
         options: number and width of the layers.
     """
@@ -58,10 +58,10 @@ class MaskHead(nn.Sequential):
 
 
 class MaskBranch(nn.Module):
-    """Pooled features of boxes and the masks inside them.
+    """Prediction of masks inside given boxes.
 
     Args:
-        pooler: of RoI features.
+        pooler: pools RoI features.
         head: network of the pooled features.
     """
 
@@ -76,7 +76,7 @@ class MaskBranch(nn.Module):
         return logits
 
     def predict(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
-        """Return probabilities [D, M, M] of each detection's object in the grid of its box."""
+        """Return mask probabilities [D, M, M] of detections, each in the grid of its box."""
         logits = self(levels, [each["boxes"] for each in detections])
         own = masks_of_labels(logits, torch.cat([each["labels"] for each in detections]))
         return list(torch.split(own.float().sigmoid(), [len(d["boxes"]) for d in detections]))

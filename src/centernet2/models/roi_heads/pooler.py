@@ -1,4 +1,4 @@
-"""Fixed-size features of RoIs, pooled from the pyramid level that fits each of them."""
+"""RoIAlign of RoIs, each from the pyramid level that fits its size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from centernet2.kernels import pyramid_roi_align
 from centernet2.ops.boxes import box_area
 
-CANONICAL_SIZE = 224  # an RoI of this size (square root of its area) ...
-CANONICAL_LEVEL = 4  # ... is pooled from the level of stride 2**4 (FPN paper, eq. 1)
+# an RoI of this size (square root of its area) is pooled from this level (FPN paper, eq. 1)
+CANONICAL_SIZE = 224
+CANONICAL_LEVEL = 4  # of stride 2**4
 POOLER_TYPES = ("ROIAlignV2", "ROIAlign")
 
 
@@ -24,10 +25,10 @@ class PoolerOptions:
 
 
 class RoIPooler(nn.Module):
-    """RoIAlign (arXiv 1703.06870) over a feature pyramid (arXiv 1612.03144, section 4.2).
+    """RoIAlign over a feature pyramid (arXiv 1703.06870; 1612.03144, section 4.2).
 
     Args:
-        strides: of the levels, finest first.
+        strides: strides of the levels, finest first.
         options: resolution and sampling.
     """
 
@@ -43,15 +44,14 @@ class RoIPooler(nn.Module):
         self.aligned = options.pooler_type == "ROIAlignV2"
 
     def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """Pool the features of RoIs: [R, channels, resolution, resolution].
+        """Pool features [R, channels, resolution, resolution] of RoIs.
 
         Args:
             levels: feature maps [N, channels, h, w], finest first.
             boxes: [R_i, 4] of each image.
         """
-        rois = torch.cat(
-            [torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)]
-        )  # [R, 5]: image, xyxy
+        parts = [torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)]
+        rois = torch.cat(parts)  # [R, 5] index of the image, xyxy
         return pyramid_roi_align(
             levels,
             rois,
@@ -64,7 +64,7 @@ class RoIPooler(nn.Module):
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
-    """Choose the level that each box [R, 4] is pooled from: indices [R] into `strides`."""
+    """Choose the level to pool each box [R, 4] from: indices [R] into `strides`."""
     lowest, highest = (stride.bit_length() - 1 for stride in (strides[0], strides[-1]))
     size = box_area(boxes).sqrt()
     level = torch.floor(CANONICAL_LEVEL + torch.log2(size / CANONICAL_SIZE + 1e-8))

@@ -1,4 +1,4 @@
-"""Sampling of the RoIs that the second stage learns from, and what each should predict."""
+"""Sampling of RoIs for the training of the second stage, and their targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class SamplerOptions:
 
     batch_size_per_image: int = 512
     positive_fraction: float = 0.25  # the largest share of positives
-    append_ground_truth: bool = True  # objects are RoIs too
+    append_ground_truth: bool = True  # ground-truth boxes are RoIs too
 
 
 class RoIs(NamedTuple):
@@ -25,20 +25,20 @@ class RoIs(NamedTuple):
 
     boxes: Tensor  # [R, 4]
     labels: Tensor  # [R] in 0..C, C for background
-    targets: Tensor  # [R, 4] box of the object of highest IoU; unused where background
+    targets: Tensor  # [R, 4] box of the object of highest IoU; unused for background
     objects: Tensor  # [R] row of that object in the image's ground truth
     valid: Tensor  # [R] bool: the others are padding
 
 
 class RoISampler:
-    """Choose the RoIs of an image that the second stage learns from (arXiv 1506.01497)."""
+    """Sampler of the RoIs of an image for training (arXiv 1506.01497)."""
 
     def __init__(self, options: SamplerOptions = SamplerOptions()) -> None:
         self.options = options
 
     @property
     def max_positives(self) -> int:
-        """Largest number of positive RoIs of an image; they are its first RoIs."""
+        """Maximum number of positive RoIs of an image; positives come first."""
         return int(self.options.batch_size_per_image * self.options.positive_fraction)
 
     def __call__(
@@ -50,7 +50,7 @@ class RoISampler:
         num_classes: int,
         generator: torch.Generator | None,
     ) -> RoIs:
-        """Draw RoIs among the proposals and, as set, the objects of an image."""
+        """Sample RoIs from the proposals and, optionally, the ground-truth boxes."""
         if self.options.append_ground_truth:
             proposals = append_ground_truth(proposals, target)
         return sample(
@@ -63,7 +63,7 @@ class RoISampler:
 
 
 def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_classes: int) -> RoIs:
-    """Give boxes [R, 4] the label of the object of highest IoU, background below `min_iou`."""
+    """Assign the object of highest IoU to boxes [R, 4]; background below `min_iou`."""
     if not len(target["boxes"]):
         background = torch.full((len(boxes),), num_classes, device=boxes.device)
         return RoIs(boxes, background, boxes, torch.zeros_like(background), valid)
@@ -76,7 +76,7 @@ def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_clas
 
 
 def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
-    """Append the objects' own boxes: R + G proposals.
+    """Append the ground-truth boxes to the proposals: R + G rows.
 
     An untrained first stage proposes hardly any positives.
     """
@@ -94,10 +94,10 @@ def sample(
     num_classes: int,
     generator: torch.Generator | None,
 ) -> RoIs:
-    """Draw at most `size` random RoIs, positives first, at most `max_positives` of them.
+    """Draw up to `size` random RoIs, positives first, with up to `max_positives`.
 
-    The number of rows is known beforehand, the smaller of `size` and R: where negatives are
-    missing, rows are invalid.
+    The number of rows is fixed, the smaller of `size` and R: if there are too few negatives, rows
+    are invalid.
     """
     draw = torch.rand(len(rois.labels), generator=generator, device=rois.labels.device)
     positive = (rois.labels < num_classes) & rois.valid
@@ -110,5 +110,5 @@ def sample(
 
 
 def join(rois: Sequence[RoIs]) -> RoIs:
-    """Concatenate the RoIs of all images; `objects` still count within each image."""
+    """Concatenate the RoIs of all images; `objects` are still rows within each image."""
     return RoIs(*(torch.cat(columns) for columns in zip(*rois, strict=True)))

@@ -1,4 +1,4 @@
-"""Selection of detections: scores of both stages, threshold, NMS."""
+"""Selection of detections: combined scores, threshold, NMS."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from centernet2.kernels import nms_mask
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.structures import Detections, Proposals, select
 
-CANDIDATES_PER_DETECTION = 20  # boxes that NMS chooses from, where their number is fixed
-BELOW_ALL = -1.0  # in place of the score of what cannot be a detection: sorts behind every score
+CANDIDATES_PER_DETECTION = 20  # boxes that enter NMS with static shapes
+INVALID_SCORE = -1.0  # of boxes that cannot be detections: below all scores
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,20 @@ class SelectionOptions:
     """Selection of detections."""
 
     score_threshold: float = 0.05  # detections score above it
-    nms_threshold: float = 0.5  # IoU allowed between detections of a class
+    nms_threshold: float = 0.5  # maximum IoU between detections of a class
     detections_per_image: int = 100
-    multiply_proposal_score: bool = False  # join the first stage's score
+    multiply_proposal_score: bool = False  # combine with the first stage's score
 
 
 class Selected(NamedTuple):
-    """Detections of one image and where they come from."""
+    """Detections of one image, and their proposals."""
 
     detections: Detections
     sources: Tensor  # [D] row of the proposal behind each detection
 
 
 class DetectionSelector:
-    """Select the detections of an image among the boxes of the last stage.
+    """Selector of detections from the refined boxes of an image.
 
     With `static_shapes` a fixed number of candidates enters NMS.
     """
@@ -42,7 +42,7 @@ class DetectionSelector:
         self.static_shapes = False
 
     def scores(self, probabilities: Tensor, proposals: Proposals) -> Tensor:
-        """Join class probabilities [R, C] and the proposals' scores (section 3, eq. 1): [R, C]."""
+        """Combine class probabilities [R, C] and proposal scores (section 3, eq. 1)."""
         if self.options.multiply_proposal_score:
             return (probabilities * proposals.scores[:, None]).sqrt()
         return probabilities
@@ -60,7 +60,7 @@ class DetectionSelector:
         """
         scores = self.scores(probabilities, proposals)
         finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
-        scores = torch.where((finite & proposals.valid)[:, None], scores, BELOW_ALL)
+        scores = torch.where((finite & proposals.valid)[:, None], scores, INVALID_SCORE)
         index = self._candidates(scores.flatten())
         score, order = scores.flatten()[index].sort(descending=True, stable=True)
         roi, label = index[order] // scores.shape[1], index[order] % scores.shape[1]
@@ -74,21 +74,20 @@ class DetectionSelector:
         return Selected(select(candidates, rows), roi[rows])
 
     def _candidates(self, scores: Tensor) -> Tensor:
-        """Indices [K] of scores above the threshold, rising; a fixed number with static shapes."""
+        """Return ascending indices [K] of scores above the threshold, or of the top k."""
         if not self.static_shapes:
             return (scores > self.options.score_threshold).nonzero().squeeze(1)
         count = CANDIDATES_PER_DETECTION * self.options.detections_per_image
         return scores.topk(min(len(scores), count)).indices.sort().values
 
     def _nms(self, candidates: Detections) -> Tensor:
-        """Rows [D] of the best candidates that stay."""
+        """Return the rows [D] of the best candidates after NMS."""
         limit, boxes = self.options.detections_per_image, candidates["boxes"]
         above = candidates["scores"] > self.options.score_threshold
-        scores = torch.where(above, candidates["scores"], BELOW_ALL)
-        stays = nms_mask(
+        scores = torch.where(above, candidates["scores"], INVALID_SCORE)
+        kept = nms_mask(
             boxes, scores, candidates["labels"], self.options.nms_threshold, limit=limit
         )
-        rows = torch.argsort(~stays, stable=True)[:limit]
-        # a box in the image's padding is clipped to a line; it takes a place all the same
-        kept = stays[rows] & nonempty(boxes[rows])
-        return rows[kept]
+        rows = torch.argsort(~kept, stable=True)[:limit]
+        # a box in the image's padding is empty after clipping, but counts towards the limit
+        return rows[kept[rows] & nonempty(boxes[rows])]
