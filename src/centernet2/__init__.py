@@ -1,7 +1,8 @@
 """CenterNet2: probabilistic two-stage object detection (arXiv 2103.07461).
 
-The public names stand once, in the stub `__init__.pyi`: type checkers and editors read it as it is,
-and this file imports from it what is asked for, so that `import centernet2` does not import torch.
+The public names are listed once, in the stub `__init__.pyi`. Type checkers and editors read the
+stub; this module imports a name when it is first used, so that `import centernet2` does not import
+torch.
 """
 
 import ast
@@ -13,7 +14,7 @@ __version__ = "0.1.0"
 
 
 def _read_stub() -> dict[str, str]:
-    """Read {public name: its module} from the imports of the stub."""
+    """Read the module of each public name from the imports of the stub."""
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
     return {
         alias.name: node.module

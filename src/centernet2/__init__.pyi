@@ -1,4 +1,4 @@
-# The public names: see __init__.py
+# Public names; see __init__.py.
 from centernet2.builders.loading import build_model as build_model
 from centernet2.builders.loading import load_model as load_model
 from centernet2.builders.loading import load_predictor as load_predictor

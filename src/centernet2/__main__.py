@@ -1,4 +1,4 @@
-"""python -m centernet2."""
+"""Run the command line: python -m centernet2."""
 
 from centernet2.cli import main
 

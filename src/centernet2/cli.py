@@ -1,6 +1,6 @@
-"""The command line: which job a command calls, how its result is printed, and its exit code.
+"""The command line: commands and their jobs, output, logging and exit codes.
 
-The jobs import what they need inside their functions, so that help comes at once.
+Jobs import heavy packages inside their functions, so that --help is fast.
 """
 
 import inspect
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from centernet2.profiling.records import Benchmark
 
 EXIT_MISTAKE = 2
-EXIT_KEYBOARD = 130  # as shells report a program that Ctrl-C has ended
-PIPE_WIDTH = 130  # columns of a table that goes to a file or a pipe
+EXIT_KEYBOARD = 130  # as shells report a program that was ended by Ctrl-C
+PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
 app = App(
@@ -50,7 +50,7 @@ app = App(
 def main() -> None:
     """Entry point of the command."""
     start_logging()
-    # PyTorch asks the system for large pages; it reads this before its first large tensor
+    # Transparent huge pages: PyTorch reads this before it allocates its first large tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         app(exit_on_error=False, print_error=True)
@@ -71,9 +71,9 @@ def main() -> None:
 
 
 def start_logging() -> None:
-    """Log short lines on a terminal; elsewhere, as in a file, lines with date and level.
+    """Log short lines to a terminal, and lines with date and level to a file or a pipe.
 
-    Only the main process logs its progress; the others log warnings.
+    The main process logs at level INFO, other processes at WARNING.
     """
     from rich import get_console
     from rich.logging import RichHandler
@@ -95,14 +95,14 @@ def register(
     show: Callable[[Any], None] | None = None,
     first_by_name: bool = False,
 ) -> None:
-    """Make a command of a job.
+    """Register a job as a command.
 
     Args:
-        job: function whose signature and docstring are the command's.
-        name: of the command; default: that of the function.
+        job: function; its signature and docstring become options and help.
+        name: of the command; default: the name of the function.
         show: prints the result.
-        first_by_name: the first parameter is an option. Python callers give it by position,
-            `evaluate(model, data=...)`; positional words of a command line are KEY VALUE pairs.
+        first_by_name: make the first parameter an option. In Python it is positional, as in
+            `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
     """
     signature = inspect.signature(job)
     first, *others = signature.parameters.values()
@@ -119,7 +119,7 @@ def register(
 
     parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    # cyclopts would look up the type of the result, which is not imported before it is needed
+    # cyclopts would evaluate the return type, which is imported only for type checkers
     command.__annotations__ = {k: v for k, v in job.__annotations__.items() if k != "return"}
     app.command(command, name=name)
 
@@ -141,14 +141,14 @@ def print_training(result: dict[str, float] | list[str]) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print two detectors side by side."""
+    """Print the metrics of two detectors side by side."""
     from centernet2.report.tables import differences_table
 
     _print(differences_table(comparison.differences, confidence=comparison.confidence))
 
 
 def print_thresholds(chosen: "dict[str, ThresholdChoice]") -> None:
-    """Print the threshold of each class and what it gives."""
+    """Print the threshold of each class, with its precision and recall."""
     from centernet2.report.tables import thresholds_table
 
     _print(thresholds_table(chosen))
@@ -162,14 +162,14 @@ def print_counts(counts: dict[str, int]) -> None:
 
 
 def print_benchmark(result: "Benchmark") -> None:
-    """Print what was measured, wide where it goes to a file."""
+    """Print the results of a benchmark, in wide tables."""
     from centernet2.report.benchmark_tables import benchmark_tables
 
     _wide_console().print(benchmark_tables(result), highlight=False)
 
 
 def print_findings(examination: "Examination") -> None:
-    """Print what is wrong with a data set, and exit with 2 where something is."""
+    """Print the faults of a data set; exit with code 2 if there are any."""
     from centernet2.report.dataset_page import findings_table
 
     _wide_console().print(findings_table(examination.findings))
@@ -178,12 +178,12 @@ def print_findings(examination: "Examination") -> None:
 
 
 def print_models(shown: "str | RenderableType") -> None:
-    """Print the table of models, or JSON and Markdown as they are."""
+    """Print the table of models; JSON and Markdown without formatting."""
     _wide_console().print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 
 def print_lines(text: str | list[str]) -> None:
-    """Print text, for people and programs alike."""
+    """Print text without formatting."""
     print(text if isinstance(text, str) else "\n".join(text))
 
 
@@ -194,7 +194,7 @@ def _print(table: "RenderableType") -> None:
 
 
 def _wide_console() -> "Console":
-    """The terminal, or where the output goes elsewhere, a console on which wide tables fit."""
+    """Return the terminal; for a file or a pipe, a console of PIPE_WIDTH columns."""
     from rich import get_console
     from rich.console import Console
 
@@ -202,7 +202,7 @@ def _wide_console() -> "Console":
 
 
 def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # after a job, when the processes have parted, too
+    return os.environ.get("RANK", "0") == "0"  # also valid after a job has left the process group
 
 
 register(train, show=print_training, first_by_name=True)

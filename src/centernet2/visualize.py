@@ -51,9 +51,10 @@ def draw(
     *,
     score_threshold: float = 0.0,
 ) -> Tensor:  # uint8 [3, H, W]
-    """Draw masks, boxes and labels of objects on a copy of an image (uint8 [3, H, W] RGB).
+    """Draw masks, boxes and labels of objects on a copy of an image.
 
-    Detections with the highest scores are on top. Those below the threshold are left out.
+    The image is uint8 [3, H, W] RGB. Detections with the highest scores are on top. Those below the
+    threshold are left out.
     """
     scored = cast(Detections, objects)["scores"] if "scores" in objects else None
     scores = torch.ones(len(objects["boxes"])) if scored is None else scored.cpu()
@@ -121,7 +122,7 @@ def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor
 
 
 def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
-    """Return slices around the pixels of a mask [H, W]; for an empty one, at the corner."""
+    """Return slices around the pixels of a mask [H, W]; an empty one: at the corner."""
     spans = []
     for axis in (1, 0):
         inside = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
@@ -180,7 +181,7 @@ def _place_labels(
 def _corners(
     box: Rectangle, width: int, height: int, size: tuple[int, int]
 ) -> np.ndarray:  # [7, 4]
-    """Return rectangles for a label, in order of preference: above, inside or below the box."""
+    """Return rectangles for a label, by preference: above, inside, below its box."""
     left, top, right, bottom = box
     places = [
         (left, top - height),

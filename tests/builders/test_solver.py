@@ -15,9 +15,7 @@ def test_slow_bf16_is_logged(
 ) -> None:
     monkeypatch.setattr(solver, "is_bf16_fast", lambda device: fast)
     assert choose_precision(CPU, amp=True, dtype="bf16") == "bf16"
-    assert (
-        "only emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text
-    ) is not fast
+    assert ("emulates bf16, which is slow: set SOLVER.AMP.ENABLED False" in caplog.text) is not fast
 
 
 def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) -> None:

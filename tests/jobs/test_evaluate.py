@@ -53,7 +53,7 @@ def test_predictions_give_equal_metrics(folder: Path, tmp_path: Path) -> None:
 
 
 def test_exactly_one_source_is_required(folder: Path) -> None:
-    with pytest.raises(ValueError, match="give one thing to evaluate"):
+    with pytest.raises(ValueError, match="give either --weights"):
         centernet2.evaluate(data=folder)
-    with pytest.raises(ValueError, match="give one thing to evaluate"):
+    with pytest.raises(ValueError, match="give either --weights"):
         centernet2.evaluate(folder / "model.pth", predictions="a.json", data=folder)

@@ -104,7 +104,7 @@ def test_wrong_options_are_named(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
         threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
-    with pytest.raises(ValueError, match=r"--recall is 90; give a share above 0, up to 1"):
+    with pytest.raises(ValueError, match=r"--recall is 90; give a number above 0, up to 1"):
         threshold(folder / "model.pth", recall=90, **options)
     (folder / "predictions.json").write_text("[]")
     with pytest.raises(ValueError, match="has no detections on"):

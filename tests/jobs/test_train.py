@@ -43,7 +43,7 @@ def test_dry_run_describes_plan_writes_nothing(data: Path, tmp_path: Path) -> No
 
 def test_indivisible_batch_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        centernet2.ConfigError, match=r"IMS_PER_BATCH 2 cannot be shared evenly.* 3 SOLVER.ACC"
+        centernet2.ConfigError, match=r"IMS_PER_BATCH 2 cannot be divided evenly.* 3 SOLVER.ACC"
     ):
         train(data, tmp_path, "SOLVER.ACCUMULATION_STEPS", "3")
 
@@ -82,7 +82,7 @@ def test_unwritable_output_folder_is_refused(
     (tmp_path / "file").touch()
     for start in (train, dry_run):
         with pytest.raises(
-            centernet2.ConfigError, match=r"--output-dir .*x cannot be used: .*file is no folder"
+            centernet2.ConfigError, match=r"--output-dir .*x cannot be used: .*file is not a folder"
         ):
             start(nowhere, tmp_path / "file" / "x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)

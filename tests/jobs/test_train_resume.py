@@ -92,7 +92,7 @@ def test_resume_without_checkpoint_starts_anew(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(data, tmp_path, "SOLVER.TRAIN_ITER", "1", "TEST.EVAL_PERIOD", "-1", resume=True)
-    assert "to resume from: training begins at its start" in caplog.text
+    assert "to resume from: training starts at iteration 0" in caplog.text
 
 
 def test_resume_with_changed_config(

@@ -1,1 +1,1 @@
-"""From a config to objects: the only modules that know both."""
+"""Build objects from a config: models, data, optimizers, training runs."""

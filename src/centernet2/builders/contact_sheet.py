@@ -1,4 +1,4 @@
-"""Contact sheets of data sets: images, as they are and augmented, and heat maps."""
+"""Contact sheets of data sets: original images, augmented images and heat maps."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -40,14 +40,14 @@ def draw_contact_sheet(
     augmented: bool,
     heat_maps: bool,
 ) -> Tensor:  # uint8 [3, H, W]
-    """Draw images with their objects, and beside each what training makes of it.
+    """Draw images with their objects, beside each the augmented image and its heat map.
 
     Args:
-        dataset, indices: what is drawn.
-        config: says how images are augmented and how targets are assigned.
-        seed: of the augmentations.
-        augmented: add the augmented image.
-        heat_maps: add the heat map of the last image drawn, and the levels of its objects.
+        dataset, indices: images to draw.
+        config: options for augmentation and target assignment.
+        seed: random seed of the augmentation.
+        augmented: draw the augmented image too.
+        heat_maps: draw the heat map of that image too, and the levels of its objects.
     """
     names = dataset.class_names
     pictures: list[Tensor] = []
@@ -95,7 +95,7 @@ def _draw_target(image: Tensor, target: Target, class_names: Sequence[str]) -> T
 def _draw_heat_map(
     image: Tensor, target: Target, config: Config, class_names: Sequence[str]
 ) -> Tensor:
-    """Draw the heat map of the finest level, and name each object's levels (paper, section 4.1)."""
+    """Draw the heat map of the finest level and the levels of each object."""
     options, strides = config.assigner, config.centernet.strides
     height, width = image.shape[1:]
     shapes = [(-(-height // stride), -(-width // stride)) for stride in strides]
@@ -105,7 +105,7 @@ def _draw_heat_map(
     radii = object_radii(objects.boxes, options.min_iou, options.min_radius)
     all_levels = heatmap_targets(objects, levels, 1, None, radii)[:, 0]  # [M]
     rows, columns = shapes[0]
-    finest = all_levels[: rows * columns].view(1, 1, rows, columns)  # others: the same peaks
+    finest = all_levels[: rows * columns].view(1, 1, rows, columns)  # all levels have equal peaks
     heat = interpolate(finest, scale_factor=strides[0], mode="nearest")[0, 0, :height, :width]
     grey = image.float().mean(dim=0) * DIMMED
     color = torch.tensor(HEAT_COLOR, dtype=torch.float32)[:, None, None]

@@ -1,4 +1,4 @@
-"""Evaluation as a config says: of a detector on a data set, or of detections from a file."""
+"""Evaluate a detector on a data set, or detections from a file."""
 
 import logging
 import os
@@ -34,8 +34,8 @@ from centernet2.structures import Batch
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_NAMES = ("coco_2017_val",)  # of the data set, if neither a folder nor a config names one
-MAX_DETECTIONS_OF_A_FILE = 100  # per image, as COCO counts them
+DEFAULT_NAMES = ("coco_2017_val",)  # data set, if neither a folder nor a config names one
+MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
 
 
 def evaluate_detector(
@@ -48,7 +48,7 @@ def evaluate_detector(
     resume: bool = False,
     report: StrPath | None = None,
 ) -> dict[str, float]:
-    """Evaluate a detector on the validation images of a data set; see `jobs.evaluate`."""
+    """Evaluate a detector on the validation split of a data set; see `jobs.evaluate`."""
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
         create_accelerator(next(model.parameters()).device)
     if resume and output_dir is None:
@@ -63,7 +63,9 @@ def evaluate_detector(
         val_fraction=config.datasets.val_fraction,
         val_seed=config.datasets.val_seed,
     )
-    set_num_classes(config, len(dataset.class_names), owner=dataset.name)  # or refuse
+    set_num_classes(
+        config, len(dataset.class_names), owner=dataset.name
+    )  # raises if the config states another number
     folder = output_dir or report
     output = None if folder is None else Path(folder)
     metrics = evaluate_dataset(
@@ -97,7 +99,7 @@ def evaluate_predictions(
 ) -> dict[str, float]:
     """Evaluate a COCO results file; no model is needed."""
     names = DEFAULT_NAMES if config is None else config.datasets.test
-    # without masks: where they count, they are read from the annotation file itself
+    # without masks: where needed, scoring reads them from the annotation file itself
     dataset = find_data(data, data_path, names=names, masks=False)
     path = Path(predictions)
     metrics = score_results_file(
@@ -147,16 +149,17 @@ def evaluate_dataset(
     inspected: bool = False,
     interrupted: Interrupted = lambda: False,
 ) -> dict[str, float]:
-    """Evaluate a detector on one data set, shared among all processes, and write speed.json.
+    """Evaluate a detector on a data set, with all processes, and write speed.json.
 
     Args:
-        model, dataset, config: what is evaluated on what.
+        model: the detector; every process has it.
+        dataset: images with annotations.
+        config: options for test size, batch size and augmentation.
         output: folder for detections and metrics.
-        resumable: write down which weights the detections are from, so that an interrupted
-            evaluation can be resumed. It takes a hash of all weights.
+        resumable: store a hash of all weights, so that an interrupted evaluation can be resumed.
         resume: continue the interrupted evaluation in `output`.
-        inspected: write the scores of each stage too.
-        interrupted: if it says so, EvaluationInterrupted is raised.
+        inspected: also write the scores of each stage.
+        interrupted: checked after each batch; if True, EvaluationInterrupted is raised.
     """
     started = time.perf_counter()
     augmented = config.test_augmentation.enabled
@@ -167,7 +170,7 @@ def evaluate_dataset(
         stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
     done: frozenset[int] = frozenset() if stream is None else stream.done
     if done:
-        logger.info("%d of %d images are done already", len(done), len(dataset))
+        logger.info("%d of %d images are already done", len(done), len(dataset))
     metrics = score_detector(
         build_augmented(config, model) if augmented else model,
         dataset,
@@ -189,9 +192,9 @@ def evaluate_dataset(
 def _read_batches(
     model: Detector, dataset: DetectionDataset, config: Config, *, skip: Collection[int]
 ) -> Iterator[Batch]:
-    """Read this process's share of the images."""
+    """Yield batches of the images of this process."""
     transform = build_test_transform(config)
-    if config.test_augmentation.enabled:  # it resizes images itself
+    if config.test_augmentation.enabled:  # which resizes images itself
         transform = FitShortestEdge(length=0, max_size=0)
     return eval_batches(
         dataset,
@@ -214,13 +217,13 @@ def _max_detections(model: Detector, config: Config) -> int:
 def _fingerprint(
     model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
 ) -> str:
-    """Identify all that decides the detections of an image; batches and workers do not."""
+    """Hash all that determines the detections: not batch size, not number of workers."""
     options = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
     return weights_digest(model, options, dataset.name, str(len(dataset)), str(inspected))
 
 
 def load_results(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
-    """Load the detections of an evaluation's folder or a results file, or run a checkpoint."""
+    """Load detections from an output folder or a results file, or run a checkpoint."""
     path = Path(source)
     if path.is_dir():
         path = _find_predictions(path)
@@ -237,5 +240,5 @@ def _find_predictions(folder: Path) -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"{folder} holds no predictions.json; give the output folder of an evaluation"
+        f"{folder} has no predictions.json; give the output folder of an evaluation"
     )

@@ -1,4 +1,4 @@
-"""The weights that a model starts from, and the options that belong to them."""
+"""Initial weights of a model, and the options that they require."""
 
 import logging
 import os
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 NORMALIZATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
-IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's, in 0..255
+IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of torchvision, in 0..255
 
 
 def find_weights(source: str | os.PathLike[str]) -> Path:
-    """The file of a path, of zoo:NAME (downloaded) or detectron2://... (in the cache)."""
+    """Return the file of a path, zoo:NAME (downloaded) or detectron2://... (cached)."""
     text = os.fspath(source)
     if not text:
         raise WeightsError(
-            "no weights are named; give a file or zoo:NAME with --weights or as MODEL.WEIGHTS"
+            "no weights are given; name a file or zoo:NAME with --weights or as MODEL.WEIGHTS"
         )
     return cached_file(text) if is_address(text) else Path(text)
 
@@ -31,36 +31,36 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
 def read_initial_weights(
     config: Config, source: str | os.PathLike[str] | None
 ) -> WeightsFile | None:
-    """Read the weights of a source, or without one those of timm if wanted, or None."""
+    """Read the weights of a source; without one, those of timm if configured, or None."""
     if source is not None:
         return read_weights(find_weights(source))
     return read_timm_weights(config.backbone.timm.name) if starts_from_timm(config) else None
 
 
 def starts_from_timm(config: Config) -> bool:
-    """Whether the backbone starts from weights that timm downloads."""
+    """Whether the config asks for pretrained weights of timm."""
     return config.model.backbone == "timm" and config.backbone.timm.pretrained
 
 
 def read_timm_weights(name: str) -> WeightsFile:
-    """Download the weights of a network of timm, unless they are in its cache."""
+    """Download the weights of a timm network, unless they are cached."""
     import timm
 
     try:
         tensors = timm.create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"timm cannot give its weights of '{name}' ({str(error).splitlines()[0]}); "
+            f"timm cannot load its weights of '{name}' ({str(error).splitlines()[0]}); "
             "set MODEL.TIMM.PRETRAINED False and give their file with --weights"
         ) from None
     return WeightsFile(f"timm's {name}", "network", tensors)
 
 
 def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
-    """Set what a backbone of torchvision or timm was trained with, unless stated.
+    """Set the options that a torchvision or timm backbone requires, unless stated.
 
-    Such a residual network has its strides in the 3 x 3 convolutions, and all have seen normalized
-    RGB images; the defaults are those of Caffe2's backbones. Other files change nothing.
+    Such a ResNet has its strides in the 3 x 3 convolutions and expects normalized RGB images. The
+    defaults are those of Caffe2's backbones. Other weights change nothing.
     """
     if file is None or file.kind != "network":
         return config
@@ -72,7 +72,7 @@ def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
 
 
 def fit_to_previous(config: Config, previous: Config) -> Config:
-    """Set what the initial weights of a resumed run had set, unless stated."""
+    """Set the options that the weights of the previous run required, unless stated."""
     unstated = [key for key in (STRIDE, *NORMALIZATION) if key not in config.stated]
     return config.replace({key: previous[key] for key in unstated})
 
@@ -86,17 +86,19 @@ def _normalization(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _set_unless_stated(config: Config, wanted: dict[str, Any], origin: str) -> Config:
-    """Set options that are not stated; those of normalization together or not at all."""
+    """Set options that are not stated; NORMALIZATION is set as a whole or not at all."""
     kept = config.stated & set(wanted)
     kept |= set(NORMALIZATION) if kept & set(NORMALIZATION) else set()
     different = {key: value for key, value in wanted.items() if config[key] != value}
     changes = {key: value for key, value in different.items() if key not in kept}
     if changes:
-        logger.warning("set, because %s was trained so: %s", origin, _pairs(changes))
+        logger.warning("set to match the training of %s: %s", origin, _pairs(changes))
     if len(changes) < len(different):
         left = {key: value for key, value in different.items() if key not in changes}
         logger.warning(
-            "%s was trained with %s; the config says otherwise and is kept", origin, _pairs(left)
+            "%s was trained with %s; the config states other values",
+            origin,
+            _pairs(left),
         )
     return config.replace(changes)
 

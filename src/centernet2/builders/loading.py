@@ -1,4 +1,4 @@
-"""Models from configs and files of weights."""
+"""Build models from configs, and load them from weights files."""
 
 import logging
 import os
@@ -34,10 +34,10 @@ def build_model(
 
     Args:
         config: a configuration, the path of its file, or the name of a packaged one.
-        weights: file to fill it from (the README lists the kinds), or zoo:NAME of a published
-            model, which is downloaded; None leaves it untrained. One of our checkpoints brings its
-            classes, which the config must not contradict.
-        device: where to put it; None: MODEL.DEVICE, or the best one available where it is missing.
+        weights: a weights file (docs/backbones.md lists the kinds) or zoo:NAME of a published
+            model, which is downloaded; None: random weights. One of our checkpoints also sets the
+            classes; a config that states another number is an error.
+        device: None: MODEL.DEVICE or, if it is missing, the best one available.
     """
     options = as_config(config)
     file = read_initial_weights(options, weights)
@@ -56,9 +56,9 @@ def build_model(
 def load_model(
     weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu"
 ) -> Detector:
-    """Load the detector of one of our checkpoints, or zoo:NAME, in evaluation mode.
+    """Load a detector from one of our checkpoints or zoo:NAME, in evaluation mode.
 
-    It is built from the configuration that it was trained with, and KEY VALUE overrides.
+    It is built from the config that it was trained with, and KEY VALUE overrides.
     """
     if str(weights).startswith(ZOO_PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
@@ -68,22 +68,22 @@ def load_model(
     report = load_state(model, checkpoint.weights)
     if report.reinitialized or report.mismatched:
         raise WeightsError(
-            f"{weights} does not fill the model that its config and the options describe:\n{report}"
+            f"{weights} does not fit the model of its config and the overrides:\n{report}"
         )
     model.info = _with_labels(model.info, checkpoint.info)
     return place(model.eval(), device_for(config, device))
 
 
 def build_on_meta(config: Config) -> Detector:
-    """Build a detector without memory for its weights: operations can be counted, not done."""
+    """Build a detector on the meta device, without memory, to count its operations."""
     with torch.device("meta"):
         return build_detector(config).eval()
 
 
 def device_for(config: Config, name: str | None) -> torch.device:
-    """The named device, else MODEL.DEVICE, else the best one available.
+    """Return the named device; without a name MODEL.DEVICE, or the best one available.
 
-    MODEL.DEVICE is passed over where this machine does not have it.
+    A MODEL.DEVICE that this machine lacks is ignored, and logged if the config changes it.
     """
     if name is not None:
         return choose_device(name)
@@ -92,19 +92,19 @@ def device_for(config: Config, name: str | None) -> torch.device:
         return choose_device(wanted)
     except ValueError as error:
         best = choose_device(None)
-        if wanted != type(config.model)().device:  # somebody has asked for it
+        if wanted != type(config.model)().device:  # not the default
             logger.warning("MODEL.DEVICE: %s; using %s", error, best)
         return best
 
 
 def place(model: Detector, device: str | torch.device | None) -> Detector:
-    """Move a model to a device (None: the best), in the fastest memory format there."""
+    """Move a model to a device (None: the best), in its fastest memory format."""
     chosen = device if isinstance(device, torch.device) else choose_device(device)
     return model.to(chosen).to(memory_format=fast_memory_format(model, chosen))
 
 
 def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
-    """Info with the class names and thresholds of a source."""
+    """Copy the class names and score thresholds of another info."""
     return replace(info, class_names=source.class_names, score_thresholds=source.score_thresholds)
 
 
@@ -125,13 +125,13 @@ def load_for_inference(
     dtype: str = "fp32",
     compile: bool = False,
 ) -> Detector:
-    """Load a detector that is optimized for inference.
+    """Load a detector and optimize it for inference.
 
     Args:
-        weights: one of our checkpoints, zoo:NAME, or with a config any file that `build_model`
-            takes.
-        overrides: KEY VALUE pairs on top of the config.
-        config: for weights that carry none.
+        weights: one of our checkpoints or zoo:NAME; with a config, any file that `build_model`
+            accepts.
+        overrides: KEY VALUE pairs.
+        config: for weights files without a config.
         device: None: the best one available.
         dtype, compile: see `optimize_for_inference`.
     """
@@ -152,7 +152,7 @@ def load_predictor(
     dtype: str = "fp32",
     compile: bool = False,
 ) -> Predictor:
-    """Load a predictor, with test-time augmentation where TEST.AUG.ENABLED.
+    """Load a predictor, with test-time augmentation if TEST.AUG.ENABLED is True.
 
     The arguments are those of `load_for_inference`.
     """
@@ -166,31 +166,31 @@ def load_predictor(
 
 
 def as_config(config: Config | StrPath) -> Config:
-    """The config itself, or the one of a file or of a packaged name."""
+    """Return a config as it is; load one from a file or by a packaged name."""
     return config if isinstance(config, Config) else load_config(config)
 
 
 def config_of(info: ModelInfo) -> Config:
-    """Parse the configuration that a model was built from.
+    """Parse the config that a model was built from.
 
     Raises:
-        ConfigError: the model was not built from one.
+        ConfigError: the model was not built from a config.
     """
     if not info.config:
-        raise ConfigError("the model was not built from a configuration; pass one as `config`")
+        raise ConfigError("the model was not built from a config; pass one as `config`")
     return parse_config(info.config, info.config_name)
 
 
 def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
-    """Set the number of classes; a config that states another number is refused.
+    """Set the number of classes; a config that states another number is an error.
 
     Args:
-        owner: what has these classes, for the message.
+        owner: data set or file with these classes, for the message.
     """
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
                 f"{key} is {config[key]}, but {owner} has {count} classes; "
-                "leave the option out to take that number"
+                "leave the option out to use that number"
             )
     return config.replace(dict.fromkeys(CLASS_KEYS, count))

@@ -1,4 +1,4 @@
-"""Parameters and operations of detectors, as the table of published models shows them.
+"""Parameters and operations of detectors, for the table of published models.
 
 `python -m centernet2.builders.model_costs > src/centernet2/zoo/costs.json` counts all of them anew.
 """

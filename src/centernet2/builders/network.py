@@ -1,4 +1,4 @@
-"""From a config to a detector: backbone, neck, both stages, test-time augmentation."""
+"""Build a detector from a config: backbone, neck, both stages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
 
 
 class Network(NamedTuple):
-    """A backbone and a neck by their names in BACKBONES and NECKS."""
+    """Names of a backbone and a neck in BACKBONES and NECKS."""
 
     backbone: str
     neck: str
-    coarsest: int = 0  # level of an FPN: 7 adds p6 and p7 to the backbone's
+    coarsest: int = 0  # level of an FPN: 7 adds p6 and p7 to those of the backbone
 
 
-# MODEL.BACKBONE.NAME -> its parts; the names are the reference's, but for timm
+# by MODEL.BACKBONE.NAME; the names are those of the reference, except for timm
 NETWORKS = {
     "build_p67_resnet_fpn_backbone": Network("resnet", "fpn", coarsest=7),
     "build_p35_resnet_fpn_backbone": Network("resnet", "fpn"),
@@ -50,7 +50,7 @@ TIMM_NECKS = ("fpn", "bifpn", "fcos_bifpn")
 
 
 def network_of(config: Config) -> Network:
-    """Return the names of the backbone and the neck that MODEL.BACKBONE.NAME asks for."""
+    """Return the names of the backbone and the neck that MODEL.BACKBONE.NAME selects."""
     network = NETWORKS[one_of(config.model.backbone, tuple(NETWORKS), "MODEL.BACKBONE.NAME")]
     if network.backbone != "timm":
         return network
@@ -63,7 +63,7 @@ def network_of(config: Config) -> Network:
 
 
 def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
-    """Return the untrained backbone and neck that MODEL.BACKBONE.NAME asks for."""
+    """Build the backbone and the neck, with random weights."""
     network, options = network_of(config), config.neck
     with add_keys("backbone", "neck"):
         backbone = BACKBONES[network.backbone].build(config.backbone, options.fpn.in_features)
@@ -74,16 +74,16 @@ def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
 
 
 def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Detector:
-    """Return an untrained detector.
+    """Build a detector with random weights.
 
     Args:
-        config: which detector.
-        image_counts: [C] images of each class in the training data, for the federated loss;
-            MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH comes first.
+        config: its configuration.
+        image_counts: [C] training images with each class, for the federated loss; the file
+            MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH takes precedence.
     """
     if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
         raise ConfigError(
-            "masks come from the second stage, which a CenterNetDetector lacks: "
+            "masks come from the second stage, which CenterNetDetector does not have: "
             "set MODEL.MASK_ON False"
         )
     backbone, neck = build_backbone(config)
@@ -126,7 +126,7 @@ def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
 
 
 def _require_levels(config: Config, neck: Neck) -> None:
-    """Raise ConfigError where the neck lacks a level of the stages, or its stride differs."""
+    """Raise ConfigError if the neck lacks a level of a stage, or a stride differs."""
     levels, strides = config.centernet.in_features, config.centernet.strides
     two_stages = config.model.meta_architecture != "CenterNetDetector"
     missing = [
@@ -136,7 +136,7 @@ def _require_levels(config: Config, neck: Neck) -> None:
     ]
     if missing:
         raise ConfigError(
-            f"the options ask for the level {missing[0]}, but the neck gives "
+            f"the config uses level {missing[0]}, but the neck has only "
             f"{', '.join(neck.strides)}; see MODEL.CENTERNET.IN_FEATURES, "
             "MODEL.ROI_HEADS.IN_FEATURES and MODEL.BACKBONE.NAME"
         )
@@ -148,7 +148,7 @@ def _require_levels(config: Config, neck: Neck) -> None:
 
 
 def build_augmented(config: Config, model: Detector) -> TestTimeAugmentation:
-    """Return the detector with test-time augmentation by the options TEST.AUG."""
+    """Wrap a detector in test-time augmentation with the options TEST.AUG."""
     options, selection = config.test_augmentation, config.selection
     limits = config.decoder.inference
     one_stage = model.roi_heads is None

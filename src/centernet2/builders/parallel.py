@@ -1,4 +1,4 @@
-"""From a detector to the model that one process or several train."""
+"""Prepare a detector for training by one or several processes."""
 
 import warnings
 
@@ -15,14 +15,14 @@ from centernet2.training.sharding import shard
 
 
 def prepare_for_training(config: Config, model: Detector, accelerator: Accelerator) -> nn.Module:
-    """Move a detector to its device, in the form in which all processes train it.
+    """Move a detector to its device and wrap or shard it for training.
 
-    The result computes what the detector computes. The detector itself stays usable, and its
-    weights keep their place in memory from now on.
+    The result shares its weights with the detector, which stays usable. From now on the weights
+    stay in the same memory.
     """
     run, device = config.run, accelerator.device
     _require_compatible(config)
-    if run.sync_bn:  # before towers are cut into parts that are recomputed
+    if run.sync_bn:  # before gradient checkpointing splits the towers
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronized and device.type == "cpu" and distributed.world_size() > 1:
@@ -30,11 +30,11 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             "PyTorch synchronizes batch statistics on accelerators only: "
             "train without SyncBN on the CPU"
         )
-    usual = torch.contiguous_format if run.fsdp else None
+    unstated = torch.contiguous_format if run.fsdp else None
     optimize_for_training(
         model,
         device=device,
-        memory_format=torch.channels_last if run.channels_last else usual,
+        memory_format=torch.channels_last if run.channels_last else unstated,
         gradient_checkpointing=run.gradient_checkpointing,
         compile=run.compile,
     )
@@ -44,7 +44,7 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
 
 
 def _require_compatible(config: Config) -> None:
-    """Refuse options that exclude each other."""
+    """Raise ConfigError for options that exclude each other."""
     run = config.run
     if run.compile and run.gradient_checkpointing:
         raise ConfigError(
@@ -65,8 +65,8 @@ def _shard(model: Detector, device: torch.device) -> Detector:
 
 
 def _wrap(model: Detector, accelerator: Accelerator) -> nn.Module:
-    """The model on its device; with several processes, one that exchanges gradients."""
-    with warnings.catch_warnings():  # accelerate calls PyTorch in a way that is deprecated
+    """Move the model to its device; wrap it in DDP if there are several processes."""
+    with warnings.catch_warnings():  # a deprecated call in accelerate
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         prepared: nn.Module = accelerator.prepare(model)
     return prepared

@@ -1,4 +1,4 @@
-"""From a config to the path of the data: transforms, mixing, samplers, batches."""
+"""Build the data pipeline from a config: transforms, mixing, samplers, batches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"]
 
 
 def build_train_transform(config: Config) -> TrainTransform:
-    """Resizing and random changes of training images."""
+    """Build the resizing and augmentation of training images."""
     a = config.augmentation
     kind = one_of(a.custom_aug, AUGMENTATIONS, "INPUT.CUSTOM_AUG")
     steps: list[Transform] = [PhotometricDistortion()] if a.photometric_distortion else []
@@ -85,7 +85,7 @@ def _flips(config: Config) -> list[Transform]:
 
 
 def build_mixing(config: Config) -> Mixing | None:
-    """What makes one training image of several; None where nothing does."""
+    """Build the augmentations that combine several images; None: there are none."""
     a = config.augmentation
     before = (Mosaic(size=a.mosaic_size, probability=a.mosaic),) if a.mosaic > 0 else ()
     after: tuple[Mixer, ...] = (CopyPaste(probability=a.copy_paste),) if a.copy_paste > 0 else ()
@@ -94,7 +94,7 @@ def build_mixing(config: Config) -> Mixing | None:
 
 
 def test_size_of(config: Config) -> TestSize:
-    """Size that the options resize an image to before detection."""
+    """Return the size to which images are resized for inference."""
     a = config.augmentation
     if one_of(a.test_input_type, INPUT_TYPES, "INPUT.TEST_INPUT_TYPE") == "square":
         return TestSize("square", a.test_size)
@@ -102,14 +102,15 @@ def test_size_of(config: Config) -> TestSize:
 
 
 def build_test_transform(config: Config) -> EvalTransform:
-    """Resize of images to detect in."""
+    """Build the resizing of images for inference."""
     return make_test_resize(test_size_of(config))
 
 
 def fixed_sizes(config: Config, divisibility: int) -> list[tuple[int, int]]:
-    """Return the few sizes (height, width) that batches are padded to with static shapes.
+    """Return the sizes (height, width) to which batches are padded with static shapes.
 
-    They are multiples of `divisibility`: for wide, tall and mixed batches, of training and test.
+    They are multiples of `divisibility`, for batches of wide, tall and mixed images, in training
+    and in inference.
     """
     a = config.augmentation
     edges = (
@@ -130,7 +131,7 @@ def fixed_sizes(config: Config, divisibility: int) -> list[tuple[int, int]]:
 
 
 def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
-    """The order of training images."""
+    """Build the sampler of training images."""
     whole, ratios = _sampler_of_all(config, dataset, seed), config.loader.dataset_ratio
     if not ratios:
         return whole
@@ -169,12 +170,12 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
 def build_train_batches(
     config: Config, dataset: DetectionDataset, seed: int, *, start: int
 ) -> Iterator[Batch]:
-    """This process's batches for training, from the step after `start` on."""
+    """Yield the training batches of this process, from the step after `start`."""
     run, processes = config.run, distributed.world_size()
     parts = run.accumulation_steps
     if parts < 1 or run.ims_per_batch % (processes * parts):
         raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH {run.ims_per_batch} cannot be shared evenly: it must be "
+            f"SOLVER.IMS_PER_BATCH {run.ims_per_batch} cannot be divided evenly: it must be "
             f"a multiple of {processes} processes x {parts} SOLVER.ACCUMULATION_STEPS"
         )
     return train_batches(

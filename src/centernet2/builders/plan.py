@@ -1,4 +1,4 @@
-"""The plan of a training run: folder, data, length in iterations, learning rate."""
+"""Plan a training run: output folder, data, length in iterations, learning rate."""
 
 import logging
 import math
@@ -30,11 +30,11 @@ LENGTHS = (
 
 
 def choose_output_folder(config: Config, given: StrPath | None) -> Path:
-    """The folder of a training run; one that cannot be written is refused."""
+    """Return the output folder; raise ConfigError if it cannot be written."""
     output = Path(given or config.run.output_dir.replace("/auto", f"/{config.name}"))
     existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "cannot be written" if existing.is_dir() else "is no folder"
+        reason = "cannot be written" if existing.is_dir() else "is not a folder"
         raise ConfigError(
             f"--output-dir {output} cannot be used: {existing} {reason}; choose another one"
         )
@@ -42,7 +42,7 @@ def choose_output_folder(config: Config, given: StrPath | None) -> Path:
 
 
 def choose_seed(seed: int) -> int:
-    """The seed, one for all processes; a negative one is drawn and logged."""
+    """Return the seed of all processes; replace a negative one by a random seed."""
     if seed < 0:
         seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
         logger.info("seed %d", seed)
@@ -52,7 +52,7 @@ def choose_seed(seed: int) -> int:
 def find_training_data(
     config: Config, data: StrPath | None, data_path: StrPath | None
 ) -> tuple[DetectionDataset, DetectionDataset]:
-    """Find the images to train on and those to evaluate on."""
+    """Load the training set and the validation set."""
     find = partial(
         load_dataset,
         data=None if data is None else Path(data),
@@ -69,18 +69,18 @@ def find_training_data(
 
 
 def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
-    """Set the number of classes, and lengths that are given in epochs."""
+    """Set the number of classes, and convert epochs to iterations."""
     return count_in_iterations(
         set_num_classes(config, len(dataset.class_names), owner=dataset.name), len(dataset)
     )
 
 
 def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]:
-    """Scale learning rates and lengths to the batch; return also the changes in words.
+    """Scale learning rates and lengths to the batch size; also describe the changes.
 
-    With k times the images per iteration of the config that they were made for, SGD learns k times
-    faster (arXiv 1706.02677) and AdamW sqrt(k) times (arXiv 2205.10287), in 1 / k of the
-    iterations. Options that differ from that config already stay.
+    If the batch is k times that of the config `made_for`, the learning rate is multiplied by k for
+    SGD (arXiv 1706.02677) and by sqrt(k) for AdamW (arXiv 2205.10287), and the number of iterations
+    is divided by k. Options that differ from `made_for` are kept.
     """
     k = config.run.ims_per_batch / made_for.run.ims_per_batch
     rate = math.sqrt(k) if config.optimizer.optimizer == "ADAMW" else k
@@ -100,7 +100,7 @@ def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]
 
 
 def count_in_iterations(config: Config, num_images: int) -> Config:
-    """Turn SOLVER.MAX_EPOCHS and TEST.EVAL_EPOCHS into iterations."""
+    """Convert SOLVER.MAX_EPOCHS and TEST.EVAL_EPOCHS to iterations."""
     per_epoch = num_images / config.run.ims_per_batch
     values: dict[str, object] = {}
     if config.run.max_epochs > 0:
@@ -120,7 +120,7 @@ def describe(
     *,
     last: int,
 ) -> list[str]:
-    """Describe a training run in a few lines; `last` is its number of iterations."""
+    """Describe a training run of `last` iterations in a few lines."""
     run, processes = config.run, distributed.world_size()
     parameters = [p.numel() for p in model.parameters()]
     trained = [p.numel() for p in model.parameters() if p.requires_grad]
@@ -135,7 +135,7 @@ def describe(
         f"{len(train_set.boxes)} objects, {len(train_set.class_names)} classes",
         f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
-        f"{sum(trained) / 1e6:.1f} M of them trained",
+        f"{sum(trained) / 1e6:.1f} M of them trainable",
         f"batch: {run.ims_per_batch} images = {processes} processes{parts} x {share}",
         f"length: {last} iterations = {last * run.ims_per_batch / len(train_set):.2f} epochs",
         f"learning rate by iteration: {', '.join(_learning_rates(config, last))} "
@@ -158,7 +158,7 @@ def _learning_rates(config: Config, last: int) -> list[str]:
 
 
 def _divided(value: int | Sequence[int], by: float) -> int | tuple[int, ...]:
-    """Divide numbers of iterations and round them; 0 and less mean none."""
+    """Divide numbers of iterations, rounding to at least 1; keep 0 and less."""
     if isinstance(value, int):
         return max(1, round(value / by)) if value > 0 else value
     return tuple(max(1, round(each / by)) for each in value)

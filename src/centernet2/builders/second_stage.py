@@ -1,4 +1,4 @@
-"""From a config to the second stage: pooler, box heads, sampler, selection, mask branch."""
+"""Build the second stage from a config: box stages, sampler, mask branch."""
 
 import json
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from centernet2.models.roi_heads import (
 
 
 def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> CascadeRoIHeads:
-    """Return the untrained second stage that MODEL.ROI_HEADS.NAME asks for.
+    """Build the second stage that MODEL.ROI_HEADS.NAME selects, with random weights.
 
     Args:
         config: configuration of the detector.
-        neck: gives the levels that RoIs are pooled from.
+        neck: provides the levels from which RoI features are pooled.
         image_counts: see `build_detector`.
     """
     if not (config.head.only_objectness or config.centernet.class_proposals):
         raise ConfigError(
-            "the second stage needs proposals from the first: set True "
-            "MODEL.CENTERNET.ONLY_PROPOSAL (objectness alone) or "
-            "MODEL.CENTERNET.AS_PROPOSAL (class scores)"
+            "the second stage needs proposals from the first: set "
+            "MODEL.CENTERNET.ONLY_PROPOSAL True (objectness only) or "
+            "MODEL.CENTERNET.AS_PROPOSAL True (class scores)"
         )
     in_features = config.roi_heads.in_features
     channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
@@ -68,7 +68,7 @@ def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> 
 
 
 def _cascade_stages(config: Config) -> list[tuple[float, tuple[float, ...]]]:
-    """IoU of a positive RoI and scale of the deltas, per stage."""
+    """Return the minimum IoU of positives and the weights of the deltas, per stage."""
     ious, weights = config.cascade.ious, config.cascade.bbox_reg_weights
     if len(ious) != len(weights):
         raise ConfigError(
@@ -83,7 +83,7 @@ def _cascade_stages(config: Config) -> list[tuple[float, tuple[float, ...]]]:
         )
     if len(ious) > 1 and not config.box_stage.class_agnostic:
         raise ConfigError(
-            "a cascade refines boxes without classes: "
+            "a cascade needs class-agnostic boxes: "
             "set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
         )
     return list(zip(ious, weights, strict=True))
@@ -101,7 +101,7 @@ def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) ->
     if config.model.mask_head != "MaskRCNNConvUpsampleHead":
         raise ConfigError(
             f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; "
-            "the one there is: MaskRCNNConvUpsampleHead"
+            "the only choice is MaskRCNNConvUpsampleHead"
         )
     with add_keys("mask_pooler", "mask_head"):
         head = MaskHead(channels, config.roi_heads.num_classes, config.mask_head)
@@ -109,9 +109,10 @@ def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) ->
 
 
 def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
-    """Weights [C] by which the federated loss samples negative classes, from numbers of images.
+    """Return weights [C] by which the federated loss samples negative classes.
 
-    Without numbers, as when trained weights are about to be loaded, all classes weigh the same.
+    They depend on the number of images with each class. Without these numbers, for example when
+    trained weights are loaded afterwards, all weights are 1.
     """
     path, num_classes = Path(config.federated.frequency_file), config.roi_heads.num_classes
     if path.is_file():

@@ -1,4 +1,4 @@
-"""From a config to how weights change: optimizer, schedule, clipping, averaging."""
+"""Build optimizer, schedule, gradient clipping and training state from a config."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
 
 
 def build_multiplier(config: Config) -> Multiplier:
-    """Build the function from the iteration to the factor of the learning rate."""
+    """Build the schedule: the factor of the learning rate by iteration."""
     return learning_rate_multiplier(config.schedule, base_lr=config.optimizer.base_lr)
 
 
 def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
-    """Build SGD or AdamW, with weight decay and learning rate by kind of parameter."""
+    """Build SGD or AdamW, with parameter groups by learning rate and weight decay."""
     o = config.optimizer
     groups = parameter_groups(
         model,
@@ -65,7 +65,7 @@ def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
 
 
 def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
-    """Build the function that clips gradients; None: they are not clipped."""
+    """Build the function that clips gradients; None: no clipping."""
     options = config.clip
     if not options.enabled:
         return None
@@ -76,7 +76,7 @@ def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
 
 
 def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precision:
-    """The number format of a training run. The CPU has no fast fp16: there it is bf16."""
+    """Return the number format of training; on the CPU fp16 is replaced by bf16."""
     if dtype not in ("bf16", "fp16"):
         raise ConfigError(f"SOLVER.AMP.DTYPE is '{dtype}'; choose bf16 or fp16")
     if not amp:
@@ -86,7 +86,7 @@ def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precisio
         dtype = "bf16"
     if dtype == "bf16" and not is_bf16_fast(device):
         better = "SOLVER.AMP.DTYPE fp16" if device.type == "cuda" else "SOLVER.AMP.ENABLED False"
-        logger.warning("%s only emulates bf16, which is slow: set %s", device_name(device), better)
+        logger.warning("%s emulates bf16, which is slow: set %s", device_name(device), better)
     return "fp16" if dtype == "fp16" else "bf16"
 
 
@@ -99,7 +99,7 @@ def build_job(
     seed: int,
     output: Path,
 ) -> Job:
-    """Build the state of a training run around a model that is on its device."""
+    """Build the state of a training run; the model is on its device."""
     optimizer = build_optimizer(config, model)
     ema = config.ema
     generator = torch.Generator(device).manual_seed(seed + distributed.rank())

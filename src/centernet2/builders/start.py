@@ -1,4 +1,4 @@
-"""How a training run starts: resumed, from weights, or from scratch."""
+"""Start of a training run: resumed, from weights, or from scratch."""
 
 import logging
 from collections.abc import Mapping
@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resume:
-    """A training run goes on from its last checkpoint."""
+    """Continue a training run from its last checkpoint."""
 
     path: Path
     checkpoint: Checkpoint
-    training: Mapping[str, Any]  # state of the run, without the weights
+    training: Mapping[str, Any]  # state of the training run, without weights
 
 
 @dataclass(frozen=True)
 class FromWeights:
-    """A new training run starts at iteration 0 with the weights of a file."""
+    """Start a training run at iteration 0 with the weights of a file."""
 
     file: WeightsFile
 
 
 @dataclass(frozen=True)
 class FromScratch:
-    """A new training run starts with random weights."""
+    """Start a training run with random weights."""
 
 
 Start = Resume | FromWeights | FromScratch
@@ -51,16 +51,16 @@ Start = Resume | FromWeights | FromScratch
 def choose_start(
     config: Config, output: Path, *, weights: StrPath | None = None, resume: bool = False
 ) -> Start:
-    """Choose how a training run starts: the first of these that there is.
+    """Choose the start of a training run: the first of these that is available.
 
-    1. With `resume`, the newest readable checkpoint of the output folder.
+    1. With `resume`, the newest readable checkpoint in the output folder.
     2. `weights`: a file, zoo:NAME or detectron2://...
-    3. With MODEL.TIMM.PRETRAINED, timm's weights of the backbone.
-    4. MODEL.WEIGHTS; a detectron2://... that is not in the cache is left out with a warning.
+    3. With MODEL.TIMM.PRETRAINED, the backbone weights of timm.
+    4. MODEL.WEIGHTS; a detectron2://... that is not cached is skipped with a warning.
     5. Random weights.
     """
-    if resume and (found := _checkpoint_to_resume(output)):
-        return found
+    if resume and (start := _checkpoint_to_resume(output)):
+        return start
     if weights is not None or starts_from_timm(config):
         file = read_initial_weights(config, weights)
     else:
@@ -69,7 +69,7 @@ def choose_start(
 
 
 def fit_to_start(config: Config, start: Start) -> Config:
-    """Set options that belong to the initial weights, unless the config states them."""
+    """Set the options that the initial weights require, unless the config states them."""
     match start:
         case Resume(checkpoint=checkpoint):
             return fit_to_previous(config, config_of(checkpoint.info))
@@ -80,7 +80,7 @@ def fit_to_start(config: Config, start: Start) -> Config:
 
 
 def load_start(model: Detector, config: Config, start: Start) -> None:
-    """Fill a new model with the weights of the start."""
+    """Load the weights of the start into a new model."""
     match start:
         case Resume():
             _load_resumed(model, config, start)
@@ -91,21 +91,21 @@ def load_start(model: Detector, config: Config, start: Start) -> None:
 
 
 def _checkpoint_to_resume(output: Path) -> Resume | None:
-    """The last checkpoint, one file for all processes; None where there is none."""
-    found = last_checkpoint(output)
-    names = distributed.gather_objects(None if found is None else found[0].name)
+    """Read the last checkpoint, one file for all processes; None: there is none."""
+    last = last_checkpoint(output)
+    names = distributed.gather_objects(None if last is None else last[0].name)
     if len(set(names)) > 1:
         seen = ", ".join(f"{name or 'none'} by process {rank}" for rank, name in enumerate(names))
         raise ConfigError(
             f"--output-dir {output} must be one folder for all machines; "
             f"the last checkpoint is {seen}"
         )
-    if found is None:
-        logger.warning("no checkpoint in %s to resume from: training begins at its start", output)
+    if last is None:
+        logger.warning("no checkpoint in %s to resume from: training starts at iteration 0", output)
         return None
-    path, checkpoint = found
+    path, checkpoint = last
     if checkpoint.training is None:
-        raise ConfigError(f"{path} holds weights only: load it with --weights, without --resume")
+        raise ConfigError(f"{path} has weights only: load it with --weights, without --resume")
     return Resume(path, checkpoint, checkpoint.training)
 
 
@@ -121,15 +121,15 @@ def _configured_weights(config: Config) -> WeightsFile | None:
 
 
 def _load_resumed(model: Detector, config: Config, start: Resume) -> None:
-    """Load the weights of a checkpoint, and say which options have changed since."""
+    """Load the weights of a checkpoint, and log the options that have changed."""
     report = load_state(model, start.checkpoint.weights)
     before = config_of(start.checkpoint.info)
     changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]
     if report.reinitialized or report.mismatched or report.skipped:
         raise ConfigError(
-            f"{start.path} holds another model than this config "
+            f"{start.path} does not fit the model of this config "
             f"({'; '.join(changed) or 'no option differs'}); resume with the config of the run, "
-            "or train into another --output-dir"
+            "or use another --output-dir"
         )
     logger.info("resuming from %s", start.path)
     if changed:

@@ -1,4 +1,4 @@
-"""All parts of a training run, and the steps that need several of them."""
+"""A training run: its parts, and the operations that need several of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,7 +31,7 @@ from centernet2.training.writers import Writer, open_writers
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Everything that a training run works with."""
+    """All parts of a training run."""
 
     config: Config
     train_set: DetectionDataset
@@ -39,23 +39,23 @@ class TrainingRun:
     accelerator: Accelerator
     seed: int
     model: Detector
-    prepared: nn.Module  # the model in the form in which all processes train it
+    prepared: nn.Module  # the model, wrapped or sharded for training
     precision: Precision
-    job: Job  # the model with everything that changes with it
+    job: Job  # the state that checkpoints hold
 
     @property
     def max_iteration(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         schedule, options = self.config.schedule, self.config.run
         return schedule.max_iter if options.train_iter < 0 else options.train_iter
 
     def plan(self) -> list[str]:
-        """The plan of the run in words."""
+        """Describe the training run."""
         sets = self.train_set, self.val_set
         return describe(self.config, self.model, *sets, last=self.max_iteration)
 
     def prepare_folder(self) -> None:
-        """Make the output folder ready, on the main process."""
+        """Prepare the output folder, on the main process."""
         if distributed.is_main_process():
             output = self.job.output
             output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ class TrainingRun:
             write_atomic(output / "config.yaml", self.config.to_yaml())
 
     def open_writers(self) -> AbstractContextManager[list[Writer]]:
-        """Open the log, files and trackers that receive metrics; the context closes them."""
+        """Open the writers of metrics: log, files and trackers; the context closes them."""
         return open_writers(
             self.job.output,
             start_iteration=self.job.iteration,
@@ -73,7 +73,7 @@ class TrainingRun:
         )
 
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
-        """This process's batches from the next step on; the first may be drawn as pictures."""
+        """Yield the batches of this process from the next step; draw the first if `drawn`."""
         start = self.job.iteration
         batches = build_train_batches(self.config, self.train_set, self.seed, start=start)
         if not (drawn and self._draws_pictures()):
@@ -89,7 +89,7 @@ class TrainingRun:
     def loop(
         self, batches: Iterator[Batch], callbacks: Sequence[Callback], *, max_iteration: int
     ) -> None:
-        """Train from the steps that are done up to `max_iteration`."""
+        """Train from the current iteration to `max_iteration`."""
         train_loop(
             self.prepared,
             self.job.optimizer,
@@ -108,7 +108,7 @@ class TrainingRun:
         )
 
     def evaluate(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
-        """Metrics on the validation images; None if `interrupted` ended the evaluation."""
+        """Evaluate on the validation set; None if `interrupted` ended the evaluation."""
 
         def run(output: Path) -> dict[str, float]:
             return evaluate_dataset(
@@ -121,10 +121,9 @@ class TrainingRun:
             return None
 
     def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
-        """Keep the weights if they are the best; return whether training should stop.
+        """Draw detections and save the best weights; return whether training should stop.
 
-        Also draws detections. Weights with a new best metric become model_best.pth, in a run that
-        evaluates repeatedly.
+        model_best.pth is written only in training runs with several evaluations.
         """
         with self.job.whole_model():
             if self._draws_pictures():

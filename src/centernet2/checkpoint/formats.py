@@ -1,4 +1,4 @@
-"""Read weights from .pth, .safetensors and .pkl files without executing their code."""
+"""Read .pth, .safetensors and .pkl files without executing code in them."""
 
 import pickle
 import re
@@ -62,7 +62,7 @@ def _caffe2_name(blob: str) -> str | None:
 
 
 def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name, from the content of a file or a dictionary nested in it."""
+    """Return the tensors in the content of a file, by name."""
     for key in ("model", "state_dict", "blobs"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -102,7 +102,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickler of arrays and plain containers; it refuses all that could execute code."""
+    """Unpickler of arrays and plain containers; anything else is refused."""
 
     ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,

@@ -127,7 +127,7 @@ def _require_backbone(report: LoadReport, origin: str) -> None:
 
 
 def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy mean and standard deviation of a one-stage checkpoint, as the reference does."""
+    """Copy pixel mean and std of a one-stage checkpoint, as the reference does."""
     if is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
         preprocess: Any = model.preprocess
         preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))

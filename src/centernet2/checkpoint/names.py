@@ -140,7 +140,7 @@ def _applies(rule: Rename, keys: list[str]) -> bool:
 
 
 def from_suffixes(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, list[str]]:
-    """Return our keys for each name of a file whose names are suffixes of the reference's.
+    """Map names that are suffixes of the reference's to our keys.
 
     As in detectron2, a parameter takes the longest suffix of its name that the file has.
     """

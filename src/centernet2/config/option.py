@@ -1,4 +1,4 @@
-"""An option: a key of configuration files, and the field of Config that holds its value.
+"""An option: a key of configuration files, and the field of Config with its value.
 
 Its type and default stand in the option group that has the field, beside the class that reads it.
 Keys and defaults are those of the reference implementation. The meaning of a key that the reference

@@ -1,4 +1,4 @@
-"""Options that name the parts of the detector; builders/ maps the names to classes."""
+"""Names of the parts of the detector; builders/ maps them to classes."""
 
 from dataclasses import dataclass
 

@@ -1,10 +1,10 @@
-"""One file per command: the command, its file and its Python function carry one name.
+"""Jobs: one file per command; command, file and Python function have one name.
 
-The signature of that function is the whole interface of a command: Python calls it, and cyclopts
-makes options and help of it. The two differ in types alone: a Python caller may pass a `Config` or
-a `Detector` where a command line has a name or a path. The annotations below accept both.
+The function is the interface for both: Python calls it, and cyclopts turns its signature and
+docstring into options and help. Only the types differ: a Python caller may pass a `Config` or a
+`Detector` instead of a name or a path. The annotations below accept both.
 
-These files import nothing heavy at their top, so that help comes at once.
+These files import heavy packages inside functions only, so that --help is fast.
 """
 
 import os
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from centernet2.models.detector import Detector
 
     PathArgument: TypeAlias = str | os.PathLike[str]
-    ImageArgument: TypeAlias = PathArgument  # of predict, where KEY VALUE pairs follow
+    ImageArgument: TypeAlias = PathArgument  # of predict, which accepts KEY VALUE pairs there too
     WeightsArgument: TypeAlias = PathArgument
     ConfigArgument: TypeAlias = Config | PathArgument
     ModelArgument: TypeAlias = Detector | PathArgument
-else:  # what cyclopts makes of a word; zoo:NAME is no path
+else:  # types to which cyclopts converts; zoo:NAME is not a path
     PathArgument = Path
     ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = str
 
@@ -37,16 +37,16 @@ Flag = Annotated[bool, Parameter(negative=())]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Where and how a model that is loaded from a file runs.
+    """Device and number format of inference.
 
     Parameters
     ----------
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
     dtype
-        Format of matrix products and convolutions: fp32, bf16 or fp16.
+        Number format of matrix products and convolutions: fp32, bf16 or fp16.
     compile
-        Compile the network (torch.compile): slow at the first image of a size, then faster.
+        Compile the network (torch.compile): slow at the first image of each size, then faster.
     """
 
     device: str | None = None

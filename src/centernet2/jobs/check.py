@@ -1,4 +1,4 @@
-"""The command `check`: what is wrong with a data set, and what training would do about it."""
+"""The command `check`: find faults of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from centernet2.data.check import Examination
     from centernet2.report.dataset_page import FirstStageSizes
 
-SHOWN_CONFIG = "CenterNet2_R50_1x"  # its sizes and levels are shown on the page
+SHOWN_CONFIG = "CenterNet2_R50_1x"  # the page shows its test size and levels
 logger = logging.getLogger(__name__)
 
 
@@ -24,22 +24,22 @@ def check(
     no_report: Flag = False,
     fix: PathArgument | None = None,
 ) -> Examination:
-    """Check a data set: what is wrong, and what training would do about it.
+    """Check a data set for faults, and show how training would handle them.
 
-    The exit code is 0 where nothing is wrong, 2 otherwise.
+    The exit code is 0 if there are none, 2 otherwise.
 
     Parameters
     ----------
     data
         Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
     data_path
-        The folder above a named data set.
+        Folder that contains a named data set.
     report
-        Folder for a page with pictures, also as JSON; default: check_NAME.
+        Folder for a page with pictures, and the findings as JSON; default: check_NAME.
     no_report
-        Print the findings alone.
+        Print the findings only.
     fix
-        Write a repaired copy of the annotations there, and the list of changes beside it.
+        Folder for a repaired copy of the annotations and a list of the changes.
     """
     from centernet2.data.check import examine_dataset, write_repaired
     from centernet2.report.dataset_page import write_dataset_page

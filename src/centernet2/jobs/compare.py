@@ -1,4 +1,4 @@
-"""The command `compare`."""
+"""The command `compare`: compare two detectors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(NamedTuple):
-    """The metrics of two detectors, with bounds of their differences."""
+    """Metrics of two detectors, and confidence intervals of their differences."""
 
     differences: "dict[str, Difference]"
     confidence: float
@@ -28,24 +28,24 @@ def compare(
     output: PathArgument | None = None,
     device: str | None = None,
 ) -> Comparison:
-    """Compare two detectors on the same images: is the difference real?
+    """Compare two detectors: metrics, and confidence intervals of the differences.
 
     Parameters
     ----------
     first
-        Output folder of an evaluation or a training run, a COCO results file, or a checkpoint.
+        Output folder of an evaluation or a training run, COCO results file, or checkpoint.
     second
-        The other one.
+        The other detector, in any of these forms.
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder above a COCO 2017 folder.
+        Folder that contains a COCO 2017 folder.
     samples
-        How often the images are resampled (a paired bootstrap).
+        Number of bootstrap samples of the images (paired).
     confidence
-        Share of the samples between the bounds.
+        Confidence level of the intervals.
     seed
-        Seed of the samples.
+        Random seed of the bootstrap.
     output
         JSON file for the metrics.
     device
@@ -57,7 +57,8 @@ def compare(
 
     if samples < 1 or not 0 < confidence < 1:
         raise ValueError(
-            f"samples is {samples} and confidence {confidence}; at least 1, and between 0 and 1"
+            f"--samples is {samples} and --confidence {confidence}; "
+            "give at least 1 sample and a confidence between 0 and 1"
         )
     dataset = find_data(data, data_path, names=DEFAULT_NAMES, masks=False)
     one, other = (load_results(source, dataset, device=device) for source in (first, second))

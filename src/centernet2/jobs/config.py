@@ -1,4 +1,4 @@
-"""The command `config`."""
+"""The command `config`: print a config."""
 
 from centernet2.jobs import ConfigArgument, Flag, Overrides
 
@@ -6,14 +6,14 @@ from centernet2.jobs import ConfigArgument, Flag, Overrides
 def config(
     name: ConfigArgument | None = None, *overrides: Overrides, reference: Flag = False
 ) -> str:
-    """Print a resolved config; without a name, the names of the packaged configs.
+    """Print a resolved config; without a name, list the packaged configs.
 
     Parameters
     ----------
     name
         Path of a config, or the name of a packaged one.
     reference
-        Print the page on every option instead.
+        Print the reference of all options, as Markdown.
     """
     from centernet2.config import Config, config_names, configuration_page, load_config
 

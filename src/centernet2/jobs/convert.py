@@ -1,4 +1,4 @@
-"""The command `convert`."""
+"""The command `convert`: convert a data set to another layout."""
 
 import logging
 from pathlib import Path
@@ -16,14 +16,14 @@ def convert(
     Parameters
     ----------
     data
-        Folder or annotation file: COCO's format in any arrangement, YOLO, Pascal VOC; or the name
-        of a data set. Data without splits become the training split.
+        Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
+        set. Data without splits become the training split.
     output
-        Folder for the result, empty or not there yet; the images are copied.
+        New or empty folder for the result; the images are copied.
     to
         coco, yolo or voc.
     data_path
-        The folder above a named data set.
+        Folder that contains a named data set.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def convert(
     if to not in WRITERS:
         raise ValueError(f"--to is '{to}'; choose one of {', '.join(WRITERS)}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not an empty folder; give another one")
+        raise ValueError(f"{target} already exists and is not an empty folder; give another one")
     counts = {}
     splits = find_dataset(source_path, None if data_path is None else Path(data_path))
     for split, files in splits.items():

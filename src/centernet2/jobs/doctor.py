@@ -1,10 +1,10 @@
-"""The command `doctor`."""
+"""The command `doctor`: describe this machine."""
 
-STEP_CONFIG = "CenterNet2_R18_small"  # of the training step that is timed
+STEP_CONFIG = "CenterNet2_R18_small"  # config of the training step that is timed
 
 
 def doctor(*, device: str | None = None) -> list[str]:
-    """Describe this machine: versions, devices, kernels, the time of a step.
+    """Describe this machine: versions, devices, kernels, time of a training step.
 
     Parameters
     ----------
@@ -13,7 +13,7 @@ def doctor(*, device: str | None = None) -> list[str]:
 
     Returns
     -------
-    Lines for a person.
+    Lines of text.
     """
     import torch
 

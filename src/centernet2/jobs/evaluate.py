@@ -1,4 +1,4 @@
-"""The command `eval`."""
+"""The command `eval`: evaluate a checkpoint or a results file."""
 
 from typing import Annotated
 
@@ -27,45 +27,45 @@ def evaluate(
     resume: Flag = False,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, float]:
-    """Evaluate a checkpoint, or detections that came from anywhere.
+    """Evaluate a checkpoint or a COCO results file.
 
-    In Python `model` may be a `Detector`, which is evaluated as it is.
+    In Python, `model` may also be a `Detector`.
 
     Parameters
     ----------
     model
-        The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
+        A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
     predictions
-        A COCO results file, in place of a checkpoint.
+        A COCO results file, instead of a checkpoint.
     config
-        Path or name of the config of a checkpoint that carries none.
+        Path or name of the config, for weights files without one.
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder above a COCO 2017 folder.
+        Folder that contains a COCO 2017 folder.
     output_dir
-        Receives predictions.json and metrics.json.
+        Folder for predictions.json and metrics.json.
     report
-        Folder for a page that shows what is wrong and why, also as JSON and Markdown.
+        Folder for a page with an analysis of the errors, also as JSON and Markdown.
     resume
-        Continue the evaluation that was interrupted in the output folder.
+        Continue an interrupted evaluation in the output folder.
 
     Returns
     -------
-    COCO's metrics, {"bbox/AP": per cent, ...}; LVIS's and Pascal VOC's where the data are theirs.
+    COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
     from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
     from centernet2.builders.loading import as_config, config_of, load_for_inference
     from centernet2.models.detector import Detector
 
-    places = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
+    paths = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
     options = None if config is None else as_config(config).override(overrides)
     if predictions is not None and model is None:
-        return evaluate_predictions(predictions, config=options, **places)
+        return evaluate_predictions(predictions, config=options, **paths)
     if model is None or predictions is not None:
-        raise ValueError("give one thing to evaluate: --weights CHECKPOINT or --predictions FILE")
+        raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
     if isinstance(model, Detector):
         options = options or config_of(model.info).override(overrides)
-        return evaluate_detector(model, options, resume=resume, **places)
+        return evaluate_detector(model, options, resume=resume, **paths)
     detector = load_for_inference(model, overrides, config=config, **vars(inference))
-    return evaluate_detector(detector, config_of(detector.info), resume=resume, **places)
+    return evaluate_detector(detector, config_of(detector.info), resume=resume, **paths)

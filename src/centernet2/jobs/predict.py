@@ -1,4 +1,4 @@
-"""The command `predict`."""
+"""The command `predict`: detect objects in images."""
 
 import logging
 import re
@@ -17,8 +17,8 @@ from centernet2.jobs import (
     WeightsArgument,
 )
 
-DEFAULT_THRESHOLD = 0.3  # of detections that are drawn
-KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of a config: TEST.AUG.ENABLED
+DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
+KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
 logger = logging.getLogger(__name__)
 
 
@@ -35,20 +35,20 @@ def predict(
     Parameters
     ----------
     images
-        Images, folders and patterns; then config overrides: KEY VALUE ...
+        Image files, folders and glob patterns; then config overrides: KEY VALUE ...
     weights
-        The checkpoint, or zoo:NAME of a published model; these and ours need no --config-file.
+        A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
     output
-        Folder of the results.
+        Folder for the results.
     config
-        Path or name of the config of a checkpoint that carries none.
+        Path or name of the config, for weights files without one.
     score_threshold
-        Detections below it are not drawn and not written; default: the thresholds that
-        `centernet2 threshold` stored for each class, else 0.3.
+        Minimum score of detections that are drawn and written; default: the thresholds per class
+        that `centernet2 threshold` has stored, else 0.3.
 
     Returns
     -------
-    {"images": the number of images that were written}.
+    {"images": number of images written}.
     """
     from centernet2.builders.loading import load_predictor
     from centernet2.predictor import find_images
@@ -73,13 +73,13 @@ def predict(
     logger.info("%d images written to %s", count, output)
     if failed:
         raise ValueError(
-            f"{len(failed)} of {count + len(failed)} images could not be read (named above)"
+            f"{len(failed)} of {count + len(failed)} images could not be read (listed above)"
         )
     return {"images": count}
 
 
 def split_overrides(words: Sequence[ImageArgument]) -> tuple[list[str], list[str]]:
-    """Split images from the KEY VALUE pairs after them, which begin at a KEY that is no file."""
+    """Split images from the KEY VALUE pairs after them; the first KEY is not a file."""
     texts = [str(word) for word in words]
     for index, text in enumerate(texts):
         if KEY.fullmatch(text) and not Path(text).exists():

@@ -1,4 +1,4 @@
-"""The command `pseudo-label`."""
+"""The command `pseudo-label`: label images with a detector."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def pseudo_label(
     score: float = 0.5,
     device: str | None = None,
 ) -> dict[str, int]:
-    """Label images with a trained detector, to train another one on them.
+    """Label images with a trained detector, to train another one on the labels.
 
     This is the self-training of arXiv 2103.07461, section 5. An image without detections gets no
-    annotations, and training leaves it out. An image that cannot be read is skipped and logged.
+    annotations, and training skips it. An unreadable image is skipped and logged.
 
     Parameters
     ----------
     weights
-        The teacher: a checkpoint, or zoo:NAME of a published model.
+        Checkpoint of the teacher, or zoo:NAME of a published model.
     images
         Folder of images without annotations.
     output
-        The JSON file, in COCO's format. Train on it with
+        JSON file in COCO's format. Train on it with
         DATASETS.TRAIN "('labelled.json@images', 'pseudo.json@unlabelled')".
     score
-        Score threshold of the labels.
+        Minimum score of a detection to become a label.
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
 
@@ -54,7 +54,7 @@ def pseudo_label(
     predictor = load_predictor(weights, overrides, device=device)
     class_names = predictor.class_names
     if class_names is None:
-        raise ValueError(f"{weights} holds no class names, which annotations need")
+        raise ValueError(f"{weights} has no class names, which annotations need")
     folder, path = Path(images), Path(output)
     if not path.parent.is_dir():
         raise FileNotFoundError(
@@ -83,7 +83,7 @@ def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:
 
 
 def _to_annotations(prediction: Prediction) -> Iterator[dict[str, Any]]:
-    """Convert detections to COCO's annotations, without the ids."""
+    """Convert detections to COCO annotations without ids."""
     from centernet2.visualize import detection_records
 
     for record in detection_records(prediction.detections, None):

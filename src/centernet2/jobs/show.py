@@ -1,4 +1,4 @@
-"""The command `show`."""
+"""The command `show`: draw images of a data set."""
 
 import logging
 from pathlib import Path
@@ -31,21 +31,21 @@ def show(
     data
         Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
     data_path
-        The folder above a named data set.
+        Folder that contains a named data set.
     output
-        The image file; its suffix says the format.
+        Image file: .jpg, .jpeg, .png or .webp.
     split
-        train or val; of data without splits all.
+        train or val; ignored if the data have no splits.
     count
-        How many images.
+        Number of images.
     seed
-        Seed of the choice and of the augmentations.
+        Random seed of the choice of images and of the augmentation.
     augmented
-        Beside each image, draw it augmented as in training.
+        Draw each image augmented as in training, too.
     targets
-        Beside that, the target heat map of the first stage, and the levels of the objects.
+        Draw the heat-map target of the first stage and the levels of the objects, too.
     config
-        Path or name of the config that says how images are augmented.
+        Path or name of the config, for augmentation and targets.
     """
     import numpy as np
     from PIL import Image

@@ -1,4 +1,4 @@
-"""The command `threshold`."""
+"""The command `threshold`: choose score thresholds."""
 
 import logging
 from pathlib import Path
@@ -23,26 +23,27 @@ def threshold(
     output: PathArgument | None = None,
     device: str | None = None,
 ) -> "dict[str, ThresholdChoice]":
-    """Choose a score threshold per class and store them in the checkpoint.
+    """Choose a score threshold per class and store the thresholds in the checkpoint.
 
-    Precision and recall are those at IoU 0.5. `predict` uses the thresholds.
+    Precision and recall are measured at IoU 0.5. `predict` uses the thresholds.
 
     Parameters
     ----------
     weights
-        The checkpoint, one of ours.
+        One of our checkpoints.
     precision
-        Precision that every class should reach, in 0..1; the lowest such threshold is chosen.
+        Minimum precision of each class, in 0..1; the lowest threshold that reaches it is chosen.
     recall
-        Or recall; the highest such threshold is chosen. Without either, F1 is maximized.
+        Minimum recall of each class; the highest threshold that reaches it is chosen. Without
+        either, F1 is maximized.
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder above a COCO 2017 folder.
+        Folder that contains a COCO 2017 folder.
     predictions
-        COCO results of the checkpoint on these images, if it has been evaluated already.
+        COCO results file of the checkpoint on these images, if it has already been evaluated.
     output
-        Where to write the checkpoint; default: over the old one.
+        File for the new checkpoint; default: overwrite the old one.
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
     """
@@ -63,7 +64,7 @@ def threshold(
         )
     for name, value in (("--precision", precision), ("--recall", recall)):
         if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{name} is {value}; give a share above 0, up to 1")
+            raise ValueError(f"{name} is {value}; give a number above 0, up to 1")
     info = load_checkpoint(Path(weights)).info
     config, class_names = config_of(info), info.class_names
     dataset = find_data(data, data_path, names=config.datasets.test, masks=False)
@@ -75,7 +76,7 @@ def threshold(
     overall = best_point(overall_curve(matches))
     if overall is None:
         raise ValueError(
-            f"{weights} has no detections on {dataset.name}: there is no threshold to choose"
+            f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
         )
     chosen = {
         name: choose_threshold(

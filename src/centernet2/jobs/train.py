@@ -1,4 +1,4 @@
-"""The command `train`."""
+"""The command `train`: train a detector."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NONFINITE_LIMIT = 20  # skipped steps in a row that end a training run
+NONFINITE_LIMIT = 20  # consecutive skipped steps that end a training run
 
 
 class TrainingInterrupted(Exception):
-    """A signal has stopped training; `resume` continues from its checkpoint."""
+    """A signal has stopped training; `resume` continues from the last checkpoint."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrainMode:
-    """Variants of a training run, and the processes that take part.
+    """Variants of a training run, and its processes.
 
     Parameters
     ----------
     val_fraction
-        Share of the images to evaluate on, where the data have no validation split.
+        Fraction of the images to evaluate on, if the data have no validation split.
     auto_scale_lr
-        Scale the learning rate and the schedule when SOLVER.IMS_PER_BATCH is not the one of the
-        config file.
+        Scale the learning rate and the schedule if SOLVER.IMS_PER_BATCH differs from the config
+        file.
     dry_run
-        Check config, data and weights, take one step, print the plan and keep nothing.
+        Check config, data and weights, take one step, print the plan and write nothing.
     eval_only
-        Evaluate the weights and train nothing.
+        Evaluate the weights without training.
     num_gpus
         Processes on this machine, one for each accelerator (or on the CPU).
     num_machines
-        Machines that take part; start the command on each.
+        Number of machines; start the command on each.
     machine_rank
-        Number of this machine, from 0.
+        Index of this machine, from 0.
     dist_url
         HOST:PORT of machine 0; needed with several machines.
     """
@@ -79,7 +79,7 @@ def train(
     device: str | None = None,
     mode: TrainMode = DEFAULT_MODE,
 ) -> dict[str, float] | list[str]:
-    """Train a detector, evaluate it at the end.
+    """Train a detector and evaluate it at the end.
 
     Parameters
     ----------
@@ -89,23 +89,23 @@ def train(
         Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
         set.
     data_path
-        Folder above a COCO 2017 folder (coco2017/ or coco/).
+        Folder that contains a COCO 2017 folder (coco2017/ or coco/).
     output_dir
-        Receives checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
+        Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
-        File to start from, or zoo:NAME; default: MODEL.WEIGHTS, of which a detectron2://... that
-        is not in the cache is left out.
+        Initial weights: a file or zoo:NAME; default: MODEL.WEIGHTS. A detectron2://... there that
+        is not cached is skipped.
     resume
         Continue from the last checkpoint of the output folder.
     seed
-        Seed of all random numbers; default: SEED.
+        Random seed; default: SEED.
     device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE, or the best one available where it is
-        missing.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE or, if it is missing, the best one
+        available.
 
     Returns
     -------
-    The metrics of the last evaluation, {"bbox/AP": per cent, ...}; of a dry run the plan in words.
+    Metrics of the last evaluation in percent, {"bbox/AP": ..., ...}; for a dry run, its plan.
     """
     _launch_if_wanted(mode)
     from centernet2 import distributed
@@ -154,7 +154,7 @@ def _set_up(
     seed: int | None,
     device: str | None,
 ) -> TrainingRun:
-    """Build all parts of a training run, in the order of their dependence."""
+    """Build all parts of a training run, in order."""
     import torch
 
     from centernet2.builders.loading import device_for
@@ -176,11 +176,11 @@ def _set_up(
     train_set, val_set = find_training_data(given, data, data_path)
     accelerator = create_accelerator(
         device_for(given, device),
-        find_unused_parameters=given.model.backbone == "timm",  # some networks of timm have them
+        find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
 
-    # The first of these: the last checkpoint in the output folder (with --resume); --weights;
-    # timm's weights (MODEL.TIMM.PRETRAINED); MODEL.WEIGHTS; random numbers.
+    # The first of these that is available: with --resume, the last checkpoint in the output folder;
+    # --weights; timm's weights (MODEL.TIMM.PRETRAINED); MODEL.WEIGHTS; random weights.
     start = choose_start(given, output, weights=weights, resume=resume)
     config = fit_to_start(fit_to_data(given, train_set), start)
     seed = choose_seed(config.run.seed if seed is None else seed)
@@ -190,9 +190,9 @@ def _set_up(
     model.info = replace(model.info, class_names=train_set.class_names)
     load_start(model, config, start)
 
-    # A resumed run continues with the weights, and then, when these are on their device, with the
+    # A resumed run has loaded the weights above. Once they are on their device, it restores the
     # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
-    # The data follow from the number of steps done.
+    # The order of the data depends only on seed and step.
     prepared = prepare_for_training(config, model, accelerator)
     precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
     job = build_job(config, model, accelerator.device, precision, seed=seed, output=output)
@@ -204,7 +204,7 @@ def _set_up(
 
 
 def _dry_run(run: TrainingRun) -> list[str]:
-    """Take one step, keep nothing, and return the plan in words."""
+    """Take one step without writing anything; return the plan as lines of text."""
     from centernet2.devices import peak_memory
 
     steps: list[TrainState] = []
@@ -220,7 +220,7 @@ def _dry_run(run: TrainingRun) -> list[str]:
 
 
 def _run(run: TrainingRun) -> dict[str, float]:
-    """Train to the end, with everything around the steps; return the last metrics."""
+    """Train to the end with all callbacks; return the last metrics."""
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
     from centernet2.training.nonfinite import NonFiniteGuard
     from centernet2.training.writers import MetricsLogger, ProgressBar
@@ -256,12 +256,12 @@ def _run(run: TrainingRun) -> dict[str, float]:
             MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
-            checkpoint,  # before the evaluation: whatever happens there, the steps are kept
+            checkpoint,  # before the evaluation, which may fail
             lambda state: _save_if_done(run),
             evaluation,
         ]
-        _save_if_done(run)  # a resumed run may have nothing left to do
-        # A resumed run may have ended before the evaluation of its last step, or in it.
+        _save_if_done(run)  # a resumed run may have no steps left
+        # A resumed run may have been interrupted before or during the evaluation of its last step.
         pending = start > job.best.iteration and evaluation.is_due(start, last)
         if not (pending and evaluation.run(start)):
             run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
@@ -269,15 +269,15 @@ def _run(run: TrainingRun) -> dict[str, float]:
             evaluation.results = evaluate() or {}
         if stop.agree():
             raise TrainingInterrupted(
-                f"training was interrupted; --resume goes on from the last checkpoint in {output}"
+                f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
     job.save_final(evaluation.results)
-    logger.info("the weights, model_final.pth, and all else are in %s", output)
+    logger.info("model_final.pth and all other results are in %s", output)
     return evaluation.results
 
 
 def _save_if_done(run: TrainingRun) -> None:
-    """Write model_final.pth after the last step, before an evaluation can fail."""
+    """Write model_final.pth after the last step, before the evaluation."""
     if run.job.iteration >= run.max_iteration:
         run.job.save_final({})
 
@@ -288,15 +288,15 @@ def _review(
     iteration: int,
     metrics: Mapping[str, float] | None,
 ) -> bool:
-    """Keep the outcome of an evaluation; return whether training should stop."""
+    """Save the result of an evaluation; return whether training should stop."""
     stops = metrics is None or run.keep_if_best(iteration, metrics)
     if stops or checkpoint.saved_iteration == iteration:
-        checkpoint.save_now(iteration)  # with what the evaluation has changed
+        checkpoint.save_now(iteration)  # with the updated best result
     return stops
 
 
 def _launch_if_wanted(mode: TrainMode) -> None:
-    """Start the processes with this command line if there are to be several, and exit."""
+    """If there are to be several processes, start them with this command line and exit."""
     from centernet2 import launch
 
     if launch.should_launch(num_gpus=mode.num_gpus, num_machines=mode.num_machines):

@@ -1,1 +1,1 @@
-"""Training: the loop, its callbacks, the optimizer and the state of a training run."""
+"""Training: loop, callbacks, optimizer, state of a training run."""

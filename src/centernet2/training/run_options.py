@@ -1,4 +1,4 @@
-"""Options of a training run: length, batch size, precision, checkpoints, evaluation."""
+"""Options of a training run: length, precision, checkpoints, evaluation."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Writers of metrics: log, progress bar, metrics.jsonl, TensorBoard, other trackers."""
+"""Writers of metrics: log, progress bar, metrics.jsonl, TensorBoard, trackers."""
 
 import json
 import logging

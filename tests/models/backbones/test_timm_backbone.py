@@ -188,7 +188,7 @@ def test_pretrained_weights_set_the_normalization(
         raise OSError("no network\nhere")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(ValueError, match=r"timm cannot give its weights of .* \(no network\)"):
+    with pytest.raises(ValueError, match=r"timm cannot load its weights of .* \(no network\)"):
         read_timm_weights(name)
 
 
@@ -216,7 +216,7 @@ def test_checkpoint_loads_without_download(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_missing_level_of_neck_is_named() -> None:
-    with pytest.raises(ConfigError, match="ask for the level p6, but the neck gives p3, p4, p5"):
+    with pytest.raises(ConfigError, match="uses level p6, but the neck has only p3, p4, p5"):
         centernet2.build_model(
             centernet2.load_config(
                 "CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"]
