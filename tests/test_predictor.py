@@ -101,13 +101,13 @@ def test_error_names_unknown_types() -> None:
 @pytest.mark.parametrize("resize", [None, FitShortestEdge(length=90, max_size=1000)])
 def test_boxes_are_in_original_pixels(pixels: np.ndarray, resize: FitShortestEdge | None) -> None:
     model = FakeDetector()
-    found = Predictor(model, resize=resize)(pixels)
-    assert found["boxes"].tolist() == [
+    detections = Predictor(model, resize=resize)(pixels)
+    assert detections["boxes"].tolist() == [
         [0, 0, WIDTH, HEIGHT],
         [WIDTH / 4, HEIGHT / 4, WIDTH / 2, HEIGHT / 2],
     ]
-    assert found["scores"].tolist() == pytest.approx([0.9, 0.4])
-    assert found["labels"].tolist() == [1, 0]
+    assert detections["scores"].tolist() == pytest.approx([0.9, 0.4])
+    assert detections["labels"].tolist() == [1, 0]
     assert model.batches == [[(3, HEIGHT, WIDTH) if resize is None else (3, 90, 120)]]
 
 
@@ -116,8 +116,8 @@ def test_list_and_tuple_give_a_list(several: type, pixels: np.ndarray) -> None:
     model = FakeDetector()
     predictor = Predictor(model, batch_size=2)
     images = several([pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]])
-    found = predictor(images, score_threshold=0.5)
-    assert [detections["boxes"].tolist() for detections in found] == [
+    detections = predictor(images, score_threshold=0.5)
+    assert [each["boxes"].tolist() for each in detections] == [
         [[0, 0, WIDTH, HEIGHT]],
         [[0, 0, WIDTH, 10]],
         [[0, 0, WIDTH, HEIGHT]],
@@ -149,13 +149,14 @@ def test_bad_file_is_skipped(
     paths = [good[0], bad, good[1]]
     failed = []
     predictor = Predictor(FakeDetector(), batch_size=batch_size)
-    found = list(
+    predictions = list(
         predictor.predict_files(
             paths, on_error=lambda path, error: failed.append((path, str(error)))
         )
     )
-    assert [prediction.path for prediction in found] == good
-    assert torch.equal(found[0].image, as_image(pixels)) and len(found[0].detections["boxes"]) == 2
+    assert [prediction.path for prediction in predictions] == good
+    assert torch.equal(predictions[0].image, as_image(pixels))
+    assert len(predictions[0].detections["boxes"]) == 2
     assert (
         [path for path, _ in failed] == [bad]
         and "b.png" in failed[0][1]
@@ -186,10 +187,11 @@ class FakeMaskDetector(FakeDetector):
 
 def test_masks_are_in_original_pixels(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeMaskDetector(), resize=FitShortestEdge(length=60, max_size=1000))
-    found = predictor(pixels)
-    assert set(found) == {"boxes", "scores", "labels", "masks"}
-    assert found["masks"].dtype == torch.bool and found["masks"].shape == (2, HEIGHT, WIDTH)
-    columns = found["masks"].any(dim=1)  # [2, W]
+    detections = predictor(pixels)
+    assert set(detections) == {"boxes", "scores", "labels", "masks"}
+    masks = detections["masks"]
+    assert masks.dtype == torch.bool and masks.shape == (2, HEIGHT, WIDTH)
+    columns = masks.any(dim=1)  # [2, W]
     left, middle = WIDTH // 2, slice(WIDTH // 4, 3 * WIDTH // 8)
     assert columns[0, :left].all() and not columns[0, left:].any()
     assert columns[1, middle].all() and columns[1].sum() == WIDTH // 8

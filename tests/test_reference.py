@@ -117,22 +117,22 @@ def test_head(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     }
     classes, objects, ltrb = evaluation.head
     steps = [4 if x.shape[3] > 80 else 1 for x in ltrb]  # large maps are thinned out in the files
-    found = {
+    actual = {
         f"reg_{i}": x[:, :, ::step, ::step]
         for i, (x, step) in enumerate(zip(ltrb, steps, strict=True))
     }
-    found |= {f"cls_{i}": x[:, :4, ::2, ::2] for i, x in enumerate(classes or [])}
-    found |= {f"agn_hm_{i}": x for i, x in enumerate(objects or [])}
-    assert found.keys() == golden.keys()
-    for key, x in found.items():
+    actual |= {f"cls_{i}": x[:, :4, ::2, ::2] for i, x in enumerate(classes or [])}
+    actual |= {f"agn_hm_{i}": x for i, x in enumerate(objects or [])}
+    assert actual.keys() == golden.keys()
+    for key, x in actual.items():
         assert_near(x, golden[key], key)
 
 
-def assert_near(found: Tensor, expected: Array, what: str) -> None:
+def assert_near(actual: Tensor, expected: Array, what: str) -> None:
     """Assert that differences are below 0.001 of the expected standard deviation."""
     wanted = torch.from_numpy(expected)
-    assert found.shape == wanted.shape, what
-    assert (found - wanted).abs().max() <= 1e-3 * wanted.std(), what
+    assert actual.shape == wanted.shape, what
+    assert (actual - wanted).abs().max() <= 1e-3 * wanted.std(), what
 
 
 def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
@@ -149,16 +149,16 @@ def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
 
 def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     golden = scenes.read(f"{name}.eval.npz")
-    for i, found in enumerate(evaluation.detections):
+    for i, actual in enumerate(evaluation.detections):
         keys = {"boxes": "boxes", "scores": "scores", "labels": "classes"}
         expected = {ours: golden[f"det{i}_{key}"] for ours, key in keys.items()}
-        assert len(found["boxes"]) == pytest.approx(
+        assert len(actual["boxes"]) == pytest.approx(
             len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0
         )
-        assert agreement(dict(found), expected) >= (0.85 if name in NEAR_TIES else 0.98)
+        assert agreement(dict(actual), expected) >= (0.85 if name in NEAR_TIES else 0.98)
         if f"det{i}_mask_area" in golden:
             areas, wanted = (
-                found["masks"].flatten(1).sum(dim=1).sort().values,
+                actual["masks"].flatten(1).sum(dim=1).sort().values,
                 np.sort(golden[f"det{i}_mask_area"]),
             )
             np.testing.assert_allclose(areas.numpy(), wanted, rtol=0.01, atol=2)
@@ -203,20 +203,20 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     if name == ONE_LEVEL:
         pytest.skip("the reference trains its second stage on wrong proposals there")
     expected = {key: norm for key, norm in expected.items() if not IGNORED.search(key)}
-    found = training.gradient_norms
+    actual = training.gradient_norms
     # The gradient of a normalised fusion weight is the small difference of large sums: the
     # reference itself differs by 2 % between releases of PyTorch. Compare with the largest one.
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
-    assert found.keys() == expected.keys() | fusion.keys()
+    assert actual.keys() == expected.keys() | fusion.keys()
     floors = {key: 2e-3 if WITHOUT_GRADIENT.search(key) else 1e-4 for key in expected}
     off = np.array(
-        [abs(found[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()]
+        [abs(actual[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()]
     )
     assert off.max() <= (0.25 if name in NEAR_TIES else 1e-2)
     assert np.median(off) <= 1e-3
     if fusion:
         largest = max(fusion.values())
-        assert {key: found[key] for key in fusion} == pytest.approx(
+        assert {key: actual[key] for key in fusion} == pytest.approx(
             fusion, rel=1e-2, abs=1e-2 * largest
         )
 
@@ -246,12 +246,12 @@ def test_losses_in_bfloat16_are_near_and_float32(
     with statistics_kept(model), torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         losses = model.train()(scenes.images, scenes.targets(model))
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
-    found = {key: loss.item() for key, loss in losses.items()}
-    expected = {key: float(golden[f"loss/{key}"]) for key in found}
-    assert sum(found.values()) == pytest.approx(sum(expected.values()), rel=0.01)
+    actual = {key: loss.item() for key, loss in losses.items()}
+    expected = {key: float(golden[f"loss/{key}"]) for key in actual}
+    assert sum(actual.values()) == pytest.approx(sum(expected.values()), rel=0.01)
     for key in [] if name in ROUNDING_GROWS else expected:
         flips = name in NEAR_TIES and "box_reg" in key
-        assert found[key] == pytest.approx(expected[key], rel=0.02, abs=5e-3 * flips), key
+        assert actual[key] == pytest.approx(expected[key], rel=0.02, abs=5e-3 * flips), key
 
 
 @pytest.mark.parametrize("name", NAMES)

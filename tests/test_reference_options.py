@@ -25,8 +25,8 @@ def test_option(title: str, tmp_path: Path) -> None:
     model = reference_model(case["config"], tmp_path, tuple(case["options"]))
     images = [torch.from_numpy(image).permute(2, 0, 1) for image, _, _ in PICTURES]
     evaluation = evaluate(model, images)
-    for found, expected in zip(evaluation.detections, case["detections"], strict=True):
-        top = {key: x[:20] for key, x in found.items()}
+    for actual, expected in zip(evaluation.detections, case["detections"], strict=True):
+        top = {key: x[:20] for key, x in actual.items()}
         # one of twenty detections may differ
         assert agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95
 

@@ -35,11 +35,11 @@ def test_learning_rate(name: str, shared: Path) -> None:
     config = centernet2.load_config(name)
     golden = json.loads((shared / "golden/lr_schedules.json").read_text())[name]
     multiplier = build_multiplier(config)
-    found = {
+    actual = {
         iteration: config.optimizer.base_lr * multiplier(int(iteration))
         for iteration in golden["lr"]
     }
-    assert found == pytest.approx(golden["lr"], rel=1e-9)
+    assert actual == pytest.approx(golden["lr"], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -54,12 +54,12 @@ def test_learning_rate_and_decay_per_parameter(name: str, shared: Path) -> None:
         for parameter in group["params"]
     }
     names = reference_names(model.state_dict())
-    found = {names[key]: by_parameter[p] for key, p in model.named_parameters() if p.requires_grad}
-    scales = found.pop("proposal_generator.centernet_head.scales")
-    found |= {f"proposal_generator.centernet_head.scales.{i}.scale": scales for i in range(5)}
+    actual = {names[key]: by_parameter[p] for key, p in model.named_parameters() if p.requires_grad}
+    scales = actual.pop("proposal_generator.centernet_head.scales")
+    actual |= {f"proposal_generator.centernet_head.scales.{i}.scale": scales for i in range(5)}
     _, momentum, nesterov = golden.pop("__optimizer__")
     assert (config.optimizer.momentum, config.optimizer.nesterov) == (momentum, nesterov)
-    assert found == {key: group for key, group in golden.items() if not IGNORED.search(key)}
+    assert actual == {key: group for key, group in golden.items() if not IGNORED.search(key)}
 
 
 def test_clipping(shared: Path) -> None:
@@ -95,10 +95,10 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
     assert [step["lr_next"] for step in steps] == pytest.approx(
         [step["lr_next"] for step in golden["losses"]]
     )
-    for found, expected in zip(steps[:steady], golden["losses"], strict=False):
+    for actual, expected in zip(steps[:steady], golden["losses"], strict=False):
         # the last digits grow with each step
-        tolerance = 1e-3 if found is steps[0] else 3e-3 if steady == 6 else 1e-2
-        assert found == pytest.approx(expected, rel=tolerance, abs=1e-6)
+        tolerance = 1e-3 if actual is steps[0] else 3e-3 if steady == 6 else 1e-2
+        assert actual == pytest.approx(expected, rel=tolerance, abs=1e-6)
     norms = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
     norms = {key: norm for key, norm in norms.items() if not IGNORED.search(key)}
     expected = {

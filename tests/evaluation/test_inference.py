@@ -18,8 +18,10 @@ from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 def annotate(folder: Path) -> None:
     """Turn some detections into ground truth, so that the metrics are not zero."""
     path = folder / "annotations" / "instances_val.json"
-    found = json.loads((folder / "batch1_of1" / "predictions.json").read_text())[::7]
-    annotations = [{**each, "id": i, "area": 500, "iscrowd": 0} for i, each in enumerate(found, 1)]
+    detections = json.loads((folder / "batch1_of1" / "predictions.json").read_text())[::7]
+    annotations = [
+        {**each, "id": i, "area": 500, "iscrowd": 0} for i, each in enumerate(detections, 1)
+    ]
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": annotations}))
 
 

@@ -13,7 +13,7 @@ from centernet2.structures import Target
 
 
 class Work(NamedTuple):
-    """Operators that a program calls, and what they write."""
+    """The operators that a program calls, and the memory that they write."""
 
     operators: int
     megabytes: float  # written by them
@@ -32,11 +32,11 @@ class CountOperators(TorchDispatchMode):
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if not is_view(func):
             self.calls[func._schema.name] += 1
-            self.bytes += sum(x.nbytes for x in tree_leaves(found) if isinstance(x, Tensor))
-        return found
+            self.bytes += sum(x.nbytes for x in tree_leaves(result) if isinstance(x, Tensor))
+        return result
 
     @property
     def work(self) -> Work:

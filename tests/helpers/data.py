@@ -26,7 +26,7 @@ Write = Callable[..., Path]  # the fixture `write`
 
 
 def make_content() -> Content:
-    """Three images: two objects and a crowd, a crowd, nothing. Ids are out of order."""
+    """Make three images: two objects and a crowd, a crowd, nothing; ids are unsorted."""
     return {
         "categories": [{"id": 7, "name": "zebra"}, {"id": 3, "name": "ant"}],
         "images": [
@@ -88,7 +88,7 @@ FLIP_ONLY = TrainTransform(steps=(RandomFlip(direction="horizontal"),))
 
 
 def load_by_files(annotations: Path, images: object) -> DetectionDataset:
-    """Load a data set that is named by its annotations and images."""
+    """Load a data set by its annotations and image folder."""
     name = f"{annotations}@{images}"
     return load_dataset(data=None, data_path=None, names=(name,), split="train")
 
@@ -96,7 +96,7 @@ def load_by_files(annotations: Path, images: object) -> DetectionDataset:
 def first_batches(
     dataset: DetectionDataset, count: int, *, start_step: int = 0, num_workers: int = 0
 ) -> list[Batch]:
-    """Some batches of two images each."""
+    """Return the first batches, of two images each."""
     batches = train_batches(
         dataset,
         FLIP_ONLY,
@@ -124,7 +124,7 @@ def change(content: Content, row: int, **values: Any) -> Content:
 
 
 def faults(content: Content) -> dict[str, tuple[int, str]]:
-    """The kinds of faults: how many there are, and what training does about them."""
+    """Return the faults by kind: their number, and what training does about them."""
     return {
         each.kind: (each.total, each.action)
         for each in check_annotations(content, "train")

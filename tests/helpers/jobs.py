@@ -1,4 +1,4 @@
-"""Inputs of the jobs: photographs of noise, and detectors that are not trained."""
+"""Inputs of the jobs: noise images, and untrained detectors."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ QUICK = [
 
 
 def write_photographs(folder: Path, count: int = 2) -> Path:
-    """Write images of noise, 0.png and so on; returns the folder."""
+    """Write noise images 0.png, 1.png, ...; return the folder."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for index in range(count):
@@ -30,7 +30,7 @@ def write_photographs(folder: Path, count: int = 2) -> Path:
 
 
 def build_untrained(*overrides: str, classes: int = 2) -> centernet2.Detector:
-    """A small detector whose weights are the same on each call."""
+    """Build a small detector with seeded weights."""
     number = str(classes)
     keys = ["MODEL.ROI_HEADS.NUM_CLASSES", number, "MODEL.CENTERNET.NUM_CLASSES", number]
     torch.manual_seed(0)
@@ -38,7 +38,7 @@ def build_untrained(*overrides: str, classes: int = 2) -> centernet2.Detector:
 
 
 def save_untrained(path: Path, class_names: tuple[str, ...] = ("cat", "dog")) -> Path:
-    """Write one of our checkpoints of such a detector; returns its path."""
+    """Write a checkpoint of such a detector; return its path."""
     model = build_untrained(classes=len(class_names))
     info = ModelInfo(
         class_names=class_names, config=model.info.config, config_name=model.info.config_name

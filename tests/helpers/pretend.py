@@ -107,8 +107,8 @@ class PretendDevice(TorchDispatchMode):
         ):
             here = torch.device(kwargs["device"]) == DEVICE
             kwargs = kwargs | {"device": torch.device("cpu")}
-        found = func(*tree_map(_held, args), **tree_map(_held, kwargs))
-        return _answer(found, tensors, here)
+        result = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+        return _answer(result, tensors, here)
 
     def _count(self, name: str, args: Any, here: bool) -> None:
         if not here:
@@ -148,19 +148,19 @@ class PretendDevice(TorchDispatchMode):
             kwargs = kwargs | {
                 "device": torch.device("cpu") if torch.device(wanted_cpu) == DEVICE else wanted_cpu
             }
-        found = func(*tree_map(_held, args), **kwargs)
+        result = func(*tree_map(_held, args), **kwargs)
         if goal is not None:
             return goal
-        if found is _held(source):
-            found = found.clone()
-        return PretendTensor(found) if there else found
+        if result is _held(source):
+            result = result.clone()
+        return PretendTensor(result) if there else result
 
 
 def _held(x: Any) -> Any:
     return x.held if isinstance(x, PretendTensor) else x
 
 
-def _answer(found: Any, tensors: list[Tensor], here: bool) -> Any:
+def _answer(result: Any, tensors: list[Tensor], here: bool) -> Any:
     """Wrap results as tensors of the device; return in-place arguments as they are."""
     own = {id(_held(x)): x for x in tensors}
 
@@ -171,4 +171,4 @@ def _answer(found: Any, tensors: list[Tensor], here: bool) -> Any:
             return own[id(x)]
         return PretendTensor(x) if here and not isinstance(x, PretendTensor) else x
 
-    return tree_map(answer, found)
+    return tree_map(answer, result)

@@ -178,12 +178,12 @@ def statistics_kept(model: Detector) -> Iterator[None]:
         buffer.copy_(statistics[key])
 
 
-def agreement(found: dict[str, Tensor], expected: dict[str, Array]) -> float:
+def agreement(actual: dict[str, Tensor], expected: dict[str, Array]) -> float:
     """Return the share of detections that agree: 0.1 pixel, score 1e-3, same label.
 
     Keys are "boxes" [D, 4], "scores" [D] and, where there are classes, "labels" [D].
     """
-    ours = {key: found[key].numpy() for key in expected}
+    ours = {key: actual[key].numpy() for key in expected}
     near = np.abs(ours["boxes"][:, None] - expected["boxes"]).max(axis=2) < 0.1
     near &= np.abs(ours["scores"][:, None] - expected["scores"]) < 1e-3
     if "labels" in expected:

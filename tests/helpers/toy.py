@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class ToyDetector(nn.Module):
-    """Two losses of the images' means, with noise from a generator of its own."""
+    """A detector with two losses, and with noise from its own generator."""
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ToyDetector(nn.Module):
 
 
 def make_batch(step: int, size: int = 2, share: slice = slice(None)) -> Batch:
-    """The batch of a step, a function of the step alone, or one process's share of it."""
+    """Make the batch of a step, or one process's share of it."""
     generator = torch.Generator().manual_seed(step)
     images = [
         torch.randint(256, (3, 4, 4), generator=generator, dtype=torch.uint8) for _ in range(size)
@@ -60,7 +60,7 @@ def make_batch(step: int, size: int = 2, share: slice = slice(None)) -> Batch:
 
 
 def spoiled(batch: Batch) -> Batch:
-    """A batch with a NaN in its targets."""
+    """Return a batch with NaN in its targets."""
     targets = [
         Target(boxes=target["boxes"] * float("nan"), labels=target["labels"])
         for target in batch.targets
@@ -75,17 +75,17 @@ def stream(start: int = 0, make: Callable[[int], Batch] = make_batch) -> Iterato
 
 
 def spoil_step(bad: set[int], step: int) -> Batch:
-    """The batch of a step, spoiled in the bad ones."""
+    """Make the batch of a step, with NaN in the bad steps."""
     return spoiled(make_batch(step)) if step in bad else make_batch(step)
 
 
 def weights(model: nn.Module) -> Tensor:
-    """All parameters in one vector."""
+    """Return all parameters as one vector."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 class Run:
-    """Everything that one training run holds, with the numbers of a small recipe."""
+    """The parts of a training run, with the options of a small recipe."""
 
     def __init__(
         self, model: nn.Module, *, precision: Precision = "fp32", accumulation_steps: int = 1

@@ -50,7 +50,7 @@ def train(data: Path, output: Path, *options: str, resume: bool = False) -> dict
 
 
 def dry_run(data: Path, output: Path, *options: str) -> list[str]:
-    """The plan of such a training run."""
+    """Return the plan of such a training run."""
     plan = centernet2.train(
         SMALL, *TINY, *options,
         data=data, output_dir=output, seed=3, device="cpu", mode=TrainMode(dry_run=True),

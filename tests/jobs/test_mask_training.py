@@ -86,10 +86,11 @@ def test_masks_from_data_to_pictures(data: Path, tmp_path: Path) -> None:
     metrics = train(data, tmp_path, 2)
     assert {"bbox/AP", "segm/AP", "segm/AP75", "segm/ARl", "segm/AP/diamond"} <= set(metrics)
     weights = tmp_path / "model_final.pth"
-    found = centernet2.load_predictor(
+    detections = centernet2.load_predictor(
         weights, ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"], device="cpu"
     )(data / "images" / "1.png")
-    assert len(found["boxes"]) and found["masks"].shape == (len(found["boxes"]), SIDE, SIDE)
+    count = len(detections["boxes"])
+    assert count and detections["masks"].shape == (count, SIDE, SIDE)
 
     command = [
         "predict",

@@ -137,7 +137,7 @@ def test_signal_in_evaluation_resumes_with_evaluation(
     train(data, tmp_path / "whole", *options)
     evaluated: list[int] = []
 
-    def write(stream: ResultStream, image_id: int, found: ImageResult) -> None:
+    def write(stream: ResultStream, image_id: int, result: ImageResult) -> None:
         evaluated.append(image_id)
         os.kill(os.getpid(), signal.SIGTERM)
 

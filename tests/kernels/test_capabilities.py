@@ -1,4 +1,4 @@
-"""The functions that differ by device."""
+"""Names of devices, and the check that torch.compile works on them."""
 
 import os
 import subprocess

@@ -52,9 +52,9 @@ def test_results_and_gradients_equal_pytorchs(
             scaled = inputs[1] * gain.view(-1, 1, 1, 1) if with_gain else inputs[1]
             out = F.conv2d(inputs[0], scaled, shift, stride, padding, dilation, groups)
         results.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
-    for found, expected in zip(*results, strict=True):
+    for actual, expected in zip(*results, strict=True):
         torch.testing.assert_close(
-            found, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().std())
+            actual, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().std())
         )
 
 
@@ -79,8 +79,8 @@ def test_others_run_by_pytorchs_kernel(why: str, monkeypatch: pytest.MonkeyPatch
         (t.double() for t in (x, weight, bias)) if why == "double" else (x, weight, bias)
     )
     with torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
-        found = conv2d(x, weight, bias, PLAIN)
-        assert torch.equal(found, F.conv2d(x, weight, bias, padding=1))
+        actual = conv2d(x, weight, bias, PLAIN)
+        assert torch.equal(actual, F.conv2d(x, weight, bias, padding=1))
 
 
 def test_frozen_gain_keeps_no_product() -> None:

@@ -70,9 +70,9 @@ def test_equals_torchvision_with_gradients(
     expected = torchvisions(inputs, geometry)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
     grad = torch.randn_like(expected)
-    found = torch.autograd.grad(out, list(inputs.values()), grad)
+    actual = torch.autograd.grad(out, list(inputs.values()), grad)
     wanted = torch.autograd.grad(expected, list(inputs.values()), grad)
-    for name, a, b in zip(inputs, found, wanted, strict=True):
+    for name, a, b in zip(inputs, actual, wanted, strict=True):
         torch.testing.assert_close(
             a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())), msg=name
         )
@@ -85,8 +85,8 @@ def test_definition_equals_kernel_with_gradients(options: dict[str, Any]) -> Non
     out = ours(inputs, geometry)
     torch.testing.assert_close(defined, out, rtol=1e-5, atol=1e-5)
     grad = torch.randn_like(out)
-    found, wanted = (torch.autograd.grad(y, list(inputs.values()), grad) for y in (defined, out))
-    for a, b in zip(found, wanted, strict=True):
+    actual, wanted = (torch.autograd.grad(y, list(inputs.values()), grad) for y in (defined, out))
+    for a, b in zip(actual, wanted, strict=True):
         largest = float(b.abs().max()) if b.numel() else 0.0
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, largest))
 
@@ -97,10 +97,10 @@ def test_samples_at_the_border_and_on_pixels() -> None:
         inputs["offset"].round_()
     out, expected = ours(inputs, geometry), torchvisions(inputs, geometry)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
-    found, wanted = (
+    actual, wanted = (
         torch.autograd.grad(y.square().sum(), inputs["offset"])[0] for y in (out, expected)
     )
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_gathering_equals_embedding_bag() -> None:

@@ -93,13 +93,13 @@ def code_of_calls(work: Callable[[], object]) -> set[CodeType]:
 def test_reported_kernels_are_used() -> None:
     images, targets = scene()
     trained = build("masks").train()
-    found = centernet2.optimize_for_inference(build("masks"))
+    optimized = centernet2.optimize_for_inference(build("masks"))
     deformable = build("deformable").eval()
 
     def work() -> None:
         with torch.no_grad():
             trained(images, targets)
-            found(images)
+            optimized(images)
             deformable(images)
 
     called = code_of_calls(work)

@@ -23,13 +23,13 @@ def objects(count: int, num_images: int, num_classes: int) -> Objects:
 def test_single_peaks_equal_the_definition(
     count: int, num_classes: int | None, min_radius: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = objects(count, 2, num_classes or 5)
+    targets = objects(count, 2, num_classes or 5)
     levels = make_levels([(40, 44), (20, 22), (2, 1)], [4, 8, 128], [(0, 1e8)] * 3, 2)
-    radius = object_radii(found.boxes, 0.8, min_radius)
+    radius = object_radii(targets.boxes, 0.8, min_radius)
     maps = []
     for cost in (-1, 10**9):
         monkeypatch.setattr(heatmap_cpu, "PEAK_COST", cost if count else -cost)
-        maps.append(heatmap_targets(found, levels, 2, num_classes, radius))
+        maps.append(heatmap_targets(targets, levels, 2, num_classes, radius))
     assert torch.equal(*maps)
     assert (
         (maps[0].amax() == 1)

@@ -42,9 +42,9 @@ def test_convolution_equals_pytorchs(
         expected = F.conv2d(
             x.double(), weight.double(), None if added is None else added.double(), padding=1
         )
-        found = winograd.convolve(x, winograd.transform_weight(weight), added)
-        assert found.is_contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(found.double(), expected, rtol=0, atol=TOLERANCE * shape[1])
+        actual = winograd.convolve(x, winograd.transform_weight(weight), added)
+        assert actual.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(actual.double(), expected, rtol=0, atol=TOLERANCE * shape[1])
 
 
 @pytest.mark.parametrize("tiles", [1, 40, 256])
@@ -56,12 +56,12 @@ def test_gradients_equal_pytorchs(
     x, weight, _, grad = scene(shape, torch.channels_last)
     inputs = x.double().requires_grad_(), weight.double().requires_grad_()
     for_x, for_weight = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, grad.double())
-    found = winograd.input_gradient(grad, weight)
-    torch.testing.assert_close(found.double(), for_x, rtol=0, atol=TOLERANCE * shape[2])
-    found = winograd.weight_gradient(x, grad)
+    actual = winograd.input_gradient(grad, weight)
+    torch.testing.assert_close(actual.double(), for_x, rtol=0, atol=TOLERANCE * shape[2])
+    actual = winograd.weight_gradient(x, grad)
     terms = shape[0] * shape[3] * shape[4]
     torch.testing.assert_close(
-        found.double(), for_weight, rtol=0, atol=TOLERANCE * max(1, terms**0.5)
+        actual.double(), for_weight, rtol=0, atol=TOLERANCE * max(1, terms**0.5)
     )
 
 

@@ -74,10 +74,10 @@ def test_under_autocast(bias: bool) -> None:
     x = torch.randn(1, 4, 8, 8).bfloat16().float().requires_grad_()
     expected = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = layer(x)
-    assert found.dtype == torch.bfloat16  # like any convolution
-    assert torch.allclose(found.float(), expected, atol=0.02)
+        actual = layer(x)
+    assert actual.dtype == torch.bfloat16  # like any convolution
+    assert torch.allclose(actual.float(), expected, atol=0.02)
     [exact] = torch.autograd.grad(expected.sum(), x)
-    [gradient] = torch.autograd.grad(found.sum(), x)
+    [gradient] = torch.autograd.grad(actual.sum(), x)
     assert gradient.dtype == torch.float32
     assert torch.allclose(gradient, exact, atol=0.02)

@@ -24,9 +24,9 @@ def run_compiled(dense: Dense) -> HeadOutput:
     program = torch.compile(dense, backend="eager", fullgraph=True)
     program(torch.rand_like(IMAGES))
     assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
-    found: HeadOutput = program(IMAGES)
+    actual: HeadOutput = program(IMAGES)
     assert counters["stats"]["unique_graphs"] == 1  # other pixels, the same program
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -34,14 +34,14 @@ def run_compiled(dense: Dense) -> HeadOutput:
 def test_one_graph_without_a_break(family: str, training: bool) -> None:
     dense = dense_of(family, training=training)
     with torch.set_grad_enabled(training):
-        found = run_compiled(dense)
+        actual = run_compiled(dense)
         if not training:
-            for ours, wanted in zip(found.ltrb, dense(IMAGES).ltrb, strict=True):
+            for ours, wanted in zip(actual.ltrb, dense(IMAGES).ltrb, strict=True):
                 torch.testing.assert_close(ours, wanted)
 
 
 @pytest.mark.parametrize("family", QUICK)
 def test_mixed_precision_is_one_graph_too(family: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        found = run_compiled(dense_of(family, training=True))
-    assert {distances.dtype for distances in found.ltrb} == {torch.float32}
+        actual = run_compiled(dense_of(family, training=True))
+    assert {distances.dtype for distances in actual.ltrb} == {torch.float32}

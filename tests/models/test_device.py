@@ -71,11 +71,11 @@ def test_training_step(kind: str, device: str) -> None:
         waits = dict(pretend.waits)
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         assert gradients and all(isinstance(gradient, PretendTensor) for gradient in gradients)
-        found = {name: loss.item() for name, loss in losses.items()}
-    assert found.keys() == expected.keys()
+        actual = {name: loss.item() for name, loss in losses.items()}
+    assert actual.keys() == expected.keys()
     # the others learn from a random sample
-    for name in (name for name in found if "centernet" in name):
-        assert found[name] == pytest.approx(expected[name], rel=1e-3)
+    for name in (name for name in actual if "centernet" in name):
+        assert actual[name] == pytest.approx(expected[name], rel=1e-3)
     if device == "kernels":
         assert waits == {}
 
@@ -91,10 +91,10 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
             model.to(DEVICE)
             if faster:  # its new layers lie there too
                 centernet2.optimize_for_inference(model)
-            found = model([image.to(DEVICE) for image in images])
-            found = [{key: value.cpu() for key, value in each.items()} for each in found]
+            actual = model([image.to(DEVICE) for image in images])
+            actual = [{key: value.cpu() for key, value in each.items()} for each in actual]
     assert sum(len(each["boxes"]) for each in expected)
-    for ours, wanted in zip(found, expected, strict=True):
+    for ours, wanted in zip(actual, expected, strict=True):
         for key in wanted:
             # of an untrained head: rounding moves probabilities across a half
             if faster and key == "masks":

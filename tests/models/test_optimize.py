@@ -69,9 +69,9 @@ def fused_count(model: Detector) -> tuple[int, int]:
     with torch.no_grad():
         expected = dense(IMAGES).ltrb
         centernet2.optimize_for_inference(model)
-        found = dense(IMAGES).ltrb
+        actual = dense(IMAGES).ltrb
     left = [layer for layer in model.modules() if isinstance(layer, NORMS)]
-    for ours, wanted in zip(found, expected, strict=True):
+    for ours, wanted in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-3 * float(wanted.std()))
     return len(norms) - len(left), len(left)
 
@@ -155,9 +155,9 @@ def test_inference_after_training_with_recomputation() -> None:
     model = build("two-stage").train()
     centernet2.optimize_for_training(model, gradient_checkpointing=True)
     expected = build("two-stage").eval()(images)
-    found = centernet2.optimize_for_inference(model)(images)
+    actual = centernet2.optimize_for_inference(model)(images)
     assert len(expected[0]["boxes"])
-    for ours, wanted in zip(found, expected, strict=True):
+    for ours, wanted in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours["boxes"], wanted["boxes"], rtol=1e-3, atol=1e-2)
 
 
@@ -172,8 +172,8 @@ def test_compiled_detector_keeps_detections() -> None:
     model = build("two-stage").eval()
     with torch.no_grad():
         expected = model(images)
-        found = centernet2.optimize_for_inference(model, compile=True)(images)
-    for ours, wanted in zip(found, expected, strict=True):
+        actual = centernet2.optimize_for_inference(model, compile=True)(images)
+    for ours, wanted in zip(actual, expected, strict=True):
         keys: list[tuple[Tensor, Tensor]] = [(ours[k], wanted[k]) for k in ("boxes", "scores")]  # type: ignore[literal-required]
         for a, b in keys:
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)

@@ -28,29 +28,29 @@ MASK_STAGES = [
 ]
 
 
-class Hours:
-    """A clock that only goes on when it is told to."""
+class FakeClock:
+    """A clock that advances only by calls of its hooks."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         monkeypatch.setattr(stage_clock, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
-    def spend(self, hours: float) -> Callable[..., None]:
+    def spend(self, seconds: float) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            self.now += hours
+            self.now += seconds
 
         return hook
 
-    def around(self, function: Callable[..., Any], hours: float) -> Callable[..., Any]:
+    def around(self, function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
         def slower(*arguments: Any, **options: Any) -> Any:
-            self.now += hours
+            self.now += seconds
             return function(*arguments, **options)
 
         return slower
 
 
 def test_time_of_parts_goes_to_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, hours = build("masks").eval(), Hours(monkeypatch)
+    model, time = build("masks").eval(), FakeClock(monkeypatch)
     first, second = model.proposal_generator, model.roi_heads
     assert second is not None and second.mask_branch is not None
     parts = [
@@ -61,13 +61,13 @@ def test_time_of_parts_goes_to_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         second.stages[0],
         second.mask_branch.head,
     ]
-    for part, time in zip(parts, (1, 2, 4, 8, 16, 32), strict=True):
-        part.register_forward_pre_hook(hours.spend(time))
-    second.mask_branch.pooler.register_forward_hook(hours.spend(64))
-    first.decoder.register_forward_hook(hours.spend(128))
-    monkeypatch.setattr(second, "selection", hours.around(second.selection, 256))
+    for part, seconds in zip(parts, (1, 2, 4, 8, 16, 32), strict=True):
+        part.register_forward_pre_hook(time.spend(seconds))
+    second.mask_branch.pooler.register_forward_hook(time.spend(64))
+    first.decoder.register_forward_hook(time.spend(128))
+    monkeypatch.setattr(second, "selection", time.around(second.selection, 256))
     monkeypatch.setattr(
-        postprocess, "paste_box_masks", hours.around(postprocess.paste_box_masks, 512)
+        postprocess, "paste_box_masks", time.around(postprocess.paste_box_masks, 512)
     )
     clock = StageClock(model)
     assert clock.stages == MASK_STAGES
@@ -79,17 +79,17 @@ def test_time_of_parts_goes_to_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stages_of_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, hours = build("two-stage"), Hours(monkeypatch)
-    for part, time in zip(
+    model, time = build("two-stage"), FakeClock(monkeypatch)
+    for part, seconds in zip(
         [model.preprocess, model.proposal_generator, model.roi_heads], (1, 2, 4), strict=True
     ):
         assert part is not None
-        part.register_forward_pre_hook(hours.spend(time))
+        part.register_forward_pre_hook(time.spend(seconds))
     clock, images = StageClock(model), make_images(1, (64, 96))
 
     def step() -> None:
         model(images, make_targets(model, images))
-        hours.now += 8
+        time.now += 8
 
     seconds = clock.measure(step)
     expected = {

@@ -92,8 +92,8 @@ def test_report_of_model_and_of_predictions(
     assert list(record["first_stage"]) == ["50", "100", "256", "1000"]
     assert "First stage alone" in (tmp_path / "report" / "report.html").read_text()
 
-    found = json.loads((tmp_path / "report" / "predictions.json").read_text())
-    (tmp_path / "report" / "predictions.json").write_text(json.dumps(found[:-1]))
+    detections = json.loads((tmp_path / "report" / "predictions.json").read_text())
+    (tmp_path / "report" / "predictions.json").write_text(json.dumps(detections[:-1]))
     evaluate_predictions(
         tmp_path / "report" / "predictions.json", data=tmp_path, report=tmp_path / "other"
     )
@@ -136,12 +136,12 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
     data.mkdir()
     write_noise_data(data)
     truth = json.loads((data / "annotations" / "instances_val.json").read_text())["annotations"]
-    found = [
+    detections = [
         {**{k: each[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9}
         for each in truth[1:]
     ]
-    (tmp_path / "found.json").write_text(json.dumps(found))
-    evaluate_predictions(tmp_path / "found.json", data=data, report=tmp_path / "report")
+    (tmp_path / "detections.json").write_text(json.dumps(detections))
+    evaluate_predictions(tmp_path / "detections.json", data=data, report=tmp_path / "report")
     page = tmp_path / "report" / "report.html"
     dom = browse(page, tmp_path, "--dump-dom")
     assert all(
