@@ -1,4 +1,4 @@
-"""Pictures of detections, grids of pictures, and the files of a prediction."""
+"""Drawings of detections, grids of pictures, and files of predictions."""
 
 import json
 from pathlib import Path

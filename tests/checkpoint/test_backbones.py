@@ -1,4 +1,4 @@
-"""Files with a backbone alone: all of it is loaded, and it equals its own library."""
+"""Weights files of backbones: completely loaded, with outputs of their library."""
 
 import json
 import pickle
@@ -43,7 +43,7 @@ IMAGE = torch.linspace(-2, 2, 3 * 64 * 96).reshape(1, 3, 64, 96).sin()
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state with statistics of its own in every normalization layer."""
+    """Return the state of a network with distinct statistics in every normalization layer."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -161,7 +161,7 @@ def test_caffe2_resnext_loads_like_the_reference(tmp_path: Path, shared: Path) -
 
 
 def res2net_as_detectron2(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """The names that Res2Net's authors give to their ImageNet weights for detectron2."""
+    """Rename weights as Res2Net's authors do for detectron2."""
     renamed = {}
     for name, tensor in state.items():
         new = name if name.startswith("layer") else f"stem.{name}"

@@ -137,7 +137,7 @@ def test_base_file_lies_beside_or_in_package(tmp_path: Path) -> None:
     assert config["MODEL.ROI_HEADS.NAME"] == "CustomCascadeROIHeads"
 
 
-def test_last_of_doubled_block_wins_with_warning(
+def test_last_duplicate_block_wins_with_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "doubled.yaml"
@@ -172,7 +172,7 @@ def test_every_field_has_key_and_meaning() -> None:
 
 
 def leaf_paths(name: str, value: object) -> Iterator[str]:
-    """Dotted paths of all fields below a group."""
+    """Yield the dotted paths of all fields of a group."""
     if is_dataclass(value):
         for field in fields(value):
             yield from leaf_paths(f"{name}.{field.name}", getattr(value, field.name))
@@ -221,7 +221,7 @@ def test_every_option_is_read_outside_config() -> None:
 
 
 def names_read(source: Path) -> set[tuple[str, str]]:
-    """(holder, name) of attributes that are read outside config/.
+    """Return (holder, name) of the attributes that are read outside config/.
 
     The holder of `config.run.seed` is "run", that of a local variable's attribute "", as is that of
     a keyword-only argument, which `**vars(options)` may fill.

@@ -47,7 +47,7 @@ def test_operations_equal_the_cost_table(options: tuple[str, ...]) -> None:
     metrics = result.shapes[0]
     assert (metrics.height, metrics.width) == (cost.height, cost.width)
     assert metrics.selected is not None and metrics.operations is not None
-    # nothing ties: as many as in the table
+    # no scores tie, so the counts are those of the table
     assert metrics.selected.proposals == config.decoder.inference.post_nms_topk
     assert list(metrics.operations) == COUNTED[: 5 if options else 4]
     assert round(sum(metrics.operations.values()) / 1e9, 1) == cost.gflops
@@ -88,7 +88,11 @@ def test_benchmark_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (written["warm_up"], written["runs"]) == (WARM_UP, 2)
     shapes = [(each["batch_size"], each["height"], each["width"]) for each in written["shapes"]]
     assert sorted(shapes) == [(1, 64, 64), (1, 64, 96), (2, 64, 64), (2, 64, 96)]
-    assert shapes[0] == (1, 64, 64) and shapes[-1] == (2, 64, 96)  # memory only grows
+    assert shapes[0] == (1, 64, 64) and shapes[-1] == (
+        2,
+        64,
+        96,
+    )  # the largest is last
     for each in written["shapes"]:
         assert list(each["stages"]) == STAGES[kind]
         assert set(each["seconds"]) == {"median", "min", "max"}

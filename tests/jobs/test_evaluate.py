@@ -1,4 +1,4 @@
-"""Evaluation of a detector, a checkpoint, or a results file, through one function."""
+"""Evaluation of a detector, a checkpoint or a results file."""
 
 import json
 from pathlib import Path

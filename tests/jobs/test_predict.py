@@ -29,14 +29,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def detections(folder: Path, *words: str, **options: Any) -> list[dict[str, Any]]:
-    """What `predict` writes about the photographs of a folder."""
+    """Return the detections that `predict` writes for the photographs of a folder."""
     predict(
         folder / "photos", *words,
         output=folder / "out", score_threshold=0.0, inference=CPU, **options,
     )  # fmt: skip
     records = json.loads((folder / "out" / "predictions.json").read_text())
     return [
-        {**detection, "file": record["file"], "class": None}  # the reference carries no names
+        {
+            **detection,
+            "file": record["file"],
+            "class": None,
+        }  # the reference has no names
         for record in records
         for detection in record["detections"]
     ]

@@ -68,7 +68,7 @@ def test_thresholds_are_chosen_and_stored(
     )
     assert chosen["cat"].threshold == expected and chosen["cat"].reached
     assert chosen["dog"].point is None
-    assert chosen["dog"].threshold == 0.3  # the best one of all classes together
+    assert chosen["dog"].threshold == 0.3  # the best threshold of all classes together
     assert load_checkpoint(output).info.score_thresholds == (expected, 0.3)
     assert centernet2.load_model(output).info.score_thresholds == (expected, 0.3)
     assert centernet2.load_model(folder / "model.pth").info.score_thresholds == ()

@@ -163,7 +163,7 @@ def test_images_with_crowds_only(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_2000_steps(data: Path, tmp_path: Path) -> None:
-    """In a process of its own: the peak of this one has been higher before."""
+    """Run in a new process, because peak memory covers the whole life of a process."""
     options = [
         *TINY, "SOLVER.IMS_PER_BATCH", "1", "SOLVER.MAX_ITER", "2000",
         "SOLVER.CHECKPOINT_PERIOD", "2000", "SOLVER.LOG_PERIOD", "100", "TEST.EVAL_PERIOD", "-1",

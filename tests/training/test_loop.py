@@ -79,7 +79,7 @@ class HostReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_host_never_waits_for_a_step(precision: Precision) -> None:
-    """Not even to learn whether the step was skipped."""
+    """A skipped step does not synchronize either."""
     run = Run(ToyDetector(), precision=precision)
     with HostReads() as reads:
         run.train(stream(make=partial(spoil_step, {1})), 0, 4)

@@ -22,7 +22,7 @@ def train(guard: NonFiniteGuard, *, bad: set[int], stop: int) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_non_finite_step_changes_nothing(precision: Precision) -> None:
-    """Weights and momentum stay; only the schedule moves on."""
+    """Weights and momentum stay; only the schedule advances."""
     run = Run(ToyDetector(), precision=precision)
     if precision == "fp16":
         # the usual 65536 overflows at first
@@ -45,7 +45,7 @@ def test_non_finite_step_changes_nothing(precision: Precision) -> None:
 
 
 def test_non_finite_step_keeps_batch_statistics() -> None:
-    """An overflow would otherwise stay in the running means for ever."""
+    """Otherwise a NaN would stay in the running means."""
 
     class Normed(ToyDetector):
         def __init__(self) -> None:
@@ -102,7 +102,7 @@ def test_skipped_steps_are_counted_and_recorded(
 
 @pytest.mark.parametrize("period", [1, 2, 4])
 def test_too_many_skipped_steps_raise(tmp_path: Path, period: int) -> None:
-    """However the row lies over the moments at which the guard looks."""
+    """The guard counts across its periodic checks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
     with pytest.raises(
         NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"

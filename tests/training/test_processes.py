@@ -1,4 +1,4 @@
-"""Two processes on the CPU against one."""
+"""Training on two CPU processes equals training on one."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def work(rank: int, port: int, folder: str) -> None:
 
 
 def check_random_streams(rank: int) -> None:
-    """Each process gets its own stream back."""
+    """Check that each process restores its own random stream."""
     generator = torch.Generator().manual_seed(rank)
     state = training_state(STEPS, {}, [generator])
     expected = torch.rand(2, generator=generator)
@@ -74,7 +74,7 @@ def check_random_streams(rank: int) -> None:
 
 
 def check_common_stop(run: Run, rank: int) -> None:
-    """A signal that reaches one process only stops both, after the same step."""
+    """Check that a signal to one process stops both after one step."""
     seen: list[int] = []
 
     def signal_one(state: TrainState) -> None:

@@ -32,7 +32,7 @@ def test_resume_is_bit_exact(tmp_path: Path, precision: Precision, cut: int) -> 
     }
     torch.save(saved, tmp_path / "checkpoint.pth")
 
-    torch.manual_seed(99)  # whatever a new process starts from
+    torch.manual_seed(99)  # the random state of a new process
     second, generator = new_run(precision)
     loaded = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
     second.model.load_state_dict(loaded["model"])

@@ -30,11 +30,11 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             "PyTorch synchronizes batch statistics on accelerators only: "
             "train without SyncBN on the CPU"
         )
-    unstated = torch.contiguous_format if run.fsdp else None
+    default_format = torch.contiguous_format if run.fsdp else None
     optimize_for_training(
         model,
         device=device,
-        memory_format=torch.channels_last if run.channels_last else unstated,
+        memory_format=torch.channels_last if run.channels_last else default_format,
         gradient_checkpointing=run.gradient_checkpointing,
         compile=run.compile,
     )

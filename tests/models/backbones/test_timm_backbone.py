@@ -160,7 +160,7 @@ def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: se
             ["resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"],
             r"the feature map 7, but 'resnet18' has 0, 1.* \(MODEL.TIMM.OUT_INDICES\)",
         ),
-        (["resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "the level p6"),
+        (["resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "level p6"),
         (["resnet18", "MODEL.CENTERNET.FPN_STRIDES", "[4,8,16,32,64]"], "FPN_STRIDES is"),
     ],
 )  # fmt: skip
