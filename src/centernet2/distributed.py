@@ -1,4 +1,4 @@
-"""Collective operations of the processes of a job; in a single process they do nothing.
+"""Collective operations of processes; in a single process they do nothing.
 
 torchrun and accelerate start the processes and create the process group.
 """

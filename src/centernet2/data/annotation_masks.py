@@ -1,4 +1,4 @@
-"""Segmentations of COCO's JSON format, packed into one array, and masks drawn from them."""
+"""Segmentations of COCO's JSON format in packed form, and masks drawn from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

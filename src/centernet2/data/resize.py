@@ -1,4 +1,4 @@
-"""Resizing of images that keeps the aspect ratio, and the transforms of evaluation."""
+"""Resizing that keeps the aspect ratio, and the transforms of evaluation."""
 
 from dataclasses import dataclass
 from typing import Protocol

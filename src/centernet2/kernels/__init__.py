@@ -1,4 +1,4 @@
-"""Fast forms of operators, and the one table that chooses among them by device and situation."""
+"""Fast kernels of operators, and the table that chooses among them by device."""
 
 from centernet2.kernels.capabilities import (
     device_name,

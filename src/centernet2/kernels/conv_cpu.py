@@ -1,4 +1,4 @@
-"""Convolution on the CPU by its fastest algorithm, with little kept for the backward pass."""
+"""Convolution on the CPU by the fastest algorithm, with little saved for backward."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from centernet2.kernels import winograd
 from centernet2.ops.tensors import product_dtype
 
-# from these on, Winograd's transforms cost less time than they save
+# minimum sizes for which Winograd's transforms cost less time than they save
 MIN_CHANNELS, TILES_PER_CHANNEL = 256, 0.5
 MIN_GRADIENT_TILES = 64  # for the weight gradient, where the direct algorithm is slow
-POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of every pixel
+POINTWISE = [1, 1, 0, 0, 1, 1, 1]  # geometry of a 1 x 1 convolution of stride 1
 
 
 def conv2d_cpu(
@@ -23,10 +23,11 @@ def conv2d_cpu(
     geometry: Sequence[int],
     gain: Tensor | None,
 ) -> Tensor:
-    """What `operators.conv2d` computes; the product of weight and gain is not kept for backward.
+    """Kernel of `operators.conv2d` that does not save weight * gain for backward.
 
-    Large 3 x 3 convolutions run by Winograd's algorithm, whose results differ from the direct ones
-    by about 1e-5 of their standard deviation. Contiguous tensors and lower precision run directly.
+    Large 3 x 3 convolutions run by Winograd's algorithm, whose results differ from those of the
+    direct algorithm by about 1e-5 of their standard deviation. Contiguous tensors and lower
+    precision use the direct algorithm.
     """
     with_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if not _suits(x) or not (with_graph or _pays(x, weight, geometry)):
@@ -42,7 +43,7 @@ def conv2d_torch(
     geometry: Sequence[int],
     gain: Tensor | None,
 ) -> Tensor:
-    """What `operators.conv2d` computes, by PyTorch's kernel."""
+    """Kernel of `operators.conv2d` by PyTorch."""
     stride, padding, dilation, groups = _parts(geometry)
     return F.conv2d(x, _scale(weight, gain), bias, stride, padding, dilation, groups)
 
@@ -63,7 +64,7 @@ def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
     return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
 
 
-# Result and gradients are an operator each, so that a compiled program calls them as they are.
+# Output and gradients are custom operators, so that compiled programs call them unchanged.
 
 
 def _compute(
@@ -91,13 +92,13 @@ def _input_gradient(
 def _weight_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
-    # without AVX-512 oneDNN sums channels_last gradients at a fifth of its usual speed
+    # without AVX-512, oneDNN sums channels_last gradients at a fifth of its usual speed
     is_slow = torch.backends.cpu.get_cpu_capability() == "AVX2"
     is_slow = is_slow and winograd.count_tiles(x) >= MIN_GRADIENT_TILES
     if _pays(x, weight, geometry) or (is_slow and winograd.applies(weight, geometry)):
         return _scale(winograd.weight_gradient(x, grad), gain)
     if weight.shape[2:] == (1, 1) and geometry == POINTWISE:
-        # as a matrix product, which is faster
+        # faster as a matrix product
         pixels, grads = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (x, grad))
         return _scale((grads.t() @ pixels).view_as(weight), gain)
     return _scale(_direct_gradients(grad, x, weight, geometry, [False, True, False])[1], gain)

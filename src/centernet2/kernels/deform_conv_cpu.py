@@ -1,7 +1,7 @@
-"""Deformable convolution that gathers whole rows of channels, a part of the locations at a time.
+"""Deformable convolution that gathers rows of channels, in chunks of locations.
 
-Each sample is a weighted sum of four rows, and one matrix product turns the samples into the
-result. Also for devices without a kernel of their own.
+Each sample is a weighted sum of four rows, and one matrix product maps the samples to the output.
+Also for devices without their own kernel.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from centernet2.ops.deform_conv import bilinear_corners, sampling_positions
 from centernet2.ops.tensors import product_dtype
 
-CHUNK_NUMBERS = 2**21  # how many sampled numbers are held at a time
+CHUNK_NUMBERS = 2**21  # sampled numbers in memory at a time
 
 
 def deform_conv_cpu(
@@ -28,10 +28,10 @@ def deform_conv_cpu(
     dilation: Sequence[int],
     mask: Tensor | None,
 ) -> Tensor:
-    """What `ops.deform_conv.deform_conv2d` computes.
+    """Kernel of `ops.deform_conv.deform_conv2d`.
 
-    Under autocast this runs in the lower precision. Positions stay as exact as they are given, and
-    gradients, each a sum over many locations, as exact as the weight.
+    Under autocast this runs in lower precision, but positions keep their precision, and gradients,
+    which are sums over many locations, have the precision of the weight.
     """
     n, channels = x.shape[:2]
     h, w = offset.shape[2:]
@@ -53,13 +53,13 @@ def deform_conv_cpu(
 class _SampledProduct(torch.autograd.Function):
     """samples @ weight, where a sample is a weighted sum of rows.
 
-    Written out, rather than left to autograd, so that the samples, K times as large as the feature
-    map, are never all held.
+    The gradient is written out, because autograd would save all samples, which are K times as large
+    as the feature map.
     """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor, share: Tensor, weight: Tensor) -> Tensor:
-        """The products [P, O].
+        """Return the products [P, O].
 
         rows [N H W D, C / D], index and share [P, K D, 4], weight [O, C / groups, kh, kw].
         """
@@ -76,9 +76,8 @@ class _SampledProduct(torch.autograd.Function):
         rows, index, share, weight = ctx.saved_tensors
         kind, rows = rows.dtype, rows.to(weight.dtype)
         matrix = _matrix(weight, rows, index)
-        grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1)).transpose(
-            0, 1
-        )  # [groups, P, O / groups]
+        grad = torch.unflatten(grads[0].to(rows.dtype), 1, (len(matrix), -1))
+        grad = grad.transpose(0, 1)  # [groups, P, O / groups]
         grad_rows, grad_matrix, grad_shares = torch.zeros_like(rows), torch.zeros_like(matrix), []
         start = 0
         for i, s in _chunks(rows, index, share):
@@ -96,9 +95,8 @@ class _SampledProduct(torch.autograd.Function):
             )
             grad_rows += from_rows
             grad_shares.append(from_share)
-        by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1])).permute(
-            0, 3, 2, 1
-        )  # [groups, O, C, K]
+        by_channel = torch.unflatten(grad_matrix, 1, (-1, weight.shape[1]))
+        by_channel = by_channel.permute(0, 3, 2, 1)  # [groups, O / groups, C / groups, K]
         return (
             grad_rows.to(kind),
             None,
@@ -108,36 +106,32 @@ class _SampledProduct(torch.autograd.Function):
 
 
 def _matrix(weight: Tensor, rows: Tensor, index: Tensor) -> Tensor:
-    """The weight as a matrix [groups, K C / groups, O / groups]."""
+    """Reshape the weight to a matrix [groups, K C / groups, O / groups]."""
     channels = rows.shape[1] * index.shape[1] // weight[0, 0].numel()
     groups = channels // weight.shape[1]
-    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1)).permute(
-        0, 3, 2, 1
-    )  # [groups, K, C / groups, ...]
-    return matrix.flatten(1, 2)
+    matrix = torch.unflatten(weight.flatten(2), 0, (groups, -1))  # [groups, O / groups, C ..., K]
+    return matrix.permute(0, 3, 2, 1).flatten(1, 2)
 
 
 def _samples(rows: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """Weighted sums [P, K D, C / D] of four rows each."""
+    """Compute samples [P, K D, C / D], each a weighted sum of four rows."""
     if rows.device.type == "cpu":  # in one pass over memory
         factors = share.flatten(0, 1).to(rows.dtype)
         sums = F.embedding_bag(index.flatten(0, 1), rows, mode="sum", per_sample_weights=factors)
         return sums.view(*index.shape[:2], rows.shape[1])
-    gathered = rows.index_select(0, index.flatten()).view(
-        *index.shape, rows.shape[1]
-    )  # [P, K D, 4, C / D]
+    gathered = rows.index_select(0, index.flatten())
+    gathered = gathered.view(*index.shape, rows.shape[1])  # [P, K D, 4, C / D]
     return (gathered * share.unsqueeze(-1).to(rows.dtype)).sum(dim=2)
 
 
 def _split(samples: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:
-    """Samples [P, K D, C / D] by the convolution's groups: [groups, P, K C / groups]."""
-    by_group = samples.reshape(
-        len(samples), weight[0, 0].numel(), len(matrix), weight.shape[1]
-    )  # [P, K, groups, C / groups]
+    """Split samples [P, K D, C / D] by groups: [groups, P, K C / groups]."""
+    shape = (len(samples), weight[0, 0].numel(), len(matrix), weight.shape[1])
+    by_group = samples.reshape(shape)  # [P, K, groups, C / groups]
     return by_group.permute(2, 0, 1, 3).flatten(2)
 
 
 def _chunks(rows: Tensor, index: Tensor, share: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Indices and shares of as many locations at a time as CHUNK_NUMBERS allows."""
+    """Split indices and weights into chunks of locations, by CHUNK_NUMBERS."""
     length = max(1, CHUNK_NUMBERS // (index.shape[1] * rows.shape[1]))
     return list(zip(torch.split(index, length), torch.split(share, length), strict=True))

@@ -1,7 +1,7 @@
-"""The one table of kernels, and the one function that chooses among them.
+"""The table of kernels, and the function that chooses among them.
 
-An operator runs the first kernel of its row that is there for the device and the situation. To add
-one, write a function with the operator's signature and put it into `KERNELS`.
+An operator runs the first kernel of its row that is available for the device and the situation. To
+add one, write a function with the operator's signature and add it to `KERNELS`.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torchvision  # its import registers its operators
+import torchvision  # the import registers its operators
 from torch import Tensor
 
 from centernet2.kernels import vendor
@@ -37,11 +37,11 @@ class Kernel(NamedTuple):
     description: str
 
 
-CHOSEN: dict[tuple[str, str, Situation], str] = {}  # what `choose` has decided
+CHOSEN: dict[tuple[str, str, Situation], str] = {}  # cache of `choose`
 
 
 def has_torchvision_kernel(operator: str, device_type: str) -> bool:
-    """Whether torchvision has registered a kernel of `operator` for a type of device."""
+    """Whether torchvision has a kernel of an operator for a type of device."""
     key = torch._C._dispatch_key_for_device(device_type)
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"torchvision::{operator}", key))
 
@@ -117,13 +117,13 @@ KERNELS: dict[str, dict[str, Kernel]] = {
 
 
 def kernel_for(operator: str, x: Tensor, situation: Situation | None = None) -> Kernel:
-    """The kernel that runs an operator on the device of `x`; situation None: the current one."""
+    """Return an operator's kernel on the device of `x`; default: current situation."""
     situation = current_situation() if situation is None else situation
     return KERNELS[operator][choose(operator, x.device.type, situation)]
 
 
 def current_situation() -> Situation:
-    """Whether the operator runs now, is being compiled or is being exported."""
+    """Return whether the program runs eagerly, is being compiled or is being exported."""
     if torch.compiler.is_exporting():
         return "exported"
     return "compiled" if torch.compiler.is_compiling() else "eager"
@@ -131,7 +131,7 @@ def current_situation() -> Situation:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def choose(operator: str, device_type: str, situation: Situation) -> str:
-    """The name in `KERNELS` of what runs an operator on a type of device; decided once."""
+    """Choose the kernel of an operator for a type of device: its name in `KERNELS`."""
     key = (operator, device_type, situation)
     if key not in CHOSEN:
         CHOSEN[key] = _choose(*key)
@@ -155,6 +155,6 @@ def _choose(operator: str, device_type: str, situation: Situation) -> str:
 
 
 def describe_kernels(device: torch.device) -> Iterator[str]:
-    """One line for each operator: what runs it on a device, neither compiled nor exported."""
+    """Yield one line per operator that describes its eager kernel on a device."""
     for operator, row in KERNELS.items():
         yield f"{operator:14}{row[choose(operator, device.type, 'eager')].description}"

@@ -1,4 +1,4 @@
-"""The target heat map on the CPU: each peak is drawn only where it is not zero."""
+"""The target heat map on the CPU, which draws each peak only where it is not zero."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from centernet2.ops.heatmap import MIN_HEAT, Shape, axis_distances, gaussian_heatmap
 
-PEAK_COST = 1000  # drawing one peak takes as long as this many locations of the dense form
+PEAK_COST = 1000  # drawing a peak takes as long as this many locations in the dense kernel
 
 
 def heatmap_cpu(
@@ -19,7 +19,7 @@ def heatmap_cpu(
     shape: Shape,
     stride: int,
 ) -> Tensor:
-    """What `gaussian_heatmap` computes: peak by peak while objects are few, else densely."""
+    """Kernel of `gaussian_heatmap`: peak by peak for few objects, otherwise dense."""
     if math.prod(shape) <= PEAK_COST * len(centers):
         return gaussian_heatmap(centers, images, labels, squared_radius, shape=shape, stride=stride)
     heat = centers.new_zeros(shape)
@@ -31,7 +31,7 @@ def heatmap_cpu(
 def _draw_peaks(
     heat: Tensor, centers: Tensor, planes: Tensor, squared_radius: Tensor, stride: int
 ) -> None:
-    """Draw the peaks into heat [N, H, W, C], at the planes [G, 2] of image and class."""
+    """Draw peaks into `heat` [N, H, W, C], at `planes` [G, 2] (image, class)."""
     _, height, width, _ = heat.shape
     half = stride // 2
     cells = (centers / stride).long()

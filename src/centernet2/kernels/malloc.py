@@ -1,4 +1,4 @@
-"""How the C library hands memory of CPU tensors back to the system (on Linux, with glibc)."""
+"""Options of the C library for returning memory of CPU tensors (Linux with glibc)."""
 
 import ctypes
 import sys
@@ -13,8 +13,8 @@ MAX_INT = 2**31 - 1
 def keep_freed_memory(device: torch.device) -> None:
     """Keep freed memory of CPU tensors in the process, for the next image.
 
-    Fetching each feature map's memory from the system again takes a tenth of the time of inference.
-    Memory that is free already goes back.
+    Otherwise the allocation of feature maps takes a tenth of the time of inference. Memory that is
+    free at the time of the call is returned.
     """
     if device.type == "cpu":
         _set_malloc(M_MMAP_MAX=0, M_TRIM_THRESHOLD=MAX_INT)
@@ -23,9 +23,9 @@ def keep_freed_memory(device: torch.device) -> None:
 
 
 def return_freed_memory(device: torch.device) -> None:
-    """Give freed memory of large CPU tensors back to the system.
+    """Return freed memory of large CPU tensors to the system.
 
-    In training, feature maps live long and would leave gaps that add up: the peak is a tenth lower.
+    In training, feature maps live long and would fragment the memory: the peak is a tenth lower.
     """
     if device.type == "cpu":
         _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**22, M_TRIM_THRESHOLD=MAX_INT)
@@ -38,6 +38,6 @@ def _set_malloc(**options: int) -> None:
 
 
 def _glibc() -> Any:
-    """The C library; None where it is another one, without these functions."""
+    """Return the C library; None if it lacks these functions."""
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     return library if hasattr(library, "mallopt") else None

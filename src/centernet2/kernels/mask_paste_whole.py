@@ -1,19 +1,19 @@
-"""Pasting masks on an accelerator: whole images, a part of the objects at a time."""
+"""Pasting of masks at all pixels of an image, for some objects at a time."""
 
 import torch
 from torch import Tensor
 
 from centernet2.ops.masks import stretch_masks
 
-PASTED_AT_ONCE = 2**28  # pixels whose probabilities are held at a time: 1 GiB
+PASTED_AT_ONCE = 2**28  # pixels whose probabilities are in memory at a time: 1 GiB
 
 
 def paste_masks_whole(
     masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
 ) -> Tensor:
-    """What `ops.masks.paste_masks` computes, without reading the boxes on the host.
+    """Kernel of `ops.masks.paste_masks` that does not copy the boxes to the host.
 
-    Besides the result, at most `PASTED_AT_ONCE` numbers are held.
+    Besides the output, at most `PASTED_AT_ONCE` numbers are in memory.
     """
     height, width = size
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)

@@ -1,4 +1,4 @@
-"""The operators that layers and models call; `dispatch.py` chooses what runs them."""
+"""Operators that layers and models call; `dispatch.py` chooses their kernels."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -18,14 +18,14 @@ def conv2d(
     *,
     gain: Tensor | None = None,
 ) -> Tensor:
-    """torch.nn.functional.conv2d(x, weight * gain, bias), with a gain [O] that is not trained.
+    """Compute F.conv2d(x, weight * gain, bias), with a fixed gain [O].
 
     Args:
         geometry: stride, padding and dilation, two numbers each, and groups.
     """
     situation = current_situation()
     if situation == "compiled" and not weight.is_contiguous():
-        # the tracer assumes that normalization returns contiguous tensors; follow the weights
+        # follow the format of the weights: the tracer assumes contiguous outputs of normalisation
         x = x.contiguous(memory_format=torch.channels_last)
     return cast(Tensor, kernel_for("conv2d", x, situation).run(x, weight, bias, geometry, gain))
 
@@ -41,7 +41,7 @@ def deformable_conv2d(
     dilation: Sequence[int],
     mask: Tensor | None,
 ) -> Tensor:
-    """A convolution [N, O, h, w] at learned offsets; see `ops.deform_conv.deform_conv2d`."""
+    """Convolve at learned offsets: [N, O, h, w]; see `ops.deform_conv.deform_conv2d`."""
     run = kernel_for("deform_conv2d", x).run
     result = run(
         x,
@@ -65,7 +65,7 @@ def draw_heatmap(
     shape: Shape,
     stride: int,
 ) -> Tensor:
-    """The target heat map [N, H, W, C] of a level; see `ops.heatmap.gaussian_heatmap`."""
+    """Draw a target heat map [N, H, W, C]; see `ops.heatmap.gaussian_heatmap`."""
     run = kernel_for("heatmap", centers).run
     return cast(Tensor, run(centers, images, labels, squared_radius, shape=shape, stride=stride))
 
@@ -78,12 +78,12 @@ def nms_mask(
     *,
     limit: int | None = None,
 ) -> Tensor:
-    """Which of boxes [R, 4], best first, stay: [R] bool, see `ops.nms.greedy_nms`.
+    """Return a mask [R] of the boxes that NMS keeps; see `ops.nms.greedy_nms`.
 
     Args:
-        scores: [R], falling; a negative one marks padding, which never stays.
+        scores: [R], descending; negative scores mark padding, which is never kept.
         labels: [R]; None: one class.
-        limit: stop when this many stay, and those that tie with the last of them.
+        limit: stop when this many boxes are kept, and those that tie with the last of them.
     """
     boxes, scores = boxes.float(), scores.float()
     limit = len(boxes) if limit is None else limit
@@ -93,10 +93,7 @@ def nms_mask(
 
 
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Indices of the boxes [R, 4] of each class that stay, best first.
-
-    boxes [R, 4] float, scores [R], labels [R].
-    """
+    """Apply NMS per class to boxes [R, 4]; return indices of kept boxes, best first."""
     order = scores.argsort(descending=True, stable=True)
     return order[nms_mask(boxes[order], scores[order], labels[order], iou_threshold)]
 
@@ -104,7 +101,7 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
 def paste_box_masks(
     masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
 ) -> Tensor:
-    """Masks bool [D, H, W] of boxes [D, 4]; see `ops.masks.paste_masks`."""
+    """Paste masks at boxes [D, 4]: bool [D, H, W]; see `ops.masks.paste_masks`."""
     run = kernel_for("paste_masks", masks).run
     return cast(Tensor, run(masks, boxes, size, threshold=threshold))
 
@@ -119,7 +116,7 @@ def pyramid_roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Features [R, C, size, size] of RoIs [R, 5], each from the feature map of its `level` [R].
+    """Pool features [R, C, size, size] of RoIs [R, 5], each from its `level` [R].
 
     See `ops.roi_align.roi_align`.
     """
@@ -143,7 +140,7 @@ def _run_nms(
     return cast(Tensor, run(boxes, scores, labels, iou_threshold, limit))
 
 
-# one operator, so that a compiled program calls it as it is
+# a custom operator, so that compiled programs call it unchanged
 _nms_mask = torch.library.custom_op("centernet2::nms_mask", _run_nms, mutates_args=())
 
 

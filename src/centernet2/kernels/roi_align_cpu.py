@@ -1,7 +1,7 @@
-"""RoIAlign as matrix products, RoI by RoI, on windows of the feature maps that are never copied.
+"""RoIAlign as matrix products, RoI by RoI, on views of feature maps.
 
-On the CPU torchvision's kernel is the slowest part of a training step, because it adds its gradient
-pixel by pixel in one thread. Also for devices without a kernel of their own.
+On the CPU torchvision's kernel is the slowest part of a training step, because its backward pass
+adds gradients pixel by pixel in one thread. Also for devices without their own kernel.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from centernet2.ops.tensors import constant, full_precision
 
 
 class RoIWindows(NamedTuple):
-    """The pixels that the samples of some RoIs touch on a feature map, and their weights."""
+    """Windows of a feature map that RoIs are pooled from, and weights of their pixels."""
 
     indices: list[int]  # of the RoIs
     starts: list[int]  # first pixel of each window: (image * h + y) * w + x
@@ -24,7 +24,7 @@ class RoIWindows(NamedTuple):
     columns: Tensor  # [R, size, at least width]
 
     def each(self) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-        """RoI by RoI: its index, its first pixel, the weights of its rows and of its columns."""
+        """Yield (index, first pixel, weights of rows, weights of columns) of each RoI."""
         for index, start, (width, height), rows, columns in zip(*self, strict=True):
             yield index, start, rows[:, :height], columns[:, :width]
 
@@ -39,7 +39,7 @@ def roi_align_cpu(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """What `ops.roi_align.roi_align` computes, each RoI on its level, in float32."""
+    """Kernel of `ops.roi_align.roi_align` in float32, with each RoI on its level."""
     dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
     with full_precision(features[0]):
         windows = []
@@ -52,7 +52,7 @@ def roi_align_cpu(
 
 
 class _SeparableRoIAlign(torch.autograd.Function):
-    """pooled = rows @ window @ columns^T for every RoI; the gradient is the product transposed."""
+    """rows @ window @ columns^T for every RoI; the gradient is the transposed product."""
 
     @staticmethod
     def forward(ctx: Any, size: int, count: int, levels: list[RoIWindows], *maps: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class _SeparableRoIAlign(torch.autograd.Function):
 
 
 def _window(pixels: Tensor, start: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """The part [height, width * C] of pixels [N, h, w, C] that the weights of a RoI refer to.
+    """Return a view [height, width * C] of an RoI's window in pixels [N, h, w, C].
 
     rows [size, height], columns [size, width].
     """
@@ -97,7 +97,7 @@ def _windows(
     sampling_ratio: int,
     aligned: bool,
 ) -> RoIWindows:
-    """The windows of RoIs [R, 5], numbered by `index` [R], on a feature map."""
+    """Compute the windows of RoIs [R, 5], numbered by `index` [R], on a feature map."""
     h, w = feature.shape[2:]
     if not len(index):
         return RoIWindows([], [], [], *rois.new_zeros(2, 0, size, 1))

@@ -1,8 +1,8 @@
-"""Non-maximum suppression at a high IoU, where few boxes coincide, without comparing all pairs.
+"""Non-maximum suppression (NMS) at a high IoU, without comparing all pairs.
 
-Boxes whose IoU exceeds t, at least a half, have areas within a factor t of each other, and centers
-within 1 - t of the smaller width. Sorted by area, in steps of that factor, and then by center, all
-such partners of a box lie in three windows: in its own step and in those next to it.
+Two boxes whose IoU exceeds t >= 0.5 have areas within a factor t of each other, and centers within
+1 - t of the smaller width. If boxes are sorted by area, in steps of that factor, and then by
+center, all such partners of a box are in three windows: in its own step and in the adjacent ones.
 
 In NumPy, because many of the arrays are short: its operators start in a fifth of PyTorch's time.
 """
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MARGIN = 1e-3  # relative, for what rounding does to these bounds
-MAX_NEIGHBORS = 256  # of a box, on average; greedy NMS removes crowds of more boxes sooner
+MARGIN = 1e-3  # relative, for rounding errors of these bounds
+MAX_NEIGHBORS = 256  # per box, on average; with more, greedy NMS is faster
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.intp]
@@ -25,15 +25,15 @@ Pairs = tuple[Rows, Rows]  # [P] each: rows of boxes whose IoU exceeds the thres
 def sparse_nms(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor | None:
-    """Rows of boxes [R, 4] float32, best first, that stay; None where too many are neighbors.
+    """Return rows of kept boxes, best first; None if there are too many neighbors.
 
-    A block of boxes is decided at a time, and those that stay remove boxes from the rest.
+    Boxes are processed in blocks; the kept boxes of a block remove boxes from the rest.
 
     Args:
-        scores: [R], falling.
-        labels: [R], boxes of different ones do not remove each other; None: one class.
-        iou_threshold: at least a half and below 1; the nearer to 1, the fewer pairs there are.
-        limit: stop when this many stay, and those that tie with the last of them.
+        scores: [R], descending.
+        labels: [R], boxes of different labels do not remove each other; None: one class.
+        iou_threshold: at least 0.5 and below 1; the nearer to 1, the fewer pairs there are.
+        limit: stop when this many boxes are kept, and those that tie with the last of them.
     """
     if not len(boxes):
         return torch.arange(0)
@@ -42,53 +42,53 @@ def sparse_nms(
         index = SizeIndex(
             boxes.detach().numpy(), None if labels is None else labels.numpy(), iou_threshold
         )
-    stay, rest, length = np.arange(0), np.arange(len(boxes)), limit + limit // 4
+    kept, rest, length = np.arange(0), np.arange(len(boxes)), limit + limit // 4
     while len(rest):
         block, rest = rest[:length], rest[length:]
         pairs = index.pairs_within(block)
         if pairs is None:
             return None
-        kept = block[_greedy(len(boxes), *pairs)[block]]
-        stay = np.concatenate([stay, kept])
-        if not len(rest) or (len(stay) >= limit and score[rest[0]] < score[stay[limit - 1]]):
+        kept_of_block = block[_greedy(len(boxes), *pairs)[block]]
+        kept = np.concatenate([kept, kept_of_block])
+        if not len(rest) or (len(kept) >= limit and score[rest[0]] < score[kept[limit - 1]]):
             break
-        pairs = index.pairs_between(kept, rest)
+        pairs = index.pairs_between(kept_of_block, rest)
         if pairs is None:
             return None
         rest = rest[~_mark(len(boxes), pairs[1])[rest]]
-    return torch.from_numpy(stay)
+    return torch.from_numpy(kept)
 
 
 class SizeIndex:
-    """Boxes [R, 4], at least one, in an order in which partners are near each other.
+    """Index of boxes [R, 4], R > 0, by a key that is similar for partners.
 
-    Each box has a `key` [R], whose integer part encodes area and label, and whose fraction the
-    center. Its partners lie within `reach` [R] of that key, of key - 1 and of key + 1.
+    The integer part of the `key` [R] encodes area and label, its fraction the center. The keys of
+    partners are within `reach` [R] of key - 1, key or key + 1.
     """
 
     def __init__(self, boxes: Floats, labels: Rows | None, iou_threshold: float) -> None:
-        # not rounded to the float32 of the IoUs, as a Python number would be
+        # float64: a Python number would be rounded to the float32 of the IoUs
         self.iou_threshold = np.float64(iou_threshold)
         self.area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        # with the lower corner negated, the minimum of two boxes is their intersection; the four
-        # numbers are gathered as one
+        # with the lower corner negated, the minimum of two boxes is their intersection; viewed as
+        # one complex number, so that indexing copies all four numbers at once
         corners = np.concatenate([-boxes[:, :2], boxes[:, 2:]], axis=1)
         self.corners = corners.view(np.complex128)[:, 0]
-        solid = (self.area > 0) & np.isfinite(self.area)
-        left, right = (np.where(solid, boxes[:, side], 0).astype(np.float64) for side in (0, 2))
+        regular = (self.area > 0) & np.isfinite(self.area)
+        left, right = (np.where(regular, boxes[:, side], 0).astype(np.float64) for side in (0, 2))
         span = 1 + 3 * (right.max() - left.min())
         step = np.floor(
-            np.log(np.where(solid, self.area, 1).astype(np.float64))
+            np.log(np.where(regular, self.area, 1).astype(np.float64))
             / -math.log(iou_threshold * (1 - MARGIN))
         )
         if labels is not None:
             step += labels * (step.max() - step.min() + 3)
-        alone = step.max() + 3 * np.arange(1, len(boxes) + 1)  # empty and infinite boxes
-        self.key = np.where(solid, step + ((left + right) / 2 - left.min()) / span, alone)
+        isolated = step.max() + 3 * np.arange(1, len(boxes) + 1)  # for empty and infinite boxes
+        self.key = np.where(regular, step + ((left + right) / 2 - left.min()) / span, isolated)
         self.reach = (1 - iou_threshold) * (1 + MARGIN) * (right - left) / span
 
     def pairs_within(self, rows: Rows) -> Pairs | None:
-        """Pairs among the rows [B], each once, the better box first; None: maybe too many."""
+        """Find pairs among rows [B], better box first; None if there may be too many."""
         rows = rows[self.key[rows].argsort()]
         key, reach = self.key[rows], self.reach[rows]
         # a box is compared with those behind it in its own step, and with the step above
@@ -98,7 +98,7 @@ class SizeIndex:
         return None if pairs is None else (np.minimum(*pairs), np.maximum(*pairs))
 
     def pairs_between(self, rows: Rows, others: Rows) -> Pairs | None:
-        """Pairs of one of the rows [B] and one of the others [C]; None: there may be too many."""
+        """Find pairs between rows [B] and others [C]; None if there may be too many."""
         others = others[self.key[others].argsort()]
         key, own, reach = self.key[others], self.key[rows], np.tile(self.reach[rows], 3)
         own = np.concatenate([own - 1, own, own + 1])
@@ -106,7 +106,7 @@ class SizeIndex:
         return self._pairs(np.tile(rows, 3), others, starts, ends)
 
     def _pairs(self, rows: Rows, others: Rows, starts: Rows, ends: Rows) -> Pairs | None:
-        """Pairs of each row [W] with the others in its window `starts` ... `ends` - 1 [W]."""
+        """Find pairs of each row [W] with others in its window starts ... ends - 1 [W]."""
         counts = np.maximum(ends - starts, 0)
         stops = counts.cumsum()
         if stops[-1] > MAX_NEIGHBORS * len(others):
@@ -117,7 +117,7 @@ class SizeIndex:
         return first[close], second[close]
 
     def _iou(self, first: Rows, second: Rows) -> Floats:
-        """IoU [P] of boxes, in torchvision's order of operations."""
+        """Compute the IoU [P] of boxes, in torchvision's order of operations."""
         edges = np.minimum(
             self.corners[first].view(np.float32), self.corners[second].view(np.float32)
         ).reshape(-1, 4)
@@ -128,19 +128,19 @@ class SizeIndex:
 
 
 def _greedy(count: int, better: Rows, worse: Rows) -> NDArray[np.bool_]:
-    """Which of `count` boxes stay, where the first of a pair, if it stays, removes the second."""
-    stays = np.ones(count, dtype=bool)
+    """Mark kept boxes; in each pair the better box, if kept, removes the worse one."""
+    kept = np.ones(count, dtype=bool)
     while len(better):
-        waits = _mark(count, worse)[better]
-        gone = _mark(count, worse[~waits])
-        stays &= ~gone
-        undecided = np.flatnonzero(waits & ~(gone[better] | gone[worse]))
-        better, worse = better[undecided], worse[undecided]
-    return stays
+        undecided = _mark(count, worse)[better]
+        removed = _mark(count, worse[~undecided])
+        kept &= ~removed
+        rest = np.flatnonzero(undecided & ~(removed[better] | removed[worse]))
+        better, worse = better[rest], worse[rest]
+    return kept
 
 
 def _mark(count: int, rows: Rows) -> NDArray[np.bool_]:
-    """Which of `count` rows are among `rows`: [count] bool."""
+    """Convert row numbers to a mask [count]."""
     marks = np.zeros(count, dtype=bool)
     marks[rows] = True
     return marks

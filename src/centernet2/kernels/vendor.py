@@ -1,4 +1,4 @@
-"""torchvision's and torch-npu's kernels, and plain tensor operations, with our signatures."""
+"""Kernels by torchvision, torch-npu and plain tensor operations."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from centernet2.ops.nms import greedy_nms
 def nms_torchvision(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
-    """Which boxes stay, by torchvision's kernel."""
+    """Kernel of `operators.nms_mask` by torchvision."""
     return kept_by_torchvision(boxes, scores, labels, iou_threshold) & (scores >= 0)
 
 
 def kept_by_torchvision(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
 ) -> Tensor:
-    """Which boxes stay, padding included, by torchvision's kernel, which returns their indices."""
+    """Return a mask of the boxes that torchvision's NMS keeps, including padding."""
     if labels is None:
         keep: Tensor = torch.ops.torchvision.nms(boxes, scores, iou_threshold)
     else:
@@ -32,26 +32,27 @@ def kept_by_torchvision(
 def nms_npu(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
-    """Which boxes stay, by Ascend's NonMaxSuppressionV4.
+    """Kernel of `operators.nms_mask` by Ascend's NonMaxSuppressionV4.
 
-    It returns as many indices as there are boxes, of which the first `count` mean something.
+    It returns one index per box, of which the first `count` are valid.
     """
     kernels = importlib.import_module("torch_npu")
-    if labels is not None:  # boxes of different classes are moved apart
+    if labels is not None:  # move boxes of different classes apart
         boxes = boxes + labels[:, None].to(boxes.dtype) * (boxes.max() + 1)
+    # the score threshold is below the score of padding
     threshold, no_threshold = (
         torch.full((), value, device=boxes.device) for value in (iou_threshold, -2.0)
-    )  # the least score is below that of padding
+    )
     index, count = kernels.npu_nms_v4(boxes, scores, len(boxes), threshold, no_threshold)
-    means = torch.arange(len(index), device=boxes.device) < count
-    stays = torch.zeros_like(scores).index_add(0, index.long(), means.to(scores.dtype)) > 0
-    return stays & (scores >= 0)
+    valid = torch.arange(len(index), device=boxes.device) < count
+    kept = torch.zeros_like(scores).index_add(0, index.long(), valid.to(scores.dtype)) > 0
+    return kept & (scores >= 0)
 
 
 def nms_portable(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
-    """Which boxes stay, by plain tensor operations."""
+    """Kernel of `operators.nms_mask` by plain tensor operations."""
     return greedy_nms(boxes, labels, iou_threshold) & (scores >= 0)
 
 
@@ -65,7 +66,7 @@ def roi_align_torchvision(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Features of RoIs, level by level, by torchvision's kernel."""
+    """Kernel of `operators.pyramid_roi_align` by torchvision, level by level."""
 
     def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
         pooled: Tensor = torchvision.ops.roi_align(
@@ -86,7 +87,7 @@ def roi_align_npu(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Features of RoIs, level by level, by Ascend's kernel, in float32."""
+    """Kernel of `operators.pyramid_roi_align` by Ascend, level by level, in float32."""
     layer = importlib.import_module("torch_npu.contrib.module").ROIAlign
 
     def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
@@ -107,7 +108,7 @@ def deform_conv_torchvision(
     dilation: Sequence[int],
     mask: Tensor | None,
 ) -> Tensor:
-    """Deformable convolution by torchvision's kernel, in the precision of the weight."""
+    """Kernel of deformable convolution by torchvision, in the precision of the weight."""
     out: Tensor = torchvision.ops.deform_conv2d(
         x.to(weight.dtype),
         offset,

@@ -1,9 +1,9 @@
-"""3 x 3 convolution by Winograd's F(4 x 4, 3 x 3), with a quarter of the multiplications.
+"""3 x 3 convolution by Winograd's algorithm, with a quarter of the multiplications.
 
-arXiv 1509.09308. A feature map is cut into tiles of 4 x 4 results, each of which depends on 6 x 6
-pixels. In the transformed domain a tile is 36 numbers a channel, and the convolution is 36 matrix
-products over channels: output = A' [(G w G') * (B' d B)] A. Transforms are sums of neighboring
-rows, then of neighboring columns. Tensors are channels_last.
+F(4 x 4, 3 x 3) of arXiv 1509.09308. The output is cut into tiles of 4 x 4 pixels, each of which depends on 6 x 6 input
+pixels. In the transformed domain a tile has 36 numbers per channel, and the convolution is 36
+matrix products over channels: output = A' [(G w G') * (B' d B)] A. Transforms are sums of
+neighboring rows, then of neighboring columns. Tensors are channels_last.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 TILES_AT_ONCE = 256  # so that intermediate results stay in the cache
-# G, which brings three weights of a row or a column into the transformed domain
+# G, which transforms the three weights of a row or a column
 WEIGHT_TRANSFORM = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -25,28 +25,29 @@ WEIGHT_TRANSFORM = (
 
 
 def applies(weight: Tensor, geometry: Sequence[int]) -> bool:
-    """Whether a convolution is one that this module computes.
+    """Whether this module can compute a convolution.
 
-    geometry: stride, padding and dilation, two numbers each, and groups.
+    Args:
+        geometry: stride, padding and dilation, two numbers each, and groups.
     """
     return (*weight.shape[2:], *geometry) == (3, 3, 1, 1, 1, 1, 1, 1, 1)
 
 
 def count_tiles(x: Tensor) -> int:
-    """How many tiles a feature map [N, C, H, W] is cut into."""
+    """Count the tiles of a feature map [N, C, H, W]."""
     n, _, h, w = x.shape
     return n * -(-h // 4) * -(-w // 4)
 
 
 class Buffers:
-    """Memory that every chunk reuses; fresh memory would cost as much time as the arithmetic."""
+    """Memory that all chunks share; allocation would take as long as the arithmetic."""
 
     def __init__(self, like: Tensor) -> None:
         self.like = like
         self.flat: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """A tensor with any content, which is the caller's until the name is used again."""
+        """Return an uninitialised tensor, valid until the next call with this name."""
         size = math.prod(shape)
         if name not in self.flat or len(self.flat[name]) < size:
             self.flat[name] = self.like.new_empty(size)
@@ -54,13 +55,13 @@ class Buffers:
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """G w G' of weight [O, C, 3, 3]: matrices [36, C, O]."""
+    """Compute G w G' of weight [O, C, 3, 3]: matrices [36, C, O]."""
     flat = weight.permute(3, 2, 0, 1).reshape(9, -1)
     return (_weight_matrix(weight) @ flat).view(36, *weight.shape[:2]).transpose(1, 2)
 
 
 def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution [N, O, H, W] of x [N, C, H, W], zero-padded, by weights [36, C, O]."""
+    """Convolve zero-padded x [N, C, H, W] with matrices [36, C, O]: [N, O, H, W]."""
     n, _, h, w = x.shape
     out = torch.empty(
         (n, matrices.shape[2], h, w), dtype=x.dtype, memory_format=torch.channels_last
@@ -78,15 +79,15 @@ def convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
-    """The gradient [N, C, H, W] of x from that of the results [N, O, H, W].
+    """Compute the gradient [N, C, H, W] of the input from that of the output.
 
-    A convolution with the weight flipped.
+    It is a convolution with the flipped weight.
     """
     return convolve(grad, transform_weight(weight.flip(2, 3)).transpose(1, 2), None)
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient [O, C, 3, 3] of the weight from x [N, C, H, W] and that of the results."""
+    """Compute the gradient [O, C, 3, 3] of the weight from that of the output."""
     n, channels, h, w = x.shape
     pixels, grads = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     sums = x.new_zeros(36, grad.shape[1], channels)
@@ -99,13 +100,13 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
 
 
 def _weight_matrix(like: Tensor) -> Tensor:
-    """G in both directions, [36, 9]: column before row, as everywhere in here."""
+    """Return G for both axes, [36, 9]: columns before rows, as in the whole module."""
     matrix = torch.tensor(WEIGHT_TRANSFORM, dtype=torch.float64)
     return torch.kron(matrix, matrix).to(like)
 
 
 def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
-    """Images, first row and end row of parts with about TILES_AT_ONCE tiles each."""
+    """Yield (images, first row, end row) of chunks of about TILES_AT_ONCE tiles."""
     across, down = -(-w // 4), -(-h // 4)
     images = max(1, round(TILES_AT_ONCE / (across * down)))
     parts = max(1, round(across * down / TILES_AT_ONCE))
@@ -116,7 +117,7 @@ def _chunks(n: int, h: int, w: int) -> Iterator[tuple[slice, int, int]]:
 
 
 def _transform_input(pixels: Tensor, top: int, bottom: int, buffers: Buffers) -> Tensor:
-    """B' d B of rows `top` to `bottom` of pixels [N, H, W, C]: [36, N, tiles down, across, C]."""
+    """Compute B' d B of rows of pixels [N, H, W, C]: [36, N, down, across, C]."""
     n, h, w, c = pixels.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
     strip = buffers("strip", n, 4 * down + 2, 4 * across + 2, c)
@@ -130,7 +131,7 @@ def _transform_input(pixels: Tensor, top: int, bottom: int, buffers: Buffers) ->
 
 
 def _transform_output(products: Tensor, buffers: Buffers) -> Tensor:
-    """A' m A of products [36, N, down, across, O]: results [N, 4 * down, 4 * across, O]."""
+    """Compute A' m A of products [36, N, down, across, O]: [N, 4 down, 4 across, O]."""
     _, n, down, across, channels = products.shape
     half = buffers("half", 6, n, down, across, 4, channels)
     _six_to_four(products.view(6, 6, n, down, across, channels), half.unbind(4))
@@ -140,7 +141,7 @@ def _transform_output(products: Tensor, buffers: Buffers) -> Tensor:
 
 
 def _transform_gradient(grads: Tensor, top: int, bottom: int, buffers: Buffers) -> Tensor:
-    """A g A' of rows `top` to `bottom` of gradients [N, H, W, O]: [36, N, down, across, O]."""
+    """Compute A g A' of some rows of gradients [N, H, W, O]: [36, N, down, across, O]."""
     n, _, w, channels = grads.shape
     down, across = -(-(bottom - top) // 4), -(-w // 4)
     strip = buffers("strip", n, 4 * down, 4 * across, channels)
@@ -153,7 +154,7 @@ def _transform_gradient(grads: Tensor, top: int, bottom: int, buffers: Buffers) 
 
 
 def _embed(pixels: Tensor, strip: Tensor, row: int, column: int) -> None:
-    """Puts pixels [N, h, w, C] into a strip from that row and column on, and zeros around them."""
+    """Copy pixels [N, h, w, C] into a strip at (row, column), and set the border to 0."""
     below, right = row + pixels.shape[1], column + pixels.shape[2]
     strip[:, row:below, column:right] = pixels
     for border in (strip[:, :row], strip[:, below:], strip[:, :, :column], strip[:, :, right:]):
@@ -161,8 +162,10 @@ def _embed(pixels: Tensor, strip: Tensor, row: int, column: int) -> None:
 
 
 def _six_to_six(d: Sequence[Tensor], out: Tensor) -> None:
-    """B' = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-    [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]] by as few sums as it takes.
+    """Multiply by B', with as few sums as possible.
+
+    B' = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]].
     """
     even, odd = torch.sub(d[4], d[2], alpha=4), torch.sub(d[3], d[1], alpha=4)
     torch.add(even, odd, out=out[1])
@@ -178,7 +181,10 @@ def _six_to_six(d: Sequence[Tensor], out: Tensor) -> None:
 
 
 def _six_to_four(m: Sequence[Tensor] | Tensor, out: Sequence[Tensor]) -> None:
-    """A' = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]."""
+    """Multiply by A'.
+
+    A' = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]].
+    """
     sum1, difference1, sum2, difference2 = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
     torch.add(difference1, difference2, alpha=2, out=out[1])
     torch.add(sum1, sum2, alpha=4, out=out[2])
@@ -189,7 +195,7 @@ def _six_to_four(m: Sequence[Tensor] | Tensor, out: Sequence[Tensor]) -> None:
 
 
 def _four_to_six(g: Sequence[Tensor], out: Tensor) -> None:
-    """A, the transpose of the above."""
+    """Multiply by A, the transpose of A'."""
     even, odd = g[0] + g[2], g[1] + g[3]
     torch.add(even, odd, out=out[1])
     torch.sub(even, odd, out=out[2])

@@ -1,16 +1,16 @@
-"""Convolutions with the initialisation and normalisation that the detector's parts share."""
+"""Convolutions, with the initialisation and normalisation of the detector's parts."""
 
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import conv2d
+from centernet2.kernels import conv2d
 from centernet2.layers.normalization import make_norm
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's layer with zero padding, run by the kernel that `kernels/dispatch.py` chooses."""
+    """PyTorch's layer with zero padding, run by the kernel from `kernels/dispatch.py`."""
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         return self._convolve(x, self.weight, self.bias, None)
@@ -29,28 +29,31 @@ class Conv2d(nn.Conv2d):
 def conv_norm(
     in_channels: int, out_channels: int, kernel_size: int, *, norm: str, stride: int = 1
 ) -> nn.Module:
-    """A padded convolution with bias, or without one in front of the layer that `norm` names."""
+    """Make a padded convolution with a bias or, if `norm` is given, a norm layer."""
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=norm == "")
     init_xavier(conv)
     return conv if norm == "" else nn.Sequential(conv, make_norm(norm, out_channels))
 
 
 def init_xavier(layer: nn.Conv2d | nn.Linear) -> None:
-    """Caffe2's XavierFill: uniform with variance 1 / fan_in, zero bias."""
+    """Initialise as Caffe2's XavierFill: uniform with variance 1 / fan_in, zero bias."""
     nn.init.kaiming_uniform_(layer.weight, a=1)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def init_he(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Caffe2's MSRAFill: normal with variance 2 / fan_out, zero bias (arXiv 1502.01852)."""
+    """Initialise as Caffe2's MSRAFill: normal with variance 2 / fan_out, zero bias.
+
+    arXiv 1502.01852.
+    """
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def init_normal(layer: nn.Conv2d | nn.Linear, *, std: float, bias: float = 0.0) -> None:
-    """Normal weights around zero and a constant bias."""
+    """Initialise with normal weights of mean 0 and a constant bias."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

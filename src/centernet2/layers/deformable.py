@@ -1,22 +1,22 @@
-"""Deformable convolution (arXiv 1703.06211) and its modulated form (arXiv 1811.11168)."""
+"""Deformable convolution (arXiv 1703.06211), also modulated (arXiv 1811.11168)."""
 
 import math
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from centernet2.kernels.operators import deformable_conv2d
+from centernet2.kernels import deformable_conv2d
 
 
 class DeformConv2d(nn.Module):
     """A convolution that samples its input at learned offsets from the regular grid.
 
-    Offsets start at zero, and so does the mask before its sigmoid.
+    Before training, offsets and mask logits are zero.
 
     Args:
-        conv: the ordinary convolution whose weights and geometry to use.
+        conv: ordinary convolution, which provides weights and geometry.
         modulated: also learn a factor in 0..1 for each sample (DCNv2).
-        offset_groups: groups of input channels that move together.
+        offset_groups: groups of input channels that share offsets.
         offset_bias: whether the convolution that predicts the offsets has a bias.
     """
 

@@ -1,8 +1,8 @@
-"""Frozen normalization that is computed by the convolution before it.
+"""Frozen normalisation that is fused into the convolution before it.
 
 conv(x, w) * gain + shift = conv(x, w * gain) + shift, which writes a feature map once instead of
-three times. `fuse_frozen_norms` keeps the weights of training apart, so that they can be trained
-and saved; `fold_norms` multiplies them, for inference.
+three times. `fuse_frozen_norms` keeps the weights separate, so that they can be trained and saved;
+`fold_norms` multiplies them, for inference.
 """
 
 from collections.abc import Iterable
@@ -17,50 +17,50 @@ from torchvision.ops import FrozenBatchNorm2d
 from centernet2.layers.convolution import Conv2d
 from centernet2.layers.norm_pairs import NormPair
 
-PLAIN_CONVS = (nn.Conv2d, Conv2d, Conv2dSame)  # exactly these multiply their input by their weight
+PLAIN_CONVS = (nn.Conv2d, Conv2d, Conv2dSame)  # linear in their weights; subclasses may not be
 
 
 class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
-    """A frozen normalization that its convolution computes; it keeps its name and its tensors."""
+    """A frozen normalisation that the convolution computes; name and tensors are kept."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input, which is normalized already."""
+        """Return the input, which is already normalised."""
         return x
 
 
 class FusedConv2d(Conv2d):
-    """A convolution that computes the frozen normalization behind it.
+    """A convolution that also computes the frozen normalisation behind it.
 
-    What is trained and saved are the convolution's own weights.
+    The convolution's own weights are trained and saved.
     """
 
-    norm: tuple[FusedNorm]  # in a tuple: it is no child of this layer but of the layer's owner
+    norm: tuple[FusedNorm]  # in a tuple, since it must not become a child module of this layer
 
     @classmethod
     def of(cls, conv: nn.Conv2d, norm: FusedNorm) -> "FusedConv2d":
-        """The convolution `conv`, its parameters shared, with a normalization."""
+        """Fuse a convolution, whose parameters are shared, with a normalisation."""
         layer = cls(**_options(conv))
         layer.weight, layer.bias, layer.norm = conv.weight, conv.bias, (norm,)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps [N, O, h, w] of [N, C, H, W]."""
+        """Convolve and normalise [N, C, H, W]: [N, O, h, w]."""
         gain, bias = gain_and_bias(self.bias, self.norm[0])
         return self._convolve(x, self.weight, bias, gain)
 
 
 def gain_and_bias(bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
-    """What a normalization multiplies the weight of a convolution by and adds, [C] each."""
+    """Return the factor [C] of a convolution's weight and the bias [C] for a norm."""
     gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
     shift = norm.bias - norm.running_mean * gain
     return gain, shift if bias is None else shift + bias * gain
 
 
 def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
-    """Let convolutions compute the frozen normalizations behind them, in training too, in place.
+    """Fuse convolutions with the frozen normalisation behind them, in place.
 
-    Other convolutions, such as deformable ones, and normalization with an activation stay as they
-    are.
+    The network can still be trained. Other convolutions, such as deformable ones, and normalisation
+    with an activation are not changed.
     """
     new: dict[nn.Module, nn.Module] = {}
     for conv, norm in pairs:
@@ -73,9 +73,10 @@ def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
 
 @torch.no_grad()
 def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
-    """Multiply frozen normalizations into the convolutions before them, in place, for inference.
+    """Fold frozen normalisation into weights of convolutions, in place, for inference.
 
-    Returns the convolutions that were multiplied, those of `fuse_frozen_norms` included.
+    Returns:
+        The convolutions with changed weights, including those of `fuse_frozen_norms`.
     """
     fused = [layer for layer in network.modules() if isinstance(layer, FusedConv2d)]
     joined: dict[nn.Conv2d, FusedNorm] = {layer: layer.norm[0] for layer in fused}
@@ -90,7 +91,7 @@ def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]
 
 
 def _folded(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
-    """A convolution with the weights of both."""
+    """Make a convolution with the folded weights."""
     gain, bias = gain_and_bias(conv.bias, norm)
     layer = Conv2dSame(**_options(conv)) if type(conv) is Conv2dSame else Conv2d(**_options(conv))
     layer.weight = nn.Parameter(conv.weight * gain.view(-1, 1, 1, 1))
@@ -99,7 +100,7 @@ def _folded(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
 
 
 def _options(conv: nn.Conv2d) -> dict[str, Any]:
-    """The arguments of a convolution of the same geometry, whose weights are still to be given."""
+    """Return arguments for a convolution of equal geometry, without weights."""
     names = (
         "in_channels",
         "out_channels",

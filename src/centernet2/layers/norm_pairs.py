@@ -1,4 +1,4 @@
-"""Which normalization directly follows which convolution, found in what a network computes."""
+"""Search for pairs of a convolution and the normalisation directly behind it."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ FROZEN_NORMS = (FrozenBatchNorm2d, FrozenBatchNormAct2d)
 
 
 class NormPair(NamedTuple):
-    """A convolution and the frozen normalization that alone consumes its output."""
+    """A convolution and the frozen normalisation that is the only user of its output."""
 
     conv: nn.Conv2d
     norm: nn.Module
 
 
 def find_norm_pairs(network: nn.Module, image: Tensor) -> list[NormPair]:
-    """The pairs in a network, in evaluation mode on an image [N, 3, H, W].
+    """Find the pairs in a network by running it on an image [N, 3, H, W].
 
-    A pair is recorded where the output of every call of the convolution goes into the
-    normalization and nowhere else, and every input of the normalization comes from there.
+    In a pair, all outputs of the convolution go into the normalisation and nowhere else, and all
+    inputs of the normalisation come from the convolution.
     """
     if not any(isinstance(layer, FROZEN_NORMS) for layer in network.modules()):
         return []
@@ -38,12 +38,12 @@ def find_norm_pairs(network: nn.Module, image: Tensor) -> list[NormPair]:
             for handle in uses.watch(layer):
                 stack.callback(handle.remove)
         with torch.no_grad(), uses:
-            network.forward(image)  # not called: hooks of the network itself are not for this pass
+            network.forward(image)  # without the hooks of the network itself
     return uses.pairs()
 
 
 def sequential_pairs(network: nn.Module) -> list[NormPair]:
-    """The pairs that are neighbors in an nn.Sequential, wherever it stands in a network."""
+    """Find the pairs that are neighbors in any nn.Sequential of a network."""
     pairs = []
     for owner in network.modules():
         if isinstance(owner, nn.Sequential) and type(owner).forward is nn.Sequential.forward:
@@ -54,17 +54,17 @@ def sequential_pairs(network: nn.Module) -> list[NormPair]:
 
 
 class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The context in which it is recorded what consumes the outputs of convolutions."""
+    """Context that records the users of the outputs of convolutions."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # by id; kept, so that ids stay
+        self.outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # by id; kept, so ids stay unique
         self.consumers: dict[nn.Conv2d, set[nn.Module | None]] = defaultdict(set)
         self.sources: dict[nn.Module, set[nn.Conv2d | None]] = defaultdict(set)
-        self.running: tuple[nn.Module, Tensor] | None = None  # a normalization and its input
+        self.running: tuple[nn.Module, Tensor] | None = None  # a normalisation and its input
 
     def watch(self, layer: nn.Module) -> Iterator[Any]:
-        """Handles of the hooks on a layer."""
+        """Register hooks on a layer, and yield their handles."""
         if isinstance(layer, nn.Conv2d):
             yield layer.register_forward_hook(self._after_conv)
         elif isinstance(layer, FROZEN_NORMS):
@@ -72,13 +72,13 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield layer.register_forward_hook(self._after_norm)
 
     def pairs(self) -> list[NormPair]:
-        """The convolutions with one consumer, where they are its only source."""
-        found = []
+        """Return the pairs: a convolution with one user, which has no other source."""
+        pairs = []
         for conv, consumers in self.consumers.items():
             norm = next(iter(consumers))
             if len(consumers) == 1 and norm is not None and self.sources[norm] == {conv}:
-                found.append(NormPair(conv, norm))
-        return found
+                pairs.append(NormPair(conv, norm))
+        return pairs
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for x in tree_leaves((args, kwargs)):
@@ -101,7 +101,7 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, after which each layer is in its own mode again."""
+    """Set evaluation mode in the block, then restore the mode of each layer."""
     modes = {layer: layer.training for layer in network.modules()}
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Normalization layers by their names in a config."""
+"""Normalisation layers by their names in a config."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, Fro
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """The normalization layer called `name` ("" for none) over `channels` channels."""
+    """Make the normalisation layer called `name` ("" for none)."""
     if name not in NORMS:
         raise ValueError(
             f"normalization '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
@@ -41,7 +41,7 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 def convert_norm(module: nn.Module, name: str) -> nn.Module:
-    """Replace every batch normalization below `module` by the layer called `name`.
+    """Replace batch normalisation below `module` by the layer `name`, in place.
 
     Weights, statistics and options are kept.
     """
@@ -58,9 +58,9 @@ def convert_norm(module: nn.Module, name: str) -> nn.Module:
 
 
 def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
-    """timm's layer of normalization and activation, with another normalization."""
+    """Convert timm's layer of normalisation and activation to another normalisation."""
     if name not in NORM_ACTS:
-        make_norm(name, layer.num_features)  # says which names there are
+        make_norm(name, layer.num_features)  # raises an error that lists the names
         return nn.Sequential(layer.drop, layer.act)
     norm = _take_state(NORM_ACTS[name](layer.num_features), layer)
     norm.drop, norm.act = layer.drop, layer.act
@@ -76,7 +76,7 @@ def _take_state(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn
 
 
 def _groups(channels: int) -> int:
-    """32 groups as in the GroupNorm paper; where 32 does not divide, the reference's 25."""
+    """Choose 32 groups as in GroupNorm's paper, else 25 as the reference, else fewer."""
     for groups in (32, 25):
         if channels % groups == 0:
             return groups

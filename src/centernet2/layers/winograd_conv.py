@@ -1,4 +1,4 @@
-"""3 x 3 convolutions for inference, with weights as Winograd's algorithm reads them."""
+"""3 x 3 convolutions for inference, with weights transformed for Winograd."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from centernet2.kernels import winograd
 from centernet2.kernels.dispatch import choose
 from centernet2.layers.convolution import Conv2d
 
-MIN_INFERENCE_CHANNELS = 128  # below it, transforming feature maps costs more than it saves
+MIN_INFERENCE_CHANNELS = 128  # with fewer, transforming feature maps costs more than it saves
 
 
 class WinogradConv2d(nn.Module):
-    """A 3 x 3 convolution whose weights [36, C, O] are transformed once; four times as large."""
+    """A 3 x 3 convolution with transformed weights [36, C, O], four times as large."""
 
     def __init__(self, conv: Conv2d) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class WinogradConv2d(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        # a copy only where a compiler assumes that normalization returns contiguous tensors
+        # copies only in compiled programs, whose tracer assumes contiguous outputs of normalisation
         x = x.contiguous(memory_format=torch.channels_last)
         result: Tensor = _convolve(x, self.matrices, self.bias)
         return result
 
 
 def transform_convolutions(network: nn.Module) -> None:
-    """Replace the large 3 x 3 convolutions of a network, in place, where Winograd runs them."""
+    """Replace large 3 x 3 convolutions of a network, in place, if Winograd runs there."""
     for owner in list(network.modules()):
         for name, layer in owner.named_children():
             if isinstance(layer, Conv2d) and _suits(layer):
@@ -37,8 +37,8 @@ def transform_convolutions(network: nn.Module) -> None:
 def _suits(layer: Conv2d) -> bool:
     weight = layer.weight
     is_large = min(weight.shape[:2]) >= MIN_INFERENCE_CHANNELS
-    is_run_so = choose("conv2d", weight.device.type, "eager") == "winograd"
-    return is_large and is_run_so and winograd.applies(weight, layer.geometry)
+    is_chosen = choose("conv2d", weight.device.type, "eager") == "winograd"
+    return is_large and is_chosen and winograd.applies(weight, layer.geometry)
 
 
 # one operator, so that a compiled program calls it as it is

@@ -1,4 +1,4 @@
-"""Faster inference, and training with less memory, without a change of the results.
+"""Faster inference, and training with less memory, with unchanged results.
 
     model = optimize_for_inference(model, dtype="bf16", compile=True)   # the last step before use
     model = optimize_for_training(model, gradient_checkpointing=True)   # before the optimizer

@@ -1,4 +1,4 @@
-"""Steps of prediction and evaluation around a model: mode, original image size, pasted masks."""
+"""Evaluation mode, original image size and pasted masks, around a model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Test-time augmentation: detections of each image at several sizes, also flipped, are merged.
+"""Test-time augmentation: merge detections at several sizes, also flipped.
 
 As in detectron2, the boxes of all views go through one NMS per class. The mask of a remaining box
 is the mean of its masks in all views.

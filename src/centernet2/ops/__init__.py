@@ -1,0 +1,1 @@
+"""Definitions of operators: readable PyTorch code for any device."""

@@ -1,4 +1,4 @@
-"""Arithmetic on boxes: xyxy in pixels, or ltrb, the distances from a point to the four sides."""
+"""Operations on boxes: xyxy in pixels, or ltrb distances from a point to the sides."""
 
 import math
 from collections.abc import Sequence
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# (height, width); a tensor [2] on the device where a program should not depend on the numbers
+# (height, width); a tensor [2] on the device if a compiled program must not depend on the values
 Size = tuple[int, int] | Tensor
-MAX_LOG_SCALE = math.log(1000.0 / 16)  # a regression step enlarges a box at most 62.5 times
+MAX_LOG_SCALE = math.log(1000.0 / 16)  # deltas enlarge a box at most 62.5 times
 
 
 def ltrb_to_boxes(points: Tensor, ltrb: Tensor) -> Tensor:
-    """Boxes [..., 4] around points [..., 2] (x, y) at the distances ltrb [..., 4]."""
+    """Convert distances ltrb [..., 4] from points [..., 2] (x, y) to boxes [..., 4]."""
     return torch.cat([points - ltrb[..., :2], points + ltrb[..., 2:]], dim=-1)
 
 
 def boxes_to_ltrb(points: Tensor, boxes: Tensor) -> Tensor:
-    """Distances [..., 4] from points [..., 2] to the sides of boxes; negative outside the box."""
+    """Compute distances [..., 4] from points [..., 2] to box sides; negative outside."""
     return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Areas [...] of boxes [..., 4]."""
+    """Compute areas [...] of boxes [..., 4]."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
-    """Boxes [..., 4] clipped to an image of `size`."""
+    """Clip boxes [..., 4] to an image of `size`."""
     if isinstance(size, Tensor):
         return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes.dtype))
     height, width = size
@@ -37,17 +37,17 @@ def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
 
 
 def nonempty(boxes: Tensor) -> Tensor:
-    """Which boxes [..., 4] have a positive width and height: [...] bool."""
+    """Whether boxes [..., 4] have a positive width and height: [...] bool."""
     return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
 
 
 def box_centers(boxes: Tensor) -> Tensor:
-    """Centers [..., 2] (x, y) of boxes [..., 4]."""
+    """Compute centers [..., 2] (x, y) of boxes [..., 4]."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Intersection over union [A, B] of boxes [A, 4] and [B, 4]; 0 for disjoint boxes."""
+    """Compute the IoU [A, B] of boxes [A, 4] and [B, 4]; 0 for disjoint boxes."""
     low = torch.max(boxes1[:, None, :2], boxes2[None, :, :2])  # [A, B, 2]
     high = torch.min(boxes1[:, None, 2:], boxes2[None, :, 2:])  # [A, B, 2]
     intersection = (high - low).clamp(min=0).prod(dim=2)  # [A, B]
@@ -56,7 +56,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """The deltas (dx, dy, dw, dh) [R, 4] that move boxes [R, 4] onto targets (arXiv 1311.2524)."""
+    """Compute deltas (dx, dy, dw, dh) from boxes [R, 4] to targets (arXiv 1311.2524)."""
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     center, target_center = boxes[:, :2] + 0.5 * size, targets[:, :2] + 0.5 * target_size
     deltas = torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1)
@@ -66,7 +66,7 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> T
 
 
 def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Tensor:
-    """Move boxes [R, 4] by deltas [R, 4 * K]: K boxes each, [R, K, 4]."""
+    """Apply deltas [R, 4 * K] to boxes [R, 4]: K boxes each, [R, K, 4]."""
     deltas = torch.unflatten(deltas.float(), 1, (-1, 4))  # [R, K, 4]
     deltas = torch.stack(
         [delta / weight for delta, weight in zip(deltas.unbind(2), weights, strict=True)], dim=2
@@ -78,6 +78,6 @@ def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Te
 
 
 def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Boxes [..., 4] of an image of `from_size` (height, width), clipped to it at `to_size`."""
+    """Scale boxes [..., 4] from one image size (height, width) to another, and clip."""
     y, x = to_size[0] / from_size[0], to_size[1] / from_size[1]
     return clip_boxes(boxes * boxes.new_tensor([x, y, x, y]), to_size)

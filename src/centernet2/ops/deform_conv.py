@@ -1,4 +1,4 @@
-"""Deformable convolution (arXiv 1703.06211), modulated (arXiv 1811.11168), as its definition."""
+"""Definition of deformable convolution (arXiv 1703.06211, modulated: 1811.11168)."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def deform_conv2d(
     dilation: Sequence[int],
     mask: Tensor | None,
 ) -> Tensor:
-    """A convolution [N, O, h, w] of x [N, C, H, W] that samples at offsets from the regular grid.
+    """Convolve x [N, C, H, W] at sampling positions with offsets: [N, O, h, w].
 
     Args:
         offset: [N, 2 * D * K, h, w], (dy, dx) in pixels of the K samples, for each of D groups of
@@ -49,7 +49,7 @@ def sampling_positions(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Where the samples lie, in pixels: [N, h, w, K, D, 2] of y, x."""
+    """Compute the sampling positions [N, h, w, K, D, 2] (y, x) in pixels."""
     n, channels, h, w = offset.shape
     y, x = (
         (torch.arange(count, device=offset.device) * s - p)[:, None]
@@ -69,10 +69,10 @@ def sampling_positions(
 def bilinear_corners(
     position: Tensor, height: int, width: int, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The four pixels around positions [N, h, w, K, D, 2] and their shares: [N, h, w, K, D, 4].
+    """Return indices and weights [N, h, w, K, D, 4] of the pixels around positions.
 
-    Pixels are numbered by image, row, column, group of channels. A pixel outside the feature map
-    has no share; a mask [N, D * K, h, w] scales those of a sample.
+    Positions are [N, h, w, K, D, 2]. Pixels are numbered by image, row, column, group of channels.
+    A pixel outside the feature map has weight 0; a mask [N, D * K, h, w] scales all four weights.
     """
     floor = position.detach().floor()
     far = position - floor

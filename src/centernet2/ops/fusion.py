@@ -1,4 +1,4 @@
-"""Weighted boxes fusion: one box from the boxes of several models (arXiv 1910.13302)."""
+"""Weighted boxes fusion of the detections of several models (arXiv 1910.13302)."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from centernet2.ops.boxes import pairwise_iou
 def weighted_box_fusion(
     boxes: Tensor, scores: Tensor, labels: Tensor, *, iou_threshold: float, num_models: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fused boxes [F, 4], scores [F] and labels [F] of the detections of several models.
+    """Fuse detections of several models: boxes [F, 4], scores [F] and labels [F].
 
-    Boxes of a class whose IoU with a fused box exceeds the threshold are averaged, weighted by
-    their scores, the best first. A score is the mean of the fused ones, less where fewer than all
-    models have detected the object.
+    In order of score, a box joins the fused box of its class with the highest IoU, if that exceeds
+    the threshold. A fused box is the mean of its boxes, weighted by their scores. A fused score is
+    the mean of the scores, reduced if not all models have detected the object.
 
     Args:
         boxes, scores, labels: [R, 4], [R], [R] of all models together.
@@ -24,9 +24,8 @@ def weighted_box_fusion(
         rows = rows[scores[rows].argsort(descending=True, stable=True)]
         members = _clusters(boxes[rows].double().cpu(), scores[rows].double().cpu(), iou_threshold)
         fused.append(torch.cat([members, label.double().cpu().expand(len(members), 1)], dim=1))
-    table = torch.cat(
-        [*fused, boxes.new_zeros(0, 7).double().cpu()]
-    )  # [F, 7] box, sum of scores, members, label
+    # [F, 7] box, sum of scores, number of boxes, label
+    table = torch.cat([*fused, boxes.new_zeros(0, 7).double().cpu()])
     means = table[:, 4] / table[:, 5].clamp(min=1) * table[:, 5].clamp(max=num_models) / num_models
     order = means.argsort(descending=True, stable=True)
     table, means = table[order].to(boxes.device), means[order].to(boxes.device)
@@ -34,9 +33,10 @@ def weighted_box_fusion(
 
 
 def _clusters(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:  # [F, 6]
-    """Fused box, sum of scores and number of boxes of each object of one class, best first.
+    """Cluster boxes [R, 4] with scores [R] of one class, best first.
 
-    boxes [R, 4], scores [R].
+    Returns:
+        [F, 6] fused box, sum of scores, number of boxes.
     """
     sums, fused = torch.zeros(len(boxes), 6, dtype=boxes.dtype), torch.zeros_like(boxes)
     count = 0

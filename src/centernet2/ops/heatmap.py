@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-MIN_HEAT = 1e-4  # the heat map is zero below it
-MAX_DISTANCE = 1e8  # squared, in units of the radius: where no object is
-CHUNK_PAIRS = 2**21  # objects x locations compared at once: 8 MiB
+MIN_HEAT = 1e-4  # smaller values become 0
+MAX_DISTANCE = 1e8  # squared distance in units of the radius, if there is no object
+CHUNK_PAIRS = 2**21  # objects x locations computed at once: 8 MiB
 
 Shape = tuple[int, int, int, int]  # images, height, width, classes
 
@@ -19,16 +19,16 @@ def gaussian_heatmap(
     shape: Shape,
     stride: int,
 ) -> Tensor:
-    """The highest peak at every location of a level: [N, H, W, C].
+    """Draw the maximum of the Gaussian peaks of objects on a level: [N, H, W, C].
 
-    exp(-distance^2 / radius^2), and 1 in the cell that holds the object's center. Every object is
-    compared with every location, so that nothing waits for the sizes of the peaks.
+    A peak is exp(-distance^2 / radius^2), and 1 in the cell of the object's center. All objects are
+    compared with all locations, so that nothing waits for the sizes of the peaks.
 
     Args:
         centers: [G, 2] (x, y) of the objects, in pixels of the model's input.
-        images, labels: [G] where in N and C an object's peak belongs.
+        images, labels: [G] index of each object in N and C.
         squared_radius: [G].
-        stride: of the level; its locations lie at (i + 1/2) * stride, rounded down.
+        stride: of the level; its locations are at (i + 1/2) * stride, rounded down.
     """
     n, height, width, classes = shape
     plane = images * classes + labels  # [G]
@@ -45,7 +45,7 @@ def gaussian_heatmap(
 
 
 def axis_distances(centers: Tensor, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Squared distances of centers [G, 2] from the columns [G, W] and rows [G, H] of a level."""
+    """Compute squared distances of centers [G, 2] from columns [G, W] and rows [G, H]."""
     x, y = (torch.arange(count, device=centers.device) for count in (width, height))
     dx = (x * stride + stride // 2 - centers[:, :1]) ** 2
     dy = (y * stride + stride // 2 - centers[:, 1:]) ** 2
@@ -53,7 +53,7 @@ def axis_distances(centers: Tensor, height: int, width: int, stride: int) -> tup
 
 
 def _squared_distances(centers: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Squared distances [G, H, W] of centers [G, 2] from locations; 0 in the cell of the center."""
+    """Compute squared distances [G, H, W] from locations; 0 in the center's cell."""
     cells = (centers / stride).long()
     x, y = (torch.arange(count, device=centers.device) for count in (width, height))
     dx, dy = axis_distances(centers, height, width, stride)

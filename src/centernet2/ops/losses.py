@@ -1,4 +1,4 @@
-"""Loss functions, all in float32: autocast must not reach a logarithm or a ratio of areas."""
+"""Loss functions, all in float32, which logarithms and ratios of areas need."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def heatmap_focal_loss(
     sigmoid_clamp: float,
     ignore_high_fp: float,
 ) -> tuple[Tensor, Tensor]:
-    """The penalty-reduced focal loss of CornerNet and CenterNet.
+    """Compute the penalty-reduced focal loss of CornerNet and CenterNet.
 
     arXiv 1808.01244, equation 1, and arXiv 1904.07850, equation 1.
 
@@ -26,16 +26,16 @@ def heatmap_focal_loss(
         logits: scores before the sigmoid, any shape.
         heatmap: targets in 0..1, of the logits' shape: 1 at an object's center, less around it.
         positives: [P] indices of the positives in the flattened logits; an index may repeat.
-        valid: [P] bool, which positives count.
-        alpha: weight of the positives, 1 - alpha that of the negatives; below 0: both 1.
+        valid: [P] bool: the others are padding.
+        alpha: weight of positives; negatives have 1 - alpha. Below 0: both have 1.
         beta: exponent that reduces the loss of negatives near a center.
         gamma: focusing exponent.
-        sigmoid_clamp: probabilities stay this far from 0 and 1.
-        ignore_high_fp: negatives with a higher score are ignored as unlabelled objects; 0 or
-            below: none are.
+        sigmoid_clamp: minimum distance of probabilities from 0 and 1.
+        ignore_high_fp: negatives with a higher score are ignored as unlabelled objects; 0 or below:
+            none.
 
     Returns:
-        The sums of the positive and of the negative loss.
+        The sums of the positive and of the negative losses.
     """
     probability = logits.float().sigmoid().clamp(sigmoid_clamp, 1 - sigmoid_clamp)
     at_positives = probability.flatten()[positives]
@@ -49,10 +49,11 @@ def heatmap_focal_loss(
 
 
 def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
-    """IoU loss [M] between boxes given by distances ltrb [M, 4], in units of the stride.
+    """Compute the IoU loss [M] of boxes given as distances ltrb [M, 4].
 
-    `kind` is "iou" (arXiv 1608.01471), "linear_iou" or "giou" (arXiv 1902.09630). Adding 1 to both
-    areas keeps the loss of empty boxes finite, as FCOS does (arXiv 1904.01355).
+    Distances are in units of the stride. `kind` is "iou" (arXiv 1608.01471), "linear_iou" or "giou"
+    (arXiv 1902.09630). Adding 1 to both areas keeps the loss of empty boxes finite, as in FCOS
+    (arXiv 1904.01355).
     """
     prediction, target = prediction.float(), target.float()
     intersection = _ltrb_area(torch.min(prediction, target))
@@ -69,7 +70,7 @@ def ltrb_iou_loss(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
 
 
 def box_regression_loss(deltas: Tensor, target_deltas: Tensor, beta: float) -> Tensor:
-    """Smooth L1 loss [R] summed over the four deltas [R, 4]; `beta` 0 is the plain L1 loss."""
+    """Compute the smooth L1 loss [R], summed over deltas [R, 4]; `beta` 0 is L1."""
     return F.smooth_l1_loss(deltas.float(), target_deltas.float(), reduction="none", beta=beta).sum(
         dim=1
     )
@@ -85,12 +86,12 @@ BOX_IOU_LOSSES = {
 def sigmoid_classification_loss(
     logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
 ) -> Tensor:
-    """Binary cross-entropy of each class, summed over classes and averaged over RoIs.
+    """Compute binary cross-entropy, summed over classes and averaged over RoIs.
 
     Args:
         logits: [R, C + 1]; the last column, background, is not used.
         labels: [R] in 0..C, with C for background.
-        weights: [R]; 0 leaves an RoI out.
+        weights: [R]; 0 for padding.
         class_weights: [C]; None: all 1.
     """
     target = F.one_hot(labels, logits.shape[1])[:, :-1].float()  # [R, C]
@@ -103,7 +104,7 @@ def sigmoid_classification_loss(
 def softmax_classification_loss(
     logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
 ) -> Tensor:
-    """Cross-entropy averaged over RoIs; arguments as of `sigmoid_classification_loss`."""
+    """Compute cross-entropy averaged over RoIs; see `sigmoid_classification_loss`."""
     if class_weights is not None:
         background = class_weights.new_ones(1)
         weights = weights * torch.cat([class_weights, background])[labels]

@@ -1,4 +1,4 @@
-"""Masks in the grid of a box and in the pixels of an image (arXiv 1703.06870, section 3)."""
+"""Masks in the grid of a box and in an image (arXiv 1703.06870, section 3)."""
 
 import torch
 import torchvision
@@ -7,11 +7,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
-    """Target masks in the grids of boxes [R, 4]: bool [R, size, size], cells at least half covered.
+    """Crop masks to the grids of boxes [R, 4]: bool [R, size, size].
+
+    A cell is set if the mask covers at least half of it.
 
     Args:
         masks: bool [G, H, W].
-        objects: [R] the row of `masks` that belongs to each box.
+        objects: [R] row of `masks` for each box.
     """
     if not len(masks):
         return boxes.new_zeros(len(boxes), size, size, dtype=torch.bool)
@@ -21,23 +23,22 @@ def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Te
 
 
 def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-    """Mean binary cross entropy over the cells of valid RoIs; 0 without any.
+    """Compute the mean binary cross-entropy over the cells of valid RoIs, or 0.
 
     Args:
-        logits: [R, C, M, M], or [R, 1, M, M] where the classes share one mask.
+        logits: [R, C, M, M], or [R, 1, M, M] if masks are class-agnostic.
         targets: bool [R, M, M].
-        labels: [R] in 0..C; only those of valid RoIs matter.
+        labels: [R] in 0..C; ignored for invalid RoIs.
         valid: [R] bool.
     """
     own = masks_of_labels(logits, labels).float()  # [R, M, M]
-    loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none").mean(
-        dim=(1, 2)
-    )  # [R]
+    loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none")
+    loss = loss.mean(dim=(1, 2))  # [R]
     return (loss * valid).sum() / valid.sum().clamp(min=1)
 
 
 def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
-    """The mask [R, M, M] of each RoI's class among [R, C, M, M], or the one that classes share."""
+    """Select the mask [R, M, M] of each RoI's class from [R, C, M, M] or [R, 1, M, M]."""
     if masks.shape[1] == 1:
         return masks[:, 0]
     return masks[
@@ -48,10 +49,10 @@ def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
 def paste_masks(
     masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
 ) -> Tensor:
-    """Masks [D, M, M] stretched to their boxes [D, 4]: bool [D, H, W] in an image of `size`.
+    """Paste masks [D, M, M] at boxes [D, 4] into an image of `size`: bool [D, H, W].
 
-    A pixel belongs to the object where the bilinearly interpolated probability reaches the
-    threshold. Only the pixels inside a box are computed.
+    A pixel is set if the bilinearly interpolated probability reaches the threshold. Only pixels
+    inside boxes are computed.
     """
     pasted = torch.zeros(len(masks), *size, dtype=torch.bool, device=masks.device)
     masks, boxes = masks.float(), boxes.float()
@@ -62,7 +63,7 @@ def paste_masks(
 
 
 def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
-    """The pixels (left, top, right, bottom) that boxes [D, 4] touch; none for a box outside."""
+    """Return windows (left, top, right, bottom) of pixels that boxes [D, 4] touch."""
     limit = boxes.new_tensor([size[1], size[0]])
     low = boxes[:, :2].floor().clamp(min=0).minimum(limit)
     high = boxes[:, 2:].ceil().minimum(limit).maximum(low)
@@ -73,7 +74,7 @@ def _windows(boxes: Tensor, size: tuple[int, int]) -> list[list[int]]:
 def stretch_masks(
     masks: Tensor, boxes: Tensor, rows: tuple[int, int], columns: tuple[int, int]
 ) -> Tensor:
-    """Masks [D, M, M] at the pixels of these rows and columns: [D, rows, columns].
+    """Interpolate masks [D, M, M] at pixels of rows and columns: [D, rows, columns].
 
     Bilinear interpolation, with zeros around the mask, is separable: two matrix products.
     """
@@ -85,7 +86,7 @@ def stretch_masks(
 def _weights(
     low: Tensor, high: Tensor, pixels: tuple[int, int], cells: int
 ) -> Tensor:  # [D, pixels, cells]
-    """Weights of the cells of boxes from `low` to `high` [D] at the pixel centers of an axis."""
+    """Compute bilinear weights of cells for boxes from `low` to `high` [D] on an axis."""
     center = torch.arange(*pixels, device=low.device) + 0.5  # [pixels]
     extent = (high - low).clamp(min=1e-6)
     position = (center - low[:, None]) / extent[:, None] * cells - 0.5  # [D, pixels] in cells

@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression, as a mask: for every box, whether it stays."""
+"""Greedy non-maximum suppression (NMS) that returns a mask of the kept boxes."""
 
 import numpy as np
 import torch
@@ -6,16 +6,15 @@ from torch import Tensor
 
 from centernet2.ops.boxes import pairwise_iou
 
-BLOCK = 256  # boxes that are decided together before they are compared with all later ones
+BLOCK = 256  # boxes that are processed together
 
 
 def greedy_nms(boxes: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-    """Which of boxes [R, 4], best first, stay: [R] bool.
+    """Apply NMS to boxes [R, 4], best first; return a mask [R] bool of the kept ones.
 
-    A box removes every later one of its class whose IoU with it exceeds the threshold, if it has
-    not been removed itself. Boxes are taken in blocks: in a block each box in turn removes those
-    behind it; then the block's survivors remove boxes of all later blocks at once. Nothing waits
-    for the device.
+    A kept box removes every later box of its class whose IoU with it exceeds the threshold. Boxes
+    are processed in blocks: within a block one by one, then all kept boxes of the block remove
+    boxes of later blocks at once. Nothing waits for the device.
 
     Args:
         labels: [R]; None: one class.
@@ -36,7 +35,7 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, iou_threshold: float) -> Te
 
 
 def _round_down(threshold: float) -> float:
-    """The greatest float32 up to the threshold: a float32 IoU exceeds both or neither."""
+    """Round down to float32, so that a float32 IoU exceeds both numbers or neither."""
     nearest = np.float32(threshold)
     if float(nearest) <= threshold:
         return float(nearest)

@@ -1,4 +1,4 @@
-"""RoIAlign (arXiv 1703.06870, section 3): features of a fixed size from RoIs of any size."""
+"""Definition of RoIAlign (arXiv 1703.06870, section 3)."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from torch import Tensor
 def roi_align(
     feature: Tensor, rois: Tensor, *, size: int, scale: float, sampling_ratio: int, aligned: bool
 ) -> Tensor:
-    """Features [R, C, size, size] of RoIs on a feature map [N, C, H, W].
+    """Pool features [R, C, size, size] of RoIs from a feature map [N, C, H, W].
 
     Each output cell is the mean of bilinear samples on a regular grid. So the weight of a pixel is
-    the product of a weight of its row and a weight of its column, and a RoI's features are
+    the product of a weight of its row and a weight of its column, and the features of an RoI are
     rows [size, H] @ feature map [C, H, W] @ columns [size, W]^T.
 
     Args:
         rois: [R, 5] of image index and xyxy box in units of 1 / scale pixels of the feature map.
         sampling_ratio: samples per cell and axis; 0: as many as the cell has pixels, rounded up.
-        aligned: pixel centers lie at 0.5, else at 0.
+        aligned: pixel centers are at 0.5, otherwise at 0.
     """
     h, w = feature.shape[2:]
     low, extent = roi_extents(rois, scale, aligned)
@@ -31,7 +31,7 @@ def roi_align(
 
 
 def roi_extents(rois: Tensor, scale: float, aligned: bool) -> tuple[Tensor, Tensor]:
-    """Top left corners and sizes [R, 2] (x, y) of RoIs [R, 5] in pixels of the feature map."""
+    """Return corners and sizes [R, 2] (x, y) of RoIs [R, 5], in feature map pixels."""
     low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).chunk(2, dim=1)
     return low, high - low if aligned else (high - low).clamp(min=1)
 
@@ -45,12 +45,12 @@ def axis_weights(
     size: int,
     sampling_ratio: int,
 ) -> Tensor:
-    """The weight [R, size, width] of each pixel of an axis in each of the `size` cells of a RoI.
+    """Compute weights [R, size, width] of an axis' pixels in the `size` cells of RoIs.
 
     Args:
-        low, extent: [R] where the RoIs begin and how long they are.
+        low, extent: [R] start and length of the RoIs.
         limit: pixels of the axis; samples more than one pixel outside count as 0.
-        start, width: the weights are those of pixels start ... start + width - 1; start is [R].
+        start, width: compute the weights of pixels start ... start + width - 1; start is [R].
     """
     cell = extent / size  # [R]
     samples = (

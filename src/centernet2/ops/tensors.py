@@ -1,4 +1,4 @@
-"""Numbers of the host on a device, and the number format in which operators run there."""
+"""Copies of host values to a device, and precision under autocast."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
-    """Numbers as a tensor of the type and on the device of `like`, copied without a wait."""
+    """Copy values to the dtype and device of `like`, without waiting for the device."""
     tensor = torch.tensor(values, dtype=like.dtype)
     if like.device.type == "cuda":  # only a copy from pinned memory is asynchronous
         tensor = tensor.pin_memory()
@@ -16,14 +16,14 @@ def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) 
 
 
 def lower_precision(x: Tensor, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """A context in which matrix products on the device of `x` run in `dtype`."""
+    """Return a context in which matrix products on the device of `x` run in `dtype`."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(x.device.type, dtype)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which operators on the device of `x` keep the number format of their inputs."""
+    """Return a context without autocast on the device of `x`."""
     kind = x.device.type
     if not torch.amp.is_autocast_available(kind):
         return nullcontext()
@@ -31,7 +31,7 @@ def full_precision(x: Tensor) -> AbstractContextManager[object]:
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The number format of a matrix product with `x`: autocast's where autocast is on."""
+    """Return the dtype of a matrix product with `x`: that of autocast if it is on."""
     kind = x.device.type
     lower = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if lower else x.dtype

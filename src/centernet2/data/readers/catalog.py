@@ -1,4 +1,4 @@
-"""The catalog of named data sets, and the folders in which their files are searched."""
+"""The catalog of named data sets, and the search for their files."""
 
 import difflib
 import os

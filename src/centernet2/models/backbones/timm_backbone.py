@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone: feature maps, frozen stages, choice of normalisation."""
+"""Any network of timm as a backbone, with frozen stages and a choice of norm."""
 
 import difflib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Targets of the first stage for given boxes: heat map, box distances, positive locations.
+"""Targets of the first stage: heat map, box distances, positive locations.
 
 Locations of a batch are numbered by level, then image, then row. The objects of all images are in
 one list, each with the index of its image. The shapes of all tensors depend only on the number of

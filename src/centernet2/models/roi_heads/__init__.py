@@ -1,4 +1,4 @@
-"""The second stage: a cascade of box stages and a mask branch, applied to proposals."""
+"""The second stage: a cascade of box stages and a mask branch."""
 
 from centernet2.models.roi_heads.box_head import BoxHead, BoxHeadOptions
 from centernet2.models.roi_heads.box_stage import (

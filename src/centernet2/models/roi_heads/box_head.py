@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from centernet2.layers.convolution import conv_norm, init_xavier
+from centernet2.layers import conv_norm, init_xavier
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.convolution import init_normal
+from centernet2.layers import init_normal
 from centernet2.models.roi_heads.box_head import BoxHead
 from centernet2.models.roi_heads.sampling import RoIs
 from centernet2.ops.boxes import decode_deltas, encode_deltas

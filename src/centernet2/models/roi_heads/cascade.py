@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.kernels import is_synchronous
-from centernet2.layers.convolution import ScaleGradient
+from centernet2.layers import ScaleGradient
 from centernet2.models.roi_heads.box_stage import BoxStage, StageOutput
 from centernet2.models.roi_heads.mask_head import MaskBranch
 from centernet2.models.roi_heads.pooler import RoIPooler

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers.convolution import conv_norm, init_he, init_normal
+from centernet2.layers import conv_norm, init_he, init_normal
 from centernet2.models.roi_heads.pooler import RoIPooler
 from centernet2.models.roi_heads.sampling import RoIs
 from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels
