@@ -1,9 +1,9 @@
-"""3 x 3 convolution by Winograd's algorithm, with a quarter of the multiplications.
+"""3 x 3 convolution by Winograd's algorithm: a quarter of the multiplications.
 
-F(4 x 4, 3 x 3) of arXiv 1509.09308. The output is cut into tiles of 4 x 4 pixels, each of which depends on 6 x 6 input
-pixels. In the transformed domain a tile has 36 numbers per channel, and the convolution is 36
-matrix products over channels: output = A' [(G w G') * (B' d B)] A. Transforms are sums of
-neighboring rows, then of neighboring columns. Tensors are channels_last.
+F(4 x 4, 3 x 3) of arXiv 1509.09308. The output is cut into tiles of 4 x 4 pixels, each of which
+depends on 6 x 6 input pixels. In the transformed domain a tile has 36 numbers per channel, and the
+convolution is 36 matrix products over channels: output = A' [(G w G') * (B' d B)] A. Transforms are
+sums of neighboring rows, then of neighboring columns. Tensors are channels_last.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Operations on boxes: xyxy in pixels, or ltrb distances from a point to the sides."""
+"""Operations on boxes: xyxy in pixels, or ltrb, distances of a point to the sides."""
 
 import math
 from collections.abc import Sequence
