@@ -125,7 +125,7 @@ def test_wrong_data_path_names_expected_folders(project: Path) -> None:
     assert "nowhere" in done.stdout and "coco2017" in done.stdout and "Traceback" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_processes_on_photographs(project: Path, shared: Path) -> None:
     """Train on the CPU instead of accelerators, with a few images of COCO."""
     data = shared / "data" / "coco_tiny"

@@ -74,7 +74,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=["portable", pytest.param("shared", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["portable", pytest.param("shared", marks=pytest.mark.long)])
 def scenes(request: pytest.FixtureRequest) -> Scenes:
     if request.param == "portable":
         return portable_scenes()

@@ -55,7 +55,7 @@ def test_conflicting_options_are_refused(data: Path, tmp_path: Path) -> None:
         train(data, tmp_path, "SOLVER.COMPILE", "True", "SOLVER.GRADIENT_CHECKPOINTING", "True")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_training_gives_equal_losses(data: Path, tmp_path: Path) -> None:
     steps = ["SOLVER.MAX_ITER", "2", "SOLVER.LOG_PERIOD", "1", "TEST.EVAL_PERIOD", "-1"]
     train(data, tmp_path / "plain", *steps)

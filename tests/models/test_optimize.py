@@ -166,7 +166,7 @@ def test_unknown_precision_is_refused() -> None:
         centernet2.optimize_for_inference(build("two-stage"), dtype="int8")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_detector_keeps_detections() -> None:
     images, _ = scene()
     model = build("two-stage").eval()

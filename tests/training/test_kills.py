@@ -111,7 +111,7 @@ def kill_often(folder: Path, kills: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
-@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.long)])
 def test_kills_lose_no_checkpoint(kills: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.training.test_kills", str(tmp_path), str(kills)]
     done = subprocess.run(
