@@ -84,4 +84,4 @@ def test_only_this_module_replaces_files() -> None:
         for path in package.rglob("*.py")
         if "os.replace(" in path.read_text("utf-8")
     }
-    assert users <= {"files.py", "checkpoint/save.py", "zoo/download.py"}
+    assert users <= {"files.py", "checkpoint/checkpoint.py", "zoo/download.py"}

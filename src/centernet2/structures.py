@@ -44,7 +44,7 @@ class Target(TypedDict):
 class Detections(TypedDict):
     """Detections of one image, sorted by score."""
 
-    boxes: Tensor  # [D, 4] xyxy float, pixels of the model's input
+    boxes: Tensor  # [D, 4] xyxy float, pixels of the model's input or of the original image
     scores: Tensor  # [D] in 0..1
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.builders.network import build_backbone
+from centernet2.builders.network import build_backbone_and_neck
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.config import Config, load_config
 
@@ -31,7 +31,7 @@ LARGE = (
 
 
 def build(config: Config) -> nn.ModuleDict:
-    backbone, neck = build_backbone(config)
+    backbone, neck = build_backbone_and_neck(config)
     return nn.ModuleDict({"backbone": backbone, "neck": neck})
 
 

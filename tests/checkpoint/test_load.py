@@ -16,7 +16,7 @@ from centernet2.checkpoint import (
     read_weights,
     save_checkpoint,
 )
-from centernet2.checkpoint.save import last_checkpoint, set_aside_checkpoints
+from centernet2.checkpoint.checkpoint import last_checkpoint, set_aside_checkpoints
 from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
 

@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 
 import centernet2
 from centernet2 import distributed
-from centernet2.builders.evaluator import evaluate_dataset, find_data
+from centernet2.builders.evaluator import evaluate_dataset, find_validation_data
 from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
@@ -59,7 +59,7 @@ def work(rank: int, folder: str) -> None:
 def check_common_interruption(rank: int, folder: Path) -> None:
     """Stop one process, and expect that all of them stop."""
     model = centernet2.build_model("CenterNet2_R18_small")
-    dataset = find_data(folder, None, names=(), masks=False)
+    dataset = find_validation_data(folder, None, names=(), masks=False)
     with pytest.raises(EvaluationInterrupted):
         evaluate_dataset(model, dataset, config_of(model.info), None, interrupted=lambda: rank == 1)
 

@@ -35,12 +35,9 @@ def detections(folder: Path, *words: str, **options: Any) -> list[dict[str, Any]
         output=folder / "out", score_threshold=0.0, inference=CPU, **options,
     )  # fmt: skip
     records = json.loads((folder / "out" / "predictions.json").read_text())
+    # without class names: the reference has none
     return [
-        {
-            **detection,
-            "file": record["file"],
-            "class": None,
-        }  # the reference has no names
+        {**detection, "file": record["file"], "class": None}
         for record in records
         for detection in record["detections"]
     ]
@@ -98,6 +95,7 @@ def test_overrides_follow_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyP
     images = ["a.jpg", "photos/", "*.png", "IMG_1.JPG", "../UP.JPG/b.png"]
     assert split_overrides([*images, *pairs]) == (images, pairs)
     assert split_overrides([Path("a.jpg")]) == (["a.jpg"], [])
+    assert split_overrides(["MISSING_01.JPG"]) == (["MISSING_01.JPG"], [])  # no key
 
 
 def test_unknown_keys_are_named(folder: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from centernet2.kernels import heatmap_cpu
-from centernet2.models.centernet.targets import Objects, heatmap_targets, make_levels, object_radii
+from centernet2.models.centernet.targets import Objects, heatmap_targets, make_levels, squared_radii
 
 
 def objects(count: int, num_images: int, num_classes: int) -> Objects:
@@ -25,7 +25,7 @@ def test_single_peaks_equal_the_definition(
 ) -> None:
     targets = objects(count, 2, num_classes or 5)
     levels = make_levels([(40, 44), (20, 22), (2, 1)], [4, 8, 128], [(0, 1e8)] * 3, 2)
-    radius = object_radii(targets.boxes, 0.8, min_radius)
+    radius = squared_radii(targets.boxes, 0.8, min_radius)
     maps = []
     for cost in (-1, 10**9):
         monkeypatch.setattr(heatmap_cpu, "PEAK_COST", cost if count else -cost)

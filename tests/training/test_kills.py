@@ -15,7 +15,11 @@ import torch
 from torch import nn
 
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from centernet2.checkpoint.save import last_checkpoint, numbered_checkpoints, remove_unfinished
+from centernet2.checkpoint.checkpoint import (
+    last_checkpoint,
+    numbered_checkpoints,
+    remove_unfinished,
+)
 from centernet2.structures import ModelInfo
 from centernet2.training.callbacks import PeriodicCheckpoint
 from centernet2.training.state import restore_training_state, training_state

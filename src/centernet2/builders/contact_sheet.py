@@ -21,7 +21,7 @@ from centernet2.models.centernet.targets import (
     find_neighbors,
     heatmap_targets,
     make_levels,
-    object_radii,
+    squared_radii,
 )
 from centernet2.structures import Target
 from centernet2.visualize import draw, picture_grid
@@ -102,7 +102,7 @@ def _draw_heat_map(
     ranges = [(float(low), float(high)) for low, high in options.sizes_of_interest]
     levels = make_levels(shapes, strides, ranges, 1)
     objects = concatenate_objects([target], torch.device("cpu"))
-    radii = object_radii(objects.boxes, options.min_iou, options.min_radius)
+    radii = squared_radii(objects.boxes, options.min_iou, options.min_radius)
     all_levels = heatmap_targets(objects, levels, 1, None, radii)[:, 0]  # [M]
     rows, columns = shapes[0]
     finest = all_levels[: rows * columns].view(1, 1, rows, columns)  # all levels have equal peaks

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, config_of, load_for_inference, set_num_classes
+from centernet2.builders.loading import StrPath, config_of, load_for_inference, require_num_classes
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
 from centernet2.config import Config, ConfigError
@@ -55,7 +55,7 @@ def evaluate_detector(
         raise ConfigError(
             "--resume continues in the folder of an interrupted evaluation; give --output-dir"
         )
-    dataset = find_data(
+    dataset = find_validation_data(
         data,
         data_path,
         names=config.datasets.test,
@@ -63,9 +63,7 @@ def evaluate_detector(
         val_fraction=config.datasets.val_fraction,
         val_seed=config.datasets.val_seed,
     )
-    set_num_classes(
-        config, len(dataset.class_names), owner=dataset.name
-    )  # raises if the config states another number
+    require_num_classes(config, len(dataset.class_names), owner=dataset.name)
     folder = output_dir or report
     output = None if folder is None else Path(folder)
     metrics = evaluate_dataset(
@@ -100,7 +98,7 @@ def evaluate_predictions(
     """Evaluate a COCO results file; no model is needed."""
     names = DEFAULT_NAMES if config is None else config.datasets.test
     # without masks: where needed, scoring reads them from the annotation file itself
-    dataset = find_data(data, data_path, names=names, masks=False)
+    dataset = find_validation_data(data, data_path, names=names, masks=False)
     path = Path(predictions)
     metrics = score_results_file(
         dataset,
@@ -117,7 +115,7 @@ def evaluate_predictions(
     return metrics
 
 
-def find_data(
+def find_validation_data(
     data: StrPath | None,
     data_path: StrPath | None,
     *,

@@ -11,7 +11,7 @@ import torch
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint import WeightsError, load_checkpoint
-from centernet2.checkpoint.load import load_state, load_weights_file
+from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.devices import choose_device
 from centernet2.kernels import fast_memory_format
@@ -132,7 +132,7 @@ def load_for_inference(
             accepts.
         overrides: KEY VALUE pairs.
         config: for weights files without a config.
-        device: None: the best one available.
+        device: None: MODEL.DEVICE, or the best one available where it is missing.
         dtype, compile: see `optimize_for_inference`.
     """
     if config is None:
@@ -187,10 +187,15 @@ def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
     Args:
         owner: data set or file with these classes, for the message.
     """
+    require_num_classes(config, count, owner=owner)
+    return config.replace(dict.fromkeys(CLASS_KEYS, count))
+
+
+def require_num_classes(config: Config, count: int, *, owner: str) -> None:
+    """Raise ConfigError where the config states another number of classes than its owner has."""
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
                 f"{key} is {config[key]}, but {owner} has {count} classes; "
                 "leave the option out to use that number"
             )
-    return config.replace(dict.fromkeys(CLASS_KEYS, count))

@@ -62,7 +62,7 @@ def network_of(config: Config) -> Network:
     )
 
 
-def build_backbone(config: Config) -> tuple[TimmBackbone, Neck]:
+def build_backbone_and_neck(config: Config) -> tuple[TimmBackbone, Neck]:
     """Build the backbone and the neck, with random weights."""
     network, options = network_of(config), config.neck
     with add_keys("backbone", "neck"):
@@ -86,7 +86,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
             "masks come from the second stage, which CenterNetDetector does not have: "
             "set MODEL.MASK_ON False"
         )
-    backbone, neck = build_backbone(config)
+    backbone, neck = build_backbone_and_neck(config)
     _require_levels(config, neck)
     with add_keys("preprocess"):
         preprocess = Preprocess(config.preprocess, size_divisibility=neck.size_divisibility)

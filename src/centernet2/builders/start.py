@@ -15,8 +15,8 @@ from centernet2.builders.initial_weights import (
 )
 from centernet2.builders.loading import StrPath, config_of
 from centernet2.checkpoint import Checkpoint, WeightsFile
-from centernet2.checkpoint.load import load_state, load_weights_file
-from centernet2.checkpoint.save import last_checkpoint
+from centernet2.checkpoint.checkpoint import last_checkpoint
+from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import Config, ConfigError
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError

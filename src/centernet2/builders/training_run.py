@@ -13,7 +13,7 @@ from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.pipeline import build_train_batches
 from centernet2.builders.plan import describe
 from centernet2.builders.solver import build_clip
-from centernet2.checkpoint.save import remove_unfinished, set_aside_checkpoints
+from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config
 from centernet2.data import DetectionDataset
 from centernet2.devices import Precision

@@ -1,14 +1,14 @@
 """Read and write checkpoints, and read weights of the reference and of backbones."""
 
-from centernet2.checkpoint.formats import WeightsError
-from centernet2.checkpoint.load import LoadReport, load_weights
-from centernet2.checkpoint.save import (
+from centernet2.checkpoint.checkpoint import (
     Checkpoint,
     export_reference_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
+from centernet2.checkpoint.filling import LoadReport, load_weights
 from centernet2.checkpoint.source import WeightsFile, read_weights
+from centernet2.checkpoint.weights_file import WeightsError
 
 __all__ = [
     "Checkpoint",

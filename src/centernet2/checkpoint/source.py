@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from centernet2.checkpoint.formats import caffe2_to_reference, find_tensors, read_content
-from centernet2.checkpoint.save import Checkpoint, is_checkpoint, parse_checkpoint
+from centernet2.checkpoint.checkpoint import Checkpoint, is_checkpoint, parse_checkpoint
+from centernet2.checkpoint.weights_file import caffe2_to_reference, find_tensors, read_content
 
 Kind = Literal["centernet2", "reference", "caffe2", "detectron2", "network"]
 PARTS = (

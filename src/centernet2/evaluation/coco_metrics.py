@@ -66,7 +66,7 @@ def coco_metrics(
         if federated:
             detections = detections.cap_detections_per_image(MAX_DETECTIONS_LVIS)
         evaluator = COCOeval(ground_truth, detections, kind, lvis_style=federated)
-        of_kind = _accumulate(truth, evaluator, counts)
+        of_kind = _metrics_of_kind(truth, evaluator, counts)
         metrics |= {f"{kind}/{name}": value for name, value in of_kind.items()}
     return metrics
 
@@ -76,7 +76,10 @@ def _has_masks(ground_truth: COCO) -> bool:
     return any("segmentation" in each for each in ground_truth.load_anns(ids))
 
 
-def _accumulate(truth: GroundTruth, evaluator: COCOeval, counts: list[int]) -> dict[str, float]:
+def _metrics_of_kind(
+    truth: GroundTruth, evaluator: COCOeval, counts: list[int]
+) -> dict[str, float]:
+    """Compute the metrics of boxes or masks; `counts` are the detections per image of AR."""
     evaluator.params.img_ids = sorted(truth.image_ids.tolist())
     evaluator.params.cat_ids = category_ids = sorted(truth.category_ids)
     evaluator.params.max_dets = counts

@@ -51,7 +51,7 @@ def compare(
     device
         For checkpoints: cuda, npu, xpu, mps or cpu; default: the best one available.
     """
-    from centernet2.builders.evaluator import DEFAULT_NAMES, find_data, load_results
+    from centernet2.builders.evaluator import DEFAULT_NAMES, find_validation_data, load_results
     from centernet2.evaluation import compare_results
     from centernet2.files import write_json
 
@@ -60,7 +60,7 @@ def compare(
             f"--samples is {samples} and --confidence {confidence}; "
             "give at least 1 sample and a confidence between 0 and 1"
         )
-    dataset = find_data(data, data_path, names=DEFAULT_NAMES, masks=False)
+    dataset = find_validation_data(data, data_path, names=DEFAULT_NAMES, masks=False)
     one, other = (load_results(source, dataset, device=device) for source in (first, second))
     differences = compare_results(
         dataset, one, other, samples=samples, confidence=confidence, seed=seed

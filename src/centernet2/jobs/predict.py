@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from centernet2.files import is_image_file
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -82,6 +83,6 @@ def split_overrides(words: Sequence[ImageArgument]) -> tuple[list[str], list[str
     """Split images from the KEY VALUE pairs after them; the first KEY is not a file."""
     texts = [str(word) for word in words]
     for index, text in enumerate(texts):
-        if KEY.fullmatch(text) and not Path(text).exists():
+        if KEY.fullmatch(text) and not is_image_file(text) and not Path(text).exists():
             return texts[:index], texts[index:]
     return texts, []

@@ -47,9 +47,9 @@ def threshold(
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
     """
-    from centernet2.builders.evaluator import find_data, load_results
+    from centernet2.builders.evaluator import find_validation_data, load_results
     from centernet2.builders.loading import config_of, set_num_classes
-    from centernet2.checkpoint.save import load_checkpoint, update_info
+    from centernet2.checkpoint.checkpoint import load_checkpoint, update_info
     from centernet2.evaluation import (
         best_point,
         choose_threshold,
@@ -67,7 +67,7 @@ def threshold(
             raise ValueError(f"{name} is {value}; give a number above 0, up to 1")
     info = load_checkpoint(Path(weights)).info
     config, class_names = config_of(info), info.class_names
-    dataset = find_data(data, data_path, names=config.datasets.test, masks=False)
+    dataset = find_validation_data(data, data_path, names=config.datasets.test, masks=False)
     set_num_classes(config, len(dataset.class_names), owner=dataset.name)
     results = load_results(weights if predictions is None else predictions, dataset, device=device)
 

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from centernet2 import distributed
-from centernet2.checkpoint.save import numbered_checkpoints
+from centernet2.checkpoint.checkpoint import numbered_checkpoints
 from centernet2.training.state import TrainState
 from centernet2.training.writers import Writer
 

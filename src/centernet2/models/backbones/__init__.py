@@ -1,6 +1,8 @@
 """Backbones: images -> feature maps by name.
 
-To add one, write a module with a class and its options, and add a row to BACKBONES.
+To add one, write a module with a subclass of TimmBackbone and its options. Add the options to
+BackboneOptions, their keys to config/model_keys.py, a row to BACKBONES, and a name to NETWORKS in
+builders/network.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +27,7 @@ from centernet2.models.backbones.timm_backbone import (
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """Options of all backbones; each reads its own."""
+    """Options of all backbones; timm reads freeze_at and norm of `resnet` too."""
 
     resnet: ResNetOptions = field(default_factory=ResNetOptions)
     deform: DeformOptions = field(default_factory=DeformOptions)

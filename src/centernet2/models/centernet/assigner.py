@@ -17,8 +17,8 @@ from centernet2.models.centernet.targets import (
     heatmap_targets,
     make_levels,
     more_positives,
-    object_radii,
     regression_targets,
+    squared_radii,
 )
 from centernet2.ops.boxes import Size
 from centernet2.ops.losses import ltrb_iou_loss
@@ -94,7 +94,7 @@ class Assigner(nn.Module):
         levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
         objects = concatenate_objects(targets, ltrb[0].device)
         neighbors = find_neighbors(objects, levels)
-        radius = object_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
+        radius = squared_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
         if self.options.more_positives:
             positives = self._more_positives(objects, neighbors, flatten_levels(ltrb))
         elif self.options.clamp_boxes:

@@ -48,8 +48,8 @@ class Candidates(NamedTuple):
 class Decoder(nn.Module):
     """Decoder of the best boxes after NMS (arXiv 2103.07461, section 4.1).
 
-    The score of a location is its objectness or the probability of a class; if the head predicts
-    both, the square root of their product.
+    The score of a location is the square root of its objectness. If the head predicts classes too,
+    it is the root of class probability times objectness; without objectness, the class probability.
 
     Args:
         strides: of the levels, finest first.

@@ -178,7 +178,7 @@ def regression_targets(
     return ltrb[winner]
 
 
-def object_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
+def squared_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
     """Return squared radii [G] of peaks: a box moved so far keeps the IoU `min_iou`."""
     delta = (1 - min_iou) / (1 + min_iou)
     return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)

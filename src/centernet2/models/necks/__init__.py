@@ -1,6 +1,8 @@
 """Necks: the backbone's feature maps -> a feature pyramid by level.
 
-To add one, write a module with a class and its options, and add a row to NECKS.
+To add one, write a module with a class that has channels, strides and size_divisibility, and its
+options. Add the options to NeckOptions, their keys to config/model_keys.py, a row to NECKS, and a
+name to NETWORKS in builders/network.py.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from centernet2.checkpoint.formats import WeightsError
+from centernet2.checkpoint.checkpoint import is_one_stage
 from centernet2.checkpoint.names import (
     IGNORED,
     from_network,
@@ -17,8 +17,8 @@ from centernet2.checkpoint.names import (
     join_scales,
     reference_names,
 )
-from centernet2.checkpoint.save import is_one_stage
 from centernet2.checkpoint.source import WeightsFile, read_weights
+from centernet2.checkpoint.weights_file import WeightsError
 
 logger = logging.getLogger(__name__)
 

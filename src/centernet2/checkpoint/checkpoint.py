@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from centernet2.checkpoint.formats import WeightsError
 from centernet2.checkpoint.names import to_reference
+from centernet2.checkpoint.weights_file import WeightsError
 from centernet2.files import open_atomic, remove_temporary
 from centernet2.structures import ModelInfo, TestSize
 
