@@ -109,3 +109,27 @@ def test_wrong_options_are_named(folder: Path) -> None:
     (folder / "predictions.json").write_text("[]")
     with pytest.raises(ValueError, match="has no detections on"):
         threshold(folder / "model.pth", **options)
+
+
+def test_thresholds_of_lvis_use_its_detection_limit(folder: Path) -> None:
+    count = 150  # more than COCO's 100, fewer than LVIS's 300
+    path = folder / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image |= {"neg_category_ids": [2], "not_exhaustive_category_ids": []}
+    for category in content["categories"]:
+        category["frequency"] = "f"
+    boxes = [[6 * (i % 15), 6 * (i // 15), 5, 5] for i in range(count)]
+    content["annotations"] = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": box, "area": 25, "iscrowd": 0}
+        for i, box in enumerate(boxes, 1)
+    ]
+    path.write_text(json.dumps(content))
+    scores = np.linspace(0.9, 0.3, count).round(4).tolist()
+    detections = [
+        {"image_id": 1, "category_id": 1, "bbox": box, "score": score}
+        for box, score in zip(boxes, scores, strict=True)
+    ]
+    (folder / "predictions.json").write_text(json.dumps(detections))
+    chosen = threshold(folder / "model.pth", data=folder, predictions=folder / "predictions.json")
+    assert chosen["cat"].threshold == pytest.approx(0.3)

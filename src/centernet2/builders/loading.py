@@ -113,7 +113,7 @@ def _load_published(published: ZooModel, overrides: Sequence[str], device: str |
     model = build_model(config, weights=f"{ZOO_PREFIX}{published.name}", device=device)
     if config[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):
         model.info = replace(model.info, class_names=published.class_names)
-    return model.eval()
+    return place(model.eval(), model.preprocess.mean.device)  # the layout depends on the mode
 
 
 def load_for_inference(

@@ -7,6 +7,7 @@ import numpy as np
 from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 
+from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.ground_truth import (
     BoolArray,
     FloatArray,
@@ -54,11 +55,16 @@ def match_detections(
     results: FloatArray,
     *,
     iou_thresholds: Sequence[float] = (0.5,),
-    max_detections: int = 100,
+    max_detections: int | None = None,
 ) -> Matches:
-    """Match the detections of each class and image to objects, at each IoU threshold."""
+    """Match the detections of each class and image to objects, at each IoU threshold.
+
+    Args:
+        max_detections: per image; default: as many as the data set's metric counts.
+    """
     ground_truth = as_coco(truth)
-    evaluator = _evaluate(truth, ground_truth, results, iou_thresholds, max_detections)
+    limit = detection_limit(ground_truth) if max_detections is None else max_detections
+    evaluator = _evaluate(truth, ground_truth, results, iou_thresholds, limit)
     pairs = [pair for pair in evaluator.eval_imgs if pair is not None]  # an image and a class each
     pairs.sort(key=lambda pair: int(pair["image_id"]))  # stable
 

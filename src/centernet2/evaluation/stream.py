@@ -84,10 +84,14 @@ class ResultStream:
         return dict(sorted(merged.items()))
 
     def close(self, *, complete: bool) -> None:
-        """Close the file; a complete evaluation leaves no lines behind."""
+        """Close the file; a complete evaluation leaves no lines behind.
+
+        Only a complete evaluation waits for the other processes: after an error they may wait
+        elsewhere.
+        """
         self.file.close()
-        barrier()
         if complete:
+            barrier()
             shutil.rmtree(self.folder, ignore_errors=True)
 
 

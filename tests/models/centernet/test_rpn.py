@@ -13,7 +13,7 @@ def test_faster_rcnn_trains_with_centernet_rpn() -> None:
         box_batch_size_per_image=16,
     ).train()  # fmt: skip
     model.rpn = CenterNetRPN(model.backbone.out_channels)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     images = [torch.rand(3, 64, 64), torch.rand(3, 48, 64)]
     boxes = [[[4.0, 4, 30, 45], [35, 10, 60, 30]], [[15.0, 5, 50, 40]]]
     labels = [[1, 2], [2]]
