@@ -29,7 +29,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         path, wanted = Path(self.translate_path(self.path)), self.headers.get("Range")
         if not wanted or not path.is_file():
             return super().do_GET()
-        first, last = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted).groups()  # type: ignore[union-attr]
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
+        assert match is not None
+        first, last = match.groups()
         content = path.read_bytes()
         part = content[int(first) : int(last) + 1]
         self.send_response(206)

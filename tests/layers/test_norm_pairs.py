@@ -1,5 +1,7 @@
 """Normalizations to fuse are known by what a network computes, not by names."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
@@ -36,7 +38,8 @@ class Block(nn.Module):
 def test_pairs_follow_the_computation() -> None:
     block = Block().train()
     pairs = find_norm_pairs(block, torch.rand(1, 3, 8, 8))
-    assert [(pair.conv, pair.norm) for pair in pairs] == [tuple(block.pairs["alone"])]  # type: ignore[arg-type]
+    alone: Any = block.pairs["alone"]
+    assert [(pair.conv, pair.norm) for pair in pairs] == [tuple(alone)]
     assert block.training and not block._forward_hooks
 
 

@@ -174,6 +174,6 @@ def test_compiled_detector_keeps_detections() -> None:
         expected = model(images)
         actual = centernet2.optimize_for_inference(model, compile=True)(images)
     for ours, wanted in zip(actual, expected, strict=True):
-        keys: list[tuple[Tensor, Tensor]] = [(ours[k], wanted[k]) for k in ("boxes", "scores")]  # type: ignore[literal-required]
+        keys = [(ours["boxes"], wanted["boxes"]), (ours["scores"], wanted["scores"])]
         for a, b in keys:
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)

@@ -61,7 +61,8 @@ def test_non_finite_step_keeps_batch_statistics() -> None:
     trace: list[tuple[Tensor, int]] = []
 
     def look(state: TrainState) -> None:
-        statistics = torch.cat([model.norm.running_mean, model.norm.running_var])  # type: ignore[list-item]
+        norm = model.norm
+        statistics = torch.cat([norm.running_mean, norm.running_var])  # type: ignore[list-item]
         trace.append((statistics, int(model.norm.num_batches_tracked or 0)))
 
     Run(model).train(stream(make=partial(spoil_step, {2})), 0, 4, [look])
@@ -73,7 +74,9 @@ def test_non_finite_step_keeps_batch_statistics() -> None:
 
 def test_non_finite_loss_is_noticed() -> None:
     class Sly(ToyDetector):
-        def forward(self, images: list[Tensor], targets: list[object]) -> dict[str, Tensor]:  # type: ignore[override]
+        def forward(  # type: ignore[override]
+            self, images: list[Tensor], targets: list[object]
+        ) -> dict[str, Tensor]:
             losses = super().forward(images, targets)  # type: ignore[arg-type]
             return {**losses, "loss_c": torch.tensor(float("inf"))}
 

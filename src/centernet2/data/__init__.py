@@ -1,7 +1,6 @@
 """Data sets: from annotation files to an index, from image files to batches."""
 
 from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.convert import WRITERS
 from centernet2.data.dataset import (
     DatasetsOptions,
     DetectionDataset,
@@ -10,6 +9,7 @@ from centernet2.data.dataset import (
     without_empty_images,
 )
 from centernet2.data.image import ImageError, image_size, read_image
+from centernet2.data.layout_writers import WRITERS
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
 from centernet2.data.resize import (

@@ -58,13 +58,7 @@ def threshold(
         overall_curve,
     )
 
-    if precision is not None and recall is not None:
-        raise ValueError(
-            "--precision and --recall exclude each other: a threshold trades one for the other"
-        )
-    for name, value in (("--precision", precision), ("--recall", recall)):
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{name} is {value}; give a number above 0, up to 1")
+    _require_one_goal(precision, recall)
     info = load_checkpoint(Path(weights)).info
     config, class_names = config_of(info), info.class_names
     dataset = find_validation_data(data, data_path, names=config.datasets.test, masks=False)
@@ -92,3 +86,13 @@ def threshold(
     )
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     return chosen
+
+
+def _require_one_goal(precision: float | None, recall: float | None) -> None:
+    if precision is not None and recall is not None:
+        raise ValueError(
+            "--precision and --recall exclude each other: a threshold trades one for the other"
+        )
+    for name, value in (("--precision", precision), ("--recall", recall)):
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"{name} is {value}; give a number above 0, up to 1")

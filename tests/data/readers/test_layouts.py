@@ -204,7 +204,8 @@ def test_single_files(tmp_path: Path, content: Any, tool: str, as_file: bool) ->
     annotate(tmp_path / file, content, name)
     pixels(tmp_path / folder, content)
     path = tmp_path / file if as_file else tmp_path
-    train, val = (load_split(path, s, masks=False, val_fraction=0.3, seed=5) for s in SPLITS)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"masks": False, "val_fraction": 0.3, "seed": 5}
+    train, val = (load_split(path, split, **options) for split in SPLITS)
     assert sorted(train.image_ids.tolist() + val.image_ids.tolist()) == [10, 20, 30]
     assert all(train.image_path(i).is_file() for i in range(2))
     assert len(load_split(path, "val", masks=False)) == 3  # evaluation of all
