@@ -42,9 +42,8 @@ def train_loop(
     """Train a model that maps images and targets to a dictionary of losses.
 
     A step whose loss or gradient is not finite changes neither weights nor batch statistics nor
-    optimizer state. This is decided on the device: the scaler detects the value and a fused
-    optimizer skips the step, so the host does not wait. (Where PyTorch has no fused optimizer for a
-    device, the scaler synchronizes once per step.)
+    optimizer state. The device decides: the scaler detects the value and a fused optimizer skips
+    the step. (Without a fused optimizer the scaler synchronizes once per step.)
 
     Args:
         model: prepared by the accelerator.
@@ -52,15 +51,12 @@ def train_loop(
         max_iteration: number of the last step.
         callbacks: called in this order after each step.
     """
-    parameters: list[nn.Parameter] = [
-        p for group in optimizer.param_groups for p in group["params"]
-    ]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     statistics = BatchStatistics(model)
     for iteration in range(start_iteration + 1, max_iteration + 1):
         started = time.perf_counter()
         step_batches = [next(batches) for _ in range(options.accumulation_steps)]
         data_time = time.perf_counter() - started
-
         model.train()  # a callback may have set evaluation mode
         optimizer.zero_grad()
         statistics.keep()
@@ -76,7 +72,6 @@ def train_loop(
         statistics.restore_unless(finite)
         lr = max(float(group["lr"]) for group in optimizer.param_groups)
         scheduler.step()
-
         state = TrainState(
             iteration=iteration,
             max_iteration=max_iteration,
