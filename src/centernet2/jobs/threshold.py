@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from centernet2.jobs import PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
-    from centernet2.evaluation import ThresholdChoice
+    from centernet2.evaluation import FloatArray, GroundTruth, ThresholdChoice
 
 logger = logging.getLogger(__name__)
 
@@ -50,34 +50,20 @@ def threshold(
     from centernet2.builders.evaluator import find_validation_data, load_results
     from centernet2.builders.loading import config_of, set_num_classes
     from centernet2.checkpoint.checkpoint import load_checkpoint, update_info
-    from centernet2.evaluation import (
-        best_point,
-        choose_threshold,
-        class_curves,
-        match_detections,
-        overall_curve,
-    )
 
     _require_one_goal(precision, recall)
     info = load_checkpoint(Path(weights)).info
-    config, class_names = config_of(info), info.class_names
+    config = config_of(info)
     dataset = find_validation_data(data, data_path, names=config.datasets.test, masks=False)
     set_num_classes(config, len(dataset.class_names), owner=dataset.name)
     results = load_results(weights if predictions is None else predictions, dataset, device=device)
 
-    matches = match_detections(dataset, results)
-    curves = class_curves(matches, len(dataset.class_names))
-    overall = best_point(overall_curve(matches))
-    if overall is None:
+    thresholds = _choose(dataset, results, precision=precision, recall=recall)
+    if not thresholds:
         raise ValueError(
             f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
         )
-    chosen = {
-        name: choose_threshold(
-            curve, precision=precision, recall=recall, otherwise=overall.threshold
-        )
-        for name, curve in zip(class_names, curves, strict=True)
-    }
+    chosen = dict(zip(info.class_names, thresholds, strict=True))
     target = Path(output or weights)
     update_info(
         Path(weights),
@@ -96,3 +82,25 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
     for name, value in (("--precision", precision), ("--recall", recall)):
         if value is not None and not 0 < value <= 1:
             raise ValueError(f"{name} is {value}; give a number above 0, up to 1")
+
+
+def _choose(
+    dataset: "GroundTruth", results: "FloatArray", *, precision: float | None, recall: float | None
+) -> "list[ThresholdChoice]":
+    """Choose a threshold for each class, by label; without detections none."""
+    from centernet2.evaluation import (
+        best_point,
+        choose_threshold,
+        class_curves,
+        match_detections,
+        overall_curve,
+    )
+
+    matches = match_detections(dataset, results)
+    overall = best_point(overall_curve(matches))
+    if overall is None:
+        return []
+    return [
+        choose_threshold(curve, precision=precision, recall=recall, otherwise=overall.threshold)
+        for curve in class_curves(matches, len(dataset.class_names))
+    ]
