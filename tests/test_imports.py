@@ -39,9 +39,6 @@ ALLOWED["__init__"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
 
-# (file, part that it imports): against the table, and not moved yet
-PENDING: set[tuple[str, str]] = set()
-
 
 def part_of(module: str) -> str:
     """Return the part of a dotted name inside the package; the package is `__init__`."""
@@ -95,8 +92,6 @@ def violations(source: Path) -> list[str]:
             continue
         package = ".".join([PACKAGE, *relative.parent.parts])
         for line, module in imported_modules(ast.parse(file.read_text("utf-8")), package):
-            if (str(relative), part_of(module)) in PENDING:
-                continue
             if not is_allowed(part, module, parts):
                 rule = ", ".join(sorted(ALLOWED[part])) or "nothing of ours"
                 found.append(

@@ -18,7 +18,6 @@ from centernet2.kernels import device_name, is_bf16_fast
 from centernet2.models.checkpointing import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights
-from centernet2.training.job import Job
 from centernet2.training.optim import (
     Multiplier,
     adamw,
@@ -29,6 +28,7 @@ from centernet2.training.optim import (
     sgd,
     stage_lr_factors,
 )
+from centernet2.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precisio
     return "fp16" if dtype == "fp16" else "bf16"
 
 
-def build_job(
+def build_run_state(
     config: Config,
     model: Detector,
     device: torch.device,
@@ -98,14 +98,14 @@ def build_job(
     *,
     seed: int,
     output: Path,
-) -> Job:
+) -> RunState:
     """Build the state of a training run; the model is on its device."""
     optimizer = build_optimizer(config, model)
     ema = config.ema
     generator = torch.Generator(device).manual_seed(seed + distributed.rank())
     if model.roi_heads is not None:
         model.roi_heads.generator = generator
-    return Job(
+    return RunState(
         model,
         model.info,
         optimizer=optimizer,

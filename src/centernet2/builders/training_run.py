@@ -23,8 +23,8 @@ from centernet2.models.detector import Detector
 from centernet2.predictor import Predictor
 from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, drawn_batches
 from centernet2.structures import Batch, Detections
-from centernet2.training.job import Job
 from centernet2.training.loop import StepOptions, train_loop
+from centernet2.training.run_state import RunState
 from centernet2.training.state import Callback
 from centernet2.training.writers import Writer, open_writers
 
@@ -41,7 +41,7 @@ class TrainingRun:
     model: Detector
     prepared: nn.Module  # the model, wrapped or sharded for training
     precision: Precision
-    job: Job  # the state that checkpoints hold
+    state: RunState  # the state that checkpoints hold
 
     @property
     def max_iteration(self) -> int:
@@ -57,24 +57,24 @@ class TrainingRun:
     def prepare_folder(self) -> None:
         """Prepare the output folder, on the main process."""
         if distributed.is_main_process():
-            output = self.job.output
+            output = self.state.output
             output.mkdir(parents=True, exist_ok=True)
             remove_unfinished(output)
-            set_aside_checkpoints(output, after=self.job.iteration)
+            set_aside_checkpoints(output, after=self.state.iteration)
             write_atomic(output / "config.yaml", self.config.to_yaml())
 
     def open_writers(self) -> AbstractContextManager[list[Writer]]:
         """Open the writers of metrics: log, files and trackers; the context closes them."""
         return open_writers(
-            self.job.output,
-            start_iteration=self.job.iteration,
+            self.state.output,
+            start_iteration=self.state.iteration,
             trackers=self.config.run.trackers,
             config=self.config.to_dict(),
         )
 
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
         """Yield the batches of this process from the next step; draw the first if `drawn`."""
-        start = self.job.iteration
+        start = self.state.iteration
         batches = build_train_batches(self.config, self.train_set, self.seed, start=start)
         if not (drawn and self._draws_pictures()):
             return batches
@@ -92,17 +92,17 @@ class TrainingRun:
         """Train from the current iteration to `max_iteration`."""
         train_loop(
             self.prepared,
-            self.job.optimizer,
-            self.job.schedule,
+            self.state.optimizer,
+            self.state.schedule,
             batches,
             accelerator=self.accelerator,
-            scaler=self.job.scaler,
+            scaler=self.state.scaler,
             options=StepOptions(
                 precision=self.precision,
                 accumulation_steps=self.config.run.accumulation_steps,
                 clip=build_clip(self.config),
             ),
-            start_iteration=self.job.iteration,
+            start_iteration=self.state.iteration,
             max_iteration=max_iteration,
             callbacks=callbacks,
         )
@@ -116,39 +116,39 @@ class TrainingRun:
             )
 
         try:
-            return self.job.evaluate(run)
+            return self.state.evaluate(run)
         except EvaluationInterrupted:
             return None
 
     def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
-        """Draw detections and save the best weights; return whether training should stop.
+        """Save the best weights; return whether training should stop.
 
         model_best.pth is written only in training runs with several evaluations.
         """
-        with self.job.whole_model():
-            if self._draws_pictures():
-                self._draw_predictions(iteration)
-        best = self.job.best.update(iteration, metrics)
+        best = self.state.best.update(iteration, metrics)
         if best is not None and self.config.run.eval_period > 0:
-            self.job.save_best(best, metrics)
-        return self.job.best.is_out_of_patience
+            self.state.save_best(best, metrics)
+        return self.state.best.is_out_of_patience
 
-    def _draw_predictions(self, iteration: int) -> None:
+    def draw_detections(self, iteration: int) -> None:
+        """Draw detections in validation images, if wanted; call it on every process."""
         predictor = Predictor(self.model)
 
         def detect(image: Tensor) -> Detections:
             return predictor(image, score_threshold=SHOWN_SCORE)
 
-        draw_predictions(
-            detect,
-            self.val_set,
-            self._pictures_folder(),
-            iteration=iteration,
-            count=self.config.run.pictures,
-        )
+        with self.state.whole_model():
+            if self._draws_pictures():
+                draw_predictions(
+                    detect,
+                    self.val_set,
+                    self._pictures_folder(),
+                    iteration=iteration,
+                    count=self.config.run.pictures,
+                )
 
     def _draws_pictures(self) -> bool:
         return self.config.run.pictures > 0 and distributed.is_main_process()
 
     def _pictures_folder(self) -> Path:
-        return self.job.output / "pictures"
+        return self.state.output / "pictures"

@@ -42,7 +42,8 @@ class InferenceOptions:
     Parameters
     ----------
     device
-        cuda, npu, xpu, mps or cpu; default: the best one available.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or the best one
+        available where it is missing.
     dtype
         Number format of matrix products and convolutions: fp32, bf16 or fp16.
     compile

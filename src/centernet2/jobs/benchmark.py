@@ -68,28 +68,21 @@ def benchmark(
     from centernet2.builders.loading import build_on_meta, config_of
     from centernet2.files import write_json
     from centernet2.kernels import device_name
-    from centernet2.models.optimize import DTYPES
     from centernet2.profiling.measure import cpu_threads, measure_benchmark
     from centernet2.profiling.meter import Meter
     from centernet2.profiling.operations import input_size
 
-    dtype = inference.dtype
-    if dtype not in DTYPES:
-        raise ValueError(f"--dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
+    dtype = _require_dtype(inference.dtype)
     _require_positive(batch_sizes, runs=runs, threads=threads)
     wanted = [parse_size(size) for size in sizes]
     with cpu_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
         plan = build_on_meta(config_of(model.info))
-        meter = Meter(
-            model, plan, dtype=cast("Precision", dtype), compile=inference.compile, runs=runs
-        )
+        meter = Meter(model, plan, dtype=dtype, compile=inference.compile, runs=runs)
         shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(plan)]}
+        origin = None if weights is None else str(weights)
         result = measure_benchmark(
-            meter,
-            shapes,
-            weights=None if weights is None else str(weights),
-            device_name=device_name(meter.device),
+            meter, shapes, weights=origin, device_name=device_name(meter.device)
         )
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +102,14 @@ def parse_size(text: str) -> tuple[int, int]:
     if min(height, width) < MIN_SIDE:
         raise ValueError(f"--sizes has '{text}'; height and width are at least {MIN_SIDE}")
     return height, width
+
+
+def _require_dtype(name: str) -> Precision:
+    from centernet2.models.optimize import DTYPES
+
+    if name not in DTYPES:
+        raise ValueError(f"--dtype is '{name}'; choose one of {', '.join(DTYPES)}")
+    return cast("Precision", name)
 
 
 def _require_positive(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> None:

@@ -49,7 +49,8 @@ def compare(
     output
         JSON file for the metrics.
     device
-        For checkpoints: cuda, npu, xpu, mps or cpu; default: the best one available.
+        For checkpoints: cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or
+        the best one available where it is missing.
     """
     from centernet2.builders.evaluator import DEFAULT_NAMES, find_validation_data, load_results
     from centernet2.evaluation import compare_results

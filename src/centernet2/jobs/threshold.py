@@ -45,19 +45,19 @@ def threshold(
     output
         File for the new checkpoint; default: overwrite the old one.
     device
-        cuda, npu, xpu, mps or cpu; default: the best one available.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or the best one
+        available where it is missing.
     """
     from centernet2.builders.evaluator import find_validation_data, load_results
-    from centernet2.builders.loading import config_of, set_num_classes
+    from centernet2.builders.loading import config_of, require_num_classes
     from centernet2.checkpoint.checkpoint import load_checkpoint, update_info
 
     _require_one_goal(precision, recall)
     info = load_checkpoint(Path(weights)).info
     config = config_of(info)
     dataset = find_validation_data(data, data_path, names=config.datasets.test, masks=False)
-    set_num_classes(config, len(dataset.class_names), owner=dataset.name)
+    require_num_classes(config, len(dataset.class_names), owner=dataset.name)
     results = load_results(weights if predictions is None else predictions, dataset, device=device)
-
     thresholds = _choose(dataset, results, precision=precision, recall=recall)
     if not thresholds:
         raise ValueError(

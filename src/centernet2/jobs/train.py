@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from centernet2.jobs import ConfigArgument, Flag, Overrides, PathArgument, WeightsArgument
+from centernet2.jobs import (
+    ConfigArgument,
+    Flag,
+    InferenceOptions,
+    Overrides,
+    PathArgument,
+    WeightsArgument,
+)
 
 if TYPE_CHECKING:
     from centernet2.builders.training_run import TrainingRun
@@ -109,38 +116,35 @@ def train(
     """
     _launch_if_wanted(mode)
     from centernet2 import distributed
-    from centernet2.builders.loading import as_config
-    from centernet2.builders.plan import scale_to_batch
-    from centernet2.jobs import InferenceOptions
     from centernet2.jobs.evaluate import evaluate
 
-    if mode.val_fraction is not None:
-        overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
-    options = as_config(config).override(overrides)
+    options = _choose_options(config, overrides, mode)
+    places = {"data": data, "data_path": data_path, "output_dir": output_dir}
     with distributed.closing_process_group():
         if mode.eval_only:
             return evaluate(
                 options.model.weights if weights is None else weights,
                 config=options,
-                data=data,
-                data_path=data_path,
-                output_dir=output_dir,
+                resume=resume,
                 inference=InferenceOptions(device=device),
+                **places,
             )
-        if mode.auto_scale_lr:
-            options, changes = scale_to_batch(options, as_config(config))
-            logger.info("--auto-scale-lr: %s", "; ".join(changes))
-        run = _set_up(
-            options,
-            data=data,
-            data_path=data_path,
-            output_dir=output_dir,
-            weights=weights,
-            resume=resume,
-            seed=seed,
-            device=device,
-        )
+        run = _set_up(options, weights=weights, resume=resume, seed=seed, device=device, **places)
         return _dry_run(run) if mode.dry_run else _run(run)
+
+
+def _choose_options(config: ConfigArgument, overrides: Sequence[str], mode: TrainMode) -> Config:
+    """Return the config with the overrides and those of the mode."""
+    from centernet2.builders.loading import as_config
+    from centernet2.builders.plan import scale_to_batch
+
+    if mode.val_fraction is not None:
+        overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
+    options = as_config(config).override(overrides)
+    if mode.auto_scale_lr and not mode.eval_only:
+        options, changes = scale_to_batch(options, as_config(config))
+        logger.info("--auto-scale-lr: %s", "; ".join(changes))
+    return options
 
 
 def _set_up(
@@ -166,7 +170,7 @@ def _set_up(
         find_training_data,
         fit_to_data,
     )
-    from centernet2.builders.solver import build_job, choose_precision
+    from centernet2.builders.solver import build_run_state, choose_precision
     from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
     from centernet2.builders.training_run import TrainingRun
     from centernet2.data import images_per_class
@@ -195,11 +199,11 @@ def _set_up(
     # The order of the data depends only on seed and step.
     prepared = prepare_for_training(config, model, accelerator)
     precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
-    job = build_job(config, model, accelerator.device, precision, seed=seed, output=output)
+    state = build_run_state(config, model, accelerator.device, precision, seed=seed, output=output)
     if isinstance(start, Resume):
-        job.restore(start.training)
+        state.restore(start.training)
     return TrainingRun(
-        config, train_set, val_set, accelerator, seed, model, prepared, precision, job
+        config, train_set, val_set, accelerator, seed, model, prepared, precision, state
     )
 
 
@@ -208,7 +212,7 @@ def _dry_run(run: TrainingRun) -> list[str]:
     from centernet2.devices import peak_memory
 
     steps: list[TrainState] = []
-    run.loop(run.batches(drawn=False), [steps.append], max_iteration=run.job.iteration + 1)
+    run.loop(run.batches(drawn=False), [steps.append], max_iteration=run.state.iteration + 1)
     losses = ", ".join(f"{name} {loss.item():.4g}" for name, loss in steps[0].losses.items())
     device = run.accelerator.device
     memory = peak_memory(device) / 2**30
@@ -225,14 +229,14 @@ def _run(run: TrainingRun) -> dict[str, float]:
     from centernet2.training.nonfinite import NonFiniteGuard
     from centernet2.training.writers import MetricsLogger, ProgressBar
 
-    job, options, last = run.job, run.config.run, run.max_iteration
-    start, period, output = job.iteration, options.log_period, job.output
+    state, options, last = run.state, run.config.run, run.max_iteration
+    start, period, output = state.iteration, options.log_period, state.output
     for line in run.plan():
         logger.info("%s", line)
     run.prepare_folder()
     stop = StopOnSignal(period=period)
     checkpoint = PeriodicCheckpoint(
-        job.save,
+        state.save,
         period=options.checkpoint_period,
         minutes=options.checkpoint_minutes,
         agree_period=period,
@@ -252,17 +256,17 @@ def _run(run: TrainingRun) -> dict[str, float]:
         )
         callbacks: list[Callback] = [
             stop,
-            *([] if job.average is None else [job.average]),
+            *([] if state.average is None else [state.average]),
             MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
             checkpoint,  # before the evaluation, which may fail
-            lambda state: _save_if_done(run),
+            lambda _: _save_if_done(run),
             evaluation,
         ]
         _save_if_done(run)  # a resumed run may have no steps left
         # A resumed run may have been interrupted before or during the evaluation of its last step.
-        pending = start > job.best.iteration and evaluation.is_due(start, last)
+        pending = start > state.best.iteration and evaluation.is_due(start, last)
         if not (pending and evaluation.run(start)):
             run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
         if start >= last and not evaluation.results and options.eval_period >= 0:
@@ -271,15 +275,15 @@ def _run(run: TrainingRun) -> dict[str, float]:
             raise TrainingInterrupted(
                 f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
-    job.save_final(evaluation.results)
+    state.save_final(evaluation.results)
     logger.info("model_final.pth and all other results are in %s", output)
     return evaluation.results
 
 
 def _save_if_done(run: TrainingRun) -> None:
     """Write model_final.pth after the last step, before the evaluation."""
-    if run.job.iteration >= run.max_iteration:
-        run.job.save_final({})
+    if run.state.iteration >= run.max_iteration:
+        run.state.save_final({})
 
 
 def _review(
@@ -289,7 +293,10 @@ def _review(
     metrics: Mapping[str, float] | None,
 ) -> bool:
     """Save the result of an evaluation; return whether training should stop."""
-    stops = metrics is None or run.keep_if_best(iteration, metrics)
+    stops = True
+    if metrics is not None:
+        run.draw_detections(iteration)
+        stops = run.keep_if_best(iteration, metrics)
     if stops or checkpoint.saved_iteration == iteration:
         checkpoint.save_now(iteration)  # with the updated best result
     return stops

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -24,15 +24,18 @@ class NormPair(NamedTuple):
 
 
 def find_norm_pairs(network: nn.Module, image: Tensor) -> list[NormPair]:
-    """Find the pairs in a network by running it on an image [N, 3, H, W].
+    """Find the pairs in a network, in evaluation mode, by running it on an image.
 
     In a pair, all outputs of the convolution go into the normalisation and nowhere else, and all
     inputs of the normalisation come from the convolution.
+
+    Args:
+        network: in evaluation mode, so that running it changes no statistics.
+        image: [N, 3, H, W].
     """
     if not any(isinstance(layer, FROZEN_NORMS) for layer in network.modules()):
         return []
     with ExitStack() as stack:
-        stack.enter_context(_evaluation_mode(network))
         uses = _Uses()
         for layer in network.modules():
             for handle in uses.watch(layer):
@@ -97,15 +100,3 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _after_norm(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         self.running = None
-
-
-@contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Set evaluation mode in the block, then restore the mode of each layer."""
-    modes = {layer: layer.training for layer in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode

@@ -1,5 +1,6 @@
 """CenterNet as the first stage of another detector: torchvision's Faster R-CNN."""
 
+import pytest
 import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
@@ -33,3 +34,10 @@ def test_faster_rcnn_trains_with_centernet_rpn() -> None:
     assert sum(totals[-3:]) < 0.8 * sum(totals[:3])
     detections = model.eval()(images)
     assert [set(each) for each in detections] == [{"boxes", "labels", "scores"}] * 2
+
+
+def test_every_level_needs_a_stride() -> None:
+    rpn = CenterNetRPN(8, strides=(8, 16))
+    features = {name: torch.zeros(1, 8, 4, 4) for name in ("p3", "p4", "p5")}
+    with pytest.raises(ValueError, match=r"3 levels \(p3, p4, p5\), but there are 2 strides"):
+        rpn.centernet.levels(features)

@@ -23,6 +23,7 @@ from centernet2.models.backbones.timm_backbone import (
     features_at,
     pixel_statistics,
 )
+from centernet2.models.postprocess import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def build_residual(
     """Build a residual network, with deformable stages if set, and fused frozen norms."""
     backbone = kind(options.resnet)
     deform_stages(backbone.body, options.deform)
-    pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
+    with evaluation_mode(backbone.body):
+        pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
     fuse_frozen_norms(backbone.body, pairs)
     return backbone
 

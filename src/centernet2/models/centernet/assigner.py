@@ -94,19 +94,19 @@ class Assigner(nn.Module):
         levels = make_levels(shapes, self.strides, self.sizes_of_interest, len(sizes))
         objects = concatenate_objects(targets, ltrb[0].device)
         neighbors = find_neighbors(objects, levels)
-        radius = squared_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
+        squared_radius = squared_radii(objects.boxes, self.options.min_iou, self.options.min_radius)
         if self.options.more_positives:
             positives = self._more_positives(objects, neighbors, flatten_levels(ltrb))
         elif self.options.clamp_boxes:
             positives = center_positives(objects, neighbors)
         else:
-            image_sizes = _width_height(sizes, radius)[objects.images]  # [G, 2]
+            image_sizes = _width_height(sizes, squared_radius)[objects.images]  # [G, 2]
             positives = center_positives(objects, find_neighbors(objects, levels, image_sizes))
         num_locations = sum(len(sizes) * h * w for h, w in shapes)
         return StageTargets(
             positives,
-            regression_targets(objects, neighbors, levels, num_locations, radius),
-            heatmap_targets(objects, levels, len(sizes), self.num_classes, radius),
+            regression_targets(objects, neighbors, levels, num_locations, squared_radius),
+            heatmap_targets(objects, levels, len(sizes), self.num_classes, squared_radius),
         )
 
     def _more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:

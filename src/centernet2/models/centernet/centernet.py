@@ -73,6 +73,11 @@ class CenterNet(nn.Module):
     def levels(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Select the feature maps of the head, finest first."""
         names = features if self.in_features is None else self.in_features
+        if len(names) != len(self.head.scales):
+            raise ValueError(
+                f"the features have {len(names)} levels ({', '.join(names)}), but there are "
+                f"{len(self.head.scales)} strides; give one stride per level"
+            )
         return [features[name] for name in names]
 
     def forward(

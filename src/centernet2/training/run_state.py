@@ -24,7 +24,7 @@ METRIC = "bbox/AP"  # its highest value marks the best weights
 Evaluate = Callable[[Path], dict[str, float]]  # evaluates the model and writes into a folder
 
 
-class Job:
+class RunState:
     """The state of a training run: the model and all that its checkpoints hold.
 
     Args:
