@@ -25,12 +25,12 @@ DIGITS = (3, 8)  # in a scene, both ends included
 SIZE = (24, 56)  # pixels of the longer side of a digit's square; log-uniform
 STRETCH = 1.2  # largest change of a digit's aspect ratio
 ROTATION = 15  # degrees either way: a 6 stays a 6
-CONTRAST = (90, 170)  # grey levels between a digit's ink and its background
+CONTRAST = (90, 170)  # gray levels between a digit's ink and its background
 MIN_VISIBLE = 0.75  # share of a digit's ink that later digits and bars leave visible
 MAX_INTERSECTION = 0.35  # of two boxes, as a share of the smaller one
 STROKES = (2, 6)  # faint lines under the digits
 BARS = (0, 2)  # opaque lines over them
-NOISE = 6  # standard deviation in grey levels
+NOISE = 6  # standard deviation in gray levels
 ATTEMPTS = 30  # to place one digit or bar
 
 Pixels = NDArray[np.uint8]
@@ -145,7 +145,7 @@ def stay_visible(owner: NDArray[np.int16], ink: Sequence[int]) -> bool:
 
 
 def background(rng: np.random.Generator, photos: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Draw a crop of a photograph, a colour gradient and faint strokes: [H, W, 3]."""
+    """Draw a crop of a photograph, a color gradient and faint strokes: [H, W, 3]."""
     photo = Image.fromarray(photos[rng.integers(len(photos))])
     side = int(rng.integers(CANVAS // 2, min(photo.size)))
     left, top = (int(rng.integers(0, size - side + 1)) for size in photo.size)
@@ -190,7 +190,7 @@ def render(rng: np.random.Generator, digit: Pixels) -> NDArray[np.float32]:
 
 
 def ink_color(rng: np.random.Generator, ground: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Choose a colour [3] lighter or darker than the pixels [P, 3] below it."""
+    """Choose a color [3] lighter or darker than the pixels [P, 3] below it."""
     level, contrast = float(ground.mean()), rng.uniform(*CONTRAST)
     darker = contrast < level and (rng.random() < 0.5 or level + contrast > 255)
     target = level - contrast if darker else level + contrast

@@ -70,9 +70,9 @@ def test_all_sources_give_equal_pixels(tmp_path: Path, pixels: np.ndarray) -> No
 
 
 def test_grey_images_get_three_channels(pixels: np.ndarray) -> None:
-    grey = pixels[..., 0]
-    expected = torch.from_numpy(grey.copy()).expand(3, -1, -1)
-    for source in (grey, grey[..., None], torch.tensor(grey)[None], Image.fromarray(grey)):
+    gray = pixels[..., 0]
+    expected = torch.from_numpy(gray.copy()).expand(3, -1, -1)
+    for source in (gray, gray[..., None], torch.tensor(gray)[None], Image.fromarray(gray)):
         assert torch.equal(as_image(source), expected)
 
 

@@ -51,14 +51,14 @@ NEAR_TIES = (
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
     "CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST",
 )
-# With these weights a rounding error grows at each batch normalisation, from 0.3 % to 30 %: in
+# With these weights a rounding error grows at each batch normalization, from 0.3 % to 30 %: in
 # float32, an image rounded to bfloat16 changes losses by up to a third. Only their sum is compared.
 ROUNDING_GROWS = (
     "CenterNet2_DLA-BiFPN-P5_640_16x",
     "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST",
     "nuImages_CenterNet2_DLA_640_8x",
 )
-# biases before batch normalisation: their gradient is nothing but rounding errors of about 1e-5
+# biases before batch normalization: their gradient is nothing but rounding errors of about 1e-5
 WITHOUT_GRADIENT = re.compile(r"\.(node|proj)_\d+\.conv\.bias$")
 FUSION_WEIGHT = re.compile(r"\.edge_weights$|\.weights_f\w+$")
 
@@ -205,7 +205,7 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
         pytest.skip("the reference trains its second stage on wrong proposals there")
     expected = {key: norm for key, norm in expected.items() if not IGNORED.search(key)}
     actual = training.gradient_norms
-    # The gradient of a normalised fusion weight is the small difference of large sums: the
+    # The gradient of a normalized fusion weight is the small difference of large sums: the
     # reference itself differs by 2 % between releases of PyTorch. Compare with the largest one.
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
     assert actual.keys() == expected.keys() | fusion.keys()

@@ -19,7 +19,7 @@ from centernet2.training.optim import scheduler
 from centernet2.training.state import TrainState
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
 
-# How many of six steps are compared with the reference's. Batch normalisation over two images and
+# How many of six steps are compared with the reference's. Batch normalization over two images and
 # fusion weights make the last one chaotic: with another number of threads, the reference's own
 # losses differ by a tenth.
 STEADY_STEPS = {

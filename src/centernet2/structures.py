@@ -17,7 +17,7 @@ from typing_extensions import NotRequired
 class ImageBatch(NamedTuple):
     """Images of different sizes, padded at the right and the bottom to one size."""
 
-    tensor: Tensor  # [N, 3, H, W] float, normalised
+    tensor: Tensor  # [N, 3, H, W] float, normalized
     sizes: list[tuple[int, int]]  # (height, width) of each image before padding
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet2.evaluation.analysis import analyse
+from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from tests.helpers.evaluation import random_evaluation, stage_records
 
 
 def test_analysis_is_json_and_adds_up(tmp_path: Path) -> None:
     dataset, results = random_evaluation(tmp_path)
-    analysis = analyse(
+    analysis = analyze(
         dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
     )
     assert json.loads(json.dumps(analysis, allow_nan=False))

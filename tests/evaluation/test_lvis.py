@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from centernet2.data.readers.coco import load_coco
-from centernet2.evaluation.analysis import analyse
+from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.ground_truth import FloatArray
 
-# What lvis.LVISEval gives for `random_set`, in per cent.
+# What lvis.LVISEval gives for `random_set`, in percent.
 EXPECTED = {
     "AP": 13.865278737,
     "AP50": 22.272442442,
@@ -122,5 +122,5 @@ def test_confusion_of_lvis_counts_300_detections(tmp_path: Path) -> None:
     others = [(1, 200, 200, 20, 20, 0.9, 1)] * 200
     results = np.array([*others, (1, *box, 0.8, 1)], dtype=np.float64)
     dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
-    analysis = analyse(dataset, results, coco_metrics(dataset, results))
+    analysis = analyze(dataset, results, coco_metrics(dataset, results))
     assert analysis["confusion"]["matrix"][0][0] == 1

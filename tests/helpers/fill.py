@@ -56,14 +56,14 @@ def _gain(name: str, kind: str) -> float:
 def caffe2(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """The value of one blob of the synthetic Caffe2-named ImageNet backbones."""
     random = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    centre = 1.0 if name.endswith("_bn_s") else 0.0
-    return (0.1 * random.standard_normal(shape, dtype=np.float32) + centre).astype(np.float32)
+    center = 1.0 if name.endswith("_bn_s") else 0.0
+    return (0.1 * random.standard_normal(shape, dtype=np.float32) + center).astype(np.float32)
 
 
 def picture(
     seed: int, height: int, width: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Draw coloured ellipses on a wavy ground.
+    """Draw colored ellipses on a wavy ground.
 
     Returns:
         The RGB image [H, W, 3], the boxes [G, 4] xyxy of the ellipses and their classes [G].

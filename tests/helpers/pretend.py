@@ -61,7 +61,7 @@ def current() -> "PretendDevice":
 
 
 class PretendDevice(TorchDispatchMode):
-    """Context in which the device exists; `waits` counts synchronisations by operator."""
+    """Context in which the device exists; `waits` counts synchronizations by operator."""
 
     def __init__(self) -> None:
         super().__init__()

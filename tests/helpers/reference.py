@@ -171,7 +171,7 @@ def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Train
 
 @contextmanager
 def statistics_kept(model: Detector) -> Iterator[None]:
-    """Restore the statistics of batch normalisation afterwards: tests share a model."""
+    """Restore the statistics of batch normalization afterwards: tests share a model."""
     statistics = {key: buffer.clone() for key, buffer in model.named_buffers()}
     yield
     for key, buffer in model.named_buffers():

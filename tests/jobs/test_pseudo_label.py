@@ -45,8 +45,8 @@ def test_student_trains_on_labels_and_pseudo_labels(
 ) -> None:
     output = tmp_path / "pseudo.json"
     pseudo_label(weights=teacher, images=data / "images", output=output, score=0.0, device="cpu")
-    labelled = data / "annotations" / "instances_train.json"
-    sets = [f"{labelled}@{data / 'images'}", f"{output}@{data / 'images'}"]
+    labeled = data / "annotations" / "instances_train.json"
+    sets = [f"{labeled}@{data / 'images'}", f"{output}@{data / 'images'}"]
     overrides = ["DATASETS.TRAIN", str(sets), "DATASETS.TEST", str(sets[:1])]
     overrides += ["DATALOADER.DATASET_RATIO", "(1, 3)"]
     metrics = centernet2.train(

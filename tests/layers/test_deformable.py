@@ -37,10 +37,10 @@ def test_mask_weighs_the_samples() -> None:
     deformable = DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
     with torch.no_grad():
         deformable.offset.bias[18:] = -100.0
-        deformable.offset.bias[18 + 4] = 100.0  # the centre alone counts
+        deformable.offset.bias[18 + 4] = 100.0  # the center alone counts
         conv.weight[..., [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] += 7.0
-    centre = nn.functional.conv2d(x, conv.weight[..., 1:2, 1:2], conv.bias)
-    torch.testing.assert_close(deformable(x), centre)
+    center = nn.functional.conv2d(x, conv.weight[..., 1:2, 1:2], conv.bias)
+    torch.testing.assert_close(deformable(x), center)
 
 
 def test_groups_have_offsets_of_their_own() -> None:

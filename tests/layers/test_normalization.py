@@ -1,4 +1,4 @@
-"""Normalisation layers by name."""
+"""Normalization layers by name."""
 
 import torch
 from torch import nn
@@ -8,10 +8,10 @@ from centernet2.layers.normalization import make_norm
 
 def test_layer_norm_is_over_channels() -> None:
     x = torch.randn(2, 5, 3, 4) * 3 + 1
-    normalised = make_norm("LN", 5)(x)
-    torch.testing.assert_close(normalised.mean(dim=1), torch.zeros(2, 3, 4), atol=1e-5, rtol=0)
+    normalized = make_norm("LN", 5)(x)
+    torch.testing.assert_close(normalized.mean(dim=1), torch.zeros(2, 3, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        normalised.var(dim=1, unbiased=False), torch.ones(2, 3, 4), atol=1e-3, rtol=0
+        normalized.var(dim=1, unbiased=False), torch.ones(2, 3, 4), atol=1e-3, rtol=0
     )
 
 

@@ -135,7 +135,7 @@ def test_training_and_saving_are_refused(tmp_path: Path) -> None:
 
 
 def test_model_of_training_becomes_channels_last() -> None:
-    """With live batch normalisation it trains contiguous on the CPU."""
+    """With live batch normalization it trains contiguous on the CPU."""
     model = centernet2.build_model(
         centernet2.load_config(
             "CenterNet2_R18_small", ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"]

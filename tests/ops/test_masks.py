@@ -16,7 +16,7 @@ def circle(size: int, radius: float) -> torch.Tensor:  # bool [size, size]
 def pasted_by_grid_sample(
     mask: torch.Tensor, box: torch.Tensor, size: tuple[int, int]
 ) -> torch.Tensor:
-    """Bilinear interpolation with zeros around the mask, sampled at all pixel centres."""
+    """Bilinear interpolation with zeros around the mask, sampled at all pixel centers."""
     x = (torch.arange(size[1]) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
     y = (torch.arange(size[0]) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2)

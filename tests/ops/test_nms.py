@@ -18,5 +18,5 @@ def test_plain_tensor_operations_equal_torchvision(
 
 def test_chain_of_boxes_keeps_every_second() -> None:
     low = torch.arange(600.0)[:, None] * torch.tensor([4.0, 0.0])
-    boxes = torch.cat([low, low + 10], dim=1)  # neighbours overlap by 3 / 7, others less
+    boxes = torch.cat([low, low + 10], dim=1)  # neighbors overlap by 3 / 7, others less
     assert greedy_nms(boxes, None, 0.4).tolist() == [i % 2 == 0 for i in range(600)]

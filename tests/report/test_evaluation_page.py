@@ -15,7 +15,7 @@ from torch import Tensor
 import centernet2
 from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.data.readers.coco import DetectionDataset
-from centernet2.evaluation.analysis import analyse
+from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
@@ -46,7 +46,7 @@ def write_page(
 
 def test_page_is_complete_without_network(tmp_path: Path) -> None:
     dataset, results = random_evaluation(tmp_path)
-    analysis = analyse(
+    analysis = analyze(
         dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
     )
     text = checked_page(write_page(tmp_path / "report", dataset, results, analysis))
@@ -65,7 +65,7 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
 def test_page_without_detections(tmp_path: Path) -> None:
     dataset, _ = random_evaluation(tmp_path)
     nothing = np.zeros((0, 7))
-    analysis = analyse(dataset, nothing, coco_metrics(dataset, nothing))
+    analysis = analyze(dataset, nothing, coco_metrics(dataset, nothing))
     assert analysis["best"] is None and analysis["first_stage"] is None
     path = write_page(tmp_path / "report", dataset, nothing, analysis)
     assert "None." in path.read_text()

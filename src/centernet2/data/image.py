@@ -50,7 +50,7 @@ class StoredImage:
     """An image file of known size that is not decoded yet.
 
     A large JPEG that will be resized to a small image is decoded at 1/2 or 1/4 of its size, by the
-    smaller inverse transforms of libjpeg. The resized image differs by less than half a grey level
+    smaller inverse transforms of libjpeg. The resized image differs by less than half a gray level
     on average, and by at most 4 in 999 of 1,000 values.
     """
 
@@ -144,7 +144,7 @@ def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey values, which Pillow would clip at 255."""
+    """Scale 16-bit gray values, which Pillow would clip at 255."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined range: save it with 8 or 16 bits")
     if not image.mode.startswith("I"):

@@ -13,7 +13,7 @@ from torchvision.ops import masks_to_boxes
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.geometry import clip_boxes_to, move_polygons, resize_target
 from centernet2.data.resize import resize_image
-from centernet2.data.transforms import GREY, Sample, Transform, random_number
+from centernet2.data.transforms import GRAY, Sample, Transform, random_number
 from centernet2.structures import Target
 
 # takes a sample and a function that draws another one
@@ -43,7 +43,7 @@ class Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaic:
-    """Place four images around a random point of a grey canvas.
+    """Place four images around a random point of a gray canvas.
 
     Each image is fitted into a square of `size` pixels; the canvas has twice that edge.
     YOLOv4, https://arxiv.org/abs/2004.10934, section 3.3.
@@ -59,7 +59,7 @@ class Mosaic:
         center_y, center_x = (
             round(random_number(0.5, 1.5, generator) * self.size) for _ in range(2)
         )
-        canvas = torch.full((3, edge, edge), GREY, dtype=torch.uint8)
+        canvas = torch.full((3, edge, edge), GRAY, dtype=torch.uint8)
         targets = []
         for quadrant, (image, target) in enumerate([sample, *(draw() for _ in range(3))]):
             scale = self.size / max(image.shape[1:])
@@ -93,7 +93,7 @@ class MixUp:
         height, width = (max(image.shape[axis] for image, _ in samples) for axis in (1, 2))
         blend = torch.zeros(3, height, width)
         for (image, _), weight in zip(samples, (share, 1 - share), strict=True):
-            layer = torch.full((3, height, width), GREY, dtype=torch.uint8)
+            layer = torch.full((3, height, width), GRAY, dtype=torch.uint8)
             _paste(layer, image, 0, 0)
             blend += weight * layer
         targets = [_move_to_canvas(target, 0, 0, height, width) for _, target in samples]
@@ -120,7 +120,7 @@ class CopyPaste:
         if "masks" not in target or "masks" not in other:
             return sample  # an image without objects
         height, width = image.shape[1:]
-        layer = torch.full_like(image, GREY)
+        layer = torch.full_like(image, GRAY)
         _paste(layer, other_image, 0, 0)
         other = _move_to_canvas(other, 0, 0, height, width)
         chosen = torch.rand(len(other["labels"]), generator=generator) < self.share

@@ -26,7 +26,7 @@ from centernet2.structures import Target
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects
 Transform = Callable[[Tensor, Target, Generator], Sample]
 
-GREY = 114  # value of the background, as in YOLO's training
+GRAY = 114  # value of the background, as in YOLO's training
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class EfficientDetResizeCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class LargeScaleJitter:
-    """Resize and crop as `EfficientDetResizeCrop`, then pad to the square with grey.
+    """Resize and crop as `EfficientDetResizeCrop`, then pad to the square with gray.
 
     Copy-paste, https://arxiv.org/abs/2012.07177, section 3.
     """
@@ -143,7 +143,7 @@ class LargeScaleJitter:
         bottom, right = self.size - image.shape[1], self.size - image.shape[2]
         if "masks" in target:
             target = {**target, "masks": pad(target["masks"], (0, right, 0, bottom))}
-        return pad(image, (0, right, 0, bottom), value=GREY), target
+        return pad(image, (0, right, 0, bottom), value=GRAY), target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Metrics of detections, and analysis of their errors."""
 
-from centernet2.evaluation.analysis import analyse
+from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.bootstrap import Difference, compare_results
 from centernet2.evaluation.curves import (
     ThresholdChoice,
@@ -32,7 +32,7 @@ __all__ = [
     "Interrupted",
     "ResultStream",
     "ThresholdChoice",
-    "analyse",
+    "analyze",
     "best_point",
     "boxes_of_image",
     "choose_threshold",

@@ -49,18 +49,18 @@ ERROR_KINDS = {
 }
 
 
-def analyse(
+def analyze(
     truth: GroundTruth,
     results: FloatArray,
     metrics: Mapping[str, float],
     stages: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Analyse an evaluation and return the record as JSON holds it.
+    """Analyze an evaluation and return the record as JSON holds it.
 
     Args:
         truth: the data set.
         results: COCO results [D, 7] in the order of the images' ids.
-        metrics: the metrics in per cent.
+        metrics: the metrics in percent.
         stages: the record of the detector's stages of each image, in the same order, if known.
     """
     ground_truth = as_coco(truth)

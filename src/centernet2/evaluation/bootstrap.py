@@ -30,7 +30,7 @@ SUMMARY_IOUS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 class Difference(NamedTuple):
-    """A metric of two detectors in per cent, and the interval of their difference."""
+    """A metric of two detectors in percent, and the interval of their difference."""
 
     first: float
     second: float
@@ -137,7 +137,7 @@ def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
 
 
 def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
-    """Compute AP, AP50, AP75 and AP by class in per cent; NaN without objects."""
+    """Compute AP, AP50, AP75 and AP by class in percent; NaN without objects."""
     precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
     known = precision[~np.isnan(precision[:, 0])]
     summary = [known[:, part].mean() if len(known) else np.nan for part in SUMMARY_IOUS.values()]

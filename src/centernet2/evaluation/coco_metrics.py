@@ -35,7 +35,7 @@ def coco_metrics(
     max_detections: int = MAX_DETECTIONS,
     masks: Sequence[RunLengths] | None = None,
 ) -> dict[str, float]:
-    """COCO's twelve metrics and the AP of each class, in per cent: {"bbox/AP": ...}.
+    """COCO's twelve metrics and the AP of each class, in percent: {"bbox/AP": ...}.
 
     With the `masks` [D] of the detections, the metrics of instance segmentation are added:
     {"segm/AP": ...}, with the IoU and the areas of masks. A metric without ground truth (no small

@@ -91,7 +91,7 @@ def _assigned_ious(iou: Tensor) -> list[float]:
 
 
 def proposal_recall(records: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, float]]:
-    """Recall of the first stage in per cent by proposal count: {100: {"AR": ...}}."""
+    """Recall of the first stage in percent by proposal count: {100: {"AR": ...}}."""
     records = list(records)
     recall = {}
     for count in PROPOSAL_COUNTS:

@@ -21,7 +21,7 @@ RECALLS_2007 = np.linspace(0, 1, 11)
 
 
 def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
-    """Compute AP50 in per cent: from the area (VOC 2010), 11 points (2007), by class."""
+    """Compute AP50 in percent: from the area (VOC 2010), 11 points (2007), by class."""
     image_index = {image_id: i for i, image_id in enumerate(truth.image_ids.tolist())}
     areas, elevens = {}, []
     for label, (name, category) in enumerate(

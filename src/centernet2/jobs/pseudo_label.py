@@ -38,7 +38,7 @@ def pseudo_label(
         Folder of images without annotations.
     output
         JSON file in COCO's format. Train on it with
-        DATASETS.TRAIN "('labelled.json@images', 'pseudo.json@unlabelled')".
+        DATASETS.TRAIN "('labeled.json@images', 'pseudo.json@unlabeled')".
     score
         Minimum score of a detection to become a label.
     device

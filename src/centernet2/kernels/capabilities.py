@@ -35,7 +35,7 @@ def is_synchronous(device: torch.device) -> bool:
 def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
     """Return the memory format in which a model's convolutions are fastest.
 
-    On the CPU that is channels_last, up to twice as fast. However, its batch normalisation sums a
+    On the CPU that is channels_last, up to twice as fast. However, its batch normalization sums a
     channels_last batch pixel by pixel in single precision, which makes gradients a hundred times
     less accurate: a model that trains with batch statistics stays contiguous.
     """

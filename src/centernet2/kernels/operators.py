@@ -25,7 +25,7 @@ def conv2d(
     """
     situation = current_situation()
     if situation == "compiled" and not weight.is_contiguous():
-        # follow the format of the weights: the tracer assumes contiguous outputs of normalisation
+        # follow the format of the weights: the tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
     return cast(Tensor, kernel_for("conv2d", x, situation).run(x, weight, bias, geometry, gain))
 

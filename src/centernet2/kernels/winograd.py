@@ -47,7 +47,7 @@ class Buffers:
         self.flat: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """Return an uninitialised tensor, valid until the next call with this name."""
+        """Return an uninitialized tensor, valid until the next call with this name."""
         size = math.prod(shape)
         if name not in self.flat or len(self.flat[name]) < size:
             self.flat[name] = self.like.new_empty(size)

@@ -1,4 +1,4 @@
-"""Convolutions, with the initialisation and normalisation of the detector's parts."""
+"""Convolutions, with the initialization and normalization of the detector's parts."""
 
 from typing import cast
 
@@ -36,14 +36,14 @@ def conv_norm(
 
 
 def init_xavier(layer: nn.Conv2d | nn.Linear) -> None:
-    """Initialise as Caffe2's XavierFill: uniform with variance 1 / fan_in, zero bias."""
+    """Initialize as Caffe2's XavierFill: uniform with variance 1 / fan_in, zero bias."""
     nn.init.kaiming_uniform_(layer.weight, a=1)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def init_he(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Initialise as Caffe2's MSRAFill: normal with variance 2 / fan_out, zero bias.
+    """Initialize as Caffe2's MSRAFill: normal with variance 2 / fan_out, zero bias.
 
     arXiv 1502.01852.
     """
@@ -53,7 +53,7 @@ def init_he(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
 
 
 def init_normal(layer: nn.Conv2d | nn.Linear, *, std: float, bias: float = 0.0) -> None:
-    """Initialise with normal weights of mean 0 and a constant bias."""
+    """Initialize with normal weights of mean 0 and a constant bias."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

@@ -1,4 +1,4 @@
-"""Frozen normalisation that is fused into the convolution before it.
+"""Frozen normalization that is fused into the convolution before it.
 
 conv(x, w) * gain + shift = conv(x, w * gain) + shift, which writes a feature map once instead of
 three times. `fuse_frozen_norms` keeps the weights separate, so that they can be trained and saved;
@@ -21,15 +21,15 @@ PLAIN_CONVS = (nn.Conv2d, Conv2d, Conv2dSame)  # linear in their weights; subcla
 
 
 class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
-    """A frozen normalisation that the convolution computes; name and tensors are kept."""
+    """A frozen normalization that the convolution computes; name and tensors are kept."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the input, which is already normalised."""
+        """Return the input, which is already normalized."""
         return x
 
 
 class FusedConv2d(Conv2d):
-    """A convolution that also computes the frozen normalisation behind it.
+    """A convolution that also computes the frozen normalization behind it.
 
     The convolution's own weights are trained and saved.
     """
@@ -38,13 +38,13 @@ class FusedConv2d(Conv2d):
 
     @classmethod
     def of(cls, conv: nn.Conv2d, norm: FusedNorm) -> "FusedConv2d":
-        """Fuse a convolution, whose parameters are shared, with a normalisation."""
+        """Fuse a convolution, whose parameters are shared, with a normalization."""
         layer = cls(**_options(conv))
         layer.weight, layer.bias, layer.norm = conv.weight, conv.bias, (norm,)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise [N, C, H, W]: [N, O, h, w]."""
+        """Convolve and normalize [N, C, H, W]: [N, O, h, w]."""
         gain, bias = gain_and_bias(self.bias, self.norm[0])
         return self._convolve(x, self.weight, bias, gain)
 
@@ -57,9 +57,9 @@ def gain_and_bias(bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
-    """Fuse convolutions with the frozen normalisation behind them, in place.
+    """Fuse convolutions with the frozen normalization behind them, in place.
 
-    The network can still be trained. Other convolutions, such as deformable ones, and normalisation
+    The network can still be trained. Other convolutions, such as deformable ones, and normalization
     with an activation are not changed.
     """
     new: dict[nn.Module, nn.Module] = {}
@@ -73,7 +73,7 @@ def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
 
 @torch.no_grad()
 def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
-    """Fold frozen normalisation into weights of convolutions, in place, for inference.
+    """Fold frozen normalization into weights of convolutions, in place, for inference.
 
     Returns:
         The convolutions with changed weights, including those of `fuse_frozen_norms`.

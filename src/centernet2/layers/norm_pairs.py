@@ -1,4 +1,4 @@
-"""Search for pairs of a convolution and the normalisation directly behind it."""
+"""Search for pairs of a convolution and the normalization directly behind it."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FROZEN_NORMS = (FrozenBatchNorm2d, FrozenBatchNormAct2d)
 
 
 class NormPair(NamedTuple):
-    """A convolution and the frozen normalisation that is the only user of its output."""
+    """A convolution and the frozen normalization that is the only user of its output."""
 
     conv: nn.Conv2d
     norm: nn.Module
@@ -26,8 +26,8 @@ class NormPair(NamedTuple):
 def find_norm_pairs(network: nn.Module, image: Tensor) -> list[NormPair]:
     """Find the pairs in a network, in evaluation mode, by running it on an image.
 
-    In a pair, all outputs of the convolution go into the normalisation and nowhere else, and all
-    inputs of the normalisation come from the convolution.
+    In a pair, all outputs of the convolution go into the normalization and nowhere else, and all
+    inputs of the normalization come from the convolution.
 
     Args:
         network: in evaluation mode, so that running it changes no statistics.
@@ -64,7 +64,7 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # by id; kept, so ids stay unique
         self.consumers: dict[nn.Conv2d, set[nn.Module | None]] = defaultdict(set)
         self.sources: dict[nn.Module, set[nn.Conv2d | None]] = defaultdict(set)
-        self.running: tuple[nn.Module, Tensor] | None = None  # a normalisation and its input
+        self.running: tuple[nn.Module, Tensor] | None = None  # a normalization and its input
 
     def watch(self, layer: nn.Module) -> Iterator[Any]:
         """Register hooks on a layer, and yield their handles."""

@@ -1,4 +1,4 @@
-"""Normalisation layers by their names in a config."""
+"""Normalization layers by their names in a config."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, Fro
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """Make the normalisation layer called `name` ("" for none)."""
+    """Make the normalization layer called `name` ("" for none)."""
     if name not in NORMS:
         raise ValueError(
             f"normalization '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
@@ -41,7 +41,7 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 def convert_norm(module: nn.Module, name: str) -> nn.Module:
-    """Replace batch normalisation below `module` by the layer `name`, in place.
+    """Replace batch normalization below `module` by the layer `name`, in place.
 
     Weights, statistics and options are kept.
     """
@@ -58,7 +58,7 @@ def convert_norm(module: nn.Module, name: str) -> nn.Module:
 
 
 def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
-    """Convert timm's layer of normalisation and activation to another normalisation."""
+    """Convert timm's layer of normalization and activation to another normalization."""
     if name not in NORM_ACTS:
         make_norm(name, layer.num_features)  # raises an error that lists the names
         return nn.Sequential(layer.drop, layer.act)

@@ -20,7 +20,7 @@ class WinogradConv2d(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        # copies only in compiled programs, whose tracer assumes contiguous outputs of normalisation
+        # copies only in compiled programs, whose tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
         result: Tensor = _convolve(x, self.matrices, self.bias)
         return result

@@ -62,7 +62,7 @@ def recompute_expansions(backbone: nn.Module) -> None:
 def recompute_norms(towers: Iterable[nn.Sequential]) -> None:
     """Keep only the outputs of the convolutions in towers, in place.
 
-    Normalisation and activation are recomputed, which takes hardly any time. Batch statistics count
+    Normalization and activation are recomputed, which takes hardly any time. Batch statistics count
     each batch once.
     """
     for tower in towers:
@@ -147,7 +147,7 @@ def _contexts(stage: nn.Module, policy: Policy | None) -> tuple[Context, Context
 
 @contextmanager
 def _with_fixed_statistics(stage: nn.Module, context: Context) -> Iterator[None]:
-    """Enter the context without counting a batch twice in batch normalisation."""
+    """Enter the context without counting a batch twice in batch normalization."""
     norms = [
         module for module in stage.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]

@@ -38,7 +38,7 @@ class Detector(nn.Module):
     """CenterNet2 (arXiv 2103.07461): p(class, object) = p(class | object) p(object).
 
     Args:
-        preprocess: uint8 images -> one normalised batch.
+        preprocess: uint8 images -> one normalized batch.
         backbone, neck: batch -> feature maps by name -> feature pyramid by name.
         proposal_generator: pyramid -> proposals, with the probability that they are objects.
         roi_heads: pyramid and proposals -> detections. None makes a one-stage detector.

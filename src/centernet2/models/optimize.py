@@ -71,7 +71,7 @@ class InferenceDetector(Detector):
         return _refuse("trained") if mode else super().train(mode)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise RuntimeError: the weights are fused with normalisation and rounded."""
+        """Raise RuntimeError: the weights are fused with normalization and rounded."""
         _refuse("saved")
 
 
@@ -80,7 +80,7 @@ def optimize_for_inference(
 ) -> Detector:
     """Make a detector faster, in place; it can no longer be trained or saved.
 
-    Sets evaluation mode and the fastest memory format, and fuses normalisation into convolutions.
+    Sets evaluation mode and the fastest memory format, and fuses normalization into convolutions.
     On the CPU the process keeps freed memory from now on, and float32 weights of large 3 x 3
     convolutions are stored transformed for Winograd's algorithm, four times as large.
 

@@ -1,4 +1,4 @@
-"""Batches of normalised, padded images, and their ground truth."""
+"""Batches of normalized, padded images, and their ground truth."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class PreprocessOptions:
 
 
 class Preprocess(nn.Module):
-    """Normalise images and pad them to one size.
+    """Normalize images and pad them to one size.
 
     Args:
         options: pixel format that the weights expect.

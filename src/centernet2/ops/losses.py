@@ -31,7 +31,7 @@ def heatmap_focal_loss(
         beta: exponent that reduces the loss of negatives near a center.
         gamma: focusing exponent.
         sigmoid_clamp: minimum distance of probabilities from 0 and 1.
-        ignore_high_fp: negatives with a higher score are ignored as unlabelled objects; 0 or below:
+        ignore_high_fp: negatives with a higher score are ignored as unlabeled objects; 0 or below:
             none.
 
     Returns:

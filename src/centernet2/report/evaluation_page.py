@@ -16,7 +16,7 @@ from centernet2.evaluation import (
     FloatArray,
     GroundTruth,
     IntArray,
-    analyse,
+    analyze,
     boxes_of_image,
     read_results,
 )
@@ -62,10 +62,10 @@ def report_evaluation(
     metrics: Mapping[str, float],
     predictions: Path,
 ) -> None:
-    """Analyse a COCO results file, with stages.json beside it, and write the page."""
+    """Analyze a COCO results file, with stages.json beside it, and write the page."""
     results = read_results(predictions, dataset)
     stages = _read_stages(predictions.with_name("stages.json"), len(results))
-    analysis = analyse(dataset, results, metrics, stages)
+    analysis = analyze(dataset, results, metrics, stages)
     index = {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())}
 
     def read_image(image_id: int) -> tuple[Path, Tensor]:
@@ -118,7 +118,7 @@ def write_evaluation_page(
     subtitle = (
         f"{analysis['images']:,} images, {analysis['objects']:,} objects, "
         f"{analysis['detections']:,} detections. "
-        "Metrics are per cent; curves, errors and examples are at an IoU of 0.5."
+        "Metrics are in percent; curves, errors and examples are at an IoU of 0.5."
     )
     sections = [_summary(analysis), _errors(analysis), _stages(analysis), _calibration(analysis)]
     sections += [_classes(analysis), _confusion(analysis), *_examples(analysis, gallery)]

@@ -40,7 +40,7 @@ def write_training_page(
         title: its heading.
         summary: the values to show first.
         metrics_jsonl: log of the training run.
-        evaluation: COCO metrics in per cent, "bbox/AP/<class>" among them; NaN or None without
+        evaluation: COCO metrics in percent, "bbox/AP/<class>" among them; NaN or None without
             objects.
         pictures: captions and images, uint8 [3, H, W] RGB.
     """
@@ -62,7 +62,7 @@ def write_training_page(
     sections = [
         Section("summary", "Summary", "After the last step.", cards(summary)),
         Section(
-            "evaluation", "Evaluation", "Average precision and recall in per cent.", cards(others)
+            "evaluation", "Evaluation", "Average precision and recall in percent.", cards(others)
         ),
         Section(
             "classes",

@@ -30,7 +30,7 @@ class ZooModel(NamedTuple):
     name: str
     config: str  # name of the packaged configuration
     data: str  # COCO, LVIS, Objects365 or nuImages
-    ap: float | None  # box AP in per cent on the validation images
+    ap: float | None  # box AP in percent on the validation images
     fps: tuple[int, int] | None  # images per second on a Titan Xp and on a Titan RTX
     drive: str | None  # of its file on Google Drive
     note: str

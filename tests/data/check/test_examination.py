@@ -94,7 +94,7 @@ def test_real_faulty_images(shared: Path, tmp_path: Path) -> None:
     for image in images:
         (tmp_path / str(image["file_name"])).symlink_to(folder / str(image["file_name"]))
     found = {each.kind: each.total for each in examine_dataset(path).findings}
-    # a lenient decoder leaves the rest of a cut file grey
+    # a lenient decoder leaves the rest of a cut file gray
     assert found.pop("unreadable images") in (
         2,
         3,

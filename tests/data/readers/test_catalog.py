@@ -88,7 +88,7 @@ def test_missing_data_set_lists_searched_paths(tmp_path: Path) -> None:
 
 
 def test_error_for_a_folder_of_another_layout(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no data set was recognised.*COCO.*YOLO.*VOC"):
+    with pytest.raises(FileNotFoundError, match=r"no data set was recognized.*COCO.*YOLO.*VOC"):
         load_dataset(data=tmp_path, data_path=None, names=[], split="val")
 
 

@@ -168,7 +168,7 @@ LAYOUTS += [voc_folder, voc_devkit, voc_beside]
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("split", SPLITS)
-def test_layouts_are_recognised(tmp_path: Path, content: Any, layout: Any, split: Any) -> None:
+def test_layouts_are_recognized(tmp_path: Path, content: Any, layout: Any, split: Any) -> None:
     content["annotations"] = [each for each in content["annotations"] if not each["iscrowd"]]
     layout(tmp_path / "data", content)
     dataset = load_split(tmp_path / "data", split, masks=layout is yolo_polygons)
@@ -234,7 +234,7 @@ def test_division_is_repeatable_and_complete(count: int) -> None:
 def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_split(tmp_path / "nowhere", "train", masks=False)
-    with pytest.raises(FileNotFoundError, match="no data set was recognised"):
+    with pytest.raises(FileNotFoundError, match="no data set was recognized"):
         load_split(tmp_path, "train", masks=False)
     annotate(tmp_path / "a.json", content)
     with pytest.raises(

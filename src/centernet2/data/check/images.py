@@ -19,7 +19,7 @@ from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
-MAX_DIFFERENCE = 12.0  # grey levels, by which their thumbnails may differ
+MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
 class ImageFacts(NamedTuple):
@@ -29,7 +29,7 @@ class ImageFacts(NamedTuple):
     size: tuple[int, int] = (0, 0)  # height, width, upright
     is_rotated: bool = False  # by its EXIF orientation
     mode: str = "RGB"
-    thumbnail: NDArray[np.float32] | None = None  # [8, 9] grey
+    thumbnail: NDArray[np.float32] | None = None  # [8, 9] gray
 
 
 def read_images(records: Sequence[Record], folder: Path) -> Iterator[tuple[Record, ImageFacts]]:
@@ -52,9 +52,9 @@ def _read_facts(path: Path) -> ImageFacts:
 
 
 def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
-    """Average the grey values of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
-    grey = image.float().mean(dim=0, keepdim=True)
-    small: NDArray[np.float32] = adaptive_avg_pool2d(grey, (8, 9))[0].numpy()
+    """Average the gray values of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
+    gray = image.float().mean(dim=0, keepdim=True)
+    small: NDArray[np.float32] = adaptive_avg_pool2d(gray, (8, 9))[0].numpy()
     return small
 
 

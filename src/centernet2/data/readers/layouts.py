@@ -1,4 +1,4 @@
-"""Recognise the layout of a data set, and find the files of its splits."""
+"""Recognize the layout of a data set, and find the files of its splits."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
         return _splits_of_file(path)
     splits = _find_coco(path) or _find_yolo(path) or _find_voc(path)
     if not splits:
-        raise FileNotFoundError(f"{path}: no data set was recognised; known are {KNOWN_LAYOUTS}")
+        raise FileNotFoundError(f"{path}: no data set was recognized; known are {KNOWN_LAYOUTS}")
     return splits
 
 

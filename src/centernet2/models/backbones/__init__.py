@@ -42,7 +42,7 @@ class BackboneFamily(NamedTuple):
     # arguments: options, and the feature maps that the neck uses if the options name none
     build: Callable[[BackboneOptions, Sequence[str]], TimmBackbone]
     # Whether the defaults are those of Caffe2's weights. Weights of torchvision and timm fit as
-    # well, with strides in the 3x3 convolutions and normalised RGB images.
+    # well, with strides in the 3x3 convolutions and normalized RGB images.
     caffe2_defaults: bool = False
 
 

@@ -35,7 +35,7 @@ class TimmBackbone(nn.Module):
         name: timm's name of the architecture.
         out_features: the feature maps to return, for example ("res3", "res4", "res5").
         freeze_at: freeze the layers up to the feature map of stride 2**freeze_at; 0 trains all.
-        norm: the layer that replaces batch normalisation (layers/normalization.py).
+        norm: the layer that replaces batch normalization (layers/normalization.py).
         prefix: first part of the feature maps' names.
         options: passed to timm.create_model.
     """

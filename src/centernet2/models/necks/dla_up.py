@@ -24,7 +24,7 @@ class DLAUp(nn.Module):
     Args:
         in_channels: channels of the backbone's feature maps, by name.
         in_features: the feature maps to use, finest first, strides doubling: ("dla2", "dla3", ...).
-        norm: normalisation layer.
+        norm: normalization layer.
         node: "dcn" aggregates by deformable 3x3 convolutions, "conv" by 1x1 convolutions.
         single_level: aggregate all levels but the coarsest once more and return only the finest.
         prefix: first part of the names of the levels: with "dla", stride 4 is called dla2.
@@ -122,7 +122,7 @@ def _conv_norm_relu(in_channels: int, out_channels: int, *, norm: str, node: str
 
 
 def _bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Make a learned upsampling that is initialised as bilinear interpolation."""
+    """Make a learned upsampling that is initialized as bilinear interpolation."""
     layer = nn.ConvTranspose2d(
         channels,
         channels,

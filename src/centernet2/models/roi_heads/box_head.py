@@ -14,7 +14,7 @@ class BoxHeadOptions:
 
     num_conv: int = 0  # 3x3 convolutions
     conv_dim: int = 256  # their channels
-    norm: str = ""  # their normalisation
+    norm: str = ""  # their normalization
     num_fc: int = 0  # fully connected layers
     fc_dim: int = 1024  # their width
 

@@ -20,7 +20,7 @@ class MaskHeadOptions:
 
     num_conv: int = 0  # 3x3 convolutions
     conv_dim: int = 256  # their channels
-    norm: str = ""  # their normalisation
+    norm: str = ""  # their normalization
     class_agnostic: bool = False  # one mask for all classes
 
 

@@ -21,7 +21,7 @@ class PoolerOptions:
 
     resolution: int = 14  # cells per axis
     sampling_ratio: int = 0  # samples per cell and axis; 0: as many as the cell has pixels
-    pooler_type: str = "ROIAlignV2"  # has pixel centres at 0.5; ROIAlign has them at 0
+    pooler_type: str = "ROIAlignV2"  # has pixel centers at 0.5; ROIAlign has them at 0
 
 
 class RoIPooler(nn.Module):

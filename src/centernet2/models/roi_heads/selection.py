@@ -89,5 +89,5 @@ class DetectionSelector:
             boxes, scores, candidates["labels"], self.options.nms_threshold, limit=limit
         )
         rows = torch.argsort(~kept, stable=True)[:limit]
-        # a box in the image's padding is empty after clipping, but counts towards the limit
+        # a box in the image's padding is empty after clipping, but counts toward the limit
         return rows[kept[rows] & nonempty(boxes[rows])]
