@@ -56,11 +56,11 @@ def photograph(
     if photos:
         tile = Image.open(photos[int(rng.integers(len(photos)))]).convert("RGB")
         tile = ImageOps.contain(tile, (2 * 640, 2 * 480)) if height > 1000 else tile
-        sheet = Image.new("RGB", (width, height))
+        grid = Image.new("RGB", (width, height))
         for top in range(0, height, tile.height):
             for left in range(0, width, tile.width):
-                sheet.paste(tile, (left, top))
-        return sheet
+                grid.paste(tile, (left, top))
+        return grid
     coarse = Image.fromarray(rng.integers(0, 256, (height // 30, width // 30, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
     noise = rng.integers(-6, 7, pixels.shape, dtype=np.int16)

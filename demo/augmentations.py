@@ -45,7 +45,7 @@ MIXED: dict[str, Mixing] = {
 
 
 def main(folder: Path) -> None:
-    """Write one contact sheet per augmentation."""
+    """Write one grid of pictures per augmentation."""
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [as_sample(scene) for scene in islice(compose_split("train"), 5 * EXAMPLES)]
     for name, step in SINGLE.items():
@@ -79,14 +79,14 @@ def as_sample(scene: Scene) -> Sample:
 def write(
     path: Path, augment: Callable[[Tensor, Target, Generator], Sample], scenes: list[Sample]
 ) -> None:
-    """Write a contact sheet of augmented scenes with their boxes."""
+    """Write a grid of pictures of augmented scenes with their boxes."""
     pictures = []
     for seed, (image, target) in enumerate(scenes[:EXAMPLES]):
         image, target = augment(image, target, Generator().manual_seed(seed))
         shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
         pictures.append(draw(image, shown, None))
-    sheet = picture_grid(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=82)
+    grid = picture_grid(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
+    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(path, quality=82)
 
 
 if __name__ == "__main__":

@@ -147,15 +147,15 @@ def test_picture_grid() -> None:
     images = [
         torch.full((3, h, w), 40, dtype=torch.uint8) for h, w in ((50, 100), (100, 50), (4, 4))
     ]
-    sheet = picture_grid(
+    grid = picture_grid(
         images,
         ["a", "a caption that is far too long for its picture " * 3, "c"],
         columns=2,
         cell=100,
     )
-    assert sheet.dtype == torch.uint8 and 200 < sheet.shape[2] < 240
-    assert count_pixels(sheet, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
-    assert (sheet[:, :, -6:] == 255).all(), "a caption leaves its column"
+    assert grid.dtype == torch.uint8 and 200 < grid.shape[2] < 240
+    assert count_pixels(grid, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
+    assert (grid[:, :, -6:] == 255).all(), "a caption leaves its column"
     with pytest.raises(ValueError, match="one caption each: 3 and 1"):
         picture_grid(images, ["a"])
 

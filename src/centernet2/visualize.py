@@ -267,7 +267,7 @@ def picture_grid(
     """
     if not images or len(images) != len(captions):
         raise ValueError(
-            "a contact sheet needs images with one caption each: "
+            "a grid needs images with one caption each: "
             f"{len(images)} and {len(captions)} given"
         )
     columns = min(columns, len(images))
@@ -278,14 +278,14 @@ def picture_grid(
     heights = [max(picture.height for picture in row) for row in rows]
 
     size = (columns * (cell + gap) + gap, sum(heights) + len(rows) * (line + gap) + gap)
-    sheet = Image.new("RGB", size, LIGHT)
-    pen = ImageDraw.Draw(sheet)
+    grid = Image.new("RGB", size, LIGHT)
+    pen = ImageDraw.Draw(grid)
     remaining = iter(captions)
     top = gap
     for row, height in zip(rows, heights, strict=True):
         for index, picture in enumerate(row):
             left = gap + index * (cell + gap)
-            sheet.paste(
+            grid.paste(
                 picture, (left + (cell - picture.width) // 2, top + (height - picture.height) // 2)
             )
             middle = (left + cell / 2, top + height + line / 2)
@@ -293,7 +293,7 @@ def picture_grid(
                 middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm"
             )
         top += height + line + gap
-    return _to_tensor(sheet)
+    return _to_tensor(grid)
 
 
 def _fit(picture: Image.Image, cell: int) -> Image.Image:

@@ -50,7 +50,7 @@ def test_sixteen_bits_are_scaled(tmp_path: Path, suffix: str) -> None:
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     image = read_image(tmp_path / "a.gif")
     assert image.shape == (3, 3, 4)
@@ -92,7 +92,7 @@ def test_real_broken_files(shared: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cmyk.jpg", "rgba.png", "palette.png"])
-def test_colour_modes_equal_the_plain_image(shared: Path, name: str) -> None:
+def test_color_modes_equal_the_plain_image(shared: Path, name: str) -> None:
     plain = read_image(shared / "data" / "broken" / "ok_a.jpg").float()
     assert (read_image(shared / "data" / "broken" / name).float() - plain).abs().mean() < 6
 
@@ -145,7 +145,7 @@ def stored(content: bytes, height: int, width: int) -> StoredImage:
 
 
 def assert_alike(a: torch.Tensor, b: torch.Tensor) -> None:
-    """Assert a mean difference of half a grey level, and 4 for 99.9 % of the values."""
+    """Assert a mean difference of half a gray level, and 4 for 99.9 % of the values."""
     assert a.shape == b.shape
     difference = (a.float() - b.float()).abs()
     assert difference.mean() < 0.5
@@ -164,12 +164,12 @@ def test_reduced_jpeg_is_within_tolerance(target: tuple[int, int], reduction: in
 def test_reduced_photographs_are_within_tolerance(shared: Path, target: tuple[int, int]) -> None:
     """Twelve pictures side by side, at the full sharpness of their pixels."""
     files = sorted((shared / "data" / "coco_tiny" / "coco2017" / "train2017").glob("*.jpg"))[:12]
-    sheet = Image.new("RGB", (1600, 1200))
+    grid = Image.new("RGB", (1600, 1200))
     for i, file in enumerate(files):
-        sheet.paste(
+        grid.paste(
             Image.open(file).convert("RGB").resize((400, 400)), (400 * (i % 4), 400 * (i // 4))
         )
-    content = jpeg(sheet)
+    content = jpeg(grid)
     assert_alike(
         resize_image(stored(content, 1200, 1600), *target),
         resize_image(read_image(content), *target),
@@ -256,7 +256,7 @@ MODES = [
 
 
 @pytest.mark.parametrize(("mode", "format_"), MODES)
-def test_colour_modes_of_every_format(mode: str, format_: str) -> None:
+def test_color_modes_of_every_format(mode: str, format_: str) -> None:
     image = read_image(encoded(mode, format_))
     plain = (
         photo(80, 120)

@@ -1,4 +1,4 @@
-"""Contact sheets of data sets, on disk."""
+"""Grids of pictures of data sets, on disk."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from centernet2.jobs.show import show
 from tests.helpers.training import SMALL, write_blocks
 
 
-def test_sheet_with_augmentation_and_heat_maps(data: Path, tmp_path: Path) -> None:
+def test_grid_with_augmentation_and_heat_maps(data: Path, tmp_path: Path) -> None:
     plain, full = tmp_path / "plain.png", tmp_path / "full.png"
     show(data, output=plain, config=SMALL, count=2)
     show(data, output=full, config=SMALL, count=2, augmented=True, targets=True)
@@ -21,11 +21,11 @@ def test_sheet_with_augmentation_and_heat_maps(data: Path, tmp_path: Path) -> No
 
 
 def test_seed_chooses_the_images(data: Path, tmp_path: Path) -> None:
-    sheets = {}
+    grids = {}
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         show(data, output=tmp_path / f"{name}.png", config=SMALL, count=2, seed=seed)
-        sheets[name] = (tmp_path / f"{name}.png").read_bytes()
-    assert sheets["one"] == sheets["again"] != sheets["other"]
+        grids[name] = (tmp_path / f"{name}.png").read_bytes()
+    assert grids["one"] == grids["again"] != grids["other"]
 
 
 def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_pictures_of_batches_and_evaluations(data: Path, tmp_path: Path) -> None
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     batches = ["batch_0000001.jpg", "batch_0000002.jpg"]
     assert names == [*batches, "predictions_0000002.jpg", "predictions_0000004.jpg"]
-    with Image.open(tmp_path / "pictures" / names[-1]) as sheet:
-        assert sheet.width > 4 * 300  # two images, each with its ground truth
+    with Image.open(tmp_path / "pictures" / names[-1]) as grid:
+        assert grid.width > 4 * 300  # two images, each with its ground truth
 
 
 def test_pictures_can_be_switched_off(data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from centernet2.jobs import ConfigArgument, Flag, Overrides, PathArgument
 
-SHEET_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+GRID_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 logger = logging.getLogger(__name__)
 
 
@@ -24,7 +24,7 @@ def show(
     targets: Flag = False,
     config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
 ) -> None:
-    """Draw images of a data set with their objects on a contact sheet.
+    """Draw a grid of images of a data set, with their objects.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def show(
     import numpy as np
     from PIL import Image
 
-    from centernet2.builders.contact_sheet import draw_contact_sheet
+    from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
@@ -62,12 +62,12 @@ def show(
         raise ValueError(
             f"{data} has no {split} split, only {', '.join(splits)}; choose with --split"
         )
-    if target.suffix.lower() not in SHEET_SUFFIXES:
-        raise ValueError(f"--output is {output}; it must end in {', '.join(SHEET_SUFFIXES)}")
+    if target.suffix.lower() not in GRID_SUFFIXES:
+        raise ValueError(f"--output is {output}; it must end in {', '.join(GRID_SUFFIXES)}")
     dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
-    sheet = draw_contact_sheet(
+    grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets
     )
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(target, quality=90)
+    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(target, quality=90)
     logger.info("%s", target)

@@ -1,1 +1,1 @@
-"""Pages, charts, tables and contact sheets."""
+"""Pages, charts, tables and grids of pictures."""

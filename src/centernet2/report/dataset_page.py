@@ -270,8 +270,8 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
         chosen = places[:: max(1, len(places) // CROPS_PER_CLASS)][:CROPS_PER_CLASS]
         pictures = [crop for path, box in chosen if (crop := _crop(path, box)) is not None]
         if pictures:
-            sheet = picture_grid(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
-            source = jpeg_uri(sheet, longest=PICTURE_EDGE)
+            grid = picture_grid(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
+            source = jpeg_uri(grid, longest=PICTURE_EDGE)
             shown = f'<img alt="{escape(name)}" style="width:100%" src="{source}">'
             tiles.append(tile(name, number(len(places)), shown))
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""

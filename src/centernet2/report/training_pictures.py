@@ -65,5 +65,5 @@ def draw_predictions(
 def _write(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
     if pictures:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = picture_grid(pictures, captions)
-        Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=JPEG_QUALITY)
+        grid = picture_grid(pictures, captions)
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(path, quality=JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""Contact sheets of data sets: original images, augmented images and heat maps."""
+"""Grids of pictures of data sets: original images, augmented images and heat maps."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,7 +31,7 @@ HEAT_COLOR = (255, 40, 0)
 DIMMED = 0.6  # brightness of the image under a heat map
 
 
-def draw_contact_sheet(
+def draw_dataset_grid(
     dataset: DetectionDataset,
     indices: Sequence[int],
     config: Config,
@@ -107,9 +107,9 @@ def _draw_heat_map(
     rows, columns = shapes[0]
     finest = all_levels[: rows * columns].view(1, 1, rows, columns)  # all levels have equal peaks
     heat = interpolate(finest, scale_factor=strides[0], mode="nearest")[0, 0, :height, :width]
-    grey = image.float().mean(dim=0) * DIMMED
+    gray = image.float().mean(dim=0) * DIMMED
     color = torch.tensor(HEAT_COLOR, dtype=torch.float32)[:, None, None]
-    blended = (grey + heat * (color - grey)).round().to(torch.uint8)
+    blended = (gray + heat * (color - gray)).round().to(torch.uint8)
     assigned = find_neighbors(objects, levels).assigned  # [G, L]
     names = []
     for label, row in zip(objects.labels.tolist(), assigned.tolist(), strict=True):
