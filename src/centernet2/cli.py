@@ -169,7 +169,7 @@ def print_benchmark(result: "Benchmark") -> None:
 
 
 def print_findings(examination: "Examination") -> None:
-    """Print the faults of a data set; exit with code 2 if there are any."""
+    """Print the problems of a data set; exit with code 2 if there are any."""
     from centernet2.report.dataset_page import findings_table
 
     _wide_console().print(findings_table(examination.findings))

@@ -1,4 +1,4 @@
-"""Small data sets, their batches, and faults of annotations."""
+"""Small data sets, their batches, and problems of annotations."""
 
 import json
 from collections.abc import Callable
@@ -123,8 +123,8 @@ def change(content: Content, row: int, **values: Any) -> Content:
     return content
 
 
-def faults(content: Content) -> dict[str, tuple[int, str]]:
-    """Return the faults by kind: their number, and what training does about them."""
+def problems(content: Content) -> dict[str, tuple[int, str]]:
+    """Return the problems by kind: their number, and what training does about them."""
     return {
         each.kind: (each.total, each.action)
         for each in check_annotations(content, "train")
@@ -134,8 +134,8 @@ def faults(content: Content) -> dict[str, tuple[int, str]]:
 
 NOT_NUMBERS = "boxes that are not four finite numbers"
 EMPTY = "boxes without positive width and height"
-# name -> what to do to the fixture `content`, the kind of fault, what training does about it
-FAULTS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
+# name -> what to do to the fixture `content`, the kind of problem, what training does about it
+PROBLEMS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     "not a number": (lambda c: change(c, 0, bbox=[float("nan"), 1, 2, 3]), NOT_NUMBERS, "refuses"),
     "three numbers": (lambda c: change(c, 0, bbox=[1, 2, 3]), NOT_NUMBERS, "refuses"),
     "no box": (lambda c: c["annotations"][0].pop("bbox"), NOT_NUMBERS, "refuses"),

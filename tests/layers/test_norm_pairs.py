@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from centernet2.layers.fused_norm import fold_norms
+from centernet2.layers.fused_norm import fuse_into_weights
 from centernet2.layers.norm_pairs import find_norm_pairs, sequential_pairs
 
 
@@ -53,7 +53,7 @@ def test_shared_pairs_are_fused_once() -> None:
         expected = network(x)
         pairs = find_norm_pairs(network, x)
         assert pairs == [(conv, norm)] and sequential_pairs(network) == pairs
-        assert len(fold_norms(network, pairs)) == 1
+        assert len(fuse_into_weights(network, pairs)) == 1
         torch.testing.assert_close(network(x), expected)
 
 

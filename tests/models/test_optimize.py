@@ -101,7 +101,7 @@ def test_norms_of_timm_networks_are_fused(name: str, norm: str) -> None:
     assert left == 0 and (fused == 0) == (name in WITHOUT_BATCH_NORM)
 
 
-def test_norms_fused_in_training_are_folded() -> None:
+def test_norms_fused_in_training_are_fused_into_weights() -> None:
     model = build("one-stage")
     assert sum(isinstance(layer, FusedConv2d) for layer in model.modules()) == 20
     assert fused_count(model) == (20, 0)

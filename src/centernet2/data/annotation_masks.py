@@ -100,7 +100,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, by
         size: height and width of the image.
 
     Raises:
-        ValueError: the fault, worded as the end of a sentence about the annotation.
+        ValueError: the problem, worded as the end of a sentence about the annotation.
     """
     if not segmentation:
         return NO_MASK, b""

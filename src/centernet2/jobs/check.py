@@ -1,4 +1,4 @@
-"""The command `check`: find faults of a data set."""
+"""The command `check`: find problems of a data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check(
     no_report: Flag = False,
     fix: PathArgument | None = None,
 ) -> Examination:
-    """Check a data set for faults, and show how training would handle them.
+    """Check a data set for problems, and show how training would handle them.
 
     The exit code is 0 if there are none, 2 otherwise.
 
@@ -35,11 +35,12 @@ def check(
     data_path
         Folder that contains a named data set.
     report
-        Folder for a page with pictures, and the findings as JSON; default: check_NAME.
+        Folder for a report page and findings.json; default: check_NAME.
     no_report
-        Print the findings only.
+        Print the table only.
     fix
-        Folder for a repaired copy of the annotations and a list of the changes.
+        JSON file for a repaired copy of the annotations; the changes are listed beside it, in
+        NAME.changes.txt. Several splits are written to NAME_train.json and so on.
     """
     from centernet2.data.check import examine_dataset, write_repaired
     from centernet2.report.dataset_page import write_dataset_page

@@ -9,7 +9,7 @@ from centernet2.layers.convolution import (
     init_xavier,
 )
 from centernet2.layers.deformable import DeformConv2d
-from centernet2.layers.fused_norm import fold_norms, fuse_frozen_norms
+from centernet2.layers.fused_norm import fuse_frozen_norms, fuse_into_weights
 from centernet2.layers.norm_pairs import NormPair, find_norm_pairs, sequential_pairs
 from centernet2.layers.normalization import convert_norm, make_norm
 from centernet2.layers.winograd_conv import transform_convolutions
@@ -22,8 +22,8 @@ __all__ = [
     "conv_norm",
     "convert_norm",
     "find_norm_pairs",
-    "fold_norms",
     "fuse_frozen_norms",
+    "fuse_into_weights",
     "init_he",
     "init_normal",
     "init_xavier",

@@ -2,7 +2,7 @@
 
 conv(x, w) * gain + shift = conv(x, w * gain) + shift, which writes a feature map once instead of
 three times. `fuse_frozen_norms` keeps the weights separate, so that they can be trained and saved;
-`fold_norms` multiplies them, for inference.
+`fuse_into_weights` multiplies them, for inference.
 """
 
 from collections.abc import Iterable
@@ -72,8 +72,8 @@ def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
 
 
 @torch.no_grad()
-def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
-    """Fold frozen normalization into weights of convolutions, in place, for inference.
+def fuse_into_weights(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
+    """Multiply frozen normalization into weights of convolutions, in place, for inference.
 
     Returns:
         The convolutions with changed weights, including those of `fuse_frozen_norms`.
@@ -83,15 +83,15 @@ def fold_norms(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]
     joined |= {conv: cast(FusedNorm, norm) for conv, norm in pairs if type(conv) in PLAIN_CONVS}
     new: dict[nn.Module, nn.Module] = {}
     for conv, norm in joined.items():
-        new[conv] = _folded(conv, norm)
+        new[conv] = _with_fused_weights(conv, norm)
         is_active = isinstance(norm, FrozenBatchNormAct2d)
         new[norm] = nn.Sequential(norm.drop, norm.act) if is_active else nn.Identity()
     _replace(network, new)
     return [cast(nn.Conv2d, new[conv]) for conv in joined]
 
 
-def _folded(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
-    """Make a convolution with the folded weights."""
+def _with_fused_weights(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
+    """Make a convolution whose weights contain the normalization."""
     gain, bias = gain_and_bias(conv.bias, norm)
     layer = Conv2dSame(**_options(conv)) if type(conv) is Conv2dSame else Conv2d(**_options(conv))
     layer.weight = nn.Parameter(conv.weight * gain.view(-1, 1, 1, 1))

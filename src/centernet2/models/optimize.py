@@ -28,7 +28,7 @@ from centernet2.layers import (
     NormPair,
     convert_norm,
     find_norm_pairs,
-    fold_norms,
+    fuse_into_weights,
     sequential_pairs,
     transform_convolutions,
 )
@@ -104,9 +104,9 @@ def optimize_for_inference(
     stop_recomputation(model)
     model.inference_dtype = DTYPES[dtype]
     convert_norm(model, "FrozenBN")
-    folded = fold_norms(model, [*sequential_pairs(model), *_backbone_pairs(model)])
+    fused = fuse_into_weights(model, [*sequential_pairs(model), *_backbone_pairs(model)])
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    for layer in (*folded, *linears):
+    for layer in (*fused, *linears):
         layer.to(DTYPES[dtype])  # nearly all weights; autocast would convert them in each call
     model.to(memory_format=fast_memory_format(model, device))
     if dtype == "fp32":

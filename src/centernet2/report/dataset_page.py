@@ -1,4 +1,4 @@
-"""A page about a data set: faults, classes, sizes of objects, and pictures."""
+"""A page about a data set: problems, classes, sizes of objects, and pictures."""
 
 import math
 from collections import Counter
@@ -19,8 +19,8 @@ from centernet2.data import EvalTransform, ImageError, read_image
 from centernet2.data.check import (
     Examination,
     ExaminedSplit,
-    FaultExample,
     Finding,
+    ProblemExample,
     Xywh,
     box_of,
     clip_to_image,
@@ -47,7 +47,7 @@ CLASS_ROWS = 100  # of the table of classes
 MOSAIC_CLASSES = 12
 CROPS_PER_CLASS = 8
 CROP_EDGE = 96  # pixels
-FAULT_PICTURES = 12
+PROBLEM_PICTURES = 12
 PICTURE_EDGE = 480  # pixels
 SIZE_EDGES = [2**k for k in range(2, 12)]  # pixels: edges of the histogram's bins
 SHAPE_EDGES = [2 ** (k / 2) for k in range(-8, 9)]
@@ -72,9 +72,10 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
         examples = "; ".join(example.text for example in each.examples[:2])
         text = f"{each.advice} (first: {examples})"
         result.add_row(each.split, each.kind, f"{each.total:,}", action, escape_markup(text))
-    faults = [each for each in findings if each.action != "note"]
-    kinds = "1 kind" if len(faults) == 1 else f"{len(faults)} kinds"
-    return Group(result, f"problems of {kinds} were found" if faults else "no problems were found")
+    problems = [each for each in findings if each.action != "note"]
+    kinds = "1 kind" if len(problems) == 1 else f"{len(problems)} kinds"
+    verdict = f"problems of {kinds} were found" if problems else "no problems were found"
+    return Group(result, verdict)
 
 
 def write_dataset_page(
@@ -105,7 +106,7 @@ def write_dataset_page(
         Section(
             "objects", "Objects", "Some of each of the most frequent classes.", _mosaics(splits)
         ),
-        Section("worst", "Faults in pictures", "The first examples.", _faults(examination)),
+        Section("worst", "Problems in pictures", "The first examples.", _problems(examination)),
     ]
     text = page(
         f"Data set {title}", "What training will see", [each for each in sections if each.body]
@@ -286,14 +287,14 @@ def _crop(path: Path, box: Xywh) -> Tensor | None:
     return part if part.numel() else None
 
 
-def _faults(examination: Examination) -> str:
+def _problems(examination: Examination) -> str:
     tiles: list[str] = []
     for each in examination.findings:
         if each.split not in examination.splits or each.action == "note":
             continue
         folder = examination.splits[each.split].folder
         for example in each.examples[:2]:
-            picture = _picture(folder, example) if len(tiles) < FAULT_PICTURES else None
+            picture = _picture(folder, example) if len(tiles) < PROBLEM_PICTURES else None
             if picture is not None:
                 source = jpeg_uri(picture, longest=PICTURE_EDGE)
                 shown = f'<span class="picture"><img alt="" src="{source}"></span>'
@@ -301,7 +302,7 @@ def _faults(examination: Examination) -> str:
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _picture(folder: Path, example: FaultExample) -> Tensor | None:
+def _picture(folder: Path, example: ProblemExample) -> Tensor | None:
     image = _readable(folder / example.file_name) if example.file_name else None
     if image is None or example.box is None:
         return image

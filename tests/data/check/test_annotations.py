@@ -5,11 +5,11 @@ import pytest
 
 from centernet2.data.check import check_annotations
 from centernet2.data.readers import load_coco
-from tests.helpers.data import FAULTS, INCOMPLETE, Content, faults
+from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, problems
 
 
-def test_good_file_has_no_faults(content: Content) -> None:
-    assert faults(content) == {}
+def test_good_file_has_no_problems(content: Content) -> None:
+    assert problems(content) == {}
     notes = {each.kind for each in check_annotations(content, "train")}
     assert notes == {"images without an object", "category ids with gaps"}
 
@@ -25,11 +25,11 @@ def test_gaps_between_category_ids(content: Content) -> None:
     assert [example.text for example in gaps.examples] == ["after 4 comes 7"]
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_found_alone(content: Content, name: str) -> None:
-    spoil, kind, action = FAULTS[name]
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_each_problem_is_found_alone(content: Content, name: str) -> None:
+    spoil, kind, action = PROBLEMS[name]
     spoil(content)
-    found = faults(content)
+    found = problems(content)
     if name == "same image id":  # its annotations have lost their image
         assert found.pop("unknown images") == (3, "refuses")
     assert found == {kind: (1, action)}
@@ -42,4 +42,4 @@ def test_check_finds_what_training_refuses(content: Content, name: str, tmp_path
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"spoilt\.json"):
         load_coco(path, tmp_path, name="spoilt")
-    assert "refuses" in {action for _, action in faults(content).values()}
+    assert "refuses" in {action for _, action in problems(content).values()}

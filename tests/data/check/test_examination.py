@@ -10,7 +10,7 @@ from centernet2.data.check import examine_dataset, write_repaired
 from tests.helpers.data import Content
 
 
-def test_faults_of_image_files(
+def test_problems_of_image_files(
     content: Content, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     write(content, "train")
@@ -61,7 +61,7 @@ UNREADABLE = {"empty", "missing_images_key", "not_json"}
 @pytest.mark.parametrize(
     "name", sorted(REFUSED | FINE | UNREADABLE | {"box_outside", "negative_size_box"})
 )
-def test_real_faulty_files(shared: Path, tmp_path: Path, name: str) -> None:
+def test_real_broken_files(shared: Path, tmp_path: Path, name: str) -> None:
     path = shared / "data" / "broken" / f"{name}.json"
     if name in UNREADABLE:
         with pytest.raises(ValueError, match=str(path)):
@@ -75,7 +75,7 @@ def test_real_faulty_files(shared: Path, tmp_path: Path, name: str) -> None:
     assert again.is_clean or name == "no_annotations"
 
 
-def test_real_faulty_images(shared: Path, tmp_path: Path) -> None:
+def test_real_broken_images(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / "broken"
     files = sorted(path.name for path in folder.iterdir() if path.suffix in (".jpg", ".png"))
     images = [

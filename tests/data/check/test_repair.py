@@ -6,16 +6,16 @@ import pytest
 
 from centernet2.data.check import repair
 from centernet2.data.readers import load_coco
-from tests.helpers.data import FAULTS, INCOMPLETE, Content, faults
+from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, problems
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FAULTS if name not in ("nothing", "same box", "same file")]
+    "name", [name for name in PROBLEMS if name not in ("nothing", "same box", "same file")]
 )
-def test_repaired_copy_has_no_faults(content: Content, name: str, tmp_path: Path) -> None:
-    FAULTS[name][0](content)
+def test_repaired_copy_has_no_problems(content: Content, name: str, tmp_path: Path) -> None:
+    PROBLEMS[name][0](content)
     repaired, changes = repair(content)
-    assert faults(repaired) == {} and changes
+    assert problems(repaired) == {} and changes
     path = tmp_path / "repaired.json"
     path.write_text(json.dumps(repaired))
     assert len(load_coco(path, tmp_path, name="repaired")) >= 2
@@ -26,7 +26,7 @@ def test_repaired_copy_can_be_read(content: Content, name: str, tmp_path: Path) 
     INCOMPLETE[name](content)
     repaired, changes = repair(content)
     assert changes
-    refused = "refuses" in {action for _, action in faults(repaired).values()}
+    refused = "refuses" in {action for _, action in problems(repaired).values()}
     assert not refused or not repaired["annotations"]
     path = tmp_path / "repaired.json"
     path.write_text(json.dumps(repaired))
@@ -43,7 +43,7 @@ def test_corners_become_sizes(content: Content) -> None:
     for annotation in content["annotations"]:
         x, y, w, h = annotation["bbox"]
         annotation["bbox"] = [x, y, x + w, y + h]
-    assert "corners in place of width and height" in faults(content)
+    assert "corners in place of width and height" in problems(content)
     repaired, changes = repair(content)
     assert [a["bbox"] for a in repaired["annotations"]] == [
         a["bbox"] for a in before["annotations"]

@@ -1,8 +1,8 @@
-"""Find the faults of a data set, and write a repaired copy."""
+"""Find the problems of a data set, and write a repaired copy."""
 
 from centernet2.data.check.annotations import check_annotations
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
-from centernet2.data.check.findings import FaultExample, Finding, Xywh, findings_json
+from centernet2.data.check.findings import Finding, ProblemExample, Xywh, findings_json
 from centernet2.data.check.images import check_across, check_images, read_images
 from centernet2.data.check.repair import repair, write_repaired
 from centernet2.data.check.usable_records import (
@@ -15,8 +15,8 @@ from centernet2.data.check.usable_records import (
 __all__ = [
     "Examination",
     "ExaminedSplit",
-    "FaultExample",
     "Finding",
+    "ProblemExample",
     "Xywh",
     "box_of",
     "check_across",

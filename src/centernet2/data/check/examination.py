@@ -25,14 +25,14 @@ class ExaminedSplit(NamedTuple):
 
 
 class Examination(NamedTuple):
-    """A data set and its faults."""
+    """A data set and its problems."""
 
     splits: dict[str, ExaminedSplit]
     findings: list[Finding]
 
     @property
     def is_clean(self) -> bool:
-        """Whether there are no faults; notes do not count as faults."""
+        """Whether there are no problems; notes do not count as problems."""
         return all(finding.action == "note" for finding in self.findings)
 
 

@@ -1,9 +1,9 @@
-"""Findings of a check: kinds of faults with their counts and examples."""
+"""Findings of a check: kinds of problems with their counts and examples."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-# how training treats a fault, the most severe first; a note is not a fault
+# how training treats a problem, the most severe first; a note is not a problem
 Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
 ACTIONS: tuple[Action, ...] = ("refuses", "drops", "repairs", "keeps", "note")
 MAX_EXAMPLES = 5  # of a finding
@@ -11,8 +11,8 @@ MAX_EXAMPLES = 5  # of a finding
 Xywh = tuple[float, float, float, float]  # x, y, width, height
 
 
-class FaultExample(NamedTuple):
-    """One occurrence of a fault."""
+class ProblemExample(NamedTuple):
+    """One occurrence of a problem."""
 
     text: str
     file_name: str = ""
@@ -20,20 +20,20 @@ class FaultExample(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One kind of fault in one split."""
+    """One kind of problem in one split."""
 
     split: str
     kind: str
     total: int
     action: Action
     advice: str
-    examples: tuple[FaultExample, ...]  # the first ones
+    examples: tuple[ProblemExample, ...]  # the first ones
 
 
 def make_finding(
-    split: str, kind: str, action: Action, advice: str, examples: Iterable[FaultExample]
+    split: str, kind: str, action: Action, advice: str, examples: Iterable[ProblemExample]
 ) -> Finding | None:
-    """Make a finding from all occurrences of a fault; None if there are none."""
+    """Make a finding from all occurrences of a problem; None if there are none."""
     total = 0
     first = []
     for total, example in enumerate(examples, start=1):

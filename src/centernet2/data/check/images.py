@@ -1,4 +1,4 @@
-"""Find faults of image files, and images that are in several splits."""
+"""Find problems of image files, and images that are in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from centernet2.data.check.findings import FaultExample, Finding, make_finding
+from centernet2.data.check.findings import Finding, ProblemExample, make_finding
 from centernet2.data.check.usable_records import recorded_size
 from centernet2.data.image import ORIENTATION, ImageError, read_image
 from centernet2.data.readers.json_records import Record
@@ -59,29 +59,29 @@ def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
 
 
 def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> list[Finding]:
-    """Find the faults of the image files of one split."""
-    missing: list[FaultExample] = []
-    broken: list[FaultExample] = []
-    resized: list[FaultExample] = []
-    rotated: list[FaultExample] = []
-    converted: list[FaultExample] = []
+    """Find the problems of the image files of one split."""
+    missing: list[ProblemExample] = []
+    broken: list[ProblemExample] = []
+    resized: list[ProblemExample] = []
+    rotated: list[ProblemExample] = []
+    converted: list[ProblemExample] = []
     for record, facts in images:
         name = str(record.get("file_name"))
         if facts.problem == MISSING_FILE:
-            missing.append(FaultExample(name))
+            missing.append(ProblemExample(name))
             continue
         if facts.problem:
-            broken.append(FaultExample(facts.problem))
+            broken.append(ProblemExample(facts.problem))
             continue
         width, height = recorded_size(record) or (0, 0)
         if facts.size != (height, width):
             size = f"{facts.size[1]} x {facts.size[0]}"
             text = f"{name}: {size}, annotated as {width:g} x {height:g}"
-            resized.append(FaultExample(text, name))
+            resized.append(ProblemExample(text, name))
         if facts.is_rotated:
-            rotated.append(FaultExample(name, name))
+            rotated.append(ProblemExample(name, name))
         if facts.mode not in ("RGB", "L"):
-            converted.append(FaultExample(f"{name}: {facts.mode}"))
+            converted.append(ProblemExample(f"{name}: {facts.mode}"))
     replaced = "another image is taken in its place; more than 5 % stop the training run"
     findings = [
         make_finding(split, "missing images", "drops", replaced, missing),
@@ -120,7 +120,7 @@ def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> l
 
 def _same_images(
     first: Sequence[tuple[Record, ImageFacts]], second: Sequence[tuple[Record, ImageFacts]]
-) -> Iterator[FaultExample]:
+) -> Iterator[ProblemExample]:
     thumbnails = [
         np.stack([facts.thumbnail for _, facts in pairs if facts.thumbnail is not None])
         for pairs in (first, second)
@@ -132,7 +132,7 @@ def _same_images(
         same = near[differences.max(axis=(1, 2), initial=0) <= MAX_DIFFERENCE]
         if len(same):
             name = str(second[row][0].get("file_name"))
-            yield FaultExample(f"{name} is {first[same[0]][0].get('file_name')}", name)
+            yield ProblemExample(f"{name} is {first[same[0]][0].get('file_name')}", name)
 
 
 def _hashes(thumbnails: NDArray[np.float32]) -> NDArray[np.uint64]:  # [I]

@@ -1,4 +1,4 @@
-"""Write a repaired copy of annotations, without the faults that a check finds."""
+"""Write a repaired copy of annotations, without the problems that a check finds."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Pa
 
 
 def repair(content: Record) -> tuple[Record, list[str]]:
-    """Copy records of COCO's format without their faults.
+    """Copy records of COCO's format without their problems.
 
     Returns:
         The copy, and a list of the changes.

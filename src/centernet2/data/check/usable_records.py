@@ -19,7 +19,7 @@ NEEDED_KEYS = {
 
 
 def incomplete_records(content: Record) -> Iterator[tuple[str, str]]:
-    """Yield (record, fault) for each record that cannot be read."""
+    """Yield (record, problem) for each record that cannot be read."""
     for key, (kind, needed) in NEEDED_KEYS.items():
         for row, record in enumerate(_list(content, key)):
             lack = _lack(record, needed)

@@ -1,4 +1,4 @@
-"""Read COCO's JSON format into a packed index; errors name the faulty record."""
+"""Read COCO's JSON format into a packed index; errors name the wrong record."""
 
 import gc
 import json
