@@ -9,7 +9,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+# the folder of the tests that need extra golden numbers or real images
+VARIABLE = "CENTERNET2_TEST_DATA"
+SHARED = Path(os.environ.get(VARIABLE) or Path(__file__).parents[2] / "shared").resolve()
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,7 @@ def shared() -> Path:
     """Return the optional folder of extra golden numbers and real data."""
     if not SHARED.is_dir():
         pytest.skip(
-            f"the optional folder {SHARED} (extra golden numbers, real images) is not there"
+            f"the optional folder {SHARED} (extra golden numbers, real images; {VARIABLE} names "
+            "another one) is not there"
         )
     return SHARED
