@@ -181,7 +181,7 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
         (("--config-file", SMALL, "--sizes", "640"), "'640'; write HEIGHTxWIDTH such as 800x1216"),
         (
             ("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
-            "KEY VALUE pairs stand before it",
+            "put KEY VALUE pairs before it",
         ),
         (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
         (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),

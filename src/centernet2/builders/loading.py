@@ -37,7 +37,7 @@ def build_model(
         weights: a weights file (docs/backbones.md lists the kinds) or zoo:NAME of a published
             model, which is downloaded; None: random weights. One of our checkpoints also sets the
             classes; a config that states another number is an error.
-        device: None: MODEL.DEVICE or, if it is missing, the best one available.
+        device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
     """
     options = as_config(config)
     file = read_initial_weights(options, weights)
@@ -132,7 +132,7 @@ def load_for_inference(
             accepts.
         overrides: KEY VALUE pairs.
         config: for weights files without a config.
-        device: None: MODEL.DEVICE, or the best one available where it is missing.
+        device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
         dtype, compile: see `optimize_for_inference`.
     """
     if config is None:

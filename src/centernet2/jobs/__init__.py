@@ -1,4 +1,4 @@
-"""Jobs: one file per command; command, file and Python function have one name.
+"""Jobs: one file per command, with a function of the same name (`eval` is `evaluate`).
 
 The function is the interface for both: Python calls it, and cyclopts turns its signature and
 docstring into options and help. Only the types differ: a Python caller may pass a `Config` or a
@@ -42,8 +42,8 @@ class InferenceOptions:
     Parameters
     ----------
     device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or the best one
-        available where it is missing.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
+        have it, the best available device.
     dtype
         Number format of matrix products and convolutions: fp32, bf16 or fp16.
     compile

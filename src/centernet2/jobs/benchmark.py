@@ -41,7 +41,7 @@ def benchmark(
     output: PathArgument | None = None,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> Benchmark:
-    """Measure a model on this machine: time by stage, images/s, memory, share of peak.
+    """Measure a model: time per stage, images/s, memory, fraction of the machine's peak.
 
     The images are noise. Every selection is full, so that the time does not depend on the weights.
 
@@ -52,7 +52,7 @@ def benchmark(
     weights
         A checkpoint, or zoo:NAME of a published model; default: untrained, which is as fast.
     batch_sizes
-        Images per batch, one number or several: 1 2 4. KEY VALUE pairs stand before this option.
+        Images per batch, one number or several: 1 2 4. Put KEY VALUE pairs before this option.
     sizes
         HEIGHTxWIDTH, one or several: 640x640 800x1216; default: the test size of an image of
         480 x 640.
@@ -96,7 +96,7 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(
             f"--sizes has '{text}'; write HEIGHTxWIDTH such as 800x1216 "
-            "(KEY VALUE pairs stand before it)"
+            "(put KEY VALUE pairs before it)"
         )
     height, width = int(match[1]), int(match[2])
     if min(height, width) < MIN_SIDE:

@@ -39,7 +39,8 @@ def compare(
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder that contains a COCO 2017 folder.
+        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
+        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     samples
         Number of bootstrap samples of the images (paired).
     confidence
@@ -49,8 +50,8 @@ def compare(
     output
         JSON file for the metrics.
     device
-        For checkpoints: cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or
-        the best one available where it is missing.
+        For checkpoints: cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this
+        machine does not have it, the best available device.
     """
     from centernet2.builders.evaluator import DEFAULT_NAMES, find_validation_data, load_results
     from centernet2.evaluation import compare_results

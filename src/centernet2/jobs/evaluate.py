@@ -42,9 +42,11 @@ def evaluate(
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder that contains a COCO 2017 folder.
+        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
+        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     output_dir
-        Folder for predictions.json and metrics.json.
+        Folder for predictions.json, metrics.json and speed.json; default: the folder of --report,
+        else nothing is written.
     report
         Folder for a page with an analysis of the errors, also as JSON and Markdown.
     resume

@@ -42,8 +42,8 @@ def pseudo_label(
     score
         Minimum score of a detection to become a label.
     device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or the best one
-        available where it is missing.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
+        have it, the best available device.
 
     Returns
     -------

@@ -39,14 +39,15 @@ def threshold(
     data
         Folder or annotation file in any layout, or the name of a data set.
     data_path
-        Folder that contains a COCO 2017 folder.
+        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
+        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     predictions
         COCO results file of the checkpoint on these images, if it has already been evaluated.
     output
         File for the new checkpoint; default: overwrite the old one.
     device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config, or the best one
-        available where it is missing.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
+        have it, the best available device.
     """
     from centernet2.builders.evaluator import find_validation_data, load_results
     from centernet2.builders.loading import config_of, require_num_classes

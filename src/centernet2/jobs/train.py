@@ -96,19 +96,20 @@ def train(
         Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
         set.
     data_path
-        Folder that contains a COCO 2017 folder (coco2017/ or coco/).
+        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
+        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     output_dir
         Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
-        Initial weights: a file or zoo:NAME; default: MODEL.WEIGHTS. A detectron2://... there that
-        is not cached is skipped.
+        Initial weights: a file or zoo:NAME; default: MODEL.WEIGHTS. If that is a detectron2://...
+        address whose file is not in the cache, training starts from scratch.
     resume
         Continue from the last checkpoint of the output folder.
     seed
         Random seed; default: SEED.
     device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE or, if it is missing, the best one
-        available.
+        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
+        have it, the best available device.
 
     Returns
     -------
