@@ -136,7 +136,7 @@ def test_every_import_form_is_checked(
     assert bool(violations(tmp_path)) is forbidden
 
 
-# what models/ leaves to kernels/ and config/: choices by device, and configuration keys
+# what models/ leaves to kernels/ and config/: choices by device, and config keys
 FORBIDDEN_IN_MODELS = {
     r"\btorch\.compiler\b": "compilers are kernels/capabilities.py's concern",
     r"\bdevice\.type\b": "kernels/dispatch.py chooses by device",

@@ -273,7 +273,7 @@ def test_frozen_and_trained_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "twin"), TWINS.items())
-def test_configurations_of_the_same_network(name: str, twin: str) -> None:
+def test_configs_of_the_same_network(name: str, twin: str) -> None:
     first, second = centernet2.load_config(name), centernet2.load_config(twin)
     for group in sorted(vars(first).keys() - {"name", "stated", "datasets", "run", "schedule"}):
         assert getattr(first, group) == getattr(second, group), group

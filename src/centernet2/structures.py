@@ -74,7 +74,7 @@ class ModelInfo:
     class_names: tuple[str, ...] = ()  # by label; empty: unknown
     score_thresholds: tuple[float, ...] = ()  # by label; empty: not chosen
     test_size: TestSize = TestSize()
-    config: str = ""  # the resolved configuration as YAML, in the reference's keys
+    config: str = ""  # the resolved config as YAML, in the reference's keys
     config_name: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Configurations: equal to the reference's, round trips, errors, fields and keys."""
+"""Configs: equal to the reference's, round trips, errors, fields and keys."""
 
 import ast
 import logging

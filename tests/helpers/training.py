@@ -1,4 +1,4 @@
-"""A data set and a configuration that train in a second."""
+"""A data set and a config that train in a second."""
 
 import json
 from pathlib import Path

@@ -186,7 +186,7 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
         (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
         (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),
         (("--config-file", SMALL, "--device", "cuda:9"), "device 'cuda:9' is not available"),
-        (("--config-file", "CenterNet3"), "no packaged configuration of that name"),
+        (("--config-file", "CenterNet3"), "no packaged config of that name"),
         (("--weights", "nothing.pth"), "nothing.pth"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Weighted box fusion by hand."""
+"""Weighted boxes fusion by hand."""
 
 import pytest
 import torch

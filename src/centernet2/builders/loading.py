@@ -33,7 +33,7 @@ def build_model(
     """Build a detector in training mode.
 
     Args:
-        config: a configuration, the path of its file, or the name of a packaged one.
+        config: a `Config`, the path of a config file, or the name of a packaged config.
         weights: a weights file (docs/backbones.md lists the kinds) or zoo:NAME of a published
             model, which is downloaded; None: random weights. One of our checkpoints also sets the
             classes; a config that states another number is an error.

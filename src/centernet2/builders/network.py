@@ -77,7 +77,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     """Build a detector with random weights.
 
     Args:
-        config: its configuration.
+        config: its config.
         image_counts: [C] training images with each class, for the federated loss; the file
             MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH takes precedence.
     """

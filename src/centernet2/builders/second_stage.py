@@ -25,7 +25,7 @@ def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> 
     """Build the second stage that MODEL.ROI_HEADS.NAME selects, with random weights.
 
     Args:
-        config: configuration of the detector.
+        config: config of the detector.
         neck: provides the levels from which RoI features are pooled.
         image_counts: see `build_detector`.
     """

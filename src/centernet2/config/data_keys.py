@@ -11,7 +11,9 @@ DATA_KEYS = (
         "datasets.val_fraction",
         "ours: fraction of the images to evaluate on if --data has no validation split",
     ),
-    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed of that choice"),
+    Option(
+        "DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed that selects these images"
+    ),
     # Resizing and augmentation.
     Option(
         "INPUT.CUSTOM_AUG",
@@ -147,6 +149,6 @@ DATA_KEYS = (
     Option(
         "TEST.AUG.MERGE",
         "test_augmentation.merge",
-        "ours: nms (per class) or wbf (weighted box fusion)",
+        "ours: nms (per class) or wbf (weighted boxes fusion)",
     ),
 )

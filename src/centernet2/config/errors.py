@@ -1,4 +1,4 @@
-"""Errors of the configuration, which name the key and the nearest known one."""
+"""Errors of the config, which name the key and the nearest known one."""
 
 import difflib
 import re

@@ -22,7 +22,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.ROI_HEADS.NAME",
         "model.roi_heads",
-        "CustomCascadeROIHeads (a cascade) or CustomROIHeads (one stage)",
+        "CustomCascadeROIHeads (a cascade) or CustomROIHeads (one box stage)",
     ),
     Option("MODEL.MASK_ON", "model.mask_on", "predict instance masks"),
     Option("MODEL.ROI_MASK_HEAD.NAME", "model.mask_head", "MaskRCNNConvUpsampleHead, the only one"),
@@ -32,7 +32,8 @@ MODEL_KEYS = (
     Option(
         "MODEL.DEVICE",
         "model.device",
-        "cuda, npu, xpu, mps or cpu; if missing, the best available; --device takes precedence",
+        "cuda, npu, xpu, mps or cpu; if this machine does not have it, the best available device is "
+        "used; --device takes precedence",
     ),
     # Preprocessing, as the weights expect it.
     Option(
@@ -134,7 +135,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.FPN.FUSE_TYPE",
         "neck.fpn.fuse_type",
-        "fuse top-down and lateral feature maps by sum or avg",
+        "how top-down and lateral feature maps are combined: sum or avg",
     ),
     # Bidirectional feature pyramid (arXiv 1911.09070).
     Option("MODEL.BIFPN.NUM_LEVELS", "neck.bifpn.num_levels", "number of levels, from p3"),

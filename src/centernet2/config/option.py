@@ -1,4 +1,4 @@
-"""An option: a key of configuration files, and the field of Config with its value.
+"""An option: a key of config files, and the field of Config with its value.
 
 Its type and default stand in the option group that has the field, beside the class that reads it.
 Keys and defaults are those of the reference implementation. The meaning of a key that the reference
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Option(NamedTuple):
-    """One key of configuration files."""
+    """One key of config files."""
 
     key: str
     field: str  # dotted path in Config: "schedule.max_iter"

@@ -1,4 +1,4 @@
-"""Read configuration files and overrides into a Config."""
+"""Read config files and overrides into a Config."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration file with its base files, and apply overrides.
+    """Read a config file with its base files, and apply overrides.
 
     Args:
         source: path of a YAML file, or the name of a packaged one such as "CenterNet2_R50_1x".
@@ -45,13 +45,13 @@ def parse_config(text: str, name: str) -> Config:
 
 
 def config_names() -> list[str]:
-    """Return the names of the packaged configurations."""
+    """Return the names of the packaged configs."""
     names = (path.name for path in _packaged().iterdir())
     return sorted(n[:-5] for n in names if n.endswith(".yaml") and not n.startswith("Base"))
 
 
 def find_config(source: str | os.PathLike[str]) -> Path:
-    """Return the path of a configuration file, or of the packaged one of that name."""
+    """Return the path of a config file, or of the packaged one of that name."""
     path = Path(source)
     if path.is_file():
         return path
@@ -60,7 +60,7 @@ def find_config(source: str | os.PathLike[str]) -> Path:
     if packaged.is_file():
         return packaged
     raise ConfigError(
-        f"there is no configuration file '{source}' and no packaged configuration of that name"
+        f"there is no config file '{source}' and no packaged config of that name"
         f"{nearest(name, config_names())}"
     )
 
@@ -74,7 +74,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration file {path} cannot be read: {error}") from None
+        raise ConfigError(f"config file {path} cannot be read: {error}") from None
     tree = _parse_yaml(text, str(path))
     base = tree.pop("_BASE_", None)
     values: dict[str, Any] = {}
@@ -106,10 +106,10 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
         tree = loader.get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"configuration file {name} is not valid YAML: {' '.join(str(error).split())}"
+            f"config file {name} is not valid YAML: {' '.join(str(error).split())}"
         ) from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"configuration file {name} has no keys")
+        raise ConfigError(f"config file {name} has no keys")
     return tree
 
 

@@ -9,20 +9,24 @@ from centernet2.config.tree import SLOTS, Slot, groups
 
 HEADER = """# Configuration
 
-A configuration is a YAML file or the name of a packaged one (`centernet2 config` lists them). It
-may name a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take
-precedence. Keys and defaults are those of the reference. Options marked *ours* exist only here, and
-their defaults keep the behavior of the reference. An unknown key, a value of the wrong type or a
-key without a value is an error.
+A config is a YAML file or the name of a packaged one (`centernet2 config` lists them). It may name
+a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take precedence.
+Keys and defaults are those of the reference. Options marked *ours* exist only here, and their
+defaults keep the behavior of the reference. An unknown key, a value of the wrong type or a key
+without a value is an error.
 
-`centernet2 config NAME [KEY VALUE ...]` prints the resolved configuration; every training run
-writes it to `config.yaml` in its output folder.
+`centernet2 config NAME [KEY VALUE ...]` prints the resolved config; every training run writes it to
+`config.yaml` in its output folder.
 
 The last column is the field of `Config` that holds the value, as in `load_config(NAME).run.seed`.
 
 These keys of the reference, and all keys below them, have no meaning here and are skipped:
 """
 HEAD = "| key | default | meaning | field |"
+TITLES = {  # of sections whose groups have one class
+    "box_pooler": "Pooling of RoI features for boxes",
+    "mask_pooler": "Pooling of RoI features for masks",
+}
 
 
 def configuration_page() -> str:
@@ -39,7 +43,7 @@ def _sections(path: str, group: Any) -> Iterator[str]:
         for name, part in parts:
             yield from _sections(name, part)
         return
-    title = (type(group).__doc__ or "").splitlines()[0].removesuffix(".")
+    title = TITLES.get(path) or (type(group).__doc__ or "").splitlines()[0].removesuffix(".")
     rows = [_row(slot) for slot in SLOTS.values() if slot.option.field.startswith(f"{path}.")]
     yield "\n".join([f"\n## {title}\n", HEAD, "|---|---|---|---|", *rows])
 

@@ -104,7 +104,7 @@ STAGE_KEYS = (
     Option(
         "MODEL.CENTERNET.IGNORE_HIGH_FP",
         "criterion.focal.ignore_high_fp",
-        "ignore negatives with a score above this; -1: none",
+        "ignore negatives with a score above this; -1: ignore none",
     ),
     Option(
         "MODEL.CENTERNET.LOC_LOSS_TYPE", "criterion.box_loss", "box loss: iou, linear_iou or giou"

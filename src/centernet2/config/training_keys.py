@@ -83,7 +83,7 @@ TRAINING_KEYS = (
     Option(
         "SOLVER.EMA.WARMUP_ITERS",
         "ema.warmup_iters",
-        "ours: time constant, in iterations, in which the decay grows from 0",
+        "ours: time constant, in iterations, of the decay's growth from 0",
     ),
     # Training run.
     Option(

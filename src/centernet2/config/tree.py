@@ -1,4 +1,4 @@
-"""The configuration: typed, frozen groups of options, accessed by field or by key."""
+"""The config: typed, frozen groups of options, accessed by field or by key."""
 
 import ast
 import logging
@@ -96,7 +96,7 @@ class Config:
         return self.replace(parse_pairs(pairs)) if pairs else self
 
     def changed_from(self, other: "Config") -> list[str]:
-        """Return the keys whose values differ between two configurations."""
+        """Return the keys whose values differ between two configs."""
         return [key for key in sorted(SLOTS) if self[key] != other[key]]
 
     def to_dict(self) -> dict[str, Any]:

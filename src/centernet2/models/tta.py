@@ -19,7 +19,7 @@ from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
 from centernet2.structures import Detections, TestSize, select
 
-FUSION_IOU = 0.55  # IoU from which weighted box fusion fuses boxes
+FUSION_IOU = 0.55  # IoU from which weighted boxes fusion merges boxes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TestTimeAugmentation(nn.Module):
         model: the detector.
         resizes: transforms that make the views of an image.
         flip: also flip each view.
-        merge: "nms", or "wbf" for weighted box fusion (arXiv 1910.13302).
+        merge: "nms", or "wbf" for weighted boxes fusion (arXiv 1910.13302).
         nms_threshold: maximum IoU between detections of a class.
         limit: maximum number of detections per image.
     """

@@ -28,7 +28,7 @@ class ZooModel(NamedTuple):
     """Facts of a published model."""
 
     name: str
-    config: str  # name of the packaged configuration
+    config: str  # name of the packaged config
     data: str  # COCO, LVIS, Objects365 or nuImages
     ap: float | None  # box AP in percent on the validation images
     fps: tuple[int, int] | None  # images per second on a Titan Xp and on a Titan RTX

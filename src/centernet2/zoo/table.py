@@ -42,7 +42,7 @@ def model_details(model: ZooModel, cost: ModelCost, facts: Mapping[str, Any]) ->
     path = cache_folder() / f"{model.name}.pth"
     return {
         "model": model.name,
-        "configuration": model.config,
+        "config": model.config,
         "data": model.data,
         "box AP": model.ap,
         "FPS on Titan Xp, Titan RTX": model.fps,
