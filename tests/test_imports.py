@@ -10,8 +10,8 @@ import pytest
 PACKAGE = "centernet2"
 SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
-# part (a file or folder of the package) -> what it may import of ours besides itself; "a.b" admits
-# one module of a part
+# part (a file or folder of the package) -> what it may import from the package besides itself;
+# "a.b" admits one module of a part
 ALLOWED: dict[str, set[str]] = {
     "structures": set(),
     "devices": set(),
@@ -46,7 +46,7 @@ def part_of(module: str) -> str:
 
 
 def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted name) of every import of ours, inside functions too.
+    """Yield (line, dotted name) of every import from the package, inside functions too.
 
     Args:
         package: dotted package of the module, against which relative imports are resolved.
@@ -68,7 +68,7 @@ def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
 
 
 def is_allowed(part: str, module: str, parts: set[str]) -> bool:
-    """Whether `part` may import `module`; a name that is no part stands in `__init__`."""
+    """Whether `part` may import `module`; a name that is no part is in `__init__`."""
     target = part_of(module) if part_of(module) in parts else "__init__"
     if target == part:
         return True
@@ -87,13 +87,13 @@ def violations(source: Path) -> list[str]:
         part = relative.with_suffix("").parts[0]
         if part not in ALLOWED:
             found.append(
-                f"{file}:1: the part {part!r} does not stand in the table of {Path(__file__).name}"
+                f"{file}:1: the part {part!r} is not in the table of {Path(__file__).name}"
             )
             continue
         package = ".".join([PACKAGE, *relative.parent.parts])
         for line, module in imported_modules(ast.parse(file.read_text("utf-8")), package):
             if not is_allowed(part, module, parts):
-                rule = ", ".join(sorted(ALLOWED[part])) or "nothing of ours"
+                rule = ", ".join(sorted(ALLOWED[part])) or "nothing"
                 found.append(
                     f"{file}:{line}: {part} imports {PACKAGE}.{module}, but may import only: {rule}"
                 )

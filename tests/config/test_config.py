@@ -217,7 +217,7 @@ def test_every_option_is_read_outside_config() -> None:
         holders = {"", "options", group}
         if option not in IGNORED_KEYS and not any((holder, field) in read for holder in holders):
             unread.append(option.key)
-    assert not unread, "no code reads these options; obey or ignore them (config/ignored.py)"
+    assert not unread, "no code reads these options; use or ignore them (config/ignored.py)"
 
 
 def names_read(source: Path) -> set[tuple[str, str]]:

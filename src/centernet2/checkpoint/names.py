@@ -170,7 +170,7 @@ def from_network(our_keys: Iterable[str], names: Iterable[str]) -> dict[str, str
 
 
 def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a whole state dict of ours to the reference's names."""
+    """Rename a whole state dict from our names to the reference's."""
     names = reference_names(state)
     renamed: dict[str, Tensor] = {}
     for key, tensor in state.items():

@@ -1,6 +1,6 @@
 """An option: a key of config files, and the field of Config with its value.
 
-Its type and default stand in the option group that has the field, beside the class that reads it.
+The option group with the field defines its type and default, beside the class that reads it.
 Keys and defaults are those of the reference implementation. The meaning of a key that the reference
 does not have begins with "ours".
 """

@@ -3,7 +3,7 @@
 Everingham et al., IJCV 2010, and section 3.4.1 of the 2012 development kit. It differs from COCO's
 AP50 in three ways: a detection is compared with the object of highest IoU, even if a better
 detection has already matched it; an IoU of exactly 0.5 is no match; the curve is not sampled.
-Crowds stand for objects marked difficult: neither right nor false. The development kit counts
+Crowds represent objects marked difficult: neither right nor false. The development kit counts
 pixels: its box from 1 to 10 is ours from 0 to 10.
 """
 
