@@ -267,8 +267,7 @@ def picture_grid(
     """
     if not images or len(images) != len(captions):
         raise ValueError(
-            "a grid needs images with one caption each: "
-            f"{len(images)} and {len(captions)} given"
+            f"a grid needs images with one caption each: {len(images)} and {len(captions)} given"
         )
     columns = min(columns, len(images))
     gap, font = max(6, cell // 32), _font(max(10, cell // 22))

@@ -11,9 +11,7 @@ DATA_KEYS = (
         "datasets.val_fraction",
         "ours: fraction of the images to evaluate on if --data has no validation split",
     ),
-    Option(
-        "DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed that selects these images"
-    ),
+    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed that selects these images"),
     # Resizing and augmentation.
     Option(
         "INPUT.CUSTOM_AUG",

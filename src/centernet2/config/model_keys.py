@@ -32,8 +32,8 @@ MODEL_KEYS = (
     Option(
         "MODEL.DEVICE",
         "model.device",
-        "cuda, npu, xpu, mps or cpu; if this machine does not have it, the best available device is "
-        "used; --device takes precedence",
+        "cuda, npu, xpu, mps or cpu; if this machine does not have it, the best available device "
+        "is used; --device takes precedence",
     ),
     # Preprocessing, as the weights expect it.
     Option(
