@@ -6,10 +6,13 @@ import pytest
 from centernet2 import files
 from centernet2.files import (
     cache_folder,
+    finite_or_none,
     is_image_file,
     open_atomic,
     remove_temporary,
     temporary_path,
+    writable_file,
+    writable_folder,
     write_atomic,
     write_json,
 )
@@ -50,6 +53,34 @@ def test_failed_json_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"path": tmp_path})
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.json"
+    write_json(path, [])
+    assert [each.name for each in path.parent.iterdir()] == ["a.json"]
+
+
+def test_outputs_that_cannot_be_written_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "a.json"
+    assert writable_file(path) == path and writable_folder(path, "--report") == path
+    assert not path.parent.exists()
+    with pytest.raises(ValueError, match=r"--output .* is a folder; give the path of a file"):
+        writable_file(tmp_path)
+    (tmp_path / "new").touch()
+    with pytest.raises(ValueError, match=r"--fix .*a\.json cannot be used: .*new is not a folder"):
+        writable_file(path, "--fix")
+    with pytest.raises(ValueError, match=r"--report .*new cannot be used: .*new is not a folder"):
+        writable_folder(path.parent, "--report")
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="cannot be written; choose another"):
+        writable_file(tmp_path / "a.json")
+
+
+def test_numbers_that_json_lacks() -> None:
+    assert [finite_or_none(x) for x in (1.5, float("nan"), float("inf"))] == [1.5, None, None]
 
 
 def test_removes_temporary_files_of_killed_processes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Atomic writing of files, the cache folder, and the suffixes of images."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,29 @@ def is_image_file(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def writable_folder(folder: Path, option: str) -> Path:
+    """Return the folder that an option names; raise ValueError if it cannot be written.
+
+    Check it before the work whose results it receives. It need not exist: writing creates it.
+    """
+    return _require_writable(folder, folder, option)
+
+
+def writable_file(path: Path, option: str = "--output") -> Path:
+    """Return the file that an option names; raise ValueError if it cannot be written."""
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; give the path of a file")
+    return _require_writable(path, path.parent, option)
+
+
+def _require_writable(path: Path, folder: Path, option: str) -> Path:
+    existing = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "cannot be written" if existing.is_dir() else "is not a folder"
+        raise ValueError(f"{option} {path} cannot be used: {existing} {reason}; choose another one")
+    return path
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file that appears whole or not at all; text is written as UTF-8."""
     with open_atomic(path) as file:
@@ -32,17 +56,24 @@ def write_json(path: Path, content: object, *, indent: int | None = None) -> Non
     write_atomic(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
+def finite_or_none(value: float) -> float | None:
+    """Return a number for JSON, which has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
+
+
 @contextmanager
 def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears when the block ends without an error.
 
     Until then the content is in a hidden file beside it; only a killed process leaves that behind.
-    If several processes write the file, the last one wins; their content is never mixed.
+    Missing folders above it are created. If several processes write the file, the last one wins;
+    their content is never mixed.
 
     Args:
         durable: wait until the content and the name are on the disk, so that a power failure leaves
             the old file or the new one.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:

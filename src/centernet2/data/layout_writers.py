@@ -43,7 +43,6 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
         for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
     ]
     path = output / "annotations" / f"instances_{split}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 
 

@@ -1,7 +1,6 @@
 """Compute the metrics of a detector or of a results file, and write them."""
 
 import logging
-import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, det
 from centernet2.evaluation.results import RunLengths, read_masks, read_results, write_results
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
-from centernet2.files import write_json
+from centernet2.files import finite_or_none, write_json
 from centernet2.structures import ImageDetector
 
 logger = logging.getLogger(__name__)
@@ -112,7 +111,6 @@ def _write_images(
     if not images or any(each.masks is None for each in images.values()):
         masks = None
     if output_dir is not None:
-        output_dir.mkdir(parents=True, exist_ok=True)
         write_results(output_dir / "predictions.json", results, masks)
         stages = {
             str(image_id): each.stages
@@ -138,12 +136,10 @@ def _score(
     if voc:
         metrics |= voc_metrics(dataset, results)
     if output_dir is not None:
-        output_dir.mkdir(parents=True, exist_ok=True)
         write_metrics(output_dir / "metrics.json", metrics)
     return metrics
 
 
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
     """Write metrics as JSON, NaN as null; the file appears whole or not at all."""
-    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    write_json(path, finite, indent=2)
+    write_json(path, {name: finite_or_none(value) for name, value in metrics.items()}, indent=2)

@@ -82,7 +82,6 @@ def write_dataset_page(
     examination: Examination, folder: Path, *, title: str, first_stage: FirstStageSizes
 ) -> None:
     """Write report.html, which needs no network, and findings.json."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "findings.json", findings_json(examination.findings), indent=1)
     splits = {
         name: split._replace(content=without_incomplete(split.content))

@@ -105,7 +105,6 @@ def write_evaluation_page(
     read_image: ReadImage,
 ) -> Path:
     """Write report.html, report.json and report.md, and return the path of the page."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", {"title": title, **analysis}, indent=1)
     write_atomic(folder / "report.md", evaluation_markdown(title, analysis))
     gallery = Gallery()

@@ -33,8 +33,6 @@ def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Pa
     Returns:
         {file: changes}.
     """
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"the folder {output.parent} does not exist; create it first")
     written = {}
     for name, split in splits.items():
         path = output
