@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
-from centernet2.builders.plan import count_in_iterations, scale_to_batch
-from centernet2.config import load_config
+from centernet2.builders.plan import count_in_iterations, find_training_data, scale_to_batch
+from centernet2.config import Config, load_config
+from tests.helpers.data import make_content, renumber, write_dataset
 
 
 def test_rate_and_length_scale_with_batch() -> None:
@@ -42,3 +45,27 @@ def test_epochs_become_iterations() -> None:
     assert count_in_iterations(config, 1005) == config
     plain = load_config("CenterNet2_R50_1x")
     assert count_in_iterations(plain, 1005) == plain
+
+
+def test_validation_classes_are_matched_by_name(tmp_path: Path) -> None:
+    write_dataset(tmp_path, make_content(), "train")
+    write_dataset(tmp_path, renumber(make_content(), {"zebra": 1, "ant": 2}), "val")
+    train_set, val_set = find_training_data(Config(), tmp_path, None)
+    assert val_set.class_names == train_set.class_names == ("ant", "zebra")
+    assert val_set.category_ids == (2, 1)
+    rows = zip(val_set.boxes.tolist(), val_set.labels.tolist(), strict=True)
+    labels = {tuple(box): label for box, label in rows}
+    assert labels[4, 6, 24, 16] == 1 and labels[30, 20, 38, 28] == 0
+
+
+@pytest.mark.parametrize(
+    ("ids", "difference"),
+    [({"zebra": 1}, "'ant' is missing"), ({"zebra": 1, "ant": 2, "bee": 3}, "'bee' is added")],
+)
+def test_other_validation_classes_are_refused(
+    tmp_path: Path, ids: dict[str, int], difference: str
+) -> None:
+    write_dataset(tmp_path, make_content(), "train")
+    write_dataset(tmp_path, renumber(make_content(), ids), "val")
+    with pytest.raises(ValueError, match=rf"_val .* class names as .*_train .*{difference}"):
+        find_training_data(Config(), tmp_path, None)

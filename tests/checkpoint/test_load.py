@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from centernet2.checkpoint import (
     Checkpoint,
     WeightsError,
     export_reference_checkpoint,
+    load_checkpoint,
     load_weights,
     read_weights,
     save_checkpoint,
@@ -84,12 +86,29 @@ def test_pickle_with_code_is_refused(tmp_path: Path) -> None:
         read_weights(path)
 
 
+@pytest.mark.parametrize("read", [read_weights, load_checkpoint])
 @pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"<html>no</html>", b"\x80\x02}"])
-def test_files_without_weights_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
+@pytest.mark.parametrize("content", [None, b"", b"<html>no</html>", b"\x80\x02}"])
+def test_files_without_weights_are_refused(
+    tmp_path: Path, read: Callable[[Path], object], name: str, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=name):
-        read_weights(tmp_path / name)
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [read_weights, load_checkpoint])
+def test_every_failure_of_torch_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise AttributeError("no such attribute")
+
+    (tmp_path / "w.pth").write_bytes(b"damaged")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(WeightsError, match=r"w\.pth is not a readable PyTorch file"):
+        read(tmp_path / "w.pth")
 
 
 def test_unrelated_weights_are_refused(tmp_path: Path) -> None:

@@ -6,8 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.data.dataset import DetectionDataset, concatenate, without_empty_images
+from centernet2.data.dataset import (
+    DetectionDataset,
+    concatenate,
+    with_classes,
+    without_empty_images,
+)
 from centernet2.data.readers.coco import load_coco
+from tests.helpers.data import renumber
 
 Write = Callable[[Any], Path]
 
@@ -63,5 +69,20 @@ def test_concatenation_keeps_paths_and_boxes(content: Any, write: Write, tmp_pat
 def test_concatenation_refuses_other_classes(content: Any, write: Write) -> None:
     first = load(write(content))
     content["categories"][0]["name"] = "horse"
-    with pytest.raises(ValueError, match=r"toy .*other .*same class names"):
+    with pytest.raises(ValueError, match=r"other .*same class names as toy .*'horse' is added"):
         concatenate([first, load(write(content), name="other")])
+
+
+@pytest.mark.parametrize("join", [False, True], ids=["alone", "joined"])
+def test_classes_are_matched_by_name(content: Any, write: Write, join: bool) -> None:
+    first = load(write(content))
+    other = load(write(renumber(content, {"zebra": 1, "ant": 2})), name="other")
+    assert (first.class_names, other.class_names) == (("ant", "zebra"), ("zebra", "ant"))
+    if join:
+        labels = concatenate([first, other]).labels.tolist()
+        assert labels == 2 * first.labels.tolist()
+        return
+    matched = with_classes(other, first.class_names, owner="toy")
+    assert (matched.class_names, matched.category_ids) == (("ant", "zebra"), (2, 1))
+    assert matched.labels.tolist() == first.labels.tolist() != other.labels.tolist()
+    assert with_classes(first, first.class_names, owner="toy") is first

@@ -10,6 +10,7 @@ import pytest
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.readers.catalog import load_dataset
 from centernet2.jobs.convert import convert
+from tests.helpers.data import renumber
 
 Content = dict[str, list[dict[str, Any]]]
 
@@ -71,6 +72,20 @@ def test_polygons_survive_coco_and_yolo(folder: Path, tmp_path: Path) -> None:
         expected = [s for s in map(before.segmentation, range(len(before.boxes))) if s is not None]
         np.testing.assert_allclose(found, expected, atol=1e-3)
     np.testing.assert_array_equal(load(tmp_path / "coco").areas, load(folder).areas)
+
+
+def test_yolo_numbers_the_classes_of_all_splits_alike(
+    folder: Path, content: Content, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(renumber(content, {"zebra": 1, "ant": 2}), "val")
+    convert(folder, tmp_path / "out", to="yolo")
+    for split in ("train", "val"):
+        before, after = load(folder, split), load(tmp_path / "out", split)
+        assert objects(after) == objects(before, crowds=False)
+    write(renumber(content, {"zebra": 1}), "val")
+    with pytest.raises(ValueError, match=r"'ant' is missing; use the same names in both"):
+        convert(folder, tmp_path / "other", to="yolo")
+    assert not (tmp_path / "other").exists()
 
 
 def test_folder_with_content_is_refused(folder: Path) -> None:

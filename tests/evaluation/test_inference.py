@@ -14,6 +14,8 @@ from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
+CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
+
 
 def annotate(folder: Path) -> None:
     """Turn some detections into ground truth, so that the metrics are not zero."""
@@ -28,10 +30,9 @@ def annotate(folder: Path) -> None:
 def evaluate_config(folder: Path, batch_size: int) -> dict[str, float]:
     """Evaluate a detector with seeded random weights."""
     torch.manual_seed(0)
-    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
     overrides = [
         *SMALL_INPUT,
-        *classes,
+        *CLASSES,
         "MODEL.CENTERNET.INFERENCE_TH",
         "0.0",
         "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
@@ -58,10 +59,11 @@ def work(rank: int, folder: str) -> None:
 
 def check_common_interruption(rank: int, folder: Path) -> None:
     """Stop one process, and expect that all of them stop."""
-    model = centernet2.build_model("CenterNet2_R18_small")
-    dataset = find_validation_data(folder, None, names=(), masks=False)
+    model = centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", CLASSES))
+    config = config_of(model.info)
+    dataset = find_validation_data(folder, None, config.datasets, masks=False)
     with pytest.raises(EvaluationInterrupted):
-        evaluate_dataset(model, dataset, config_of(model.info), None, interrupted=lambda: rank == 1)
+        evaluate_dataset(model, dataset, config, None, interrupted=lambda: rank == 1)
 
 
 def test_metrics_do_not_depend_on_batches(tmp_path: Path) -> None:

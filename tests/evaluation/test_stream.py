@@ -58,7 +58,7 @@ def test_weights_are_hashed_only_to_resume(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         evaluator, "weights_digest", lambda model, *_: hashed.append(model) or "digest"
     )
-    dataset = evaluator.find_validation_data(tmp_path, None, names=(), masks=False)
+    dataset = evaluator.find_validation_data(tmp_path, None, config.datasets, masks=False)
     evaluator.evaluate_dataset(model, dataset, config, tmp_path / "periodic")
     assert hashed == []
     centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "eval")

@@ -123,6 +123,18 @@ def change(content: Content, row: int, **values: Any) -> Content:
     return content
 
 
+def renumber(content: Content, ids: dict[str, int]) -> Content:
+    """Copy the content with other category ids, by name; categories without one are left out."""
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    annotations = [
+        {**each, "category_id": ids[names[each["category_id"]]]}
+        for each in content["annotations"]
+        if names[each["category_id"]] in ids
+    ]
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    return {**content, "categories": categories, "annotations": annotations}
+
+
 def problems(content: Content) -> dict[str, tuple[int, str]]:
     """Return the problems by kind: their number, and what training does about them."""
     return {

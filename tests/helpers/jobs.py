@@ -1,5 +1,6 @@
 """Inputs of the jobs: noise images, and untrained detectors."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ from PIL import Image
 
 import centernet2
 from centernet2.checkpoint import Checkpoint, save_checkpoint
+from centernet2.data.readers import load_dataset
+from centernet2.files import write_atomic, write_json
 from centernet2.structures import ModelInfo
+from tests.helpers.training import write_blocks
 
 SMALL = "CenterNet2_R18_small"
 # small images, few and certain detections, no worker processes
@@ -37,9 +41,30 @@ def build_untrained(*overrides: str, classes: int = 2) -> centernet2.Detector:
     return centernet2.build_model(centernet2.load_config(SMALL, [*QUICK, *keys, *overrides]))
 
 
-def save_untrained(path: Path, class_names: tuple[str, ...] = ("cat", "dog")) -> Path:
+def write_divided_run(folder: Path) -> tuple[Path, Path]:
+    """Write undivided data, and perfect detections of the half of them that a run holds out.
+
+    Returns:
+        The annotation file, and the output folder of the training run.
+    """
+    data, run = write_blocks(folder) / "annotations" / "instances_train.json", folder / "run"
+    held_out = load_dataset(data=data, data_path=None, names=(), split="val", val_fraction=0.5)
+    detections = [
+        {**each, "score": 0.9}
+        for each in json.loads(data.read_text())["annotations"]
+        if each["image_id"] in held_out.image_ids
+    ]
+    write_json(run / "eval" / "predictions.json", detections)
+    config = centernet2.load_config(SMALL, ["DATASETS.VAL_FRACTION", "0.5"])
+    write_atomic(run / "config.yaml", config.to_yaml())
+    return data, run
+
+
+def save_untrained(
+    path: Path, class_names: tuple[str, ...] = ("cat", "dog"), *overrides: str
+) -> Path:
     """Write a checkpoint of such a detector; return its path."""
-    model = build_untrained(classes=len(class_names))
+    model = build_untrained(*overrides, classes=len(class_names))
     info = ModelInfo(
         class_names=class_names, config=model.info.config, config_name=model.info.config_name
     )

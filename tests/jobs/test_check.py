@@ -17,9 +17,21 @@ def test_report_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_repaired_copy_lists_its_changes(tmp_path: Path) -> None:
     write_dataset(tmp_path, change(make_content(), 0, category_id=99))
-    fixed = tmp_path / "fixed.json"
+    fixed = tmp_path / "new" / "fixed.json"
     with pytest.raises(SystemExit) as stop:
-        app(["check", str(tmp_path), "--no-report", "--fix", str(fixed)], exit_on_error=False)
+        words = ["--findings-only", "--fix", str(fixed)]
+        app(["check", str(tmp_path), *words], exit_on_error=False)
     assert stop.value.code == 2
-    changes = (tmp_path / "fixed.changes.txt").read_text(encoding="utf-8")
+    changes = (tmp_path / "new" / "fixed.changes.txt").read_text(encoding="utf-8")
     assert changes == "annotation 1 removed: there is no category 99\n"
+
+
+def test_findings_only_write_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path, make_content())
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for flag in ("--findings-only", "--no-report"):
+        app(["check", str(tmp_path), flag], exit_on_error=False)
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(ValueError, match="writes no page"):
+        app(["check", str(tmp_path), "--findings-only", "--report", "x"], exit_on_error=False)

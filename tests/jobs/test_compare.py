@@ -7,6 +7,7 @@ import pytest
 
 from centernet2 import cli
 from centernet2.jobs.compare import compare
+from tests.helpers.jobs import save_untrained, write_divided_run
 
 
 @pytest.fixture
@@ -46,8 +47,24 @@ def test_wrong_sources_are_named(data: Path) -> None:
         compare(data / "images", data / "good.json", data=data)
     with pytest.raises(ValueError, match="--samples is 0"):
         compare(data / "run", data / "good.json", data=data, samples=0)
-    with pytest.raises(ValueError, match=r"there is no checkpoint .*nothing\.pth"):
+    with pytest.raises(ValueError, match=r"there is no weights file .*nothing\.pth"):
         compare(data / "nothing.pth", data / "good.json", data=data)
+
+
+def test_runs_are_compared_on_their_validation_images(tmp_path: Path) -> None:
+    undivided, run = write_divided_run(tmp_path)
+    whole = tmp_path / "all.json"  # without a config, and with fewer detections
+    whole.write_text(json.dumps(json.loads((run / "eval" / "predictions.json").read_text())[:1]))
+    for first, second in ((run, whole), (whole, run / "eval")):
+        result = compare(first, second, data=undivided, samples=5)
+        aps = sorted(result.differences["AP"][:2])
+        assert aps[0] < 60 and aps[1] == pytest.approx(100)
+
+
+def test_detector_of_other_classes_is_refused(data: Path, tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path / "model.pth", ("dog", "bee"))
+    with pytest.raises(ValueError, match=r"\(1 classes\) does not .* \(2 classes\): 'dog' is"):
+        compare(weights, data / "good.json", data=data, samples=5, device="cpu")
 
 
 @pytest.mark.parametrize("command", ["compare", "eval"])

@@ -1,13 +1,17 @@
 """Evaluation of a detector, a checkpoint or a results file."""
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import centernet2
 from centernet2.jobs import InferenceOptions
-from tests.helpers.jobs import build_untrained, save_untrained
+from tests.helpers.data import renumber
+from tests.helpers.evaluation import write_noise_data
+from tests.helpers.jobs import build_untrained, save_untrained, write_divided_run
 from tests.helpers.training import write_blocks
 
 CPU = InferenceOptions(device="cpu")
@@ -57,3 +61,78 @@ def test_exactly_one_source_is_required(folder: Path) -> None:
         centernet2.evaluate(data=folder)
     with pytest.raises(ValueError, match="give either --weights"):
         centernet2.evaluate(folder / "model.pth", predictions="a.json", data=folder)
+
+
+def test_detections_of_a_run_are_evaluated_on_its_validation_images(tmp_path: Path) -> None:
+    data, run = write_divided_run(tmp_path)
+    results = run / "eval" / "predictions.json"
+    assert centernet2.evaluate(predictions=results, data=data)["bbox/AP"] == pytest.approx(100)
+    key_and_value = ("DATASETS.VAL_FRACTION", "0.0")
+    metrics = centernet2.evaluate(None, *key_and_value, predictions=results, data=data)
+    assert metrics["bbox/AP"] < 60  # half of the objects are missed
+    (run / "config.yaml").write_text("SOMETHING: else\n")  # of another program
+    assert centernet2.evaluate(predictions=results, data=data) == pytest.approx(
+        metrics, nan_ok=True
+    )
+
+
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
+    data, run = write_divided_run(tmp_path)
+    evaluate = partial(
+        centernet2.evaluate, predictions=run / "eval" / "predictions.json", data=data
+    )
+    with pytest.raises(centernet2.ConfigError, match=r"DATASET\.TEST"):
+        evaluate(None, "DATASET.TEST", "x")
+    for options, name in (
+        ({"resume": True}, "--resume"),
+        ({"inference": InferenceOptions(dtype="bf16")}, "--dtype"),
+        ({"inference": InferenceOptions(device="cpu")}, "--device"),
+    ):
+        with pytest.raises(ValueError, match=rf"--predictions runs no detector: {name} would"):
+            evaluate(**options)
+    with pytest.raises(ValueError, match=r"TEST\.AUG\.ENABLED would have no effect"):
+        evaluate(None, "TEST.AUG.ENABLED", "True")
+    with pytest.raises(ValueError, match=r"a Detector is evaluated as it is: --dtype would"):
+        centernet2.evaluate(
+            build_untrained(classes=1), data=data, inference=InferenceOptions(dtype="bf16")
+        )
+
+
+def test_data_sets_of_a_results_file_can_be_named(tmp_path: Path) -> None:
+    data, run = write_divided_run(tmp_path)
+    sets = f"('{data}@{tmp_path / 'images'}',)"
+    results = run / "eval" / "predictions.json"
+    metrics = centernet2.evaluate(None, "DATASETS.TEST", sets, predictions=results)
+    assert 0 < metrics["bbox/AP"] < 60  # a data set by its name is not divided
+
+
+CLASSES = ("class 0", "class 1", "class 2")
+
+
+def found_by_name(folder: Path, output: Path) -> list[tuple[Any, ...]]:
+    """Evaluate a detector of `CLASSES`; return (image, class name, score) of its detections."""
+    weights = save_untrained(output / "model.pth", CLASSES)
+    centernet2.evaluate(weights, data=folder, output_dir=output, inference=CPU)
+    truth = json.loads((folder / "annotations" / "instances_val.json").read_text())
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    return [
+        (each["image_id"], names[each["category_id"]], each["score"])
+        for each in json.loads((output / "predictions.json").read_text())
+    ]
+
+
+def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+    write_noise_data(tmp_path)
+    first = found_by_name(tmp_path, tmp_path / "first")
+    truth = tmp_path / "annotations" / "instances_val.json"
+    ids = {"class 2": 1, "class 0": 5, "class 1": 9}
+    truth.write_text(json.dumps(renumber(json.loads(truth.read_text()), ids)))
+    assert found_by_name(tmp_path, tmp_path / "second") == first and len(first) > 0
+    truth.write_text(json.dumps(renumber(json.loads(truth.read_text()), {"class 2": 1})))
+    with pytest.raises(ValueError, match=r"\(1 classes\).* the detector \(3 classes\).*'class 0'"):
+        found_by_name(tmp_path, tmp_path / "third")
+
+
+def test_classes_without_names_are_counted(folder: Path) -> None:
+    with pytest.raises(centernet2.ConfigError, match=r"has 2 classes, but .*_val has 1"):
+        centernet2.evaluate(build_untrained(classes=2), data=folder)

@@ -98,6 +98,13 @@ def test_overrides_follow_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert split_overrides(["MISSING_01.JPG"]) == (["MISSING_01.JPG"], [])  # no key
 
 
+@pytest.mark.parametrize("words", [[], [""], ["TEST.AUG.ENABLED", "True"]])
+def test_prediction_without_images_is_refused(tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(ValueError, match="no image is given"):
+        predict(*words, weights=tmp_path / "model.pth", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_keys_are_named(folder: Path) -> None:
     with pytest.raises(centernet2.ConfigError, match=r"TEST\.AUG\.ENABLE"):
         detections(folder, "TEST.AUG.ENABLE", "True", weights=folder / "ours.pth")

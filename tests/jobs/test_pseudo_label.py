@@ -66,7 +66,7 @@ def test_high_threshold_leaves_images_without_labels(
     assert len(json.loads(output.read_text())["images"]) == 4
 
 
-def test_missing_output_folder_is_refused_first(teacher: Path, data: Path, tmp_path: Path) -> None:
-    output = tmp_path / "no" / "pseudo.json"
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        pseudo_label(weights=teacher, images=data / "images", output=output, device="cpu")
+def test_missing_output_folder_is_created(teacher: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "pseudo.json"
+    pseudo_label(weights=teacher, images=data / "images", output=output, device="cpu")
+    assert output.is_file()

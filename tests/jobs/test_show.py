@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.jobs.show import show
+from centernet2.jobs.show import FORMATS, show
 from tests.helpers.training import SMALL, write_blocks
 
 
@@ -26,6 +26,14 @@ def test_seed_chooses_the_images(data: Path, tmp_path: Path) -> None:
         show(data, output=tmp_path / f"{name}.png", config=SMALL, count=2, seed=seed)
         grids[name] = (tmp_path / f"{name}.png").read_bytes()
     assert grids["one"] == grids["again"] != grids["other"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_format_follows_the_suffix(data: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / "new" / f"grid{suffix}"
+    show(data, output=output, config=SMALL, count=1)
+    with Image.open(output) as grid:
+        assert grid.format == FORMATS[suffix]
 
 
 def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:

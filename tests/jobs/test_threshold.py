@@ -12,6 +12,8 @@ from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs.threshold import threshold
 from centernet2.structures import ModelInfo
+from tests.helpers.data import renumber
+from tests.helpers.jobs import save_untrained, write_divided_run
 
 BOX = [10, 10, 40, 40]
 
@@ -100,12 +102,36 @@ def test_unreachable_precision_or_recall() -> None:
     )
 
 
+def test_undivided_data_are_divided_as_in_training(tmp_path: Path) -> None:
+    data, run = write_divided_run(tmp_path)
+    weights = save_untrained(tmp_path / "model.pth", ("block",), "DATASETS.VAL_FRACTION", "0.5")
+    chosen = threshold(weights, data=data, predictions=run / "eval" / "predictions.json")
+    point = chosen["block"].point
+    assert point is not None and (point.precision, point.recall) == (1, 1)
+
+
+def test_thresholds_belong_to_classes_of_the_checkpoint(folder: Path) -> None:
+    path = folder / "annotations" / "instances_val.json"
+    options = {"data": folder, "predictions": folder / "predictions.json", "precision": 0.9}
+    content = renumber(json.loads(path.read_text()), {"dog": 1, "cat": 2})
+    path.write_text(json.dumps(content))
+    detections = json.loads((folder / "predictions.json").read_text())
+    detections = [{**each, "category_id": 2} for each in detections]
+    (folder / "predictions.json").write_text(json.dumps(detections))
+    assert threshold(folder / "model.pth", **options)["cat"].threshold == 0.9
+    path.write_text(json.dumps(renumber(content, {"cat": 2})))
+    with pytest.raises(ValueError, match=r"same class names as .*model\.pth .*'dog' is missing"):
+        threshold(folder / "model.pth", **options)
+
+
 def test_wrong_options_are_named(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
         threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
     with pytest.raises(ValueError, match=r"--recall is 90; give a number above 0, up to 1"):
         threshold(folder / "model.pth", recall=90, **options)
+    with pytest.raises(ValueError, match="--device would have no effect"):
+        threshold(folder / "model.pth", device="cpu", **options)
     (folder / "predictions.json").write_text("[]")
     with pytest.raises(ValueError, match="has no detections on"):
         threshold(folder / "model.pth", **options)

@@ -4,16 +4,24 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from centernet2 import distributed
-from centernet2.builders.loading import StrPath, config_of, load_for_inference, require_num_classes
+from centernet2.builders.loading import StrPath, config_of, load_for_inference
 from centernet2.builders.network import build_augmented
 from centernet2.builders.pipeline import build_test_transform
-from centernet2.config import Config, ConfigError
-from centernet2.data import DetectionDataset, FitShortestEdge, eval_batches
+from centernet2.checkpoint import load_checkpoint
+from centernet2.config import Config, ConfigError, load_config
+from centernet2.data import (
+    DatasetsOptions,
+    DetectionDataset,
+    FitShortestEdge,
+    eval_batches,
+    with_classes,
+)
 from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
 from centernet2.evaluation import (
@@ -31,10 +39,13 @@ from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.report.evaluation_page import report_evaluation
 from centernet2.structures import Batch
+from centernet2.zoo import ZOO_PREFIX, zoo_model
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_NAMES = ("coco_2017_val",)  # data set, if neither a folder nor a config names one
+# of the data, if neither --data nor a config names them
+DEFAULT_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
+CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
 
 
@@ -55,15 +66,7 @@ def evaluate_detector(
         raise ConfigError(
             "--resume continues in the folder of an interrupted evaluation; give --output-dir"
         )
-    dataset = find_validation_data(
-        data,
-        data_path,
-        names=config.datasets.test,
-        masks=config.model.mask_on,
-        val_fraction=config.datasets.val_fraction,
-        val_seed=config.datasets.val_seed,
-    )
-    require_num_classes(config, len(dataset.class_names), owner=dataset.name)
+    dataset = find_validation_data(data, data_path, config.datasets, masks=config.model.mask_on)
     folder = output_dir or report
     output = None if folder is None else Path(folder)
     metrics = evaluate_dataset(
@@ -96,9 +99,8 @@ def evaluate_predictions(
     report: StrPath | None = None,
 ) -> dict[str, float]:
     """Evaluate a COCO results file; no model is needed."""
-    names = DEFAULT_NAMES if config is None else config.datasets.test
     # without masks: where needed, scoring reads them from the annotation file itself
-    dataset = find_validation_data(data, data_path, names=names, masks=False)
+    dataset = find_validation_data(data, data_path, choose_datasets(config), masks=False)
     path = Path(predictions)
     metrics = score_results_file(
         dataset,
@@ -116,24 +118,65 @@ def evaluate_predictions(
 
 
 def find_validation_data(
-    data: StrPath | None,
-    data_path: StrPath | None,
-    *,
-    names: Sequence[str],
-    masks: bool,
-    val_fraction: float = 0.0,
-    val_seed: int = 0,
+    data: StrPath | None, data_path: StrPath | None, datasets: DatasetsOptions, *, masks: bool
 ) -> DetectionDataset:
-    """Load the validation split of a data set."""
+    """Load the validation split of `data` or, without it, the data sets of the options.
+
+    Data without this split are divided by the options, as they were for the training run.
+    """
     return load_dataset(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
-        names=names,
+        names=datasets.test,
         split="val",
         masks=masks,
-        val_fraction=val_fraction,
-        val_seed=val_seed,
+        val_fraction=datasets.val_fraction,
+        val_seed=datasets.val_seed,
     )
+
+
+def choose_datasets(*configs: Config | None) -> DatasetsOptions:
+    """Choose the data sets on which detectors with these configs are evaluated.
+
+    They are those of the first config. The smallest validation fraction decides which images are
+    held out: with one seed, all detectors that hold out a part have held out these.
+    """
+    found = [config.datasets for config in configs if config is not None]
+    chosen, *_ = found or [DEFAULT_CONFIG.datasets]
+    dividing = [each for each in found if each.val_fraction > 0]
+    if dividing:
+        least = min(dividing, key=lambda each: each.val_fraction)
+        chosen = replace(chosen, val_fraction=least.val_fraction, val_seed=least.val_seed)
+    return chosen
+
+
+def config_of_source(source: StrPath) -> Config | None:
+    """Return the config of what `load_results` accepts; None if none is found."""
+    if str(source).startswith(ZOO_PREFIX):
+        return load_config(zoo_model(str(source)).config)
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".json":
+        return config_of_results(path)
+    return config_of(load_checkpoint(path).info)
+
+
+def config_of_results(source: StrPath) -> Config | None:
+    """Return the config of the training run that a results file or its folder belongs to.
+
+    It is in the same folder or the one above; other programs may write a file of that name, too.
+    """
+    path = Path(source).absolute()
+    folder = path if path.is_dir() else path.parent
+    for file in (folder / CONFIG_FILE, folder.parent / CONFIG_FILE):
+        try:
+            config = load_config(file) if file.is_file() else None
+        except ConfigError as error:
+            logger.warning("%s is not used: %s", file, error)
+            continue
+        if config is not None:
+            logger.info("%s: the options of the data are those of %s", source, file)
+            return config
+    return None
 
 
 def evaluate_dataset(
@@ -151,7 +194,7 @@ def evaluate_dataset(
 
     Args:
         model: the detector; every process has it.
-        dataset: images with annotations.
+        dataset: images with annotations; its classes are matched to the model's by name.
         config: options for test size, batch size and augmentation.
         output: folder for detections and metrics.
         resumable: store a hash of all weights, so that an interrupted evaluation can be resumed.
@@ -160,6 +203,7 @@ def evaluate_dataset(
         interrupted: checked after each batch; if True, EvaluationInterrupted is raised.
     """
     started = time.perf_counter()
+    dataset = _match_classes(dataset, model)
     augmented = config.test_augmentation.enabled
     inspected = inspected and model.roi_heads is not None and not augmented
     stream = None
@@ -185,6 +229,20 @@ def evaluate_dataset(
         speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
         write_json(output / "speed.json", speed)
     return metrics
+
+
+def _match_classes(dataset: DetectionDataset, model: Detector) -> DetectionDataset:
+    """Number the classes of a data set as the model does; where it has no names, count them."""
+    if model.info.class_names:
+        return with_classes(dataset, model.info.class_names, owner="the detector")
+    head = model.proposal_generator.head
+    known = head.num_classes if model.roi_heads is None else model.roi_heads.num_classes
+    if len(dataset.class_names) != known:
+        raise ConfigError(
+            f"the detector has {known} classes, but {dataset.name} has {len(dataset.class_names)}; "
+            "evaluate it on data with the classes that it was trained on"
+        )
+    return dataset
 
 
 def _read_batches(

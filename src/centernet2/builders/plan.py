@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,15 @@ import torch
 from centernet2 import distributed
 from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
-from centernet2.config import Config, ConfigError
-from centernet2.data import DetectionDataset, require_masks, without_empty_images
+from centernet2.config import Config
+from centernet2.data import (
+    DetectionDataset,
+    require_masks,
+    with_classes,
+    without_empty_images,
+)
 from centernet2.data.readers import load_dataset
+from centernet2.files import writable_folder
 from centernet2.models.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -30,14 +35,10 @@ LENGTHS = (
 
 
 def choose_output_folder(config: Config, given: StrPath | None) -> Path:
-    """Return the output folder; raise ConfigError if it cannot be written."""
+    """Return the output folder; raise ValueError if it cannot be written."""
     output = Path(given or config.run.output_dir.replace("/auto", f"/{config.name}"))
-    existing = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "cannot be written" if existing.is_dir() else "is not a folder"
-        raise ConfigError(
-            f"--output-dir {output} cannot be used: {existing} {reason}; choose another one"
-        )
+    for folder in (output, output / "eval"):
+        writable_folder(folder, "--output-dir")
     return output
 
 
@@ -52,7 +53,7 @@ def choose_seed(seed: int) -> int:
 def find_training_data(
     config: Config, data: StrPath | None, data_path: StrPath | None
 ) -> tuple[DetectionDataset, DetectionDataset]:
-    """Load the training set and the validation set."""
+    """Load the training set and the validation set, whose classes are matched by name."""
     find = partial(
         load_dataset,
         data=None if data is None else Path(data),
@@ -63,6 +64,7 @@ def find_training_data(
     needs_masks = config.model.mask_on or config.augmentation.copy_paste > 0
     train_set = find(names=config.datasets.train, split="train", masks=needs_masks)
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
+    val_set = with_classes(val_set, train_set.class_names, owner=train_set.name)
     if needs_masks:
         require_masks(train_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set

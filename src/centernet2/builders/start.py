@@ -1,8 +1,8 @@
 """Start of a training run: resumed, from weights, or from scratch."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from centernet2.builders.initial_weights import (
     read_initial_weights,
     starts_from_timm,
 )
-from centernet2.builders.loading import StrPath, config_of
+from centernet2.builders.loading import CLASS_KEYS, StrPath, build_on_meta, config_of
 from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
@@ -22,6 +22,8 @@ from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError
 
 logger = logging.getLogger(__name__)
+
+FEDERATED_KEY = "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def load_start(model: Detector, config: Config, start: Start) -> None:
         case Resume():
             _load_resumed(model, config, start)
         case FromWeights(file):
-            load_weights_file(model, file)
+            load_weights_file(model, _without_other_classes(file, model, config))
         case FromScratch():
             pass
 
@@ -120,8 +122,42 @@ def _configured_weights(config: Config) -> WeightsFile | None:
         return None
 
 
+def _without_other_classes(file: WeightsFile, model: Detector, config: Config) -> WeightsFile:
+    """Leave out the class layers of a checkpoint that was trained on as many other classes.
+
+    Those of another number of classes have other shapes, and are not loaded anyway.
+    """
+    names = () if file.checkpoint is None else file.checkpoint.info.class_names
+    classes = model.info.class_names
+    if len(names) != len(classes) or names == classes:
+        return file
+    logger.warning(
+        "%s was trained on other classes (%s): its class layers are not loaded",
+        file.origin,
+        _first_difference(names, classes),
+    )
+    own = model.state_dict()
+    values = dict.fromkeys(CLASS_KEYS, len(classes) + 1) | {FEDERATED_KEY: False}
+    larger = build_on_meta(config.replace(values)).state_dict()
+    shared = {n for n, tensor in larger.items() if n in own and own[n].shape == tensor.shape}
+    kept = {n: tensor for n, tensor in file.tensors.items() if n in shared or n not in own}
+    return replace(file, tensors=kept)
+
+
+def _first_difference(names: Sequence[str], classes: Sequence[str]) -> str:
+    pairs = zip(names, classes, strict=True)
+    label, (name, own) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"class {label} is '{name}' there and '{own}' in the data"
+
+
 def _load_resumed(model: Detector, config: Config, start: Resume) -> None:
     """Load the weights of a checkpoint, and log the options that have changed."""
+    names, classes = start.checkpoint.info.class_names, model.info.class_names
+    if len(names) == len(classes) and names != classes:
+        raise ConfigError(
+            f"{start.path} was trained on other classes: {_first_difference(names, classes)}; "
+            "resume with the data of the run, or use another --output-dir"
+        )
     report = load_state(model, start.checkpoint.weights)
     before = config_of(start.checkpoint.info)
     changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]

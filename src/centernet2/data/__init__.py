@@ -6,6 +6,7 @@ from centernet2.data.dataset import (
     DetectionDataset,
     concatenate,
     require_masks,
+    with_classes,
     without_empty_images,
 )
 from centernet2.data.image import ImageError, image_size, read_image
@@ -84,5 +85,6 @@ __all__ = [
     "repeat_factors",
     "require_masks",
     "train_batches",
+    "with_classes",
     "without_empty_images",
 ]

@@ -140,18 +140,50 @@ def require_masks(dataset: DetectionDataset) -> None:
         )
 
 
+def with_classes(
+    dataset: DetectionDataset, class_names: Sequence[str], *, owner: str
+) -> DetectionDataset:
+    """Number the classes of a data set in the order of `class_names`.
+
+    The order in a data set is that of the ids in its file, which says nothing about another file.
+
+    Args:
+        owner: data set or checkpoint that has these classes, for the message.
+
+    Raises:
+        ValueError: the data set has other classes.
+    """
+    own = dataset.class_names
+    if own == tuple(class_names):
+        return dataset
+    if sorted(own) != sorted(class_names):
+        missing = [f"'{name}' is missing" for name in class_names if name not in own]
+        added = [f"'{name}' is added" for name in own if name not in class_names]
+        raise ValueError(
+            f"{dataset.name} ({len(own)} classes) does not have the same class names as {owner} "
+            f"({len(class_names)} classes): {', '.join((*missing[:3], *added[:3]))}; "
+            "use the same names in both"
+        )
+    logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)
+    order = [own.index(name) for name in class_names]
+    label = np.argsort(order).astype(dataset.labels.dtype)
+    return replace(
+        dataset,
+        class_names=tuple(class_names),
+        category_ids=tuple(dataset.category_ids[i] for i in order),
+        labels=label[dataset.labels],
+    )
+
+
 def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
-    """Join data sets that have the same classes."""
-    first = datasets[0]
-    if len(datasets) == 1:
+    """Join data sets that have the same classes, in any order."""
+    first, *others = datasets
+    if not others:
         return first
-    for other in datasets[1:]:
-        if other.class_names != first.class_names:
-            raise ValueError(
-                f"data sets {first.name} ({len(first.class_names)} classes) and {other.name} "
-                f"({len(other.class_names)} classes) do not have the same class names; "
-                "train on one of them"
-            )
+    datasets = [
+        first,
+        *(with_classes(each, first.class_names, owner=first.name) for each in others),
+    ]
     folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
     files = [
         os.path.join(dataset.folder.absolute().relative_to(folder), os.fsdecode(file))

@@ -33,6 +33,27 @@ Overrides = Annotated[
 ]
 Flag = Annotated[bool, Parameter(negative=())]
 
+_DATA = Parameter(
+    help="Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a "
+    "data set, such as coco_2017."
+)
+Data = Annotated[PathArgument, _DATA]
+OptionalData = Annotated[PathArgument | None, _DATA]
+DataPath = Annotated[
+    PathArgument | None,
+    Parameter(
+        help="Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, "
+        "nuimages/; default: $DETECTRON2_DATASETS, then ./datasets."
+    ),
+]
+Device = Annotated[
+    str | None,
+    Parameter(
+        help="cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine "
+        "does not have it, the best available device."
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -41,16 +62,13 @@ class InferenceOptions:
 
     Parameters
     ----------
-    device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
-        have it, the best available device.
     dtype
         Number format of matrix products and convolutions: fp32, bf16 or fp16.
     compile
         Compile the network (torch.compile): slow at the first image of each size, then faster.
     """
 
-    device: str | None = None
+    device: Device = None
     dtype: str = "fp32"
     compile: Flag = False
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from centernet2.jobs import Flag, PathArgument
+from cyclopts import Parameter
+
+from centernet2.files import writable_file, writable_folder
+from centernet2.jobs import Data, DataPath, Flag, PathArgument
 
 if TYPE_CHECKING:
     from centernet2.data.check import Examination
@@ -17,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 def check(
-    data: PathArgument,
+    data: Data,
     *,
-    data_path: PathArgument | None = None,
+    data_path: DataPath = None,
     report: PathArgument | None = None,
-    no_report: Flag = False,
+    findings_only: Annotated[Flag, Parameter(name=("--findings-only", "--no-report"))] = False,
     fix: PathArgument | None = None,
 ) -> Examination:
     """Check a data set for problems, and show how training would handle them.
@@ -30,14 +33,10 @@ def check(
 
     Parameters
     ----------
-    data
-        Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
-    data_path
-        Folder that contains a named data set.
     report
         Folder for a report page and findings.json; default: check_NAME.
-    no_report
-        Print the table only.
+    findings_only
+        Print the table, and write no page.
     fix
         JSON file for a repaired copy of the annotations; the changes are listed beside it, in
         NAME.changes.txt. Several splits are written to NAME_train.json and so on.
@@ -45,15 +44,20 @@ def check(
     from centernet2.data.check import examine_dataset, write_repaired
     from centernet2.report.dataset_page import write_dataset_page
 
+    if findings_only and report is not None:
+        raise ValueError("--findings-only writes no page: leave it or --report out")
     source = Path(data)
+    folder = Path(report or f"check_{source.resolve().stem}")
+    if not findings_only:
+        writable_folder(folder, "--report")
+    repaired = None if fix is None else writable_file(Path(fix), "--fix")
     examination = examine_dataset(source, None if data_path is None else Path(data_path))
-    if not no_report:
-        folder = Path(report or f"check_{source.resolve().stem}")
+    if not findings_only:
         title, sizes = source.resolve().name, _first_stage_sizes()
         write_dataset_page(examination, folder, title=title, first_stage=sizes)
         logger.info("report: %s", folder / "report.html")
-    if fix is not None:
-        for path, changes in write_repaired(examination.splits, Path(fix)).items():
+    if repaired is not None:
+        for path, changes in write_repaired(examination.splits, repaired).items():
             logger.info(
                 "%s: %d changes, listed in %s", path, len(changes), path.with_suffix(".changes.txt")
             )

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from centernet2.jobs import PathArgument, WeightsArgument
+from centernet2.files import finite_or_none, writable_file, write_json
+from centernet2.jobs import DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.evaluation import Difference
@@ -20,15 +21,18 @@ def compare(
     first: WeightsArgument,
     second: WeightsArgument,
     *,
-    data: PathArgument | None = None,
-    data_path: PathArgument | None = None,
+    data: OptionalData = None,
+    data_path: DataPath = None,
     samples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
     output: PathArgument | None = None,
-    device: str | None = None,
+    device: Device = None,
 ) -> Comparison:
     """Compare two detectors: metrics, and confidence intervals of the differences.
+
+    The data sets, and the images that are held out of undivided data, are those of the configs: in
+    a checkpoint, or config.yaml of a training run.
 
     Parameters
     ----------
@@ -36,11 +40,6 @@ def compare(
         Output folder of an evaluation or a training run, COCO results file, or checkpoint.
     second
         The other detector, in any of these forms.
-    data
-        Folder or annotation file in any layout, or the name of a data set.
-    data_path
-        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
-        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     samples
         Number of bootstrap samples of the images (paired).
     confidence
@@ -49,30 +48,32 @@ def compare(
         Random seed of the bootstrap.
     output
         JSON file for the metrics.
-    device
-        For checkpoints: cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this
-        machine does not have it, the best available device.
     """
-    from centernet2.builders.evaluator import DEFAULT_NAMES, find_validation_data, load_results
+    from centernet2.builders.evaluator import (
+        choose_datasets,
+        config_of_source,
+        find_validation_data,
+        load_results,
+    )
     from centernet2.evaluation import compare_results
-    from centernet2.files import write_json
 
     if samples < 1 or not 0 < confidence < 1:
         raise ValueError(
             f"--samples is {samples} and --confidence {confidence}; "
             "give at least 1 sample and a confidence between 0 and 1"
         )
-    dataset = find_validation_data(data, data_path, names=DEFAULT_NAMES, masks=False)
+    target = None if output is None else writable_file(Path(output))
+    datasets = choose_datasets(config_of_source(first), config_of_source(second))
+    dataset = find_validation_data(data, data_path, datasets, masks=False)
     one, other = (load_results(source, dataset, device=device) for source in (first, second))
     differences = compare_results(
         dataset, one, other, samples=samples, confidence=confidence, seed=seed
     )
-    if output is not None:
+    if target is not None:
         metrics = {
-            name: {key: None if value != value else value for key, value in each._asdict().items()}
+            name: {key: finite_or_none(value) for key, value in each._asdict().items()}
             for name, each in differences.items()
         }
         content = {"first": str(first), "second": str(second), "metrics": metrics}
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        write_json(Path(output), content, indent=1)
+        write_json(target, content, indent=1)
     return Comparison(differences, confidence)

@@ -3,46 +3,49 @@
 import logging
 from pathlib import Path
 
-from centernet2.jobs import PathArgument
+from centernet2.files import writable_folder
+from centernet2.jobs import Data, DataPath, PathArgument
 
 logger = logging.getLogger(__name__)
 
 
 def convert(
-    data: PathArgument, output: PathArgument, *, to: str, data_path: PathArgument | None = None
+    data: Data, output: PathArgument, *, to: str, data_path: DataPath = None
 ) -> dict[str, int]:
     """Convert a data set to another layout.
 
+    Data without splits become the training split.
+
     Parameters
     ----------
-    data
-        Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
-        set. Data without splits become the training split.
     output
         New or empty folder for the result; the images are copied.
     to
         coco, yolo or voc.
-    data_path
-        Folder that contains a named data set.
 
     Returns
     -------
     The number of images of each split.
     """
-    from centernet2.data import WRITERS
+    from centernet2.data import WRITERS, with_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
-    source_path, target = Path(data), Path(output)
+    source_path, target = Path(data), writable_folder(Path(output), "OUTPUT")
     if to not in WRITERS:
         raise ValueError(f"--to is '{to}'; choose one of {', '.join(WRITERS)}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and any(target.iterdir()):
         raise ValueError(f"{target} already exists and is not an empty folder; give another one")
-    counts = {}
-    splits = find_dataset(source_path, None if data_path is None else Path(data_path))
-    for split, files in splits.items():
-        dataset = load_split_files(files, split, source_path, masks=True)
-        name = "train" if split == ALL else split
-        WRITERS[to](dataset, target, name)
-        counts[name] = len(dataset)
-        logger.info("%s: %d images, %d boxes", target / name, len(dataset), len(dataset.boxes))
-    return counts
+    datasets = {
+        "train" if split == ALL else split: load_split_files(files, split, source_path, masks=True)
+        for split, files in find_dataset(
+            source_path, None if data_path is None else Path(data_path)
+        ).items()
+    }
+    first = next(iter(datasets.values()))
+    for split, dataset in datasets.items():
+        if to == "yolo":  # one data.yaml lists the classes of all splits
+            datasets[split] = with_classes(dataset, first.class_names, owner=first.name)
+    for split, dataset in datasets.items():
+        WRITERS[to](dataset, target, split)
+        logger.info("%s: %d images, %d boxes", target / split, len(dataset), len(dataset.boxes))
+    return {split: len(dataset) for split, dataset in datasets.items()}

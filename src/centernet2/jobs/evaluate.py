@@ -1,18 +1,26 @@
 """The command `eval`: evaluate a checkpoint or a results file."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from centernet2.files import writable_folder
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
+    DataPath,
     Flag,
     InferenceOptions,
     ModelArgument,
+    OptionalData,
     Overrides,
     PathArgument,
 )
+
+if TYPE_CHECKING:
+    from centernet2.config import Config
 
 
 def evaluate(
@@ -20,8 +28,8 @@ def evaluate(
     *overrides: Overrides,
     predictions: PathArgument | None = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
-    data: PathArgument | None = None,
-    data_path: PathArgument | None = None,
+    data: OptionalData = None,
+    data_path: DataPath = None,
     output_dir: PathArgument | None = None,
     report: PathArgument | None = None,
     resume: Flag = False,
@@ -36,14 +44,11 @@ def evaluate(
     model
         A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
     predictions
-        A COCO results file, instead of a checkpoint.
+        A COCO results file, instead of a checkpoint. Of the KEY VALUE pairs, it takes those of
+        DATASETS.
     config
-        Path or name of the config, for weights files without one.
-    data
-        Folder or annotation file in any layout, or the name of a data set.
-    data_path
-        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
-        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
+        Path or name of the config, for weights files without one; for --predictions, default:
+        config.yaml of the training run whose folder holds the file.
     output_dir
         Folder for predictions.json, metrics.json and speed.json; default: the folder of --report,
         else nothing is written.
@@ -61,13 +66,44 @@ def evaluate(
     from centernet2.models.detector import Detector
 
     paths = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
-    options = None if config is None else as_config(config).override(overrides)
+    for option, folder in (("--output-dir", output_dir), ("--report", report)):
+        if folder is not None:
+            writable_folder(Path(folder), option)
+    given = None if config is None else as_config(config)
     if predictions is not None and model is None:
+        options = _options_for_results(predictions, given, overrides)
+        resumed = ["--resume"] if resume else []
+        _refuse("--predictions runs no detector", [*resumed, *_changed(inference)])
         return evaluate_predictions(predictions, config=options, **paths)
     if model is None or predictions is not None:
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
     if isinstance(model, Detector):
-        options = options or config_of(model.info).override(overrides)
+        _refuse("a Detector is evaluated as it is", _changed(inference))
+        options = (given or config_of(model.info)).override(overrides)
         return evaluate_detector(model, options, resume=resume, **paths)
-    detector = load_for_inference(model, overrides, config=config, **vars(inference))
+    detector = load_for_inference(model, overrides, config=given, **vars(inference))
     return evaluate_detector(detector, config_of(detector.info), resume=resume, **paths)
+
+
+def _options_for_results(
+    predictions: PathArgument, config: "Config | None", overrides: Sequence[str]
+) -> "Config":
+    """Return the options for a results file, of which evaluation reads those of the data."""
+    from centernet2.builders.evaluator import DEFAULT_CONFIG, config_of_results
+
+    options = (config or config_of_results(predictions) or DEFAULT_CONFIG).override(overrides)
+    others = [key for key in overrides[::2] if not key.startswith("DATASETS.")]
+    _refuse("--predictions runs no detector", others)
+    return options
+
+
+def _changed(inference: InferenceOptions) -> list[str]:
+    """Return the options of inference that are set."""
+    default = vars(DEFAULT_INFERENCE)
+    return [f"--{name}" for name, value in vars(inference).items() if value != default[name]]
+
+
+def _refuse(reason: str, options: Sequence[str]) -> None:
+    """Raise ValueError for options that would have no effect."""
+    if options:
+        raise ValueError(f"{reason}: {', '.join(options)} would have no effect; leave that out")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from centernet2.files import is_image_file
+from centernet2.files import is_image_file, writable_folder
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -56,6 +56,10 @@ def predict(
     from centernet2.visualize import write_predictions
 
     sources, overrides = split_overrides(images)
+    if not sources or "" in sources:
+        raise ValueError("no image is given; name image files, folders of images or patterns")
+    folder = writable_folder(Path(output), "--output")
+    paths = find_images(sources)
     predictor = load_predictor(weights, overrides, config=config, **vars(inference))
     if score_threshold is None:
         threshold = predictor.score_thresholds or DEFAULT_THRESHOLD
@@ -67,11 +71,9 @@ def predict(
         failed.append(path)
         logger.error("%s", error)
 
-    predictions = predictor.predict_files(
-        find_images(sources), score_threshold=threshold, on_error=report
-    )
-    count = write_predictions(predictions, Path(output), class_names=predictor.class_names)
-    logger.info("%d images written to %s", count, output)
+    predictions = predictor.predict_files(paths, score_threshold=threshold, on_error=report)
+    count = write_predictions(predictions, folder, class_names=predictor.class_names)
+    logger.info("%d images written to %s", count, folder)
     if failed:
         raise ValueError(
             f"{len(failed)} of {count + len(failed)} images could not be read (listed above)"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from centernet2.files import write_json
-from centernet2.jobs import Overrides, PathArgument, WeightsArgument
+from centernet2.files import writable_file, write_json
+from centernet2.jobs import Device, Overrides, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.predictor import Prediction
@@ -23,7 +23,7 @@ def pseudo_label(
     images: PathArgument,
     output: PathArgument,
     score: float = 0.5,
-    device: str | None = None,
+    device: Device = None,
 ) -> dict[str, int]:
     """Label images with a trained detector, to train another one on the labels.
 
@@ -41,9 +41,6 @@ def pseudo_label(
         DATASETS.TRAIN "('labeled.json@images', 'pseudo.json@unlabeled')".
     score
         Minimum score of a detection to become a label.
-    device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
-        have it, the best available device.
 
     Returns
     -------
@@ -52,18 +49,15 @@ def pseudo_label(
     from centernet2.builders.loading import load_predictor
     from centernet2.predictor import find_images
 
+    folder, path = Path(images), writable_file(Path(output))
+    paths = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
     class_names = predictor.class_names
     if class_names is None:
         raise ValueError(f"{weights} has no class names, which annotations need")
-    folder, path = Path(images), Path(output)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {path.parent} of --output does not exist; create it first"
-        )
     image_records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for prediction in predictor.predict_files(find_images([folder]), score_threshold=score):
+    for prediction in predictor.predict_files(paths, score_threshold=score):
         image_id = len(image_records) + 1
         image_records.append({"id": image_id, **_describe_image(prediction, folder)})
         for annotation in _to_annotations(prediction):

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from centernet2.jobs import ConfigArgument, Flag, Overrides, PathArgument
+from centernet2.jobs import ConfigArgument, Data, DataPath, Flag, Overrides, PathArgument
 
-GRID_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 logger = logging.getLogger(__name__)
 
 
 def show(
-    data: PathArgument,
+    data: Data,
     *overrides: Overrides,
-    data_path: PathArgument | None = None,
+    data_path: DataPath = None,
     output: PathArgument = Path("show.jpg"),
     split: str = "train",
     count: int = 16,
@@ -28,10 +28,6 @@ def show(
 
     Parameters
     ----------
-    data
-        Folder or annotation file in any layout, or the name of a data set, such as coco_2017.
-    data_path
-        Folder that contains a named data set.
     output
         Image file: .jpg, .jpeg, .png or .webp.
     split
@@ -53,21 +49,24 @@ def show(
     from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
     from centernet2.data.readers import ALL, find_dataset, load_split_files
+    from centernet2.files import open_atomic, writable_file
 
     options = as_config(config).override(overrides)
-    source, target = Path(data), Path(output)
+    source, target = Path(data), writable_file(Path(output))
+    kind = FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise ValueError(f"--output is {output}; it must end in {', '.join(FORMATS)}")
     splits = find_dataset(source, None if data_path is None else Path(data_path))
     name = split if split in splits else ALL
     if name not in splits:
         raise ValueError(
             f"{data} has no {split} split, only {', '.join(splits)}; choose with --split"
         )
-    if target.suffix.lower() not in GRID_SUFFIXES:
-        raise ValueError(f"--output is {output}; it must end in {', '.join(GRID_SUFFIXES)}")
     dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets
     )
-    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(target, quality=90)
+    with open_atomic(target) as file:
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(file, kind, quality=90)
     logger.info("%s", target)

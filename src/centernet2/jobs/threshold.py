@@ -1,10 +1,12 @@
 """The command `threshold`: choose score thresholds."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from centernet2.jobs import PathArgument, WeightsArgument
+from centernet2.files import writable_file
+from centernet2.jobs import DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.evaluation import FloatArray, GroundTruth, ThresholdChoice
@@ -17,11 +19,11 @@ def threshold(
     *,
     precision: float | None = None,
     recall: float | None = None,
-    data: PathArgument | None = None,
-    data_path: PathArgument | None = None,
+    data: OptionalData = None,
+    data_path: DataPath = None,
     predictions: PathArgument | None = None,
     output: PathArgument | None = None,
-    device: str | None = None,
+    device: Device = None,
 ) -> "dict[str, ThresholdChoice]":
     """Choose a score threshold per class and store the thresholds in the checkpoint.
 
@@ -36,41 +38,37 @@ def threshold(
     recall
         Minimum recall of each class; the highest threshold that reaches it is chosen. Without
         either, F1 is maximized.
-    data
-        Folder or annotation file in any layout, or the name of a data set.
-    data_path
-        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
-        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     predictions
         COCO results file of the checkpoint on these images, if it has already been evaluated.
     output
         File for the new checkpoint; default: overwrite the old one.
-    device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
-        have it, the best available device.
     """
-    from centernet2.builders.evaluator import find_validation_data, load_results
-    from centernet2.builders.loading import config_of, require_num_classes
-    from centernet2.checkpoint.checkpoint import load_checkpoint, update_info
+    from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
+    from centernet2.builders.loading import config_of
+    from centernet2.checkpoint import load_checkpoint, save_checkpoint
+    from centernet2.data import with_classes
 
     _require_one_goal(precision, recall)
-    info = load_checkpoint(Path(weights)).info
-    config = config_of(info)
-    dataset = find_validation_data(data, data_path, names=config.datasets.test, masks=False)
-    require_num_classes(config, len(dataset.class_names), owner=dataset.name)
+    if predictions is not None and device is not None:
+        raise ValueError("--predictions runs no detector: --device would have no effect")
+    target = writable_file(Path(output or weights))
+    checkpoint = load_checkpoint(Path(weights))
+    datasets, names = choose_datasets(config_of(checkpoint.info)), checkpoint.info.class_names
+    dataset = with_classes(
+        find_validation_data(data, data_path, datasets, masks=False), names, owner=str(weights)
+    )
     results = load_results(weights if predictions is None else predictions, dataset, device=device)
     thresholds = _choose(dataset, results, precision=precision, recall=recall)
     if not thresholds:
         raise ValueError(
             f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
         )
-    chosen = dict(zip(info.class_names, thresholds, strict=True))
-    target = Path(output or weights)
-    update_info(
-        Path(weights),
-        target,
+    chosen = dict(zip(names, thresholds, strict=True))
+    info = replace(
+        checkpoint.info,
         score_thresholds=tuple(choice.threshold for choice in chosen.values()),
     )
+    save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     return chosen
 

@@ -13,8 +13,11 @@ from cyclopts import Parameter
 
 from centernet2.jobs import (
     ConfigArgument,
+    DataPath,
+    Device,
     Flag,
     InferenceOptions,
+    OptionalData,
     Overrides,
     PathArgument,
     WeightsArgument,
@@ -77,13 +80,13 @@ DEFAULT_MODE = TrainMode()
 def train(
     config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
     *overrides: Overrides,
-    data: PathArgument | None = None,
-    data_path: PathArgument | None = None,
+    data: OptionalData = None,
+    data_path: DataPath = None,
     output_dir: PathArgument | None = None,
     weights: WeightsArgument | None = None,
     resume: Flag = False,
     seed: int | None = None,
-    device: str | None = None,
+    device: Device = None,
     mode: TrainMode = DEFAULT_MODE,
 ) -> dict[str, float] | list[str]:
     """Train a detector and evaluate it at the end.
@@ -92,12 +95,6 @@ def train(
     ----------
     config
         Path of a config, or the name of a packaged one.
-    data
-        Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a data
-        set.
-    data_path
-        Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, nuimages/;
-        default: $DETECTRON2_DATASETS, then ./datasets. Not with --data.
     output_dir
         Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
@@ -107,9 +104,6 @@ def train(
         Continue from the last checkpoint of the output folder.
     seed
         Random seed; default: SEED.
-    device
-        cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine does not
-        have it, the best available device.
 
     Returns
     -------

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.data.check import check_annotations
+from centernet2.data.check import check_annotations, check_classes
 from centernet2.data.readers import load_coco
-from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, problems
+from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, problems, renumber
 
 
 def test_good_file_has_no_problems(content: Content) -> None:
@@ -23,6 +23,20 @@ def test_gaps_between_category_ids(content: Content) -> None:
     )
     assert (gaps.total, gaps.action) == (1, "note")
     assert [example.text for example in gaps.examples] == ["after 4 comes 7"]
+
+
+def test_other_class_names_of_a_split(content: Content) -> None:
+    other = renumber(content, {"zebra": 1})
+    other["categories"].append({"id": 2, "name": "bee"})
+    permuted = renumber(content, {"zebra": 1, "ant": 2})
+    found = check_classes({"test": other, "train": content, "val": other})
+    assert [(each.split, each.total, each.action) for each in found] == [
+        ("test", 2, "note"),
+        ("val", 2, "refuses"),
+    ]
+    assert [each.text for each in found[1].examples] == ["'ant' is missing", "'bee' is added"]
+    assert not check_classes({"train": content, "val": permuted})
+    assert not check_classes({"all": content})
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

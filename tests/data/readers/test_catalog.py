@@ -40,6 +40,13 @@ def test_name_in_place_of_a_folder(
     )
 
 
+def test_name_with_its_data_path(content: Any, tmp_path: Path) -> None:
+    place(tmp_path, "lvis_v1_val", content)
+    name = Path("lvis_v1_val")
+    dataset = load_dataset(data=name, data_path=tmp_path, names=[], split="val")
+    assert dataset.annotations == find_dataset(name, tmp_path)["val"].annotations
+
+
 @pytest.mark.parametrize("folder", ["coco2017", "coco", "."])
 def test_coco_folder_below_or_at_data_path(content: Any, tmp_path: Path, folder: str) -> None:
     place(tmp_path, "coco_2017_train", content)
@@ -105,8 +112,9 @@ def test_unknown_name_gets_a_hint(tmp_path: Path) -> None:
 
 
 def test_contradicting_options_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="exclude each other"):
-        load_dataset(data=tmp_path, data_path=tmp_path, names=["coco_2017_val"], split="val")
+    for find in (find_dataset, partial(load_dataset, names=["coco_2017_val"], split="val")):
+        with pytest.raises(ValueError, match=r"--data .* is a path, and --data-path .* one of"):
+            find(data=tmp_path, data_path=tmp_path)
     with pytest.raises(ValueError, match="no data set is named for val"):
         load_dataset(data=None, data_path=tmp_path, names=[], split="val")
 

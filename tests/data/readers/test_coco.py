@@ -131,6 +131,10 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda c: c["categories"][1].update(id=7),
         "category 7 has the id of another one",
     ),
+    "same category name": (
+        lambda c: c["categories"][1].update(name="zebra"),
+        "category 3 has the name of another one, 'zebra'",
+    ),
     "image id in words": (
         lambda c: c["images"][2].update(id="x"),
         "image x has an id that is not an integer",

@@ -1,6 +1,6 @@
 """Find the problems of a data set, and write a repaired copy."""
 
-from centernet2.data.check.annotations import check_annotations
+from centernet2.data.check.annotations import check_annotations, check_classes
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
 from centernet2.data.check.findings import Finding, ProblemExample, Xywh, findings_json
 from centernet2.data.check.images import check_across, check_images, read_images
@@ -21,6 +21,7 @@ __all__ = [
     "box_of",
     "check_across",
     "check_annotations",
+    "check_classes",
     "check_images",
     "clip_to_image",
     "examine_dataset",

@@ -3,7 +3,7 @@
 The check reads the raw records of COCO's format: with problems they may not load as a data set.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from centernet2.data.check.findings import Action, Finding, ProblemExample, Xywh, make_finding
@@ -63,6 +63,31 @@ def check_annotations(content: Record, split: str) -> list[Finding]:
         make_finding(split, kind, action, advice, occurrences())
         for kind, action, advice, occurrences in checks
     ]
+    return [finding for finding in findings if finding is not None]
+
+
+def check_classes(contents: Mapping[str, Record]) -> list[Finding]:
+    """Find class names that only one of the training split and another split has.
+
+    The order of the classes may differ: they are matched by name.
+    """
+    names: dict[str, set[str]] = {}
+    for split, content in contents.items():
+        categories = without_incomplete({"categories": content.get("categories")})["categories"]
+        names[split] = {str(category["name"]) for category in categories}
+    trained = names.get("train", set())
+    findings = [
+        make_finding(
+            split, "other class names than in the training split",
+            "refuses" if split == "val" else "note", "use the same names in both",
+            [
+                *(ProblemExample(f"'{name}' is missing") for name in sorted(trained - own)),
+                *(ProblemExample(f"'{name}' is added") for name in sorted(own - trained)),
+            ],
+        )
+        for split, own in names.items()
+        if trained
+    ]  # fmt: skip
     return [finding for finding in findings if finding is not None]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rich import get_console
 from rich.progress import track
 
-from centernet2.data.check.annotations import check_annotations
+from centernet2.data.check.annotations import check_annotations, check_classes
 from centernet2.data.check.findings import ACTIONS, Finding
 from centernet2.data.check.images import ImageFacts, check_across, check_images, read_images
 from centernet2.data.check.usable_records import without_incomplete
@@ -51,6 +51,7 @@ def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
         images = list(_with_progress(read_images(records, folder), len(records), name))
         splits[name] = ExaminedSplit(content, folder, images)
         findings += [*check_annotations(content, name), *check_images(images, name)]
+    findings += check_classes({name: split.content for name, split in splits.items()})
     findings += check_across({name: split.images for name, split in splits.items()})
     return Examination(splits, sorted(findings, key=lambda each: ACTIONS.index(each.action)))
 

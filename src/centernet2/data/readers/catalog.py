@@ -75,23 +75,17 @@ def load_dataset(
     Args:
         data: a folder or a file in any layout, or a name of the catalog.
         data_path: the folder above named data sets; default: $DETECTRON2_DATASETS, then ./datasets.
+            A path as `data` excludes it.
         names: data sets to join if `data` is None.
         split: of `data`.
         masks: also read masks.
         val_fraction: share of the images that becomes the validation split if `data` has none.
         val_seed: seed of the choice of these images.
     """
-    if data is not None and data_path is not None:
-        raise ValueError(
-            "--data (one data set) and --data-path (the folder above named data sets) exclude "
-            "each other"
-        )
     root = _root(data_path)
     if data is not None:
-        if Path(data).exists() or not _is_name(str(data)):
-            return load_split(
-                Path(data), split, masks=masks, val_fraction=val_fraction, seed=val_seed
-            )
+        if _is_path(data, data_path):
+            return load_split(data, split, masks=masks, val_fraction=val_fraction, seed=val_seed)
         return _load_split_named(str(data), split, root, masks, val_fraction, val_seed)
     if not names:
         raise ValueError(
@@ -106,25 +100,33 @@ def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFi
 
     The name of a split, such as coco_2017_val, gives that split alone.
     """
-    if data.exists():
+    if _is_path(data, data_path):
         return find_splits(data)
     name = str(data)
     if name in DATASETS:
         names = {name.rpartition("_")[2] if _is_split(name) else ALL: name}
     else:
         names = _splits_named(name)
-    if not names:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise FileNotFoundError(
-            f"{data} does not exist; "
-            f"give a folder, an annotation file or the name of a data set{hint}"
-        )
     return {split: _files_named(full, _root(data_path)) for split, full in names.items()}
 
 
-def _is_name(name: str) -> bool:
-    return name in DATASETS or bool(_splits_named(name))
+def _is_path(data: Path, data_path: Path | None) -> bool:
+    """Whether --data is a path, to which --data-path does not apply, and not a name."""
+    if data.exists():
+        if data_path is not None:
+            raise ValueError(
+                f"--data {data} is a path, and --data-path is the folder above a named data set; "
+                "give one of them"
+            )
+        return True
+    name = str(data)
+    if name in DATASETS or _splits_named(name):
+        return False
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise FileNotFoundError(
+        f"{data} does not exist; give a folder, an annotation file or the name of a data set{hint}"
+    )
 
 
 def _is_split(name: str) -> bool:

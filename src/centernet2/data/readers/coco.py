@@ -83,7 +83,7 @@ def pack_content(
     )
 
     category_ids, category_order = np.unique(categories.ids(), return_index=True)
-    class_names = categories.column("name")
+    class_names = categories.names()
     image_ids, image_order = np.unique(image_table.ids(), return_index=True)
     sizes = image_table.positive_numbers(["height", "width"])[image_order]  # [I, 2]
     files = _file_names(image_table)
@@ -93,7 +93,7 @@ def pack_content(
     order = np.argsort(columns.image, kind="stable")
     dataset = DetectionDataset(
         name=name,
-        class_names=tuple(str(class_names[i]) for i in category_order),
+        class_names=tuple(class_names[i] for i in category_order),
         category_ids=tuple(category_ids.tolist()),
         folder=Path(images),
         annotations=None,

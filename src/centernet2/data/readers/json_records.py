@@ -56,6 +56,14 @@ class RecordTable:
             seen.add(value)
         return np.array(ids, dtype=np.int64)
 
+    def names(self) -> list[str]:
+        """Return the names of the records, which must be unique."""
+        names = [str(name) for name in self.column("name")]
+        for row, name in enumerate(names):
+            if name in names[:row]:
+                raise self.error(row, f"has the name of another one, '{name}'; merge them")
+        return names
+
     def positive_numbers(self, keys: Sequence[str]) -> npt.NDArray[np.float64]:  # [records, keys]
         """Return the values of several keys, which must be positive numbers."""
         values = as_rows(

@@ -33,7 +33,7 @@ def load_split(
     whole = ALL if ALL in splits else "train"
     if split in splits and (split == "val" or "val" in splits):
         return load_split_files(splits[split], split, path, masks=masks)
-    advice = f"--val-fraction 0.1 keeps a tenth of the images of {path} for validation"
+    advice = "train with --val-fraction 0.1, which keeps a tenth of its images for validation"
     if whole not in splits:
         raise ValueError(f"{path}: there is no {split} split, only {', '.join(splits)}; add one")
     if val_fraction:
