@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.checkpoint.names import to_reference
-from centernet2.checkpoint.weights_file import WeightsError
+from centernet2.checkpoint.weights_file import WeightsError, read_content
 from centernet2.files import open_atomic, remove_temporary
 from centernet2.structures import ModelInfo, TestSize
 
@@ -49,22 +49,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read one of our checkpoints."""
-    if not path.is_file():
-        raise WeightsError(f"there is no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise WeightsError(f"checkpoint {path} cannot be read: {reason}") from None
+    content = read_content(path)
     if not is_checkpoint(content):
         raise WeightsError(f"{path} is not a checkpoint of centernet2; give its --config-file too")
     return parse_checkpoint(content, str(path))
-
-
-def update_info(path: Path, output: Path, **fields: Any) -> None:
-    """Copy a checkpoint, with new values for fields of its info."""
-    checkpoint = load_checkpoint(path)
-    save_checkpoint(output, replace(checkpoint, info=replace(checkpoint.info, **fields)))
 
 
 def is_checkpoint(content: object) -> bool:
@@ -107,7 +95,6 @@ def is_one_stage(model: nn.Module) -> bool:
 
 
 def _save(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomic(path, durable=True) as file:
         torch.save(dict(content), file)
 
