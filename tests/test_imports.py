@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"layers", "ops", "kernels", "structures", "distributed"},
     "data": {"structures", "ops", "distributed", "files"},
     "training": {"structures", "devices", "distributed", "files", "checkpoint"},
-    "evaluation": {"structures", "ops", "distributed", "files", "models.postprocess"},
+    "evaluation": {"structures", "ops", "distributed", "files", "models.postprocess", "models.modes"},
     "checkpoint": {"structures", "distributed", "files"},
     "zoo": {"structures", "distributed", "files"},
     "visualize": {"structures", "distributed", "files"},

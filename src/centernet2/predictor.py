@@ -18,7 +18,8 @@ from torch import Tensor
 from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.files import is_image_file
-from centernet2.models.postprocess import Threshold, evaluation_mode, paste, to_original
+from centernet2.models.modes import evaluation_mode
+from centernet2.models.postprocess import Threshold, paste, to_original
 from centernet2.models.preprocess import size_of
 from centernet2.structures import Detections, ImageDetector
 

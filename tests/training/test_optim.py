@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.models.checkpointing import backbone_stages
+from centernet2.models.backbones.stages import backbone_stages
 from centernet2.training.optim import (
     Multiplier,
     ScheduleOptions,

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
-from centernet2.builders.pipeline import build_mixing, build_train_transform
+from centernet2.builders.data_pipeline import build_mixing, build_train_transform
 from centernet2.config import Config
 from centernet2.data import (
     DetectionDataset,

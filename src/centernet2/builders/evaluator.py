@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from centernet2 import distributed
+from centernet2.builders.data_pipeline import build_test_transform
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
 from centernet2.builders.network import build_augmented
-from centernet2.builders.pipeline import build_test_transform
 from centernet2.checkpoint import load_checkpoint
 from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import (

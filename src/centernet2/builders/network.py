@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from centernet2.builders.pipeline import fixed_sizes, test_size_of
+from centernet2.builders.data_pipeline import fixed_sizes, test_size_of
 from centernet2.builders.second_stage import build_roi_heads
 from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.data import FitShortestEdge
-from centernet2.models.backbones import BACKBONES, TimmBackbone
+from centernet2.models.backbones import BACKBONES, Backbone
 from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Criterion, Decoder
 from centernet2.models.detector import Detector
 from centernet2.models.necks import NECKS, Neck
@@ -62,7 +62,7 @@ def network_of(config: Config) -> Network:
     )
 
 
-def build_backbone_and_neck(config: Config) -> tuple[TimmBackbone, Neck]:
+def build_backbone_and_neck(config: Config) -> tuple[Backbone, Neck]:
     """Build the backbone and the neck, with random weights."""
     network, options = network_of(config), config.neck
     with add_keys("backbone", "neck"):

@@ -8,7 +8,7 @@ from torch import nn
 
 from centernet2 import distributed
 from centernet2.config import Config, ConfigError
-from centernet2.models.checkpointing import backbone_stages
+from centernet2.models.backbones.stages import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training
 from centernet2.training.sharding import shard

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from centernet2 import distributed
 from centernet2.builders.evaluator import evaluate_dataset
-from centernet2.builders.pipeline import build_train_batches
+from centernet2.builders.data_pipeline import build_train_batches
 from centernet2.builders.plan import describe
 from centernet2.builders.solver import build_clip
 from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints

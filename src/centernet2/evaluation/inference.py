@@ -16,7 +16,8 @@ from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.results import encode_masks, results_of
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
-from centernet2.models.postprocess import evaluation_mode, to_original
+from centernet2.models.modes import evaluation_mode
+from centernet2.models.postprocess import to_original
 from centernet2.structures import ImageDetector, Inspection
 
 logger = logging.getLogger(__name__)

@@ -65,7 +65,7 @@ def check(
 
 
 def _first_stage_sizes() -> FirstStageSizes:
-    from centernet2.builders.pipeline import build_test_transform
+    from centernet2.builders.data_pipeline import build_test_transform
     from centernet2.config import load_config
     from centernet2.report.dataset_page import FirstStageSizes
 

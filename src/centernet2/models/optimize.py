@@ -32,7 +32,7 @@ from centernet2.layers import (
     sequential_pairs,
     transform_convolutions,
 )
-from centernet2.models.checkpointing import (
+from centernet2.models.gradient_checkpointing import (
     recompute_expansions,
     recompute_norms,
     recompute_stages,

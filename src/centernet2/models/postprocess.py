@@ -1,32 +1,15 @@
-"""Evaluation mode, original image size and pasted masks, around a model."""
+"""Detections at the size of the original image, with pasted masks."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeAlias
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from centernet2.kernels import paste_box_masks
 from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.structures import Detections, ImageDetector, select
+from centernet2.structures import Detections, select
 
 Threshold: TypeAlias = float | Sequence[float]  # one for all classes, or one per class, by label
-
-
-@contextmanager
-def evaluation_mode(model: ImageDetector | nn.Module) -> Iterator[None]:
-    """Set evaluation mode in the block, then restore the mode of each module.
-
-    The modes may differ: frozen parts of a model in training may be in evaluation mode.
-    """
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def to_original(

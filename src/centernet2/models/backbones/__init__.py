@@ -1,6 +1,6 @@
 """Backbones: images -> feature maps by name.
 
-To add one, write a module with a subclass of TimmBackbone and its options. Add the options to
+To add one, write a module with a subclass of Backbone and its options. Add the options to
 BackboneOptions, their keys to config/model_keys.py, a row to BACKBONES, and a name to NETWORKS in
 builders/network.py.
 """
@@ -12,18 +12,18 @@ from typing import NamedTuple
 import torch
 
 from centernet2.layers import find_norm_pairs, fuse_frozen_norms
-from centernet2.models.backbones.deform import DeformOptions, deform_stages
-from centernet2.models.backbones.dla import DLA, DLAOptions
-from centernet2.models.backbones.res2net import Res2Net
-from centernet2.models.backbones.resnet import ResNet, ResNetOptions
-from centernet2.models.backbones.timm_backbone import (
-    TimmBackbone,
+from centernet2.models.backbones.backbone import (
+    Backbone,
     TimmOptions,
     any_size_options,
     features_at,
     pixel_statistics,
 )
-from centernet2.models.postprocess import evaluation_mode
+from centernet2.models.backbones.deform import DeformOptions, deform_stages
+from centernet2.models.backbones.dla import DLA, DLAOptions
+from centernet2.models.backbones.res2net import Res2Net
+from centernet2.models.backbones.resnet import ResNet, ResNetOptions
+from centernet2.models.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BackboneFamily(NamedTuple):
     """Builder of a kind of backbone, and the format of its ImageNet weights."""
 
     # arguments: options, and the feature maps that the neck uses if the options name none
-    build: Callable[[BackboneOptions, Sequence[str]], TimmBackbone]
+    build: Callable[[BackboneOptions, Sequence[str]], Backbone]
     # Whether the defaults are those of Caffe2's weights. Weights of torchvision and timm fit as
     # well, with strides in the 3x3 convolutions and normalized RGB images.
     caffe2_defaults: bool = False
@@ -58,10 +58,10 @@ def build_residual(
     return backbone
 
 
-def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> TimmBackbone:
+def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> Backbone:
     """Build a network of timm, with the feature maps of its options or of the neck."""
     timm = options.timm
-    return TimmBackbone(
+    return Backbone(
         name=timm.name,
         out_features=features_at(timm.name, timm.out_indices) if timm.out_indices else in_features,
         freeze_at=options.resnet.freeze_at,
@@ -80,6 +80,7 @@ BACKBONES: dict[str, BackboneFamily] = {
 __all__ = [
     "BACKBONES",
     "DLA",
+    "Backbone",
     "BackboneFamily",
     "BackboneOptions",
     "DLAOptions",
@@ -87,7 +88,6 @@ __all__ = [
     "Res2Net",
     "ResNet",
     "ResNetOptions",
-    "TimmBackbone",
     "TimmOptions",
     "pixel_statistics",
 ]

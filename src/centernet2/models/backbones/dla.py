@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class DLAOptions:
     norm: str = "BN"
 
 
-class DLA(TimmBackbone):
+class DLA(Backbone):
     """timm's DLA: feature maps dla2 (stride 4) to dla5, nothing frozen, as published."""
 
     def __init__(self, options: DLAOptions) -> None:

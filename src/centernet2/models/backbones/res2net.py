@@ -2,13 +2,13 @@
 
 from torch import nn
 
+from centernet2.models.backbones.backbone import Backbone
 from centernet2.models.backbones.resnet import ResNetOptions, first_blocks, require_depth
-from centernet2.models.backbones.timm_backbone import TimmBackbone
 
 RES2NET_DEPTHS = (50, 101)
 
 
-class Res2Net(TimmBackbone):
+class Res2Net(Backbone):
     """timm's Res2Net v1b (deep stem, average pooling in the shortcuts).
 
     It has the variations that weights of published detectors need. The group options apply to each

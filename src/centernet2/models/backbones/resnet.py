@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.backbones.backbone import Backbone
 
 BOTTLENECK_DEPTHS = (50, 101, 152)
 BASIC_DEPTHS = (18, 34)
@@ -28,7 +28,7 @@ class ResNetOptions:
     stride_in_1x1: bool = True  # as in MSRA's weights; False: in the 3x3, as in torchvision's
 
 
-class ResNet(TimmBackbone):
+class ResNet(Backbone):
     """timm's ResNet with the variations that Caffe2's ImageNet weights need."""
 
     def __init__(self, options: ResNetOptions) -> None:

@@ -8,7 +8,7 @@ name to NETWORKS in builders/network.py.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from centernet2.models.backbones import TimmBackbone
+from centernet2.models.backbones import Backbone
 from centernet2.models.necks.bifpn import BiFPN, BiFPNOptions
 from centernet2.models.necks.dla_up import DLAUp, DLAUpOptions
 from centernet2.models.necks.fpn import FPN, FPNOptions
@@ -25,18 +25,18 @@ class NeckOptions:
     dla_up: DLAUpOptions = field(default_factory=DLAUpOptions)
 
 
-def build_fpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> FPN:
+def build_fpn(options: NeckOptions, backbone: Backbone, coarsest: int) -> FPN:
     """Build an FPN, with strided convolutions for levels coarser than the backbone's."""
     extra_levels = max(0, coarsest - int(options.fpn.in_features[-1][-1]))
     return FPN(backbone.channels, options.fpn, extra_levels=extra_levels)
 
 
-def build_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
+def build_bifpn(options: NeckOptions, backbone: Backbone, coarsest: int) -> BiFPN:
     """Build a BiFPN; its own options set the number of levels."""
     return BiFPN(backbone.channels, options.fpn.in_features, options.bifpn)
 
 
-def build_fcos_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> BiFPN:
+def build_fcos_bifpn(options: NeckOptions, backbone: Backbone, coarsest: int) -> BiFPN:
     """Build the variant of BiFPN of the published weights called "fcos"."""
     return BiFPN(
         backbone.channels,
@@ -47,7 +47,7 @@ def build_fcos_bifpn(options: NeckOptions, backbone: TimmBackbone, coarsest: int
     )
 
 
-def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
+def build_dla_up(options: NeckOptions, backbone: Backbone, coarsest: int) -> DLAUp:
     """Build a DLA-up that returns all levels."""
     up = options.dla_up
     return DLAUp(
@@ -55,7 +55,7 @@ def build_dla_up(options: NeckOptions, backbone: TimmBackbone, coarsest: int) ->
     )
 
 
-def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -> DLAUp:
+def build_dla_seg(options: NeckOptions, backbone: Backbone, coarsest: int) -> DLAUp:
     """Build the DLA-up of CenterNet (arXiv 1904.07850): deformable, one level."""
     return DLAUp(
         backbone.channels,
@@ -68,7 +68,7 @@ def build_dla_seg(options: NeckOptions, backbone: TimmBackbone, coarsest: int) -
 
 
 # arguments: options, backbone, number of the coarsest level (7 for p7, of stride 2**7)
-NECKS: dict[str, Callable[[NeckOptions, TimmBackbone, int], Neck]] = {
+NECKS: dict[str, Callable[[NeckOptions, Backbone, int], Neck]] = {
     "fpn": build_fpn,
     "bifpn": build_bifpn,
     "fcos_bifpn": build_fcos_bifpn,

@@ -14,7 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from centernet2.layers import DeformConv2d, find_norm_pairs, fuse_frozen_norms
 from centernet2.models.backbones import ResNet, ResNetOptions
 from centernet2.models.centernet import CenterNetHead, HeadOptions
-from centernet2.models.checkpointing import recompute_expansions, recompute_norms, recompute_stages
+from centernet2.models.gradient_checkpointing import (
+    recompute_expansions,
+    recompute_norms,
+    recompute_stages,
+)
 
 
 @pytest.mark.parametrize("deformable", [False, True])

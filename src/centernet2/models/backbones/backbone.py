@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone, with frozen stages and a choice of norm."""
+"""The base of all backbones: a network of timm, frozen stages, a choice of norm."""
 
 import difflib
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class TimmOptions:
     neck: str = "fpn"  # name in necks.NECKS
 
 
-class TimmBackbone(nn.Module):
-    """Feature maps of a timm network.
+class Backbone(nn.Module):
+    """Base of all backbones: the feature maps of a network of timm, by name.
 
     A feature map of stride 2**k is called `prefix` + k: res2 (stride 4) to res5 (stride 32).
 

@@ -15,21 +15,10 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from centernet2.models.backbones.stages import backbone_stages
+
 Policy = Callable[..., CheckpointPolicy]  # decides whether the output of an operator is kept
 Context = AbstractContextManager[object]
-
-
-def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
-    """Return the stages of a backbone: children with parameters, below any wrappers."""
-    stages = [backbone]
-    while len(stages) == 1:
-        children = [
-            child for child in stages[0].children() if next(child.parameters(), None) is not None
-        ]
-        if not children:
-            return stages
-        stages = children
-    return stages
 
 
 def recompute_stages(backbone: nn.Module) -> None:

@@ -15,7 +15,7 @@ from centernet2.builders.loading import load_model
 from centernet2.builders.network import build_detector
 from centernet2.checkpoint import Checkpoint, WeightsFile, save_checkpoint
 from centernet2.config import ConfigError
-from centernet2.models.backbones.timm_backbone import TimmBackbone
+from centernet2.models.backbones.backbone import Backbone
 from centernet2.models.detector import Detector
 
 SMALL = [
@@ -100,9 +100,7 @@ def test_feature_maps_equal_those_of_timm(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("norm", ["FrozenBN", "SyncBN", "GN", "LN", ""])
 def test_activation_survives_replaced_normalization(norm: str) -> None:
-    backbone = TimmBackbone(
-        name="efficientnet_lite0", out_features=("res3",), freeze_at=0, norm=norm
-    )
+    backbone = Backbone(name="efficientnet_lite0", out_features=("res3",), freeze_at=0, norm=norm)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
     assert sum(isinstance(m, nn.ReLU6) for m in backbone.modules()) > 10
     assert backbone(torch.randn(2, 3, 32, 32))["res3"].shape == (2, 40, 4, 4)
@@ -110,8 +108,8 @@ def test_activation_survives_replaced_normalization(norm: str) -> None:
 
 def test_frozen_normalization_equals_evaluation_mode() -> None:
     name = "tf_efficientnet_lite0"  # its epsilon is not the usual one
-    plain = TimmBackbone(name=name, out_features=("res3", "res5"), freeze_at=0, norm="BN").eval()
-    frozen = TimmBackbone(name=name, out_features=("res3", "res5"), freeze_at=2, norm="FrozenBN")
+    plain = Backbone(name=name, out_features=("res3", "res5"), freeze_at=0, norm="BN").eval()
+    frozen = Backbone(name=name, out_features=("res3", "res5"), freeze_at=2, norm="FrozenBN")
     frozen.load_state_dict(plain.state_dict(), strict=False)
     image = torch.randn(1, 3, 64, 64)
     for level, x in plain(image).items():
@@ -130,7 +128,7 @@ def test_frozen_normalization_equals_evaluation_mode() -> None:
 )
 def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: set[str]) -> None:
     with torch.device("meta"):
-        backbone = TimmBackbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
+        backbone = Backbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
     still = {n for n, p in backbone.body.named_parameters() if not p.requires_grad}
     expected = {
         n
