@@ -1,10 +1,11 @@
-"""The number format of a training run."""
+"""Number format, schedule and average of a training run."""
 
 import pytest
 import torch
 
 from centernet2.builders import solver
-from centernet2.builders.solver import choose_precision
+from centernet2.builders.solver import build_average, build_multiplier, choose_precision
+from centernet2.config import ConfigError, load_config
 
 CPU = torch.device("cpu")
 
@@ -23,5 +24,27 @@ def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) ->
     assert choose_precision(CPU, amp=True, dtype="bf16") == "bf16"
     assert choose_precision(CPU, amp=True, dtype="fp16") == "bf16"
     assert "not SOLVER.AMP.DTYPE fp16" in caplog.text
-    with pytest.raises(ValueError, match=r"SOLVER.AMP.DTYPE is 'half'; choose bf16 or fp16"):
+    with pytest.raises(ValueError, match=r"SOLVER.AMP.DTYPE is 'half'; choose one of bf16, fp16"):
         choose_precision(CPU, amp=True, dtype="half")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("SOLVER.WARMUP_METHOD", r"SOLVER.WARMUP_METHOD is 'x'; choose one of linear, constant"),
+        (
+            "SOLVER.LR_SCHEDULER_NAME",
+            r"name is 'x'; .*WarmupCosineLR.* \(SOLVER.LR_SCHEDULER_NAME\)",
+        ),
+    ],
+)
+def test_unknown_schedules_are_named_with_their_key(key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_multiplier(load_config("CenterNet2_R18_small", [key, "x"]))
+
+
+def test_decay_of_one_is_named_with_its_key() -> None:
+    options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "1.0"]
+    config = load_config("CenterNet2_R18_small", options)
+    with pytest.raises(ConfigError, match=r"decay is 1\.0; .* \(SOLVER.EMA.DECAY\)"):
+        build_average(config, torch.nn.Linear(1, 1))

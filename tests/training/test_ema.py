@@ -58,5 +58,5 @@ def test_skipped_steps_do_not_change_average() -> None:
 
 
 def test_decay_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"SOLVER.EMA.DECAY is 1"):
+    with pytest.raises(ValueError, match=r"decay is 1\.0; choose"):
         AveragedWeights(ToyDetector(), decay=1.0, warmup_iters=0)

@@ -83,7 +83,7 @@ def test_rescaled_interval_starts_after_warm_up() -> None:
 
 
 def test_unknown_schedule_is_named() -> None:
-    with pytest.raises(ValueError, match="'WarmupPolyLR'; known schedules: WarmupMultiStepLR"):
+    with pytest.raises(ValueError, match="name is 'WarmupPolyLR'; choose one of WarmupMultiStepLR"):
         multiplier("WarmupPolyLR")
 
 

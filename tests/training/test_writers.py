@@ -176,7 +176,7 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_unknown_tracker_is_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(ValueError, match=r"SOLVER.TRACKERS names 'wb'; choose among"),
+        pytest.raises(ValueError, match=r"trackers names 'wb'; choose among"),
         open_writers(tmp_path, start_iteration=0, trackers=("wb",), config={}),
     ):
         pass
@@ -192,7 +192,7 @@ def test_failing_tracker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", NotLoggedIn)
     with (
         pytest.raises(
-            ValueError, match=r"SOLVER.TRACKERS fake does not start, .*: no key: log in$"
+            ValueError, match=r"trackers names 'fake', which does not start .*: no key: log in$"
         ),
         open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}),
     ):

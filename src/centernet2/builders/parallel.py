@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from centernet2 import distributed
-from centernet2.config import Config, ConfigError
+from centernet2.config import Config, ConfigError, add_keys
 from centernet2.models.backbones.stages import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training
@@ -21,7 +21,10 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
     stay in the same memory.
     """
     run, device = config.run, accelerator.device
-    _require_compatible(config)
+    if run.fsdp and run.channels_last:
+        raise ConfigError(
+            "SOLVER.FSDP shards contiguous weights only; leave SOLVER.CHANNELS_LAST out"
+        )
     if run.sync_bn:  # before gradient checkpointing splits the towers
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
@@ -31,30 +34,17 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             "train without SyncBN on the CPU"
         )
     default_format = torch.contiguous_format if run.fsdp else None
-    optimize_for_training(
-        model,
-        device=device,
-        memory_format=torch.channels_last if run.channels_last else default_format,
-        gradient_checkpointing=run.gradient_checkpointing,
-        compile=run.compile,
-    )
+    with add_keys("run"):
+        optimize_for_training(
+            model,
+            device=device,
+            memory_format=torch.channels_last if run.channels_last else default_format,
+            gradient_checkpointing=run.gradient_checkpointing,
+            compile=run.compile,
+        )
     if run.fsdp and distributed.world_size() > 1:
         return _shard(model, device)
     return _wrap(model, accelerator)
-
-
-def _require_compatible(config: Config) -> None:
-    """Raise ConfigError for options that exclude each other."""
-    run = config.run
-    if run.compile and run.gradient_checkpointing:
-        raise ConfigError(
-            "SOLVER.COMPILE and SOLVER.GRADIENT_CHECKPOINTING exclude each other; "
-            "leave one of them out"
-        )
-    if run.fsdp and run.channels_last:
-        raise ConfigError(
-            "SOLVER.FSDP shards contiguous weights only; leave SOLVER.CHANNELS_LAST out"
-        )
 
 
 def _shard(model: Detector, device: torch.device) -> Detector:

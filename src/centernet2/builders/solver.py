@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from centernet2 import distributed
-from centernet2.config import Config, ConfigError, one_of
+from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.devices import Precision, grad_scaler
 from centernet2.kernels import device_name, is_bf16_fast
 from centernet2.models.backbones.stages import backbone_stages
@@ -34,11 +34,15 @@ logger = logging.getLogger(__name__)
 
 CLIPS: tuple[Literal["value", "norm", "full_model"], ...] = ("value", "norm", "full_model")
 OPTIMIZERS: tuple[Literal["SGD", "ADAMW"], ...] = ("SGD", "ADAMW")
+AMP_DTYPES: tuple[Literal["bf16", "fp16"], ...] = ("bf16", "fp16")
+WARMUP_METHODS = ("linear", "constant")
 
 
 def build_multiplier(config: Config) -> Multiplier:
     """Build the schedule: the factor of the learning rate by iteration."""
-    return learning_rate_multiplier(config.schedule, base_lr=config.optimizer.base_lr)
+    one_of(config.schedule.warmup_method, WARMUP_METHODS, "SOLVER.WARMUP_METHOD")
+    with add_keys("schedule"):
+        return learning_rate_multiplier(config.schedule, base_lr=config.optimizer.base_lr)
 
 
 def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
@@ -77,17 +81,25 @@ def build_clip(config: Config) -> Callable[[list[nn.Parameter]], None] | None:
 
 def choose_precision(device: torch.device, *, amp: bool, dtype: str) -> Precision:
     """Return the number format of training; on the CPU fp16 is replaced by bf16."""
-    if dtype not in ("bf16", "fp16"):
-        raise ConfigError(f"SOLVER.AMP.DTYPE is '{dtype}'; choose bf16 or fp16")
+    precision = one_of(dtype, AMP_DTYPES, "SOLVER.AMP.DTYPE")
     if not amp:
         return "fp32"
-    if device.type == "cpu" and dtype == "fp16":
+    if device.type == "cpu" and precision == "fp16":
         logger.warning("mixed precision on the CPU is bf16, not SOLVER.AMP.DTYPE fp16")
-        dtype = "bf16"
-    if dtype == "bf16" and not is_bf16_fast(device):
+        precision = "bf16"
+    if precision == "bf16" and not is_bf16_fast(device):
         better = "SOLVER.AMP.DTYPE fp16" if device.type == "cuda" else "SOLVER.AMP.ENABLED False"
         logger.warning("%s emulates bf16, which is slow: set %s", device_name(device), better)
-    return "fp16" if dtype == "fp16" else "bf16"
+    return precision
+
+
+def build_average(config: Config, model: nn.Module) -> AveragedWeights | None:
+    """Build the moving average of the weights; None: it is off."""
+    ema = config.ema
+    if not ema.enabled:
+        return None
+    with add_keys("ema"):
+        return AveragedWeights(model, decay=ema.decay, warmup_iters=ema.warmup_iters)
 
 
 def build_run_state(
@@ -101,7 +113,6 @@ def build_run_state(
 ) -> RunState:
     """Build the state of a training run; the model is on its device."""
     optimizer = build_optimizer(config, model)
-    ema = config.ema
     generator = torch.Generator(device).manual_seed(seed + distributed.rank())
     if model.roi_heads is not None:
         model.roi_heads.generator = generator
@@ -112,9 +123,7 @@ def build_run_state(
         schedule=scheduler(optimizer, build_multiplier(config)),
         scaler=grad_scaler(device, precision),
         generator=generator,
-        average=AveragedWeights(model, decay=ema.decay, warmup_iters=ema.warmup_iters)
-        if ema.enabled
-        else None,
+        average=build_average(config, model),
         patience=config.run.patience,
         output=output,
     )

@@ -1,7 +1,7 @@
 """A training run: its parts, and the operations that need several of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from centernet2 import distributed
-from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.data_pipeline import build_train_batches
+from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.plan import describe
 from centernet2.builders.solver import build_clip
 from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
-from centernet2.config import Config
+from centernet2.config import Config, add_keys
 from centernet2.data import DetectionDataset
 from centernet2.devices import Precision
 from centernet2.evaluation import EvaluationInterrupted
@@ -63,14 +63,19 @@ class TrainingRun:
             set_aside_checkpoints(output, after=self.state.iteration)
             write_atomic(output / "config.yaml", self.config.to_yaml())
 
-    def open_writers(self) -> AbstractContextManager[list[Writer]]:
+    @contextmanager
+    def open_writers(self) -> Iterator[list[Writer]]:
         """Open the writers of metrics: log, files and trackers; the context closes them."""
-        return open_writers(
+        writers = open_writers(
             self.state.output,
             start_iteration=self.state.iteration,
             trackers=self.config.run.trackers,
             config=self.config.to_dict(),
         )
+        with ExitStack() as stack:
+            with add_keys("run"):  # around the opening alone, not around the training
+                opened = stack.enter_context(writers)
+            yield opened
 
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
         """Yield the batches of this process from the next step; draw the first if `drawn`."""

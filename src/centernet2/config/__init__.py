@@ -1,4 +1,4 @@
-"""Config files and their options; only this package knows the keys."""
+"""Config files, and the map from their keys to the fields of option groups."""
 
 from centernet2.config.errors import ConfigError, add_keys, one_of
 from centernet2.config.reading import config_names, find_config, load_config, parse_config

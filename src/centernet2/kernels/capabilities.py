@@ -52,7 +52,7 @@ def require_compiler(device: torch.device) -> None:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"torch.compile does not work on {device.type}: {reason}. Install a C++ compiler such "
-            "as g++ (a GPU also needs Triton), or omit --compile, in training SOLVER.COMPILE"
+            "as g++ (a GPU also needs Triton), or leave compile out"
         ) from error
 
 

@@ -34,9 +34,7 @@ NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, Fro
 def make_norm(name: str, channels: int) -> nn.Module:
     """Make the normalization layer called `name` ("" for none)."""
     if name not in NORMS:
-        raise ValueError(
-            f"normalization '{name}' is unknown; choose one of {', '.join(repr(n) for n in NORMS)}"
-        )
+        raise ValueError(f"norm is '{name}'; choose one of {', '.join(repr(n) for n in NORMS)}")
     return NORMS[name](channels)
 
 

@@ -32,13 +32,13 @@ from centernet2.layers import (
     sequential_pairs,
     transform_convolutions,
 )
+from centernet2.models.detector import Detector
 from centernet2.models.gradient_checkpointing import (
     recompute_expansions,
     recompute_norms,
     recompute_stages,
     stop_recomputation,
 )
-from centernet2.models.detector import Detector
 from centernet2.structures import Detections, Target
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,9 @@ def optimize_for_training(
         compile: torch.compile backbone and neck, instead of any recomputation.
     """
     if compile and gradient_checkpointing:
-        raise ValueError("compile and gradient_checkpointing exclude each other")
+        raise ValueError(
+            "compile and gradient_checkpointing exclude each other; leave one of them out"
+        )
     device = model.preprocess.mean.device if device is None else device
     return_freed_memory(device)
     model.to(memory_format=memory_format or fast_memory_format(model, device))

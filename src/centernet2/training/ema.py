@@ -36,9 +36,7 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, *, decay: float, warmup_iters: int) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(
-                f"SOLVER.EMA.DECAY is {decay}; choose a number from 0 to below 1, such as 0.9998"
-            )
+            raise ValueError(f"decay is {decay}; choose a number from 0 to below 1, such as 0.9998")
         self.decay = decay
         self.warmup_iters = warmup_iters
         self._current = model.state_dict()  # these tensors change as the model learns

@@ -104,7 +104,7 @@ class NonFiniteGuard:
                 f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to "
                 f"iteration {step.iteration}; the images and losses of all skipped steps are "
                 f"listed in {self.path}. "
-                "A lower SOLVER.BASE_LR, a longer warm-up or gradient clipping may help"
+                "A lower learning rate, a longer warm-up or gradient clipping may help"
             )
 
     def _record(self, step: TrainState) -> None:

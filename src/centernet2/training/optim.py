@@ -229,9 +229,7 @@ def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Mul
         ),
     }
     if options.name not in schedules:
-        raise ValueError(
-            f"SOLVER.LR_SCHEDULER_NAME is '{options.name}'; known schedules: {', '.join(schedules)}"
-        )
+        raise ValueError(f"name is '{options.name}'; choose one of {', '.join(schedules)}")
     return partial(
         warm_up,
         schedule=schedules[options.name],

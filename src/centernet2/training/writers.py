@@ -225,8 +225,7 @@ class TrackerWriter:
 
         if name not in LOGGER_TYPE_TO_CLASS:
             raise ValueError(
-                f"SOLVER.TRACKERS names '{name}'; "
-                f"choose among {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}"
+                f"trackers names '{name}'; choose among {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}"
             )
         kind = LOGGER_TYPE_TO_CLASS[name]
         options = {"logging_dir": str(folder)} if kind.requires_logging_directory else {}
@@ -235,12 +234,12 @@ class TrackerWriter:
             self._tracker.start()
         except ImportError as error:
             raise ValueError(
-                f"SOLVER.TRACKERS {name}: {error}; pip install 'centernet2[{name}]' or {name}"
+                f"trackers names '{name}': {error}; pip install 'centernet2[{name}]' or {name}"
             ) from None
         except Exception as error:  # its type differs by tracker: no login, server or network
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"SOLVER.TRACKERS {name} does not start, and may be left out: {reason}"
+                f"trackers names '{name}', which does not start and may be left out: {reason}"
             ) from error
         self._tracker.store_init_configuration(_flat(config))
 
