@@ -1,12 +1,8 @@
-"""Drawings of detections, grids of pictures, and files of predictions."""
-
-import json
-from pathlib import Path
+"""Drawings of detections, and grids of pictures."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from centernet2.structures import Detections
@@ -17,22 +13,10 @@ from centernet2.visualize import (
     picture_grid,
     style_for,
     text_color,
-    write_predictions,
 )
+from tests.helpers.drawing import canvas, detections
 
 NAMES = [f"class {i}" for i in range(100)]
-
-
-def canvas(height: int = 240, width: int = 320) -> Tensor:
-    return torch.full((3, height, width), 128, dtype=torch.uint8)
-
-
-def detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
-    return {
-        "boxes": torch.tensor(boxes).reshape(-1, 4),
-        "scores": torch.tensor(scores),
-        "labels": torch.tensor(labels, dtype=torch.int64),
-    }
 
 
 def random_detections(count: int, height: int, width: int) -> Detections:
@@ -158,45 +142,3 @@ def test_picture_grid() -> None:
     assert (grid[:, :, -6:] == 255).all(), "a caption leaves its column"
     with pytest.raises(ValueError, match="one caption each: 3 and 1"):
         picture_grid(images, ["a"])
-
-
-def test_prediction_files(tmp_path: Path) -> None:
-    image = canvas(60, 80)
-    found = [
-        (Path("a/scene.jpg"), image, detections([[1, 2, 30.126, 40]], [0.75], [1])),
-        (Path("b/scene.jpg"), image, detections([], [], [])),
-    ]
-    assert write_predictions(iter(found), tmp_path / "out", class_names=["cat", "Löwe"]) == 2
-    records = json.loads((tmp_path / "out/predictions.json").read_text(encoding="utf-8"))
-    assert records[0] == {
-        "file": str(Path("a/scene.jpg")),
-        "picture": "00000_scene.png",
-        "width": 80,
-        "height": 60,
-        "detections": [{"box": [1, 2, 30.13, 40], "score": 0.75, "label": 1, "class": "Löwe"}],
-    }
-    assert records[1]["detections"] == []
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "00000_scene.png",
-        "00001_scene.png",
-        "predictions.json",
-    ]
-    drawn = np.array(Image.open(tmp_path / "out/00000_scene.png"))
-    assert drawn.shape == (60, 80, 3) and (drawn != 128).any()
-
-
-def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:
-    coco_mask = pytest.importorskip(
-        "pycocotools.mask", reason="pycocotools reads the run lengths of this test"
-    )
-    found = detections([[1, 2, 30, 40]], [0.75], [1])
-    found["masks"] = torch.zeros(1, 60, 80, dtype=torch.bool)
-    found["masks"][0, 5:20, 7:30] = True
-    write_predictions([(Path("a.jpg"), canvas(60, 80), found)], tmp_path, class_names=None)
-    (record,) = json.loads((tmp_path / "predictions.json").read_text())[0]["detections"]
-    assert np.array_equal(coco_mask.decode(record["segmentation"]), found["masks"][0].numpy())
-
-
-def test_empty_predictions_are_valid_json(tmp_path: Path) -> None:
-    assert write_predictions([], tmp_path, class_names=None) == 0
-    assert json.loads((tmp_path / "predictions.json").read_text()) == []

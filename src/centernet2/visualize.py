@@ -1,25 +1,20 @@
-"""Draw detections, arrange pictures in a grid, and write predictions to files."""
+"""Draw detections, and arrange pictures in a grid."""
 
 import colorsys
-import json
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from hotcoco import mask as rle
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from centernet2.files import write_atomic
 from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
-FileDetections = tuple[Path, Tensor, Detections]  # file, uint8 [3, H, W], detections
 
 GOLDEN_RATIO = 0.618034  # step of the hue, which spreads any number of hues evenly
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
@@ -66,12 +61,12 @@ def draw(
     if "masks" in objects:
         image = _draw_masks(image.cpu(), objects["masks"].cpu()[order], colors)
 
-    canvas = _to_pillow(image)
+    canvas = to_pillow(image)
     style = style_for(*canvas.size)
     pen = ImageDraw.Draw(canvas, "RGBA")
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
-    texts = [_class_name(label, class_names) for label in labels]
+    texts = [class_name(label, class_names) for label in labels]
     if scored is not None:
         texts = [
             f"{text}: {score:.2f}"
@@ -205,56 +200,8 @@ def _hidden_pixels(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # 
     return hidden
 
 
-def write_predictions(
-    predictions: Iterable[FileDetections], output: Path, *, class_names: Sequence[str] | None
-) -> int:
-    """Write a picture of each image and predictions.json; return the number of images."""
-    output.mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
-    for path, image, detections in predictions:
-        name = f"{len(lines):05d}_{path.stem}.png"
-        _to_pillow(draw(image, detections, class_names)).save(output / name)
-        size = {"width": image.shape[2], "height": image.shape[1]}
-        record = {
-            "file": str(path),
-            "picture": name,
-            **size,
-            "detections": detection_records(detections, class_names),
-        }
-        lines.append(json.dumps(record, ensure_ascii=False))
-    write_atomic(output / "predictions.json", "[\n" + ",\n".join(lines) + "\n]\n")
-    return len(lines)
-
-
-def detection_records(
-    detections: Detections, class_names: Sequence[str] | None
-) -> list[dict[str, Any]]:
-    """Return detections as JSON records: corners, score, label and class name.
-
-    A mask is a compressed RLE of COCO, {"size": [height, width], "counts": text}.
-    """
-    boxes, scores, labels = (
-        detections["boxes"].tolist(),
-        detections["scores"].tolist(),
-        detections["labels"].tolist(),
-    )
-    records: list[dict[str, Any]] = [
-        {
-            "box": [round(x, 2) for x in box],
-            "score": round(score, 5),
-            "label": label,
-            "class": _class_name(label, class_names),
-        }
-        for box, score, label in zip(boxes, scores, labels, strict=True)
-    ]
-    if "masks" in detections:
-        for record, mask in zip(records, detections["masks"].cpu(), strict=True):
-            counts = rle.encode(mask.numpy())["counts"].decode("ascii")
-            record["segmentation"] = {"size": list(mask.shape), "counts": counts}
-    return records
-
-
-def _class_name(label: int, class_names: Sequence[str] | None) -> str:
+def class_name(label: int, class_names: Sequence[str] | None) -> str:
+    """Return the name of a class, or its label if there are no names."""
     return class_names[label] if class_names else str(label)
 
 
@@ -272,7 +219,7 @@ def picture_grid(
     columns = min(columns, len(images))
     gap, font = max(6, cell // 32), _font(max(10, cell // 22))
     line = round(1.8 * font.size)
-    pictures = [_fit(_to_pillow(image), cell) for image in images]
+    pictures = [_fit(to_pillow(image), cell) for image in images]
     rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) for row in rows]
 
@@ -328,7 +275,8 @@ def _whole_pixels(box: Sequence[float]) -> Rectangle:
     return left, top, max(left, right), max(top, bottom)
 
 
-def _to_pillow(image: Tensor) -> Image.Image:
+def to_pillow(image: Tensor) -> Image.Image:
+    """Convert an image uint8 [3, H, W] to one of Pillow."""
     return Image.fromarray(image.cpu().permute(1, 2, 0).contiguous().numpy())
 
 

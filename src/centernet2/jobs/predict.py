@@ -52,8 +52,8 @@ def predict(
     {"images": number of images written}.
     """
     from centernet2.builders.loading import load_predictor
+    from centernet2.prediction_files import write_predictions
     from centernet2.predictor import find_images
-    from centernet2.visualize import write_predictions
 
     sources, overrides = split_overrides(images)
     if not sources or "" in sources:

@@ -79,7 +79,7 @@ def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:
 
 def _to_annotations(prediction: Prediction) -> Iterator[dict[str, Any]]:
     """Convert detections to COCO annotations without ids."""
-    from centernet2.visualize import detection_records
+    from centernet2.prediction_files import detection_records
 
     for record in detection_records(prediction.detections, None):
         left, top, right, bottom = record["box"]

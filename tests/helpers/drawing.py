@@ -1,0 +1,18 @@
+"""A gray image, and detections to draw on it."""
+
+import torch
+from torch import Tensor
+
+from centernet2.structures import Detections
+
+
+def canvas(height: int = 240, width: int = 320) -> Tensor:
+    return torch.full((3, height, width), 128, dtype=torch.uint8)
+
+
+def detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+    return {
+        "boxes": torch.tensor(boxes).reshape(-1, 4),
+        "scores": torch.tensor(scores),
+        "labels": torch.tensor(labels, dtype=torch.int64),
+    }
