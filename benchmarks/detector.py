@@ -55,7 +55,7 @@ def scene(height: int, width: int) -> tuple[list[Tensor], list[Target]]:
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
     torch.manual_seed(0)
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
-    model = place(model.train(options.work == "training"), "cpu")
+    model = place(model.train(options.work == "training"), CPU)
     if options.work == "training":
         optimize_for_training(model, gradient_checkpointing=options.checkpoint)
     if options.work == "inference":

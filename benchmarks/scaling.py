@@ -41,7 +41,7 @@ STYLE = """text { font: 10px sans-serif; fill: #777 } .axis { stroke: #8884 } .d
 
 def model_of(config_file: str) -> Detector:
     torch.manual_seed(0)
-    return place(build_detector(centernet2.load_config(config_file)).train(), "cpu")
+    return place(build_detector(centernet2.load_config(config_file)).train(), torch.device("cpu"))
 
 
 def image_of(side: int) -> torch.Tensor:

@@ -1,13 +1,17 @@
-"""Loading models: the device, and the options that belong to weights."""
+"""Loading models: the device, options that belong to weights, whole weights."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
+import centernet2
 from centernet2.builders import loading, network
 from centernet2.builders.initial_weights import fit_to_weights
-from centernet2.builders.loading import device_for
-from centernet2.checkpoint import WeightsFile
+from centernet2.builders.loading import device_for, load_for_inference
+from centernet2.checkpoint import WeightsError, WeightsFile, export_reference_checkpoint
 from centernet2.config import load_config
+from tests.helpers.jobs import QUICK, SMALL, build_untrained
 
 
 @pytest.fixture
@@ -49,3 +53,34 @@ def test_only_residual_backbones_change_their_stride(monkeypatch: pytest.MonkeyP
         fitted = fit_to_weights(config, WeightsFile("w.pth", "network", {}))
         strides[name] = fitted["MODEL.RESNETS.STRIDE_IN_1X1"]
     assert strides == {"build_strides": False, "build_highres_dla": True}
+
+
+def test_inference_needs_all_weights(tmp_path: Path) -> None:
+    """A training run may start from part of the weights, inference may not."""
+    path = tmp_path / "reference.pth"
+    export_reference_checkpoint(build_untrained(classes=80), path)
+    assert not load_for_inference(path, config=SMALL, device="cpu").training
+    other = load_config(SMALL, [*QUICK, "MODEL.ROI_BOX_HEAD.FC_DIM", "64"])
+    assert centernet2.build_model(other, weights=path).training
+    with pytest.raises(WeightsError, match=r"reference.pth does not hold all weights of the model"):
+        load_for_inference(path, config=other, device="cpu")
+
+
+def test_inference_needs_more_than_a_backbone(tmp_path: Path) -> None:
+    path = tmp_path / "R-18.pth"
+    torch.save(build_untrained().backbone.body.state_dict(), path)
+    with pytest.raises(WeightsError, match=r"R-18.pth does not hold all weights of the model"):
+        load_for_inference(path, config=SMALL, device="cpu")
+
+
+def test_inference_does_without_class_weights_of_training(tmp_path: Path) -> None:
+    """The federated loss computes them from the data; old checkpoints lack them."""
+    path, options = tmp_path / "reference.pth", ["MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True"]
+    export_reference_checkpoint(build_untrained(*options, classes=80), path)
+    content = torch.load(path)
+    names = [name for name in content["model"] if "freq_weight" in name]
+    for name in names:
+        del content["model"][name]
+    torch.save(content, path)
+    assert names
+    load_for_inference(path, options, config=SMALL, device="cpu")

@@ -55,7 +55,7 @@ def is_channels_last(x: Tensor) -> bool:
 @pytest.mark.parametrize("kind", MODELS)
 def test_feature_maps_stay_channels_last(kind: str) -> None:
     """From behind the first convolution, which rearranges the image, to the head."""
-    model = place(build(kind).eval(), "cpu")
+    model = place(build(kind).eval(), torch.device("cpu"))
     seen: list[tuple[str, bool]] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -108,7 +108,7 @@ def formats_of_layers(model: Detector) -> dict[str, set[torch.dtype]]:
 @pytest.mark.parametrize("kind", MODELS)
 def test_only_layers_use_lower_precision(kind: str) -> None:
     images, targets = scene()
-    model = place(build(kind).train(), "cpu")
+    model = place(build(kind).train(), torch.device("cpu"))
     seen = formats_of_layers(model)
     proposed: list[torch.dtype] = []
     model.proposal_generator.register_forward_hook(

@@ -52,7 +52,7 @@ PER_IMAGE = {"two-stage": (145, 0, 75), "one-stage": (15, 0, 20)}
 
 @pytest.mark.parametrize("kind", MOST)
 def test_steps_take_no_more_operators(kind: str) -> None:
-    model = place(build(kind), "cpu")
+    model = place(build(kind), torch.device("cpu"))
     images, targets = scene()
     forward, backward = count_training(model, images, targets)
     counted = {
@@ -103,7 +103,7 @@ def counts(model: Detector, num_images: int, num_objects: int) -> tuple[int, int
 @pytest.mark.usefixtures("accelerator_path")
 @pytest.mark.parametrize("kind", PER_IMAGE)
 def test_objects_add_no_operators(kind: str) -> None:
-    model = place(build(kind), "cpu")
+    model = place(build(kind), torch.device("cpu"))
     none, few, many = (counts(model, 2, n) for n in (0, 10, 1000))
     assert few == many
     assert all(a <= b for a, b in zip(none, few, strict=True))
@@ -112,7 +112,7 @@ def test_objects_add_no_operators(kind: str) -> None:
 @pytest.mark.usefixtures("accelerator_path")
 @pytest.mark.parametrize("kind", PER_IMAGE)
 def test_images_add_few_operators(kind: str) -> None:
-    model = place(build(kind), "cpu")
+    model = place(build(kind), torch.device("cpu"))
     one, two, three = (counts(model, n, 10) for n in (1, 2, 3))
     for a, b in ((one, two), (two, three)):
         assert all(y - x <= limit for x, y, limit in zip(a, b, PER_IMAGE[kind], strict=True)), (
@@ -124,5 +124,5 @@ def test_images_add_few_operators(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PER_IMAGE)
 def test_many_objects_are_not_drawn_singly(kind: str) -> None:
-    model = place(build(kind), "cpu")
+    model = place(build(kind), torch.device("cpu"))
     assert counts(model, 2, 1000)[0] <= counts(model, 2, 10)[0]

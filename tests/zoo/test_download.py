@@ -12,7 +12,7 @@ import torch
 import centernet2
 from centernet2.builders.loading import load_model
 from centernet2.builders.start import FromScratch, choose_start
-from centernet2.checkpoint import export_reference_checkpoint
+from centernet2.checkpoint import WeightsError, export_reference_checkpoint
 from centernet2.zoo import download
 from centernet2.zoo.download import (
     DownloadError,
@@ -170,6 +170,12 @@ def test_published_model_has_config_and_classes(published: Path) -> None:
     published.write_bytes(b"other")
     with pytest.raises(DownloadError, match="has changed"):
         load_model("zoo:CenterNet-FPN_R50_1x")
+
+
+@pytest.mark.usefixtures("published")
+def test_published_model_is_loaded_whole() -> None:
+    with pytest.raises(WeightsError, match="zoo:CenterNet-FPN_R50_1x does not hold all weights"):
+        load_model("zoo:CenterNet-FPN_R50_1x", ["MODEL.CENTERNET.NUM_CLASSES", "7"])
 
 
 def test_detectron2_addresses_are_cached_files(

@@ -11,8 +11,9 @@ import torch
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint import WeightsError, load_checkpoint
-from centernet2.checkpoint.filling import load_state, load_weights_file
+from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_file
 from centernet2.config import Config, ConfigError, load_config, parse_config
+from centernet2.config.parts import ModelOptions
 from centernet2.devices import choose_device
 from centernet2.kernels import fast_memory_format
 from centernet2.models.detector import Detector
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 StrPath = str | os.PathLike[str]
+TRAINING_ONLY = ".class_weight"  # of the federated loss; inference does not read it
 
 
 def build_model(
@@ -40,16 +42,7 @@ def build_model(
         device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
     """
     options = as_config(config)
-    file = read_initial_weights(options, weights)
-    checkpoint = None if file is None else file.checkpoint
-    if checkpoint is not None:
-        options = set_num_classes(options, len(checkpoint.info.class_names), owner=str(weights))
-    options = fit_to_weights(options, file)
-    model = build_detector(options)
-    if file is not None:
-        load_weights_file(model, file)
-    if checkpoint is not None:
-        model.info = _with_labels(model.info, checkpoint.info)
+    model, _ = _build_and_load(options, weights)
     return place(model, device_for(options, device))
 
 
@@ -65,11 +58,7 @@ def load_model(
     checkpoint = load_checkpoint(Path(weights))
     config = config_of(checkpoint.info).override(overrides)
     model = build_detector(config)
-    report = load_state(model, checkpoint.weights)
-    if report.reinitialized or report.mismatched:
-        raise WeightsError(
-            f"{weights} does not fit the model of its config and the overrides:\n{report}"
-        )
+    _require_whole(load_state(model, checkpoint.weights), str(weights))
     model.info = _with_labels(model.info, checkpoint.info)
     return place(model.eval(), device_for(config, device))
 
@@ -92,15 +81,45 @@ def device_for(config: Config, name: str | None) -> torch.device:
         return choose_device(wanted)
     except ValueError as error:
         best = choose_device(None)
-        if wanted != type(config.model)().device:  # not the default
+        if wanted != ModelOptions.device:  # not the default
             logger.warning("MODEL.DEVICE: %s; using %s", error, best)
         return best
 
 
-def place(model: Detector, device: str | torch.device | None) -> Detector:
-    """Move a model to a device (None: the best), in its fastest memory format."""
-    chosen = device if isinstance(device, torch.device) else choose_device(device)
-    return model.to(chosen).to(memory_format=fast_memory_format(model, chosen))
+def place(model: Detector, device: torch.device) -> Detector:
+    """Move a model to a device, in its fastest memory format there."""
+    return model.to(device).to(memory_format=fast_memory_format(model, device))
+
+
+def _build_and_load(config: Config, weights: StrPath | None) -> tuple[Detector, LoadReport | None]:
+    """Build a detector, in training mode on the CPU, and load what fits of its weights."""
+    file = read_initial_weights(config, weights)
+    checkpoint = None if file is None else file.checkpoint
+    if checkpoint is not None:
+        config = set_num_classes(config, len(checkpoint.info.class_names), owner=str(weights))
+    model = build_detector(fit_to_weights(config, file))
+    report = None if file is None else load_weights_file(model, file)
+    if checkpoint is not None:
+        model.info = _with_labels(model.info, checkpoint.info)
+    return model, report
+
+
+def _build_whole(config: Config, weights: StrPath, device: str | None) -> Detector:
+    """Build a detector in evaluation mode from weights that must fill all of it."""
+    model, report = _build_and_load(config, weights)
+    if report is not None:
+        _require_whole(report, str(weights))
+    return place(model.eval(), device_for(config, device))
+
+
+def _require_whole(report: LoadReport, origin: str) -> None:
+    """Raise WeightsError if a part of the model keeps its random weights."""
+    unfit = [*report.mismatched, *report.reinitialized]
+    if any(not name.endswith(TRAINING_ONLY) for name in unfit):
+        raise WeightsError(
+            f"{origin} does not hold all weights of the model; give a file that was trained with "
+            f"this config, and leave out overrides that change the network:\n{report}"
+        )
 
 
 def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
@@ -110,10 +129,9 @@ def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
 
 def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
     config = load_config(published.config, overrides)
-    model = build_model(config, weights=f"{ZOO_PREFIX}{published.name}", device=device)
-    if config[CLASS_KEYS[model.roi_heads is None]] == len(published.class_names):
-        model.info = replace(model.info, class_names=published.class_names)
-    return place(model.eval(), model.preprocess.mean.device)  # the layout depends on the mode
+    model = _build_whole(config, f"{ZOO_PREFIX}{published.name}", device)
+    model.info = replace(model.info, class_names=published.class_names)
+    return model
 
 
 def load_for_inference(
@@ -138,8 +156,7 @@ def load_for_inference(
     if config is None:
         model = load_model(weights, overrides, device=device)
     else:
-        options = as_config(config).override(overrides)
-        model = build_model(options, weights=weights, device=device)
+        model = _build_whole(as_config(config).override(overrides), weights, device)
     return optimize_for_inference(model, dtype=dtype, compile=compile)
 
 
