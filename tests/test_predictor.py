@@ -76,6 +76,27 @@ def test_grey_images_get_three_channels(pixels: np.ndarray) -> None:
         assert torch.equal(as_image(source), expected)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "L", "LA", "P", "1", "RGBA", "CMYK"])
+def test_pillow_images_equal_their_files(tmp_path: Path, pixels: np.ndarray, mode: str) -> None:
+    if mode.startswith("I"):
+        values = np.linspace(0, 65535, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+        image = Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.int32))
+    else:
+        image = Image.fromarray(pixels).convert(mode)
+    assert image.mode == mode
+    path = tmp_path / "a.tif"
+    image.save(path)
+    for source in (image, Image.open(path)):
+        assert torch.equal(as_image(source), as_image(path))
+
+
+def test_pixels_without_a_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="floating-point pixels have no defined range"):
+        as_image(Image.new("F", (WIDTH, HEIGHT)))
+    with pytest.raises(ValueError, match=r"\[3, 0, 5\]"):
+        as_image(Image.new("L", (5, 0)))
+
+
 @pytest.mark.parametrize(
     "source",
     [

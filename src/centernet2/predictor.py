@@ -15,7 +15,7 @@ from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
-from centernet2.data.image import read_image
+from centernet2.data.image import from_pillow, read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.files import is_image_file
 from centernet2.models.modes import evaluation_mode
@@ -126,7 +126,7 @@ def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
     if isinstance(source, Path | str | bytes):
         return read_image(source)
     if isinstance(source, Image.Image):
-        return _from_array(np.array(source.convert("RGB")))
+        source = from_pillow(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Tensor):

@@ -133,20 +133,24 @@ def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
     """Decode formats unknown to torchcodec, such as BMP, or explain the failure."""
     try:
         with Image.open(io.BytesIO(content)) as file:
-            upright = ImageOps.exif_transpose(file)
-            pixels = np.array(_to_eight_bits(upright).convert("RGB"))  # [H, W, 3]
+            return from_pillow(ImageOps.exif_transpose(file))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise ImageError(
             f"{name}: not a readable image ({reason}); replace it or leave it out"
         ) from error
+
+
+def from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W] RGB
+    """Convert an image of Pillow in any mode; a ValueError if its pixels have no range."""
+    pixels = np.array(_to_eight_bits(image).convert("RGB"))  # [H, W, 3]
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit gray values, which Pillow would clip at 255."""
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range: save it with 8 or 16 bits")
+        raise ValueError("floating-point pixels have no defined range: convert it to 8 or 16 bits")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.float64)
