@@ -13,10 +13,16 @@ from centernet2.models.centernet import (
     Decoder,
     sizes_for,
 )
+from centernet2.models.centernet.assigner import NO_LIMIT
 
 
 def test_default_strides_have_default_sizes() -> None:
     assert sizes_for((8, 16, 32, 64, 128)) == AssignerOptions().sizes_of_interest
+
+
+def test_sizes_of_one_and_two_levels() -> None:
+    assert sizes_for((4,)) == ((0.0, NO_LIMIT),)
+    assert sizes_for((8, 16)) == ((0.0, 80.0), (64.0, NO_LIMIT))
 
 
 def test_one_size_of_interest_per_stride() -> None:

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
 
 from centernet2.models.centernet import CenterNetRPN
+from centernet2.structures import Target
 
 
 def test_faster_rcnn_trains_with_centernet_rpn() -> None:
@@ -41,3 +43,12 @@ def test_every_level_needs_a_stride() -> None:
     features = {name: torch.zeros(1, 8, 4, 4) for name in ("p3", "p4", "p5")}
     with pytest.raises(ValueError, match=r"3 levels \(p3, p4, p5\), but there are 2 strides"):
         rpn.centernet.levels(features)
+
+
+def test_one_level() -> None:
+    rpn = CenterNetRPN(8, strides=(4,))
+    images = ImageList(torch.zeros(1, 3, 32, 32), [(32, 32)])
+    boxes = torch.tensor([[2.0, 2.0, 30.0, 28.0]])
+    targets: list[Target] = [{"boxes": boxes, "labels": torch.tensor([1])}]
+    _, losses = rpn.train()(images, {"p2": torch.zeros(1, 8, 8, 8)}, targets)
+    assert losses and all(loss.isfinite() for loss in losses.values())

@@ -57,6 +57,18 @@ def test_three_levels_have_no_extra_level() -> None:
     assert not hasattr(neck, "reduce")
 
 
+@pytest.mark.parametrize(("levels", "multiple"), [(3, 128), (5, 128), (6, 256)])
+def test_padding_suits_the_coarsest_level(levels: int, multiple: int) -> None:
+    neck = make_neck(num_levels=levels)
+    assert neck.size_divisibility == multiple
+    strides = {"res3": 8, "res4": 16, "res5": 32}
+    maps = {
+        name: torch.zeros(1, CHANNELS[name], multiple // stride, 2 * multiple // stride)
+        for name, stride in strides.items()
+    }
+    assert len(neck(maps)) == levels
+
+
 def test_shared_and_separate_laterals() -> None:
     def laterals(shared: bool) -> list[str]:
         neck = make_neck(shared_laterals=shared)

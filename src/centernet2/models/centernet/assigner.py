@@ -124,8 +124,9 @@ class Assigner(nn.Module):
 
 def sizes_for(strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
     """Return sizes of interest for any strides: 4 to 10 strides, open at both ends."""
-    sizes = [(4.0 * stride, 10.0 * stride) for stride in strides]
-    return ((0.0, sizes[0][1]), *sizes[1:-1], (sizes[-1][0], NO_LIMIT))
+    lows = [0.0, *(4.0 * stride for stride in strides[1:])]
+    highs = [*(10.0 * stride for stride in strides[:-1]), NO_LIMIT]
+    return tuple(zip(lows, highs, strict=True))
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:

@@ -55,9 +55,8 @@ class CenterNetHead(nn.Module):
         self.predicts_objectness = options.objectness
         self.predicts_classes = not options.only_objectness
         self.share_tower = _tower(in_channels, options.num_shared_convs, options)
-        self.cls_tower = _tower(
-            in_channels, options.num_class_convs * self.predicts_classes, options
-        )
+        num_class_convs = options.num_class_convs if self.predicts_classes else 0
+        self.cls_tower = _tower(in_channels, num_class_convs, options)
         self.bbox_tower = _tower(in_channels, options.num_box_convs, options)
         prior = -math.log((1 - options.prior_prob) / options.prior_prob)
         self.bbox_pred = nn.Conv2d(in_channels, 4, 3, padding=1)

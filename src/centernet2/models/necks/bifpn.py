@@ -37,8 +37,6 @@ class BiFPN(nn.Module):
             a bias, of the backbone's feature map; otherwise each node has its own.
     """
 
-    size_divisibility = 128
-
     def __init__(
         self,
         in_channels: Mapping[str, int],
@@ -77,6 +75,8 @@ class BiFPN(nn.Module):
         levels = range(finest, finest + options.num_levels)
         self.channels = {f"p{level}": out_channels for level in levels}
         self.strides = {f"p{level}": 2**level for level in levels}
+        # each map is then exactly twice as large as the next; at least 128, as the reference
+        self.size_divisibility = max(128, *self.strides.values())
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the pyramid {"p3": [N, out_channels, H / 8, W / 8], ...}."""

@@ -28,8 +28,6 @@ class FPN(nn.Module):
         extra_levels: number of levels to add by strided convolutions (2: p6 and p7).
     """
 
-    size_divisibility = 32  # so that each map is exactly twice as large as the next
-
     def __init__(
         self, in_channels: Mapping[str, int], options: FPNOptions, *, extra_levels: int = 0
     ) -> None:
@@ -54,6 +52,8 @@ class FPN(nn.Module):
             setattr(self, name, conv_norm(out_channels, out_channels, 3, norm="", stride=2))
         self.channels = dict.fromkeys([*levels, *self.extra], out_channels)
         self.strides = {p: 2 ** int(p[1]) for p in self.channels}
+        # each fused map is then exactly twice as large as the next; at least 32, as the reference
+        self.size_divisibility = max(32, *(self.strides[p] for p in levels))
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the pyramid {"p3": [N, out_channels, H / 8, W / 8], ...}."""
