@@ -1,4 +1,4 @@
-"""Parameters of every backbone and neck: the reference's, by name and shape."""
+"""Parameters of the reference, by name and shape; errors of options."""
 
 import json
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.builders.network import build_backbone_and_neck
+from centernet2.builders.network import build_backbone_and_neck, build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
-from centernet2.config import Config, load_config
+from centernet2.config import Config, ConfigError, load_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = (
@@ -66,3 +66,30 @@ def test_state_dict_of_the_reference(name: str, shared: Path) -> None:
     assert {names[key]: list(x.shape) for key, x in state.items() if not IGNORED.search(key)} == {
         key: shape for key, shape in golden.items() if key in used(golden)
     }
+
+
+def test_unknown_architecture_is_refused() -> None:
+    config = load_config("CenterNet2_R18_small", ["MODEL.META_ARCHITECTURE", "CenternetDetector"])
+    message = "MODEL.META_ARCHITECTURE is 'CenternetDetector'; choose one of GeneralizedRCNN, "
+    with torch.device("meta"), pytest.raises(ConfigError, match=message):
+        build_detector(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("CenterNet2_R18_small", "MODEL.RESNETS.NORM"),
+        ("CenterNet2_R18_small", "MODEL.FPN.NORM"),
+        ("CenterNet2_R18_small", "MODEL.CENTERNET.NORM"),
+        ("CenterNet2_R18_small", "MODEL.ROI_BOX_HEAD.NORM"),
+        ("CenterNet2_R18_small", "MODEL.ROI_MASK_HEAD.NORM"),
+        ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.DLA.NORM"),
+        ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.BIFPN.NORM"),
+    ],
+)
+def test_unknown_norm_is_named_with_its_key(name: str, key: str) -> None:
+    used = ["MODEL.MASK_ON", "True", "MODEL.ROI_BOX_HEAD.NUM_CONV", "1"]
+    config = load_config(name, [*used, key, "Foo"])
+    message = rf"norm is 'Foo'; choose one of '', 'BN', .*\(.*{key}.*\)"
+    with torch.device("meta"), pytest.raises(ConfigError, match=message):
+        build_detector(config)

@@ -44,6 +44,7 @@ INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
 CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
     "relative", "relative_range", "absolute", "absolute_range",
 )  # fmt: skip
+SAMPLERS = ("TrainingSampler", "RepeatFactorTrainingSampler", "ClassAwareSampler")
 
 
 def build_train_transform(config: Config) -> TrainTransform:
@@ -149,9 +150,10 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
 
 def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sampler:
     options = config.loader
-    if options.sampler == "TrainingSampler":
+    kind = one_of(options.sampler, SAMPLERS, "DATALOADER.SAMPLER_TRAIN")
+    if kind == "TrainingSampler":
         return ShuffledSampler(len(dataset), seed=seed)
-    if options.sampler == "RepeatFactorTrainingSampler":
+    if kind == "RepeatFactorTrainingSampler":
         factors = repeat_factors(
             dataset.labels,
             dataset.offsets,
@@ -159,12 +161,7 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
             sqrt=options.repeat_sqrt,
         )
         return RepeatFactorSampler(factors, seed=seed)
-    if options.sampler == "ClassAwareSampler":
-        return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
-    raise ConfigError(
-        f"DATALOADER.SAMPLER_TRAIN is '{options.sampler}'; choose TrainingSampler, "
-        "RepeatFactorTrainingSampler or ClassAwareSampler"
-    )
+    return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
 
 
 def build_train_batches(

@@ -20,6 +20,7 @@ from centernet2.models.tta import TestTimeAugmentation
 from centernet2.structures import ModelInfo
 
 MERGES: tuple[Literal["nms", "wbf"], ...] = ("nms", "wbf")
+ARCHITECTURES = ("GeneralizedRCNN", "CenterNetDetector")
 
 
 class Network(NamedTuple):
@@ -49,6 +50,12 @@ NETWORKS = {
 TIMM_NECKS = ("fpn", "bifpn", "fcos_bifpn")
 
 
+def is_one_stage(config: Config) -> bool:
+    """Whether MODEL.META_ARCHITECTURE selects the first stage alone."""
+    kind = one_of(config.model.meta_architecture, ARCHITECTURES, "MODEL.META_ARCHITECTURE")
+    return kind == "CenterNetDetector"
+
+
 def network_of(config: Config) -> Network:
     """Return the names of the backbone and the neck that MODEL.BACKBONE.NAME selects."""
     network = NETWORKS[one_of(config.model.backbone, tuple(NETWORKS), "MODEL.BACKBONE.NAME")]
@@ -65,11 +72,12 @@ def network_of(config: Config) -> Network:
 def build_backbone_and_neck(config: Config) -> tuple[Backbone, Neck]:
     """Build the backbone and the neck, with random weights."""
     network, options = network_of(config), config.neck
-    with add_keys("backbone", "neck"):
+    with add_keys("backbone"):
         backbone = BACKBONES[network.backbone].build(config.backbone, options.fpn.in_features)
-        if network.backbone == "timm":
-            names = tuple(backbone.out_features)
-            options = replace(options, fpn=replace(options.fpn, in_features=names))
+    if network.backbone == "timm":
+        names = tuple(backbone.out_features)
+        options = replace(options, fpn=replace(options.fpn, in_features=names))
+    with add_keys("neck"):
         return backbone, NECKS[network.neck](options, backbone, network.coarsest)
 
 
@@ -81,7 +89,8 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         image_counts: [C] training images with each class, for the federated loss; the file
             MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH takes precedence.
     """
-    if config.model.mask_on and config.model.meta_architecture == "CenterNetDetector":
+    one_stage = is_one_stage(config)
+    if config.model.mask_on and one_stage:
         raise ConfigError(
             "masks come from the second stage, which CenterNetDetector does not have: "
             "set MODEL.MASK_ON False"
@@ -95,9 +104,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         backbone,
         neck,
         _build_first_stage(config, neck),
-        build_roi_heads(config, neck, image_counts)
-        if config.model.meta_architecture != "CenterNetDetector"
-        else None,
+        None if one_stage else build_roi_heads(config, neck, image_counts),
     )
     detector.info = ModelInfo(
         test_size=test_size_of(config), config=config.to_yaml(), config_name=config.name
@@ -128,12 +135,8 @@ def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
 def _require_levels(config: Config, neck: Neck) -> None:
     """Raise ConfigError if the neck lacks a level of a stage, or a stride differs."""
     levels, strides = config.centernet.in_features, config.centernet.strides
-    two_stages = config.model.meta_architecture != "CenterNetDetector"
-    missing = [
-        level
-        for level in levels + config.roi_heads.in_features * two_stages
-        if level not in neck.strides
-    ]
+    pooled = () if is_one_stage(config) else config.roi_heads.in_features
+    missing = [level for level in (*levels, *pooled) if level not in neck.strides]
     if missing:
         raise ConfigError(
             f"the config uses level {missing[0]}, but the neck has only "

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from centernet2.config import Config, ConfigError, add_keys
+from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.models.necks import Neck
 from centernet2.models.roi_heads import (
     BoxHead,
@@ -38,10 +38,7 @@ def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> 
     in_features = config.roi_heads.in_features
     channels, strides = neck.channels[in_features[0]], [neck.strides[name] for name in in_features]
     stages = {"CustomCascadeROIHeads": _cascade_stages, "CustomROIHeads": _one_stage}
-    if config.model.roi_heads not in stages:
-        raise ConfigError(
-            f"MODEL.ROI_HEADS.NAME is '{config.model.roi_heads}'; choose one of {', '.join(stages)}"
-        )
+    kind = one_of(config.model.roi_heads, tuple(stages), "MODEL.ROI_HEADS.NAME")
     class_weight = _class_weight(config, image_counts) if config.federated.enabled else None
     with add_keys("box_pooler", "box_head", "box_stage"):
         pooler = RoIPooler(strides, config.box_pooler)
@@ -55,7 +52,7 @@ def build_roi_heads(config: Config, neck: Neck, image_counts: Tensor | None) -> 
                 class_weight=class_weight,
                 num_federated=config.federated.num_classes,
             )
-            for iou, weights in stages[config.model.roi_heads](config)
+            for iou, weights in stages[kind](config)
         ]
     return CascadeRoIHeads(
         pooler,
@@ -98,11 +95,7 @@ def _one_stage(config: Config) -> list[tuple[float, tuple[float, ...]]]:
 
 
 def _build_mask_branch(config: Config, channels: int, strides: Sequence[int]) -> MaskBranch:
-    if config.model.mask_head != "MaskRCNNConvUpsampleHead":
-        raise ConfigError(
-            f"MODEL.ROI_MASK_HEAD.NAME is '{config.model.mask_head}'; "
-            "the only choice is MaskRCNNConvUpsampleHead"
-        )
+    one_of(config.model.mask_head, ("MaskRCNNConvUpsampleHead",), "MODEL.ROI_MASK_HEAD.NAME")
     with add_keys("mask_pooler", "mask_head"):
         head = MaskHead(channels, config.roi_heads.num_classes, config.mask_head)
         return MaskBranch(RoIPooler(strides, config.mask_pooler), head)

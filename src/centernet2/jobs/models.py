@@ -76,11 +76,12 @@ def _without_weights(name: str) -> ZooModel:
 
 
 def _facts(config: Config) -> dict[str, Any]:
-    one_stage = config["MODEL.META_ARCHITECTURE"] == "CenterNetDetector"
+    from centernet2.builders.network import is_one_stage
+
     iterations, images = config["SOLVER.MAX_ITER"], config["SOLVER.IMS_PER_BATCH"]
     return {
         "backbone and neck": config["MODEL.BACKBONE.NAME"],
-        "stages": 1 if one_stage else 2,
+        "stages": 1 if is_one_stage(config) else 2,
         "masks": config["MODEL.MASK_ON"],
         "training": f"{iterations} iterations of {images} images",
     }
