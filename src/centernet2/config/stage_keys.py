@@ -134,7 +134,9 @@ STAGE_KEYS = (
     ),
     # From heat maps to proposals.
     Option(
-        "MODEL.CENTERNET.INFERENCE_TH", "decoder.score_threshold", "minimum score of candidates"
+        "MODEL.CENTERNET.INFERENCE_TH",
+        "decoder.score_threshold",
+        "candidates must score above this",
     ),
     Option(
         "MODEL.CENTERNET.CENTER_NMS",
@@ -274,7 +276,7 @@ STAGE_KEYS = (
     Option(
         "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
         "selection.score_threshold",
-        "minimum score of detections",
+        "detections must score above this",
     ),
     Option(
         "MODEL.ROI_HEADS.NMS_THRESH_TEST",

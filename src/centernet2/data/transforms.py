@@ -1,6 +1,11 @@
 """Augmentation of one uint8 image, with its boxes and masks.
 
 A transform holds its parameters; all random numbers come from the generator passed to the call.
+
+To add one, write a frozen dataclass that is called as a Transform below. Add its options to
+AugmentationOptions, their keys to config/data_keys.py, the class to data/__init__.py, and a step to
+build_train_transform in builders/data_pipeline.py. An augmentation that combines several images is
+a Mixer in data/mixing.py and a part of build_mixing.
 """
 
 from collections.abc import Callable

@@ -5,6 +5,9 @@ docstring into options and help. Only the types differ: a Python caller may pass
 `Detector` instead of a name or a path. The annotations below accept both.
 
 These files import heavy packages inside functions only, so that --help is fast.
+
+To add a command, write such a file, and register its function in cli.py with a function that prints
+its result. A public function is also a line of __init__.pyi. Options of several commands are below.
 """
 
 import os

@@ -28,13 +28,13 @@ def doctor(*, device: str | None = None) -> list[str]:
     )
 
     chosen = choose_device(device)
-    native = "no: PyTorch synchronizes batch statistics on accelerators only"
+    reason = "no: PyTorch synchronizes batch statistics on accelerators only"
     torch.manual_seed(0)
     model = build_detector(load_config(STEP_CONFIG)).to(chosen).train()
     return [
         *describe_versions(),
         *describe_devices(chosen),
         *describe_kernels(chosen),
-        f"sync bn       {native if chosen.type == 'cpu' else 'native'}",
+        f"sync bn       {reason if chosen.type == 'cpu' else 'native'}",
         f"step          {time_training_step(model, chosen)}: {STEP_CONFIG}",
     ]

@@ -1,4 +1,8 @@
-"""Fast kernels of operators, and the table that chooses among them by device."""
+"""Fast kernels of operators, and the table that chooses among them by device.
+
+The table is KERNELS in dispatch.py. operators.py has the functions that models call; each runs the
+kernel that the table gives.
+"""
 
 from centernet2.kernels.capabilities import (
     device_name,

@@ -1,4 +1,10 @@
-"""Recognize the layout of a data set, and find the files of its splits."""
+"""Recognize the layout of a data set, and find the files of its splits.
+
+To add a layout, write a module with a function that reads a split as records in COCO's format, such
+as read_voc. Add its name to Layout in data/dataset.py and to KNOWN_LAYOUTS, a function that finds
+its files to find_splits, and a case to read_split_files. For `centernet2 convert`, add a writer to
+WRITERS in data/layout_writers.py.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
