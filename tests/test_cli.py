@@ -1,6 +1,7 @@
 """The command line: help, called jobs, printed results and exit codes."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from centernet2 import cli
-from centernet2.training.callbacks import EXIT_INTERRUPTED
+from centernet2.launch import EXIT_INTERRUPTED, LAUNCHED_VARIABLE, Processes
 
 COMMANDS = [
     "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "models", "predict",
@@ -51,10 +52,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
         seen.update(model=model, overrides=overrides, data=data)
         return len(overrides)
 
-    def call(*words: str, first_by_name: bool) -> dict[str, Any]:
-        cli.register(
-            probe, show=lambda count: seen.update(shown=count), first_by_name=first_by_name
-        )
+    def call(*words: str, **options: bool) -> dict[str, Any]:
+        cli.register(probe, show=lambda count: seen.update(shown=count), **options)
         cli.app(["probe", *words], exit_on_error=False)
         return seen
 
@@ -74,6 +73,42 @@ def test_first_parameter_keeps_its_default(command: Callable[..., dict[str, Any]
 def test_first_parameter_by_position(command: Callable[..., dict[str, Any]]) -> None:
     seen = command("m", "KEY", "1", first_by_name=False)
     assert (seen["model"], seen["overrides"]) == ("m", ("KEY", "1"))
+
+
+@pytest.mark.parametrize(("rank", "shows"), [("0", True), ("1", False)])
+def test_main_process_shows_the_result(
+    rank: str,
+    shows: bool,
+    command: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    assert ("shown" in command("m", "KEY", "1")) is shows
+
+
+def test_several_processes_run_the_same_command_line(
+    command: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[tuple[list[str], Processes]] = []
+
+    def launch(arguments: list[str], processes: Processes) -> int:
+        launched.append((arguments, processes))
+        return EXIT_INTERRUPTED
+
+    monkeypatch.setattr(cli, "launch", launch)
+    monkeypatch.delenv(LAUNCHED_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "argv", ["centernet2", "probe", "m", "--num-gpus", "2"])
+    with pytest.raises(SystemExit) as stop:
+        command(*sys.argv[2:], launched=True)
+    assert stop.value.code == EXIT_INTERRUPTED
+    assert launched == [(["probe", "m", "--num-gpus", "2"], Processes(num_gpus=2))]
+
+
+def test_each_of_several_processes_does_the_job(
+    command: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LAUNCHED_VARIABLE, "job")
+    assert command("m", "--num-gpus", "2", launched=True)["model"] == "m"
 
 
 def test_values_may_begin_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +151,25 @@ def test_errors_become_exit_codes(
         cli.main()
     assert stop.value.code == code
     assert caplog.records[-1].getMessage() == message
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "traceback"),
+    [
+        ("", "--num-gpus is 0", False),
+        ("DEBUG", "--num-gpus is 0", True),
+        ("LOUD", "CENTERNET2_LOG_LEVEL is 'LOUD'; choose one of DEBUG, INFO", False),
+    ],
+)
+def test_log_level_shows_tracebacks(level: str, shown: str, traceback: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "centernet2", "train", "--num-gpus", "0"],
+        env=os.environ | {"CENTERNET2_LOG_LEVEL": level},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert shown in done.stderr
+    assert ("Traceback" in done.stderr) is traceback
 
 
 def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

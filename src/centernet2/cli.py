@@ -26,6 +26,7 @@ from centernet2.jobs.pseudo_label import pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import TrainingInterrupted, train
+from centernet2.launch import EXIT_INTERRUPTED, ONE_PROCESS, Processes, launch, should_launch
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 EXIT_MISTAKE = 2
 EXIT_KEYBOARD = 130  # as shells report a program that was ended by Ctrl-C
+LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
@@ -49,23 +52,21 @@ app = App(
 
 def main() -> None:
     """Entry point of the command."""
-    start_logging()
     # Transparent huge pages: PyTorch reads this before it allocates its first large tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
+        start_logging()
         app(exit_on_error=False, print_error=True)
     except CycloptsError:
         sys.exit(EXIT_MISTAKE)
     except (ValueError, FileNotFoundError) as error:
         logger.error("%s", error)
-        logger.debug("", exc_info=True)
+        logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
         sys.exit(EXIT_MISTAKE)
     except KeyboardInterrupt:
         logger.warning("interrupted")
         sys.exit(EXIT_KEYBOARD)
     except TrainingInterrupted as error:
-        from centernet2.training.callbacks import EXIT_INTERRUPTED
-
         logger.warning("%s", error)
         sys.exit(EXIT_INTERRUPTED)
 
@@ -73,12 +74,18 @@ def main() -> None:
 def start_logging() -> None:
     """Log short lines to a terminal, and lines with date and level to a file or a pipe.
 
-    The main process logs at level INFO, other processes at WARNING.
+    The main process logs at level INFO, other processes at WARNING, all of them at the level of
+    CENTERNET2_LOG_LEVEL if it is set. DEBUG shows the traceback of an error.
     """
     from rich import get_console
     from rich.logging import RichHandler
 
-    level = logging.INFO if _is_main_process() else logging.WARNING
+    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if _is_main_process() else "WARNING")
+    if level not in LEVELS:
+        raise ValueError(f"{LEVEL_VARIABLE} is '{level}'; choose one of {', '.join(LEVELS)}")
+    if level == "DEBUG":  # of this package alone: others write a line per image
+        logging.getLogger("centernet2").setLevel(level)
+        level = "INFO"
     if get_console().is_terminal:
         handlers = [RichHandler(show_path=False, markup=False)]
         logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
@@ -94,27 +101,41 @@ def register(
     name: str | None = None,
     show: Callable[[Any], None] | None = None,
     first_by_name: bool = False,
+    launched: bool = False,
 ) -> None:
     """Register a job as a command.
 
     Args:
         job: function; its signature and docstring become options and help.
         name: of the command; default: the name of the function.
-        show: prints the result.
+        show: prints the result, on the main process.
         first_by_name: make the first parameter an option. In Python it is positional, as in
             `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
+        launched: add the options of `Processes`. With several processes, this one starts them and
+            exits with their exit code.
     """
     signature = inspect.signature(job)
     first, *others = signature.parameters.values()
     if first_by_name:
         first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    if launched:
+        others.append(
+            inspect.Parameter(
+                "processes",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=ONE_PROCESS,
+                annotation=Processes,
+            )
+        )
 
     @wraps(job)
-    def command(*words: Any, **options: Any) -> None:
+    def command(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
+        if should_launch(processes):
+            sys.exit(launch(sys.argv[1:], processes))
         if first_by_name:
             words = (options.pop(first.name, first.default), *words)
         result = job(*words, **options)
-        if show is not None:
+        if show is not None and _is_main_process():
             show(result)
 
     parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
@@ -125,11 +146,10 @@ def register(
 
 
 def print_metrics(metrics: dict[str, float]) -> None:
-    """Print the metrics of an evaluation, on the main process."""
+    """Print the metrics of an evaluation."""
     from centernet2.report.tables import metrics_table
 
-    if _is_main_process():
-        _print(metrics_table(metrics))
+    _print(metrics_table(metrics))
 
 
 def print_training(result: dict[str, float] | list[str]) -> None:
@@ -205,7 +225,7 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # also valid after a job has left the process group
 
 
-register(train, show=print_training, first_by_name=True)
+register(train, show=print_training, first_by_name=True, launched=True)
 register(evaluate, name="eval", show=print_metrics, first_by_name=True)
 register(compare, show=print_comparison)
 register(threshold, show=print_thresholds)

@@ -3,16 +3,46 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-SIGNAL_EXIT_CODE = 128  # plus the number of the signal that ended the job, as in a shell
+from cyclopts import Parameter
+
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: not an error, continue with --resume
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
 LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `launch` started
 
 
-def should_launch(*, num_gpus: int, num_machines: int) -> bool:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Processes:
+    """Processes of a job, which the command line starts.
+
+    Parameters
+    ----------
+    num_gpus
+        Processes on this machine, one for each accelerator (or on the CPU).
+    num_machines
+        Number of machines; start the command on each.
+    machine_rank
+        Index of this machine, from 0.
+    dist_url
+        HOST:PORT of machine 0; needed with several machines.
+    """
+
+    num_gpus: int = 1
+    num_machines: int = 1
+    machine_rank: int = 0
+    dist_url: str = "auto"
+
+
+ONE_PROCESS = Processes()
+
+
+def should_launch(processes: Processes) -> bool:
     """Whether this process should start the processes of the job."""
+    num_gpus, num_machines = processes.num_gpus, processes.num_machines
     if num_gpus < 1 or num_machines < 1:
         raise ValueError(
             f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both must be at least 1"
@@ -20,39 +50,27 @@ def should_launch(*, num_gpus: int, num_machines: int) -> bool:
     return num_gpus * num_machines > 1 and LAUNCHED_VARIABLE not in os.environ
 
 
-def launch(
-    arguments: Sequence[str],
-    *,
-    num_gpus: int,
-    num_machines: int = 1,
-    machine_rank: int = 0,
-    dist_url: str = "auto",
-) -> int:
+def launch(arguments: Sequence[str], processes: Processes) -> int:
     """Run `centernet2 arguments ...` in all processes; return the exit code.
 
-    When one process fails, the others on its machine are stopped and its exit code is returned. A
-    signal to this process is forwarded to all of them.
-
-    Args:
-        num_gpus: processes on this machine, one per accelerator (or all on the CPU).
-        num_machines, machine_rank: number of machines, and the rank of this one.
-        dist_url: address at which the machine of rank 0 waits for the others, HOST:PORT or
-            tcp://HOST:PORT. "auto" is a free port of this machine.
+    When one process fails, the others on its machine are stopped. A signal to this process is
+    forwarded to all of them, and EXIT_INTERRUPTED is returned.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    num_machines, machine_rank = processes.num_machines, processes.machine_rank
     if not 0 <= machine_rank < num_machines:
         raise ValueError(
             f"--machine-rank is {machine_rank}; it must be below --num-machines {num_machines}"
         )
-    endpoint = _endpoint(dist_url, num_machines)
+    endpoint = _endpoint(processes.dist_url, num_machines)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     config = LaunchConfig(
         min_nodes=num_machines,
         max_nodes=num_machines,
-        nproc_per_node=num_gpus,
+        nproc_per_node=processes.num_gpus,
         run_id="centernet2",
         rdzv_backend="static",
         rdzv_endpoint=endpoint,
@@ -60,14 +78,26 @@ def launch(
         max_restarts=0,
         monitor_interval=0.5,
     )
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_gpus)))
+    threads = max(1, (os.cpu_count() or 1) // processes.num_gpus)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         elastic_launch(config, sys.executable)("-m", "centernet2", *arguments)
     except ChildFailedError as error:
-        return max(failure.exitcode for failure in error.failures.values()) or 1
-    except SignalException as signal:
-        return SIGNAL_EXIT_CODE + int(signal.sigval)
+        return common_exit_code(failure.exitcode for failure in error.failures.values())
+    except SignalException:
+        return EXIT_INTERRUPTED
     return 0
+
+
+def common_exit_code(codes: Iterable[int]) -> int:
+    """Return the exit code of a job from those of its failed processes.
+
+    A process that is stopped because another one failed saves a checkpoint and counts as
+    interrupted, so the job counts as interrupted only if all of them do. A negative code is the
+    signal that killed a process.
+    """
+    failed = [code for code in codes if code != EXIT_INTERRUPTED]
+    return max(1, *failed) if failed else EXIT_INTERRUPTED
 
 
 def _endpoint(dist_url: str, num_machines: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +40,7 @@ class TrainingInterrupted(Exception):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrainMode:
-    """Variants of a training run, and its processes.
+    """Variants of a training run.
 
     Parameters
     ----------
@@ -54,24 +53,12 @@ class TrainMode:
         Check config, data and weights, take one step, print the plan and write nothing.
     eval_only
         Evaluate the weights without training.
-    num_gpus
-        Processes on this machine, one for each accelerator (or on the CPU).
-    num_machines
-        Number of machines; start the command on each.
-    machine_rank
-        Index of this machine, from 0.
-    dist_url
-        HOST:PORT of machine 0; needed with several machines.
     """
 
     val_fraction: float | None = None
     auto_scale_lr: Flag = False
     dry_run: Flag = False
     eval_only: Flag = False
-    num_gpus: int = 1
-    num_machines: int = 1
-    machine_rank: int = 0
-    dist_url: str = "auto"
 
 
 DEFAULT_MODE = TrainMode()
@@ -109,7 +96,6 @@ def train(
     -------
     Metrics of the last evaluation in percent, {"bbox/AP": ..., ...}; for a dry run, its plan.
     """
-    _launch_if_wanted(mode)
     from centernet2 import distributed
     from centernet2.jobs.evaluate import evaluate
 
@@ -295,20 +281,3 @@ def _review(
     if stops or checkpoint.saved_iteration == iteration:
         checkpoint.save_now(iteration)  # with the updated best result
     return stops
-
-
-def _launch_if_wanted(mode: TrainMode) -> None:
-    """If there are to be several processes, start them with this command line and exit."""
-    from centernet2 import launch
-
-    if launch.should_launch(num_gpus=mode.num_gpus, num_machines=mode.num_machines):
-        from centernet2.training.callbacks import EXIT_INTERRUPTED
-
-        code = launch.launch(
-            sys.argv[1:],
-            num_gpus=mode.num_gpus,
-            num_machines=mode.num_machines,
-            machine_rank=mode.machine_rank,
-            dist_url=mode.dist_url,
-        )
-        sys.exit(EXIT_INTERRUPTED if code > launch.SIGNAL_EXIT_CODE else code)

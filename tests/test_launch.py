@@ -1,0 +1,71 @@
+"""Starting the processes of a job, and its exit code."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+from centernet2 import launch
+from centernet2.launch import EXIT_INTERRUPTED, Processes
+
+
+def failed(*codes: int) -> ChildFailedError:
+    failures = {
+        rank: ProcessFailure(local_rank=rank, pid=rank, exitcode=code, error_file="none")
+        for rank, code in enumerate(codes)
+    }
+    return ChildFailedError("centernet2", failures)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (failed(2, 2), 2),
+        (failed(1), 1),
+        (failed(-signal.SIGKILL, EXIT_INTERRUPTED), 1),  # as by the out-of-memory killer
+        (failed(1, EXIT_INTERRUPTED, -signal.SIGTERM), 1),  # the others are told to stop
+        (failed(EXIT_INTERRUPTED, EXIT_INTERRUPTED), EXIT_INTERRUPTED),
+        (SignalException("terminated", signal.SIGTERM), EXIT_INTERRUPTED),
+    ],
+)
+def test_exit_code_of_a_job(
+    error: Exception | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(config: object, entrypoint: str) -> Callable[..., None]:
+        def run(*words: str) -> None:
+            assert words == ("-m", "centernet2", "train")
+            if error is not None:
+                raise error
+
+        return run
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")
+    assert launch.launch(["train"], Processes(num_gpus=2)) == code
+
+
+def test_processes_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(launch.LAUNCHED_VARIABLE, raising=False)
+    assert launch.should_launch(Processes(num_machines=2))
+    assert not launch.should_launch(Processes())
+    monkeypatch.setenv(launch.LAUNCHED_VARIABLE, "job")
+    assert not launch.should_launch(Processes(num_gpus=2))
+
+
+@pytest.mark.parametrize(
+    ("processes", "message"),
+    [
+        (Processes(num_gpus=0), "--num-gpus is 0 and --num-machines 1; both must be at least 1"),
+        (Processes(num_machines=2, machine_rank=2), "--machine-rank is 2; it must be below"),
+        (Processes(num_machines=2), "--dist-url HOST:PORT is needed"),
+        (Processes(num_machines=2, dist_url="here"), "write HOST:PORT"),
+    ],
+)
+def test_wrong_numbers_are_refused(processes: Processes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        if launch.should_launch(processes):
+            launch.launch(["train"], processes)
