@@ -15,8 +15,8 @@ from centernet2.builders.solver import build_clip, build_multiplier, build_optim
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.devices import create_accelerator, grad_scaler
 from centernet2.training.loop import StepOptions, train_loop
-from centernet2.training.optim import scheduler
-from centernet2.training.state import TrainState
+from centernet2.training.schedule import scheduler
+from centernet2.training.step import FinishedStep
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
 
 # How many of six steps are compared with the reference's. Batch normalization over two images and
@@ -88,8 +88,8 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
     batch = SimpleNamespace(images=scenes.images, targets=scenes.targets(model), image_ids=[0, 1])
     steps: list[dict[str, float]] = []
 
-    def record(state: TrainState) -> None:
-        losses = {key: loss.item() for key, loss in state.losses.items()}
+    def record(step: FinishedStep) -> None:
+        losses = {key: loss.item() for key, loss in step.losses.items()}
         steps.append(losses | {"lr_next": schedule.get_last_lr()[0]})
 
     train_loop(

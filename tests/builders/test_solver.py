@@ -48,3 +48,18 @@ def test_decay_of_one_is_named_with_its_key() -> None:
     config = load_config("CenterNet2_R18_small", options)
     with pytest.raises(ConfigError, match=r"decay is 1\.0; .* \(SOLVER.EMA.DECAY\)"):
         build_average(config, torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["SOLVER.RESCALE_INTERVAL", "True", "SOLVER.MAX_ITER", "500"],
+            r"SOLVER.MAX_ITER, SOLVER.WARMUP_ITERS, SOLVER.RESCALE_INTERVAL",
+        ),
+        (["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.BASE_LR", "0.0"], "SOLVER.BASE_LR"),
+    ],
+)
+def test_schedules_that_divide_by_zero_are_refused(options: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_multiplier(load_config("CenterNet2_R50_1x", options))

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from centernet2.devices import Precision, create_accelerator, grad_scaler
 from centernet2.structures import Target
 from centernet2.training.loop import StepOptions, train_loop
-from centernet2.training.optim import clip_gradients, parameter_groups, scheduler, sgd
-from centernet2.training.state import Callback
+from centernet2.training.optim import clip_gradients, parameter_groups, sgd
+from centernet2.training.schedule import scheduler
+from centernet2.training.step import Callback
 
 
 class Batch(NamedTuple):

@@ -17,7 +17,8 @@ from centernet2.kernels import dispatch
 from centernet2.structures import Batch, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
-from centernet2.training.optim import clip_gradients, scheduler, sgd
+from centernet2.training.optim import clip_gradients, sgd
+from centernet2.training.schedule import scheduler
 from tests.helpers.networks import MODELS, build, scene
 from tests.helpers.pretend import DEVICE, PretendDevice, PretendTensor
 

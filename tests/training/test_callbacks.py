@@ -1,4 +1,3 @@
-import math
 import os
 import signal
 import subprocess
@@ -12,15 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from centernet2.launch import EXIT_INTERRUPTED
 from centernet2.training.callbacks import (
-    EXIT_INTERRUPTED,
-    BestResult,
     PeriodicCheckpoint,
     PeriodicEvaluation,
     StopOnSignal,
     remove_old_checkpoints,
 )
-from centernet2.training.state import Callback, TrainState
+from centernet2.training.step import Callback, FinishedStep
 from centernet2.training.writers import Metrics
 from tests.helpers.toy import Run, ToyDetector, stream
 
@@ -31,8 +29,8 @@ def train(*callbacks: Callback, stop: int = 6) -> None:
     Run(ToyDetector()).train(stream(), 0, stop, list(callbacks))
 
 
-def stop_at(iteration: int, state: TrainState) -> None:
-    state.stop = state.iteration == iteration
+def stop_at(iteration: int, step: FinishedStep) -> None:
+    step.stop = step.iteration == iteration
 
 
 def write_checkpoint(folder: Path, iteration: int) -> Path:
@@ -80,7 +78,7 @@ def test_checkpoints_with_eight_digits_sort_last(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model_10000000.pth"]
 
 
-def ignore(iteration: int, results: Mapping[str, float] | None) -> bool:
+def ignore(iteration: int, results: Mapping[str, float]) -> bool:
     return False
 
 
@@ -108,17 +106,22 @@ def test_periodic_and_final_evaluation(period: int, iterations: list[int]) -> No
 
 
 def test_interrupted_evaluation_stops_training() -> None:
-    recorder = Recorder()
-    reviews: list[tuple[int, Mapping[str, float] | None]] = []
-
-    def review(iteration: int, results: Mapping[str, float] | None) -> bool:
-        reviews.append((iteration, results))
-        return False
-
-    evaluation = PeriodicEvaluation(lambda: None, writers=[recorder], period=2, review=review)
-    train(evaluation, stop=5)
-    assert reviews == [(2, None)]
+    recorder, seen = Recorder(), []
+    evaluation = PeriodicEvaluation(lambda: None, writers=[recorder], period=2, review=ignore)
+    train(evaluation, lambda step: seen.append(step.iteration), stop=5)
+    assert seen == [1, 2]
     assert recorder.lines == [] and evaluation.results == {}
+
+
+def test_review_decides_whether_training_stops() -> None:
+    reviews: list[tuple[int, Mapping[str, float]]] = []
+
+    def review(iteration: int, results: Mapping[str, float]) -> bool:
+        reviews.append((iteration, results))
+        return iteration == 4
+
+    train(PeriodicEvaluation(lambda: {"AP": 1.0}, writers=[], period=2, review=review), stop=8)
+    assert reviews == [(2, {"AP": 1.0}), (4, {"AP": 1.0})]
 
 
 def test_stop_skips_the_evaluation() -> None:
@@ -129,56 +132,19 @@ def test_stop_skips_the_evaluation() -> None:
     assert recorder.lines == []
 
 
-def reviewed(
-    values: list[float | None], patience: int
-) -> tuple[list[tuple[str, int]], BestResult, int]:
-    """What is saved for these metrics (odd ones: averaged weights), and the last step."""
-    saved: list[tuple[str, int]] = []
-    last: list[int] = []
-    names = ("raw", "ema")
-    results = iter(
-        [{names[i % 2]: math.nan if x is None else x} for i, x in enumerate(values, start=1)]
-    )
-    best = BestResult(names, patience=patience)
-
-    def review(iteration: int, results: Mapping[str, float] | None) -> bool:
-        if name := best.update(iteration, results or {}):
-            saved.append((name, iteration))
-        return best.is_out_of_patience
-
-    evaluation = PeriodicEvaluation(lambda: next(results), writers=[], period=1, review=review)
-    train(evaluation, lambda state: last.append(state.iteration), stop=len(values))
-    return saved, best, last[-1]
-
-
-def test_best_of_raw_and_averaged_weights() -> None:
-    saved, best, last = reviewed([1.0, 3.0, None, 2.0, 3.0, 4.0], patience=0)
-    assert saved == [("ema", 1), ("raw", 2), ("raw", 6)]
-    assert (best.best, best.waited, last) == (4.0, 0, 6)
-
-
-def test_patience_stops_training(caplog: pytest.LogCaptureFixture) -> None:
-    saved, best, last = reviewed([1.0, 3.0, 2.0, 3.0, 4.0], patience=2)
-    assert (last, len(saved)) == (4, 2)
-    assert "was not above 3.00 in 2 evaluations" in caplog.text
-    resumed = BestResult(["raw"], patience=2)
-    resumed.load_state_dict(best.state_dict())
-    assert (resumed.best, resumed.waited) == (3.0, 2)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops_after_the_step(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    seen: list[TrainState] = []
+    seen: list[FinishedStep] = []
 
-    def kill_at_two(state: TrainState) -> None:
-        if state.iteration == 2:
+    def kill_at_two(step: FinishedStep) -> None:
+        if step.iteration == 2:
             os.kill(os.getpid(), number)
 
     with StopOnSignal(period=1) as stop:
         train(kill_at_two, stop, seen.append)
         assert stop.received
-    assert [state.stop for state in seen] == [False, True]
+    assert [step.stop for step in seen] == [False, True]
     assert signal.getsignal(number) is before
 
 
@@ -202,8 +168,9 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import torch
-from centernet2.training.callbacks import EXIT_INTERRUPTED, PeriodicCheckpoint, StopOnSignal
-from centernet2.training.state import training_state
+from centernet2.launch import EXIT_INTERRUPTED
+from centernet2.training.callbacks import PeriodicCheckpoint, StopOnSignal
+from centernet2.training.run_state import training_state
 from tests.helpers.toy import Run, ToyDetector, stream
 
 run = Run(ToyDetector())
@@ -214,9 +181,9 @@ def save(iteration):
     torch.save({"model": run.model.state_dict(), "training": training}, path)
     return path
 
-def tell(state):
+def tell(step):
     time.sleep(0.01)
-    print(state.iteration, flush=True)
+    print(step.iteration, flush=True)
 
 with StopOnSignal(period=1) as stop:
     checkpoint = PeriodicCheckpoint(save, period=10**6, minutes=0, agree_period=1, keep=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from centernet2.training.ema import AveragedWeights
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream, weights
 
 
@@ -14,9 +14,9 @@ def test_average_by_hand() -> None:
     average = AveragedWeights(run.model, decay=0.5, warmup_iters=2)
     expected, seen = weights(run.model), []
 
-    def follow(state: TrainState) -> None:
+    def follow(step: FinishedStep) -> None:
         nonlocal expected
-        decay = 0.5 * (1 - math.exp(-state.iteration / 2))
+        decay = 0.5 * (1 - math.exp(-step.iteration / 2))
         expected = decay * expected + (1 - decay) * weights(run.model)
         seen.append(torch.cat([value.flatten() for value in average.state_dict().values()]))
         torch.testing.assert_close(seen[-1], expected)
@@ -37,7 +37,7 @@ def test_counters_and_state_are_restored() -> None:
     norm = torch.nn.BatchNorm1d(2)
     average = AveragedWeights(norm, decay=0.9, warmup_iters=0)
     norm.num_batches_tracked += 5
-    average(TrainState(1, 2, {}, torch.tensor(True), [], 0.1, 0.0, 0.0))
+    average(FinishedStep(1, 2, {}, torch.tensor(True), [], 0.1, 0.0, 0.0))
     assert average.state_dict()["num_batches_tracked"] == 5
     other = AveragedWeights(torch.nn.BatchNorm1d(2), decay=0.9, warmup_iters=0)
     other.load_state_dict(average.state_dict())
@@ -49,7 +49,7 @@ def test_skipped_steps_do_not_change_average() -> None:
     average = AveragedWeights(run.model, decay=0.5, warmup_iters=0)
     seen = []
 
-    def look(state: TrainState) -> None:
+    def look(step: FinishedStep) -> None:
         seen.append(torch.cat([value.flatten() for value in average.state_dict().values()]))
 
     run.train(stream(make=partial(spoil_step, {1})), 0, 3, [average, look])

@@ -22,7 +22,7 @@ from centernet2.checkpoint.checkpoint import (
 )
 from centernet2.structures import ModelInfo
 from centernet2.training.callbacks import PeriodicCheckpoint
-from centernet2.training.state import restore_training_state, training_state
+from centernet2.training.run_state import restore_training_state, training_state
 from tests.helpers.toy import Run, ToyDetector, stream
 
 MEGABYTES = 2  # beside the toy's weights, so that writing takes its time
@@ -46,7 +46,8 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
     start = 0
     if found is not None:
         nn.Module.load_state_dict(model, found[1].weights)
-        start = restore_training_state(found[1].training or {}, run.parts, [generator])
+        restore_training_state(found[1].training or {}, run.parts, [generator])
+        start = found[1].iteration
 
     def save(iteration: int) -> Path:
         path = folder / f"model_{iteration:07d}.pth"
@@ -60,7 +61,7 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
             os.write(pipe, NUMBER.pack(iteration))
 
     checkpoint = PeriodicCheckpoint(save, period=1, minutes=0, agree_period=1, keep=2)
-    run.train(stream(start), start, last, [checkpoint, lambda state: tell(state.iteration)])
+    run.train(stream(start), start, last, [checkpoint, lambda step: tell(step.iteration)])
 
 
 def forked(folder: Path, last: int) -> tuple[int, int]:

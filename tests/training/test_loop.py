@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from centernet2.devices import Precision
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 from tests.helpers.toy import Run, ToyDetector, make_batch, spoil_step, stream, weights
 
 
@@ -32,16 +32,16 @@ def test_six_steps_by_hand() -> None:
 
 
 def test_callbacks_see_every_step_and_stop() -> None:
-    seen: list[TrainState] = []
+    seen: list[FinishedStep] = []
 
-    def stop_at_three(state: TrainState) -> None:
-        seen.append(state)
-        state.stop = state.iteration == 3
+    def stop_at_three(step: FinishedStep) -> None:
+        seen.append(step)
+        step.stop = step.iteration == 3
 
     Run(ToyDetector()).train(stream(), 0, 5, [stop_at_three])
-    assert [state.iteration for state in seen] == [1, 2, 3]
-    assert [state.is_last for state in seen] == [False, False, True]
-    assert [state.lr for state in seen] == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert [step.iteration for step in seen] == [1, 2, 3]
+    assert [step.is_last for step in seen] == [False, False, True]
+    assert [step.lr for step in seen] == pytest.approx([0.1, 0.05, 0.1 / 3])
     assert seen[1].image_ids == [100, 101]
     assert set(seen[0].losses) == {"loss_a", "loss_b"}
 
@@ -50,7 +50,7 @@ def test_model_returns_to_training_mode() -> None:
     run = Run(ToyDetector())
     modes: list[bool] = []
     run.model.register_forward_pre_hook(lambda module, inputs: modes.append(module.layer.training))
-    run.train(stream(), 0, 3, [lambda state: run.model.layer.eval() and None])
+    run.train(stream(), 0, 3, [lambda step: run.model.layer.eval() and None])
     assert modes == [True, True, True]
 
 

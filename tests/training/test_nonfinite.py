@@ -12,7 +12,7 @@ from torch import Tensor
 from centernet2.devices import Precision
 from centernet2.structures import Target
 from centernet2.training.nonfinite import NonFiniteError, NonFiniteGuard
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream, weights
 
 
@@ -30,10 +30,10 @@ def test_non_finite_step_changes_nothing(precision: Precision) -> None:
     trace: list[Tensor] = []
     finite: list[bool] = []
 
-    def look(state: TrainState) -> None:
+    def look(step: FinishedStep) -> None:
         buffers = [value["momentum_buffer"].flatten() for value in run.optimizer.state.values()]
         trace.append(torch.cat([weights(run.model), *buffers]))
-        finite.append(bool(state.finite))
+        finite.append(bool(step.finite))
 
     run.train(stream(make=partial(spoil_step, {0, 3})), 0, 6, [look])
     assert finite == [False, True, True, False, True, True]
@@ -60,7 +60,7 @@ def test_non_finite_step_keeps_batch_statistics() -> None:
     model = Normed()
     trace: list[tuple[Tensor, int]] = []
 
-    def look(state: TrainState) -> None:
+    def look(step: FinishedStep) -> None:
         norm = model.norm
         statistics = torch.cat([norm.running_mean, norm.running_var])  # type: ignore[list-item]
         trace.append((statistics, int(model.norm.num_batches_tracked or 0)))
@@ -82,9 +82,9 @@ def test_non_finite_loss_is_noticed() -> None:
 
     model = Sly()
     before = weights(model)
-    states: list[TrainState] = []
-    Run(model).train(stream(), 0, 1, [states.append])
-    assert not states[0].finite
+    steps: list[FinishedStep] = []
+    Run(model).train(stream(), 0, 1, [steps.append])
+    assert not steps[0].finite
     assert torch.equal(weights(model), before)
 
 

@@ -14,7 +14,8 @@ import torch.multiprocessing as mp
 from centernet2 import distributed
 from centernet2.training.callbacks import StopOnSignal
 from centernet2.training.nonfinite import NonFiniteGuard
-from centernet2.training.state import TrainState, restore_training_state, training_state
+from centernet2.training.run_state import restore_training_state, training_state
+from centernet2.training.step import FinishedStep
 from centernet2.training.writers import JsonlWriter, MetricsLogger
 from tests.helpers.toy import Batch, Run, ToyDetector, make_batch, spoiled, stream
 
@@ -77,9 +78,9 @@ def check_common_stop(run: Run, rank: int) -> None:
     """Check that a signal to one process stops both after one step."""
     seen: list[int] = []
 
-    def signal_one(state: TrainState) -> None:
-        seen.append(state.iteration)
-        if rank == 1 and state.iteration == 4:
+    def signal_one(step: FinishedStep) -> None:
+        seen.append(step.iteration)
+        if rank == 1 and step.iteration == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with StopOnSignal(period=3) as stop:

@@ -10,7 +10,7 @@ from accelerate import tracking
 from rich.console import Console
 
 from centernet2.training import writers
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 from centernet2.training.writers import (
     JsonlWriter,
     LogWriter,
@@ -25,8 +25,8 @@ from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
 CPU = torch.device("cpu")
 
 
-def state(iteration: int, loss_a: float, loss_b: float, step_time: float = 0.5) -> TrainState:
-    return TrainState(
+def finished(iteration: int, loss_a: float, loss_b: float, step_time: float = 0.5) -> FinishedStep:
+    return FinishedStep(
         iteration=iteration,
         max_iteration=10,
         losses={"loss_a": torch.tensor(loss_a), "loss_b": torch.tensor(loss_b)},
@@ -44,7 +44,8 @@ def lines_of(path: Path) -> list[dict[str, float]]:
 
 def test_summary_of_three_steps() -> None:
     summary = summarize(
-        [state(1, 1.0, 5.0), state(2, 9.0, 1.0), state(3, 2.0, 2.0, step_time=2.0)], device=CPU
+        [finished(1, 1.0, 5.0), finished(2, 9.0, 1.0), finished(3, 2.0, 2.0, step_time=2.0)],
+        device=CPU,
     )
     assert summary["iteration"] == 3
     # the median of the sums 6, 10, 4, not the sum of the medians
@@ -61,14 +62,14 @@ def test_summary_of_three_steps() -> None:
 
 def test_summary_ignores_non_finite_steps() -> None:
     nan = float("nan")
-    summary = summarize([state(1, nan, 5.0), state(2, 9.0, 1.0)], device=CPU)
+    summary = summarize([finished(1, nan, 5.0), finished(2, 9.0, 1.0)], device=CPU)
     assert (
         summary["total_loss"],
         summary["loss_a"],
         summary["loss_b"],
         summary["skipped_steps"],
     ) == (10, 9, 3, 1)
-    lost = summarize([state(1, nan, 5.0)], device=CPU)
+    lost = summarize([finished(1, nan, 5.0)], device=CPU)
     assert (lost["total_loss"], lost["loss_a"], lost["loss_b"]) == (None, None, 5)
     assert "loss_a not finite" in format_metrics(lost)
 
@@ -125,8 +126,8 @@ def test_progress_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=screen, force_terminal=True, width=200)
     monkeypatch.setattr(writers, "get_console", lambda: console)
     with ProgressBar(start_iteration=1, max_iteration=10) as bar:
-        bar(state(2, 1.0, 2.0))
-        bar.write(summarize([state(2, 1.0, 2.0)], device=CPU))
+        bar(finished(2, 1.0, 2.0))
+        bar.write(summarize([finished(2, 1.0, 2.0)], device=CPU))
         bar.write({"iteration": 2, "eval/bbox/AP": 41.5})
     assert "2/10" in screen.getvalue()
     assert "total_loss 3" in screen.getvalue()
@@ -136,7 +137,7 @@ def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(writers, "get_console", lambda: Console(file=screen))
     with ProgressBar(start_iteration=0, max_iteration=10) as bar:
-        bar(state(2, 1.0, 2.0))
+        bar(finished(2, 1.0, 2.0))
     assert screen.getvalue().strip() == ""
 
 

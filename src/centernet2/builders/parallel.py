@@ -20,12 +20,12 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
     The result shares its weights with the detector, which stays usable. From now on the weights
     stay in the same memory.
     """
-    run, device = config.run, accelerator.device
-    if run.fsdp and run.channels_last:
+    options, device = config.run, accelerator.device
+    if options.fsdp and options.channels_last:
         raise ConfigError(
             "SOLVER.FSDP shards contiguous weights only; leave SOLVER.CHANNELS_LAST out"
         )
-    if run.sync_bn:  # before gradient checkpointing splits the towers
+    if options.sync_bn:  # before gradient checkpointing splits the towers
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronized and device.type == "cpu" and distributed.world_size() > 1:
@@ -33,16 +33,16 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             "PyTorch synchronizes batch statistics on accelerators only: "
             "train without SyncBN on the CPU"
         )
-    default_format = torch.contiguous_format if run.fsdp else None
+    default_format = torch.contiguous_format if options.fsdp else None
     with add_keys("run"):
         optimize_for_training(
             model,
             device=device,
-            memory_format=torch.channels_last if run.channels_last else default_format,
-            gradient_checkpointing=run.gradient_checkpointing,
-            compile=run.compile,
+            memory_format=torch.channels_last if options.channels_last else default_format,
+            gradient_checkpointing=options.gradient_checkpointing,
+            compile=options.compile,
         )
-    if run.fsdp and distributed.world_size() > 1:
+    if options.fsdp and distributed.world_size() > 1:
         return _shard(model, device)
     return _wrap(model, accelerator)
 

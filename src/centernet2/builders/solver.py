@@ -18,17 +18,9 @@ from centernet2.kernels import device_name, is_bf16_fast
 from centernet2.models.backbones.stages import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights
-from centernet2.training.optim import (
-    Multiplier,
-    adamw,
-    clip_gradients,
-    learning_rate_multiplier,
-    parameter_groups,
-    scheduler,
-    sgd,
-    stage_lr_factors,
-)
+from centernet2.training.optim import adamw, clip_gradients, parameter_groups, sgd, stage_lr_factors
 from centernet2.training.run_state import RunState
+from centernet2.training.schedule import Multiplier, learning_rate_multiplier, scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +33,7 @@ WARMUP_METHODS = ("linear", "constant")
 def build_multiplier(config: Config) -> Multiplier:
     """Build the schedule: the factor of the learning rate by iteration."""
     one_of(config.schedule.warmup_method, WARMUP_METHODS, "SOLVER.WARMUP_METHOD")
-    with add_keys("schedule"):
+    with add_keys("schedule", "optimizer"):
         return learning_rate_multiplier(config.schedule, base_lr=config.optimizer.base_lr)
 
 

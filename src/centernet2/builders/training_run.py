@@ -25,7 +25,7 @@ from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, d
 from centernet2.structures import Batch, Detections
 from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.run_state import RunState
-from centernet2.training.state import Callback
+from centernet2.training.step import Callback
 from centernet2.training.writers import Writer, open_writers
 
 
@@ -115,13 +115,13 @@ class TrainingRun:
     def evaluate(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
         """Evaluate on the validation set; None if `interrupted` ended the evaluation."""
 
-        def run(output: Path) -> dict[str, float]:
+        def evaluate_into(output: Path) -> dict[str, float]:
             return evaluate_dataset(
                 self.model, self.val_set, self.config, output, interrupted=interrupted
             )
 
         try:
-            return self.state.evaluate(run)
+            return self.state.evaluate(evaluate_into)
         except EvaluationInterrupted:
             return None
 

@@ -37,8 +37,9 @@ from centernet2.models.roi_heads import (
 )
 from centernet2.models.tta import TestAugmentationOptions
 from centernet2.training.ema import EMAOptions
-from centernet2.training.optim import ClipOptions, OptimizerOptions, ScheduleOptions
+from centernet2.training.optim import ClipOptions, OptimizerOptions
 from centernet2.training.run_options import RunOptions
+from centernet2.training.schedule import ScheduleOptions
 
 logger = logging.getLogger(__name__)
 Values = Mapping[str, Any]  # values of options by key
@@ -49,7 +50,7 @@ class Config:
     """All options, in groups."""
 
     name: str = "config"
-    stated: frozenset[str] = frozenset()  # keys that a file or an override has set
+    stated: frozenset[str] = frozenset()  # keys that a file, an override or `replace` has set
     model: ModelOptions = field(default_factory=ModelOptions)
     preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)

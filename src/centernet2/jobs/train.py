@@ -25,8 +25,8 @@ from centernet2.jobs import (
 if TYPE_CHECKING:
     from centernet2.builders.training_run import TrainingRun
     from centernet2.config import Config
-    from centernet2.training.callbacks import PeriodicCheckpoint
-    from centernet2.training.state import Callback, TrainState
+    from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
+    from centernet2.training.step import Callback, FinishedStep
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +163,6 @@ def _set_up(
         device_for(given, device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
-
-    # The first of these that is available: with --resume, the last checkpoint in the output folder;
-    # --weights; timm's weights (MODEL.TIMM.PRETRAINED); MODEL.WEIGHTS; random weights.
     start = choose_start(given, output, weights=weights, resume=resume)
     config = fit_to_start(fit_to_data(given, train_set), start)
     seed = choose_seed(config.run.seed if seed is None else seed)
@@ -184,7 +181,15 @@ def _set_up(
     if isinstance(start, Resume):
         state.restore(start.training)
     return TrainingRun(
-        config, train_set, val_set, accelerator, seed, model, prepared, precision, state
+        config=config,
+        train_set=train_set,
+        val_set=val_set,
+        accelerator=accelerator,
+        seed=seed,
+        model=model,
+        prepared=prepared,
+        precision=precision,
+        state=state,
     )
 
 
@@ -192,7 +197,7 @@ def _dry_run(run: TrainingRun) -> list[str]:
     """Take one step without writing anything; return the plan as lines of text."""
     from centernet2.devices import peak_memory
 
-    steps: list[TrainState] = []
+    steps: list[FinishedStep] = []
     run.loop(run.batches(drawn=False), [steps.append], max_iteration=run.state.iteration + 1)
     losses = ", ".join(f"{name} {loss.item():.4g}" for name, loss in steps[0].losses.items())
     device = run.accelerator.device
@@ -246,13 +251,14 @@ def _run(run: TrainingRun) -> dict[str, float]:
             evaluation,
         ]
         _save_if_done(run)  # a resumed run may have no steps left
-        # A resumed run may have been interrupted before or during the evaluation of its last step.
-        pending = start > state.best.iteration and evaluation.is_due(start, last)
-        if not (pending and evaluation.run(start)):
+        if not _catch_up(run, evaluation):
             run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
-        if start >= last and not evaluation.results and options.eval_period >= 0:
+        # A resumed run may have had no evaluation left either.
+        if not evaluation.results and options.eval_period >= 0 and not stop.agree():
             evaluation.results = evaluate() or {}
         if stop.agree():
+            if checkpoint.saved_iteration != state.iteration:  # the signal came in an evaluation
+                checkpoint.save_now(state.iteration)
             raise TrainingInterrupted(
                 f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
@@ -267,17 +273,28 @@ def _save_if_done(run: TrainingRun) -> None:
         run.state.save_final({})
 
 
+def _catch_up(run: TrainingRun, evaluation: PeriodicEvaluation) -> bool:
+    """Evaluate if a resumed run has yet to; return whether its training has ended."""
+    start, best = run.state.iteration, run.state.best
+    if best.is_out_of_patience:
+        logger.info(
+            "training stopped early at iteration %d; a larger TEST.PATIENCE continues it", start
+        )
+        return True
+    # It may have been interrupted before or during the evaluation of its last step.
+    pending = start > best.iteration and evaluation.is_due(start, run.max_iteration)
+    return pending and evaluation.run(start)
+
+
 def _review(
     run: TrainingRun,
     checkpoint: PeriodicCheckpoint,
     iteration: int,
-    metrics: Mapping[str, float] | None,
+    metrics: Mapping[str, float],
 ) -> bool:
     """Save the result of an evaluation; return whether training should stop."""
-    stops = True
-    if metrics is not None:
-        run.draw_detections(iteration)
-        stops = run.keep_if_best(iteration, metrics)
+    run.draw_detections(iteration)
+    stops = run.keep_if_best(iteration, metrics)
     if stops or checkpoint.saved_iteration == iteration:
         checkpoint.save_now(iteration)  # with the updated best result
     return stops

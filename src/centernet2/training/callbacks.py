@@ -1,7 +1,6 @@
 """Callbacks after each training step: checkpoints, evaluation, signals."""
 
 import logging
-import math
 import signal
 import threading
 import time
@@ -12,12 +11,10 @@ from typing import Any
 
 from centernet2 import distributed
 from centernet2.checkpoint.checkpoint import numbered_checkpoints
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 from centernet2.training.writers import Writer
 
 logger = logging.getLogger(__name__)
-
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: not an error, continue with --resume
 
 
 class PeriodicCheckpoint:
@@ -52,9 +49,9 @@ class PeriodicCheckpoint:
         self.saved_iteration = -1
         self._saved_at = clock()
 
-    def __call__(self, state: TrainState) -> None:
-        iteration = state.iteration
-        if state.is_last or iteration % self.period == 0 or self._is_time(iteration):
+    def __call__(self, step: FinishedStep) -> None:
+        iteration = step.iteration
+        if step.is_last or iteration % self.period == 0 or self._is_time(iteration):
             self.save_now(iteration)
 
     def save_now(self, iteration: int) -> None:
@@ -86,7 +83,7 @@ class PeriodicEvaluation:
         evaluate: returns metrics, or None if a signal has interrupted the evaluation.
         writers: receive the metrics.
         period: in steps; 0: only after the last step; negative: never.
-        review: gets the step and its metrics (or None) and returns whether training should stop.
+        review: gets the iteration and its metrics; returns whether training should stop.
     """
 
     def __init__(
@@ -95,7 +92,7 @@ class PeriodicEvaluation:
         *,
         writers: Sequence[Writer],
         period: int,
-        review: Callable[[int, Mapping[str, float] | None], bool],
+        review: Callable[[int, Mapping[str, float]], bool],
     ) -> None:
         self.evaluate = evaluate
         self.writers = writers
@@ -103,9 +100,9 @@ class PeriodicEvaluation:
         self.review = review
         self.results: dict[str, float] = {}
 
-    def __call__(self, state: TrainState) -> None:
-        if not state.stop and self.is_due(state.iteration, state.max_iteration):
-            state.stop = self.run(state.iteration)
+    def __call__(self, step: FinishedStep) -> None:
+        if not step.stop and self.is_due(step.iteration, step.max_iteration):
+            step.stop = self.run(step.iteration)
 
     def is_due(self, iteration: int, max_iteration: int) -> bool:
         """Whether an evaluation follows this step."""
@@ -116,61 +113,13 @@ class PeriodicEvaluation:
     def run(self, iteration: int) -> bool:
         """Evaluate and write the metrics; return whether training should stop."""
         results = self.evaluate()
-        if results is not None:
-            self.results = dict(results)
-            line = {f"eval/{name}": value for name, value in results.items()}
-            for writer in self.writers:
-                writer.write({"iteration": iteration, **line})
-        return self.review(iteration, results) or results is None
-
-
-class BestResult:
-    """Record of the best evaluation and of the number of evaluations since.
-
-    Args:
-        names: metrics to compare, such as those of the raw and of the averaged weights.
-        patience: evaluations without improvement after which training should stop; 0: never.
-    """
-
-    def __init__(self, names: Sequence[str], *, patience: int) -> None:
-        self.names = names
-        self.patience = patience
-        self.best = -math.inf
-        self.waited = 0  # evaluations since the best one
-        self.iteration = 0  # of the newest evaluation
-
-    def update(self, iteration: int, results: Mapping[str, float]) -> str | None:
-        """Add an evaluation; return the name of the metric that is a new best, or None."""
-        finite = {
-            name: results[name] for name in self.names if math.isfinite(results.get(name, math.nan))
-        }
-        self.iteration = iteration
-        name = max(finite, key=lambda name: finite[name], default=self.names[0])
-        if finite.get(name, -math.inf) > self.best:
-            self.best, self.waited = finite[name], 0
-            return name
-        self.waited += 1
-        if self.is_out_of_patience:
-            logger.warning(
-                "%s was not above %.2f in %d evaluations: training stops.",
-                name,
-                self.best,
-                self.waited,
-            )
-        return None
-
-    @property
-    def is_out_of_patience(self) -> bool:
-        """Whether training should stop."""
-        return 0 < self.patience <= self.waited
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "iteration": self.iteration}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
-        self.best, self.waited, self.iteration = (
-            state_dict[key] for key in ("best", "waited", "iteration")
-        )
+        if results is None:
+            return True
+        self.results = dict(results)
+        line = {f"eval/{name}": value for name, value in results.items()}
+        for writer in self.writers:
+            writer.write({"iteration": iteration, **line})
+        return self.review(iteration, results)
 
 
 class StopOnSignal:
@@ -211,12 +160,12 @@ class StopOnSignal:
         # group does not end them.
         self.received = True
 
-    def __call__(self, state: TrainState) -> None:
-        if distributed.world_size() > 1 and state.iteration % self.period != 0:
+    def __call__(self, step: FinishedStep) -> None:
+        if distributed.world_size() > 1 and step.iteration % self.period != 0:
             return
         if self.agree():
-            logger.warning("Told to stop after iteration %d; saving.", state.iteration)
-            state.stop = True
+            logger.warning("Told to stop after iteration %d; saving.", step.iteration)
+            step.stop = True
 
     def agree(self) -> bool:
         """Whether any process has received a signal; call it on all processes."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.training.sharding import local, shard_like
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class AveragedWeights:
         self._average = {name: value.detach().clone() for name, value in self._current.items()}
 
     @torch.no_grad()
-    def __call__(self, state: TrainState) -> None:
-        ramp = 1 - math.exp(-state.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
+    def __call__(self, step: FinishedStep) -> None:
+        ramp = 1 - math.exp(-step.iteration / self.warmup_iters) if self.warmup_iters > 0 else 1.0
         averaged = [name for name, value in self._current.items() if value.is_floating_point()]
         # 0 after a skipped step; computed on the device, so that the host does not wait
-        weight = state.finite * (1 - self.decay * ramp)
+        weight = step.finite * (1 - self.decay * ramp)
         torch._foreach_lerp_(
             [local(self._average[name]) for name in averaged],
             [local(self._current[name]) for name in averaged],

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from centernet2.devices import Precision, autocast
 from centernet2.structures import Batch
 from centernet2.training.nonfinite import BatchStatistics, are_gradients_finite
-from centernet2.training.state import Callback, TrainState
+from centernet2.training.step import Callback, FinishedStep
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def train_loop(
         statistics.restore_unless(finite)
         lr = max(float(group["lr"]) for group in optimizer.param_groups)
         scheduler.step()
-        state = TrainState(
+        step = FinishedStep(
             iteration=iteration,
             max_iteration=max_iteration,
             losses=losses,
@@ -83,8 +83,8 @@ def train_loop(
             step_time=time.perf_counter() - started,
         )
         for callback in callbacks:
-            callback(state)
-        if state.stop:
+            callback(step)
+        if step.stop:
             break
 
 

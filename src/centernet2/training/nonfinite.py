@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from centernet2 import distributed
 from centernet2.training.sharding import local
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +79,17 @@ class NonFiniteGuard:
         self.period = period
         self.skipped = 0
         self.in_a_row = 0
-        self._pending: list[TrainState] = []
+        self._pending: list[FinishedStep] = []
 
-    def __call__(self, state: TrainState) -> None:
-        self._pending.append(state)
-        if state.is_last or state.iteration % self.period == 0:
+    def __call__(self, step: FinishedStep) -> None:
+        self._pending.append(step)
+        if step.is_last or step.iteration % self.period == 0:
             pending, self._pending = self._pending, []
-            finite = torch.stack([step.finite for step in pending]).tolist()
-            for step, is_finite in zip(pending, finite, strict=True):
-                self._review(step, is_finite)
+            finite = torch.stack([each.finite for each in pending]).tolist()
+            for each, is_finite in zip(pending, finite, strict=True):
+                self._review(each, is_finite)
 
-    def _review(self, step: TrainState, is_finite: bool) -> None:
+    def _review(self, step: FinishedStep, is_finite: bool) -> None:
         if is_finite:
             self.in_a_row = 0
             return
@@ -107,7 +107,7 @@ class NonFiniteGuard:
                 "A lower learning rate, a longer warm-up or gradient clipping may help"
             )
 
-    def _record(self, step: TrainState) -> None:
+    def _record(self, step: FinishedStep) -> None:
         record: dict[str, Any] = {
             "iteration": step.iteration,
             "rank": distributed.rank(),

@@ -1,18 +1,12 @@
-"""Optimizers, learning rate schedules and gradient clipping, as in detectron2."""
+"""Optimizers and gradient clipping, as in detectron2."""
 
-import math
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
-from torch.optim.lr_scheduler import LambdaLR
-
-Multiplier = Callable[[float], float]  # iteration -> factor of the base learning rate
 
 NORM_LAYERS = (
     nn.BatchNorm1d,
@@ -39,22 +33,6 @@ class ClipOptions:
     clip_type: str = "value"
     clip_value: float = 1.0
     norm_type: float = 2.0
-
-
-@dataclass(frozen=True)
-class ScheduleOptions:
-    """Learning rate schedule."""
-
-    name: str = "WarmupMultiStepLR"
-    max_iter: int = 40000
-    steps: tuple[int, ...] = (30000,)
-    gamma: float = 0.1
-    num_decays: int = 3
-    base_lr_end: float = 0.0
-    warmup_factor: float = 0.001
-    warmup_iters: int = 1000
-    warmup_method: str = "linear"
-    rescale_interval: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,77 +148,3 @@ def clip_gradients(
     else:
         for parameter in parameters:
             nn.utils.clip_grad_norm_(parameter, clip_value, norm_type)
-
-
-def multi_step(iteration: float, *, steps: Sequence[int], gamma: float) -> float:
-    """Multiply by `gamma` at each of the steps."""
-    return gamma ** bisect_right(steps, iteration)
-
-
-def cosine(iteration: float, *, max_iter: int, end: float) -> float:
-    """Half a cosine wave from 1 to `end` (arXiv 1608.03983, equation 5)."""
-    return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * iteration / max_iter))
-
-
-def step_with_fixed_gamma(
-    iteration: float, *, max_iter: int, gamma: float, num_decays: int
-) -> float:
-    """Multiply by `gamma` at `num_decays` evenly spaced iterations."""
-    return gamma ** min(int(iteration * (num_decays + 1) / max_iter), num_decays)
-
-
-def warm_up(
-    iteration: float,
-    *,
-    schedule: Multiplier,
-    factor: float,
-    iters: int,
-    method: str,
-    rescale_interval: bool,
-    max_iter: int,
-) -> float:
-    """Warm up from `factor` to the schedule (arXiv 1706.02677, section 2.2).
-
-    After `iters` the schedule applies as if there had been no warm-up; with `rescale_interval` the
-    whole schedule is compressed into the remaining iterations.
-    """
-    if iteration >= iters:
-        return schedule(
-            (iteration - iters) * max_iter / (max_iter - iters) if rescale_interval else iteration
-        )
-    start = factor * schedule(0)
-    if method == "constant":
-        return start
-    end = schedule(0 if rescale_interval else iters)
-    return start + (end - start) * iteration / iters
-
-
-def learning_rate_multiplier(options: ScheduleOptions, *, base_lr: float) -> Multiplier:
-    """Build the schedule with warm-up, as a function of the iteration."""
-    max_iter = options.max_iter
-    schedules: dict[str, Multiplier] = {
-        "WarmupMultiStepLR": partial(multi_step, steps=options.steps, gamma=options.gamma),
-        "WarmupCosineLR": partial(cosine, max_iter=max_iter, end=options.base_lr_end / base_lr),
-        "WarmupStepWithFixedGammaLR": partial(
-            step_with_fixed_gamma,
-            max_iter=max_iter,
-            gamma=options.gamma,
-            num_decays=options.num_decays,
-        ),
-    }
-    if options.name not in schedules:
-        raise ValueError(f"name is '{options.name}'; choose one of {', '.join(schedules)}")
-    return partial(
-        warm_up,
-        schedule=schedules[options.name],
-        factor=options.warmup_factor,
-        iters=min(options.warmup_iters, max_iter),
-        method=options.warmup_method,
-        rescale_interval=options.rescale_interval,
-        max_iter=max_iter,
-    )
-
-
-def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> LambdaLR:
-    """Build the scheduler that multiplies the learning rate of every group."""
-    return LambdaLR(optimizer, multiplier)

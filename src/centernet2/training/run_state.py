@@ -1,9 +1,10 @@
 """The state of a training run, and its checkpoints."""
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -13,15 +14,24 @@ from torch.optim.lr_scheduler import LRScheduler
 from centernet2 import distributed
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.structures import ModelInfo
-from centernet2.training.callbacks import BestResult
+from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.sharding import gathered, shard_optimizer_state, whole
-from centernet2.training.state import Stateful, restore_training_state, training_state
+
+logger = logging.getLogger(__name__)
 
 AVERAGED = "ema/"  # prefix of the metrics of the averaged weights
 METRIC = "bbox/AP"  # its highest value marks the best weights
 
-Evaluate = Callable[[Path], dict[str, float]]  # evaluates the model and writes into a folder
+EvaluateInto = Callable[[Path], dict[str, float]]  # writes detections and metrics into the folder
+
+
+class Stateful(Protocol):
+    """An object whose state can be saved and restored, such as an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
 class RunState:
@@ -97,14 +107,14 @@ class RunState:
         with gathered(self.model) if self.is_sharded else nullcontext():
             yield
 
-    def evaluate(self, run: Evaluate) -> dict[str, float]:
+    def evaluate(self, evaluate_into: EvaluateInto) -> dict[str, float]:
         """Evaluate the weights, and the averaged ones under a prefix."""
         with self.whole_model():
-            metrics = run(self.output / "eval")
+            metrics = evaluate_into(self.output / "eval")
         if self.average is None:
             return metrics
         with self.average.applied(), self.whole_model():
-            averaged = run(self.output / "eval_ema")
+            averaged = evaluate_into(self.output / "eval_ema")
         return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
 
     def save(self, iteration: int) -> Path:
@@ -137,3 +147,57 @@ class RunState:
         weights = whole(self.model.state_dict())
         if distributed.is_main_process():
             save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
+
+
+def training_state(
+    iteration: int, parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
+) -> dict[str, Any]:
+    """Return the state of a training run without weights; call it on every process."""
+    return {
+        "iteration": iteration,
+        "parts": {name: part.state_dict() for name, part in parts.items()},
+        "random": distributed.gather_objects(_random_state(generators)),
+    }
+
+
+def restore_training_state(
+    state: Mapping[str, Any], parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
+) -> None:
+    """Restore the state of a training run; the schedule counts its steps."""
+    missing = sorted(set(parts) - set(state["parts"]))
+    if missing:
+        raise ValueError(
+            f"the checkpoint holds no state of {', '.join(missing)}: "
+            "it cannot be resumed, only loaded (--weights)"
+        )
+    for name, part in parts.items():
+        part.load_state_dict(state["parts"][name])
+    if len(state["random"]) == distributed.world_size():
+        _restore_random_state(state["random"][distributed.rank()], generators)
+    else:
+        logger.warning(
+            "The checkpoint was written by %d processes and is resumed by %d: "
+            "random numbers start anew.",
+            len(state["random"]),
+            distributed.world_size(),
+        )
+
+
+def _random_state(generators: Sequence[torch.Generator]) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "cpu": torch.get_rng_state(),
+        "generators": [generator.get_state() for generator in generators],
+    }
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None:
+        state[device.type] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def _restore_random_state(state: Mapping[str, Any], generators: Sequence[torch.Generator]) -> None:
+    torch.set_rng_state(state["cpu"])
+    for generator, generator_state in zip(generators, state["generators"], strict=True):
+        generator.set_state(generator_state)
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type])

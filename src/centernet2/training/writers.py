@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from centernet2 import distributed
 from centernet2.devices import peak_memory
 from centernet2.files import write_atomic
-from centernet2.training.state import TrainState
+from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +47,18 @@ class MetricsLogger:
         self.writers = writers
         self.period = period
         self.device = device
-        self._window: list[TrainState] = []
+        self._window: list[FinishedStep] = []
 
-    def __call__(self, state: TrainState) -> None:
-        self._window.append(state)
-        if state.is_last or state.iteration % self.period == 0:
+    def __call__(self, step: FinishedStep) -> None:
+        self._window.append(step)
+        if step.is_last or step.iteration % self.period == 0:
             window, self._window = self._window, []
             metrics = summarize(window, device=self.device)
             for writer in self.writers:
                 writer.write(metrics)
 
 
-def summarize(window: Sequence[TrainState], *, device: torch.device) -> dict[str, float | None]:
+def summarize(window: Sequence[FinishedStep], *, device: torch.device) -> dict[str, float | None]:
     """Return metrics of consecutive steps: means over processes, medians over steps."""
     started = time.perf_counter()
     columns = torch.stack(
@@ -201,8 +201,8 @@ class ProgressBar:
     ) -> None:
         self.close()
 
-    def __call__(self, state: TrainState) -> None:
-        self._progress.update(self._task, completed=state.iteration)
+    def __call__(self, step: FinishedStep) -> None:
+        self._progress.update(self._task, completed=step.iteration)
 
     def write(self, metrics: Metrics) -> None:
         if "total_loss" in metrics:
