@@ -2,9 +2,46 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.builders.plan import count_in_iterations, find_training_data, scale_to_batch
+from centernet2.builders.plan import (
+    choose_output_folder,
+    choose_seed,
+    count_in_iterations,
+    find_training_data,
+    scale_to_batch,
+)
 from centernet2.config import Config, load_config
 from tests.helpers.data import make_content, renumber, write_dataset
+
+
+@pytest.mark.parametrize(
+    ("option", "folder"),
+    [
+        ("./runs/auto", "runs/CenterNet2_R50_1x"),
+        ("auto/", "CenterNet2_R50_1x"),
+        ("runs/autonomous", "runs/autonomous"),
+        ("runs/auto/first", "runs/auto/first"),
+    ],
+)
+def test_output_folder_named_after_config(option: str, folder: str) -> None:
+    config = load_config("CenterNet2_R50_1x", ["OUTPUT_DIR", option])
+    assert choose_output_folder(config, None) == Path(folder)
+    assert choose_output_folder(config, "given/auto") == Path("given/auto")
+
+
+def test_unusable_output_folder_names_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file" / "run")
+    config = load_config("CenterNet2_R50_1x", ["OUTPUT_DIR", folder])
+    for given, option in ((None, "OUTPUT_DIR"), (folder, "--output-dir")):
+        with pytest.raises(ValueError, match=f"^{option} .*run cannot be used: .* not a folder"):
+            choose_output_folder(config, given)
+
+
+def test_seed_is_part_of_the_config() -> None:
+    config = load_config("CenterNet2_R50_1x")
+    assert config.run.seed < 0 <= choose_seed(config)["SEED"]
+    stated = config.replace({"SEED": 5})
+    assert choose_seed(stated) is stated
 
 
 def test_rate_and_length_scale_with_batch() -> None:

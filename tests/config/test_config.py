@@ -98,6 +98,7 @@ def test_overrides_are_typed_and_win() -> None:
             ["SOLVER.LOG_PERIOD", "0"],
             "SOLVER.LOG_PERIOD is 0: input should be greater than or equal to 1",
         ),
+        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0: input should be"),
     ],
 )
 def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:

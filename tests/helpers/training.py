@@ -40,11 +40,14 @@ def write_blocks(folder: Path) -> Path:
     return folder
 
 
-def train(data: Path, output: Path, *options: str, resume: bool = False) -> dict[str, float]:
+def train(
+    data: Path, output: Path, *options: str, resume: bool = False, seed: int | None = 3
+) -> dict[str, float]:
     """Train on the CPU for some steps, with KEY VALUE options on top of TINY."""
     metrics = centernet2.train(
-        SMALL, *TINY, *options, data=data, output_dir=output, seed=3, device="cpu", resume=resume
-    )
+        SMALL, *TINY, *options,
+        data=data, output_dir=output, seed=seed, device="cpu", resume=resume,
+    )  # fmt: skip
     assert isinstance(metrics, dict)
     return metrics
 

@@ -203,9 +203,19 @@ def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(evaluator, "evaluate_dataset", look)
     expected = centernet2.evaluate(weights, inference=InferenceOptions("cpu"), **place)
     mode = TrainMode(eval_only=True)
-    metrics = centernet2.train(SMALL, *TINY, weights=weights, device="cpu", mode=mode, **place)
+    metrics = centernet2.train(
+        SMALL, *TINY, "OUTPUT_DIR", str(tmp_path / "auto"),
+        data=data, weights=weights, device="cpu", mode=mode,
+    )  # fmt: skip
     assert kinds == [InferenceDetector, InferenceDetector]
     assert str(metrics) == str(expected)  # NaN is not equal to itself
+    for folder in ("eval", SMALL):
+        assert (tmp_path / folder / "predictions.json").is_file()
+
+
+def test_dry_run_of_an_evaluation_is_refused() -> None:
+    with pytest.raises(ValueError, match="give either --dry-run or --eval-only"):
+        centernet2.train(SMALL, mode=TrainMode(dry_run=True, eval_only=True))
 
 
 def test_training_hashes_no_weights(

@@ -1,6 +1,7 @@
 """Training that is interrupted, resumed, or meets files of another training run."""
 
 import json
+import logging
 import os
 import signal
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_resumed_run_equals_uninterrupted_run(data: Path, tmp_path: Path) -> Non
     assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(
         metrics["bbox/AP"], abs=1e-6
     )
+
+
+def test_resume_without_a_seed_is_exact_too(data: Path, tmp_path: Path) -> None:
+    """The chosen seed is part of the config, which the resumed run takes it from."""
+    end = ["TEST.EVAL_PERIOD", "-1"]
+    train(data, tmp_path / "parts", *end, "SOLVER.TRAIN_ITER", "2", seed=None)
+    seed = centernet2.load_config(tmp_path / "parts" / "config.yaml").run.seed
+    train(data, tmp_path / "parts", *end, resume=True, seed=None)
+    train(data, tmp_path / "whole", *end, seed=seed)
+    whole, parts = (
+        load_checkpoint(tmp_path / run / "model_final.pth").weights for run in ("whole", "parts")
+    )
+    assert all(torch.equal(tensor, parts[key]) for key, tensor in whole.items())
 
 
 def test_all_training_options_together_resume(data: Path, tmp_path: Path) -> None:
@@ -121,6 +135,24 @@ def test_failed_evaluation_leaves_final_weights(
     metrics = train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100", resume=True)
     assert "bbox/AP" in metrics
     assert "bbox/AP" in load_checkpoint(tmp_path / "model_final.pth").metrics
+
+
+def test_resume_after_early_stop_does_not_train(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        "centernet2.builders.training_run.evaluate_dataset", lambda *_, **__: {"bbox/AP": 1.0}
+    )
+    options = ["TEST.EVAL_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "1", "SOLVER.PICTURES", "0"]
+    train(data, tmp_path, *options, "TEST.PATIENCE", "1")
+    for patience, last in (("1", 2), ("2", 3)):
+        with caplog.at_level(logging.INFO):
+            metrics = train(data, tmp_path, *options, "TEST.PATIENCE", patience, resume=True)
+        assert metrics == {"bbox/AP": 1.0}
+        assert load_checkpoint(tmp_path / "model_final.pth").iteration == last
+        assert load_checkpoint(tmp_path / "model_final.pth").metrics == metrics
+        assert max(tmp_path.glob("model_0*.pth")).name == f"model_{last:07d}.pth"
+    assert "stopped early at iteration 2; a larger TEST.PATIENCE continues it" in caplog.text
 
 
 def test_signal_in_evaluation_resumes_with_evaluation(

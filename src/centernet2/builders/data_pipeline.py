@@ -165,22 +165,22 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
 
 
 def build_train_batches(
-    config: Config, dataset: DetectionDataset, seed: int, *, start: int
+    config: Config, dataset: DetectionDataset, *, start: int
 ) -> Iterator[Batch]:
     """Yield the training batches of this process, from the step after `start`."""
-    run, processes = config.run, distributed.world_size()
-    parts = run.accumulation_steps
-    if parts < 1 or run.ims_per_batch % (processes * parts):
+    options, processes = config.run, distributed.world_size()
+    parts = options.accumulation_steps
+    if options.ims_per_batch % (processes * parts):
         raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH {run.ims_per_batch} cannot be divided evenly: it must be "
+            f"SOLVER.IMS_PER_BATCH {options.ims_per_batch} cannot be divided evenly: it must be "
             f"a multiple of {processes} processes x {parts} SOLVER.ACCUMULATION_STEPS"
         )
     return train_batches(
         dataset,
         build_train_transform(config),
-        build_sampler(config, dataset, seed),
+        build_sampler(config, dataset, options.seed),
         mixing=build_mixing(config),
-        batch_size=run.ims_per_batch // (processes * parts),
+        batch_size=options.ims_per_batch // (processes * parts),
         num_workers=config.loader.num_workers,
         start_step=start * parts,
         aspect_ratio_grouping=config.loader.aspect_ratio_grouping,

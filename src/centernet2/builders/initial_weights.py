@@ -72,9 +72,15 @@ def fit_to_weights(config: Config, file: WeightsFile | None) -> Config:
 
 
 def fit_to_previous(config: Config, previous: Config) -> Config:
-    """Set the options that the weights of the previous run required, unless stated."""
-    unstated = [key for key in (STRIDE, *NORMALIZATION) if key not in config.stated]
-    return config.replace({key: previous[key] for key in unstated})
+    """Set the options that a resumed run takes from the previous one, unless stated.
+
+    These are the options that its weights require, and the seed, on which the order of the data
+    depends. A negative seed stands for any, so it is not a statement.
+    """
+    kept = [key for key in (STRIDE, *NORMALIZATION) if key not in config.stated]
+    if config.run.seed < 0:
+        kept.append("SEED")
+    return config.replace({key: previous[key] for key in kept})
 
 
 def _timm_normalization(config: Config) -> dict[str, Any]:

@@ -36,18 +36,24 @@ LENGTHS = (
 
 def choose_output_folder(config: Config, given: StrPath | None) -> Path:
     """Return the output folder; raise ValueError if it cannot be written."""
-    output = Path(given or config.run.output_dir.replace("/auto", f"/{config.name}"))
+    output = Path(config.run.output_dir if given is None else given)
+    if given is None and output.name == "auto":
+        output = output.with_name(config.name)
     for folder in (output, output / "eval"):
-        writable_folder(folder, "--output-dir")
+        writable_folder(folder, "OUTPUT_DIR" if given is None else "--output-dir")
     return output
 
 
-def choose_seed(seed: int) -> int:
-    """Return the seed of all processes; replace a negative one by a random seed."""
-    if seed < 0:
-        seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
-        logger.info("seed %d", seed)
-    return seed
+def choose_seed(config: Config) -> Config:
+    """Replace a negative seed by a random one, which all processes share.
+
+    The config is saved with the checkpoints, from which a resumed run takes the seed.
+    """
+    if config.run.seed >= 0:
+        return config
+    seed = distributed.gather_objects(int(torch.seed() % 2**31))[0]
+    logger.info("seed %d", seed)
+    return config.replace({"SEED": seed})
 
 
 def find_training_data(
@@ -123,26 +129,27 @@ def describe(
     last: int,
 ) -> list[str]:
     """Describe a training run of `last` iterations in a few lines."""
-    run, processes = config.run, distributed.world_size()
+    options, processes = config.run, distributed.world_size()
     parameters = [p.numel() for p in model.parameters()]
     trained = [p.numel() for p in model.parameters() if p.requires_grad]
-    parts = "" if run.accumulation_steps == 1 else f" x {run.accumulation_steps} parts"
-    share = run.ims_per_batch // (processes * run.accumulation_steps)
-    evaluation = "evaluated at the end" if run.eval_period >= 0 else "not evaluated"
-    if run.eval_period > 0:
-        evaluation += f" and every {run.eval_period} iterations"
-    minutes = f" or {run.checkpoint_minutes:g} minutes" if run.checkpoint_minutes > 0 else ""
+    parts = "" if options.accumulation_steps == 1 else f" x {options.accumulation_steps} parts"
+    share = options.ims_per_batch // (processes * options.accumulation_steps)
+    evaluation = "evaluated at the end" if options.eval_period >= 0 else "not evaluated"
+    if options.eval_period > 0:
+        evaluation += f" and every {options.eval_period} iterations"
+    minutes = options.checkpoint_minutes
+    or_minutes = f" or {minutes:g} minutes" if minutes > 0 else ""
     return [
         f"training data: {train_set.name}, {len(train_set)} images, "
         f"{len(train_set.boxes)} objects, {len(train_set.class_names)} classes",
         f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
         f"{sum(trained) / 1e6:.1f} M of them trainable",
-        f"batch: {run.ims_per_batch} images = {processes} processes{parts} x {share}",
-        f"length: {last} iterations = {last * run.ims_per_batch / len(train_set):.2f} epochs",
+        f"batch: {options.ims_per_batch} images = {processes} processes{parts} x {share}",
+        f"length: {last} iterations = {last * options.ims_per_batch / len(train_set):.2f} epochs",
         f"learning rate by iteration: {', '.join(_learning_rates(config, last))} "
         f"({config.optimizer.optimizer})",
-        f"checkpoints: every {run.checkpoint_period} iterations{minutes}",
+        f"checkpoints: every {options.checkpoint_period} iterations{or_minutes}",
     ]
 
 

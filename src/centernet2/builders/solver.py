@@ -100,21 +100,17 @@ def build_run_state(
     device: torch.device,
     precision: Precision,
     *,
-    seed: int,
     output: Path,
 ) -> RunState:
     """Build the state of a training run; the model is on its device."""
     optimizer = build_optimizer(config, model)
-    generator = torch.Generator(device).manual_seed(seed + distributed.rank())
-    if model.roi_heads is not None:
-        model.roi_heads.generator = generator
     return RunState(
         model,
         model.info,
         optimizer=optimizer,
         schedule=scheduler(optimizer, build_multiplier(config)),
         scaler=grad_scaler(device, precision),
-        generator=generator,
+        generator=torch.Generator(device).manual_seed(config.run.seed + distributed.rank()),
         average=build_average(config, model),
         patience=config.run.patience,
         output=output,

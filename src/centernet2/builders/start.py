@@ -99,7 +99,7 @@ def _checkpoint_to_resume(output: Path) -> Resume | None:
     if len(set(names)) > 1:
         seen = ", ".join(f"{name or 'none'} by process {rank}" for rank, name in enumerate(names))
         raise ConfigError(
-            f"--output-dir {output} must be one folder for all machines; "
+            f"the output folder {output} must be one for all machines; "
             f"the last checkpoint is {seen}"
         )
     if last is None:

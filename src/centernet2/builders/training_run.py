@@ -37,7 +37,6 @@ class TrainingRun:
     train_set: DetectionDataset
     val_set: DetectionDataset
     accelerator: Accelerator
-    seed: int
     model: Detector
     prepared: nn.Module  # the model, wrapped or sharded for training
     precision: Precision
@@ -80,7 +79,7 @@ class TrainingRun:
     def batches(self, *, drawn: bool) -> Iterator[Batch]:
         """Yield the batches of this process from the next step; draw the first if `drawn`."""
         start = self.state.iteration
-        batches = build_train_batches(self.config, self.train_set, self.seed, start=start)
+        batches = build_train_batches(self.config, self.train_set, start=start)
         if not (drawn and self._draws_pictures()):
             return batches
         return drawn_batches(

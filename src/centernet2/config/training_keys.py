@@ -91,7 +91,7 @@ TRAINING_KEYS = (
         "run.output_dir",
         "output folder; a last part 'auto' is replaced by the name of the config",
     ),
-    Option("SEED", "run.seed", "random seed; negative: choose one and log it"),
+    Option("SEED", "run.seed", "random seed; negative: choose one, which --resume keeps"),
     Option(
         "SOLVER.IMS_PER_BATCH",
         "run.ims_per_batch",
@@ -134,6 +134,7 @@ TRAINING_KEYS = (
         "SOLVER.ACCUMULATION_STEPS",
         "run.accumulation_steps",
         "ours: batches whose gradients are accumulated per step, to save memory",
+        at_least=1,
     ),
     Option(
         "SOLVER.GRADIENT_CHECKPOINTING",

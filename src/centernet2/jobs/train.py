@@ -23,6 +23,8 @@ from centernet2.jobs import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from centernet2.builders.training_run import TrainingRun
     from centernet2.config import Config
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
@@ -52,7 +54,7 @@ class TrainMode:
     dry_run
         Check config, data and weights, take one step, print the plan and write nothing.
     eval_only
-        Evaluate the weights without training.
+        Evaluate the weights without training; write detections and metrics to the output folder.
     """
 
     val_fraction: float | None = None
@@ -90,37 +92,53 @@ def train(
     resume
         Continue from the last checkpoint of the output folder.
     seed
-        Random seed; default: SEED.
+        Random seed; default: SEED or, if it is negative, that of the run to resume, or any.
 
     Returns
     -------
     Metrics of the last evaluation in percent, {"bbox/AP": ..., ...}; for a dry run, its plan.
     """
     from centernet2 import distributed
+    from centernet2.builders.plan import choose_output_folder
     from centernet2.jobs.evaluate import evaluate
 
-    options = _choose_options(config, overrides, mode)
-    places = {"data": data, "data_path": data_path, "output_dir": output_dir}
+    if mode.dry_run and mode.eval_only:
+        raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
+    options = _choose_options(config, overrides, mode, seed)
+    output = choose_output_folder(options, output_dir)
     with distributed.closing_process_group():
         if mode.eval_only:
             return evaluate(
                 options.model.weights if weights is None else weights,
                 config=options,
+                data=data,
+                data_path=data_path,
+                output_dir=output,
                 resume=resume,
                 inference=InferenceOptions(device=device),
-                **places,
             )
-        run = _set_up(options, weights=weights, resume=resume, seed=seed, device=device, **places)
+        run = _set_up(
+            options,
+            output,
+            data=data,
+            data_path=data_path,
+            weights=weights,
+            resume=resume,
+            device=device,
+        )
         return _dry_run(run) if mode.dry_run else _run(run)
 
 
-def _choose_options(config: ConfigArgument, overrides: Sequence[str], mode: TrainMode) -> Config:
-    """Return the config with the overrides and those of the mode."""
+def _choose_options(
+    config: ConfigArgument, overrides: Sequence[str], mode: TrainMode, seed: int | None
+) -> Config:
+    """Return the config with the overrides, those of the mode and the seed."""
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import scale_to_batch
 
-    if mode.val_fraction is not None:
-        overrides = (*overrides, "DATASETS.VAL_FRACTION", str(mode.val_fraction))
+    for key, value in (("DATASETS.VAL_FRACTION", mode.val_fraction), ("SEED", seed)):
+        if value is not None:
+            overrides = (*overrides, key, str(value))
     options = as_config(config).override(overrides)
     if mode.auto_scale_lr and not mode.eval_only:
         options, changes = scale_to_batch(options, as_config(config))
@@ -130,13 +148,12 @@ def _choose_options(config: ConfigArgument, overrides: Sequence[str], mode: Trai
 
 def _set_up(
     given: Config,
+    output: Path,
     *,
     data: PathArgument | None,
     data_path: PathArgument | None,
-    output_dir: PathArgument | None,
     weights: WeightsArgument | None,
     resume: bool,
-    seed: int | None,
     device: str | None,
 ) -> TrainingRun:
     """Build all parts of a training run, in order."""
@@ -145,28 +162,21 @@ def _set_up(
     from centernet2.builders.loading import device_for
     from centernet2.builders.network import build_detector
     from centernet2.builders.parallel import prepare_for_training
-    from centernet2.builders.plan import (
-        choose_output_folder,
-        choose_seed,
-        find_training_data,
-        fit_to_data,
-    )
+    from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
     from centernet2.builders.solver import build_run_state, choose_precision
     from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
     from centernet2.builders.training_run import TrainingRun
     from centernet2.data import images_per_class
     from centernet2.devices import create_accelerator
 
-    output = choose_output_folder(given, output_dir)
     train_set, val_set = find_training_data(given, data, data_path)
     accelerator = create_accelerator(
         device_for(given, device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
     start = choose_start(given, output, weights=weights, resume=resume)
-    config = fit_to_start(fit_to_data(given, train_set), start)
-    seed = choose_seed(config.run.seed if seed is None else seed)
-    torch.manual_seed(seed)
+    config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
+    torch.manual_seed(config.run.seed)
     counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
     model = build_detector(config, image_counts=counts)
     model.info = replace(model.info, class_names=train_set.class_names)
@@ -177,7 +187,9 @@ def _set_up(
     # The order of the data depends only on seed and step.
     prepared = prepare_for_training(config, model, accelerator)
     precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
-    state = build_run_state(config, model, accelerator.device, precision, seed=seed, output=output)
+    state = build_run_state(config, model, accelerator.device, precision, output=output)
+    if model.roi_heads is not None:
+        model.roi_heads.generator = state.generator
     if isinstance(start, Resume):
         state.restore(start.training)
     return TrainingRun(
@@ -185,7 +197,6 @@ def _set_up(
         train_set=train_set,
         val_set=val_set,
         accelerator=accelerator,
-        seed=seed,
         model=model,
         prepared=prepared,
         precision=precision,
