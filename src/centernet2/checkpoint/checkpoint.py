@@ -83,13 +83,13 @@ def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) 
         name: tensor.detach().cpu().clone()
         for name, tensor in to_reference(model.state_dict()).items()
     }
-    if is_one_stage(model):
+    if has_one_stage(model):
         preprocess: Any = model.preprocess
         state |= {"pixel_mean": preprocess.mean.cpu(), "pixel_std": preprocess.std.cpu()}
     _save(Path(path), {"model": state, "__author__": "centernet2"})
 
 
-def is_one_stage(model: nn.Module) -> bool:
+def has_one_stage(model: nn.Module) -> bool:
     """Whether a model is a detector without RoI heads."""
     return hasattr(model, "preprocess") and getattr(model, "roi_heads", None) is None
 

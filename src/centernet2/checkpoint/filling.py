@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from centernet2.checkpoint.checkpoint import is_one_stage
+from centernet2.checkpoint.checkpoint import has_one_stage
 from centernet2.checkpoint.names import (
     IGNORED,
     from_network,
@@ -128,7 +128,7 @@ def _require_backbone(report: LoadReport, origin: str) -> None:
 
 def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy pixel mean and std of a one-stage checkpoint, as the reference does."""
-    if is_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
+    if has_one_stage(model) and "pixel_mean" in state and "pixel_std" in state:
         preprocess: Any = model.preprocess
         preprocess.mean.copy_(state["pixel_mean"].view(3, 1, 1))
         preprocess.std.copy_(state["pixel_std"].view(3, 1, 1))

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BROKEN_SHARE = 0.05  # training stops if more of the drawn images cannot be used
 MIN_DRAWN = 100  # the share is taken of at least this many draws
-MAX_EXAMPLES = 3  # broken images that the error names
+MAX_NAMED_IMAGES = 3  # broken images that the error names
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class BrokenImages:
                 if failure not in self.logged:
                     logger.warning("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
-                    self.examples = [*self.examples, failure][:MAX_EXAMPLES]
+                    self.examples = [*self.examples, failure][:MAX_NAMED_IMAGES]
         has_no_replacement = any(item.image is None for item in loaded)
         if has_no_replacement or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
             raise ValueError(

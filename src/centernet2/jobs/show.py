@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from centernet2.jobs import ConfigArgument, Data, DataPath, Flag, Overrides, PathArgument
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
+FILE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 logger = logging.getLogger(__name__)
 
 
@@ -53,9 +53,9 @@ def show(
 
     options = as_config(config).override(overrides)
     source, target = Path(data), writable_file(Path(output))
-    kind = FORMATS.get(target.suffix.lower())
+    kind = FILE_FORMATS.get(target.suffix.lower())
     if kind is None:
-        raise ValueError(f"--output is {output}; it must end in {', '.join(FORMATS)}")
+        raise ValueError(f"--output is {output}; it must end in {', '.join(FILE_FORMATS)}")
     splits = find_dataset(source, None if data_path is None else Path(data_path))
     name = split if split in splits else ALL
     if name not in splits:

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
-FORMATS = ("RGB", "BGR")
+CHANNEL_ORDERS = ("RGB", "BGR")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Preprocess(nn.Module):
         self, options: PreprocessOptions = PreprocessOptions(), *, size_divisibility: int
     ) -> None:
         super().__init__()
-        if options.format not in FORMATS:
-            raise ValueError(f"format is '{options.format}'; choose one of {', '.join(FORMATS)}")
+        if options.format not in CHANNEL_ORDERS:
+            raise ValueError(f"format is '{options.format}'; choose one of {', '.join(CHANNEL_ORDERS)}")
         mean, std = torch.tensor(options.pixel_mean), torch.tensor(options.pixel_std)
         self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
         self.register_buffer("std", std.view(3, 1, 1), persistent=False)
