@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.jobs.show import FORMATS, show
+from centernet2.jobs.show import FILE_FORMATS, show
 from tests.helpers.training import SMALL, write_blocks
 
 
@@ -28,12 +28,12 @@ def test_seed_chooses_the_images(data: Path, tmp_path: Path) -> None:
     assert grids["one"] == grids["again"] != grids["other"]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", FILE_FORMATS)
 def test_format_follows_the_suffix(data: Path, tmp_path: Path, suffix: str) -> None:
     output = tmp_path / "new" / f"grid{suffix}"
     show(data, output=output, config=SMALL, count=1)
     with Image.open(output) as grid:
-        assert grid.format == FORMATS[suffix]
+        assert grid.format == FILE_FORMATS[suffix]
 
 
 def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         if options.format not in CHANNEL_ORDERS:
-            raise ValueError(f"format is '{options.format}'; choose one of {', '.join(CHANNEL_ORDERS)}")
+            raise ValueError(
+                f"format is '{options.format}'; choose one of {', '.join(CHANNEL_ORDERS)}"
+            )
         mean, std = torch.tensor(options.pixel_mean), torch.tensor(options.pixel_std)
         self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
         self.register_buffer("std", std.view(3, 1, 1), persistent=False)
