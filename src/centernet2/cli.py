@@ -1,5 +1,6 @@
 """The command line: commands and their jobs, output, logging and exit codes.
 
+To add a command, write a function in a file of `jobs/`, import it here, and register it below.
 Jobs import heavy packages inside their functions, so that --help is fast.
 """
 

@@ -11,7 +11,7 @@ import torch
 
 import centernet2
 from centernet2.builders.loading import load_model
-from centernet2.builders.start import FromScratch, choose_start
+from centernet2.builders.training_start import FromScratch, choose_start
 from centernet2.checkpoint import WeightsError, export_reference_checkpoint
 from centernet2.zoo import download
 from centernet2.zoo.download import (

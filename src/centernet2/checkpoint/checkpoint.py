@@ -30,7 +30,7 @@ class Checkpoint:
     info: ModelInfo
     iteration: int  # steps done
     metrics: Mapping[str, float]  # from the evaluation of these weights
-    training: Mapping[str, Any] | None = None  # state of the training run; None: cannot be resumed
+    training: Mapping[str, Any] | None = None  # of run_state.RunState; None: cannot be resumed
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -164,8 +164,8 @@ def _set_up(
     from centernet2.builders.parallel import prepare_for_training
     from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
     from centernet2.builders.solver import build_run_state, choose_precision
-    from centernet2.builders.start import Resume, choose_start, fit_to_start, load_start
     from centernet2.builders.training_run import TrainingRun
+    from centernet2.builders.training_start import Resume, choose_start, fit_to_start, load_start
     from centernet2.data import images_per_class
     from centernet2.devices import create_accelerator
 

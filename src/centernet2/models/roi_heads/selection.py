@@ -1,4 +1,4 @@
-"""Selection of detections: combined scores, threshold, NMS."""
+"""Selection of detections: combined scores, threshold, NMS by a kernel of kernels/dispatch.py."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -8,7 +8,7 @@ import torch
 
 import centernet2
 from centernet2.builders.loading import config_of
-from centernet2.builders.start import FromWeights, Resume, load_start
+from centernet2.builders.training_start import FromWeights, Resume, load_start
 from centernet2.checkpoint import load_checkpoint, read_weights
 from tests.helpers.jobs import build_untrained, save_untrained
 
