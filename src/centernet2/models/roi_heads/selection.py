@@ -1,4 +1,7 @@
-"""Selection of detections: combined scores, threshold, NMS by a kernel of kernels/dispatch.py."""
+"""Selection of detections: combined scores, threshold, NMS.
+
+`kernels/dispatch.py` chooses the kernel of NMS by device.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
