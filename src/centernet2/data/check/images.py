@@ -19,6 +19,7 @@ from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
+BLOCK = 64  # thumbnails that are compared at once
 MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
@@ -125,14 +126,41 @@ def _same_images(
         np.stack([facts.thumbnail for _, facts in pairs if facts.thumbnail is not None])
         for pairs in (first, second)
     ]
-    hashes = [_hashes(each) for each in thumbnails]
-    for row, value in enumerate(hashes[1]):
-        near = np.flatnonzero(np.bitwise_count(hashes[0] ^ value) <= MAX_BITS)
-        differences = np.abs(thumbnails[0][near] - thumbnails[1][row])
-        same = near[differences.max(axis=(1, 2), initial=0) <= MAX_DIFFERENCE]
+    # many images may be equal: each thumbnail is compared once
+    distinct: dict[bytes, int] = {}
+    for row, small in enumerate(thumbnails[0]):
+        distinct.setdefault(small.tobytes(), row)
+    rows = np.fromiter(distinct.values(), np.int64)
+    candidates = thumbnails[0][rows]
+    hashes = _hashes(candidates)
+    matches: dict[bytes, int | None] = {}
+    for (record, _), small, value in zip(
+        second, thumbnails[1], _hashes(thumbnails[1]), strict=True
+    ):
+        content = small.tobytes()
+        if content not in matches:
+            near = np.flatnonzero(np.bitwise_count(hashes ^ value) <= MAX_BITS)
+            matches[content] = _first_same(candidates, near, small)
+        match = matches[content]
+        if match is not None:
+            name = str(record.get("file_name"))
+            yield ProblemExample(f"{name} is {first[rows[match]][0].get('file_name')}", name)
+
+
+def _first_same(
+    candidates: NDArray[np.float32], near: NDArray[np.int64], small: NDArray[np.float32]
+) -> int | None:
+    """Return the first of the indices `near` whose thumbnail is the same.
+
+    It compares in blocks, to stop early.
+    """
+    for start in range(0, len(near), BLOCK):
+        block = near[start : start + BLOCK]
+        differences = np.abs(candidates[block] - small)
+        same = block[differences.max(axis=(1, 2)) <= MAX_DIFFERENCE]
         if len(same):
-            name = str(second[row][0].get("file_name"))
-            yield ProblemExample(f"{name} is {first[same[0]][0].get('file_name')}", name)
+            return int(same[0])
+    return None
 
 
 def _hashes(thumbnails: NDArray[np.float32]) -> NDArray[np.uint64]:  # [I]
