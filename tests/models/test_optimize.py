@@ -101,6 +101,17 @@ def test_norms_of_timm_networks_are_fused(name: str, norm: str) -> None:
     assert left == 0 and (fused == 0) == (name in WITHOUT_BATCH_NORM)
 
 
+def test_network_with_five_dimensional_weights_is_optimized() -> None:
+    """Lambda layers have 3-D convolutions, which have no channels_last format."""
+    options = ["MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME", "lambda_resnet26t"]
+    torch.manual_seed(0)
+    model = centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", options))
+    weights = [weight for weight in model.parameters() if weight.dim() == 5]
+    assert weights and fused_count(model)[0]
+    kernel = next(weight for weight in model.backbone.parameters() if weight.dim() == 4)
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_norms_fused_in_training_are_fused_into_weights() -> None:
     model = build("one-stage")
     assert sum(isinstance(layer, FusedConv2d) for layer in model.modules()) == 20

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.builders.loading import load_model
+from centernet2.builders import loading
+from centernet2.builders.loading import load_for_inference, load_model
 from centernet2.builders.training_start import FromScratch, choose_start
 from centernet2.checkpoint import WeightsError, export_reference_checkpoint
+from centernet2.kernels import fast_memory_format
 from centernet2.zoo import download
+from centernet2.zoo import published as published_models
 from centernet2.zoo.download import (
     DownloadError,
     DownloadSource,
@@ -22,6 +25,7 @@ from centernet2.zoo.download import (
     sha256,
     zoo_file,
 )
+from centernet2.zoo.published import zoo_model
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB
 FIRST_PART = 512 * 1024  # one of the pieces in which gdown writes
@@ -176,6 +180,28 @@ def test_published_model_has_config_and_classes(published: Path) -> None:
 def test_published_model_is_loaded_whole() -> None:
     with pytest.raises(WeightsError, match="zoo:CenterNet-FPN_R50_1x does not hold all weights"):
         load_model("zoo:CenterNet-FPN_R50_1x", ["MODEL.CENTERNET.NUM_CLASSES", "7"])
+
+
+def test_published_model_with_batch_norm_becomes_fast(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With batch normalization, its format depends on the mode in which it is placed."""
+    options = ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"]
+    config = centernet2.load_config("CenterNet2_R18_small", options)
+    row = zoo_model("CenterNet2_R50_1x")._replace(name="small", config=config.name)
+    monkeypatch.setattr(published_models, "zoo_models", lambda: (row,))
+    monkeypatch.setattr(loading, "optimize_for_inference", lambda model, **options: model)
+    cache.mkdir()
+    export_reference_checkpoint(centernet2.build_model(config), cache / "small.pth")
+    for model in (
+        load_model("zoo:small", options),
+        load_for_inference("zoo:small", config=config, device="cpu"),
+        load_for_inference(cache / "small.pth", config=config, device="cpu"),
+    ):
+        last = torch.channels_last
+        assert fast_memory_format(model, torch.device("cpu")) == last and not model.training
+        weights = [weight for weight in model.parameters() if weight.dim() == 4]
+        assert weights and all(weight.is_contiguous(memory_format=last) for weight in weights)
 
 
 def test_detectron2_addresses_are_cached_files(

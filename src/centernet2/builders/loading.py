@@ -15,7 +15,7 @@ from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_f
 from centernet2.config import Config, ConfigError, load_config, parse_config
 from centernet2.config.parts import ModelOptions
 from centernet2.devices import choose_device
-from centernet2.kernels import fast_memory_format
+from centernet2.kernels import convert_memory_format, fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.predictor import Predictor
@@ -88,7 +88,7 @@ def device_for(config: Config, name: str | None) -> torch.device:
 
 def place(model: Detector, device: torch.device) -> Detector:
     """Move a model to a device, in its fastest memory format there."""
-    return model.to(device).to(memory_format=fast_memory_format(model, device))
+    return convert_memory_format(model.to(device), fast_memory_format(model, device))
 
 
 def _build_and_load(config: Config, weights: StrPath | None) -> tuple[Detector, LoadReport | None]:

@@ -5,6 +5,7 @@ kernel that the table gives.
 """
 
 from centernet2.kernels.capabilities import (
+    convert_memory_format,
     device_name,
     fast_memory_format,
     is_bf16_fast,
@@ -26,6 +27,7 @@ from centernet2.kernels.operators import (
 
 __all__ = [
     "conv2d",
+    "convert_memory_format",
     "deformable_conv2d",
     "describe_kernels",
     "device_name",

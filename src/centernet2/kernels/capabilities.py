@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 def device_name(device: torch.device) -> str:
@@ -42,6 +43,17 @@ def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_f
     takes_statistics = any(isinstance(m, _BatchNorm) and m.training for m in model.modules())
     is_last = device.type == "cpu" and not takes_statistics
     return torch.channels_last if is_last else torch.contiguous_format
+
+
+def convert_memory_format(model: _Model, memory_format: torch.memory_format) -> _Model:
+    """Convert the four-dimensional weights of a model, in place.
+
+    `nn.Module.to` also converts weights of 3-D convolutions, which have no such format.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=memory_format)
+    return model
 
 
 def require_compiler(device: torch.device) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.kernels import (
+    convert_memory_format,
     device_name,
     fast_memory_format,
     is_bf16_fast,
@@ -108,7 +109,7 @@ def optimize_for_inference(
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     for layer in (*fused, *linears):
         layer.to(DTYPES[dtype])  # nearly all weights; autocast would convert them in each call
-    model.to(memory_format=fast_memory_format(model, device))
+    convert_memory_format(model, fast_memory_format(model, device))
     if dtype == "fp32":
         transform_convolutions(model)
     for part in (model.backbone, model.neck, model.proposal_generator.head) if compile else ():
@@ -145,7 +146,7 @@ def optimize_for_training(
         )
     device = model.preprocess.mean.device if device is None else device
     return_freed_memory(device)
-    model.to(memory_format=memory_format or fast_memory_format(model, device))
+    convert_memory_format(model, memory_format or fast_memory_format(model, device))
     if compile:
         require_compiler(device)
         # one program for all image sizes, or one for each of a few fixed ones
