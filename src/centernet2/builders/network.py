@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import lcm
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -97,8 +98,9 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         )
     backbone, neck = build_backbone_and_neck(config)
     _require_levels(config, neck)
+    divisor = lcm(backbone.size_divisibility, neck.size_divisibility)
     with add_keys("preprocess"):
-        preprocess = Preprocess(config.preprocess, size_divisibility=neck.size_divisibility)
+        preprocess = Preprocess(config.preprocess, size_divisibility=divisor)
     detector = Detector(
         preprocess,
         backbone,
@@ -110,7 +112,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
         test_size=test_size_of(config), config=config.to_yaml(), config_name=config.name
     )
     if config.augmentation.static_shapes:
-        detector.use_static_shapes(fixed_sizes(config, neck.size_divisibility))
+        detector.use_static_shapes(fixed_sizes(config, divisor))
     return detector
 
 

@@ -73,6 +73,14 @@ def test_family_trains_and_detects(name: str) -> None:
     step(model)
 
 
+@pytest.mark.parametrize("name", ["mobilevitv2_050", "skresnet18"])
+def test_network_of_uneven_feature_maps_trains(name: str) -> None:
+    """One pads feature maps to even sizes; one refuses a single pixel in training mode."""
+    model = detector(name)
+    assert model.preprocess.size_divisibility == (64 if "vit" in name else 32)
+    step(model)
+
+
 @pytest.mark.parametrize("neck", NECKS)
 def test_neck_of_timm_trains_and_detects(neck: str) -> None:
     options, last = NECKS[neck]
@@ -150,6 +158,11 @@ def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: se
         (["resnet18", "MODEL.TIMM.NECK", "pan"], "MODEL.TIMM.NECK is 'pan'; choose one of fpn,"),
         (["maxvit_rmlp_nano_rw_256"], "accepts only one image size"),
         (["vit_tiny_patch16_224"], "accepts only one image size"),
+        (
+            ["inception_v3"],
+            r"'inception_v3' turns images of 448 x 320 into a feature map res3 of 53 x 37, but a "
+            r"neck needs 56 x 40; choose another network \(docs/backbones.md\)",
+        ),
         (
             ["convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"],
             r"can be frozen up to 2, 3, 4, 5; 0 trains all \(MODEL.BACKBONE.FREEZE_AT\)",

@@ -16,6 +16,7 @@ from centernet2.models.backbones.backbone import (
     Backbone,
     TimmOptions,
     any_size_options,
+    exact_multiple,
     features_at,
     pixel_statistics,
 )
@@ -61,13 +62,16 @@ def build_residual(
 def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> Backbone:
     """Build a network of timm, with the feature maps of its options or of the neck."""
     timm = options.timm
-    return Backbone(
+    any_size = any_size_options(timm.name)
+    backbone = Backbone(
         name=timm.name,
         out_features=features_at(timm.name, timm.out_indices) if timm.out_indices else in_features,
         freeze_at=options.resnet.freeze_at,
         norm=options.resnet.norm,
-        **any_size_options(timm.name),
+        **any_size,
     )
+    backbone.size_divisibility = exact_multiple(timm.name, backbone.strides, any_size)
+    return backbone
 
 
 BACKBONES: dict[str, BackboneFamily] = {

@@ -1,7 +1,7 @@
 """The base of all backbones: a network of timm, frozen stages, a choice of norm."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Backbone(nn.Module):
     """Base of all backbones: the feature maps of a network of timm, by name.
 
     A feature map of stride 2**k is called `prefix` + k: res2 (stride 4) to res5 (stride 32).
+    Images are padded to multiples of `size_divisibility`, and of the neck's.
 
     Args:
         name: timm's name of the architecture.
@@ -39,6 +40,8 @@ class Backbone(nn.Module):
         prefix: first part of the feature maps' names.
         options: passed to timm.create_model.
     """
+
+    size_divisibility = 1
 
     def __init__(
         self,
@@ -123,16 +126,52 @@ def any_size_options(name: str) -> dict[str, Any]:
     feature_maps(name)
     for options in ANY_SIZE_OPTIONS:
         try:
-            with torch.device("meta"), torch.no_grad():
-                timm.create_model(name, features_only=True, **options)(
-                    torch.empty(1, 3, *PROBE_SIZE)
-                )
+            _map_sizes(name, PROBE_SIZE, options)
             return options
         except (AssertionError, RuntimeError, TypeError, ValueError):
             continue
     raise ValueError(
         f"timm's '{name}' accepts only one image size; choose another network for a detector"
     )
+
+
+def exact_multiple(name: str, strides: Mapping[str, int], options: dict[str, Any]) -> int:
+    """Return the multiple to pad images to, for feature maps of exactly H / stride.
+
+    Args:
+        strides: of the feature maps that are used, by name.
+        options: of timm.create_model.
+
+    Raises:
+        ValueError: there is none, because the network crops its feature maps.
+    """
+    coarsest = max(strides.values())
+    for multiple in (coarsest, 2 * coarsest):  # some networks split feature maps into 2 x 2
+        height, width = 7 * multiple, 5 * multiple
+        sizes = _map_sizes(name, (height, width), options)
+        wrong = [f for f, s in strides.items() if sizes[s] != (height // s, width // s)]
+        if not wrong:
+            return multiple
+    stride, actual = strides[wrong[0]], sizes[strides[wrong[0]]]
+    raise ValueError(
+        f"timm's '{name}' turns images of {height} x {width} into a feature map {wrong[0]} of "
+        f"{actual[0]} x {actual[1]}, but a neck needs {height // stride} x {width // stride}; "
+        "choose another network (docs/backbones.md)"
+    )
+
+
+def _map_sizes(
+    name: str, size: tuple[int, int], options: dict[str, Any]
+) -> dict[int, tuple[int, int]]:
+    """Return height and width of the feature maps of an image, by stride."""
+    with torch.device("meta"), torch.no_grad():
+        # in training mode, batch normalization refuses a single pixel
+        network = timm.create_model(name, features_only=True, **options).eval()
+        maps = network(torch.empty(1, 3, *size))
+    first = 1 if str(getattr(network, "output_fmt", "")).endswith("NHWC") else 2
+    sizes = [(x.shape[first], x.shape[first + 1]) for x in maps]
+    description: Any = network.feature_info
+    return dict(zip(description.reduction(), sizes, strict=True))
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
