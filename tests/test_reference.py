@@ -44,8 +44,9 @@ TRIED_IN_EMULATED_BF16 = (
     "LVIS_CenterNet2_R50_Fed_1x",
 )
 # With these weights flat parts of an image give many boxes of one score. Rounding, and so the
-# processor, decides which come first; the second stage then sees others. Of 23 detections at
-# least 19 agree with the reference's on each processor that was tried.
+# processor, decides which come first; the second stage then sees others. On each processor that
+# was tried, the number of proposals differs by at most 14 of 267, and at least 19 of 23 detections
+# agree with the reference's.
 NEAR_TIES = (
     "CenterNet2_R2-101-DCN_896_4x",
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
@@ -143,7 +144,7 @@ def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for i, proposals in enumerate(evaluation.proposals):
         expected = {key: golden[f"proposals{i}_{key}"] for key in ("boxes", "scores")}
         assert len(proposals.boxes) == pytest.approx(
-            len(expected["boxes"]), rel=0.02 if name in NEAR_TIES else 0
+            len(expected["boxes"]), rel=0.06 if name in NEAR_TIES else 0
         )
         assert agreement(proposals._asdict(), expected) >= (0.9 if name in NEAR_TIES else 0.98)
 
