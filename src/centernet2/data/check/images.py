@@ -19,7 +19,7 @@ from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
-BLOCK = 64  # thumbnails that are compared at once
+COMPARED_AT_ONCE = 64  # thumbnails that are compared at once
 MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
@@ -154,8 +154,8 @@ def _first_same(
 
     It compares in blocks, to stop early.
     """
-    for start in range(0, len(near), BLOCK):
-        block = near[start : start + BLOCK]
+    for start in range(0, len(near), COMPARED_AT_ONCE):
+        block = near[start : start + COMPARED_AT_ONCE]
         differences = np.abs(candidates[block] - small)
         same = block[differences.max(axis=(1, 2)) <= MAX_DIFFERENCE]
         if len(same):
