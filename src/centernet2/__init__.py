@@ -5,7 +5,7 @@ stub; this module imports a name when it is first used, so that `import centerne
 torch.
 """
 
-import ast
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 
-def _read_stub() -> dict[str, str]:
+@cache
+def _modules() -> dict[str, str]:
     """Read the module of each public name from the imports of the stub."""
+    import ast
+
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
     return {
         alias.name: node.module
@@ -24,15 +27,13 @@ def _read_stub() -> dict[str, str]:
     }
 
 
-_MODULES = _read_stub()
-__all__ = sorted(_MODULES)
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name == "__all__":
+        return sorted(_modules())
+    if name not in _modules():
         raise AttributeError(f"module 'centernet2' has no attribute '{name}'")
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(import_module(_modules()[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*sorted(_modules()), "__version__"]

@@ -1,6 +1,5 @@
 """Atomic writing of files, the cache folder, and the suffixes of images."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -53,6 +52,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
     """Write a JSON file that appears whole or not at all."""
+    import json  # not for --help, which imports this file
+
     write_atomic(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 

@@ -1,7 +1,6 @@
 """Start the processes of a job, one per accelerator, on one machine or several."""
 
 import os
-import socket
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -116,6 +115,8 @@ def _endpoint(dist_url: str, num_machines: int) -> str:
 
 
 def _free_port() -> int:
+    import socket
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,4 +87,6 @@ def _facts(config: Config) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
+    import json
+
     return json.dumps(value, indent=2)
