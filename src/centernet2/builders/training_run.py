@@ -136,13 +136,15 @@ class TrainingRun:
 
     def draw_detections(self, iteration: int) -> None:
         """Draw detections in validation images, if wanted; call it on every process."""
+        if self.config.run.pictures <= 0:
+            return
         predictor = Predictor(self.model)
 
         def detect(image: Tensor) -> Detections:
             return predictor(image, score_threshold=SHOWN_SCORE)
 
         with self.state.whole_model():
-            if self._draws_pictures():
+            if distributed.is_main_process():
                 draw_predictions(
                     detect,
                     self.val_set,

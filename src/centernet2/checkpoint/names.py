@@ -114,7 +114,8 @@ RENAMES: tuple[Rename, ...] = (
 # weights of the federated loss are stored twice in the reference, frozen normalization counts no
 # batches, and the projections of DLA's two-level trees are unused.
 IGNORED = re.compile(
-    r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked|level[34]\.project\.[01]\.\w+)$"
+    r"(^|\.)(pixel_mean|pixel_std|fed_loss_cls_weights|num_batches_tracked"
+    r"|level[34]\.project\.[01]\.\w+)$"
 )
 
 _SCALE = re.compile(r"^(.*\.scales)\.(\d+)\.scale$")

@@ -21,6 +21,7 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.jobs.evaluate import evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,6 @@ def train(
     """
     from centernet2 import distributed
     from centernet2.builders.plan import choose_output_folder
-    from centernet2.jobs.evaluate import evaluate
 
     if mode.dry_run and mode.eval_only:
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")

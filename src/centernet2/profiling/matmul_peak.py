@@ -40,9 +40,11 @@ def _float32_as_in_convolutions(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    matmul = torch.backends.cuda.matmul
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = convolution.fp32_precision
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.fp32_precision = before
+        matmul.fp32_precision = before

@@ -62,7 +62,8 @@ def count_operations(
     images = list(torch.empty(shape[0], 3, *shape[1:], dtype=torch.uint8, device="meta"))
     mapping = {torch.ops.torchvision.deform_conv2d: _deformable_operations}
     # a one-stage detector drops empty boxes: on the meta device none is
-    all_boxes = meta_options.patch(meta_nonzero_assume_all_nonzero=True)  # type: ignore[attr-defined]
+    keeps_all = {"meta_nonzero_assume_all_nonzero": True}
+    all_boxes = meta_options.patch(keeps_all)  # type: ignore[attr-defined]
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, all_boxes:
         plan.detect(images)
     counts = counter.get_flop_counts()

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -164,14 +165,23 @@ def _map_sizes(
     name: str, size: tuple[int, int], options: dict[str, Any]
 ) -> dict[int, tuple[int, int]]:
     """Return height and width of the feature maps of an image, by stride."""
+    network = _meta_network(name, **options)
     with torch.device("meta"), torch.no_grad():
-        # in training mode, batch normalization refuses a single pixel
-        network = timm.create_model(name, features_only=True, **options).eval()
         maps = network(torch.empty(1, 3, *size))
     first = 1 if str(getattr(network, "output_fmt", "")).endswith("NHWC") else 2
     sizes = [(x.shape[first], x.shape[first + 1]) for x in maps]
     description: Any = network.feature_info
     return dict(zip(description.reduction(), sizes, strict=True))
+
+
+@lru_cache(maxsize=1)  # several sizes are tried on one network
+def _meta_network(name: str, **options: Any) -> nn.Module:
+    """Create a network of timm on the meta device, in evaluation mode.
+
+    In training mode, batch normalization refuses a single pixel.
+    """
+    with torch.device("meta"):
+        return timm.create_model(name, features_only=True, **options).eval()
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -39,7 +39,8 @@ def _deform_block(block: nn.Module, options: DeformOptions) -> None:
         return layer.requires_grad_(conv.weight.requires_grad)  # frozen stages stay frozen
 
     if isinstance(block, Bottle2neck):  # in the published weights the offsets have no bias
-        block.convs = nn.ModuleList(deform(conv, offset_bias=False) for conv in block.convs)  # type: ignore[arg-type]
+        layers = [deform(conv, offset_bias=False) for conv in block.convs]  # type: ignore[arg-type]
+        block.convs = nn.ModuleList(layers)
     elif isinstance(block, Bottleneck):
         block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]
     else:
