@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from centernet2 import cli
-from centernet2.launch import EXIT_INTERRUPTED, LAUNCHED_VARIABLE, Processes
+from centernet2.exit_codes import ExitCode
+from centernet2.launch import LAUNCHED_VARIABLE, Processes
 
 COMMANDS = [
     "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "models", "predict",
@@ -93,14 +94,14 @@ def test_several_processes_run_the_same_command_line(
 
     def launch(arguments: list[str], processes: Processes) -> int:
         launched.append((arguments, processes))
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
 
     monkeypatch.setattr(cli, "launch", launch)
     monkeypatch.delenv(LAUNCHED_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "argv", ["centernet2", "probe", "m", "--num-gpus", "2"])
     with pytest.raises(SystemExit) as stop:
         command(*sys.argv[2:], launched=True)
-    assert stop.value.code == EXIT_INTERRUPTED
+    assert stop.value.code == ExitCode.INTERRUPTED
     assert launched == [(["probe", "m", "--num-gpus", "2"], Processes(num_gpus=2))]
 
 
@@ -133,7 +134,7 @@ def interrupted() -> BaseException:
         (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
         (lambda: FileNotFoundError("no image"), 2, "no image"),
         (KeyboardInterrupt, 130, "interrupted"),
-        (interrupted, EXIT_INTERRUPTED, "stopped by a signal"),
+        (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
     ],
 )
 def test_errors_become_exit_codes(

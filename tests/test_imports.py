@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "devices": set(),
     "distributed": set(),
     "files": set(),
+    "exit_codes": set(),
     "ops": set(),
     "config": {"models", "data", "training"},  # the option groups beside the classes that read them
     "kernels": {"ops"},
@@ -39,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"evaluation", "data", "profiling", "visualize", "structures", "files"},
     "predictor": {"models", "data.image", "data.resize", "structures", "files"},
     "profiling": {"models", "data.resize", "ops", "structures", "files", "devices"},
-    "launch": {"devices", "distributed"},
+    "launch": {"devices", "distributed", "exit_codes"},
 }
 ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)

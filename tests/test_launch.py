@@ -8,7 +8,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from centernet2 import launch
-from centernet2.launch import EXIT_INTERRUPTED, Processes
+from centernet2.exit_codes import ExitCode
+from centernet2.launch import Processes
 
 
 def failed(*codes: int) -> ChildFailedError:
@@ -25,10 +26,10 @@ def failed(*codes: int) -> ChildFailedError:
         (None, 0),
         (failed(2, 2), 2),
         (failed(1), 1),
-        (failed(-signal.SIGKILL, EXIT_INTERRUPTED), 1),  # as by the out-of-memory killer
-        (failed(1, EXIT_INTERRUPTED, -signal.SIGTERM), 1),  # the others are told to stop
-        (failed(EXIT_INTERRUPTED, EXIT_INTERRUPTED), EXIT_INTERRUPTED),
-        (SignalException("terminated", signal.SIGTERM), EXIT_INTERRUPTED),
+        (failed(-signal.SIGKILL, ExitCode.INTERRUPTED), 1),  # as by the out-of-memory killer
+        (failed(1, ExitCode.INTERRUPTED, -signal.SIGTERM), 1),  # the others are told to stop
+        (failed(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED), ExitCode.INTERRUPTED),
+        (SignalException("terminated", signal.SIGTERM), ExitCode.INTERRUPTED),
     ],
 )
 def test_exit_code_of_a_job(

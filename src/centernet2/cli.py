@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
+from centernet2.exit_codes import ExitCode
 from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
 from centernet2.jobs.compare import Comparison, compare
@@ -27,7 +28,7 @@ from centernet2.jobs.pseudo_label import pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import TrainingInterrupted, train
-from centernet2.launch import EXIT_INTERRUPTED, ONE_PROCESS, Processes, launch, should_launch
+from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from centernet2.evaluation import ThresholdChoice
     from centernet2.profiling.records import Benchmark
 
-EXIT_MISTAKE = 2
-EXIT_KEYBOARD = 130  # as shells report a program that was ended by Ctrl-C
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
@@ -59,17 +58,17 @@ def main() -> None:
         start_logging()
         app(exit_on_error=False, print_error=True)
     except CycloptsError:
-        sys.exit(EXIT_MISTAKE)
+        sys.exit(ExitCode.REFUSED)
     except (ValueError, FileNotFoundError) as error:
         logger.error("%s", error)
         logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
-        sys.exit(EXIT_MISTAKE)
+        sys.exit(ExitCode.REFUSED)
     except KeyboardInterrupt:
         logger.warning("interrupted")
-        sys.exit(EXIT_KEYBOARD)
+        sys.exit(ExitCode.KEYBOARD)
     except TrainingInterrupted as error:
         logger.warning("%s", error)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def start_logging() -> None:
@@ -195,7 +194,7 @@ def print_findings(examination: "Examination") -> None:
 
     _wide_console().print(findings_table(examination.findings))
     if not examination.is_clean:
-        sys.exit(EXIT_MISTAKE)
+        sys.exit(ExitCode.REFUSED)
 
 
 def print_models(shown: "str | RenderableType") -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cyclopts import Parameter
 
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: not an error, continue with --resume
+from centernet2.exit_codes import ExitCode
+
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
 LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `launch` started
@@ -53,7 +54,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
     """Run `centernet2 arguments ...` in all processes; return the exit code.
 
     When one process fails, the others on its machine are stopped. A signal to this process is
-    forwarded to all of them, and EXIT_INTERRUPTED is returned.
+    forwarded to all of them, and ExitCode.INTERRUPTED is returned.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -84,7 +85,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
     except ChildFailedError as error:
         return common_exit_code(failure.exitcode for failure in error.failures.values())
     except SignalException:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     return 0
 
 
@@ -95,8 +96,8 @@ def common_exit_code(codes: Iterable[int]) -> int:
     interrupted, so the job counts as interrupted only if all of them do. A negative code is the
     signal that killed a process.
     """
-    failed = [code for code in codes if code != EXIT_INTERRUPTED]
-    return max(1, *failed) if failed else EXIT_INTERRUPTED
+    failed = [code for code in codes if code != ExitCode.INTERRUPTED]
+    return max(1, *failed) if failed else ExitCode.INTERRUPTED
 
 
 def _endpoint(dist_url: str, num_machines: int) -> str:

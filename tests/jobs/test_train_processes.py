@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.launch import EXIT_INTERRUPTED
+from centernet2.exit_codes import ExitCode
 from tests.helpers.training import TINY
 
 # without what halves of a batch must see differently: batch statistics, and the RoIs of each image
@@ -102,7 +102,7 @@ def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
         time.sleep(0.5)
     job.send_signal(signal.SIGTERM)
     text, _ = job.communicate(timeout=120)
-    assert job.returncode == EXIT_INTERRUPTED, text
+    assert job.returncode == ExitCode.INTERRUPTED, text
     assert list(tmp_path.glob("model_*.pth"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from centernet2.launch import EXIT_INTERRUPTED
+from centernet2.exit_codes import ExitCode
 from centernet2.training.callbacks import (
     PeriodicCheckpoint,
     PeriodicEvaluation,
@@ -168,7 +168,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import torch
-from centernet2.launch import EXIT_INTERRUPTED
+from centernet2.exit_codes import ExitCode
 from centernet2.training.callbacks import PeriodicCheckpoint, StopOnSignal
 from centernet2.training.run_state import training_state
 from tests.helpers.toy import Run, ToyDetector, stream
@@ -188,7 +188,7 @@ def tell(step):
 with StopOnSignal(period=1) as stop:
     checkpoint = PeriodicCheckpoint(save, period=10**6, minutes=0, agree_period=1, keep=1)
     run.train(stream(), 0, 10**6, [stop, checkpoint, tell])
-raise SystemExit(EXIT_INTERRUPTED if stop.received else 0)
+raise SystemExit(ExitCode.INTERRUPTED if stop.received else 0)
 """
 
 
@@ -207,6 +207,6 @@ def test_signalled_program_saves_and_exits_with_75(tmp_path: Path) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         last = int(process.stdout.read().split()[-1])
-        assert process.wait(timeout=30) == EXIT_INTERRUPTED == 75
+        assert process.wait(timeout=30) == ExitCode.INTERRUPTED == 75
     saved = torch.load(tmp_path / f"model_{last:07d}.pth", weights_only=True)
     assert saved["training"]["iteration"] == last >= 5

@@ -2,7 +2,6 @@
 
 from centernet2.data.check.annotations import check_annotations, check_classes
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
-from centernet2.data.check.findings import Finding, ProblemExample, Xywh, findings_json
 from centernet2.data.check.images import check_across, check_images, read_images
 from centernet2.data.check.repair import repair, write_repaired
 from centernet2.data.check.usable_records import (
@@ -11,6 +10,7 @@ from centernet2.data.check.usable_records import (
     recorded_size,
     without_incomplete,
 )
+from centernet2.data.findings import Finding, ProblemExample, Xywh, findings_json
 
 __all__ = [
     "Examination",

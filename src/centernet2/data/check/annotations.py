@@ -6,7 +6,6 @@ The check reads the raw records of COCO's format: with problems they may not loa
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from centernet2.data.check.findings import Action, Finding, ProblemExample, Xywh, make_finding
 from centernet2.data.check.usable_records import (
     box_of,
     clip_to_image,
@@ -17,6 +16,7 @@ from centernet2.data.check.usable_records import (
     repeated,
     without_incomplete,
 )
+from centernet2.data.findings import Action, Finding, ProblemExample, Xywh, make_finding
 from centernet2.data.readers.json_records import Record
 
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image

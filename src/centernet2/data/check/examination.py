@@ -8,9 +8,9 @@ from rich import get_console
 from rich.progress import track
 
 from centernet2.data.check.annotations import check_annotations, check_classes
-from centernet2.data.check.findings import ACTIONS, Finding
 from centernet2.data.check.images import ImageFacts, check_across, check_images, read_images
 from centernet2.data.check.usable_records import without_incomplete
+from centernet2.data.findings import ACTIONS, Finding
 from centernet2.data.readers.catalog import find_dataset
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import read_split_files
@@ -41,7 +41,7 @@ def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
     splits: dict[str, ExaminedSplit] = {}
     findings: list[Finding] = []
     for name, files in find_dataset(data, data_path).items():
-        content, folder = read_split_files(files, name)
+        content, folder, _ = read_split_files(files, name)
         if not isinstance(content.get("images"), list) or not content["images"]:
             raise ValueError(
                 f"{files.annotations}: the list 'images' is missing or empty; "

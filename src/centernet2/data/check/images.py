@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from centernet2.data.check.findings import Finding, ProblemExample, make_finding
 from centernet2.data.check.usable_records import recorded_size
+from centernet2.data.findings import Finding, ProblemExample, make_finding
 from centernet2.data.image import ORIENTATION, ImageError, read_image
 from centernet2.data.readers.json_records import Record
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from centernet2.data.check.findings import Xywh
+from centernet2.data.findings import Xywh
 from centernet2.data.readers.coco import are_corners
 from centernet2.data.readers.json_records import Record
 

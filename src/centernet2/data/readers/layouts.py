@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from centernet2.data.dataset import Layout
+from centernet2.data.findings import Finding
 from centernet2.data.readers.coco import read_json
 from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
 from centernet2.data.readers.json_records import Record
@@ -47,6 +48,14 @@ class SplitFiles(NamedTuple):
     xml_folders: tuple[Path, ...] = ()  # VOC: the XML folders of all splits
 
 
+class SplitRecords(NamedTuple):
+    """The records of one split in COCO's format, whatever its layout."""
+
+    content: Record
+    folder: Path  # that the file names are relative to
+    findings: tuple[Finding, ...] = ()  # problems that only the files of the layout show
+
+
 def find_splits(path: Path) -> dict[str, SplitFiles]:
     """Find the splits (train, val, test, or all) of a folder or a file."""
     if not path.exists():
@@ -61,23 +70,21 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
     return splits
 
 
-def read_split_files(files: SplitFiles, split: str) -> tuple[Record, Path]:
-    """Read a split as records in COCO's format.
-
-    Returns:
-        The records, and the folder that their file names are relative to.
-    """
+def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
+    """Read a split as records in COCO's format."""
     if files.layout == "voc":
-        return read_voc(files.annotations, files.xml_folders, files.images[0]), files.images[0]
+        content = read_voc(files.annotations, files.xml_folders, files.images[0])
+        return SplitRecords(content, files.images[0])
     if files.layout == "yolo":
         classes = _classes(files.annotations)
         root = files.annotations.parent.resolve()
         places = [place.resolve() for place in files.images]
         if not all(place.is_relative_to(root) for place in places):
             root = Path(places[0].anchor)
-        return read_yolo(classes, places, root), root
+        return SplitRecords(read_yolo(classes, places, root), root)
     content = read_json(files.annotations)
-    return content, find_image_folder(content, files.annotations, split, files.images)
+    folder = find_image_folder(content, files.annotations, split, files.images)
+    return SplitRecords(content, folder)
 
 
 def _splits_of_file(path: Path) -> dict[str, SplitFiles]:

@@ -58,8 +58,8 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
     name = f"{path.resolve().stem}_{split}"
 
     def read() -> DetectionDataset:
-        content, images = read_split_files(files, split)
-        dataset = pack_content(content, files.annotations, images, name=name, masks=masks)
+        content, folder, _ = read_split_files(files, split)
+        dataset = pack_content(content, files.annotations, folder, name=name, masks=masks)
         return replace(dataset, layout=files.layout)
 
     if files.layout == "coco":

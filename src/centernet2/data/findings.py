@@ -1,4 +1,4 @@
-"""Findings of a check: kinds of problems with their counts and examples."""
+"""Problems of a data set by kind, with their counts and how training treats them."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
