@@ -54,9 +54,9 @@ def synthetic(images: int, boxes: int) -> DetectionDataset:
         heights=np.full(images, 480, np.int32),
         widths=np.full(images, 640, np.int32),
         offsets=offsets_of(counts),
-        boxes=rng.random((boxes, 4), np.float32) * 600,
+        xywh=rng.random((boxes, 4)) * 600,
         labels=rng.integers(0, 80, boxes).astype(np.int32),
-        areas=rng.random(boxes, np.float32),
+        areas=rng.random(boxes),
         crowd=np.zeros(boxes, bool),
     )
 
@@ -88,7 +88,7 @@ def records(images: int, boxes: int) -> Iterator[dict[str, Any]]:
         annotations = [
             {"iscrowd": 0, "bbox": box, "category_id": label, "bbox_mode": 1}
             for box, label in zip(
-                dataset.boxes[first:end].astype(float).round(2).tolist(),
+                dataset.xywh[first:end].round(2).tolist(),
                 dataset.labels[first:end].tolist(),
                 strict=True,
             )
@@ -182,7 +182,7 @@ def load_seconds(images: int, boxes: int) -> float:
         save_index(path, synthetic(images, boxes), [(0, "")])
         started = time.perf_counter()
         dataset = load_index(path, [(0, "")])
-        assert dataset is not None and np.isfinite(dataset.boxes).all()
+        assert dataset is not None and np.isfinite(dataset.xywh).all()
         return time.perf_counter() - started
 
 

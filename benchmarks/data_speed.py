@@ -88,9 +88,9 @@ def write_images(
         heights=np.full(count, height, np.int32),
         widths=np.full(count, width, np.int32),
         offsets=offsets_of(np.full(count, BOXES)),
-        boxes=np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32),
+        xywh=np.concatenate([corners.min(axis=1), np.ptp(corners, axis=1)], axis=1).astype(float),
         labels=np.zeros(count * BOXES, np.int32),
-        areas=np.ones(count * BOXES, np.float32),
+        areas=np.ones(count * BOXES),
         crowd=np.zeros(count * BOXES, bool),
     )
 

@@ -90,7 +90,7 @@ def test_validation_classes_are_matched_by_name(tmp_path: Path) -> None:
     train_set, val_set = find_training_data(Config(), tmp_path, None)
     assert val_set.class_names == train_set.class_names == ("ant", "zebra")
     assert val_set.category_ids == (2, 1)
-    rows = zip(val_set.boxes.tolist(), val_set.labels.tolist(), strict=True)
+    rows = zip(val_set.boxes().tolist(), val_set.labels.tolist(), strict=True)
     labels = {tuple(box): label for box, label in rows}
     assert labels[4, 6, 24, 16] == 1 and labels[30, 20, 38, 28] == 0
 

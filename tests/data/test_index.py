@@ -72,12 +72,12 @@ def test_cached_index_is_equal(path: Path, reads: list[Path], masks: bool) -> No
 def test_mapped_arrays_do_not_change_the_file(path: Path) -> None:
     load(path)
     dataset = load(path)
-    base: Any = dataset.boxes
+    base: Any = dataset.xywh
     while base.base is not None and not isinstance(base, np.memmap):
         base = base.base
     assert isinstance(base, np.memmap)
-    dataset.boxes[:] = 0  # a page of this process
-    assert load(path).boxes.any()
+    dataset.xywh[:] = 0  # a page of this process
+    assert load(path).xywh.any()
 
 
 def test_changed_file_is_read_again(path: Path, reads: list[Path]) -> None:

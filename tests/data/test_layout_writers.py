@@ -42,7 +42,7 @@ def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any
             dataset.size(i),
             dataset.class_names[dataset.labels[row]],
             bool(dataset.crowd[row]),
-            *dataset.boxes[row].round(2).tolist(),
+            *dataset.boxes()[row].round(2).tolist(),
         )
         for i in range(len(dataset))
         for row in range(*dataset.offsets[i : i + 2])
@@ -68,8 +68,8 @@ def test_polygons_survive_coco_and_yolo(folder: Path, tmp_path: Path) -> None:
     for to in ("coco", "yolo"):
         convert(folder, tmp_path / to, to=to)
         after = load(tmp_path / to, masks=True)
-        found = [s for s in map(after.segmentation, range(len(after.boxes))) if s is not None]
-        expected = [s for s in map(before.segmentation, range(len(before.boxes))) if s is not None]
+        found = [s for s in map(after.segmentation, range(len(after.labels))) if s is not None]
+        expected = [s for s in map(before.segmentation, range(len(before.labels))) if s is not None]
         np.testing.assert_allclose(found, expected, atol=1e-3)
     np.testing.assert_array_equal(load(tmp_path / "coco").areas, load(folder).areas)
 
@@ -103,6 +103,6 @@ def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
         )
     shifted, plain = load(tmp_path / "out"), load(folder)
     assert (shifted.layout, plain.layout) == ("voc", "coco")
-    by_corner = [sorted(each.boxes[:, 0].tolist()) for each in (shifted, plain)]
+    by_corner = [sorted(each.boxes()[:, 0].tolist()) for each in (shifted, plain)]
     assert [x + 1 for x in by_corner[0]] == by_corner[1]
-    assert sorted(shifted.boxes[:, 2].tolist()) == sorted(plain.boxes[:, 2].tolist())
+    assert sorted(shifted.boxes()[:, 2].tolist()) == sorted(plain.boxes()[:, 2].tolist())

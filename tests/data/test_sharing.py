@@ -21,7 +21,7 @@ class Sums(Dataset[float]):
         return 4
 
     def __getitem__(self, i: int) -> float:
-        return float(self.dataset.boxes.sum())
+        return float(self.dataset.xywh.sum())
 
 
 def dataset_of(path: Path, repeats: int) -> DetectionDataset:
@@ -58,4 +58,4 @@ def test_spawned_worker_sees_the_same_boxes(
     loader = DataLoader(
         Sums(dataset), batch_size=2, num_workers=2, multiprocessing_context="forkserver"
     )
-    assert [batch.tolist() for batch in loader] == [[float(dataset.boxes.sum())] * 2] * 2
+    assert [batch.tolist() for batch in loader] == [[float(dataset.xywh.sum())] * 2] * 2

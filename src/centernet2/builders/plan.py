@@ -141,7 +141,7 @@ def describe(
     or_minutes = f" or {minutes:g} minutes" if minutes > 0 else ""
     return [
         f"training data: {train_set.name}, {len(train_set)} images, "
-        f"{len(train_set.boxes)} objects, {len(train_set.class_names)} classes",
+        f"{len(train_set.labels)} objects, {len(train_set.class_names)} classes",
         f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
         f"{sum(trained) / 1e6:.1f} M of them trainable",

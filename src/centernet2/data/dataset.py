@@ -12,14 +12,17 @@ import numpy.typing as npt
 import torch
 
 from centernet2.data.annotation_masks import NO_MASK, POLYGONS, PackedMasks, join_masks
+from centernet2.data.federated import FederatedLabels
 from centernet2.data.sharing import SharedArrays
+from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
 
 Layout = Literal["coco", "yolo", "voc"]  # how the annotation files are written
+Rows = slice | npt.NDArray[np.integer[Any]]
 IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
-BOX_COLUMNS = ("boxes", "labels", "areas", "crowd")
+BOX_COLUMNS = ("xywh", "labels", "areas", "crowd")
 
 
 @dataclass(frozen=True)
@@ -42,28 +45,39 @@ class DetectionDataset(SharedArrays):
 
     name: str
     class_names: tuple[str, ...]  # by label
-    category_ids: tuple[int, ...]  # label -> id in the JSON
+    category_ids: tuple[UserId, ...]  # label -> id in the files
+    frequencies: tuple[str, ...] = ()  # LVIS: r, c or f by label
     folder: Path  # of the images
     annotations: Path | None  # the JSON file, for evaluation; None for joined data sets
     layout: Layout = "coco"  # Pascal VOC has its own metrics
     files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
-    image_ids: npt.NDArray[np.int64]  # [I]
+    image_ids: PackedIds  # [I] of the files; inside the package an image is its position
     heights: npt.NDArray[np.int32]  # [I]
     widths: npt.NDArray[np.int32]  # [I]
     offsets: npt.NDArray[np.int64]  # [I + 1]
-    boxes: npt.NDArray[np.float32]  # [B, 4] xyxy, pixels of the image file
+    xywh: npt.NDArray[np.float64]  # [B, 4] in pixels of the image file, every digit as annotated
     labels: npt.NDArray[np.int32]  # [B]
-    areas: npt.NDArray[np.float32]  # [B] of the object, may be smaller than its box
+    areas: npt.NDArray[np.float64]  # [B] of the object, may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
     masks: PackedMasks | None = None  # of the B objects, if they were read
+    federated: FederatedLabels | None = None  # LVIS: which classes were annotated in each image
     sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
+    source_names: tuple[str, ...] = ()  # of these sets
 
     def __len__(self) -> int:
-        return len(self.image_ids)
+        return len(self.files)
+
+    def image_id(self, i: int) -> UserId:
+        """Id of image i in its file."""
+        return unpack_id(self.image_ids, i)
 
     def image_path(self, i: int) -> Path:
         """Path of the file of image i."""
         return self.folder / os.fsdecode(self.files[i])
+
+    def boxes(self, rows: Rows = slice(None)) -> npt.NDArray[np.float32]:
+        """Return the boxes of some rows, [N, 4] as xyxy."""
+        return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
 
     def size(self, i: int) -> tuple[int, int]:
         """Height and width of image i."""
@@ -83,7 +97,7 @@ class DetectionDataset(SharedArrays):
         first, end = self.offsets[i : i + 2]
         rows = first + np.flatnonzero(self.is_target(slice(first, end)))
         target: Target = {
-            "boxes": torch.from_numpy(self.boxes[rows]),
+            "boxes": torch.from_numpy(self.boxes(rows)),
             "labels": torch.from_numpy(self.labels[rows].astype(np.int64)),
         }
         if self.masks is None:
@@ -110,6 +124,7 @@ class DetectionDataset(SharedArrays):
             **{column: getattr(self, column)[indices] for column in IMAGE_COLUMNS},
             **{column: getattr(self, column)[rows] for column in BOX_COLUMNS},
             masks=None if self.masks is None else self.masks.take(rows),
+            federated=None if self.federated is None else self.federated.take(indices),
             sources=None if self.sources is None else self.sources[indices],
             offsets=offsets,
         )
@@ -171,7 +186,9 @@ def with_classes(
         dataset,
         class_names=tuple(class_names),
         category_ids=tuple(dataset.category_ids[i] for i in order),
+        frequencies=tuple(dataset.frequencies[i] for i in order) if dataset.frequencies else (),
         labels=label[dataset.labels],
+        federated=None if dataset.federated is None else dataset.federated.relabeled(label),
     )
 
 
@@ -193,7 +210,9 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
     joined: dict[str, Any] = {
         column: np.concatenate([getattr(dataset, column) for dataset in datasets])
         for column in IMAGE_COLUMNS + BOX_COLUMNS
+        if column != "image_ids"
     }
+    joined["image_ids"] = join_ids([dataset.image_ids for dataset in datasets])
     joined["files"] = pack_paths(files)
     masks = [dataset.masks for dataset in datasets if dataset.masks is not None]
     joined["masks"] = join_masks(masks) if len(masks) == len(datasets) else None
@@ -204,10 +223,17 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         folder=folder,
         annotations=None,
         layout=first.layout if same_layout else "coco",
+        federated=None,
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
+        source_names=tuple(dataset.name for dataset in datasets),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )
+
+
+def xywh_to_xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Convert boxes [B, 4] from position and size to corners."""
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
 
 
 def offsets_of(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]

@@ -20,12 +20,13 @@ from filelock import FileLock
 
 from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.federated import FederatedLabels
 from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import cache_folder, open_atomic
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"CN2INDX2"  # the last character is the version of the format and of the readers
+MAGIC = b"CN2INDX3"  # the last character is the version of the format and of the readers
 ALIGNMENT = 64  # bytes
 MIN_SIZE = 2**24  # bytes of the source files; smaller ones are not cached
 Header = dict[str, Any]
@@ -64,7 +65,7 @@ def cached(
         stored = load_index(path, before)
         if stored is not None and is_usable(stored):
             logger.info(
-                "%s: %d images, %d boxes from %s", sources[0], len(stored), len(stored.boxes), path
+                "%s: %d images, %d boxes from %s", sources[0], len(stored), len(stored.labels), path
             )
             return stored
         dataset = read()
@@ -89,6 +90,7 @@ def save_index(
         "fingerprints": fingerprints, "arrays": entries, "size": position,
         "name": dataset.name, "layout": dataset.layout, "folder": os.fspath(dataset.folder),
         "class_names": dataset.class_names, "category_ids": dataset.category_ids,
+        "frequencies": dataset.frequencies,
         "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
     }).encode()  # fmt: skip
     with open_atomic(path, durable=True) as file:
@@ -124,11 +126,7 @@ def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset
     for name, (position, dtype, shape) in header["arrays"].items():
         size = np.dtype(dtype).itemsize * int(np.prod(shape))
         arrays[name] = content[position : position + size].view(dtype).reshape(shape)
-    masks = {
-        name.removeprefix("masks."): arrays.pop(name)
-        for name in list(arrays)
-        if name.startswith("masks.")
-    }
+    masks, federated = _of(arrays, "masks"), _of(arrays, "federated")
     return DetectionDataset(
         name=header["name"],
         layout=header["layout"],
@@ -136,9 +134,17 @@ def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset
         category_ids=tuple(header["category_ids"]),
         folder=Path(header["folder"]),
         annotations=None if header["annotations"] is None else Path(header["annotations"]),
+        frequencies=tuple(header["frequencies"]),
         masks=PackedMasks(**masks) if masks else None,
+        federated=FederatedLabels(**federated) if federated else None,
         **arrays,
     )
+
+
+def _of(arrays: dict[str, npt.NDArray[Any]], part: str) -> dict[str, npt.NDArray[Any]]:
+    """Take the arrays PART.NAME out of a dictionary, by NAME."""
+    names = [name for name in arrays if name.startswith(f"{part}.")]
+    return {name.removeprefix(f"{part}."): arrays.pop(name) for name in names}
 
 
 def _arrays(dataset: DetectionDataset) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -146,8 +152,10 @@ def _arrays(dataset: DetectionDataset) -> Iterator[tuple[str, npt.NDArray[Any]]]
         value = getattr(dataset, field.name)
         if isinstance(value, np.ndarray):
             yield field.name, value
-        elif isinstance(value, PackedMasks):
-            yield from ((f"masks.{part.name}", getattr(value, part.name)) for part in fields(value))
+        elif isinstance(value, PackedMasks | FederatedLabels):
+            yield from (
+                (f"{field.name}.{part.name}", getattr(value, part.name)) for part in fields(value)
+            )
 
 
 def _fingerprint(source: Path | str) -> tuple[int, str]:

@@ -12,7 +12,6 @@ from os import fsdecode
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import yaml
 
 from centernet2.data.dataset import DetectionDataset
@@ -29,7 +28,7 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
     )
     images = [
         {
-            "id": int(dataset.image_ids[i]),
+            "id": dataset.image_id(i),
             "file_name": f"{split}/{name}",
             "height": height,
             "width": width,
@@ -113,12 +112,11 @@ def _rows(dataset: DetectionDataset, i: int) -> range:
 def _annotations(dataset: DetectionDataset, i: int) -> Iterator[dict[str, Any]]:
     for row in _rows(dataset, i):
         segmentation = dataset.segmentation(row)
-        x1, y1, x2, y2 = dataset.boxes[row].astype(np.float64)
         yield {
             "id": row + 1,
-            "image_id": int(dataset.image_ids[i]),
-            "category_id": int(dataset.category_ids[dataset.labels[row]]),
-            "bbox": [round(float(x), DIGITS) for x in (x1, y1, x2 - x1, y2 - y1)],
+            "image_id": dataset.image_id(i),
+            "category_id": dataset.category_ids[dataset.labels[row]],
+            "bbox": [round(x, DIGITS) for x in dataset.xywh[row].tolist()],
             "area": round(float(dataset.areas[row]), DIGITS),
             "iscrowd": int(dataset.crowd[row]),
             **({} if segmentation is None else {"segmentation": segmentation}),
@@ -134,13 +132,8 @@ def _yolo_lines(dataset: DetectionDataset, i: int) -> Iterator[str]:
         if isinstance(segmentation, list) and len(segmentation) == 1:
             shares = [x / (height if k % 2 else width) for k, x in enumerate(segmentation[0])]
         else:
-            x1, y1, x2, y2 = dataset.boxes[row].astype(np.float64).tolist()
-            shares = [
-                (x1 + x2) / 2 / width,
-                (y1 + y2) / 2 / height,
-                (x2 - x1) / width,
-                (y2 - y1) / height,
-            ]
+            x, y, w, h = dataset.xywh[row].tolist()
+            shares = [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
         yield " ".join([str(int(dataset.labels[row])), *(f"{share:.8g}" for share in shares)])
 
 
@@ -156,8 +149,7 @@ def _voc_image(dataset: DetectionDataset, i: int, name: str) -> ET.Element:
         ET.SubElement(item, "name").text = dataset.class_names[dataset.labels[row]]
         ET.SubElement(item, "difficult").text = str(int(dataset.crowd[row]))
         box = ET.SubElement(item, "bndbox")
-        for key, x in zip(
-            ("xmin", "ymin", "xmax", "ymax"), dataset.boxes[row].tolist(), strict=True
-        ):
-            ET.SubElement(box, key).text = str(round(x, DIGITS))
+        x, y, w, h = dataset.xywh[row].tolist()
+        for key, edge in {"xmin": x, "ymin": y, "xmax": x + w, "ymax": y + h}.items():
+            ET.SubElement(box, key).text = str(round(edge, DIGITS))
     return root

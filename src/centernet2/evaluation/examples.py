@@ -110,7 +110,7 @@ def boxes_of_image(
     rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
     names = dict(zip(truth.category_ids, truth.class_names, strict=True))
     shown = results[(results[:, 0] == image_id) & (results[:, 5] >= threshold)]
-    boxes, labels = truth.boxes[rows].round(1).tolist(), truth.labels[rows].tolist()
+    boxes, labels = truth.boxes(rows).round(1).tolist(), truth.labels[rows].tolist()
     return {
         "objects": [
             {"box": box, "class": truth.class_names[label]}

@@ -22,11 +22,11 @@ class GroundTruth(Protocol):
     @property
     def class_names(self) -> Sequence[str]: ...  # by label
     @property
-    def category_ids(self) -> Sequence[int]: ...  # label -> id in the annotation file
+    def category_ids(self) -> Sequence[Any]: ...  # label -> id in the annotation file
     @property
     def annotations(self) -> Path | None: ...  # the annotation file, if it is in COCO's format
     @property
-    def image_ids(self) -> NDArray[np.int64]: ...  # [I]
+    def image_ids(self) -> NDArray[Any]: ...  # [I]
     @property
     def heights(self) -> NDArray[np.int32]: ...  # [I]
     @property
@@ -34,13 +34,14 @@ class GroundTruth(Protocol):
     @property
     def offsets(self) -> NDArray[np.int64]: ...  # [I + 1]
     @property
-    def boxes(self) -> NDArray[np.float32]: ...  # [B, 4] xyxy
+    def xywh(self) -> NDArray[np.float64]: ...  # [B, 4] as annotated
     @property
     def labels(self) -> NDArray[np.int32]: ...  # [B]
     @property
-    def areas(self) -> NDArray[np.float32]: ...  # [B]
+    def areas(self) -> NDArray[np.float64]: ...  # [B]
     @property
     def crowd(self) -> NDArray[np.bool_]: ...  # [B]
+    def boxes(self, rows: slice | IntArray = ..., /) -> NDArray[np.float32]: ...  # [N, 4] xyxy
     def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
 
 
@@ -51,10 +52,10 @@ def as_coco(truth: GroundTruth) -> COCO:
     annotations: dict[str, NDArray[Any]] = {
         "image_id": np.repeat(truth.image_ids, np.diff(truth.offsets)),
         "category_id": np.asarray(truth.category_ids)[truth.labels],
-        "bbox": xyxy_to_xywh(truth.boxes),
+        "bbox": truth.xywh,
         "area": truth.areas,
         "iscrowd": truth.crowd.astype(int),
-        "id": np.arange(1, len(truth.boxes) + 1),
+        "id": np.arange(1, len(truth.labels) + 1),
     }
     records = _records(annotations)
     for row, record in enumerate(records):

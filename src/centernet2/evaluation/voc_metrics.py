@@ -52,7 +52,7 @@ def _curve(
     for d, image in enumerate(images.tolist()):
         first, end = truth.offsets[image : image + 2]
         objects = first + np.flatnonzero(of_class[first:end])
-        iou = box_iou_matrix(corners[d : d + 1], truth.boxes[objects].astype(np.float64))[0]
+        iou = box_iou_matrix(corners[d : d + 1], truth.boxes(objects).astype(np.float64))[0]
         best = int(iou.argmax()) if len(objects) else -1
         if best < 0 or iou[best] <= VOC_IOU or taken[objects[best]]:
             false[d] = 1

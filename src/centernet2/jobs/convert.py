@@ -47,5 +47,5 @@ def convert(
             datasets[split] = with_classes(dataset, first.class_names, owner=first.name)
     for split, dataset in datasets.items():
         WRITERS[to](dataset, target, split)
-        logger.info("%s: %d images, %d boxes", target / split, len(dataset), len(dataset.boxes))
+        logger.info("%s: %d images, %d boxes", target / split, len(dataset), len(dataset.labels))
     return {split: len(dataset) for split, dataset in datasets.items()}

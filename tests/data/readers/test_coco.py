@@ -71,7 +71,7 @@ def test_empty_boxes_are_dropped_with_one_warning(
     content["annotations"][0]["bbox"] = [24, 16, -20, -10]
     content["annotations"][2]["bbox"] = [30, 20, 0, 8]
     dataset = load(write(content))
-    assert len(dataset.boxes) == 2
+    assert len(dataset.labels) == 2
     assert [
         r.getMessage()
         for r in caplog.records
@@ -209,7 +209,7 @@ def test_real_odd_annotations_are_accepted(
     folder = shared / "data" / "broken"
     with caplog.at_level(logging.WARNING):
         dataset = load_coco(folder / f"{name}.json", folder, name=name)
-    assert (len(dataset), len(dataset.boxes)) == (2, ACCEPTED[name])
+    assert (len(dataset), len(dataset.labels)) == (2, ACCEPTED[name])
     assert bool(caplog.records) == (name in ("box_outside", "negative_size_box"))
 
 
@@ -219,7 +219,7 @@ def test_tiny_coco(shared: Path, split: str, boxes: int, empty: int) -> None:
     dataset = load_coco(
         folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017", name=split
     )
-    assert (len(dataset), len(dataset.boxes), int(dataset.crowd.sum())) == (50, boxes, 5)
+    assert (len(dataset), len(dataset.labels), int(dataset.crowd.sum())) == (50, boxes, 5)
     assert (len(dataset.class_names), dataset.class_names[0], dataset.class_names[79]) == (
         80,
         "person",
@@ -236,7 +236,7 @@ def test_blood_cells(shared: Path, split: str, images: int, boxes: int) -> None:
     dataset = load_coco(
         folder / "annotations" / f"instances_{split}.json", folder / "images", name=split
     )
-    assert (len(dataset), len(dataset.boxes), dataset.class_names) == (
+    assert (len(dataset), len(dataset.labels), dataset.class_names) == (
         images,
         boxes,
         ("RBC", "WBC", "Platelets"),

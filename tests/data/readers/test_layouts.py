@@ -178,9 +178,9 @@ def test_layouts_are_recognized(tmp_path: Path, content: Any, layout: Any, split
     wide = next(i for i in range(3) if dataset.image_path(i).name == "wide.png")
     assert dataset.size(wide) == (48, 64)
     rows = slice(*dataset.offsets[wide : wide + 2])
-    assert dataset.boxes[rows].round(4).tolist() == BOXES
+    assert dataset.boxes(rows).round(4).tolist() == BOXES
     assert dataset.labels[rows].tolist() == [1, 0]
-    assert len(dataset.boxes) == 2
+    assert len(dataset.labels) == 2
     if dataset.masks is not None:
         assert np.round(dataset.segmentation(rows.start), 4).tolist() == [POLYGON]
 

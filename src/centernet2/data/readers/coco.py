@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.annotation_masks import NO_MASK, PackedMasks, pack_masks, read_segmentation
-from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
+from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths, xywh_to_xyxy
+from centernet2.data.federated import FederatedLabels, pack_federated
 from centernet2.data.index import cached
 from centernet2.data.readers.json_records import Record, RecordTable, as_rows
 from centernet2.data.shards import folder_of_shards, in_shards
+from centernet2.data.user_ids import pack_ids
 
 logger = logging.getLogger(__name__)
 
@@ -89,29 +91,32 @@ def pack_content(
     files = _file_names(image_table)
     columns = _read_boxes(box_table, image_ids, category_ids)
     _refuse_corners(columns, sizes, annotations)
+    classes = [categories.records[i] for i in category_order.tolist()]
 
     order = np.argsort(columns.image, kind="stable")
     dataset = DetectionDataset(
         name=name,
         class_names=tuple(class_names[i] for i in category_order),
         category_ids=tuple(category_ids.tolist()),
+        frequencies=_frequencies(classes),
         folder=Path(images),
         annotations=None,
         files=pack_paths([files[i] for i in image_order]),
-        image_ids=image_ids,
+        image_ids=pack_ids(image_ids.tolist()),
         heights=sizes[:, 0].astype(np.int32),
         widths=sizes[:, 1].astype(np.int32),
         offsets=offsets_of(np.bincount(columns.image, minlength=len(image_ids))),
-        boxes=columns.boxes[order].astype(np.float32),
+        xywh=columns.xywh[order],
         labels=columns.labels[order].astype(np.int32),
-        areas=columns.areas[order].astype(np.float32),
+        areas=columns.areas[order],
         crowd=columns.crowd[order],
         masks=_read_masks(box_table, columns, sizes).take(order) if masks else None,
+        federated=_federated([image_table.records[i] for i in image_order], category_ids),
     )
     _warn_of_boxes_outside(dataset, annotations)
     logger.info(
         "%s: %d images, %d boxes, %d classes",
-        annotations, len(dataset), len(dataset.boxes), len(class_names),
+        annotations, len(dataset), len(dataset.labels), len(class_names),
     )  # fmt: skip
     return dataset
 
@@ -145,7 +150,7 @@ class _BoxColumns(NamedTuple):
 
     rows: npt.NDArray[np.int64]  # [B] position in the file
     image: npt.NDArray[np.int64]  # [B] index of the image
-    boxes: npt.NDArray[np.float64]  # [B, 4] xyxy
+    xywh: npt.NDArray[np.float64]  # [B, 4]
     labels: npt.NDArray[np.int64]  # [B]
     areas: npt.NDArray[np.float64]  # [B]
     crowd: npt.NDArray[np.bool_]  # [B]
@@ -174,11 +179,11 @@ def _read_boxes(
             "%s: %d boxes without a positive width and height are dropped (first: annotation %s)",
             table.path, (~kept).sum(), first,
         )  # fmt: skip
-    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in table.records], dtype=bool)
     return _BoxColumns(
-        np.flatnonzero(kept), image[kept], boxes[kept], labels[kept], areas[kept], crowd[kept]
-    )
+        np.flatnonzero(kept), image[kept], xywh[kept], labels[kept], areas[kept],
+        crowd[kept],
+    )  # fmt: skip
 
 
 def _read_masks(
@@ -216,12 +221,30 @@ def _file_names(table: RecordTable) -> list[str]:
     return names
 
 
+def _frequencies(classes: Sequence[Record]) -> tuple[str, ...]:
+    """LVIS: whether each class is rare, common or frequent; empty where no class says it."""
+    letters = tuple(str(each.get("frequency") or "") for each in classes)
+    return letters if any(letters) else ()
+
+
+def _federated(
+    images: Sequence[Record], category_ids: npt.NDArray[np.int64]
+) -> FederatedLabels | None:
+    """LVIS: the annotated classes of each image; None if the images do not name them."""
+    if not any("neg_category_ids" in image for image in images):
+        return None
+    label_of = {number: label for label, number in enumerate(category_ids.tolist())}
+
+    def labels(key: str) -> list[list[int]]:
+        return [[label_of[n] for n in image.get(key) or () if n in label_of] for image in images]
+
+    return pack_federated(labels("neg_category_ids"), labels("not_exhaustive_category_ids"))
+
+
 def _refuse_corners(
     columns: _BoxColumns, sizes: npt.NDArray[np.float64], annotations: Path
 ) -> None:
-    boxes = columns.boxes
-    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    if are_corners(xywh, sizes[columns.image]):
+    if are_corners(columns.xywh, sizes[columns.image]):
         raise ValueError(
             f"{annotations}: the boxes are [x1, y1, x2, y2], but COCO's bbox is "
             f"[x, y, width, height]; `centernet2 check {annotations} --fix OUT.json` writes a "
@@ -247,13 +270,12 @@ def _warn_of_boxes_outside(dataset: DetectionDataset, annotations: Path) -> None
     """Warn of boxes that exceed their images; many of them suggest corners."""
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)
     limits = np.repeat(sizes, np.diff(dataset.offsets), axis=0)  # [B, 2]
-    outside = np.any(
-        (dataset.boxes[:, :2] < -1) | (dataset.boxes[:, 2:] > limits + 1), axis=1
-    )  # [B]
+    corners = xywh_to_xyxy(dataset.xywh)
+    outside = np.any((corners[:, :2] < -1) | (corners[:, 2:] > limits + 1), axis=1)  # [B]
     if outside.any():
         image = np.searchsorted(dataset.offsets, np.argmax(outside), side="right") - 1
         logger.warning(
-            "%s: %d of %d boxes extend beyond their image and are clipped (first: in image %d); "
+            "%s: %d of %d boxes extend beyond their image and are clipped (first: in image %s); "
             "if there are many, check that bbox is [x, y, width, height]",
-            annotations, outside.sum(), len(outside), dataset.image_ids[image],
+            annotations, outside.sum(), len(outside), dataset.image_id(int(image)),
         )  # fmt: skip
