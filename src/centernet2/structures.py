@@ -104,9 +104,10 @@ class Inspection(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images of one step with their targets, ids and sizes."""
+    """Images of one step with their targets and sizes."""
 
     images: list[Tensor]  # uint8 [3, H, W] RGB, of different sizes
     targets: list[Target]  # empty in evaluation
-    image_ids: list[int]
+    indices: list[int]  # of the images in the data set
+    image_ids: list[int | str]  # in its files, for messages
     sizes: list[tuple[int, int]]  # height and width of the image files

@@ -120,8 +120,8 @@ def test_global_batches_keep_the_order_of_groups() -> None:
 def test_batch_carries_targets_of_its_images(dataset: DetectionDataset) -> None:
     plain = TrainTransform(steps=())
     for batch in batches(dataset, 6, transform=plain):
-        for image, target, image_id, size in zip(*batch, strict=True):
-            index = image_id - 100
+        for image, target, index, image_id, size in zip(*batch, strict=True):
+            assert index == image_id - 100
             assert image.shape[1:] == size == dataset.size(index)
             assert torch.equal(target["boxes"], dataset.target(index)["boxes"])
 
@@ -204,11 +204,11 @@ def evaluation(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
 
 def test_evaluation_sees_each_image_once(dataset: DetectionDataset) -> None:
     result = evaluation(dataset)
-    assert sorted(i for batch in result for i in batch.image_ids) == dataset.image_ids.tolist()
+    assert sorted(i for batch in result for i in batch.indices) == list(range(len(dataset)))
     assert all(len({image.shape for image in batch.images}) == 1 for batch in result)
     for batch in result:
-        for image_id, size, image in zip(batch.image_ids, batch.sizes, batch.images, strict=True):
-            assert size == dataset.size(image_id - 100)
+        for index, size, image in zip(batch.indices, batch.sizes, batch.images, strict=True):
+            assert size == dataset.size(index)
             assert image.shape == ((3, 64, 48) if size == (32, 24) else (3, 48, 64))
     assert result[0].targets == []
 
@@ -230,8 +230,8 @@ def test_batches_have_one_size_largest_first(
 
 
 def test_skipped_images(dataset: DetectionDataset) -> None:
-    seen = [i for batch in evaluation(dataset, skip={100, 103}) for i in batch.image_ids]
-    assert sorted(seen) == [i for i in dataset.image_ids.tolist() if i not in (100, 103)]
+    seen = [i for batch in evaluation(dataset, skip={0, 3}) for i in batch.indices]
+    assert sorted(seen) == [i for i in range(len(dataset)) if i not in (0, 3)]
 
 
 def test_evaluation_with_workers_equals_without(dataset: DetectionDataset) -> None:

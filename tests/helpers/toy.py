@@ -18,7 +18,7 @@ from centernet2.training.step import Callback
 class Batch(NamedTuple):
     images: list[Tensor]
     targets: list[Target]
-    image_ids: list[int]
+    image_ids: list[int | str]
 
 
 class ToyDetector(nn.Module):

@@ -135,7 +135,7 @@ def test_training_loop_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         sys.modules["torch.optim.sgd"], "_device_dtype_check_for_fused", lambda *_: None
     )
     images, targets = scene()
-    batch = Batch(images, targets, image_ids=[1, 2], sizes=[(64, 96), (90, 60)])
+    batch = Batch(images, targets, indices=[0, 1], image_ids=[1, 2], sizes=[(64, 96), (90, 60)])
     model = build("two-stage").train()
     with PretendDevice() as pretend:
         model.to(DEVICE)

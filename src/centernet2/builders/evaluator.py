@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from centernet2 import distributed
 from centernet2.builders.data_pipeline import build_test_transform
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
@@ -260,7 +262,7 @@ def _read_batches(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         size_divisibility=model.preprocess.size_divisibility,
-        skip=skip,
+        skip=np.flatnonzero(np.isin(dataset.image_ids, list(skip))).tolist(),
     )
 
 

@@ -120,10 +120,10 @@ def eval_batches(
         rank: of this process.
         world_size: number of processes.
         size_divisibility: height and width are padded to multiples of it.
-        skip: ids of images to leave out.
+        skip: indices of images to leave out.
     """
     shapes = _padded_shapes(dataset, transform, size_divisibility)
-    left = np.flatnonzero(~np.isin(dataset.image_ids, list(skip))).tolist()
+    left = sorted(set(range(len(dataset))).difference(skip))
     order = sorted(left, key=lambda i: (-shapes[i][0] * shapes[i][1], shapes[i]))[rank::world_size]
     groups = (list(group) for _, group in groupby(order, key=shapes.__getitem__))
     chunks = (
@@ -211,6 +211,7 @@ def _batch(loaded: Sequence[LoadedImage]) -> Batch:
     return Batch(
         images=[item.image for item in loaded if item.image is not None],
         targets=[item.target for item in loaded if item.target is not None],
+        indices=[item.image_index for item in loaded],
         image_ids=[item.image_id for item in loaded],
         sizes=[item.size for item in loaded],
     )

@@ -15,6 +15,7 @@ from centernet2.data.mixing import Mixing
 from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import Sample, TrainTransform
+from centernet2.data.user_ids import UserId
 from centernet2.structures import Target
 
 MAX_REPLACEMENTS = 10  # draws in place of one broken image
@@ -33,7 +34,8 @@ class LoadedImage(NamedTuple):
     failures: list[str]
     image: Tensor | None = None
     target: Target | None = None
-    image_id: int = -1
+    image_index: int = -1  # in the data set; its id in the files is for messages
+    image_id: UserId = -1
     size: tuple[int, int] = (0, 0)
 
 
@@ -63,8 +65,8 @@ class TrainImages(Dataset[LoadedImage]):
                 image, target = self.mixing(sample, another, self.transform, generator)
         except ImageError:  # the last of those in `failures`
             return LoadedImage(failures)
-        image_id, size = int(self.dataset.image_ids[index]), self.dataset.size(index)
-        return LoadedImage(failures, image, target, image_id, size)
+        image_id, size = self.dataset.image_id(index), self.dataset.size(index)
+        return LoadedImage(failures, image, target, index, image_id, size)
 
     def _read(
         self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
@@ -105,8 +107,8 @@ class EvalImages(Dataset[LoadedImage]):
             image = self.transform(read_indexed_image(self.dataset, index))
         except ImageError as error:
             return LoadedImage([str(error)])
-        image_id, size = int(self.dataset.image_ids[index]), self.dataset.size(index)
-        return LoadedImage([], image, None, image_id, size)
+        image_id, size = self.dataset.image_id(index), self.dataset.size(index)
+        return LoadedImage([], image, None, index, image_id, size)
 
 
 def read_indexed_image(dataset: DetectionDataset, index: int) -> Tensor:  # uint8 [3, H, W]

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from rich import get_console
@@ -33,7 +33,7 @@ class EvalBatch(Protocol):
     @property
     def images(self) -> Sequence[Tensor]: ...  # uint8 [3, H, W] RGB, at the model's input size
     @property
-    def image_ids(self) -> Sequence[int]: ...
+    def image_ids(self) -> Sequence[Any]: ...
     @property
     def sizes(self) -> Sequence[tuple[int, int]]: ...  # height and width of the image files
 

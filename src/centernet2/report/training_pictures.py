@@ -56,7 +56,7 @@ def draw_predictions(
             draw(image, detect(image), dataset.class_names),
         ]
         captions += [
-            f"image {dataset.image_ids[index]}: ground truth",
+            f"image {dataset.image_id(index)}: ground truth",
             f"detections after {iteration} iterations",
         ]
     _write(folder / f"predictions_{iteration:07d}.jpg", pictures, captions)

@@ -14,7 +14,7 @@ class FinishedStep:
     max_iteration: int
     losses: dict[str, Tensor]  # [] each, of this process; reading them synchronizes
     finite: Tensor  # [] bool, equal on all processes; False: the step was skipped
-    image_ids: list[int]  # of this process
+    image_ids: list[int | str]  # of this process
     lr: float
     data_time: float  # seconds spent waiting for the batch
     step_time: float  # seconds of the whole step on the host, without callbacks
