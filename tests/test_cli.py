@@ -1,16 +1,20 @@
 """The command line: help, called jobs, printed results and exit codes."""
 
+import errno
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from centernet2 import cli
-from centernet2.exit_codes import ExitCode
+from centernet2.exit_codes import MEANINGS, ExitCode
 from centernet2.launch import LAUNCHED_VARIABLE, Processes
 
 COMMANDS = [
@@ -18,6 +22,16 @@ COMMANDS = [
     "pseudo-label", "show", "threshold", "train",
 ]  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "pydantic", "yaml"}
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Call `main` without words; restore the signals, which an interrupted command ignores."""
+    monkeypatch.setattr(sys, "argv", ["centernet2"])
+    before = {each: signal.getsignal(each) for each in cli.STOP_SIGNALS}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["train", "--help"]])
@@ -133,6 +147,16 @@ def interrupted() -> BaseException:
     [
         (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
         (lambda: FileNotFoundError("no image"), 2, "no image"),
+        (
+            lambda: PermissionError(errno.EACCES, "Permission denied", "a/b.json"),
+            2,
+            "a/b.json cannot be used (permission denied); check the path and its permissions",
+        ),
+        (
+            lambda: OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "a file cannot be used (no space left on device); free space or choose another place",
+        ),
         (KeyboardInterrupt, 130, "interrupted"),
         (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
     ],
@@ -173,13 +197,84 @@ def test_log_level_shows_tracebacks(level: str, shown: str, traceback: bool) -> 
     assert ("Traceback" in done.stderr) is traceback
 
 
-def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bug", [KeyError("a bug"), OSError("a bug")])
+def test_bugs_keep_their_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
-        raise KeyError("a bug")
+        raise bug
 
     monkeypatch.setattr(cli, "app", fail)
-    with pytest.raises(KeyError):
+    with pytest.raises(type(bug)):
         cli.main()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_command_in_a_sentence(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The signal comes twice, as from `timeout`: to the process and to its group."""
+
+    def work(**_: Any) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(cli, "app", work)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == ExitCode.KEYBOARD
+    assert caplog.records[-1].getMessage() == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("launched", "error"), [(True, cli.TrainingInterrupted), (False, KeyboardInterrupt)]
+)
+def test_interrupted_start_of_a_training_run(
+    launched: bool,
+    error: type[BaseException],
+    command: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(processes: Processes) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "should_launch", interrupt)
+    with pytest.raises(error):
+        command("m", launched=launched)
+
+
+@pytest.mark.parametrize("word", ["--help", "config"])
+def test_reader_of_a_pipe_may_leave(word: str) -> None:
+    code = (
+        "import sys\nfrom centernet2 import cli\nsys.stdin.readline()\n"
+        f"sys.argv = ['centernet2', {word!r}]\ncli.main()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write("go\n")
+        process.stdin.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == ExitCode.INCOMPLETE
+
+
+def table_of_codes(text: str) -> dict[int, str]:
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
+    return {int(code): meaning for code, meaning in rows}
+
+
+def test_one_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = {int(code): meaning for code, meaning in MEANINGS.items()}
+    assert set(expected) == {int(code) for code in ExitCode}
+    root = Path(__file__).parents[1]
+    assert table_of_codes((root / "README.md").read_text("utf-8")) == expected
+    assert list(table_of_codes((root / "README.zh-CN.md").read_text("utf-8"))) == list(expected)
+    cli.app(["--help"], result_action="return_none")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{code}: {meaning}." in shown for code, meaning in expected.items())
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")

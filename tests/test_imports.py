@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "distributed": set(),
     "files": set(),
     "exit_codes": set(),
+    "usage": set(),
     "ops": set(),
     "config": {"models", "data", "training"},  # the option groups beside the classes that read them
     "kernels": {"ops"},

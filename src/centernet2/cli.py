@@ -6,15 +6,21 @@ Jobs import heavy packages inside their functions, so that --help is fast.
 
 import inspect
 import logging
+import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
-from centernet2.exit_codes import ExitCode
+from centernet2.exit_codes import MEANINGS, ExitCode
+from centernet2.files import describe_os_error
 from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
 from centernet2.jobs.compare import Comparison, compare
@@ -29,9 +35,10 @@ from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import TrainingInterrupted, train
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
+from centernet2.usage import describe, refuse_unknown_words
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from centernet2.data.check import Examination
     from centernet2.evaluation import ThresholdChoice
@@ -39,14 +46,19 @@ if TYPE_CHECKING:
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REPEAT_SECONDS = 1.0  # a signal that follows within this time is the same request
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
 app = App(
     name="centernet2",
     help="CenterNet2: probabilistic two-stage object detection.",
+    help_epilogue="Exit codes:\n\n"
+    + "\n\n".join(f"{int(code)}: {meaning}." for code, meaning in MEANINGS.items()),
     help_format="plaintext",
     result_action="return_none",
+    suppress_keyboard_interrupt=False,  # `ending` reports it
 )
 
 
@@ -54,21 +66,82 @@ def main() -> None:
     """Entry point of the command."""
     # Transparent huge pages: PyTorch reads this before it allocates its first large tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    try:
+    with ending():
         start_logging()
-        app(exit_on_error=False, print_error=True)
-    except CycloptsError:
-        sys.exit(ExitCode.REFUSED)
-    except (ValueError, FileNotFoundError) as error:
-        logger.error("%s", error)
-        logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
-        sys.exit(ExitCode.REFUSED)
-    except KeyboardInterrupt:
-        logger.warning("interrupted")
-        sys.exit(ExitCode.KEYBOARD)
+        _refuse_unknown_words(sys.argv[1:])
+        app(exit_on_error=False, print_error=False)
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """End the process after an error of the user or a signal: a sentence and an exit code.
+
+    Errors of the program keep their traceback.
+    """
+    try:
+        with _interrupted_by_signals():
+            yield
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where an error of it is reported
+    except CycloptsError as error:
+        code, message = ExitCode.REFUSED, describe(error, list(app))
+    except BrokenPipeError:  # such as of `| head -1`; rich ends with the same code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.INCOMPLETE)
+    except OSError as error:
+        described = describe_os_error(error)
+        if described is None:
+            raise
+        code, message = ExitCode.REFUSED, described
+    except ValueError as error:
+        code, message = ExitCode.REFUSED, str(error)
+    except KeyboardInterrupt as error:
+        code, message = ExitCode.KEYBOARD, str(error) or "interrupted"
     except TrainingInterrupted as error:
-        logger.warning("%s", error)
-        sys.exit(ExitCode.INTERRUPTED)
+        code, message = ExitCode.INTERRUPTED, str(error)
+    else:
+        return
+    level = logging.ERROR if code == ExitCode.REFUSED else logging.WARNING
+    logger.log(level, "%s", message)
+    logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
+    sys.exit(code)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM, too, and afterwards ignore both signals."""
+    numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    last = -math.inf
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        repeated, last = time.monotonic() - last < REPEAT_SECONDS, time.monotonic()
+        if not repeated:  # `timeout` and launchers send a signal to the process and to its group
+            raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {n: signal.signal(n, stop) for n in numbers}
+    try:
+        yield
+    except (KeyboardInterrupt, TrainingInterrupted):
+        before = dict.fromkeys(before, signal.SIG_IGN)  # the process is ending already
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refuse_unknown_words(words: Sequence[str]) -> None:
+    """Raise ValueError for words that look like options of the command, but are none."""
+    if words and words[0] in (names := [name for name in app if not name.startswith("-")]):
+        options = {
+            name: {
+                option
+                for argument in app[name].assemble_argument_collection()
+                for option in argument.names
+            }
+            for name in names
+        }
+        refuse_unknown_words(words[1:], words[0], options)
 
 
 def start_logging() -> None:
@@ -130,11 +203,18 @@ def register(
 
     @wraps(job)
     def command(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
-        if should_launch(processes):
-            sys.exit(launch(sys.argv[1:], processes))
         if first_by_name:
             words = (options.pop(first.name, first.default), *words)
-        result = job(*words, **options)
+        try:
+            if should_launch(processes):
+                sys.exit(launch(sys.argv[1:], processes))
+            result = job(*words, **options)
+        except KeyboardInterrupt:
+            if not launched:
+                raise
+            raise TrainingInterrupted(
+                "training was interrupted; --resume continues from the last checkpoint, if any"
+            ) from None
         if show is not None and _is_main_process():
             show(result)
 
@@ -185,21 +265,21 @@ def print_benchmark(result: "Benchmark") -> None:
     """Print the results of a benchmark, in wide tables."""
     from centernet2.report.benchmark_tables import benchmark_tables
 
-    _wide_console().print(benchmark_tables(result), highlight=False)
+    _print(benchmark_tables(result), wide=True, highlight=False)
 
 
 def print_findings(examination: "Examination") -> None:
     """Print the problems of a data set; exit with code 2 if there are any."""
     from centernet2.report.dataset_page import findings_table
 
-    _wide_console().print(findings_table(examination.findings))
+    _print(findings_table(examination.findings), wide=True)
     if not examination.is_clean:
         sys.exit(ExitCode.REFUSED)
 
 
 def print_models(shown: "str | RenderableType") -> None:
     """Print the table of models; JSON and Markdown without formatting."""
-    _wide_console().print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
+    _print(shown, wide=True, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 
 def print_lines(text: str | list[str]) -> None:
@@ -207,18 +287,15 @@ def print_lines(text: str | list[str]) -> None:
     print(text if isinstance(text, str) else "\n".join(text))
 
 
-def _print(table: "RenderableType") -> None:
-    from rich import get_console
-
-    get_console().print(table)
-
-
-def _wide_console() -> "Console":
-    """Return the terminal; for a file or a pipe, a console of PIPE_WIDTH columns."""
+def _print(shown: "RenderableType", *, wide: bool = False, **options: bool) -> None:
+    """Print to the terminal; `wide`: with PIPE_WIDTH columns in a file or a pipe."""
     from rich import get_console
     from rich.console import Console
 
-    return get_console() if get_console().is_terminal else Console(width=PIPE_WIDTH)
+    console = get_console()
+    if wide and not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(shown, **options)  # type: ignore[arg-type]
 
 
 def _is_main_process() -> bool:

@@ -4,11 +4,22 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """How a command ended; MEANINGS describes each code."""
 
     DONE = 0
-    INCOMPLETE = 1  # done, but inputs were skipped, each named; or an error of the program
-    REFUSED = 2  # an input or an option cannot be used; nothing was changed
-    EVALUATION_FAILED = 3  # trained, model_final.pth is written, but the evaluation failed
-    INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: saved, continue with --resume
-    KEYBOARD = 130  # ended by Ctrl-C, as shells report it
+    INCOMPLETE = 1
+    REFUSED = 2
+    EVALUATION_FAILED = 3
+    INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
+    KEYBOARD = 130  # as shells report Ctrl-C
+
+
+# --help prints these sentences; the README repeats them, which a test checks
+MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.INCOMPLETE: "done, but inputs were skipped, each named; or an error of the program",
+    ExitCode.REFUSED: "refused: an input, option or output cannot be used; the message names it",
+    ExitCode.EVALUATION_FAILED: "trained, model_final.pth is written, but the evaluation failed",
+    ExitCode.INTERRUPTED: "training was interrupted and has saved; --resume continues",
+    ExitCode.KEYBOARD: "another command was interrupted by Ctrl-C or SIGTERM",
+}

@@ -1,6 +1,7 @@
 """Atomic writing of files, text of any origin, the cache folder, and image suffixes."""
 
 import codecs
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 CACHE_VARIABLE = "CENTERNET2_CACHE"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, none of the user's quota, too large
+ADVICE = "check the path and its permissions"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # lower case
 BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with the one of UTF-16
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -125,6 +128,17 @@ def _require_writable(path: Path, folder: Path, option: str) -> Path:
     return path
 
 
+def describe_os_error(error: OSError) -> str | None:
+    """Describe an error of the file system in one sentence; None: it is not about a file."""
+    if error.errno is None:
+        return str(error) if isinstance(error, FileNotFoundError) else None
+    if error.filename is None and error.errno not in FULL:
+        return None
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    advice = "free space or choose another place" if error.errno in FULL else ADVICE
+    return f"{name} cannot be used ({(error.strerror or str(error)).lower()}); {advice}"
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file that appears whole or not at all; text is written as UTF-8."""
     with open_atomic(path) as file:
@@ -164,6 +178,10 @@ def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk has no name
     finally:
         temporary.unlink(missing_ok=True)
     if durable:

@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -8,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from centernet2.data import loader
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
-from centernet2.data.loader import eval_batches, global_batches, train_batches
+from centernet2.data.loader import STOP_SIGNALS, eval_batches, global_batches, train_batches
 from centernet2.data.readers.coco import load_coco
 from centernet2.data.resize import FitShortestEdge
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler
@@ -257,3 +261,30 @@ def test_training_on_tiny_coco(shared: Path) -> None:
             assert min(height, width) <= 96
             assert (target["boxes"] >= 0).all()
             assert (target["boxes"] <= torch.tensor([width, height, width, height])).all()
+
+
+def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None:
+    """They reach the workers of a job whose whole process group is signalled."""
+    arguments: dict[str, Any] = {
+        "batch_size": 2, "num_workers": 2, "rank": 0, "world_size": 1,
+        "transform": FitShortestEdge(length=32, max_size=64),
+    }  # fmt: skip
+    seen: list[int] = []
+    for batch in eval_batches(dataset, **arguments):
+        for worker in multiprocessing.active_children():
+            for number in STOP_SIGNALS:
+                os.kill(worker.pid or 0, number)
+        seen += batch.image_ids
+    assert sorted(seen) == list(dataset.image_ids)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
+def test_signal_to_a_starting_worker_is_no_signal_to_it(
+    dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has not yet been told to ignore signals has them blocked."""
+    monkeypatch.setattr(
+        loader, "_ignore_stop_signals", lambda worker: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert_equal(batches(dataset, 4), batches(dataset, 4, num_workers=2))

@@ -9,6 +9,7 @@ of workers or processes, nor on interruptions.
 import logging
 import signal
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_BROKEN_SHARE = 0.05  # training stops if more of the drawn images cannot be used
 MIN_DRAWN = 100  # the share is taken of at least this many draws
 MAX_NAMED_IMAGES = 3  # broken images that the error names
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -196,15 +198,35 @@ def _load(
         batch_sampler=keys,  # type: ignore[arg-type]  # keys need not be integers
         num_workers=num_workers,
         collate_fn=list,
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_ignore_stop_signals,
         generator=Generator(),  # by default it draws from the global random state
     )
-    yield from loader
+    with _stop_signals_blocked():  # a worker inherits this, and so misses no moment
+        loaded = iter(loader)
+    yield from loaded
 
 
-def _ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process receives it and stops the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_stop_signals(worker: int) -> None:
+    """Ignore SIGTERM and Ctrl-C in a worker: the main process decides when workers end.
+
+    These signals often reach the whole process group, the workers first. A worker ends when the
+    main process closes the loader or is gone, which it notices within seconds.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _stop_signals_blocked() -> Iterator[None]:
+    """Deliver these signals to this process when the block ends."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _batch(loaded: Sequence[LoadedImage]) -> Batch:

@@ -156,8 +156,6 @@ class StopOnSignal:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        # The workers of the data loader inherit this handler, so a signal to the whole process
-        # group does not end them.
         self.received = True
 
     def __call__(self, step: FinishedStep) -> None:

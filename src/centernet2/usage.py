@@ -1,0 +1,233 @@
+"""Messages about a command line that cannot be used.
+
+Words are examined before the argument parser sees them: it would take a misspelled option for the
+KEY of an override. Options of other packages get a sentence that says what to write here.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
+
+GENERAL_OPTIONS = frozenset({"--help", "-h", "--version"})
+OPTION = re.compile(r"--?[A-Za-z][\w-]*")
+ASSIGNMENT = re.compile(r"(?:--)?([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
+KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
+NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
+
+_LEARNING_RATE = "write SOLVER.BASE_LR 0.01 at the end of the command"
+_BATCH = (
+    "write SOLVER.IMS_PER_BATCH 8 (training) or TEST.IMS_PER_BATCH 8 (evaluation) "
+    "at the end of the command"
+)
+_SIZE = (
+    'write INPUT.MIN_SIZE_TRAIN "(640,)" and INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side) '
+    "at the end of the command"
+)
+_FOLDER = "the folder for the results is --output-dir runs/mine (--output in predict)"
+_WEIGHTS = "weights are given by --weights FILE"
+_PAIRS = "leave it out: KEY VALUE pairs come last, such as SOLVER.BASE_LR 0.01"
+_IMAGES = "images and folders come without an option: centernet2 predict photos/"
+_SCORE = "the minimum score is --score-threshold 0.3, of predict"
+_PROCESSES = "the number of processes is --num-gpus 2, of train"
+_NO_CLASSES = "leave it out: the classes come from the data or from the checkpoint"
+_NMS = "write MODEL.ROI_HEADS.NMS_THRESH_TEST 0.6 at the end of the command"
+
+# by the name in another package, with underscores
+OTHER_NAMES = {
+    "amp": "write SOLVER.AMP.ENABLED True at the end of the command",
+    "augment": "write TEST.AUG.ENABLED True at the end of the command",
+    "backbone": "a backbone belongs to a config: --config-file CenterNet2_R50_1x",
+    "batch": _BATCH,
+    "batch_size": _BATCH,
+    "cfg": "a config is given by --config-file NAME",
+    "cfg_options": _PAIRS,
+    "checkpoint": _WEIGHTS,
+    "ckpt": _WEIGHTS,
+    "classes": _NO_CLASSES,
+    "conf": _SCORE,
+    "conf_thres": _SCORE,
+    "confidence_threshold": _SCORE,
+    "config": "a config is given by --config-file NAME",
+    "dataset": "data are given by --data my_data",
+    "dataset_dir": "data are given by --data my_data",
+    "epochs": "write SOLVER.MAX_EPOCHS 10, or SOLVER.MAX_ITER 1000 (iterations), at the end of the "
+    "command",
+    "gpu_ids": _PROCESSES,
+    "gpus": _PROCESSES,
+    "half": "write --dtype fp16",
+    "image_size": _SIZE,
+    "img": _SIZE,
+    "img_size": _SIZE,
+    "imgsz": _SIZE,
+    "input": _IMAGES,
+    "iou": _NMS,
+    "iou_thres": _NMS,
+    "launcher": _PROCESSES,
+    "learning_rate": _LEARNING_RATE,
+    "load_from": _WEIGHTS,
+    "lr": _LEARNING_RATE,
+    "lr0": _LEARNING_RATE,
+    "lrf": "write SOLVER.BASE_LR_END 0.0001 at the end of the command",
+    "max_epochs": "write SOLVER.MAX_EPOCHS 10 at the end of the command",
+    "max_iter": "write SOLVER.MAX_ITER 1000 at the end of the command",
+    "mode": "the command itself says it: centernet2 train, eval or predict",
+    "model": "an architecture is given by --config-file NAME, trained weights by --weights FILE",
+    "momentum": "write SOLVER.MOMENTUM 0.9 at the end of the command",
+    "name": _FOLDER,
+    "num_classes": _NO_CLASSES,
+    "num_workers": "write DATALOADER.NUM_WORKERS 4 at the end of the command",
+    "optimizer": "write SOLVER.OPTIMIZER ADAMW at the end of the command",
+    "opts": _PAIRS,
+    "out": _FOLDER,
+    "out_dir": _FOLDER,
+    "patience": "write TEST.PATIENCE 5 (evaluations) at the end of the command",
+    "pretrained": _WEIGHTS,
+    "project": _FOLDER,
+    "save_dir": _FOLDER,
+    "save_period": "write SOLVER.CHECKPOINT_PERIOD 500 (iterations) at the end of the command",
+    "source": _IMAGES,
+    "task": "the command itself says it: centernet2 train, eval or predict",
+    "weight_decay": "write SOLVER.WEIGHT_DECAY 0.0001 at the end of the command",
+    "work_dir": _FOLDER,
+    "workers": "write DATALOADER.NUM_WORKERS 4 at the end of the command",
+}
+OTHER_COMMANDS = {
+    "demo": "predict",
+    "detect": "predict",
+    "evaluate": "eval",
+    "finetune": "train",
+    "infer": "predict",
+    "inference": "predict",
+    "pseudo_label": "pseudo-label",
+    "test": "eval",
+    "val": "eval",
+    "validate": "check",
+    "visualize": "show",
+}
+_CHECKPOINT = (
+    "a checkpoint such as runs/mine/model_final.pth, the folder of a training run, "
+    "or zoo:NAME of a published model (centernet2 models lists them)"
+)
+_DATA = "the folder or annotation file of a data set, or the name of one"
+_DETECTOR = "the output folder of an evaluation or a training run, a results file or a checkpoint"
+NEEDED = {
+    "data": _DATA,
+    "first": _DETECTOR,
+    "images": "the folder of images to label",
+    "output": "the path of the result",
+    "second": _DETECTOR,
+    "to": "coco, yolo or voc",
+    "weights": _CHECKPOINT,
+}
+
+
+def refuse_unknown_words(
+    words: Sequence[str], command: str, options: Mapping[str, Set[str]]
+) -> None:
+    """Raise ValueError for a word that is no option of a command, but looks like one.
+
+    Args:
+        words: those after the command.
+        command: name of the command.
+        options: options of every command, such as "--data".
+    """
+    for word in words:
+        if word == "--":
+            return
+        assigned = ASSIGNMENT.fullmatch(word)
+        if word.startswith("-"):
+            name = word.split("=")[0]
+            is_number = name.lstrip("-").lower() in NUMBERS
+            known = options[command] | GENERAL_OPTIONS
+            if OPTION.fullmatch(name) and name not in known and not is_number:
+                raise ValueError(_unknown_option(name, command, options))
+        elif assigned and not Path(word).exists():
+            _refuse_assignment(word, assigned[1], assigned[2], command, options[command])
+
+
+def _unknown_option(name: str, command: str, options: Mapping[str, Set[str]]) -> str:
+    start = f"`centernet2 {command}` has no option {name}"
+    plain = _plain(name)
+    same = f"--{plain.replace('_', '-')}"
+    if same in options[command]:
+        return f"{start}; it is written {same}"
+    if plain in OTHER_NAMES:
+        return f"{start}: {OTHER_NAMES[plain]}"
+    owners = [other for other, known in options.items() if name in known]
+    if owners:
+        return f"{start}; it is an option of {', '.join(owners)}"
+    near = difflib.get_close_matches(name, sorted(options[command]), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"`centernet2 {command} --help` lists them"
+    return f"{start}; {hint}"
+
+
+def _refuse_assignment(word: str, name: str, value: str, command: str, known: Set[str]) -> None:
+    """Raise ValueError for NAME=VALUE where other packages take it."""
+    option = f"--{_plain(name).replace('_', '-')}"
+    start = f"'{word}' is not how `centernet2 {command}` takes an option"
+    if option in known:
+        raise ValueError(f"{start}; write {option} {value}")
+    if KEY.fullmatch(name):
+        raise ValueError(f"{start}; write {name} {value}")
+    if _plain(name) in OTHER_NAMES:
+        raise ValueError(f"{start}: {OTHER_NAMES[_plain(name)]}")
+
+
+def _plain(name: str) -> str:
+    return name.lstrip("-").lower().replace("-", "_")
+
+
+def describe(error: CycloptsError, commands: Sequence[str]) -> str:
+    """Describe an error of the argument parser in one sentence, in the words of the user."""
+    command = " ".join(error.command_chain or ())
+    match error:
+        case MissingArgumentError():
+            return _describe_missing(error, command)
+        case UnknownCommandError():
+            return _unknown_command((error.unused_tokens or ["?"])[0], commands)
+        case CoercionError(token=token, argument=argument) if token and argument:
+            kind = getattr(error.target_type, "__name__", str(error.target_type))
+            wanted = {"int": "a whole number", "float": "a number", "bool": "no value"}
+            name = token.keyword or argument.name
+            return f"{name} is '{token.value}'; it takes {wanted.get(kind, kind)}"
+        case RepeatArgumentError(token=token):
+            return f"{token.keyword} is given twice; give it once"
+        case UnusedCliTokensError():
+            left = " ".join(error.unused_tokens or ())
+            return f"`centernet2 {command}` takes no more arguments, but '{left}' is left over"
+    error.verbose = False
+    return " ".join(str(error).split())
+
+
+def _describe_missing(error: MissingArgumentError, command: str) -> str:
+    argument = error.argument
+    if argument is None:
+        return f"an argument of `centernet2 {command}` is missing"
+    given = error.root_input_tokens or []
+    keyword = next((word for word in reversed(given) if word in argument.names), None)
+    field = argument.field_info.name
+    needed = NEEDED.get(field, "")
+    if keyword is not None:
+        return f"{keyword} has no value" + (f"; give {needed}" if needed else "")
+    name = argument.name if argument.index is None else field.upper()
+    return f"`centernet2 {command}` needs {name}" + (f": {needed}" if needed else "")
+
+
+def _unknown_command(word: str, commands: Sequence[str]) -> str:
+    if word.startswith("-"):
+        return f"there is no option {word} before a command; `centernet2 --help` lists the commands"
+    plain = word.lower().replace("-", "_")
+    near = [OTHER_COMMANDS[plain]] if plain in OTHER_COMMANDS else []
+    near = near or difflib.get_close_matches(word.lower(), commands, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "`centernet2 --help` lists the commands"
+    return f"there is no command '{word}'; {hint}"

@@ -1,0 +1,76 @@
+"""Messages about command lines that cannot be used."""
+
+import logging
+import re
+import sys
+
+import pytest
+
+from centernet2 import cli
+from centernet2.config import Config
+from centernet2.config.tree import SLOTS
+from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("evl", "there is no command 'evl'; did you mean 'eval'?"),
+        ("val", "there is no command 'val'; did you mean 'eval'?"),
+        ("--data x", "there is no option --data before a command"),
+        ("predict", "`centernet2 predict` needs --weights: a checkpoint such as"),
+        ("predict a.jpg --weights", "--weights has no value; give a checkpoint such as"),
+        ("check", "`centernet2 check` needs DATA: the folder or annotation file"),
+        ("convert data", "`centernet2 convert` needs OUTPUT: the path of the result"),
+        ("convert data out", "`centernet2 convert` needs --to: coco, yolo or voc"),
+        ("train --seed x", "--seed is 'x'; it takes a whole number"),
+        ("threshold w --recall x", "--recall is 'x'; it takes a number"),
+        ("train --seed 1 --seed 2", "--seed is given twice"),
+        ("check a b c", "takes no more arguments, but 'b c' is left over"),
+        ("predict a.jpg --wieghts w", "has no option --wieghts; did you mean --weights?"),
+        ("train --output_dir x", "has no option --output_dir; it is written --output-dir"),
+        ("eval --num-gpus 2", "has no option --num-gpus; it is an option of train"),
+        ("train --epochs 3", "has no option --epochs: write SOLVER.MAX_EPOCHS 10"),
+        ("train --epochs=3", "has no option --epochs: write SOLVER.MAX_EPOCHS 10"),
+        ("train SOLVER.MAX_ITER 3 --imgsz 64", "has no option --imgsz: write INPUT.MIN_SIZE_TRAIN"),
+        (
+            "train epochs=3",
+            "'epochs=3' is not how `centernet2 train` takes an option: write SOLVER",
+        ),
+        ("train data=my_data", "takes an option; write --data my_data"),
+        ("train SOLVER.MAX_ITER=3", "takes an option; write SOLVER.MAX_ITER 3"),
+        ("predict --source a.jpg", "has no option --source: images and folders come without"),
+        ("train -b 3", "has no option -b; "),
+    ],
+)
+def test_message_is_one_line_of_the_log(
+    words: str, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["centernet2", *words.split()])
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    (record,) = caplog.records
+    assert message in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert "╭" not in "".join(capfd.readouterr())  # the corner of a box
+
+
+def test_advice_names_options_that_exist() -> None:
+    options = {
+        name
+        for command in cli.app
+        if not command.startswith("-")
+        for argument in cli.app[command].assemble_argument_collection()
+        for name in argument.names
+    }
+    for advice in OTHER_NAMES.values():
+        keys = re.findall(r"[A-Z]\w*(?:\.[A-Z_0-9]+)+", advice)
+        written = re.findall(r"--[a-z-]+", advice)
+        assert set(keys) <= SLOTS.keys(), advice
+        assert set(written) <= options, advice
+        for key, value in re.findall(r"([A-Z]\w*(?:\.[A-Z_0-9]+)+) \"?([^ \"]+)", advice):
+            if value not in ("and", "or"):
+                Config().override([key, value.rstrip(",")])
+    assert set(OTHER_COMMANDS.values()) <= set(cli.app)
