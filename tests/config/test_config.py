@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from centernet2.builders.network import NETWORKS
@@ -83,6 +86,64 @@ def test_overrides_are_typed_and_win() -> None:
     assert config["MODEL.CENTERNET.SOI"][4] == (32, 1000)
     assert {"SOLVER.STEPS", "MODEL.RESNETS.DEPTH"} <= config.stated
     assert "MODEL.ROI_HEADS.NUM_CLASSES" not in config.stated
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        (["SOLVER.BASE_LR", 0.01], "SOLVER.BASE_LR", 0.01),
+        (["SOLVER.BASE_LR", 1], "SOLVER.BASE_LR", 1.0),
+        (["SOLVER.BASE_LR", np.float32(0.5)], "SOLVER.BASE_LR", 0.5),
+        (["SOLVER.MAX_ITER", np.int64(3)], "SOLVER.MAX_ITER", 3),
+        (["SOLVER.MAX_ITER", torch.tensor(3)], "SOLVER.MAX_ITER", 3),
+        (["INPUT.MIN_SIZE_TRAIN", (128,)], "INPUT.MIN_SIZE_TRAIN", (128,)),
+        (["INPUT.MIN_SIZE_TRAIN", [64, np.int32(128)]], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
+        (["INPUT.MIN_SIZE_TRAIN", np.array([64, 128])], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
+        (["MODEL.MASK_ON", True], "MODEL.MASK_ON", True),
+        (["MODEL.MASK_ON", np.bool_(True)], "MODEL.MASK_ON", True),
+        (["MODEL.WEIGHTS", Path("a.pth")], "MODEL.WEIGHTS", "a.pth"),
+        ({"SOLVER.BASE_LR": 0.01}, "SOLVER.BASE_LR", 0.01),
+        ({"SOLVER.BASE_LR": "1e-2"}, "SOLVER.BASE_LR", 0.01),
+        ({"SOLVER": {"CLIP_GRADIENTS": {"ENABLED": True}}}, "SOLVER.CLIP_GRADIENTS.ENABLED", True),
+        ([("SEED", 1), ("SOLVER.MAX_ITER", 3)], "SOLVER.MAX_ITER", 3),
+        ([{"SOLVER.MAX_ITER": 3}, "SEED", 1], "SOLVER.MAX_ITER", 3),
+    ],
+)
+def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
+    config = load_config("CenterNet2_R18_small", overrides)
+    assert config[key] == value and type(config[key]) is type(value)
+    assert load_config("CenterNet2_R18_small").override(overrides) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("SOLVER.BASE_LR 0.01", "overrides are a list of keys and values or a dictionary"),
+        ([0.01, "SOLVER.BASE_LR"], "0.01 is no key"),
+        (["SOLVER.BASE_LR", None], "SOLVER.BASE_LR is None"),
+        (["SOLVER.MAX_ITER", True], "SOLVER.MAX_ITER is True"),
+        (["SOLVER.MAX_ITER", 1.5], "SOLVER.MAX_ITER is 1.5"),
+        ({"SOLVER.BASE_RL": 1}, "did you mean 'SOLVER.BASE_LR'"),
+        ({"SOLVER": 1}, "there is no option 'SOLVER'"),
+        (["SOLVER.BASE_LR", {"a": 1}], "SOLVER.BASE_LR is {'a': 1}"),
+    ],
+)
+def test_wrong_overrides_of_python_are_refused(overrides: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config("CenterNet2_R18_small", overrides)
+    assert message in str(error.value)
+
+
+def test_number_of_classes_of_a_packaged_file_is_no_wish(tmp_path: Path) -> None:
+    key = "MODEL.ROI_HEADS.NUM_CLASSES"
+    packaged = load_config("LVIS_CenterNet2_R50_1x")
+    assert packaged[key] == 1203 and key not in packaged.stated
+    assert key in load_config("LVIS_CenterNet2_R50_1x", {key: 3}).stated
+    own = tmp_path / "own.yaml"
+    own.write_text("_BASE_: LVIS_CenterNet2_R50_1x\n")
+    assert key not in load_config(own).stated
+    own.write_text("_BASE_: LVIS_CenterNet2_R50_1x\nMODEL: {ROI_HEADS: {NUM_CLASSES: 3}}\n")
+    assert key in load_config(own).stated
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,38 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
-from centernet2.checkpoint import WeightsError, load_checkpoint
+from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_file
-from centernet2.config import Config, ConfigError, load_config, parse_config
+from centernet2.config import (
+    CLASS_KEYS,
+    Config,
+    ConfigError,
+    Overrides,
+    load_config,
+    parse_config,
+)
 from centernet2.config.parts import ModelOptions
 from centernet2.devices import choose_device
 from centernet2.kernels import convert_memory_format, fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
+from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predictor import Predictor
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
 
-CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 StrPath = str | os.PathLike[str]
+LEAST_SHARE = 0.5  # of its tensors that a detector takes from the weights of another one
 TRAINING_ONLY = ".class_weight"  # of the federated loss; inference does not read it
 
 
@@ -42,23 +50,29 @@ def build_model(
         device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
     """
     options = as_config(config)
-    model, _ = _build_and_load(options, weights)
+    model, file, report = _build_and_load(options, weights)
+    if file and report and not file.is_backbone and report.share < LEAST_SHARE:
+        raise WeightsError(
+            f"{weights} ({_source_of(file)}) is of another model than {options.name}: "
+            f"{report.sentence()}"
+        )
     return place(model, device_for(options, device))
 
 
 def load_model(
-    weights: StrPath, overrides: Sequence[str] = (), *, device: str | None = "cpu"
+    weights: StrPath, overrides: Overrides = (), *, device: str | None = "cpu"
 ) -> Detector:
     """Load a detector from one of our checkpoints or zoo:NAME, in evaluation mode.
 
-    It is built from the config that it was trained with, and KEY VALUE overrides.
+    It is built from the config that it was trained with, and overrides as of `load_config`.
     """
     if str(weights).startswith(ZOO_PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
     checkpoint = load_checkpoint(Path(weights))
     config = config_of(checkpoint.info).override(overrides)
     model = build_detector(config)
-    _require_whole(load_state(model, checkpoint.weights), str(weights))
+    source = f"trained with {checkpoint.info.config_name}"
+    _require_whole(load_state(model, checkpoint.weights), str(weights), source, config)
     model.info = _with_labels(model.info, checkpoint.info)
     return place(model.eval(), device_for(config, device))
 
@@ -91,7 +105,13 @@ def place(model: Detector, device: torch.device) -> Detector:
     return convert_memory_format(model.to(device), fast_memory_format(model, device))
 
 
-def _build_and_load(config: Config, weights: StrPath | None) -> tuple[Detector, LoadReport | None]:
+class _Loaded(NamedTuple):
+    model: Detector
+    file: WeightsFile | None  # None: the weights are random
+    report: LoadReport | None
+
+
+def _build_and_load(config: Config, weights: StrPath | None) -> _Loaded:
     """Build a detector, in training mode on the CPU, and load what fits of its weights."""
     file = read_initial_weights(config, weights)
     checkpoint = None if file is None else file.checkpoint
@@ -101,25 +121,33 @@ def _build_and_load(config: Config, weights: StrPath | None) -> tuple[Detector, 
     report = None if file is None else load_weights_file(model, file)
     if checkpoint is not None:
         model.info = _with_labels(model.info, checkpoint.info)
-    return model, report
+    return _Loaded(model, file, report)
 
 
 def _build_whole(config: Config, weights: StrPath, device: str | None) -> Detector:
     """Build a detector in evaluation mode from weights that must fill all of it."""
-    model, report = _build_and_load(config, weights)
-    if report is not None:
-        _require_whole(report, str(weights))
+    model, file, report = _build_and_load(config, weights)
+    if file and report:
+        _require_whole(report, str(weights), _source_of(file), config)
     return place(model.eval(), device_for(config, device))
 
 
-def _require_whole(report: LoadReport, origin: str) -> None:
+def _require_whole(report: LoadReport, origin: str, source: str, config: Config) -> None:
     """Raise WeightsError if a part of the model keeps its random weights."""
     unfit = [*report.mismatched, *report.reinitialized]
     if any(not name.endswith(TRAINING_ONLY) for name in unfit):
         raise WeightsError(
-            f"{origin} does not hold all weights of the model; give a file that was trained with "
-            f"this config, and leave out overrides that change the network:\n{report}"
+            f"{origin} ({source}) does not hold all weights of the model ({config.name}): "
+            f"{report.sentence()}; give a file that was trained with this config, or another "
+            "--config-file, and leave out overrides that change the network"
         )
+
+
+def _source_of(file: WeightsFile) -> str:
+    """Describe what a weights file was made with."""
+    if file.checkpoint is not None:
+        return f"trained with {file.checkpoint.info.config_name}"
+    return "a backbone alone" if file.is_backbone else "a checkpoint of the reference"
 
 
 def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
@@ -127,7 +155,7 @@ def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
     return replace(info, class_names=source.class_names, score_thresholds=source.score_thresholds)
 
 
-def _load_published(published: ZooModel, overrides: Sequence[str], device: str | None) -> Detector:
+def _load_published(published: ZooModel, overrides: Overrides, device: str | None) -> Detector:
     config = load_config(published.config, overrides)
     model = _build_whole(config, f"{ZOO_PREFIX}{published.name}", device)
     model.info = replace(model.info, class_names=published.class_names)
@@ -136,7 +164,7 @@ def _load_published(published: ZooModel, overrides: Sequence[str], device: str |
 
 def load_for_inference(
     weights: StrPath,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     config: Config | StrPath | None = None,
     device: str | None = None,
@@ -148,7 +176,7 @@ def load_for_inference(
     Args:
         weights: one of our checkpoints or zoo:NAME; with a config, any file that `build_model`
             accepts.
-        overrides: KEY VALUE pairs.
+        overrides: in the form that `load_config` takes.
         config: for weights files without a config.
         device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
         dtype, compile: see `optimize_for_inference`.
@@ -162,7 +190,7 @@ def load_for_inference(
 
 def load_predictor(
     weights: StrPath,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     config: Config | StrPath | None = None,
     device: str | None = None,
@@ -180,6 +208,18 @@ def load_predictor(
     if options.test_augmentation.enabled:
         return Predictor(build_augmented(options, model))
     return Predictor(model)
+
+
+def detector_of(model: object) -> Detector:
+    """Return a detector as it is, or that of a predictor; other types raise ValueError."""
+    inner = model.model if isinstance(model, Predictor) else model
+    inner = inner.model if isinstance(inner, TestTimeAugmentation) else inner
+    if not isinstance(inner, Detector):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be evaluated; give a Detector, a Predictor, the path "
+            "of a checkpoint or zoo:NAME"
+        )
+    return inner
 
 
 def as_config(config: Config | StrPath) -> Config:

@@ -13,11 +13,11 @@ from centernet2.builders.initial_weights import (
     read_initial_weights,
     starts_from_timm,
 )
-from centernet2.builders.loading import CLASS_KEYS, StrPath, build_on_meta, config_of
+from centernet2.builders.loading import StrPath, build_on_meta, config_of
 from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
-from centernet2.config import Config, ConfigError
+from centernet2.config import CLASS_KEYS, Config, ConfigError
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError
 

@@ -48,7 +48,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read one of our checkpoints."""
+    """Read one of our checkpoints, or that of a training run's folder."""
+    path = find_in_run(path)
     content = read_content(path)
     if not is_checkpoint(content):
         raise WeightsError(f"{path} is not a checkpoint of centernet2; give its --config-file too")
@@ -104,6 +105,24 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
     matches = {path: NUMBERED.fullmatch(path.name) for path in folder.glob("model_*.pth")}
     steps = {path: int(match[1]) for path, match in matches.items() if match}
     return sorted(steps, key=lambda path: steps[path])
+
+
+def find_in_run(path: Path) -> Path:
+    """Return the checkpoint in the output folder of a training run; files as they are.
+
+    It is the one of the last step, else the best one, else the newest.
+    """
+    if not path.is_dir():
+        return path
+    candidates = [path / "model_final.pth", path / "model_best.pth"]
+    found = [each for each in candidates if each.is_file()] + numbered_checkpoints(path)[::-1]
+    if not found:
+        raise WeightsError(
+            f"{path} is a folder without a checkpoint (model_final.pth, model_best.pth or "
+            "model_0001000.pth); give a weights file or the output folder of a training run"
+        )
+    logger.info("weights: %s", found[0])
+    return found[0]
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:

@@ -48,6 +48,23 @@ class LoadReport:
         ]
         return "\n".join(f"{count:6d} {what}{_listed(names)}" for what, count, names in rows)
 
+    @property
+    def share(self) -> float:
+        """Share of the model's tensors that are loaded."""
+        return len(self.loaded) / max(
+            1, len(self.loaded) + len(self.mismatched) + len(self.reinitialized)
+        )
+
+    def sentence(self) -> str:
+        """Describe what is missing, with one example of each kind."""
+        parts = [f"{len(self.loaded)} tensors are loaded"]
+        for name, (given, own) in list(self.mismatched.items())[:1]:
+            shapes = f"{name} {list(given)} instead of {list(own)}"
+            parts.append(f"{len(self.mismatched)} have another shape ({shapes})")
+        for name in self.reinitialized[:1]:
+            parts.append(f"{len(self.reinitialized)} are not in the file ({name})")
+        return ", ".join(parts)
+
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
     """Load a weights file into a model; raise WeightsError if nothing fits."""

@@ -7,7 +7,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from centernet2.checkpoint.checkpoint import Checkpoint, is_checkpoint, parse_checkpoint
+from centernet2.checkpoint.checkpoint import (
+    Checkpoint,
+    find_in_run,
+    is_checkpoint,
+    parse_checkpoint,
+)
 from centernet2.checkpoint.weights_file import caffe2_to_reference, find_tensors, read_content
 
 Kind = Literal["centernet2", "reference", "caffe2", "detectron2", "network"]
@@ -44,7 +49,11 @@ class WeightsFile:
 
 
 def read_weights(path: Path, origin: str | None = None) -> WeightsFile:
-    """Read a .pth, .safetensors or .pkl file of any kind; errors name its origin."""
+    """Read a .pth, .safetensors or .pkl file of any kind; errors name its origin.
+
+    A folder is that of a training run, whose checkpoint is read.
+    """
+    path = find_in_run(path)
     content = read_content(path)
     origin = str(path) if origin is None else origin
     if is_checkpoint(content):

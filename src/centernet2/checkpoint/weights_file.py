@@ -16,6 +16,26 @@ from torch import Tensor
 CAFFE2_BN_EPS = 1e-5
 
 
+# by the first bytes of a file, and by its suffix
+OTHER_KINDS = {
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"\x89PNG": "a picture (PNG)",
+    b"GIF8": "a picture (GIF)",
+    b"RIFF": "a picture or a film (RIFF)",
+    b"II*\0": "a picture (TIFF)",
+    b"MM\0*": "a picture (TIFF)",
+    b"{": "a JSON file (`eval` takes results by --predictions)",
+    b"[": "a JSON file (`eval` takes results by --predictions)",
+    b"<": "a web page or an XML file (was it downloaded from the right address?)",
+    b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` downloads the file)",
+}
+TEXTS = {
+    ".yaml": "a YAML file (a config is given by --config-file, data by --data)",
+    ".yml": "a YAML file (a config is given by --config-file, data by --data)",
+    ".txt": "a text file",
+}
+
+
 class WeightsError(ValueError):
     """A weights file that cannot be used."""
 
@@ -26,9 +46,22 @@ def read_content(path: Path) -> Any:
         raise WeightsError(
             f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file"
         )
+    _refuse_other_kinds(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise WeightsError for a file that is recognized as something else."""
+    with path.open("rb") as file:
+        start = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
+    kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
+    kind = TEXTS.get(path.suffix.lower(), kind)
+    if kind is not None:
+        raise WeightsError(
+            f"{path} is {kind}, not a weights file; give a .pth, .pkl or .safetensors file"
+        )
 
 
 def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +120,10 @@ def _read_torch(path: Path) -> Any:
         )
     except Exception as error:  # a damaged file can fail in any way
         lines = str(error).strip().splitlines() or ["the file is truncated"]
-        reason = lines[0][:200]
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = (
+            f"it contains '{foreign[1]}', and only tensors are read" if foreign else lines[0][:200]
+        )
         raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None
 
 

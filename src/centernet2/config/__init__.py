@@ -3,11 +3,13 @@
 from centernet2.config.errors import ConfigError, add_keys, one_of
 from centernet2.config.reading import config_names, find_config, load_config, parse_config
 from centernet2.config.reference_page import configuration_page
-from centernet2.config.tree import Config
+from centernet2.config.tree import CLASS_KEYS, Config, Overrides, parse_pairs
 
 __all__ = [
+    "CLASS_KEYS",
     "Config",
     "ConfigError",
+    "Overrides",
     "add_keys",
     "config_names",
     "configuration_page",
@@ -15,4 +17,5 @@ __all__ = [
     "load_config",
     "one_of",
     "parse_config",
+    "parse_pairs",
 ]

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import yaml
 
 from centernet2.config.errors import ConfigError, nearest
 from centernet2.config.tree import (
+    CLASS_KEYS,
     SLOTS,
     Config,
+    Overrides,
     freeze,
     is_skipped,
     known_key,
@@ -24,19 +27,21 @@ from centernet2.config.tree import (
 logger = logging.getLogger(__name__)
 
 
-def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
+def load_config(source: str | os.PathLike[str], overrides: Overrides = ()) -> Config:
     """Read a config file with its base files, and apply overrides.
 
     Args:
         source: path of a YAML file, or the name of a packaged one such as "CenterNet2_R50_1x".
-        overrides: alternating keys and values: ["SOLVER.BASE_LR", "0.01", ...]; values are Python
-            literals or strings.
+        overrides: alternating keys and values, ["SOLVER.BASE_LR", 0.01, ...], or a dictionary,
+            {"SOLVER.BASE_LR": 0.01}; a value may also be text, as on the command line.
 
     Raises:
         ConfigError: an unknown name or key, a value of the wrong type, a key without a value.
     """
     path = find_config(source)
-    return make_config(path.stem, _read_tree(path) | parse_pairs(overrides), base=Config())
+    (values, stated), own = _read_tree(path), parse_pairs(overrides)
+    config = make_config(path.stem, values | own, base=Config())
+    return replace(config, stated=stated | own.keys())
 
 
 def parse_config(text: str, name: str) -> Config:
@@ -69,8 +74,8 @@ def _packaged() -> Path:
     return Path(str(resources.files("centernet2"))) / "configs"
 
 
-def _read_tree(path: Path) -> dict[str, Any]:
-    """Read the keys and values of a file, on top of those of its _BASE_."""
+def _read_tree(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """Read the values of a file, on top of those of its _BASE_, and the keys that it states."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -78,10 +83,14 @@ def _read_tree(path: Path) -> dict[str, Any]:
     tree = _parse_yaml(text, str(path))
     base = tree.pop("_BASE_", None)
     values: dict[str, Any] = {}
+    stated: frozenset[str] = frozenset()
     if base is not None:
         base_path = path.parent / str(base)
-        values = _read_tree(base_path if base_path.is_file() else find_config(str(base)))
-    return values | dict(_flatten(tree, str(path)))
+        values, stated = _read_tree(base_path if base_path.is_file() else find_config(str(base)))
+    own = dict(_flatten(tree, str(path)))
+    # A packaged file has the number of classes of its own data. It is no wish of the user.
+    wished = own.keys() - set(CLASS_KEYS) if path.is_relative_to(_packaged()) else own.keys()
+    return values | own, stated | wished
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,7 +2,8 @@
 
 import ast
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, reduce
 from typing import Annotated, Any, NamedTuple, get_type_hints
@@ -43,6 +44,8 @@ from centernet2.training.schedule import ScheduleOptions
 
 logger = logging.getLogger(__name__)
 Values = Mapping[str, Any]  # values of options by key
+Overrides = Mapping[str, Any] | Sequence[Any]  # by key, or alternating keys and values
+CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ class Config:
         """Return a copy with new values for some keys."""
         return make_config(self.name, values, base=self)
 
-    def override(self, pairs: Sequence[str]) -> "Config":
+    def override(self, overrides: "Overrides") -> "Config":
         """Return a copy with overrides applied, in the form that `load_config` takes."""
-        return self.replace(parse_pairs(pairs)) if pairs else self
+        return self.replace(values) if (values := parse_pairs(overrides)) else self
 
     def changed_from(self, other: "Config") -> list[str]:
         """Return the keys whose values differ between two configs."""
@@ -181,17 +184,50 @@ def _adapter(kind: Any, at_least: float | None) -> TypeAdapter[Any]:
     return TypeAdapter(limited, config=ConfigDict(strict=True))
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parse alternating keys and values; a value is a Python literal or a string."""
-    if len(pairs) % 2:
-        raise ConfigError(f"overrides are pairs 'KEY VALUE', but '{pairs[-1]}' has no value")
+def parse_pairs(overrides: Overrides) -> dict[str, Any]:
+    """Parse overrides by key; a text is a Python literal or stays a string."""
     values = {}
-    for key, text in zip(pairs[::2], pairs[1::2], strict=True):
+    for key, value in _pairs(overrides):
         if is_skipped(key):
             logger.info("option %s has no meaning here and is ignored", key)
         else:
-            values[known_key(key)] = parse_literal(text)
+            parsed = parse_literal(value) if isinstance(value, str) else freeze(value)
+            values[known_key(key)] = parsed
     return values
+
+
+def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:
+    """Yield the keys and values of a dictionary, or of a list that may contain some."""
+    if isinstance(overrides, Mapping):
+        yield from _leaves(overrides, "")
+        return
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        raise ConfigError(
+            f"overrides are a list of keys and values or a dictionary, not {overrides!r}"
+        )
+    items = iter(overrides)
+    for key in items:
+        if isinstance(key, Mapping | list | tuple):
+            yield from _pairs(key)
+        elif not isinstance(key, str):
+            raise ConfigError(f"overrides are pairs 'KEY VALUE', but {key!r} is no key")
+        else:
+            try:
+                yield key, next(items)
+            except StopIteration:
+                raise ConfigError(
+                    f"overrides are pairs 'KEY VALUE', but '{key}' has no value"
+                ) from None
+
+
+def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the full keys and values of a dictionary, nested like a config file or not."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in SLOTS:
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value
 
 
 def known_key(key: str, where: str = "") -> str:
@@ -215,7 +251,11 @@ def parse_literal(text: str) -> Any:
 
 
 def freeze(value: Any) -> Any:
-    """Return the value with tuples in place of lists."""
+    """Return the value with tuples in place of lists, and Python's numbers and texts."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # of numpy or torch
+        value = value.tolist()
     return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
 
 

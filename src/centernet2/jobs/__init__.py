@@ -11,29 +11,35 @@ its result. A public function is also a line of __init__.pyi. Options of several
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
+
+from centernet2.usage import KEY
 
 if TYPE_CHECKING:
     from centernet2.config import Config
     from centernet2.models.detector import Detector
+    from centernet2.predictor import Predictor
 
     PathArgument: TypeAlias = str | os.PathLike[str]
     ImageArgument: TypeAlias = PathArgument  # of predict, which accepts KEY VALUE pairs there too
     WeightsArgument: TypeAlias = PathArgument
     ConfigArgument: TypeAlias = Config | PathArgument
-    ModelArgument: TypeAlias = Detector | PathArgument
+    ModelArgument: TypeAlias = Detector | Predictor | PathArgument
+    OverrideArgument: TypeAlias = Any  # keys, values, and dictionaries of both
 else:  # types to which cyclopts converts; zoo:NAME is not a path
     PathArgument = Path
-    ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = str
+    ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = OverrideArgument = str
 
 # values may look like options: SOLVER.CLIP_GRADIENTS.CLIP_VALUE -1
 Overrides = Annotated[
-    str, Parameter(allow_leading_hyphen=True, help="config overrides: KEY VALUE ...")
+    OverrideArgument, Parameter(allow_leading_hyphen=True, help="config overrides: KEY VALUE ...")
 ]
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 Flag = Annotated[bool, Parameter(negative=())]
 
 _DATA = Parameter(
@@ -77,3 +83,51 @@ class InferenceOptions:
 
 
 DEFAULT_INFERENCE = InferenceOptions()
+
+
+def split_data(
+    words: Sequence[Any], data: PathArgument | None, *, command: str
+) -> tuple[PathArgument | None, Sequence[Any]]:
+    """Split a data set without --data from the overrides after it.
+
+    Args:
+        words: overrides; the first may be a data set.
+        data: the data set that --data names.
+        command: for the message.
+
+    Returns:
+        The data set, from either place, and the overrides.
+    """
+    first = words[0] if words else None
+    if not isinstance(first, str | os.PathLike) or not _is_data(os.fspath(first), len(words)):
+        return data, words
+    _refuse_other_files(Path(first), command)
+    if data is not None:
+        raise ValueError(f"the data are given twice: '{first}' and --data {data}; give one of them")
+    return first, words[1:]
+
+
+def _is_data(word: str, count: int) -> bool:
+    """Whether the first of `count` words is a data set, and not the KEY of an override."""
+    from centernet2.config.tree import SLOTS
+
+    if word in SLOTS:
+        return False
+    if os.path.exists(word) or os.sep in word:
+        return True
+    # A misspelled key has a dot or capital letters, and a value.
+    return "." not in word and not KEY.fullmatch(word) and not (word.isupper() and count % 2 == 0)
+
+
+def _refuse_other_files(path: Path, command: str) -> None:
+    """Raise ValueError for a first word that another option takes."""
+    from centernet2.config import config_names
+
+    if path.suffix in WEIGHTS_SUFFIXES:
+        raise ValueError(
+            f"{path} is a weights file: `centernet2 {command}` takes it as --weights {path}"
+        )
+    if not path.exists() and path.name in config_names():
+        raise ValueError(
+            f"{path} is a config: `centernet2 {command}` takes it as --config-file {path}"
+        )

@@ -1,8 +1,9 @@
 """The command `eval`: evaluate a checkpoint or a results file."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,6 +18,7 @@ from centernet2.jobs import (
     OptionalData,
     Overrides,
     PathArgument,
+    split_data,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Evaluate a checkpoint or a COCO results file.
 
-    In Python, `model` may also be a `Detector`.
+    In Python, `model` may also be a `Detector`, or a `Predictor`, whose detector is evaluated.
 
     Parameters
     ----------
@@ -62,37 +64,39 @@ def evaluate(
     COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
     from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
-    from centernet2.builders.loading import as_config, config_of, load_for_inference
-    from centernet2.models.detector import Detector
+    from centernet2.builders.loading import as_config, config_of, detector_of, load_for_inference
 
+    data, words = split_data(overrides, data, command="eval")
     paths = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
     for option, folder in (("--output-dir", output_dir), ("--report", report)):
         if folder is not None:
             writable_folder(Path(folder), option)
     given = None if config is None else as_config(config)
     if predictions is not None and model is None:
-        options = _options_for_results(predictions, given, overrides)
+        options = _options_for_results(predictions, given, words)
         resumed = ["--resume"] if resume else []
         _refuse("--predictions runs no detector", [*resumed, *_changed(inference)])
         return evaluate_predictions(predictions, config=options, **paths)
     if model is None or predictions is not None:
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
-    if isinstance(model, Detector):
-        _refuse("a Detector is evaluated as it is", _changed(inference))
-        options = (given or config_of(model.info)).override(overrides)
-        return evaluate_detector(model, options, resume=resume, **paths)
-    detector = load_for_inference(model, overrides, config=given, **vars(inference))
-    return evaluate_detector(detector, config_of(detector.info), resume=resume, **paths)
+    if isinstance(model, str | os.PathLike):
+        detector = load_for_inference(model, words, config=given, **vars(inference))
+        return evaluate_detector(detector, config_of(detector.info), resume=resume, **paths)
+    detector = detector_of(model)
+    _refuse("a Detector is evaluated as it is", _changed(inference))
+    options = (given or config_of(detector.info)).override(words)
+    return evaluate_detector(detector, options, resume=resume, **paths)
 
 
 def _options_for_results(
-    predictions: PathArgument, config: "Config | None", overrides: Sequence[str]
+    predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
     """Return the options for a results file, of which evaluation reads those of the data."""
     from centernet2.builders.evaluator import DEFAULT_CONFIG, config_of_results
+    from centernet2.config import parse_pairs
 
     options = (config or config_of_results(predictions) or DEFAULT_CONFIG).override(overrides)
-    others = [key for key in overrides[::2] if not key.startswith("DATASETS.")]
+    others = [key for key in parse_pairs(overrides) if not key.startswith("DATASETS.")]
     _refuse("--predictions runs no detector", others)
     return options
 

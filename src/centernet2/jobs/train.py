@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -20,6 +20,7 @@ from centernet2.jobs import (
     Overrides,
     PathArgument,
     WeightsArgument,
+    split_data,
 )
 from centernet2.jobs.evaluate import evaluate
 
@@ -104,7 +105,8 @@ def train(
 
     if mode.dry_run and mode.eval_only:
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
-    options = _choose_options(config, overrides, mode, seed)
+    data, words = split_data(overrides, data, command="train")
+    options = _choose_options(config, words, mode, seed)
     output = choose_output_folder(options, output_dir)
     with distributed.closing_process_group():
         if mode.eval_only:
@@ -130,7 +132,7 @@ def train(
 
 
 def _choose_options(
-    config: ConfigArgument, overrides: Sequence[str], mode: TrainMode, seed: int | None
+    config: ConfigArgument, overrides: Sequence[Any], mode: TrainMode, seed: int | None
 ) -> Config:
     """Return the config with the overrides, those of the mode and the seed."""
     from centernet2.builders.loading import as_config
