@@ -51,6 +51,13 @@ class Detections(TypedDict):
     box_masks: NotRequired[Tensor]  # [D, M, M] mask probability in a grid over the box
 
 
+class RunLengths(TypedDict):
+    """A mask as COCO's compressed run lengths."""
+
+    size: list[int]  # height, width
+    counts: str
+
+
 def select(detections: Detections, rows: Tensor) -> Detections:
     """Select detections by indices or by [D] bool."""
     return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})

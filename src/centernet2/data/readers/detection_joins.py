@@ -1,0 +1,315 @@
+"""Join the ids and names in a results file to the images and classes of a data set.
+
+Each way to read them is tried on the whole file: names, ids as they are, ids as another type, and
+what other programs write in place of ids. An id of two images, in joined data sets, names none.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.readers.detection_agreement import (
+    Placed,
+    is_clearly_better,
+    share_of_right_class,
+    share_on_objects,
+)
+from centernet2.data.readers.detection_table import NEEDED, DetectionTable, IntArray
+from centernet2.data.user_ids import unpack_id
+from centernet2.files import is_image_file
+
+UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
+IMAGE_NAME_KEYS = ("file_name", "file")
+CLASS_NAME_KEYS = ("category_name", "class_name", "category", "class")
+SHOWN_NAMES = 5  # of the classes, in a message
+LARGEST_EXACT_FLOAT = 2**53
+MISSING = (None,)  # in place of an id
+INTEGER = re.compile(r"-?\d+")
+
+Find = Callable[[Any], int]  # an id or a name -> position, UNKNOWN or AMBIGUOUS
+
+
+class RecordNames(NamedTuple):
+    """The names of a file's own ids, if it has lists of images and categories."""
+
+    files: Mapping[Hashable, str]
+    classes: Mapping[Hashable, str]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One way to read a column."""
+
+    what: str  # for messages
+    values: Sequence[Any]  # [D] ids or names
+    found: Mapping[Any, int]  # each distinct value -> position, UNKNOWN or AMBIGUOUS
+
+    @property
+    def is_complete(self) -> bool:
+        return min(self.found.values()) >= 0
+
+    @cached_property
+    def positions(self) -> IntArray:  # [D]
+        found = (self.found[value] for value in self.values)
+        return np.fromiter(found, np.int64, len(self.values))
+
+    @property
+    def has_values(self) -> bool:
+        return any(value != MISSING for value in self.found)
+
+    def failures(self) -> list[int]:
+        rows: list[int] = np.flatnonzero(self.positions < 0).tolist()
+        return rows
+
+
+def join_images(
+    table: DetectionTable, names: RecordNames, dataset: DetectionDataset, placed: Placed
+) -> IntArray:  # [D] image index
+    """Find the image of each detection."""
+    ids = _hashable(table.column("image_id"))
+    by_id = _positions([unpack_id(dataset.image_ids, i) for i in range(len(dataset))])
+    by_file = _file_finder(dataset)
+    plain = _read("image_id", ids, _finder(by_id))
+    named = _read_names("file name", table, IMAGE_NAME_KEYS, names.files, ids, by_file)
+    if named is not None and named.is_complete:
+        _note_contradiction(table, named, plain)
+        return named.positions
+    by_stem = _read("image_id", ids, by_file)
+    if plain.is_complete:
+        _note_unknown_names(table, named)
+        shares = [share_on_objects(dataset, placed, each) for each in _rivals(by_stem, plain)]
+        if not shares or not is_clearly_better(*shares):
+            return plain.positions
+        advice = (
+            "image_id is read as the name of the image file, because the boxes lie on no objects "
+            "of the image with this id"
+        )
+        return _note_reading(table, by_stem, range(len(ids)), advice)
+    other_type = _read("image_id", ids, _of_other_type(by_id))
+    for reading, meaning in ((other_type, "an id of another type"), (by_stem, "a file name")):
+        if reading.is_complete:
+            return _note_reading(table, reading, plain.failures(), f"image_id is read as {meaning}")
+    raise _unknown(table, plain if named is None or plain.has_values else named)
+
+
+def join_classes(
+    table: DetectionTable,
+    names: RecordNames,
+    dataset: DetectionDataset,
+    placed: Placed,
+    images: IntArray,
+) -> IntArray:  # [D] label
+    """Find the class of each detection."""
+    ids = _hashable(table.column("category_id"))
+    by_id = _positions(dataset.category_ids)
+    by_name = _finder(_positions(dataset.class_names))
+    plain = _read("category_id", ids, _finder(by_id))
+    named = _read_names("class name", table, CLASS_NAME_KEYS, names.classes, ids, by_name)
+    if named is not None:
+        if not named.is_complete:
+            known = ", ".join(dataset.class_names[:SHOWN_NAMES])
+            more = ", ..." if len(dataset.class_names) > SHOWN_NAMES else ""
+            raise _unknown(table, named, known=f"; it has {known}{more}")
+        _note_contradiction(table, named, plain)
+        return named.positions
+    other_type = _read("category_id", ids, _of_other_type(by_id))
+    of_name = _read("category_id", ids, by_name)
+    for reading, meaning in ((other_type, "an id of another type"), (of_name, "a class name")):
+        if reading.is_complete and not plain.is_complete:
+            advice = f"category_id is read as {meaning}"
+            return _note_reading(table, reading, plain.failures(), advice)
+    for first in (0, 1):  # numbers in the order of the classes, as other programs write them
+        counted = _read("category_id", ids, _number_from(first, len(by_id)))
+        shares = [
+            share_of_right_class(dataset, placed, images, each) for each in _rivals(counted, plain)
+        ]
+        if shares and is_clearly_better(*shares):
+            advice = (
+                f"category_id is read as the number of a class, where {first} is "
+                f"'{dataset.class_names[0]}', because only so the classes agree with the objects"
+            )
+            return _note_reading(table, counted, range(len(ids)), advice)
+    if not plain.is_complete:
+        raise _unknown(table, plain)
+    return plain.positions
+
+
+def _read(what: str, values: Sequence[Any], find: Find) -> _Reading:
+    return _Reading(what, values, {value: find(value) for value in set(values)})
+
+
+def _hashable(column: Sequence[Any]) -> list[Hashable]:
+    """Return ids as integers and text; whatever else there is, is made a value that no id equals.
+
+    JSON writers turn ids into floats, which are exact below 2^53.
+    """
+    if {type(value) for value in column} <= {int, str}:
+        return list(column)
+    return [_hashable_id(value) for value in column]
+
+
+def _hashable_id(value: Any) -> Hashable:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT_FLOAT:
+        return int(value)
+    return MISSING if value is None else (repr(value),)
+
+
+def _positions(values: Sequence[Hashable]) -> dict[Any, int]:
+    """Map each value to its position; one that occurs twice is ambiguous."""
+    positions = {value: i for i, value in enumerate(values)}
+    if len(positions) < len(values):
+        counts = Counter(values)
+        positions = {v: AMBIGUOUS if counts[v] > 1 else i for v, i in positions.items()}
+    return positions
+
+
+def _finder(positions: Mapping[Any, int]) -> Find:
+    return lambda value: positions.get(value, UNKNOWN)
+
+
+def _of_other_type(by_id: Mapping[Any, int]) -> Find:
+    """Find integers written as text, and text written as integers."""
+    numbers = _positions([number for key in by_id if (number := _as_integer(key)) is not None])
+    keys = {_as_integer(key): key for key in by_id}
+
+    def find(value: Any) -> int:
+        if value in by_id:
+            return by_id[value]
+        number = _as_integer(value)
+        position = numbers.get(number, UNKNOWN)
+        return by_id[keys[number]] if position >= 0 else position
+
+    return find
+
+
+def _as_integer(value: Any) -> int | None:
+    if isinstance(value, int):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if INTEGER.fullmatch(text) else None
+
+
+def _number_from(first: int, count: int) -> Find:
+    return lambda value: (
+        value - first if isinstance(value, int) and 0 <= value - first < count else UNKNOWN
+    )
+
+
+def _file_finder(dataset: DetectionDataset) -> Find:
+    """Find files by the end of their path, by their name, and by their name without suffix."""
+    files = [os.fsdecode(file) for file in dataset.files]
+    paths = [_parts(file) for file in files]
+    ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
+    stems = _positions_of_all((_stem(parts[-1]), i) for i, parts in enumerate(paths))
+    numbers = _positions_of_all(
+        (int(stem), i)
+        for i, parts in enumerate(paths)
+        if INTEGER.fullmatch(stem := _stem(parts[-1]))
+    )
+
+    def find(name: Any) -> int:
+        if isinstance(name, int):
+            return numbers.get(name, UNKNOWN)
+        parts = _parts(name) if isinstance(name, str) else ()
+        if not parts:
+            return UNKNOWN
+        known = next((end for end in _ends(parts) if end in ends), None)
+        return stems.get(_stem(parts[-1]), UNKNOWN) if known is None else ends[known]
+
+    return find
+
+
+def _positions_of_all(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Map each key to its position; one with several positions is ambiguous."""
+    positions: dict[Any, int] = {}
+    for key, position in pairs:
+        positions[key] = AMBIGUOUS if positions.get(key, position) != position else position
+    return positions
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the names of a path, which may be of Windows."""
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _ends(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the ends of a path, the longest first."""
+    return [parts[i:] for i in range(len(parts))]
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0] if is_image_file(name) else name
+
+
+def _read_names(
+    what: str,
+    table: DetectionTable,
+    keys: Sequence[str],
+    of_id: Mapping[Hashable, str],
+    ids: Sequence[Hashable],
+    find: Find,
+) -> _Reading | None:
+    """Read the names in the detections, or those of their ids in the file; None without names."""
+    for key in keys:
+        column = table.column(key) if key in table.keys else []
+        if column and all(isinstance(value, str) for value in column):
+            return _read(what, column, find)
+    return _read(what, [of_id.get(value, MISSING) for value in ids], find) if of_id else None
+
+
+def _rivals(other: _Reading, plain: _Reading) -> list[IntArray]:
+    """Return the positions of two readings, or none if there is nothing to decide."""
+    if not other.is_complete or other.found == plain.found:
+        return []
+    return [other.positions, plain.positions]
+
+
+def _note_reading(
+    table: DetectionTable, reading: _Reading, rows: Sequence[int], advice: str
+) -> IntArray:
+    table.note(reading.what, "repairs", rows, advice)
+    return reading.positions
+
+
+def _note_contradiction(table: DetectionTable, named: _Reading, plain: _Reading) -> None:
+    differ = (plain.positions >= 0) & (named.positions != plain.positions)
+    table.note(
+        plain.what, "keeps", np.flatnonzero(differ).tolist(),
+        f"the {named.what} decides: the {plain.what} is that of another one in the data set",
+    )  # fmt: skip
+
+
+def _note_unknown_names(table: DetectionTable, named: _Reading | None) -> None:
+    if named is not None:
+        advice = f"the {named.what} is not in the data set: the id decides"
+        table.note(named.what, "keeps", named.failures(), advice)
+
+
+def _unknown(table: DetectionTable, reading: _Reading, *, known: str = "") -> ValueError:
+    failures = reading.failures()
+    row = failures[0]
+    value = reading.values[row]
+    if value == MISSING:
+        return table.error(row, f"has no {reading.what}; {NEEDED}")
+    shown = value[0] if isinstance(value, tuple) else repr(value)
+    if reading.positions[row] == AMBIGUOUS:
+        return table.error(
+            row,
+            f"is of {reading.what} {shown}, which several images of the joined data sets have; "
+            "evaluate one of DATASETS.TEST at a time",
+        )
+    others = "" if len(failures) == 1 else f" (nor are those of {len(failures) - 1} others)"
+    return table.error(
+        row,
+        f"is of {reading.what} {shown}, which is not in the data set{others}{known}; "
+        "were these detections made on another one?",
+    )

@@ -1,0 +1,133 @@
+"""The masks of a results file, in any form that COCO's tools read."""
+
+import ast
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hotcoco import mask as rle
+
+from centernet2.data.annotation_masks import RUN_LENGTHS, read_segmentation
+from centernet2.data.readers.detection_table import DetectionTable, FloatArray, IntArray
+from centernet2.structures import RunLengths
+
+RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
+BYTES_AS_TEXT = re.compile("b(['\"]).*\\1")  # of a Python program that wrote str(counts)
+
+
+def read_masks(table: DetectionTable, sizes: IntArray) -> list[RunLengths]:
+    """Return the mask of each detection as run lengths; sizes [D, 2] are those of the images."""
+    column = table.column("segmentation")
+    expected = sizes.tolist()
+    if all(map(_is_compressed, column, expected)):
+        masks: list[RunLengths] = [
+            {"size": size, "counts": value["counts"]}
+            for value, size in zip(column, expected, strict=True)
+        ]
+    else:
+        masks = [_read_mask(table, row, size) for row, size in enumerate(expected)]
+        missing = [row for row, value in enumerate(column) if not value]
+        table.note(
+            "missing mask", "keeps", missing,
+            "a detection without a mask, where others have one, counts as a mask without a pixel",
+        )  # fmt: skip
+        converted = [
+            row
+            for row, value in enumerate(column)
+            if value and not _is_compressed(value, expected[row])
+        ]
+        table.note("mask in another form", "repairs", converted, "a mask is read as run lengths")
+    _require_undamaged(table, masks)
+    return masks
+
+
+def fill_boxes(table: DetectionTable, boxes: FloatArray, masks: Sequence[RunLengths]) -> None:
+    """Give each detection without a box the one around its mask."""
+    rows = np.flatnonzero(np.isnan(boxes[:, 0])).tolist()
+    if rows:
+        boxes[rows] = rle.toBbox([masks[row] for row in rows])
+        table.note("missing box", "repairs", rows, "a detection without a bbox gets its mask's")
+
+
+def _is_compressed(value: Any, size: list[int]) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("size") == size
+        and isinstance(value.get("counts"), str)
+        and RUN_CHARACTERS.fullmatch(value["counts"]) is not None
+    )
+
+
+def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
+    value = table.records[row].get("segmentation")
+    height, width = size
+    if not value:
+        return _as_text(rle.encode(np.zeros((height, width), np.uint8, order="F")))
+    try:
+        if isinstance(value, Mapping):
+            value = _with_numbers(value)
+        polygons = _polygons(value, size)
+        if polygons:
+            return _as_text(rle.merge(rle.frPyObjects(polygons, height, width)))
+        kind, content = read_segmentation(value, (height, width))
+        if kind != RUN_LENGTHS:
+            raise ValueError("has no polygon of three points")
+    except ValueError as error:
+        resized = isinstance(value, Mapping) and value.get("size") != size
+        advice = (
+            "were these detections made on resized images?" if resized else "correct or remove it"
+        )
+        raise table.error(row, f"has a mask that {error}; {advice}") from error
+    return {"size": size, "counts": content.decode("ascii")}
+
+
+def _with_numbers(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy run lengths; a size in quotes becomes numbers, and bytes in quotes become text."""
+    size, counts = value.get("size"), value.get("counts")
+    if isinstance(counts, str) and BYTES_AS_TEXT.fullmatch(counts):
+        counts = ast.literal_eval(counts).decode("latin-1")
+    if isinstance(counts, str) and not RUN_CHARACTERS.fullmatch(counts):
+        raise ValueError("has damaged run lengths")
+    try:
+        numbers = [round(float(each)) for each in size] if isinstance(size, list) else size
+    except (TypeError, ValueError, OverflowError):
+        numbers = size
+    return {**value, "size": numbers, "counts": counts}
+
+
+def _polygons(value: Any, size: list[int]) -> list[list[float]]:
+    """Return polygons [[x, y, ...], ...] of at least three points; [] for another form.
+
+    They are drawn from float64, with every digit of the file.
+    """
+    parts = [value] if isinstance(value, list) and not isinstance(value[0], list) else value
+    if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
+        return []
+    is_bitmap = len(parts) == size[0] and all(len(part) == size[1] for part in parts)
+    if is_bitmap or any(len(part) % 2 for part in parts):
+        return []
+    kept = [part for part in parts if len(part) >= 6]
+    if not all(_is_finite(number) for part in kept for number in part):
+        raise ValueError("has a polygon that is not made of finite numbers")
+    return kept
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _as_text(mask: Any) -> RunLengths:
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+
+
+def _require_undamaged(table: DetectionTable, masks: Sequence[Any]) -> None:
+    try:
+        rle.area(list(masks))
+    except ValueError:
+        for row, mask in enumerate(masks):
+            try:
+                rle.area(mask)
+            except ValueError as error:
+                raise table.error(row, f"has damaged run lengths ({error}); replace it") from error

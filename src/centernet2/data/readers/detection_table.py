@@ -1,0 +1,120 @@
+"""The detections of a results file as columns; errors name file and detection."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
+from centernet2.data.readers.json_records import Record
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+NEEDED = "each needs image_id, category_id, bbox, score"
+MAX_SCORE = 1.001  # rounding of half precision
+
+
+class DetectionTable:
+    """A record per detection; detections are counted from 0 in messages."""
+
+    def __init__(self, path: Path, records: Sequence[Record]) -> None:
+        self.path, self.records = path, records
+        self.keys: set[str] = set().union(*records)
+        self.findings: list[Finding] = []
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def error(self, row: int, problem: str) -> ValueError:
+        """Make an error that names one detection."""
+        return ValueError(f"{self.path}: detection {row} {problem}")
+
+    def note(self, kind: str, action: Action, rows: Sequence[int], advice: str) -> None:
+        """Count detections that are repaired, or kept in spite of a problem."""
+        examples = (ProblemExample(f"detection {row}") for row in rows)
+        finding = make_finding("", kind, action, advice, examples)
+        self.findings += [] if finding is None else [finding]
+
+    def column(self, key: str) -> list[Any]:
+        """Return the values of a key; None where a detection lacks it."""
+        return [record.get(key) for record in self.records]
+
+    def scores(self) -> FloatArray:  # [D]
+        """Return the scores, which must be numbers from 0 to 1."""
+        values, as_text = read_numbers([[value] for value in self.column("score")], 1)
+        wrong = ~np.isfinite(values[:, 0])
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            value = self.records[row].get("score")
+            raise self.error(row, _lack("score", value, "a finite number"))
+        outside = (values[:, 0] < 0) | (values[:, 0] > MAX_SCORE)
+        if outside.any():
+            row = int(np.argmax(outside))
+            advice = "divide percent by 100, and turn logits into probabilities"
+            raise self.error(
+                row, f"has the score {values[row, 0]:g}, which is not in 0..1; {advice}"
+            )
+        self.note("score as text", "repairs", as_text, "a score in quotes is read as a number")
+        return values[:, 0]
+
+    def boxes(self, optional: npt.NDArray[np.bool_]) -> FloatArray:  # [D, 4]
+        """Return the boxes [x, y, width, height].
+
+        Args:
+            optional: [D] detections that may lack a box; it is NaN where they do.
+        """
+        column = self.column("bbox")
+        values, as_text = read_numbers(column, 4)
+        absent = np.fromiter((box is None or box == [] for box in column), bool, len(column))
+        wrong = ~np.isfinite(values).all(axis=1) & ~(absent & optional)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise self.error(row, _lack("bbox", column[row], "four finite numbers"))
+        negative = (values[:, 2:] < 0).any(axis=1)
+        if negative.any():
+            row = int(np.argmax(negative))
+            raise self.error(
+                row,
+                f"has a bbox of negative size, {column[row]}; bbox is [x, y, width, height]",
+            )
+        self.note("box as text", "repairs", as_text, "a bbox in quotes is read as numbers")
+        return values
+
+
+def _lack(key: str, value: Any, wanted: str) -> str:
+    if value is None:
+        return f"has no {key!r}; {NEEDED}"
+    text = str(value)[:60]
+    if any(word in text.lower() for word in ("nan", "inf")):
+        return f"has a NaN or infinity in its {key!r}, {text}; correct or remove it"
+    return f"has the {key!r} {text}, which is not {wanted}; correct or remove it"
+
+
+def read_numbers(column: Sequence[Any], width: int) -> tuple[FloatArray, list[int]]:
+    """Convert rows of numbers to [rows, width], NaN where invalid; also name rows of text."""
+    try:
+        array = np.array(column)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.shape == (len(column), width) and array.dtype.kind in "if":
+        return array.astype(np.float64), []
+    values, as_text = np.full((len(column), width), np.nan), []
+    for i, row in enumerate(column):
+        if isinstance(row, list) and len(row) == width:
+            values[i] = [_number(value) for value in row]
+            if any(isinstance(value, str) for value in row):
+                as_text.append(i)
+    return values, as_text
+
+
+def _number(value: Any) -> float:
+    """Return a number that may be written as text; NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan

@@ -1,0 +1,242 @@
+"""Read results files: detections in COCO's format and its relatives.
+
+The relatives are files of detectron2, mmdetection and Ultralytics, JSON lines, a table of columns,
+an object around the list, and the predictions.json of `centernet2 predict`. Images are joined by
+their ids or file names, classes by their ids or names.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.findings import Finding
+from centernet2.data.readers.coco import CORNERS_OUTSIDE
+from centernet2.data.readers.detection_agreement import (
+    Placed,
+    share_on_objects,
+)
+from centernet2.data.readers.detection_joins import RecordNames, join_classes, join_images
+from centernet2.data.readers.detection_masks import fill_boxes, read_masks
+from centernet2.data.readers.detection_table import NEEDED, DetectionTable, FloatArray, IntArray
+from centernet2.data.readers.json_records import Record
+from centernet2.files import decode_text
+from centernet2.structures import RunLengths
+
+logger = logging.getLogger(__name__)
+
+LIST_KEYS = ("annotations", "predictions", "detections", "results")  # of an object around the list
+BEYOND = 1.0  # pixels: boxes may exceed their image by that
+
+
+class ResultsContent(NamedTuple):
+    """A results file that is not yet joined to a data set: a record per detection."""
+
+    path: Path
+    records: list[Record]
+    names: RecordNames
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether a detection has a mask."""
+        return any(record.get("segmentation") for record in self.records)
+
+
+class Results(NamedTuple):
+    """The D detections of a results file, joined to a data set."""
+
+    results: FloatArray  # [D, 7]: image index, x, y, width, height, score, label
+    masks: list[RunLengths] | None  # [D]; None: no detection has one
+    findings: tuple[Finding, ...]  # what was repaired or kept; also logged
+
+
+def read_results(path: Path, dataset: DetectionDataset) -> Results:
+    """Read a results file and join it to the images and classes of a data set.
+
+    Raises:
+        ValueError: the problem, with the file and the number of the detection, from 0.
+    """
+    return join_results(parse_results(path), dataset)
+
+
+def parse_results(path: Path) -> ResultsContent:
+    """Read a results file in any of the accepted forms."""
+    content = _parse_json(path)
+    names = RecordNames({}, {})
+    if isinstance(content, dict):
+        names = _own_names(content)
+        content = _list_of(path, content)
+    if not isinstance(content, list):
+        raise _not_results(path, f"it holds {str(content)[:40]!r}")
+    if content and isinstance(content[0], dict) and isinstance(content[0].get("detections"), list):
+        content = _flatten_predictions(path, content)
+    if {type(record) for record in content} - {dict}:
+        row = next(i for i, record in enumerate(content) if not isinstance(record, dict))
+        raise _not_results(path, f"detection {row} is {str(content[row])[:40]}")
+    if content and not any("score" in record for record in content):
+        raise ValueError(f"{path}: no detection has a 'score'; {_kind_without_scores(content[0])}")
+    return ResultsContent(path, content, names)
+
+
+def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
+    """Join the detections of a file to the images and classes of a data set."""
+    table = DetectionTable(content.path, content.records)
+    if not content.records:
+        logger.warning("%s holds no detection: every object counts as missed", content.path)
+        return Results(np.zeros((0, 7)), None, ())
+    with_mask = np.array([bool(each) for each in table.column("segmentation")])  # [D]
+    scores, boxes = table.scores(), table.boxes(optional=with_mask)
+    placed = Placed(boxes, scores)
+    images = join_images(table, content.names, dataset, placed)
+    masks = None
+    if with_mask.any():
+        sizes = np.stack([dataset.heights, dataset.widths], axis=1)[images].astype(np.int64)
+        masks = read_masks(table, sizes)
+        fill_boxes(table, boxes, masks)
+    _refuse_other_units(table, dataset, placed, images)
+    labels = join_classes(table, content.names, dataset, placed, images)
+    for each in table.findings:
+        logger.warning(
+            "%s: %s (%d of %d detections, first: %s)",
+            content.path, each.advice, each.total, len(table), each.examples[0].text,
+        )  # fmt: skip
+    results = np.column_stack([images, boxes, scores, labels]).astype(np.float64)
+    return Results(results, masks, tuple(table.findings))
+
+
+def _parse_json(path: Path) -> Any:
+    """Parse a JSON file, or a file with a JSON object per line."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: the results file cannot be opened ({error.strerror}); check the path"
+        ) from error
+    text = decode_text(content, path)
+    del content
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise _not_results(path, "its lists are nested too deeply") from error
+    except ValueError as error:
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        if len(lines) < 2 or not _is_object(lines[0][1]):
+            raise _not_results(path, str(error)) from error
+    return [_parse_line(path, number, line) for number, line in lines]
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _parse_line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}, line {number}: not a JSON object ({error}); correct or remove the line"
+        ) from error
+
+
+def _not_results(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path} is not a COCO results file (a JSON list of detections): {reason}")
+
+
+def _own_names(content: Record) -> RecordNames:
+    """Return the names that the lists of images and categories of a file give to its ids."""
+
+    def names(key: str, name_key: str) -> dict[Any, str]:
+        records = content.get(key)
+        return {
+            record["id"]: record[name_key]
+            for record in (records if isinstance(records, list) else ())
+            if isinstance(record, dict)
+            and isinstance(record.get("id"), int | str)
+            and isinstance(record.get(name_key), str)
+        }
+
+    return RecordNames(names("images", "file_name"), names("categories", "name"))
+
+
+def _list_of(path: Path, content: Record) -> list[Any]:
+    """Return the list of detections in an object around it."""
+    for key in LIST_KEYS:
+        if isinstance(content.get(key), list):
+            return list(content[key])
+    if "score" in content and not isinstance(content["score"], list):  # JSON lines with one line
+        return [content]
+    columns = {key: value for key, value in content.items() if isinstance(value, list)}
+    if "score" in columns and len({len(column) for column in columns.values()}) == 1:
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    keys = ", ".join(map(str, list(content)[:6]))
+    raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED}")
+
+
+def _flatten_predictions(path: Path, images: list[Any]) -> list[Record]:
+    """Convert the records per image of `centernet2 predict` to one per detection."""
+    records = []
+    for number, image in enumerate(images):
+        if not isinstance(image, dict) or not isinstance(image.get("detections"), list):
+            raise ValueError(f"{path}: image number {number + 1} has no list of 'detections'")
+        for detection in image["detections"]:
+            if not isinstance(detection, dict):
+                raise ValueError(f"{path}: image number {number + 1} has a detection {detection!r}")
+            record = {"file_name": image.get("file"), **detection}
+            box = record.pop("box", None)
+            if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)):
+                record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            records.append(record)
+    logger.warning(
+        "%s is of `centernet2 predict`, which leaves out detections below its score threshold: "
+        "metrics are lower than those of `centernet2 eval --weights`", path,
+    )  # fmt: skip
+    return records
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _kind_without_scores(record: Record) -> str:
+    if "scores" in record or "boxes" in record:
+        return f"write a record for each detection, not for each image; {NEEDED}"
+    if {"iscrowd", "area", "id"} & record.keys():
+        return "this seems to be a file of ground truth: give it as --data"
+    return NEEDED
+
+
+def _refuse_other_units(
+    table: DetectionTable, dataset: DetectionDataset, placed: Placed, images: IntArray
+) -> None:
+    """Refuse corners and shares of the image size in place of [x, y, width, height] in pixels."""
+    boxes = placed.boxes
+    sizes = np.stack([dataset.widths, dataset.heights], axis=1)[images]  # [D, 2]
+    ends = boxes[:, :2] + boxes[:, 2:]
+    if (ends <= 1).all() and (ends > 0).any():
+        raise ValueError(
+            f"{table.path}: the boxes are shares of the image size; multiply them by it"
+        )
+    corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    exceeding = (ends > sizes + BEYOND).any(axis=1)
+    if exceeding.mean() >= CORNERS_OUTSIDE and (corners[:, 2:] > 0).all():
+        as_corners, as_sizes = (
+            share_on_objects(dataset, Placed(each, placed.scores), images)
+            for each in (corners, boxes)
+        )
+        if as_corners > 2 * as_sizes:
+            raise ValueError(
+                f"{table.path}: the boxes are [x1, y1, x2, y2], but COCO's bbox is "
+                "[x, y, width, height]; subtract x1 from x2 and y1 from y2"
+            )
+    outside = (boxes[:, :2] >= sizes).any(axis=1) | (ends <= 0).any(axis=1)
+    table.note(
+        "box outside", "keeps", np.flatnonzero(outside).tolist(),
+        "a box lies outside its image; were these detections made on resized images?",
+    )  # fmt: skip

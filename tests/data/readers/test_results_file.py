@@ -1,0 +1,396 @@
+"""Results files of many programs, joined to one data set."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hotcoco import mask as rle
+
+from centernet2.data import DetectionDataset, concatenate
+from centernet2.data.readers import load_coco
+from centernet2.data.readers.results_file import Results, parse_results, read_results
+
+WIDTH, HEIGHT = 100, 80
+CLASSES = {7: "cat", 9: "dog", 11: "owl"}
+BOXES = [[4, 5, 20, 30], [50, 10, 45, 40], [30, 40, 25, 35]]
+Record = dict[str, Any]
+
+
+def make_truth(path: Path, images: dict[Any, str], classes: dict[Any, str] = CLASSES) -> Record:
+    """Write three boxes in each image, one of each class."""
+    boxes = [(image, c, box) for image in images for c, box in zip(classes, BOXES, strict=True)]
+    content = {
+        "images": [
+            {"id": i, "file_name": file, "width": WIDTH, "height": HEIGHT}
+            for i, file in images.items()
+        ],
+        "categories": [{"id": i, "name": name} for i, name in classes.items()],
+        "annotations": [
+            {"id": n, "image_id": i, "category_id": c, "bbox": box, "area": box[2] * box[3]}
+            for n, (i, c, box) in enumerate(boxes)
+        ],
+    }
+    path.write_text(json.dumps(content))
+    return content
+
+
+def perfect(content: Record) -> list[Record]:
+    return [
+        {key: each[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9}
+        for each in content["annotations"]
+    ]
+
+
+class Sample:
+    """A data set, and its objects as detections."""
+
+    def __init__(
+        self, folder: Path, images: dict[Any, str], classes: dict[Any, str] = CLASSES
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.content = make_truth(folder / "truth.json", images, classes)
+        self.dataset = load_coco(folder / "truth.json", folder, name="t")
+        self.found = perfect(self.content)
+
+    def read(self, content: Any) -> Results:
+        path = self.folder / "found.json"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return read_results(path, self.dataset)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    return Sample(tmp_path, {139: "a/x.jpg", 285: "a/y.jpg", 632: "b/000017.png"})
+
+
+def truth_rows(dataset: DetectionDataset) -> list[list[float]]:
+    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
+    scores = np.full(len(images), 0.9)
+    return np.column_stack([images, dataset.xywh, scores, dataset.labels]).tolist()
+
+
+def assert_perfect(sample: Sample, results: Results) -> None:
+    assert sorted(results.results.tolist()) == sorted(truth_rows(sample.dataset))
+
+
+def test_results_of_coco_are_read_as_they_are(sample: Sample) -> None:
+    results = sample.read(sample.found)
+    assert_perfect(sample, results)
+    assert results.masks is None and results.findings == ()
+
+
+FORMS: dict[str, Callable[[list[Record], Record], Any]] = {
+    "annotations": lambda found, truth: {"annotations": found},
+    "predictions": lambda found, truth: {"info": {}, "predictions": found},
+    "JSON lines": lambda found, truth: "\n".join(map(json.dumps, found)) + "\n\n",
+    "byte order mark": lambda found, truth: json.dumps(found).encode("utf-8-sig"),
+    "UTF-16": lambda found, truth: json.dumps(found).encode("utf-16"),
+    "columns": lambda found, truth: {key: [each[key] for each in found] for key in found[0]},
+    "own lists": lambda found, truth: {
+        "images": [{**image, "id": 1000 - image["id"]} for image in truth["images"]],
+        "categories": [{**each, "id": 18 - each["id"]} for each in truth["categories"]],
+        "annotations": [
+            {**d, "image_id": 1000 - d["image_id"], "category_id": 18 - d["category_id"]}
+            for d in found
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_the_file(sample: Sample, form: str) -> None:
+    assert_perfect(sample, sample.read(FORMS[form](sample.found, sample.content)))
+
+
+def changed(sample: Sample, **values: Callable[[Record], Any]) -> list[Record]:
+    """Change keys of all detections; None removes a key."""
+    new = [{**d, **{key: value(d) for key, value in values.items()}} for d in sample.found]
+    return [{key: value for key, value in d.items() if value is not None} for d in new]
+
+
+FILES = {139: "x", 285: "y", 632: "000017"}
+REPAIRS: dict[str, tuple[dict[str, Callable[[Record], Any]], str]] = {
+    "image ids as text": ({"image_id": lambda d: str(d["image_id"])}, "id of another type"),
+    "image ids as floats": ({"image_id": lambda d: float(d["image_id"])}, ""),
+    "stems": ({"image_id": lambda d: FILES[d["image_id"]]}, "file name"),
+    "stems, as numbers where they are": (
+        {"image_id": lambda d: {632: 17}.get(d["image_id"], FILES[d["image_id"]])},
+        "file name",
+    ),
+    "file names": ({"image_id": lambda d: f"C:\\data\\{FILES[d['image_id']]}.png"}, "file name"),
+    "file names beside": (
+        {"image_id": lambda d: None, "file_name": lambda d: f"/data/{FILES[d['image_id']]}.jpg"},
+        "",
+    ),
+    "category ids as text": ({"category_id": lambda d: str(d["category_id"])}, "another type"),
+    "class names": ({"category_id": lambda d: CLASSES[d["category_id"]]}, "class name"),
+    "class names beside": (
+        {"category_id": lambda d: None, "category_name": lambda d: CLASSES[d["category_id"]]},
+        "",
+    ),
+    "class names against ids": (
+        {"category_id": lambda d: 7, "category_name": lambda d: CLASSES[d["category_id"]]},
+        "the class name decides",
+    ),
+    "numbers from 0": ({"category_id": lambda d: d["category_id"] // 2 - 3}, "0 is 'cat'"),
+    "numbers from 1": ({"category_id": lambda d: d["category_id"] // 2 - 2}, "1 is 'cat'"),
+    "boxes as text": ({"bbox": lambda d: list(map(str, d["bbox"]))}, "quotes"),
+    "scores as text": ({"score": lambda d: "0.9"}, "quotes"),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_values_of_other_programs_are_read_and_counted(
+    sample: Sample, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    change, words = REPAIRS[name]
+    results = sample.read(changed(sample, **change))
+    assert_perfect(sample, results)
+    assert [words in each.advice for each in results.findings] == ([True] if words else [])
+    assert (words in caplog.text and "found.json" in caplog.text) if words else not caplog.text
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown image": ({"image_id": 140}, "image_id 140, which is not in the data set;"),
+    "unknown text": ({"image_id": "z"}, "image_id 'z'"),
+    "no image": ({"image_id": None}, "has no image_id"),
+    "bool": ({"image_id": True}, "image_id True"),
+    "list": ({"image_id": [139]}, r"image_id \[139\]"),
+    "float above 2^53": ({"image_id": 2.0**60}, "image_id 1.15"),
+    "unknown class": ({"category_id": 90}, "category_id 90"),
+    "unknown class name": ({"category_name": "bat"}, "class name"),
+    "no box": ({"bbox": None}, "has no 'bbox'"),
+    "three numbers": ({"bbox": [1, 2, 3]}, "which is not four finite numbers"),
+    "NaN box": ({"bbox": [1, 2, 3, float("nan")]}, "NaN or infinity in its 'bbox'"),
+    "negative size": ({"bbox": [9, 9, -3, 4]}, r"negative size, \[9, 9, -3, 4\]"),
+    "no score": ({"score": None}, "has no 'score'"),
+    "NaN score": ({"score": float("nan")}, "NaN or infinity in its 'score'"),
+    "percent": ({"score": 90.0}, "score 90, which is not in 0..1"),
+    "logit": ({"score": -0.1}, "score -0.1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_unreadable_detections_are_refused_by_number(sample: Sample, name: str) -> None:
+    change, message = REFUSED[name]
+    if "category_name" in change:
+        sample.found = changed(sample, category_name=lambda d: CLASSES[d["category_id"]])
+    sample.found[4] |= change
+    with pytest.raises(ValueError, match=message) as error:
+        sample.read(sample.found)
+    assert "found.json: detection 4 " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a COCO results file"),
+        ('{"loss": 3}', "an object with the keys loss"),
+        ("17", "it holds '17'"),
+        ("[1]", "detection 0 is 1"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"image_id": 1, "score": 1}\n{"image_id"', "line 2: not a JSON object"),
+        ('[{"image_id": 139, "boxes": [[1, 2, 3, 4]], "scores": [1]}]', "for each detection"),
+        ("[]\xe9".encode("latin-1"), "the text is not UTF-8"),
+    ],
+)
+def test_other_files_are_refused(sample: Sample, content: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        sample.read(content)
+    assert "found.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_ground_truth_is_refused_as_results(sample: Sample) -> None:
+    for content in (sample.content, sample.content["annotations"]):
+        with pytest.raises(ValueError, match="this seems to be a file of ground truth"):
+            sample.read(content)
+
+
+def test_missing_file_is_named(sample: Sample) -> None:
+    with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
+        parse_results(sample.folder / "nothing.json")
+
+
+def test_no_detection_is_a_result(sample: Sample, caplog: pytest.LogCaptureFixture) -> None:
+    assert sample.read([]).results.shape == (0, 7)
+    assert "holds no detection" in caplog.text
+
+
+def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptureFixture) -> None:
+    by_image = [
+        {
+            "file": f"photos/{FILES[i]}.jpg",
+            "detections": [
+                {
+                    "box": [x, y, x + w, y + h],
+                    "score": 0.9,
+                    "label": 0,
+                    "class": CLASSES[d["category_id"]],
+                }
+                for d in sample.found
+                for x, y, w, h in [d["bbox"]]
+                if d["image_id"] == i
+            ],
+        }
+        for i in FILES
+    ]
+    assert_perfect(sample, sample.read(by_image))
+    assert "is of `centernet2 predict`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y, w, h: [x, y, x + w, y + h], r"\[x1, y1, x2, y2\]"),
+        (lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT], "shares of the image"),
+    ],
+)
+def test_boxes_in_other_units_are_refused(
+    sample: Sample, change: Callable[..., list[float]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample.read(changed(sample, bbox=lambda d: change(*d["bbox"])))
+
+
+def test_wide_boxes_are_not_taken_for_corners(sample: Sample) -> None:
+    large = changed(sample, bbox=lambda d: [5, 5, 98, 70])
+    assert sample.read(large).results[:, 3].tolist() == [98] * len(large)
+
+
+def test_boxes_outside_their_images_are_counted(sample: Sample) -> None:
+    sample.found[2]["bbox"] = [300, 20, 30, 30]
+    (finding,) = sample.read(sample.found).findings
+    assert finding.total == 1 and "resized" in finding.advice
+
+
+def test_numbers_of_files_decide_where_the_boxes_say_so(tmp_path: Path) -> None:
+    """The ids 1, 2, 3 are those of images, and in another order the numbers of their files."""
+    sample = Sample(tmp_path, {1: "2.jpg", 2: "3.jpg", 3: "1.jpg"})
+    for annotation in sample.content["annotations"]:  # objects at other places in each image
+        annotation["bbox"][0] += 0
+    shift = {1: 0, 2: 1, 3: 2}
+    content = sample.content
+    for annotation in content["annotations"]:
+        k = shift[annotation["image_id"]]
+        annotation["bbox"] = [2 + 33 * k, annotation["bbox"][1], 20, 20]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    sample.dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    by_id = perfect(content)
+    assert_perfect(sample, plain := sample.read(by_id))
+    assert not plain.findings
+    stems = {1: 2, 2: 3, 3: 1}
+    by_stem = sample.read([{**d, "image_id": stems[d["image_id"]]} for d in by_id])
+    assert_perfect(sample, by_stem)
+    assert by_stem.findings[0].total == len(by_id)
+
+
+def test_shifted_classes_are_noticed(tmp_path: Path) -> None:
+    """Ids 0 to 2 in the data, numbers from 1 in the results, and none of the last class."""
+    sample = Sample(tmp_path, {1: "x.jpg", 2: "y.jpg"}, {0: "cat", 1: "dog", 2: "owl"})
+    found = [{**d, "category_id": d["category_id"] + 1} for d in sample.found]
+    results = sample.read([d for d in found if d["category_id"] < 3])
+    assert sorted(set(results.results[:, 6])) == [0, 1]
+    assert "1 is 'cat'" in results.findings[0].advice
+
+
+def test_ids_of_several_data_sets_are_refused(tmp_path: Path) -> None:
+    images = {1: "x.jpg", 2: "y.jpg"}
+    one, two = (Sample(tmp_path / name, images) for name in ("one", "two"))
+    one.dataset = concatenate([one.dataset, two.dataset])
+    with pytest.raises(ValueError, match="image_id 1, which several images"):
+        one.read(one.found)
+    files = [{**d, "file_name": f"two/{images[d['image_id']]}"} for d in one.found]
+    assert sorted(set(one.read(files).results[:, 0])) == [2, 3]
+
+
+def mask_of(box: list[int]) -> np.ndarray:
+    x, y, w, h = box
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    mask[y : y + h, x : x + w] = 1
+    return mask
+
+
+def compressed(box: list[int]) -> Record:
+    return {"size": [HEIGHT, WIDTH], "counts": rle.encode(mask_of(box))["counts"].decode()}
+
+
+def counts_of(box: list[int]) -> list[int]:
+    flat = mask_of(box).ravel(order="F").astype(int)
+    edges = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), len(flat)]
+    return np.diff(edges).tolist()
+
+
+def outline(box: list[int]) -> list[float]:
+    x, y, w, h = box
+    return [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+MASKS: dict[str, Callable[[list[int]], Any]] = {
+    "compressed": compressed,
+    "size as floats": lambda box: {**compressed(box), "size": [80.0, 100.0]},
+    "size as text": lambda box: {**compressed(box), "size": ["80", "100"]},
+    "bytes as text": lambda box: {
+        **compressed(box),
+        "counts": str(compressed(box)["counts"].encode()),
+    },
+    "list of counts": lambda box: {"size": [HEIGHT, WIDTH], "counts": counts_of(box)},
+    "polygons": lambda box: [outline(box)],
+    "flat polygon": outline,
+    "bitmap": lambda box: mask_of(box).tolist(),
+}
+
+
+@pytest.mark.parametrize("form", MASKS)
+def test_forms_of_masks(sample: Sample, form: str) -> None:
+    found = changed(sample, segmentation=lambda d: MASKS[form](d["bbox"]))
+    results = sample.read(found)
+    assert_perfect(sample, results)
+    assert results.masks == [compressed(d["bbox"]) for d in found]
+    assert bool(results.findings) is (form not in ("compressed", "size as floats"))
+
+
+def test_a_mask_gives_the_box_that_is_missing(sample: Sample) -> None:
+    masks = changed(sample, segmentation=lambda d: compressed(d["bbox"]))
+    results = sample.read([{k: v for k, v in d.items() if k != "bbox"} for d in masks])
+    assert_perfect(sample, results)
+    assert results.findings[0].total == len(masks)
+
+
+def test_a_missing_mask_is_counted(sample: Sample) -> None:
+    found = changed(sample, segmentation=lambda d: compressed(d["bbox"]))
+    found[5]["segmentation"] = []
+    del found[7]["segmentation"]
+    results = sample.read(found)
+    assert results.masks is not None
+    areas = rle.area(results.masks).tolist()
+    assert [row for row, area in enumerate(areas) if not area] == [5, 7]
+    assert results.findings[0].total == 2
+    assert results.findings[0].examples[0].text == "detection 5"
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"size": [40, 50], "counts": "0"}, r"\[40, 50\].*made on resized images"),
+        ({"size": [HEIGHT, WIDTH], "counts": "V1~"}, "damaged run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": "V139000000000b"}, "damaged run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": [5, 9]}, "do not add up"),
+        ([[1, 2, 3, 4]], "no polygon of three points"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers"),
+        ("mask.png", "neither"),
+        (5, "neither"),
+    ],
+)
+def test_unreadable_masks_are_refused_by_number(sample: Sample, mask: Any, message: str) -> None:
+    found = changed(sample, segmentation=lambda d: compressed(d["bbox"]))
+    found[3]["segmentation"] = mask
+    with pytest.raises(ValueError, match=message) as error:
+        sample.read(found)
+    assert "found.json: detection 3 " in str(error.value)
