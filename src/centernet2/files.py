@@ -13,7 +13,10 @@ from typing import BinaryIO
 CACHE_VARIABLE = "CENTERNET2_CACHE"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, none of the user's quota, too large
 ADVICE = "check the path and its permissions"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # lower case
+IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower case
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
+    ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
+)  # fmt: skip
 BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with the one of UTF-16
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -52,14 +55,13 @@ def read_text_file(path: Path) -> str:
 
 def decode_text(content: bytes, path: Path) -> str:
     """Decode the content of a text file as read_text_file does."""
-    mark = next((mark for mark in BYTE_ORDER_MARKS if content.startswith(mark)), b"")
-    encoding = BYTE_ORDER_MARKS[mark] if mark else _encoding_without_mark(content)
+    encoding, start = unicode_encoding(content)
     try:
-        text = content[len(mark) :].decode(encoding)
+        text = content[start:].decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8" or b"\0" in content:
             raise ValueError(f"{path}: not a text file, or a damaged one; replace it") from error
-        line = content.count(b"\n", 0, len(mark) + error.start) + 1
+        line = content.count(b"\n", 0, start + error.start) + 1
         guesses = guess_encoding(content)
         raise ValueError(
             f"{path}, line {line}: the text is not UTF-8 but probably {' or '.join(guesses)}; "
@@ -70,12 +72,19 @@ def decode_text(content: bytes, path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _encoding_without_mark(content: bytes) -> str:
-    """UTF-16 if every other one of the first bytes is zero, as in a text that begins with ASCII."""
+def unicode_encoding(content: bytes) -> tuple[str, int]:
+    """Return the Unicode encoding of a text, and the length of its byte order mark.
+
+    Without a mark, it is UTF-16 if every other one of the first bytes is zero, as in a text that
+    begins with ASCII, and else UTF-8.
+    """
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return encoding, len(mark)
     first, second = content[:8:2], content[1:8:2]
     if len(content) >= 2 and not any(second) and all(first):
-        return "utf-16-le"
-    return "utf-16-be" if len(content) >= 2 and not any(first) and all(second) else "utf-8"
+        return "utf-16-le", 0
+    return "utf-16-be" if len(content) >= 2 and not any(first) and all(second) else "utf-8", 0
 
 
 def guess_encoding(content: bytes) -> list[str]:

@@ -42,6 +42,38 @@ def make_finding(
     return Finding(split, kind, total, action, advice, tuple(first)) if total else None
 
 
+class Problem(NamedTuple):
+    """A kind of problem that a reader meets, and how training treats it."""
+
+    kind: str
+    action: Action
+    advice: str
+
+
+class Tally:
+    """Counts the problems that a reader meets in one split."""
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+        self._found: dict[Problem, tuple[int, list[ProblemExample]]] = {}
+
+    def add(self, problem: Problem, text: str, file_name: str = "") -> None:
+        """Count one occurrence; the text names file and line or element."""
+        total, examples = self._found.get(problem, (0, []))
+        if total < MAX_EXAMPLES:
+            examples.append(ProblemExample(text, file_name))
+        self._found[problem] = (total + 1, examples)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return a finding per kind of problem, in the order of their first occurrences."""
+        return tuple(
+            Finding(
+                self.split, problem.kind, total, problem.action, problem.advice, tuple(examples)
+            )
+            for problem, (total, examples) in self._found.items()
+        )
+
+
 def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Convert findings to JSON objects."""
     return [

@@ -254,7 +254,7 @@ def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
     ("line", "message"),
     [
         ("5 0.5 0.5 0.1 0.1", "names class 5"),
-        ("x 0.5 0.5 0.1 0.1", "not a number"),
+        ("x 0.5 0.5 0.1 0.1", "'x' is neither a number nor a class's name"),
         ("0 0.5 0.5", "2 numbers after the class"),
     ],
 )
@@ -276,7 +276,7 @@ def test_yolo_errors_name_the_line(tmp_path: Path, content: Any, line: str, mess
 def test_error_names_the_voc_file(tmp_path: Path, content: Any, text: str, message: str) -> None:
     voc_folder(tmp_path, content)
     (tmp_path / "Annotations" / "tall.xml").write_text(text)
-    with pytest.raises(ValueError, match=rf"tall\.xml: .*{message}"):
+    with pytest.raises(ValueError, match=rf"tall\.xml\W.*{message}"):
         load_split(tmp_path, "train", masks=False)
 
 

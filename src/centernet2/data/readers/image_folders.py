@@ -11,13 +11,16 @@ from urllib.parse import unquote
 
 from centernet2.data.readers.json_records import Record
 
-SPLIT_WORDS = {
+SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "train": "train",
+    "training": "train",
     "trainval": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
+    "testing": "test",
 }
 IMAGE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img", "coco2017", "coco")
 PROBES = 20  # images whose files are searched in each folder

@@ -7,20 +7,30 @@ WRITERS in data/layout_writers.py.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from centernet2.data.dataset import Layout
-from centernet2.data.findings import Finding
+from centernet2.data.findings import Finding, Tally
 from centernet2.data.readers.coco import read_json
 from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
 from centernet2.data.readers.json_records import Record
-from centernet2.data.readers.voc import read_voc
-from centernet2.data.readers.yolo import YoloFile, read_class_list, read_yaml, read_yolo
+from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
+from centernet2.data.readers.yolo import IMAGE_WORDS, read_yolo
+from centernet2.data.readers.yolo_sources import (
+    YAML_SUFFIXES,
+    YoloSource,
+    find_source,
+    read_darknet,
+    read_source,
+)
+from centernet2.files import is_image_file, unicode_encoding
 
 ALL = "all"  # the only split of undivided data
-SPLIT_WORD = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|test)(?![a-z])")
+SPLIT_WORD = re.compile(
+    rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])"
+)
 OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "captions_",
     "person_keypoints_",
@@ -29,12 +39,15 @@ OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "image_info_",
     "lvis_v1_image_info_",
     "results",
+    "notes.",
 )
 KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
-FIRST_KEYS = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories|type)"')
+FIRST_KEYS = re.compile(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"')
+SMALL_JSON = 2**20  # bytes: the keys of smaller files are all looked at
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 KNOWN_LAYOUTS = (
     "COCO (annotations/instances_train*.json, train/_annotations.coco.json or a single JSON), "
-    "YOLO (data.yaml) and Pascal VOC (Annotations/*.xml)"
+    "YOLO (data.yaml, or classes.txt with images/ and labels/) and Pascal VOC (Annotations/*.xml)"
 )
 
 
@@ -42,7 +55,8 @@ class SplitFiles(NamedTuple):
     """The files of one split."""
 
     layout: Layout
-    # COCO: the JSON; YOLO: data.yaml or classes.txt; VOC: the list of image names or the XML folder
+    # COCO: the JSON; YOLO: data.yaml, obj.data or classes.txt; VOC: the list of image names or the
+    # XML folder
     annotations: Path
     images: tuple[Path, ...] = ()  # image folders; empty: searched by the file names in the JSON
     xml_folders: tuple[Path, ...] = ()  # VOC: the XML folders of all splits
@@ -64,7 +78,12 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
         )
     if path.is_file():
         return _splits_of_file(path)
-    splits = _find_coco(path) or _find_yolo(path) or _find_voc(path)
+    splits = _find_coco(path) or _find_described_yolo(path) or _find_yolo(path) or _find_voc(path)
+    if not splits and _yolo_places(path):
+        raise FileNotFoundError(
+            f"{path}: has images and label files of YOLO, but no list of class names; add a "
+            "data.yaml, or a classes.txt with one name per line"
+        )
     if not splits:
         raise FileNotFoundError(f"{path}: no data set was recognized; known are {KNOWN_LAYOUTS}")
     return splits
@@ -72,30 +91,24 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
 
 def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
     """Read a split as records in COCO's format."""
+    if files.layout == "coco":
+        content = read_json(files.annotations)
+        return SplitRecords(
+            content, find_image_folder(content, files.annotations, split, files.images)
+        )
+    tally = Tally(split)
     if files.layout == "voc":
-        content = read_voc(files.annotations, files.xml_folders, files.images[0])
-        return SplitRecords(content, files.images[0])
-    if files.layout == "yolo":
-        classes = _classes(files.annotations)
-        root = files.annotations.parent.resolve()
-        places = [place.resolve() for place in files.images]
-        if not all(place.is_relative_to(root) for place in places):
-            root = Path(places[0].anchor)
-        return SplitRecords(read_yolo(classes, places, root), root)
-    content = read_json(files.annotations)
-    folder = find_image_folder(content, files.annotations, split, files.images)
-    return SplitRecords(content, folder)
+        folder = files.images[0]
+        content = read_voc(files.annotations, files.xml_folders, folder, tally)
+    else:
+        content, folder = read_yolo(read_source(files.annotations), files.images, split, tally)
+    return SplitRecords(content, folder, tally.findings())
 
 
 def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
     suffix = path.suffix.lower()
-    if suffix in (".yaml", ".yml"):
-        content = read_yaml(path)
-        if content is None:
-            raise ValueError(
-                f"{path}: not a data.yaml of YOLO, which has 'names' and 'train' or 'val'"
-            )
-        return _splits_of_yaml(path, content)
+    if suffix in (*YAML_SUFFIXES, ".data"):
+        return _splits_of_source(read_source(path))
     if suffix != ".json":
         raise ValueError(
             f"{path}: not a known kind of annotation file; give a .json, a data.yaml or a folder"
@@ -124,13 +137,20 @@ def _is_coco(path: Path) -> bool:
     if path.name.startswith(KNOWN_NAMES):
         return True
     with path.open("rb") as file:
-        return FIRST_KEYS.match(file.read(200)) is not None
+        content = file.read(SMALL_JSON)
+    encoding, start = unicode_encoding(content)
+    text = content[start:].decode(encoding, errors="ignore")
+    if len(content) < SMALL_JSON:  # such as the notes.json of Label Studio, with categories alone
+        others = '"annotations"' in text or '"categories"' in text
+        return text.lstrip().startswith("{") and '"images"' in text and others
+    return FIRST_KEYS.match(text) is not None
 
 
 def split_of(file: Path, top: Path) -> str:
     """Read the split from the name of a file, or else of a folder above it."""
     for part in (file.stem, *reversed(file.parent.relative_to(top).parts)):
-        words = SPLIT_WORD.findall(re.sub(r"\d+", " ", part.lower()).replace("_", " "))
+        text = re.sub(r"\d+", " ", part.lower().replace("test-dev", "test"))
+        words = SPLIT_WORD.findall(text.replace("_", " "))
         if words:
             return SPLIT_WORDS[words[-1]]
     return ALL
@@ -152,78 +172,141 @@ def _best(paths: Sequence[Path], split: str) -> Path:
     return ordered[0]
 
 
+def _find_described_yolo(folder: Path) -> dict[str, SplitFiles]:
+    """Find the splits of a data.yaml or obj.data."""
+    source = find_source(folder)
+    if source is not None:
+        return _splits_of_source(source)
+    files = (*sorted(folder.glob("*.data")), *sorted(folder.glob("*/*.data")))
+    path = next((path for path in files if path.is_file()), None)
+    return {} if path is None else _splits_of_source(read_darknet(path))
+
+
 def _find_yolo(folder: Path) -> dict[str, SplitFiles]:
-    for file in (*sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
-        content = read_yaml(file)
-        if content is not None:
-            return _splits_of_yaml(file, content)
-    lists = [
-        folder / name
-        for name in ("classes.txt", "obj.names", "labels/classes.txt")
-        if (folder / name).is_file()
-    ]
-    if not lists or not (folder / "images").is_dir():
+    """Find the splits of images and label files beside a list of class names."""
+    names = _class_list(folder)
+    if names is None:
         return {}
-    inner = [
-        path
-        for path in sorted((folder / "images").iterdir())
-        if path.is_dir() and path.name in SPLIT_WORDS
-    ]
-    if not inner:
-        return {ALL: SplitFiles("yolo", lists[0], (folder / "images",))}
-    return {SPLIT_WORDS[path.name]: SplitFiles("yolo", lists[0], (path,)) for path in inner}
+    return {
+        split: SplitFiles("yolo", names, places) for split, places in _yolo_places(folder).items()
+    }
 
 
-def _splits_of_yaml(path: Path, content: YoloFile) -> dict[str, SplitFiles]:
-    return {split: SplitFiles("yolo", path, places) for split, places in content.splits.items()}
-
-
-def _classes(path: Path) -> dict[int, str]:
-    if path.suffix.lower() not in (".yaml", ".yml"):
-        return read_class_list(path)
-    content = read_yaml(path)
-    if content is None:
-        raise ValueError(
-            f"{path}: no longer a data.yaml of YOLO, which has 'names' and 'train' or 'val'"
+def _splits_of_source(source: YoloSource) -> dict[str, SplitFiles]:
+    splits = {
+        split: SplitFiles("yolo", source.path, places) for split, places in source.splits.items()
+    }
+    if not splits:
+        raise FileNotFoundError(
+            f"{source.path}: the images of its splits do not exist; correct its paths"
         )
-    return content.classes
+    return splits
+
+
+def _class_list(folder: Path) -> Path | None:
+    """Find a list of class names in a folder or one in it."""
+    inner = [folder, *_folders(folder)]
+    listed = [place / name for place in inner for name in CLASS_LISTS]
+    listed += [path for place in inner for path in sorted(place.glob("*.names"))]
+    return next((path for path in listed if path.is_file()), None)
+
+
+def _yolo_places(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Find the folders or lists of images with YOLO's label files, by split."""
+    above = next((each for each in _folders(folder) if each.name.lower() in IMAGE_WORDS), folder)
+    for base in dict.fromkeys((above, folder)):
+        inner = [each for each in _folders(base) if each.name.lower() in SPLIT_WORDS]
+        inner = [each for each in inner if _has_images(each) and _has_texts(folder, each)]
+        if inner:
+            by_split: dict[str, tuple[Path, ...]] = {}
+            for each in inner:
+                split = SPLIT_WORDS[each.name.lower()]
+                by_split[split] = (*by_split.get(split, ()), each)
+            return by_split
+    lists: dict[str, tuple[Path, ...]] = {
+        SPLIT_WORDS[path.stem.lower()]: (path,)
+        for path in sorted(folder.glob("*.txt"))
+        if path.stem.lower() in SPLIT_WORDS
+    }
+    if lists and any(path.parent != folder for path in folder.rglob("*.txt")):
+        return lists
+    return {ALL: (above,)} if _has_images(above) and _has_texts(folder, above) else {}
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_image_file(path) for path in folder.rglob("*"))
+
+
+def _has_texts(top: Path, images: Path) -> bool:
+    """Whether a data set has label files beside its images or in a folder labels/."""
+    places = [images, *(each for each in _folders(top) if each.name.lower() == "labels")]
+    return any(
+        path.suffix.lower() == ".txt" and path.name not in CLASS_LISTS
+        for place in places
+        for path in place.rglob("*")
+    )
 
 
 def _find_voc(folder: Path) -> dict[str, SplitFiles]:
     for base in (folder, *sorted(folder.glob("VOC20*")), *sorted(folder.glob("VOCdevkit/VOC20*"))):
-        for name in ("Annotations", "annotations", "labels", "xmls"):
-            if _has_xml(base / name):
-                return _voc_splits(base, base / name)
-    inner = {
-        SPLIT_WORDS[p.name]: p for p in _folders(folder) if p.name in SPLIT_WORDS and _has_xml(p)
-    }
-    if inner:
-        return {
-            split: SplitFiles("voc", p, (p,), tuple(inner.values())) for split, p in inner.items()
-        }
+        splits = _voc_splits(base)
+        if splits:
+            return splits
     return {ALL: SplitFiles("voc", folder, (folder,), (folder,))} if _has_xml(folder) else {}
 
 
-def _voc_splits(base: Path, xml: Path) -> dict[str, SplitFiles]:
-    images = next(
-        (base / name for name in ("JPEGImages", "images", "Images") if (base / name).is_dir()), xml
-    )
-    lists = base / "ImageSets" / "Main"
-    if not lists.is_dir():
-        return {ALL: SplitFiles("voc", xml, (images,), (xml,))}
-    files = {
-        split: lists / f"{split}.txt"
-        for split in ("train", "val", "test")
-        if (lists / f"{split}.txt").is_file()
+def _voc_splits(base: Path) -> dict[str, SplitFiles]:
+    """Find the splits of a folder: by lists of names, or folders of XML files."""
+    for xml in (each for each in _folders(base) if each.name.lower() in XML_FOLDERS):
+        inner = {SPLIT_WORDS[p.name.lower()]: p for p in _split_folders(xml) if _has_xml(p)}
+        if inner:  # Annotations/train beside images/train
+            parts = {split: (p, find_images_of(p, base, (p.name,))) for split, p in inner.items()}
+            return _voc_parts(parts)
+        if _has_xml(xml):
+            images = find_images_of(xml, base)
+            files = _voc_lists(base) or {ALL: xml}
+            return {
+                split: SplitFiles("voc", file, (images,), (xml,)) for split, file in files.items()
+            }
+    parts = {}
+    for folder in _split_folders(base):
+        xml = next(
+            (x for x in _folders(folder) if x.name.lower() in XML_FOLDERS and _has_xml(x)), folder
+        )
+        if _has_xml(xml):
+            parts[SPLIT_WORDS[folder.name.lower()]] = (xml, find_images_of(xml, folder))
+    return _voc_parts(parts)
+
+
+def _voc_parts(parts: dict[str, tuple[Path, Path]]) -> dict[str, SplitFiles]:
+    """Make splits of their folders of XML files and images; all of them define the classes."""
+    folders = tuple(xml for xml, _ in parts.values())
+    return {
+        split: SplitFiles("voc", xml, (images,), folders) for split, (xml, images) in parts.items()
     }
-    if "train" not in files and (lists / "trainval.txt").is_file():
-        files["train"] = lists / "trainval.txt"
-    return {split: SplitFiles("voc", file, (images,), (xml,)) for split, file in files.items()}
 
 
-def _folders(folder: Path) -> Iterable[Path]:
+def _voc_lists(base: Path) -> dict[str, Path]:
+    """Find the lists of image names of each split, such as ImageSets/Main/train.txt."""
+    for folder in (base / "ImageSets" / "Main", base / "ImageSets", base):
+        listed = {path.stem.lower(): path for path in sorted(folder.glob("*.txt"))}
+        files = {
+            SPLIT_WORDS[word]: listed[word]
+            for word in reversed(SPLIT_WORDS)  # `train` takes precedence over `trainval`
+            if word in listed
+        }
+        if files:
+            return files
+    return {}
+
+
+def _split_folders(folder: Path) -> list[Path]:
+    return [path for path in _folders(folder) if path.name.lower() in SPLIT_WORDS]
+
+
+def _folders(folder: Path) -> Sequence[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def _has_xml(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.glob("*.xml"), None) is not None
+    return folder.is_dir() and next(folder.glob("*.[xX][mM][lL]"), None) is not None

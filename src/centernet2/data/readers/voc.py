@@ -5,18 +5,50 @@ pixel is inside the box. Other tools write plain coordinates into such XML files
 VOC as the source.
 """
 
+import math
+import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from centernet2.data.image import image_size
+from PIL import Image
+
+from centernet2.data.findings import Problem, Tally
+from centernet2.data.image import ORIENTATION, ImageError, image_size
 from centernet2.data.readers.json_records import Record
-from centernet2.files import IMAGE_SUFFIXES
+from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
+from centernet2.files import is_image_file, read_text_file
+
+XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")  # in lower case
+IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "jpgimages", "pngimages")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+FLAGGED = re.compile(r"(.*\S)\s+(-1|0|1)")  # a line of a class's list
+NO_ANNOTATION = Problem(
+    "XML files that are no annotation of an image", "drops", "export or remove them"
+)
+SIZES = Problem(
+    "image sizes that are missing or damaged in the XML", "repairs",
+    "the size of the image file is taken",
+)  # fmt: skip
+TURNED = Problem(
+    "image sizes whose width and height are exchanged", "repairs",
+    "the size of the image file is taken",
+)  # fmt: skip
+EXCHANGED = Problem("boxes whose corners are exchanged", "repairs", "write xmin below xmax")
+SEVERAL = Problem("objects with several boxes", "repairs", "each box is read as an object")
+FROM_POLYGON = Problem(
+    "objects with a polygon or a rotated box alone", "repairs", "its enclosing box is read"
+)
+OTHER_FILE = Problem(
+    "file names in the XML that are another image's", "repairs",
+    "the image with the name of the XML file is taken",
+)  # fmt: skip
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
-def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
-    """Read the records of one split, in COCO's format.
+def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tally) -> Record:
+    """Read the records of one split, in COCO's format; repaired input is counted in `tally`.
 
     Args:
         names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the
@@ -24,9 +56,9 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
         xml_folders: XML folders of all splits, whose class names together define the labels.
         images: folder of the image files.
     """
-    roots = {path: _parse(path) for folder in xml_folders for path in sorted(folder.glob("*.xml"))}
+    roots = _parse_all(xml_folders, names, tally)
     classes = sorted(
-        {_text(item, "name", path) for path, root in roots.items() for item in root.iter("object")}
+        {_name(item, n, path) for path, root in roots.items() for n, item in _objects(root)}
     )
     label_of = {name: label for label, name in enumerate(classes, start=1)}
     content: Record = {"images": [], "annotations": []}
@@ -34,65 +66,182 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path) -> Record:
     if names.is_dir():
         paths = [path for path in roots if path.parent == names]
     else:
-        paths = [xml_folders[0] / f"{name}.xml" for name in _listed(names)]
+        paths = listed_files(names, xml_folders[0], roots)
+    stored = _ImageNames(images)
     for path in paths:
-        if path not in roots:
-            raise ValueError(
-                f"{names}: lists the image {path.stem}, but {path} does not exist; add it"
-            )
-        _add(content, roots[path], path, images, label_of)
+        _add(content, roots[path], path, stored, label_of, tally)
     return content
 
 
+def find_images_of(xml: Path, base: Path, inner: Sequence[str] = ()) -> Path:
+    """Find the folder of the images of an XML folder: beside it, above it or the same.
+
+    `inner` names the folder of a split below it, if the XML folder is divided too.
+    """
+    beside = [path for path in sorted(base.iterdir()) if path.name.lower() in IMAGE_FOLDERS]
+    ordered = sorted(beside, key=lambda path: IMAGE_FOLDERS.index(path.name.lower()))
+    places = [path / name for path in ordered for name in inner] + ordered
+    places += [base / name for name in inner]
+    for place in (*places, xml, base):
+        if place.is_dir() and any(is_image_file(entry.name) for entry in os.scandir(place)):
+            return place
+    return next((place for place in places if place.is_dir()), xml)
+
+
+def _parse_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path, ET.Element]:
+    """Read the XML files of all splits; those that are no annotations are counted, if few."""
+    roots: dict[Path, ET.Element] = {}
+    others: dict[Path, ET.Element] = {}
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() == XML_SUFFIX and not path.name.startswith("."):
+                root = parse_xml(path)
+                (roots if root.tag.lower() == "annotation" else others)[path] = root
+    for path, root in others.items():
+        text = f"{path}: the root element is <{root.tag}>, not <annotation>"
+        if not roots:
+            raise ValueError(f"{text}; export the data set in Pascal VOC's format")
+        if path.parent == names or not names.is_dir():
+            tally.add(NO_ANNOTATION, text)
+    return roots
+
+
+def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) -> list[Path]:
+    """Return the XML files of the images that a list names, one per line.
+
+    A name may have spaces, folders and the suffix of an image. A list of a class marks images
+    without it by -1, the others by 0 or 1.
+    """
+    file_of = {path.stem: path for path in files if path.parent == folder}
+    rows = []
+    for number, line in enumerate(read_text_file(names).split("\n"), start=1):
+        if line.strip():
+            flagged = FLAGGED.fullmatch(line.strip())
+            plain = _stem(line, file_of)
+            rows.append((number, line.strip(), plain, flagged))
+    all_plain = all(plain in file_of for _, _, plain, _ in rows)
+    all_flagged = all(
+        flagged is not None and _stem(flagged[1], file_of) in file_of for _, _, _, flagged in rows
+    )
+    found = []
+    for number, line, plain, flagged in rows:
+        has_flag = flagged is not None and not all_plain and (all_flagged or plain not in file_of)
+        name, flag = (flagged[1], flagged[2]) if flagged is not None and has_flag else (line, "1")
+        path = file_of.get(_stem(name, file_of))
+        if flag == "-1":
+            continue
+        if path is None:
+            raise ValueError(
+                f"{names}, line {number}: lists the image {line}, but "
+                f"{folder / (_stem(name, file_of) + XML_SUFFIX)} does not exist; add it or remove "
+                "the line"
+            )
+        found.append(path)
+    return found
+
+
+def _stem(name: str, known: Mapping[str, Path]) -> str:
+    """Return the name of an image without folders and, if it is not known with it, suffix."""
+    last = name.strip().replace("\\", "/").rsplit("/", 1)[-1]
+    if last in known:
+        return last
+    stem, suffix = os.path.splitext(last)
+    return stem if is_image_file(last) or suffix.lower() == XML_SUFFIX else last
+
+
+class _ImageNames:
+    """The image files of a folder, by name and by stem in any case."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: dict[str, str] = {}
+        self.by_stem: dict[str, str] = {}
+        entries = os.scandir(folder) if folder.is_dir() else ()
+        for name in sorted(entry.name for entry in entries):
+            if is_image_file(name) and not name.startswith("."):
+                self.names.setdefault(name.lower(), name)
+                self.by_stem.setdefault(os.path.splitext(name)[0].lower(), name)
+
+    def find(self, root: ET.Element, path: Path, tally: Tally) -> str:
+        """Return the image of an XML file: the one of its own name, or the stated one."""
+        stated = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+        existing = self.names.get(stated.lower())
+        if (self.folder / stated).is_file() and stated:
+            existing = stated
+        own = self.by_stem.get(path.stem.lower())
+        stem, suffix = os.path.splitext(stated)
+        if existing is not None and (own is None or stem.lower() == path.stem.lower()):
+            return existing
+        if own is not None:
+            if existing is not None:
+                tally.add(OTHER_FILE, f"{path}: {stated}", own)
+            return own
+        without = stem if is_image_file(stated) or not suffix else stated
+        return self.by_stem.get(without.lower(), stated or f"{path.stem}.jpg")
+
+
 def _add(
-    content: Record, root: ET.Element, path: Path, images: Path, label_of: dict[str, int]
+    content: Record,
+    root: ET.Element,
+    path: Path,
+    images: _ImageNames,
+    label_of: Mapping[str, int],
+    tally: Tally,
 ) -> None:
-    file = _image_file(root, path, images)
+    file = images.find(root, path, tally)
+    height, width = _size(root, path, images.folder / file, tally)
     image_id = len(content["images"]) + 1
-    height, width = _size(root, images / file)
     content["images"].append({"id": image_id, "file_name": file, "height": height, "width": width})
     shift = 1.0 if _counts_from_one(root) else 0.0
-    for item in root.iter("object"):
-        x1, y1, x2, y2 = _corners(item, path)
-        x1, y1 = x1 - shift, y1 - shift
-        content["annotations"].append(
-            {
-                "id": len(content["annotations"]) + 1,
-                "image_id": image_id,
-                "category_id": label_of[_text(item, "name", path)],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": int(item.findtext("difficult", "0").strip() == "1"),
-            }
-        )
+    for number, item in _objects(root):
+        for x1, y1, x2, y2 in _boxes(item, number, path, tally):
+            x1, y1 = x1 - shift, y1 - shift
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1,
+                    "image_id": image_id,
+                    "category_id": label_of[_name(item, number, path)],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "iscrowd": int(_is_true(item.findtext("difficult", ""))),
+                }
+            )
 
 
-def _parse(path: Path) -> ET.Element:
+def _objects(root: ET.Element) -> Iterator[tuple[int, ET.Element]]:
+    """Number the objects, without those that LabelMe marks as deleted."""
+    for number, item in enumerate(root.iter("object"), start=1):
+        if not _is_true(item.findtext("deleted", "")):
+            yield number, item
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in ("1", "1.0", "true", "yes")
+
+
+def _size(root: ET.Element, path: Path, image: Path, tally: Tally) -> tuple[float, float]:
+    """Height and width in the XML file, or of the image file if they are damaged there."""
+    stated = [_number(root.findtext(f"size/{key}", "")) for key in ("height", "width")]
+    height, width = stated
     try:
-        return ET.parse(path).getroot()
-    except (ET.ParseError, OSError) as error:
-        raise ValueError(f"{path}: not an XML file ({error}); export or remove it") from error
+        actual = image_size(image)
+    except ImageError as error:
+        if height and width and min(height, width) > 0:
+            return height, width  # the check of the images reports it
+        raise ValueError(f"{path}: has no size of the image, and {error}") from error
+    if height is None or width is None or min(height, width) <= 0:
+        tally.add(SIZES, str(path), image.name)
+    elif (height, width) == actual[::-1] != actual and not _is_turned(image):
+        tally.add(TURNED, str(path), image.name)
+    else:
+        return height, width
+    return actual
 
 
-def _listed(names: Path) -> Sequence[str]:
-    """Names of images, one per line; lists of a class mark images without it by -1."""
-    rows = [line.split() for line in names.read_text(encoding="utf-8").splitlines()]
-    return [row[0] for row in rows if row and row[1:] != ["-1"]]
-
-
-def _image_file(root: ET.Element, path: Path, images: Path) -> str:
-    """The file name in the XML file, or an image file with its stem."""
-    stated = root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-    for name in (stated, *(path.stem + suffix for suffix in IMAGE_SUFFIXES)):
-        if name and (images / name).is_file():
-            return name
-    return stated or f"{path.stem}.jpg"
-
-
-def _size(root: ET.Element, image: Path) -> tuple[float, float]:
-    """Height and width in the XML file, or of the image file if they are 0 there."""
-    height, width = (float(root.findtext(f"size/{key}") or 0) for key in ("height", "width"))
-    return (height, width) if height > 0 and width > 0 else image_size(image)
+def _is_turned(image: Path) -> bool:
+    """Whether EXIF turns an image by a quarter: boxes may refer to the pixels as stored."""
+    with Image.open(image) as file:
+        return int(file.getexif().get(ORIENTATION, 1)) >= 5
 
 
 def _counts_from_one(root: ET.Element) -> bool:
@@ -100,20 +249,73 @@ def _counts_from_one(root: ET.Element) -> bool:
     return re.search(r"\bVOC(20\d\d)?\b", source) is not None
 
 
-def _corners(item: ET.Element, path: Path) -> list[float]:
+def _boxes(item: ET.Element, number: int, path: Path, tally: Tally) -> Iterator[Box]:
+    """Yield the boxes of an object, usually one."""
+    place = f"{path}, object {number} ({item.findtext('name', '').strip()})"
+    boxes = [_corners(box, place) for box in item.findall("bndbox")]
+    if not boxes:
+        boxes = [_enclosing(item, place)]
+        tally.add(FROM_POLYGON, place)
+    for number_of_box, (x1, y1, x2, y2) in enumerate(boxes):
+        if number_of_box == 1:
+            tally.add(SEVERAL, place)
+        if x1 > x2 or y1 > y2:
+            tally.add(EXCHANGED, place)
+        yield min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+def _corners(box: ET.Element, place: str) -> Box:
+    numbers = []
+    for key in CORNERS:
+        text = box.findtext(key)
+        number = _number(text or "")
+        if number is None:
+            problem = "is missing" if text is None else f"is {text.strip()!r}, not a number"
+            raise ValueError(f"{place}: the <{key}> of its bndbox {problem}; correct it")
+        numbers.append(number)
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def _enclosing(item: ET.Element, place: str) -> Box:
+    """Return the box around the polygon or the rotated box of an object."""
+    rotated = item.find("robndbox")
+    if rotated is not None:
+        values = [_number(rotated.findtext(key, "")) for key in ("cx", "cy", "w", "h", "angle")]
+        x, y, w, h, angle = (math.nan if value is None else value for value in values)
+        a = (w * abs(math.cos(angle)) + h * abs(math.sin(angle))) / 2
+        b = (w * abs(math.sin(angle)) + h * abs(math.cos(angle))) / 2
+        points = [(x - a, y - b), (x + a, y + b)]
+    else:
+        points = [point for polygon in item.iter("polygon") for point in _polygon(polygon)]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    if not points or not all(map(math.isfinite, (*xs, *ys))):
+        raise ValueError(f"{place}: it has no bndbox of four numbers; correct or remove it")
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _polygon(polygon: ET.Element) -> Iterator[tuple[float, float]]:
+    """Yield the points <pt><x/><y/></pt> or <x1/><y1/>, <x2/><y2/> of a polygon."""
+    pairs = [(point.findtext("x", ""), point.findtext("y", "")) for point in polygon.iter("pt")]
+    k = 1
+    while polygon.find(f"x{k}") is not None:
+        pairs.append((polygon.findtext(f"x{k}", ""), polygon.findtext(f"y{k}", "")))
+        k += 1
+    for pair in pairs:
+        x, y = (math.nan if value is None else value for value in map(_number, pair))
+        yield x, y
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number, perhaps with a decimal comma; None for other texts."""
     try:
-        return [
-            float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
-    except ValueError as error:
-        name = item.findtext("name", "without name")
-        raise ValueError(
-            f"{path}: the object {name!r} has no bndbox of four numbers; correct it"
-        ) from error
+        number = float(re.sub(r"^(\s*-?\d+),(\d+\s*)$", r"\1.\2", text))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _text(item: ET.Element, key: str, path: Path) -> str:
-    text = item.findtext(key, "").strip()
+def _name(item: ET.Element, number: int, path: Path) -> str:
+    text = item.findtext("name", "").strip()
     if not text:
-        raise ValueError(f"{path}: an object has no {key!r}; add it")
+        raise ValueError(f"{path}: object {number} has no 'name' of its class; add it")
     return text

@@ -1,163 +1,266 @@
-"""Read YOLO's text files as records in COCO's format.
+"""Read a split of a YOLO data set as records in COCO's format.
 
-A line of labels/NAME.txt is a class number, then the box's center, width and height, or the points
-of a polygon, all as shares of the image's width and height.
+A line of labels/NAME.txt is an object of images/NAME.jpg, in shares of the image's upright width
+and height; see yolo_rows.
 """
 
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-import yaml
-
-from centernet2.data.image import image_size
+from centernet2.data.findings import Problem, Tally
+from centernet2.data.image import ImageError, image_size
 from centernet2.data.readers.json_records import Record
-from centernet2.files import is_image_file
+from centernet2.data.readers.yolo_rows import LabelRow, RowForm, read_rows
+from centernet2.data.readers.yolo_sources import YoloSource, candidates
+from centernet2.files import is_image_file, read_text_file
+
+IMAGE_WORDS = ("images", "image", "imgs", "img", "jpegimages")  # folders beside labels/
+LABEL_WORDS = ("labels", "label", "txt")
+PROBES = 50  # lines of a list of images whose files are searched
+UNREADABLE = Problem("images that cannot be read", "drops", "replace or remove them")
+UNLISTED = Problem("listed images that do not exist", "drops", "correct the list")
+NO_LABELS = Problem(
+    "images without a label file", "note", "they are images without an object (background)"
+)
+NO_IMAGE = Problem("label files without an image", "drops", "add the image or delete the file")
+UNKNOWN_SUFFIX = Problem(
+    "label files whose image has an unknown suffix", "drops", "convert the images to PNG or JPEG"
+)
+NO_EXTENT = Problem(
+    "label rows without positive width and height", "drops", "correct or remove them"
+)
 
 
-class YoloFile(NamedTuple):
-    """Content of a data.yaml file."""
+def read_yolo(
+    source: YoloSource, places: Sequence[Path], split: str, tally: Tally
+) -> tuple[Record, Path]:
+    """Read the records of one split, in COCO's format, and the folder of their file names.
 
-    classes: dict[int, str]  # name by number
-    splits: dict[str, tuple[Path, ...]]  # folders of images, or text files that list images
+    Class numbers are category ids. Repaired and dropped input is counted in `tally`.
 
-
-def read_yaml(path: Path) -> YoloFile | None:
-    """Read a data.yaml file; None if the file is something else."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None
-    if (
-        not isinstance(content, dict)
-        or "names" not in content
-        or not {"train", "val", "test"} & content.keys()
-    ):
-        return None
-    names = content["names"]
-    if not isinstance(names, list | dict):
-        raise ValueError(
-            f"{path}: 'names' is neither a list nor a mapping of class names; correct it"
-        )
-    classes = (
-        dict(enumerate(names))
-        if isinstance(names, list)
-        else {int(key): name for key, name in names.items()}
-    )
-    root = path.parent / str(content.get("path") or ".")
-    splits = {}
-    for split in ("train", "val", "test"):
-        places = content.get(split) or ()
-        splits[split] = tuple(
-            _place(str(p), root, path) for p in ([places] if isinstance(places, str) else places)
-        )
-    return YoloFile(
-        {key: str(name) for key, name in classes.items()}, {k: v for k, v in splits.items() if v}
-    )
-
-
-def _place(text: str, root: Path, file: Path) -> Path:
-    """Path of a split, relative to `path` or to the file; some exports add a ../."""
-    candidates = [root / text, file.parent / text, file.parent / text.removeprefix("../")]
-    return next((place for place in candidates if place.exists()), candidates[0])
-
-
-def read_class_list(path: Path) -> dict[int, str]:
-    """Read the names of classes, one per line (classes.txt, obj.names)."""
-    return dict(
-        enumerate(
-            line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-        )
-    )
-
-
-def read_yolo(classes: dict[int, str], places: Sequence[Path], root: Path) -> Record:
-    """Read the records of one split, in COCO's format.
-
-    File names are relative to `root`; class numbers are category ids.
+    Raises:
+        ValueError: a split to train on or to evaluate with has no usable object.
     """
+    for problem, text in source.problems:
+        tally.add(problem, text)
+    images = [image for place in places for image in list_images(place, source, tally)]
+    images = [Path(os.path.abspath(image)) for image in images]
+    root = Path(os.path.abspath(source.path.parent))
+    if not all(image.is_relative_to(root) for image in images):
+        root = Path(root.anchor)
     content: Record = {"images": [], "annotations": []}
     content["categories"] = [
-        {"id": number, "name": name} for number, name in sorted(classes.items())
+        {"id": number, "name": name} for number, name in source.classes.items()
     ]
-    for image in (image for place in places for image in list_images(place)):
-        height, width = image_size(image)
-        image_id = len(content["images"]) + 1
-        file_name = str(image.relative_to(root))
-        content["images"].append(
-            {"id": image_id, "file_name": file_name, "height": height, "width": width}
-        )
-        for annotation in _read_labels(label_file(image), classes, height, width):
-            content["annotations"].append(
-                {
-                    "id": len(content["annotations"]) + 1,
-                    "image_id": image_id,
-                    "iscrowd": 0,
-                    **annotation,
-                }
-            )
-    return content
-
-
-def list_images(place: Path) -> list[Path]:
-    """List the images below a folder, or in a text file."""
-    if place.is_dir():
-        return sorted(path for path in place.rglob("*") if is_image_file(path))
-    if not place.is_file():
-        raise FileNotFoundError(
-            f"{place}: the images of a split do not exist; correct the paths in data.yaml"
-        )
-    lines = (line.strip() for line in place.read_text(encoding="utf-8").splitlines())
-    return [place.parent / line for line in lines if line]
-
-
-def label_file(image: Path) -> Path:
-    """Return the label file of images/a/b.jpg: labels/a/b.txt, or beside the image."""
-    parts = list(image.parent.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        moved = Path(*parts[:last], "labels", *parts[last + 1 :]) / f"{image.stem}.txt"
-        if moved.parent.is_dir():
-            return moved
-    return image.with_suffix(".txt")
-
-
-def _read_labels(path: Path, classes: dict[int, str], height: int, width: int) -> list[Record]:
-    """Read the objects of one image; an image without a label file has none."""
-    if not path.is_file():
-        return []
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for image in images:
         try:
-            records.append(_read_line(line.split(), classes, height, width))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-    return records
+            height, width = image_size(image)
+        except ImageError as error:
+            tally.add(UNREADABLE, str(error), str(image))
+            continue
+        content["images"].append({
+            "id": len(content["images"]) + 1, "file_name": str(image.relative_to(root)),
+            "height": height, "width": width,
+        })  # fmt: skip
+    readable = [root / record["file_name"] for record in content["images"]]
+    if not readable:
+        raise ValueError(_no_image(source, places, images))
+    files, folders = _label_files(readable, places, tally)
+    for row, form in read_rows(files, source, tally):
+        record = content["images"][row.image]
+        annotation = _annotation(row, form, record["height"], record["width"])
+        if min(annotation["bbox"][2:]) <= 0:
+            tally.add(NO_EXTENT, row.place, record["file_name"])
+            continue
+        ids = {"id": len(content["annotations"]) + 1, "image_id": record["id"]}
+        content["annotations"].append({**ids, "iscrowd": 0, **annotation})
+    if split != "test" and not content["annotations"]:
+        where = ", ".join(map(str, folders))
+        raise ValueError(
+            f"{source.path}: the split {split!r} has {len(readable)} images, but no usable object; "
+            f"label files NAME.txt were looked for in {where}; add them or correct the paths"
+        )
+    return content, root
 
 
-def _read_line(words: Sequence[str], classes: dict[int, str], height: int, width: int) -> Record:
-    try:
-        label, *shares = (float(word) for word in words)
-    except ValueError:
-        raise ValueError("has a word that is not a number; correct it") from None
-    if label not in classes:
-        raise ValueError(
-            f"names class {words[0]}, but data.yaml has {len(classes)} classes; correct one of them"
+def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]) -> str:
+    """Say why a split has no image that can be used."""
+    where = ", ".join(map(str, places))
+    if images:
+        return (
+            f"{source.path}: none of the {len(images)} images of {where} can be read; replace them"
         )
-    if len(shares) == 4:
-        x, y, w, h = shares[0] * width, shares[1] * height, shares[2] * width, shares[3] * height
-        return {"category_id": int(label), "bbox": [x - w / 2, y - h / 2, w, h], "area": w * h}
-    if len(shares) < 6 or len(shares) % 2:
-        raise ValueError(
-            f"has {len(shares)} numbers after the class; a box has 4, a polygon at least 3 points"
+    others = {
+        path.suffix
+        for place in places
+        if place.is_dir()
+        for path in place.rglob("*")
+        if path.is_file() and path.suffix.lower() not in ("", ".txt")
+    }
+    held = f", only files that end in {', '.join(sorted(others)[:5])}" if others else ""
+    return f"{source.path}: there is no image in {where}{held}; correct the paths in the file"
+
+
+def list_images(place: Path, source: YoloSource, tally: Tally) -> list[Path]:
+    """List the images below a folder, or in a text file, or the image itself."""
+    if place.is_dir():
+        below = (path for path in place.rglob("*") if is_image_file(path))
+        return sorted(path for path in below if not _is_hidden(path.relative_to(place)))
+    if is_image_file(place):
+        return [place]
+    lines = [line.strip().strip('"') for line in read_text_file(place).split("\n")]
+    numbered = [(n, line) for n, line in enumerate(lines, start=1) if line and line[0] != "#"]
+    roots = tuple(dict.fromkeys((place.parent, *source.roots)))
+    if not numbered:
+        raise ValueError(f"{place}: the list of images is empty; add their paths")
+    rank = _usual_rank([line for _, line in numbered], roots)
+    found = []
+    for number, line in numbered:
+        tried = candidates(roots, line)
+        tried = [*tried[rank : rank + 1], *tried]
+        image = next((path for path in tried if path.is_file()), None)
+        if image is None:
+            tally.add(UNLISTED, f"{place}, line {number}: {line}", line)
+        else:
+            found.append(image)
+    if not found:
+        number, line = numbered[0]
+        tried = candidates(roots, line)[:4]
+        raise FileNotFoundError(
+            f"{place}, line {number}: the image {line} does not exist, nor any other of the list; "
+            f"looked for {', '.join(map(str, tried))}; correct the paths"
         )
-    xs, ys = [x * width for x in shares[0::2]], [y * height for y in shares[1::2]]
+    return found
+
+
+def _usual_rank(lines: Sequence[str], roots: Sequence[Path]) -> int:
+    """Position, among the candidates of a path, that exists for most lines of a list."""
+    hits: dict[int, int] = {}
+    for line in lines[:: max(1, len(lines) // PROBES)]:
+        for rank, path in enumerate(candidates(roots, line)):
+            hits[rank] = hits.get(rank, 0) + path.is_file()
+    return max(hits, key=lambda rank: (hits[rank], -rank))
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file is one of the system's: hidden, or a resource fork of macOS."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _label_files(
+    images: Sequence[Path], places: Sequence[Path], tally: Tally
+) -> tuple[list[Path | None], list[Path]]:
+    """Find the label file of each image, and return the folders that were searched."""
+    by_folder: dict[Path, list[int]] = {}
+    for i, image in enumerate(images):
+        by_folder.setdefault(image.parent, []).append(i)
+    files: list[Path | None] = [None] * len(images)
+    searched: list[Path] = []
+    for folder, indices in by_folder.items():
+        folders = label_folders(folder)
+        searched += [each for each in folders if each not in searched]
+        keys = {_key(images[i].stem) for i in indices}
+        listed = {each: _texts_in(each) for each in folders}
+        best = max(folders, key=lambda each: len(keys & listed[each].keys()))
+        for i in indices:
+            files[i] = listed[best].get(_key(images[i].stem))
+        # a list of images may leave out some, and splits may share a folder of labels
+        if all(place.is_dir() for place in places) and _is_of(best, folder):
+            _count_lonely(listed[best], keys, folder, tally)
+    if any(files):
+        for image, file in zip(images, files, strict=True):
+            if file is None:
+                tally.add(NO_LABELS, str(image), str(image))
+    return files, searched
+
+
+def label_folders(folder: Path) -> list[Path]:
+    """List the folders that may hold the labels of the images in a folder, the likely first.
+
+    images/a may have its labels in labels/a, in labels, or beside the images.
+    """
+    parts = folder.parts
+    places: list[Path] = []
+    positions = [i for i, part in enumerate(parts) if part.lower() in IMAGE_WORDS]
+    for i in reversed(positions):
+        inner = list(dict.fromkeys((parts[i + 1 :], ())))
+        words = _spelled(Path(*parts[:i]), LABEL_WORDS)
+        places += [Path(*parts[:i], word, *rest) for rest, word in product(inner, words)]
+    beside = [folder.parent / word for word in _spelled(folder.parent, LABEL_WORDS)]
+    split = [place / folder.name for place in beside]
+    own = [folder / word for word in _spelled(folder, LABEL_WORDS)]
+    usual = [*places, folder] if positions else [folder, *own, *split]
+    return [place for place in dict.fromkeys(usual) if place.is_dir() or place in usual[:1]]
+
+
+def _is_of(labels: Path, images: Path) -> bool:
+    """Whether a folder of labels belongs to one folder of images alone."""
+    return labels in (images, images / labels.name) or (
+        images.name.lower() in (*IMAGE_WORDS, labels.name.lower())
+    )
+
+
+def _spelled(folder: Path, words: Iterable[str]) -> list[str]:
+    """Return the names of existing folders that are one of the words in any case, or the first."""
+    words = list(words)
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    found = [name for word in words for name in names if name.lower() == word]
+    return found or words[:1]
+
+
+def _texts_in(folder: Path) -> dict[str, Path]:
+    """Label files of a folder by their comparable stem."""
+    if not folder.is_dir():
+        return {}
+    names = sorted(entry.name for entry in os.scandir(folder))
+    texts = [Path(name) for name in names if name.lower().endswith(".txt") and name[0] != "."]
+    return {_key(path.stem): folder / path for path in texts}
+
+
+def _key(stem: str) -> str:
+    """Return a name in one Unicode form: macOS and Windows store accents differently."""
+    return stem if stem.isascii() else unicodedata.normalize("NFC", stem)
+
+
+OTHER_TEXTS = ("classes", "train", "val", "valid", "test", "labels", "obj", "notes", "readme")
+
+
+def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: Tally) -> None:
+    """Count label files without an image, and those whose image has an unknown suffix."""
+    lonely = [key for key in labels if key not in keys and not _is_other_text(key)]
+    if not lonely or not keys & labels.keys():
+        return
+    same_folder = {
+        _key(Path(entry.name).stem): entry.name
+        for entry in os.scandir(folder)
+        if entry.is_file() and not entry.name.lower().endswith(".txt")
+    }
+    for key in lonely:
+        if key in same_folder:
+            tally.add(UNKNOWN_SUFFIX, str(folder / same_folder[key]))
+        else:
+            tally.add(NO_IMAGE, str(labels[key]))
+
+
+def _is_other_text(stem: str) -> bool:
+    return stem.lower() in OTHER_TEXTS or stem.lower().startswith("readme")
+
+
+def _annotation(row: LabelRow, form: RowForm, height: int, width: int) -> Record:
+    """Convert a row to the box, area and polygon of COCO's format."""
+    numbers = row.numbers[: form.used]
+    if not form.is_polygon:
+        x, y = numbers[0] * width, numbers[1] * height
+        w, h = numbers[2] * width, numbers[3] * height
+        return {"category_id": row.label, "bbox": [x - w / 2, y - h / 2, w, h], "area": w * h}
+    xs, ys = [x * width for x in numbers[0::2]], [y * height for y in numbers[1::2]]
     box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
     polygon = [number for point in zip(xs, ys, strict=True) for number in point]
     return {
-        "category_id": int(label),
+        "category_id": row.label,
         "bbox": box,
         "area": _area(xs, ys),
         "segmentation": [polygon],

@@ -1,0 +1,331 @@
+"""Read the files that describe a YOLO data set: data.yaml, obj.data and lists of class names."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from centernet2.data.findings import Problem
+from centernet2.data.readers.image_folders import SPLIT_WORDS
+from centernet2.files import read_text_file
+
+YAML_SUFFIXES = (".yaml", ".yml")
+USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+NO_VALUE = ("", "~", "null", "Null", "NULL")  # in YAML
+MAX_PLACES = 6  # of a message that says where was looked
+OTHER_COUNT = Problem("nc that differs from the number of names", "note", "correct nc")
+NO_NAMES = Problem("classes without names", "note", "add their names to data.yaml")
+
+
+class YoloSource(NamedTuple):
+    """What the files of a YOLO data set state about it."""
+
+    path: Path
+    classes: dict[int, str]  # name by number
+    splits: dict[str, tuple[Path, ...]]  # folders of images, or text files that list images
+    roots: tuple[Path, ...]  # folders that the paths in lists of images may be relative to
+    keypoints: tuple[int, int] | None = None  # number of points, numbers of each
+    task: str = ""  # segment, pose, obb or detect, if stated
+    problems: tuple[tuple[Problem, str], ...] = ()
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Loads every scalar as the text that was written, and refuses keys that occur twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def find_source(folder: Path) -> YoloSource | None:
+    """Find and read the data.yaml of a folder, under any name, or of a folder in it."""
+    for pattern in ("*", "*/*"):
+        found: dict[Path, YoloSource | ValueError] = {}
+        for path in sorted(folder.glob(pattern)):
+            if path.suffix.lower() not in YAML_SUFFIXES or not path.is_file():
+                continue
+            try:
+                source = read_data_yaml(path)
+            except ValueError as error:
+                if b"names" in path.read_bytes().replace(b"\0", b""):
+                    found[path] = error
+                continue
+            if source is not None:
+                found[path] = source
+        if found:
+            return _best(found)
+    return None
+
+
+def _best(found: Mapping[Path, YoloSource | ValueError]) -> YoloSource:
+    """Choose data.yaml or dataset.yaml among several files."""
+
+    def rank(path: Path) -> int:
+        name = path.name.lower()
+        return USUAL_NAMES.index(name) // 2 if name in USUAL_NAMES else len(USUAL_NAMES)
+
+    ordered = sorted(found, key=rank)
+    if len(ordered) > 1 and rank(ordered[0]) == rank(ordered[1]):
+        names = ", ".join(map(str, ordered[:4]))
+        raise ValueError(f"several YAML files of YOLO were found: {names}; give one of them")
+    best = found[ordered[0]]
+    if isinstance(best, ValueError):
+        raise best
+    return best
+
+
+def read_source(path: Path) -> YoloSource:
+    """Read a data.yaml, an obj.data of darknet or a list of class names."""
+    suffix = path.suffix.lower()
+    if suffix in YAML_SUFFIXES:
+        source = read_data_yaml(path)
+        if source is None:
+            raise ValueError(
+                f"{path}: not a data.yaml of YOLO, which has 'names' and 'train' or 'val'"
+            )
+        return source
+    if suffix == ".data":
+        return read_darknet(path)
+    return YoloSource(path, read_class_list(path), {}, (path.parent,))
+
+
+def read_data_yaml(path: Path) -> YoloSource | None:
+    """Read a data.yaml file; None if the file is something else."""
+    content = _load_yaml(path)
+    if not isinstance(content, dict):
+        return None
+    places: dict[str, list[str]] = {}
+    for key, value in content.items():
+        split = SPLIT_WORDS.get(str(key).lower())
+        texts = [each for each in _texts(value, path, str(key)) if each not in NO_VALUE]
+        if split and texts:
+            places.setdefault(split, texts)
+    counted = str(content.get("nc", "")).isdecimal()
+    if not places or not ("names" in content or counted):
+        return None
+    root = str(content.get("path", ""))
+    above = [
+        place
+        for place in (find_path([path.parent], root) if root not in NO_VALUE else None, path.parent)
+        if place is not None
+    ]
+    roots = tuple(dict.fromkeys(above))
+    classes, problems = _classes(content, path)
+    keypoints = _keypoints(content, path)
+    inner = "roboflow" in content  # its paths begin with ../ but mean the folder of the file
+    splits = {}
+    for split, texts in places.items():
+        found = _places(texts, roots, path, split, inner=inner)
+        if found:
+            splits[split] = found
+    _refuse_same_places(places, splits, path)
+    task = str(content.get("task", "")).lower()
+    if not task and keypoints is None and {"flip_idx", "skeleton", "kpt_names"} & content.keys():
+        task = "pose"
+    return YoloSource(path, classes, splits, roots, keypoints, task, problems)
+
+
+def _load_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(read_text_file(path), Loader=_TextLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or "not YAML"
+        raise ValueError(f"{path}{line}: the YAML cannot be read ({reason}); correct it") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: the YAML cannot be read (nested too deeply)") from error
+
+
+def _texts(value: Any, path: Path, key: str) -> list[str]:
+    """Return the texts of a value that is one or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    if key.lower() in SPLIT_WORDS and not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{path}: {key!r} is neither a path nor a list of paths; correct it")
+    return [each.strip() for each in values if isinstance(each, str)]
+
+
+def _classes(
+    content: Mapping[str, Any], path: Path
+) -> tuple[dict[int, str], tuple[tuple[Problem, str], ...]]:
+    names, count = content.get("names"), str(content.get("nc", ""))
+    if names is None or names in NO_VALUE:
+        made = {number: f"class_{number}" for number in range(int(count))} if count else {}
+        return require_classes(made, path), ((NO_NAMES, f"{path}: nc is {count}"),)
+    if isinstance(names, list):
+        classes = dict(enumerate(names))
+    elif isinstance(names, dict):
+        try:
+            classes = {int(key): name for key, name in names.items()}
+        except ValueError:
+            raise ValueError(
+                f"{path}: 'names' has a key that is not a number; write NUMBER: NAME"
+            ) from None
+    else:
+        raise ValueError(
+            f"{path}: 'names' is neither a list nor a mapping of class names; correct it"
+        )
+    if not all(isinstance(name, str) for name in classes.values()):
+        raise ValueError(f"{path}: 'names' holds something else than texts; correct it")
+    classes = require_classes(classes, path)
+    if count.isdecimal() and int(count) not in (len(classes), max(classes) + 1):
+        text = f"{path}: nc is {count}, but there are {len(classes)} names"
+        return classes, ((OTHER_COUNT, text),)
+    return classes, ()
+
+
+def require_classes(classes: Mapping[int, str], path: Path) -> dict[int, str]:
+    """Return the class names without surrounding spaces; each must be there once."""
+    stripped = {number: name.strip() for number, name in sorted(classes.items())}
+    number_of: dict[str, int] = {}
+    if not stripped:
+        raise ValueError(f"{path}: there are no class names; add them")
+    for number, name in stripped.items():
+        if not name:
+            raise ValueError(f"{path}: class {number} has an empty name; give it one")
+        if number < 0:
+            raise ValueError(f"{path}: class {name!r} has the number {number}; begin with 0")
+        if name in number_of:
+            raise ValueError(
+                f"{path}: the classes {number_of[name]} and {number} have the same name {name!r}; "
+                "give each class a name of its own"
+            )
+        number_of[name] = number
+    return stripped
+
+
+def _keypoints(content: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
+    shape = content.get("kpt_shape")
+    if shape is None or shape in NO_VALUE:
+        return None
+    words = shape if isinstance(shape, list) else re.findall(r"[^\s,()\[\]]+", str(shape))
+    if len(words) != 2 or not all(str(word).isdecimal() for word in words):
+        raise ValueError(f"{path}: kpt_shape is {shape}, not [POINTS, NUMBERS]; correct it")
+    points, numbers = int(words[0]), int(words[1])
+    if points < 1 or numbers not in (2, 3):
+        raise ValueError(f"{path}: kpt_shape is {shape}, but a key point has 2 or 3 numbers")
+    return points, numbers
+
+
+def read_class_list(path: Path) -> dict[int, str]:
+    """Read the names of classes, one per line (classes.txt, obj.names)."""
+    lines = [line.strip() for line in read_text_file(path).rstrip().split("\n")]
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise ValueError(
+                f"{path}, line {number}: has no class name; each line is the name of one class"
+            )
+    return require_classes(dict(enumerate(lines)), path)
+
+
+def read_darknet(path: Path) -> YoloSource:
+    """Read an obj.data file of darknet: names, train and valid are paths."""
+    values = {}
+    for line in read_text_file(path).split("\n"):
+        key, separator, value = line.partition("#")[0].partition("=")
+        if separator and value.strip():
+            values[key.strip().lower()] = value.strip()
+    names = find_path([path.parent], values["names"]) if "names" in values else None
+    if names is None:
+        raise ValueError(
+            f"{path}: its list of class names, 'names = {values.get('names', '')}', does not "
+            "exist; correct it"
+        )
+    splits = {}
+    for key, value in values.items():
+        if key in SPLIT_WORDS:
+            found = _places([value], (path.parent,), path, SPLIT_WORDS[key])
+            if found:
+                splits[SPLIT_WORDS[key]] = found
+    return YoloSource(path, read_class_list(names), splits, (path.parent,))
+
+
+def _places(
+    texts: Iterable[str], roots: Sequence[Path], file: Path, split: str, *, inner: bool = False
+) -> tuple[Path, ...]:
+    """Return the places of a split; a test split that does not exist is left out."""
+    places = []
+    for text in texts:
+        place = find_path(roots, text, inner=inner)
+        if place is not None:
+            places.append(place)
+        elif split != "test":
+            tried = list(dict.fromkeys(str(each) for each in candidates(roots, text)))
+            raise FileNotFoundError(
+                f"{file}: the images of the split {split!r}, {text!r}, do not exist; looked for "
+                f"{', '.join(tried[:MAX_PLACES])}; correct the paths in {file.name}"
+            )
+    return tuple(places)
+
+
+def _refuse_same_places(
+    texts: Mapping[str, Sequence[str]], splits: Mapping[str, tuple[Path, ...]], file: Path
+) -> None:
+    """Refuse different paths that were shortened until they meant the same folder."""
+    for first in splits:
+        for second in splits:
+            if first < second and texts[first] != texts[second] and splits[first] == splits[second]:
+                raise ValueError(
+                    f"{file}: the images of {first!r} ({texts[first][0]}) and of {second!r} "
+                    f"({texts[second][0]}) do not exist, only {splits[first][0]}; correct the paths"
+                )
+
+
+def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path | None:
+    """Find a path as another machine may have written it, in folders; None if it is not there.
+
+    It is tried as it is, then without leading ../ and without its leading folders. Each folder may
+    be spelled in other letters, large or small.
+    """
+    tried = candidates(roots, text)
+    if inner:
+        tried = [*candidates(roots, re.sub(r"^(\.\./)+", "", _slashes(text))), *tried]
+    existing = next((place for place in tried if place.exists()), None)
+    return existing or next(filter(None, map(_in_any_case, tried)), None)
+
+
+def candidates(roots: Sequence[Path], text: str) -> list[Path]:
+    """List the places that a path may mean, the most likely first."""
+    text = _slashes(text)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    absolute = text.startswith("/") or re.match(r"[A-Za-z]:", text) is not None
+    places = [Path(text).expanduser()] if absolute or text.startswith("~") else []
+    if not absolute:
+        places += [root / Path(*parts) for root in roots]
+    while parts and parts[0] == "..":
+        parts = parts[1:]
+    for cut in range(1 if absolute else 0, len(parts)):
+        if cut == len(parts) - 1 and cut and not _is_telling(parts[-1]):
+            break
+        places += [root / Path(*parts[cut:]) for root in roots]
+    return list(dict.fromkeys(places))
+
+
+def _is_telling(name: str) -> bool:
+    """Whether a name without its folders can only mean one place: a split or a file."""
+    return name.lower() in SPLIT_WORDS or "." in name
+
+
+def _slashes(text: str) -> str:
+    return text.strip().strip("'\"").replace("\\", "/")
+
+
+def _in_any_case(path: Path) -> Path | None:
+    """Find a path whose parts may be written in other letters, large or small."""
+    if path.exists():
+        return path
+    if path.parent == path or path.name == "..":
+        return None
+    parent = _in_any_case(path.parent)
+    if parent is None or not parent.is_dir():
+        return None
+    name = path.name.lower()
+    return next((each for each in sorted(parent.iterdir()) if each.name.lower() == name), None)
