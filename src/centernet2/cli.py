@@ -30,12 +30,12 @@ from centernet2.jobs.doctor import doctor
 from centernet2.jobs.evaluate import evaluate
 from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
-from centernet2.jobs.pseudo_label import pseudo_label
+from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import TrainingInterrupted, train
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
-from centernet2.usage import describe, refuse_unknown_words
+from centernet2.usage import describe, refuse_empty_words, refuse_unknown_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,6 +68,7 @@ def main() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with ending():
         start_logging()
+        refuse_empty_words(sys.argv[1:])
         _refuse_unknown_words(sys.argv[1:])
         app(exit_on_error=False, print_error=False)
 
@@ -254,11 +255,18 @@ def print_thresholds(chosen: "dict[str, ThresholdChoice]") -> None:
     _print(thresholds_table(chosen))
 
 
-def print_counts(counts: dict[str, int]) -> None:
-    """Print the number of boxes of each class."""
+def print_pseudo_labels(labels: PseudoLabels) -> None:
+    """Print the number of boxes of each class; exit with code 1 if images were skipped."""
     from centernet2.report.tables import counts_table
 
-    _print(counts_table(counts))
+    _print(counts_table(labels.boxes))
+    exit_if_skipped(labels.skipped)
+
+
+def exit_if_skipped(count: int) -> None:
+    """Exit with code 1 if inputs were skipped, which the log names."""
+    if count:
+        sys.exit(ExitCode.INCOMPLETE)
 
 
 def print_benchmark(result: "Benchmark") -> None:
@@ -306,8 +314,8 @@ register(train, show=print_training, first_by_name=True, launched=True)
 register(evaluate, name="eval", show=print_metrics, first_by_name=True)
 register(compare, show=print_comparison)
 register(threshold, show=print_thresholds)
-register(predict)
-register(pseudo_label, show=print_counts)
+register(predict, show=lambda counts: exit_if_skipped(counts["skipped"]))
+register(pseudo_label, show=print_pseudo_labels)
 register(benchmark, show=print_benchmark, first_by_name=True)
 register(check, show=print_findings)
 register(show)

@@ -44,6 +44,17 @@ def is_image_file(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def printable(name: Path | str) -> str:
+    r"""Return a file name as text that UTF-8 can hold; other bytes become \xE9."""
+    text = str(name)
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which Windows admits
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def read_text_file(path: Path) -> str:
     """Read a text file of any origin: UTF-8, or UTF-16 and UTF-32; lines end with a newline.
 

@@ -1,6 +1,8 @@
 """Files of predictions: predictions.json, and a picture of each image."""
 
 import json
+import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,32 +10,56 @@ from typing import Any
 from hotcoco import mask as rle
 from torch import Tensor
 
-from centernet2.files import write_atomic
+from centernet2.data.storage import remote_url
+from centernet2.files import printable, write_atomic
+from centernet2.pictures import save_picture
 from centernet2.structures import Detections
 from centernet2.visualize import class_name, draw, to_pillow
 
+UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
+MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
+logger = logging.getLogger(__name__)
 FileDetections = tuple[Path, Tensor, Detections]  # file, uint8 [3, H, W], detections
 
 
 def write_predictions(
     predictions: Iterable[FileDetections], output: Path, *, class_names: Sequence[str] | None
 ) -> int:
-    """Write a picture of each image and predictions.json; return the number of images."""
+    """Write a picture of each image and predictions.json; return the number of images.
+
+    If it is interrupted or fails, predictions.json holds the images before that.
+    """
     output.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    for path, image, detections in predictions:
-        name = f"{len(lines):05d}_{path.stem}.png"
-        to_pillow(draw(image, detections, class_names)).save(output / name)
-        size = {"width": image.shape[2], "height": image.shape[1]}
-        record = {
-            "file": str(path),
-            "picture": name,
-            **size,
-            "detections": detection_records(detections, class_names),
-        }
-        lines.append(json.dumps(record, ensure_ascii=False))
-    write_atomic(output / "predictions.json", "[\n" + ",\n".join(lines) + "\n]\n")
+    try:
+        for path, image, detections in predictions:
+            picture = output / _picture_name(len(lines), path)
+            save_picture(to_pillow(draw(image, detections, class_names)), picture)
+            record = {
+                "file": printable(remote_url(path) or path),
+                "picture": picture.name,
+                "width": image.shape[2],
+                "height": image.shape[1],
+                "detections": detection_records(detections, class_names),
+            }
+            lines.append(json.dumps(record, ensure_ascii=False))
+    except BaseException:
+        if lines:
+            _write_lines(lines, output)
+            logger.warning("stopped after %d images, which are in %s", len(lines), output)
+        raise
+    _write_lines(lines, output)
     return len(lines)
+
+
+def _write_lines(lines: Sequence[str], output: Path) -> None:
+    write_atomic(output / "predictions.json", "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _picture_name(index: int, path: Path) -> str:
+    """Name the picture of an image: by its index, as images in two folders may share a name."""
+    stem = UNSAFE.sub("_", path.stem).encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
+    return f"{index:05d}_{stem}.png"
 
 
 def detection_records(

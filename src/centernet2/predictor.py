@@ -2,8 +2,10 @@
 
 import glob
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -15,14 +17,18 @@ from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
-from centernet2.data.image import from_pillow, read_image
+from centernet2.data.image import from_pillow, read_image, scale_sixteen_bits
 from centernet2.data.resize import make_test_resize
-from centernet2.files import is_image_file
+from centernet2.data.storage import remote_url
+from centernet2.files import IMAGE_SUFFIXES, is_image_file, printable
 from centernet2.models.modes import evaluation_mode
-from centernet2.models.postprocess import Threshold, paste, to_original
+from centernet2.models.postprocess import paste, to_original
 from centernet2.models.preprocess import size_of
+from centernet2.pictures import is_own_picture
+from centernet2.score_thresholds import NO_THRESHOLD, Resolved, Threshold, resolve_thresholds
 from centernet2.structures import Detections, ImageDetector
 
+PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
 logger = logging.getLogger(__name__)
 
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
@@ -30,6 +36,7 @@ ImageSources: TypeAlias = list[ImageSource] | tuple[ImageSource, ...]
 Item = TypeVar("Item")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnError: TypeAlias = Callable[[Path, Exception], None]
+OnScores: TypeAlias = Callable[[Tensor], None]
 
 
 class Prediction(NamedTuple):
@@ -59,38 +66,45 @@ class Predictor:
         batch_size: int = 1,
     ) -> None:
         self.model = model
-        self.class_names = tuple(class_names or model.info.class_names) or None
+        self.num_classes: int | None = getattr(model, "num_classes", None)
+        self.class_names = _class_names_of(model, class_names, self.num_classes)
         self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
         self.resize = resize or make_test_resize(model.info.test_size)
-        self.batch_size = batch_size
+        self.batch_size = _require_batch_size(batch_size)
 
     @overload
     def __call__(
-        self, source: ImageSources, *, score_threshold: Threshold = 0.0
+        self, source: ImageSources, *, score_threshold: Threshold = NO_THRESHOLD
     ) -> list[Detections]: ...
     @overload
-    def __call__(self, source: ImageSource, *, score_threshold: Threshold = 0.0) -> Detections: ...
+    def __call__(
+        self, source: ImageSource, *, score_threshold: Threshold = NO_THRESHOLD
+    ) -> Detections: ...
 
     def __call__(
-        self, source: ImageSource | ImageSources, *, score_threshold: Threshold = 0.0
+        self, source: ImageSource | ImageSources, *, score_threshold: Threshold = NO_THRESHOLD
     ) -> Detections | list[Detections]:
         """Return the detections of one image, or of each image of a list or tuple.
 
         Args:
             source: an image, or a list or tuple of images.
-            score_threshold: minimum score of a detection, for all classes or for each.
+            score_threshold: minimum score of a detection: a number for all classes; a list,
+                array or tensor with one for each class, by label; or a mapping from names of
+                classes to numbers, which leaves the other classes without a threshold.
         """
+        threshold = self.resolve_threshold(score_threshold)
         if not isinstance(source, list | tuple):
-            return self._detect([as_image(source)], score_threshold)[0]
-        chunks = _chunks(map(as_image, source), self.batch_size)
-        return [each for chunk in chunks for each in self._detect(chunk, score_threshold)]
+            return self._detect([as_image(source)], threshold)[0]
+        chunks = _chunks(_numbered_images(source), self.batch_size)
+        return [each for chunk in chunks for each in self._detect(chunk, threshold)]
 
     def predict_files(
         self,
         paths: Sequence[Path],
         *,
-        score_threshold: Threshold = 0.0,
+        score_threshold: Threshold = NO_THRESHOLD,
         on_error: OnError | None = None,
+        on_scores: OnScores | None = None,
     ) -> Iterator[Prediction]:
         """Yield the detections of each image file, with a progress bar.
 
@@ -98,44 +112,96 @@ class Predictor:
             paths: image files.
             score_threshold: as for a call.
             on_error: called for each unreadable file, which is skipped; default: log a warning.
+            on_scores: called for each image with the scores [D] of all its detections, also of
+                those below the threshold.
         """
+        threshold = self.resolve_threshold(score_threshold)
+        return self._predict_files(paths, threshold, on_error or _log_error, on_scores)
+
+    def resolve_threshold(self, score_threshold: Threshold) -> Resolved:
+        """Return a threshold as one number, or one per class; ValueError if it is none."""
+        return resolve_thresholds(score_threshold, self.class_names, self.num_classes)
+
+    def _predict_files(
+        self,
+        paths: Sequence[Path],
+        threshold: Resolved,
+        on_error: OnError,
+        on_scores: OnScores | None,
+    ) -> Iterator[Prediction]:
         console = get_console()
         shown = track(paths, "predicting", console=console, disable=not console.is_interactive)
-        for chunk in _chunks(_readable(shown, on_error or _log_error), self.batch_size):
-            detections = self._detect([image for _, image in chunk], score_threshold)
+        for chunk in _chunks(_readable(shown, on_error), self.batch_size):
+            detections = self._detect([image for _, image in chunk], threshold, on_scores)
             for (path, image), own in zip(chunk, detections, strict=True):
                 yield Prediction(path, image, own)
 
-    def _detect(self, images: Sequence[Tensor], score_threshold: Threshold) -> list[Detections]:
-        detections: list[Detections] = []
+    def _detect(
+        self, images: Sequence[Tensor], threshold: Resolved, on_scores: OnScores | None = None
+    ) -> list[Detections]:
         with evaluation_mode(self.model), torch.inference_mode():
             inputs = [self.resize(image) for image in images]
-            for own, input, image in zip(self.model.detect(inputs), inputs, images, strict=True):
+            found = self.model.detect(inputs)
+        detections: list[Detections] = []
+        # outside of inference mode: callers get ordinary tensors
+        with torch.no_grad():
+            for own, input, image in zip(found, inputs, images, strict=True):
+                if on_scores is not None:
+                    on_scores(own["scores"])
                 size = size_of(image)
-                kept, _ = to_original(own, size_of(input), size, score_threshold=score_threshold)
+                kept, _ = to_original(own, size_of(input), size, score_threshold=threshold)
                 detections.append(paste(kept, size))
         return detections
+
+
+def _class_names_of(
+    model: ImageDetector, class_names: Sequence[str] | None, num_classes: int | None
+) -> tuple[str, ...] | None:
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names is the text {class_names!r}; give a list of names")
+    names = tuple(class_names or model.info.class_names)
+    if names and num_classes is not None and len(names) != num_classes:
+        raise ValueError(
+            f"class_names has {len(names)} names, but the model has {num_classes} classes"
+        )
+    return names or None
+
+
+def _require_batch_size(batch_size: object) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or int(batch_size) < 1:
+        raise ValueError(f"batch_size is {batch_size!r}; give a whole number of images from 1")
+    return int(batch_size)
 
 
 def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
     """Convert an image to the input format of a detector.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
-    [1, H, W] or [3, H, W]. Files are rotated by their EXIF orientation, decoded pixels are not.
+    [1, H, W] or [3, H, W], of 8 or, in 0..65535, 16 bits. Floating-point pixels have no defined
+    range and are refused. Files are rotated by their EXIF orientation, decoded pixels are not.
     """
     if isinstance(source, Path | str | bytes):
         return read_image(source)
     if isinstance(source, Image.Image):
-        source = from_pillow(source)
+        return _from_pillow(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Tensor):
         _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
-        return source.expand(3, -1, -1).contiguous()
+        if source.dtype == torch.uint16:
+            scaled = scale_sixteen_bits(source.cpu().numpy())
+            source = torch.from_numpy(scaled).to(source.device)
+        return source.detach().expand(3, -1, -1).contiguous()
     raise ValueError(
         f"an image of type {type(source).__name__} is not supported; "
         "give a path, bytes, PIL, numpy or torch"
     )
+
+
+def _from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W]
+    pixels = from_pillow(image)
+    _require(pixels, True, "[H, W, 3]")
+    return pixels
 
 
 def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
@@ -143,39 +209,82 @@ def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
     _require(
         array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]"
     )
+    pixels = pixels[..., :3]
+    if pixels.dtype.itemsize == 2:  # of any byte order
+        pixels = scale_sixteen_bits(pixels)
     # a copy: the array may be read-only or reversed
-    channels = torch.tensor(pixels[..., :3]).permute(2, 0, 1)
+    channels = torch.tensor(pixels).permute(2, 0, 1)
     return channels.expand(3, -1, -1).contiguous()
 
 
 def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
-    if not fits or source.dtype not in (torch.uint8, np.uint8) or 0 in source.shape:
+    kind = str(source.dtype).removeprefix("torch.").lstrip("<>")
+    if not fits or kind not in PIXEL_TYPES or 0 in source.shape:
         raise ValueError(
-            f"an image is uint8 {wanted}, not {source.dtype} {list(source.shape)}; convert it"
+            f"an image is uint8 or uint16 {wanted}, not {kind} {list(source.shape)}; convert it"
         )
 
 
+def _numbered_images(sources: ImageSources) -> Iterator[Tensor]:
+    for index, source in enumerate(sources):
+        try:
+            yield as_image(source)
+        except ValueError as error:
+            raise ValueError(f"image {index} of the list: {error}") from error
+
+
 def find_images(sources: Iterable[Path | str]) -> list[Path]:
-    """Find image files by path, folder (recursively) or glob pattern, each once."""
-    unique: dict[Path, None] = {}
+    """Find image files by path, folder (recursively), glob pattern or URL, each once.
+
+    In folders and patterns, pictures that this package has drawn are left out.
+    """
+    unique: dict[str, Path] = {}
+    drawn = 0
     for source in sources:
-        paths = _expand(source)
-        if not paths:
-            raise FileNotFoundError(
-                f"{source}: no image found; give image files, folders of images or a pattern"
-            )
-        unique |= dict.fromkeys(paths)
-    return list(unique)
+        found, own = _expand(source)
+        if not found:
+            raise FileNotFoundError(_describe_nothing(source, own))
+        drawn += own
+        for path in found:
+            unique.setdefault(os.path.abspath(path), path)
+    if drawn:
+        logger.info("%d pictures that centernet2 has drawn are left out", drawn)
+    return list(unique.values())
 
 
-def _expand(source: Path | str) -> list[Path]:
+def _expand(source: Path | str) -> tuple[list[Path], int]:
+    """Return the images that a source names, and the number of own pictures left out."""
     path = Path(source)
-    if path.is_file():
-        return [path]
+    if not str(source).strip():  # such as a variable of the shell that is not set
+        return [], 0
+    if path.is_file() or remote_url(source) is not None:
+        return [path], 0
     candidates = (
         path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))
     )
-    return sorted(each for each in candidates if is_image_file(each) and each.is_file())
+    images = sorted(each for each in candidates if _is_image(each))
+    found = [each for each in images if not is_own_picture(each)]
+    return found, len(images) - len(found)
+
+
+def _is_image(path: Path) -> bool:
+    # "._" begins the files in which macOS keeps metadata on foreign disks
+    return is_image_file(path) and not path.name.startswith("._") and path.is_file()
+
+
+def _describe_nothing(source: Path | str, drawn: int) -> str:
+    path = Path(source)
+    if not str(source).strip():
+        return "no image found: an empty name is given; is a variable of the shell not set?"
+    if drawn:
+        reason = f"{drawn} pictures that centernet2 has drawn are left out; name them to use them"
+    elif path.is_dir():
+        reason = f"the folder has no file that ends in {', '.join(IMAGE_SUFFIXES)}"
+    elif any(mark in str(source) for mark in "*?["):
+        reason = "the pattern matches no image file"
+    else:
+        reason = "there is no such file or folder"
+    return f"{printable(source)}: no image found; {reason}"
 
 
 def _readable(paths: Iterable[Path], on_error: OnError) -> Iterator[tuple[Path, Tensor]]:

@@ -131,6 +131,21 @@ NEEDED = {
 }
 
 
+def refuse_empty_words(words: Sequence[str]) -> None:
+    """Raise ValueError for an empty word, which as a path would be the current folder.
+
+    It comes from a variable of the shell that is not set. The value of a KEY may be empty.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option = before if word == "" and OPTION.fullmatch(before) else ""
+        if word.endswith("=") and OPTION.fullmatch(word[:-1]):
+            option = word[:-1]
+        if option or (word == "" and not KEY.fullmatch(before)):
+            raise ValueError(
+                f"{option or 'an argument'} is empty; is a variable of the shell not set?"
+            )
+
+
 def refuse_unknown_words(
     words: Sequence[str], command: str, options: Mapping[str, Set[str]]
 ) -> None:

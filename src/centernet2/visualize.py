@@ -11,6 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from centernet2.score_thresholds import (
+    NO_THRESHOLD,
+    Threshold,
+    above_threshold,
+    resolve_thresholds,
+)
 from centernet2.structures import Detections, Target
 
 Color = tuple[int, int, int]
@@ -44,18 +50,22 @@ def draw(
     objects: Detections | Target,
     class_names: Sequence[str] | None,
     *,
-    score_threshold: float = 0.0,
+    score_threshold: Threshold = NO_THRESHOLD,
 ) -> Tensor:  # uint8 [3, H, W]
     """Draw masks, boxes and labels of objects on a copy of an image.
 
     The image is uint8 [3, H, W] RGB. Detections with the highest scores are on top. Those below the
-    threshold are left out.
+    threshold, of all classes, by label or by class name, are left out.
     """
+    threshold = resolve_thresholds(
+        score_threshold, class_names, len(class_names) if class_names else None
+    )
     scored = cast(Detections, objects)["scores"] if "scores" in objects else None
-    scores = torch.ones(len(objects["boxes"])) if scored is None else scored.cpu()
-    kept = (scores >= score_threshold).nonzero()[:, 0]
+    scores = torch.ones(len(objects["boxes"])) if scored is None else scored.detach().cpu()
+    all_labels = objects["labels"].cpu()
+    kept = above_threshold(scores, all_labels, threshold).nonzero()[:, 0]
     order = kept[scores[kept].argsort(descending=True, stable=True)]  # [D]
-    labels = objects["labels"].cpu()[order].tolist()
+    labels = all_labels[order].tolist()
     boxes = [_whole_pixels(box) for box in objects["boxes"].cpu()[order].tolist()]
     colors = [class_color(label) for label in labels]
     if "masks" in objects:
@@ -202,7 +212,14 @@ def _hidden_pixels(candidates: np.ndarray, taken: np.ndarray) -> np.ndarray:  # 
 
 def class_name(label: int, class_names: Sequence[str] | None) -> str:
     """Return the name of a class, or its label if there are no names."""
-    return class_names[label] if class_names else str(label)
+    if not class_names:
+        return str(label)
+    if not 0 <= label < len(class_names):
+        raise ValueError(
+            f"the label {label} has no name among {len(class_names)} class names; "
+            "give the names of all classes"
+        )
+    return class_names[label]
 
 
 def picture_grid(

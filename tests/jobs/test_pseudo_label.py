@@ -23,7 +23,7 @@ def test_annotations_come_from_teacher_detections(
     output = tmp_path / "pseudo.json"
     counts = pseudo_label(
         weights=teacher, images=data / "images", output=output, score=0.0, device="cpu"
-    )
+    ).boxes
     content = json.loads(output.read_text())
     assert counts == {"block": len(content["annotations"])} and counts["block"] > 0
     assert [image["file_name"] for image in content["images"]] == [f"{i}.png" for i in range(1, 5)]
@@ -61,7 +61,7 @@ def test_high_threshold_leaves_images_without_labels(
     output = tmp_path / "pseudo.json"
     counts = pseudo_label(
         weights=teacher, images=data / "images", output=output, score=1.0, device="cpu"
-    )
+    ).boxes
     assert counts == {"block": 0}
     assert len(json.loads(output.read_text())["images"]) == 4
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.jobs.show import FILE_FORMATS, show
+from centernet2.jobs.show import show
+from centernet2.pictures import FILE_FORMATS, is_own_picture
 from tests.helpers.training import SMALL, write_blocks
 
 
@@ -34,6 +35,7 @@ def test_format_follows_the_suffix(data: Path, tmp_path: Path, suffix: str) -> N
     show(data, output=output, config=SMALL, count=1)
     with Image.open(output) as grid:
         assert grid.format == FILE_FORMATS[suffix]
+    assert is_own_picture(output)
 
 
 def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:
@@ -43,3 +45,9 @@ def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:
         show(data, output=tmp_path / "a.png", config=SMALL, split="val")
     with pytest.raises(ValueError, match=r"must end in \.jpg"):
         show(data, output=tmp_path / "a.txt", config=SMALL)
+
+
+@pytest.mark.parametrize(("option", "value"), [("count", 0), ("count", -1), ("seed", -1)])
+def test_impossible_numbers_are_named(data: Path, tmp_path: Path, option: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"--{option} is {value}; give a"):
+        show(data, output=tmp_path / "a.png", config=SMALL, **{option: value})

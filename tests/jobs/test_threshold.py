@@ -80,7 +80,7 @@ def test_predictor_applies_thresholds_per_class(folder: Path) -> None:
     predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
     image = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     everything = predictor(image)
-    least = [2.0, float(everything["scores"][everything["labels"] == 1].median())]
+    least = [1.0, float(everything["scores"][everything["labels"] == 1].median())]
     kept = predictor(image, score_threshold=least)
     assert (kept["labels"] == 1).all()
     assert (
@@ -128,7 +128,9 @@ def test_wrong_options_are_named(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
         threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
-    with pytest.raises(ValueError, match=r"--recall is 90; give a number above 0, up to 1"):
+    with pytest.raises(
+        ValueError, match=r"--recall is 90; give a number above 0, up to 1: 0.9 is 90 %"
+    ):
         threshold(folder / "model.pth", recall=90, **options)
     with pytest.raises(ValueError, match="--device would have no effect"):
         threshold(folder / "model.pth", device="cpu", **options)

@@ -3,19 +3,30 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
 from centernet2.data.storage import read_bytes
+from centernet2.files import printable
 
-ORIENTATION = 0x0112  # EXIF tag: 5 to 8 rotate the image by 90 degrees
+ORIENTATION = 0x0112  # EXIF tag
+ROTATED = (5, 6, 7, 8)  # its values that rotate the image by 90 degrees
 MIN_REDUCED_PIXELS = 1_000_000  # smaller images are decoded faster at full size
 REDUCTIONS = (4, 2)  # factors at which libjpeg decodes with a fraction of the work
 REDUCTION_MARGIN = 2.5  # the reduced sides are at least this many times the final ones
+SIXTEEN_BITS = 65535
+# of Pillow and its plugins on damaged files
+FAILURES = (
+    OSError, ValueError, SyntaxError, RuntimeError, KeyError, TypeError, EOFError,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class ImageError(ValueError):
@@ -25,24 +36,47 @@ class ImageError(ValueError):
 def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
     """Decode an image file (path, URL or content), upright according to EXIF."""
     if isinstance(source, bytes):
-        return _decode(source, "the given bytes")
-    return _decode(read_file(source), str(source))
+        content, name = source, "the given bytes"
+    else:
+        content, name = read_file(source), printable(source)
+    _require_moderate_size(content, name)
+    return _decode(content, name)
+
+
+def _require_moderate_size(content: bytes, name: str) -> None:
+    """Raise ImageError for an image that would fill the memory, by the limit of Pillow."""
+    try:
+        with Image.open(io.BytesIO(content)):
+            return
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name}: the image is too large ({error}); cut it into tiles, or make it smaller"
+        ) from error
+    except FAILURES:
+        return  # decoding explains it
 
 
 def read_file(source: Path | str) -> bytes:
     """Read the content of an image file; ImageError if it fails or there is none."""
+    name = printable(source)
+    if not str(source):
+        raise ImageError("the path of an image is empty; give a file")
     try:
         content = read_bytes(source)
     except OSError as error:
         reason = error.strerror or (
-            "No such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+            "No such file" if isinstance(error, FileNotFoundError) else _in_one_line(error)
         )
         raise ImageError(
-            f"{source}: the image cannot be opened ({reason}); check the path"
+            f"{name}: the image cannot be opened ({reason}); check the path"
         ) from error
     if not content:
-        raise ImageError(f"{source}: the image file is empty; replace it or leave it out")
+        raise ImageError(f"{name}: the image file is empty; replace it or leave it out")
     return content
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +123,18 @@ class StoredImage:
                 self._require_size(*_upright_size(file))
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
                 pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImageError(
-                f"{self.name}: not a readable image ({error}); replace it or leave it out"
-            ) from error
+        except ImageError:
+            raise
+        except FAILURES as error:
+            raise _unreadable(self.name, error) from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def _require_size(self, height: int, width: int) -> None:
         if (height, width) != (self.height, self.width):
             raise ImageError(
-                f"{self.name}: the image is {width} wide and {height} high, but {self.width} and "
-                f"{self.height} in the annotations; correct them (EXIF orientation counts)"
+                f"{printable(self.name)}: the image is {width} wide and {height} high, but "
+                f"{self.width} and {self.height} in the annotations; correct them "
+                "(EXIF orientation counts)"
             )
 
 
@@ -108,7 +143,7 @@ def _decode(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
         image = decode_image(content)  # [3, H, W], or [frames, 3, H, W] of an animation
     except (ValueError, RuntimeError):
         return _read_with_pillow(content, name)
-    return image[0] if image.ndim == 4 else image
+    return image[0].clone() if image.ndim == 4 else image
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -116,33 +151,58 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             return _upright_size(file)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(
-            f"{path}: not a readable image ({reason}); replace it or leave it out"
-        ) from error
+    except FAILURES as error:
+        raise _unreadable(str(path), error) from error
 
 
 def _upright_size(file: Image.Image) -> tuple[int, int]:
     """Height and width with the EXIF orientation applied."""
-    rotated = file.getexif().get(ORIENTATION, 1) >= 5
-    return (file.width, file.height) if rotated else (file.height, file.width)
+    width, height = file.size
+    if isinstance(file, TiffImageFile):  # its `size` is upright or not, by version of Pillow
+        width, height = file.tag_v2[IMAGEWIDTH], file.tag_v2[IMAGELENGTH]
+    return (width, height) if orientation_of(file) in ROTATED else (height, width)
+
+
+def orientation_of(file: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; not that of XMP, which decoding does not read."""
+    if isinstance(file, TiffImageFile):
+        value = file.tag_v2.get(ORIENTATION)
+    else:
+        exif = Image.Exif()
+        exif.load(file.info.get("exif", b""))
+        value = exif.get(ORIENTATION)
+    return value if isinstance(value, int) else 1
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
     """Decode formats unknown to torchcodec, such as BMP, or explain the failure."""
     try:
         with Image.open(io.BytesIO(content)) as file:
-            return from_pillow(ImageOps.exif_transpose(file))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(
-            f"{name}: not a readable image ({reason}); replace it or leave it out"
-        ) from error
+            return _to_tensor(ImageOps.exif_transpose(file))
+    except FAILURES as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ImageError:
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "of no known format" if unknown else _in_one_line(error)
+    return ImageError(
+        f"{printable(name)}: not a readable image ({reason}); replace it or leave it out"
+    )
 
 
 def from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W] RGB
-    """Convert an image of Pillow in any mode; a ValueError if its pixels have no range."""
+    """Convert an image of Pillow in any mode; ImageError if its pixels have no range."""
+    try:
+        return _to_tensor(image)
+    except FAILURES as error:  # it is decoded only now
+        name = getattr(image, "filename", "") or "the given image"
+        raise _unreadable(str(name), error) from error
+
+
+def _to_tensor(image: Image.Image) -> Tensor:  # uint8 [3, H, W]
+    if image.mode == "La":  # with color multiplied by alpha
+        image = image.convert("LA")
     pixels = np.array(_to_eight_bits(image).convert("RGB"))  # [H, W, 3]
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -153,5 +213,18 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no defined range: convert it to 8 or 16 bits")
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image).astype(np.float64)
-    return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
+    values = np.asarray(image)
+    if image.mode == "I" and values.size:  # 32 bits, in which some formats hold 16
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > SIXTEEN_BITS or 0 < high <= 255:
+            raise ValueError(
+                f"32-bit pixels from {low} to {high} have no defined range: "
+                "convert it to 8 or 16 bits"
+            )
+    return Image.fromarray(scale_sixteen_bits(values))
+
+
+def scale_sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale values in 0..65535 to 0..255."""
+    scaled: NDArray[np.uint8] = (values.astype(np.float64) / 257).round().astype(np.uint8)
+    return scaled

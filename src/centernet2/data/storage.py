@@ -32,6 +32,8 @@ def read_bytes(path: Path | str) -> bytes:
         OSError: the content cannot be read.
     """
     text = remote_url(path) or str(path)
+    if "\0" in text:
+        raise OSError(0, "the path contains a null character")
     member = MEMBER.fullmatch(text)
     if member is None:
         return Path(text).read_bytes() if remote_url(text) is None else _fetch(text)

@@ -103,7 +103,8 @@ class ThresholdChoice(NamedTuple):
 
     point: OperatingPoint | None  # None: no objects or detections; the overall threshold is taken
     threshold: float
-    reached: bool  # the precision or recall that was asked for
+    reached: bool  # the goal
+    goal: str = "the highest F1"  # or the precision or recall that was asked for
 
 
 def choose_threshold(
@@ -114,15 +115,20 @@ def choose_threshold(
     If the curve does not reach it, the nearest threshold is taken. `otherwise` is for a class
     without objects or detections.
     """
+    goal = ThresholdChoice._field_defaults["goal"]
+    if precision is not None:
+        goal = f"precision {100 * precision:g} %"
+    elif recall is not None:
+        goal = f"recall {100 * recall:g} %"
     if not curve.total or not len(curve.thresholds):
-        return ThresholdChoice(None, otherwise, False)
+        return ThresholdChoice(None, otherwise, False, goal)
     wanted, nearest = best_point(curve), 0
     if precision is not None:
         wanted, nearest = point_of_precision(curve, precision), int(curve.precision.argmax())
     elif recall is not None:
         wanted, nearest = point_of_recall(curve, recall), len(curve.thresholds) - 1
     point = wanted or _point(curve, nearest)
-    return ThresholdChoice(point, point.threshold, wanted is not None)
+    return ThresholdChoice(point, point.threshold, wanted is not None, goal)
 
 
 def _point(curve: Curve, k: int) -> OperatingPoint:

@@ -1,14 +1,14 @@
 """The command `predict`: detect objects in images."""
 
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from centernet2.files import is_image_file, writable_folder
+from centernet2.files import is_image_file, printable, writable_folder
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -17,9 +17,16 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.usage import KEY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from centernet2.predictor import Prediction
+    from centernet2.score_thresholds import Resolved
 
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
-KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
+SHOWN_NAMES = 5
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +43,8 @@ def predict(
     Parameters
     ----------
     images
-        Image files, folders and glob patterns; then config overrides: KEY VALUE ...
+        Image files, URLs, folders and glob patterns; then config overrides: KEY VALUE ... Pictures
+        that this program has drawn are left out of folders and patterns.
     weights
         A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
     output
@@ -44,41 +52,98 @@ def predict(
     config
         Path or name of the config, for weights files without one.
     score_threshold
-        Minimum score of detections that are drawn and written; default: the thresholds per class
-        that `centernet2 threshold` has stored, else 0.3.
+        Minimum score, in 0..1, of detections that are drawn and written; default: the thresholds
+        per class that `centernet2 threshold` has stored, else 0.3.
 
     Returns
     -------
-    {"images": number of images written}.
+    {"images": number of images written, "skipped": of unreadable ones, "objects": in all images}.
     """
     from centernet2.builders.loading import load_predictor
     from centernet2.prediction_files import write_predictions
     from centernet2.predictor import find_images
+    from centernet2.score_thresholds import require_score
 
     sources, overrides = split_overrides(images)
     if not sources or "" in sources:
         raise ValueError("no image is given; name image files, folders of images or patterns")
+    if score_threshold is not None:
+        score_threshold = require_score(score_threshold, "--score-threshold")
     folder = writable_folder(Path(output), "--output")
     paths = find_images(sources)
     predictor = load_predictor(weights, overrides, config=config, **vars(inference))
-    if score_threshold is None:
-        threshold = predictor.score_thresholds or DEFAULT_THRESHOLD
-    else:
-        threshold = score_threshold
-    failed: list[Path] = []
+    chosen = predictor.score_thresholds or DEFAULT_THRESHOLD
+    threshold = predictor.resolve_threshold(chosen if score_threshold is None else score_threshold)
+    counter = DetectionCounter()
+    predictions = predictor.predict_files(
+        paths,
+        score_threshold=threshold,
+        on_error=counter.add_failure,
+        on_scores=counter.add_scores,
+    )
+    first = next(predictions, None)
+    if first is None:
+        raise ValueError(
+            f"none of the {len(paths)} images could be read (listed above); nothing is written"
+        )
+    counted = counter.count(chain([first], predictions))
+    count = write_predictions(counted, folder, class_names=predictor.class_names)
+    _name_escaped(paths)
+    logger.info("%d images written to %s: %s", count, folder, counter.describe(threshold))
+    if counter.failed:
+        logger.error(
+            "%d of %d images could not be read (listed above)", len(counter.failed), len(paths)
+        )
+    return {"images": count, "skipped": len(counter.failed), "objects": counter.objects}
 
-    def report(path: Path, error: Exception) -> None:
-        failed.append(path)
+
+class DetectionCounter:
+    """Counts of a run: unreadable images, objects, and the highest score of all."""
+
+    def __init__(self) -> None:
+        self.failed: list[Path] = []
+        self.objects = 0
+        self.highest: float | None = None  # also of detections below the threshold
+
+    def add_failure(self, path: Path, error: Exception) -> None:
+        """Log and count an unreadable image."""
+        self.failed.append(path)
         logger.error("%s", error)
 
-    predictions = predictor.predict_files(paths, score_threshold=threshold, on_error=report)
-    count = write_predictions(predictions, folder, class_names=predictor.class_names)
-    logger.info("%d images written to %s", count, folder)
-    if failed:
-        raise ValueError(
-            f"{len(failed)} of {count + len(failed)} images could not be read (listed above)"
+    def add_scores(self, scores: "Tensor") -> None:
+        """Take note of the scores of all detections of an image."""
+        if len(scores):
+            self.highest = max(float(scores.max()), self.highest or 0.0)
+
+    def count(self, predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
+        """Pass predictions on, and count their objects."""
+        for prediction in predictions:
+            self.objects += len(prediction.detections["boxes"])
+            yield prediction
+
+    def describe(self, threshold: "Resolved") -> str:
+        """Say how many objects reach the threshold, and if none do, what the highest score is."""
+        from centernet2.score_thresholds import describe_threshold
+
+        limit = describe_threshold(threshold)
+        if self.objects:
+            return f"{self.objects} objects at {limit}"
+        if self.highest is None:
+            return f"no objects at {limit}; the detector returns no detection of any score"
+        return (
+            f"no objects at {limit}; the highest score is {self.highest:.3g}, "
+            "and --score-threshold sets a lower one"
         )
-    return {"images": count}
+
+
+def _name_escaped(paths: "Sequence[Path]") -> None:
+    """Log the files whose names UTF-8 cannot hold, and thus predictions.json neither."""
+    escaped = [printable(path) for path in paths if printable(path) != str(path)]
+    if escaped:
+        logger.warning(
+            "the names of %d images are not UTF-8; predictions.json has their other bytes as "
+            "\\xNN: %s", len(escaped), ", ".join(escaped[:SHOWN_NAMES])
+        )  # fmt: skip
 
 
 def split_overrides(words: Sequence[ImageArgument]) -> tuple[list[str], list[str]]:

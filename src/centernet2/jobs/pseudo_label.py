@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from centernet2.files import writable_file, write_json
+from centernet2.files import printable, writable_file, write_json
 from centernet2.jobs import Device, Overrides, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
-    from centernet2.predictor import Prediction
+    from centernet2.predictor import OnError, Prediction
 
 logger = logging.getLogger(__name__)
+
+
+class PseudoLabels(NamedTuple):
+    """What pseudo-labeling has written."""
+
+    boxes: dict[str, int]  # number of boxes of each class
+    skipped: int  # images that cannot be read or named in the file
 
 
 def pseudo_label(
@@ -24,7 +31,7 @@ def pseudo_label(
     output: PathArgument,
     score: float = 0.5,
     device: Device = None,
-) -> dict[str, int]:
+) -> PseudoLabels:
     """Label images with a trained detector, to train another one on the labels.
 
     This is the self-training of arXiv 2103.07461, section 5. An image without detections gets no
@@ -40,35 +47,69 @@ def pseudo_label(
         JSON file in COCO's format. Train on it with
         DATASETS.TRAIN "('labeled.json@images', 'pseudo.json@unlabeled')".
     score
-        Minimum score of a detection to become a label.
+        Minimum score, in 0..1, of a detection to become a label.
 
     Returns
     -------
-    The number of boxes of each class.
+    The number of boxes of each class, and the number of skipped images.
     """
     from centernet2.builders.loading import load_predictor
     from centernet2.predictor import find_images
+    from centernet2.score_thresholds import require_score
 
+    score = require_score(score, "--score")
     folder, path = Path(images), writable_file(Path(output))
-    paths = find_images([folder])
+    if not folder.is_dir():
+        raise ValueError(f"--images {printable(folder)} is no folder; give one that holds images")
+    found = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
     class_names = predictor.class_names
     if class_names is None:
         raise ValueError(f"{weights} has no class names, which annotations need")
-    image_records: list[dict[str, Any]] = []
+    failed: list[Path] = []
+
+    def report(path: Path, error: Exception) -> None:
+        failed.append(path)
+        logger.error("%s", error)
+
+    named = [each for each in found if _can_be_named(each, report)]
+    predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
+    content = _to_coco(predictions, folder, class_names)
+    if not content["images"]:
+        raise ValueError(f"none of the {len(found)} images of {folder} can be used (listed above)")
+    write_json(path, content)
+    counts = Counter(annotation["category_id"] for annotation in content["annotations"])
+    boxes = {name: counts[number] for number, name in enumerate(class_names, start=1)}
+    logger.info(
+        "%s: %d images, %d boxes at the score threshold %g",
+        path, len(content["images"]), sum(boxes.values()), score,
+    )  # fmt: skip
+    if failed:
+        logger.error("%d of %d images are skipped (listed above)", len(failed), len(found))
+    return PseudoLabels(boxes, len(failed))
+
+
+def _can_be_named(path: Path, report: OnError) -> bool:
+    """Whether JSON, which is UTF-8, can hold the name of a file."""
+    name = printable(path)
+    if name == str(path):
+        return True
+    report(path, ValueError(f"{name}: the name is not UTF-8; rename the file to label it"))
+    return False
+
+
+def _to_coco(
+    predictions: Iterable[Prediction], folder: Path, class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for prediction in predictor.predict_files(paths, score_threshold=score):
-        image_id = len(image_records) + 1
-        image_records.append({"id": image_id, **_describe_image(prediction, folder)})
+    for prediction in predictions:
+        image_id = len(images) + 1
+        images.append({"id": image_id, **_describe_image(prediction, folder)})
         for annotation in _to_annotations(prediction):
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **annotation})
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
-    write_json(
-        path, {"images": image_records, "annotations": annotations, "categories": categories}
-    )
-    logger.info("%s: %d images, %d boxes", path, len(image_records), len(annotations))
-    counts = Counter(annotation["category_id"] for annotation in annotations)
-    return {name: counts[number] for number, name in enumerate(class_names, start=1)}
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from cyclopts import Parameter
 
 from centernet2.jobs import ConfigArgument, Data, DataPath, Flag, Overrides, PathArgument
 
-FILE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 logger = logging.getLogger(__name__)
 
 
@@ -44,17 +43,18 @@ def show(
         Path or name of the config, for augmentation and targets.
     """
     import numpy as np
-    from PIL import Image
 
     from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
     from centernet2.data.readers import ALL, find_dataset, load_split_files
-    from centernet2.files import open_atomic, writable_file
+    from centernet2.files import writable_file
+    from centernet2.pictures import FILE_FORMATS, save_picture
+    from centernet2.visualize import to_pillow
 
+    _require_count(count, seed)
     options = as_config(config).override(overrides)
     source, target = Path(data), writable_file(Path(output))
-    kind = FILE_FORMATS.get(target.suffix.lower())
-    if kind is None:
+    if target.suffix.lower() not in FILE_FORMATS:
         raise ValueError(f"--output is {output}; it must end in {', '.join(FILE_FORMATS)}")
     splits = find_dataset(source, None if data_path is None else Path(data_path))
     name = split if split in splits else ALL
@@ -67,6 +67,12 @@ def show(
     grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets
     )
-    with open_atomic(target) as file:
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(file, kind, quality=90)
+    save_picture(to_pillow(grid), target)
     logger.info("%s", target)
+
+
+def _require_count(count: int, seed: int) -> None:
+    if count < 1:
+        raise ValueError(f"--count is {count}; give a number of images from 1")
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}; give a whole number from 0")

@@ -11,6 +11,7 @@ from centernet2.jobs import DataPath, Device, OptionalData, PathArgument, Weight
 if TYPE_CHECKING:
     from centernet2.evaluation import FloatArray, GroundTruth, ThresholdChoice
 
+SHOWN_NAMES = 10
 logger = logging.getLogger(__name__)
 
 
@@ -70,6 +71,12 @@ def threshold(
     )
     save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
+    missed = [name for name, choice in chosen.items() if choice.point and not choice.reached]
+    if missed:
+        logger.warning(
+            "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
+            thresholds[0].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
+        )  # fmt: skip
     return chosen
 
 
@@ -80,7 +87,7 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
         )
     for name, value in (("--precision", precision), ("--recall", recall)):
         if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{name} is {value}; give a number above 0, up to 1")
+            raise ValueError(f"{name} is {value:g}; give a number above 0, up to 1: 0.9 is 90 %")
 
 
 def _choose(

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from centernet2.kernels import not_compiled
 from centernet2.models.centernet import CenterNet, HeadOutput
 from centernet2.models.postprocess import paste
-from centernet2.models.preprocess import Preprocess, check_targets, pad_target, size_of
+from centernet2.models.preprocess import (
+    Preprocess,
+    check_images,
+    check_targets,
+    pad_target,
+    size_of,
+)
 from centernet2.models.roi_heads import CascadeRoIHeads, RoIHeadsOutput, StageOutput
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.ops.tensors import constant, lower_precision
@@ -75,6 +81,9 @@ class Detector(nn.Module):
         Masks are pasted at the size of the images, or without `pasted` stay in the grid of their
         box.
         """
+        images = check_images(images)
+        if not images and not self.training:
+            return []
         trace = self.run(images, targets)
         if self.training:
             return trace.losses
@@ -143,6 +152,12 @@ class Detector(nn.Module):
         """Whether detections have masks."""
         return self.roi_heads is not None and self.roi_heads.mask_branch is not None
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the detections."""
+        stage = self.proposal_generator.head if self.roi_heads is None else self.roi_heads
+        return stage.num_classes
+
     def use_static_shapes(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Make the shapes of all tensors independent of the content of images.
 
@@ -159,6 +174,7 @@ class Detector(nn.Module):
     def _prepare(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None
     ) -> tuple[Tensor, Sequence[Size], Sequence[Target] | None]:
+        images = check_images(images)
         if self.training:
             device = self.preprocess.mean.device
             targets = check_targets(images, targets, device, masks=self.predicts_masks)

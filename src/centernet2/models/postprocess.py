@@ -1,15 +1,11 @@
 """Detections at the size of the original image, with pasted masks."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 from torch import Tensor
 
 from centernet2.kernels import paste_box_masks
 from centernet2.ops.boxes import nonempty, scale_boxes
+from centernet2.score_thresholds import NO_THRESHOLD, Resolved, above_threshold
 from centernet2.structures import Detections, select
-
-Threshold: TypeAlias = float | Sequence[float]  # one for all classes, or one per class, by label
 
 
 def to_original(
@@ -17,7 +13,7 @@ def to_original(
     input_size: tuple[int, int],
     size: tuple[int, int],
     *,
-    score_threshold: Threshold = 0.0,
+    score_threshold: Resolved = NO_THRESHOLD,
 ) -> tuple[Detections, Tensor]:
     """Scale detections from the model's input to the original image.
 
@@ -32,11 +28,8 @@ def to_original(
     Returns:
         The remaining detections, and a mask [D] bool of the given ones that remain.
     """
-    boxes, scores = scale_boxes(detections["boxes"], input_size, size), detections["scores"]
-    if isinstance(score_threshold, float | int):
-        above = scores >= score_threshold
-    else:
-        above = scores >= scores.new_tensor(score_threshold)[detections["labels"]]
+    boxes = scale_boxes(detections["boxes"], input_size, size)
+    above = above_threshold(detections["scores"], detections["labels"], score_threshold)
     kept = nonempty(boxes) & above
     return select({**detections, "boxes": boxes}, kept), kept
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from centernet2.kernels import not_compiled
 from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
+MAX_VALUE = 255.5  # of a pixel; interpolation may overshoot 255 slightly
 CHANNEL_ORDERS = ("RGB", "BGR")
 
 
@@ -72,6 +74,55 @@ class Preprocess(nn.Module):
 def size_of(image: Tensor) -> tuple[int, int]:
     """Return height and width of an image [3, H, W]."""
     return image.shape[1], image.shape[2]
+
+
+@not_compiled(recursive=True)
+def check_images(images: Sequence[Tensor]) -> list[Tensor]:
+    """Return the images of a call as a list, or raise ValueError if a detector cannot take them.
+
+    They are a list of tensors [3, h, w], or one tensor [N, 3, h, w].
+    """
+    given = _describe(images)
+    if isinstance(images, Tensor) and images.ndim != 4:
+        raise ValueError(
+            f"a detector takes a list of images, not {given}; write model([image]) for one image"
+        )
+    if not isinstance(images, Sequence | Tensor) or isinstance(images, str | bytes):
+        raise ValueError(
+            f"a detector takes a list of images, uint8 tensors [3, h, w] in RGB, not {given}; "
+            "a Predictor takes paths and arrays"
+        )
+    for index, image in enumerate(images):
+        _require_image(image, index)
+    return list(images)
+
+
+def _require_image(image: Tensor, index: int) -> None:
+    if not isinstance(image, Tensor):
+        raise ValueError(
+            f"images[{index}] is {_describe(image)}, but a detector takes uint8 tensors [3, h, w] "
+            "in RGB; a Predictor takes paths and arrays"
+        )
+    fits = image.ndim == 3 and image.shape[0] == 3 and image.numel() > 0
+    if not fits or image.is_complex() or image.dtype == torch.bool:
+        raise ValueError(
+            f"images[{index}] is {_describe(image)}, but a detector takes uint8 tensors "
+            "[3, h, w] in RGB"
+        )
+    if image.is_floating_point() and not image.is_meta:
+        low, high = (float(limit) for limit in image.detach().aminmax())
+        if not (low == high == 0 or (low >= 0 and 1 < high <= MAX_VALUE)):
+            raise ValueError(
+                f"images[{index}] has values from {low:.3g} to {high:.3g}, but a detector takes "
+                "pixels in 0..255 and normalizes them itself; leave out scaling and normalization"
+            )
+
+
+def _describe(value: object) -> str:
+    kind = type(value).__name__
+    if not isinstance(value, Tensor):
+        return f"of type {kind}" if isinstance(value, Sequence) else f"a {kind}"
+    return f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
 
 
 def check_targets(

@@ -73,6 +73,11 @@ class TestTimeAugmentation(nn.Module):
         self.limit = limit
         self.info = replace(model.info, test_size=TestSize())  # no resizing before the views
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the detections."""
+        return self.model.num_classes
+
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
         return [

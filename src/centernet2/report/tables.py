@@ -106,8 +106,8 @@ def thresholds_table(chosen: Mapping[str, ThresholdChoice]) -> Table:
         cells = ["-", "-", "-"]
         note = "no objects or detections: the threshold of all classes"
         if choice.point is not None:
-            cells = [f"{100 * value:.1f}" for value in choice.point[1:]]
-            note = "" if choice.reached else "not reached"
+            cells = [f"{100 * value:.1f} %" for value in choice.point[1:]]
+            note = "" if choice.reached else f"{choice.goal} not reached: the nearest"
         table.add_row(escape(name), f"{choice.threshold:.3f}", *cells, note)
     return table
 

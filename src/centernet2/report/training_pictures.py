@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from centernet2.data import DetectionDataset, ImageError, read_indexed_image
+from centernet2.pictures import save_picture
 from centernet2.structures import Batch, Detections, Target
-from centernet2.visualize import draw, picture_grid
+from centernet2.visualize import draw, picture_grid, to_pillow
 
 FIRST_BATCHES = 2
 SHOWN_SCORE = 0.3  # detections with a lower score are not drawn
@@ -64,6 +64,4 @@ def draw_predictions(
 
 def _write(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
     if pictures:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        grid = picture_grid(pictures, captions)
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(path, quality=JPEG_QUALITY)
+        save_picture(to_pillow(picture_grid(pictures, captions)), path, quality=JPEG_QUALITY)

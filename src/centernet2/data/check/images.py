@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from centernet2.data.check.usable_records import recorded_size
 from centernet2.data.findings import Finding, ProblemExample, make_finding
-from centernet2.data.image import ORIENTATION, ImageError, read_image
+from centernet2.data.image import ImageError, orientation_of, read_image
 from centernet2.data.readers.json_records import Record
 
 MISSING_FILE = "missing"  # problem of a file that does not exist
@@ -46,7 +46,7 @@ def _read_facts(path: Path) -> ImageFacts:
     try:
         image = read_image(path)
         with Image.open(path) as file:
-            rotated, mode = file.getexif().get(ORIENTATION, 1) > 1, file.mode
+            rotated, mode = orientation_of(file) > 1, file.mode
     except (ImageError, OSError, SyntaxError) as error:
         return ImageFacts(str(error))
     return ImageFacts("", (image.shape[1], image.shape[2]), rotated, mode, thumbnail(image))

@@ -1,0 +1,110 @@
+"""Score thresholds: one for all classes, one per class, or some by class name."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, SupportsFloat, TypeAlias
+
+from torch import Tensor
+
+# any number, list, array or tensor; a mapping is by class name
+Threshold: TypeAlias = SupportsFloat | Sequence[SupportsFloat] | Tensor | Mapping[str, Any]
+Resolved: TypeAlias = float | tuple[float, ...]  # for all classes, or per class by label
+NO_THRESHOLD = 0.0
+
+
+def require_score(value: object, name: str) -> float:
+    """Return a score as a Python float; a ValueError names the argument.
+
+    Args:
+        value: a number of Python, NumPy or PyTorch in 0..1, or an array or tensor of no dimension.
+    """
+    number = _to_python(value)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        given = "None" if number is None else f"of type {type(value).__name__}"
+        raise ValueError(f"{name} is {given}; give a score, a number in 0..1 such as 0.3")
+    score = float(number)
+    if not 0 <= score <= 1:  # also NaN
+        raise ValueError(f"{name} is {score:g}; scores are in 0..1, so give a number such as 0.3")
+    return score
+
+
+def resolve_thresholds(
+    threshold: object,
+    class_names: Sequence[str] | None,
+    num_classes: int | None,
+    *,
+    name: str = "score_threshold",
+) -> Resolved:
+    """Return one score threshold for all classes, or one per class by label.
+
+    Args:
+        threshold: a number; a list, tuple, array or tensor with a number per class; or a mapping
+            from class names to numbers, in which the other classes have no threshold.
+        class_names: by label; None: unknown.
+        num_classes: None: unknown, and the length of a list is not checked.
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: a number is no score, or a list or name does not fit the classes.
+    """
+    if isinstance(threshold, Mapping):
+        return _by_name(threshold, class_names, name)
+    plain = _to_python(threshold)
+    if not isinstance(plain, Sequence) or isinstance(plain, str | bytes):
+        return require_score(threshold, name)
+    scores = tuple(require_score(each, f"{name}[{i}]") for i, each in enumerate(plain))
+    if len(scores) != (num_classes or max(len(scores), 1)):
+        owned = "at least one class" if num_classes is None else f"{num_classes} classes"
+        names = f" ({', '.join(class_names)})" if class_names and len(class_names) <= 20 else ""
+        raise ValueError(
+            f"{name} has {len(scores)} values, but the model has {owned}{names}; "
+            "give one number, or one for each class"
+        )
+    return scores
+
+
+def _by_name(
+    threshold: Mapping[Any, object], class_names: Sequence[str] | None, name: str
+) -> tuple[float, ...]:
+    if not class_names:
+        raise ValueError(
+            f"{name} is by class name, but the model has no class names; give a list by label"
+        )
+    for key in threshold:
+        if key not in class_names:
+            near = difflib.get_close_matches(str(key), class_names, n=1, cutoff=0.0)
+            raise ValueError(
+                f"{name} names the class {key!r}, which the model does not have; "
+                f"the nearest of its {len(class_names)} classes is {near[0]!r}"
+            )
+    scores = {key: require_score(value, f"{name}[{key!r}]") for key, value in threshold.items()}
+    return tuple(scores.get(each, NO_THRESHOLD) for each in class_names)
+
+
+def _to_python(value: object) -> Any:
+    """Convert an array, tensor or NumPy number to Python's numbers and lists."""
+    convert = getattr(value, "tolist", None)
+    return value if convert is None else convert()
+
+
+def above_threshold(scores: Tensor, labels: Tensor, threshold: Resolved) -> Tensor:  # [D] bool
+    """Whether each detection reaches the threshold of its class."""
+    if isinstance(threshold, float | int):
+        return scores >= threshold
+    if len(labels) and int(labels.max()) >= len(threshold):
+        raise ValueError(
+            f"score_threshold has {len(threshold)} values, but the model detects the label "
+            f"{int(labels.max())}; give one number, or one for each class"
+        )
+    return scores >= scores.new_tensor(threshold)[labels]
+
+
+def describe_threshold(threshold: Resolved) -> str:
+    """Return a threshold as words for a message."""
+    if isinstance(threshold, float | int):
+        return f"the score threshold {threshold:g}"
+    low, high = min(threshold), max(threshold)
+    values = f"{low:.3g}" if math.isclose(low, high) else f"{low:.3g} to {high:.3g}"
+    return f"the score thresholds per class ({values})"
