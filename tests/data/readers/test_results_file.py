@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hotcoco import mask as rle
 from centernet2.data import DetectionDataset, concatenate
 from centernet2.data.readers import load_coco
 from centernet2.data.readers.results_file import Results, parse_results, read_results
+from centernet2.data.user_ids import pack_ids
 
 WIDTH, HEIGHT = 100, 80
 CLASSES = {7: "cat", 9: "dog", 11: "owl"}
@@ -169,6 +171,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no box": ({"bbox": None}, "has no 'bbox'"),
     "three numbers": ({"bbox": [1, 2, 3]}, "which is not four finite numbers"),
     "NaN box": ({"bbox": [1, 2, 3, float("nan")]}, "NaN or infinity in its 'bbox'"),
+    "box of a diverged detector": ({"bbox": [1, 2, 1e20, 4]}, "beyond any image"),
     "negative size": ({"bbox": [9, 9, -3, 4]}, r"negative size, \[9, 9, -3, 4\]"),
     "no score": ({"score": None}, "has no 'score'"),
     "NaN score": ({"score": float("nan")}, "NaN or infinity in its 'score'"),
@@ -298,6 +301,21 @@ def test_shifted_classes_are_noticed(tmp_path: Path) -> None:
     results = sample.read([d for d in found if d["category_id"] < 3])
     assert sorted(set(results.results[:, 6])) == [0, 1]
     assert "1 is 'cat'" in results.findings[0].advice
+
+
+def test_ids_of_the_data_may_be_text(tmp_path: Path) -> None:
+    sample = Sample(tmp_path, {1: "x.jpg", 2: "y.jpg"})
+    texts = {1: "u", 2: "007"}
+    sample.dataset = replace(sample.dataset, image_ids=pack_ids(list(texts.values())))
+    assert_perfect(sample, sample.read(changed(sample, image_id=lambda d: texts[d["image_id"]])))
+    by_number = {1: "u", 2: 7}
+    results = sample.read(changed(sample, image_id=lambda d: by_number[d["image_id"]]))
+    assert_perfect(sample, results)
+    assert results.findings[0].total == 3
+
+
+def test_detections_with_a_list_of_their_own_stay_whole(sample: Sample) -> None:
+    assert_perfect(sample, sample.read(changed(sample, detections=lambda d: [])))
 
 
 def test_ids_of_several_data_sets_are_refused(tmp_path: Path) -> None:

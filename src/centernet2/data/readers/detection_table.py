@@ -14,6 +14,7 @@ from centernet2.data.readers.json_records import Record
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 NEEDED = "each needs image_id, category_id, bbox, score"
+FARTHEST = 1e9  # pixels: such a box is of a diverged detector or damaged
 MAX_SCORE = 1.001  # rounding of half precision
 
 
@@ -80,6 +81,10 @@ class DetectionTable:
                 row,
                 f"has a bbox of negative size, {column[row]}; bbox is [x, y, width, height]",
             )
+        far = (np.abs(values) > FARTHEST).any(axis=1)
+        if far.any():
+            row = int(np.argmax(far))
+            raise self.error(row, f"has the bbox {column[row]}, which is beyond any image")
         self.note("box as text", "repairs", as_text, "a bbox in quotes is read as numbers")
         return values
 

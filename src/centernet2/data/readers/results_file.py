@@ -71,7 +71,7 @@ def parse_results(path: Path) -> ResultsContent:
         content = _list_of(path, content)
     if not isinstance(content, list):
         raise _not_results(path, f"it holds {str(content)[:40]!r}")
-    if content and isinstance(content[0], dict) and isinstance(content[0].get("detections"), list):
+    if content and isinstance(content[0], dict) and _is_of_predict(content[0]):
         content = _flatten_predictions(path, content)
     if {type(record) for record in content} - {dict}:
         row = next(i for i, record in enumerate(content) if not isinstance(record, dict))
@@ -177,6 +177,10 @@ def _list_of(path: Path, content: Record) -> list[Any]:
         return [dict(zip(columns, row, strict=True)) for row in rows]
     keys = ", ".join(map(str, list(content)[:6]))
     raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED}")
+
+
+def _is_of_predict(record: Record) -> bool:
+    return isinstance(record.get("detections"), list) and "score" not in record
 
 
 def _flatten_predictions(path: Path, images: list[Any]) -> list[Record]:
