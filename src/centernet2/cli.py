@@ -33,7 +33,7 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
-from centernet2.jobs.train import TrainingInterrupted, train
+from centernet2.jobs.train import TrainedWithoutEvaluation, TrainingInterrupted, train
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 from centernet2.usage import describe, refuse_empty_words, refuse_unknown_words
 
@@ -100,9 +100,12 @@ def ending() -> Iterator[None]:
         code, message = ExitCode.KEYBOARD, str(error) or "interrupted"
     except TrainingInterrupted as error:
         code, message = ExitCode.INTERRUPTED, str(error)
+    except TrainedWithoutEvaluation as error:
+        code, message = ExitCode.EVALUATION_FAILED, str(error)
     else:
         return
-    level = logging.ERROR if code == ExitCode.REFUSED else logging.WARNING
+    is_error = code in (ExitCode.REFUSED, ExitCode.EVALUATION_FAILED)
+    level = logging.ERROR if is_error else logging.WARNING
     logger.log(level, "%s", message)
     logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
     sys.exit(code)
@@ -227,10 +230,13 @@ def register(
 
 
 def print_metrics(metrics: dict[str, float]) -> None:
-    """Print the metrics of an evaluation."""
+    """Print the metrics of an evaluation; exit with code 1 if it has skipped images."""
+    from centernet2.evaluation import IMAGES_SKIPPED
     from centernet2.report.tables import metrics_table
 
     _print(metrics_table(metrics))
+    if metrics.get(IMAGES_SKIPPED):
+        sys.exit(ExitCode.INCOMPLETE)
 
 
 def print_training(result: dict[str, float] | list[str]) -> None:

@@ -62,6 +62,30 @@ def barrier() -> None:
         dist.barrier()
 
 
+class OtherProcessError(RuntimeError):
+    """Another process has failed; its own log has the error."""
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Let all processes fail if the block fails on one; it must not use collective operations.
+
+    Otherwise the others would wait for one that has left. Errors that may be handled do so alone:
+    interruptions are not caught.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    texts = gather_objects(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    for number, text in enumerate(texts):
+        if text is not None:
+            raise OtherProcessError(f"process {number} failed: {text}")
+
+
 @contextmanager
 def closing_process_group() -> Iterator[None]:
     """Leave the process group at the end of the block, also after an error.

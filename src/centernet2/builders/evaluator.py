@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,19 @@ from centernet2.data import (
     DatasetsOptions,
     DetectionDataset,
     FitShortestEdge,
+    LoadedImage,
     eval_batches,
     with_classes,
 )
 from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
 from centernet2.evaluation import (
+    IMAGES_SKIPPED,
     PROPOSAL_COUNTS,
     FloatArray,
     Interrupted,
     ResultStream,
+    SkippedImage,
     read_results,
     score_detector,
     score_results_file,
@@ -48,6 +51,7 @@ logger = logging.getLogger(__name__)
 # of the data, if neither --data nor a config names them
 DEFAULT_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
 CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
+MAX_NAMED_IMAGES = 20  # skipped images that the log names; skipped.json has all
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
 
 
@@ -215,22 +219,34 @@ def evaluate_dataset(
     done: frozenset[int] = frozenset() if stream is None else stream.done
     if done:
         logger.info("%d of %d images are already done", len(done), len(dataset))
+    skipped: dict[int, SkippedImage] = {}
     metrics = score_detector(
         build_augmented(config, model) if augmented else model,
         dataset,
-        _read_batches(model, dataset, config, skip=done),
+        _read_batches(model, dataset, config, skip=done, on_failure=partial(_skip, skipped)),
         max_detections=_max_detections(model, config),
         output_dir=output,
         stream=stream,
         inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS)) if inspected else None,
         voc=dataset.layout == "voc",
         interrupted=interrupted,
+        skipped=skipped,
     )
-    if output is not None and distributed.is_main_process():
-        seconds, images = time.perf_counter() - started, len(dataset) - len(done)
-        speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
-        write_json(output / "speed.json", speed)
+    with distributed.failing_together():
+        if output is not None and distributed.is_main_process():
+            images = len(dataset) - len(done) - int(metrics.get(IMAGES_SKIPPED, 0))
+            seconds = time.perf_counter() - started
+            speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
+            write_json(output / "speed.json", speed)
     return metrics
+
+
+def _skip(skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
+    """Note an image that cannot be used, and name it in the log unless they are many."""
+    reason = loaded.failures[0]
+    skipped[loaded.image_index] = SkippedImage(loaded.image_id, reason)
+    if len(skipped) <= MAX_NAMED_IMAGES:
+        logger.warning("%s (the image is skipped)", reason)
 
 
 def _match_classes(dataset: DetectionDataset, model: Detector) -> DetectionDataset:
@@ -248,7 +264,12 @@ def _match_classes(dataset: DetectionDataset, model: Detector) -> DetectionDatas
 
 
 def _read_batches(
-    model: Detector, dataset: DetectionDataset, config: Config, *, skip: Collection[int]
+    model: Detector,
+    dataset: DetectionDataset,
+    config: Config,
+    *,
+    skip: Collection[int],
+    on_failure: Callable[[LoadedImage], None],
 ) -> Iterator[Batch]:
     """Yield batches of the images of this process."""
     transform = build_test_transform(config)
@@ -263,6 +284,7 @@ def _read_batches(
         world_size=distributed.world_size(),
         size_divisibility=model.preprocess.size_divisibility,
         skip=np.flatnonzero(np.isin(dataset.image_ids, list(skip))).tolist(),
+        on_failure=on_failure,
     )
 
 

@@ -39,7 +39,9 @@ def choose_output_folder(config: Config, given: StrPath | None) -> Path:
     output = Path(config.run.output_dir if given is None else given)
     if given is None and output.name == "auto":
         output = output.with_name(config.name)
-    for folder in (output, output / "eval"):
+    written = ["eval", *(["pictures"] if config.run.pictures > 0 else [])]
+    written += ["eval_ema"] if config.ema.enabled else []
+    for folder in (output, *(output / name for name in written)):
         writable_folder(folder, "OUTPUT_DIR" if given is None else "--output-dir")
     return output
 

@@ -143,7 +143,7 @@ class TrainingRun:
         def detect(image: Tensor) -> Detections:
             return predictor(image, score_threshold=SHOWN_SCORE)
 
-        with self.state.whole_model():
+        with self.state.whole_model(), distributed.failing_together():
             if distributed.is_main_process():
                 draw_predictions(
                     detect,

@@ -10,6 +10,7 @@ from centernet2.data.dataset import (
     without_empty_images,
 )
 from centernet2.data.image import ImageError, image_size, read_image
+from centernet2.data.image_check import check_before_training
 from centernet2.data.layout_writers import WRITERS
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
@@ -41,7 +42,7 @@ from centernet2.data.transforms import (
     TrainTransform,
     Transform,
 )
-from centernet2.data.worker_images import generator_of, read_indexed_image
+from centernet2.data.worker_images import LoadedImage, generator_of, read_indexed_image
 
 __all__ = [
     "WRITERS",
@@ -55,6 +56,7 @@ __all__ = [
     "FitSquare",
     "ImageError",
     "LargeScaleJitter",
+    "LoadedImage",
     "LoaderOptions",
     "MixUp",
     "Mixer",
@@ -72,6 +74,7 @@ __all__ = [
     "TrainTransform",
     "Transform",
     "WeightedSampler",
+    "check_before_training",
     "class_aware_weights",
     "concatenate",
     "draw_objects",

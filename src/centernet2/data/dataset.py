@@ -63,6 +63,7 @@ class DetectionDataset(SharedArrays):
     federated: FederatedLabels | None = None  # LVIS: which classes were annotated in each image
     sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
     source_names: tuple[str, ...] = ()  # of these sets
+    unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
 
     def __len__(self) -> int:
         return len(self.files)

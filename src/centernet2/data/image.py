@@ -61,6 +61,8 @@ def read_file(source: Path | str) -> bytes:
     name = printable(source)
     if not str(source):
         raise ImageError("the path of an image is empty; give a file")
+    if "\0" in str(source):
+        raise ImageError(f"{str(source)!r}: no file can have this name; correct it")
     try:
         content = read_bytes(source)
     except OSError as error:
@@ -120,7 +122,7 @@ class StoredImage:
             with Image.open(io.BytesIO(self.content)) as file:
                 if file.format != "JPEG" or file.mode not in ("L", "RGB"):  # such as CMYK
                     return self.decode()
-                self._require_size(*_upright_size(file))
+                self._require_size(*upright_size(file))
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
                 pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
         except ImageError:
@@ -150,13 +152,13 @@ def image_size(path: Path) -> tuple[int, int]:
     """Read height and width of an image from its header, upright according to EXIF."""
     try:
         with Image.open(path) as file:
-            return _upright_size(file)
+            return upright_size(file)
     except FAILURES as error:
         raise _unreadable(str(path), error) from error
 
 
-def _upright_size(file: Image.Image) -> tuple[int, int]:
-    """Height and width with the EXIF orientation applied."""
+def upright_size(file: Image.Image) -> tuple[int, int]:
+    """Return height and width with the EXIF orientation applied."""
     width, height = file.size
     if isinstance(file, TiffImageFile):  # its `size` is upright or not, by version of Pillow
         width, height = file.tag_v2[IMAGEWIDTH], file.tag_v2[IMAGELENGTH]

@@ -8,7 +8,7 @@ of workers or processes, nor on interruptions.
 
 import logging
 import signal
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
+from centernet2.data.image_check import MAX_UNUSABLE
 from centernet2.data.mixing import Mixing
 from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
@@ -28,10 +29,12 @@ from centernet2.structures import Batch
 
 logger = logging.getLogger(__name__)
 
-MAX_BROKEN_SHARE = 0.05  # training stops if more of the drawn images cannot be used
+MAX_BROKEN_SHARE = MAX_UNUSABLE["train"]  # of the drawn images; more stop training
 MIN_DRAWN = 100  # the share is taken of at least this many draws
 MAX_NAMED_IMAGES = 3  # broken images that the error names
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+OnFailure = Callable[[LoadedImage], None]
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ def train_batches(
         yield _batch(loaded)
 
 
+def _raise_failure(loaded: LoadedImage) -> None:
+    raise ImageError(loaded.failures[0])
+
+
 def eval_batches(
     dataset: DetectionDataset,
     transform: EvalTransform,
@@ -107,6 +114,7 @@ def eval_batches(
     world_size: int,
     size_divisibility: int = 1,
     skip: Collection[int] = (),
+    on_failure: OnFailure = _raise_failure,
 ) -> Iterator[Batch]:
     """Yield this process's share of the images, each image once.
 
@@ -123,6 +131,10 @@ def eval_batches(
         world_size: number of processes.
         size_divisibility: height and width are padded to multiples of it.
         skip: indices of images to leave out.
+        on_failure: gets an image that cannot be used; default: raises.
+
+    Raises:
+        ImageError: an image cannot be used.
     """
     shapes = _padded_shapes(dataset, transform, size_divisibility)
     left = sorted(set(range(len(dataset))).difference(skip))
@@ -133,9 +145,11 @@ def eval_batches(
     )
     for loaded in _load(EvalImages(dataset, transform), chunks, num_workers=num_workers):
         for item in loaded:
-            if item.failures:
-                raise ImageError(item.failures[0])
-        yield _batch(loaded)
+            if item.image is None:
+                on_failure(item)
+        usable = [item for item in loaded if item.image is not None]
+        if usable:
+            yield _batch(usable)
 
 
 def _padded_shapes(

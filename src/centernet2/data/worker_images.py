@@ -63,23 +63,27 @@ class TrainImages(Dataset[LoadedImage]):
                 index, sample = self._read(draw.image, self._decoded, generator, failures)
                 another = partial(self._another, generator, failures)
                 image, target = self.mixing(sample, another, self.transform, generator)
-        except ImageError:  # the last of those in `failures`
-            return LoadedImage(failures)
+        except ImageError as error:
+            return LoadedImage(failures or [str(error)])
         image_id, size = self.dataset.image_id(index), self.dataset.size(index)
         return LoadedImage(failures, image, target, index, image_id, size)
 
     def _read(
         self, index: int, read: Callable[[int], Sample], generator: Generator, failures: list[str]
     ) -> tuple[int, Sample]:
-        """Read an image; a broken one is replaced by another draw from the distribution."""
-        while True:
-            try:
-                return index, read(index)
-            except ImageError as error:
-                failures.append(str(error))
-                if len(failures) > MAX_REPLACEMENTS:
-                    raise
-                index = self._random_index(generator)
+        """Read an image; a broken one is replaced by another draw from the distribution.
+
+        One that is known to be unusable is not read again: it is no new failure.
+        """
+        unusable = self.dataset.unusable
+        for _ in range(MAX_REPLACEMENTS + 1):
+            if unusable is None or not unusable[index]:
+                try:
+                    return index, read(index)
+                except ImageError as error:
+                    failures.append(str(error))
+            index = self._random_index(generator)
+        raise ImageError(f"{self.dataset.name}: {MAX_REPLACEMENTS + 1} images drawn are broken")
 
     def _decoded(self, index: int) -> Sample:
         return read_indexed_image(self.dataset, index), self.dataset.target(index)
@@ -106,7 +110,7 @@ class EvalImages(Dataset[LoadedImage]):
         try:
             image = self.transform(read_indexed_image(self.dataset, index))
         except ImageError as error:
-            return LoadedImage([str(error)])
+            return LoadedImage([str(error)], None, None, index, self.dataset.image_id(index))
         image_id, size = self.dataset.image_id(index), self.dataset.size(index)
         return LoadedImage([], image, None, index, image_id, size)
 

@@ -15,7 +15,10 @@ from centernet2.evaluation.inference import Interrupted
 from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.results import read_results
 from centernet2.evaluation.scoring import (
+    IMAGES_SKIPPED,
+    SKIPPED_FILE,
     EvaluationInterrupted,
+    SkippedImage,
     score_detector,
     score_results_file,
 )
@@ -23,7 +26,9 @@ from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
 from centernet2.evaluation.stream import ResultStream, weights_digest
 
 __all__ = [
+    "IMAGES_SKIPPED",
     "PROPOSAL_COUNTS",
+    "SKIPPED_FILE",
     "Difference",
     "EvaluationInterrupted",
     "FloatArray",
@@ -31,6 +36,7 @@ __all__ = [
     "IntArray",
     "Interrupted",
     "ResultStream",
+    "SkippedImage",
     "ThresholdChoice",
     "analyze",
     "best_point",

@@ -43,6 +43,7 @@ class GroundTruth(Protocol):
     def crowd(self) -> NDArray[np.bool_]: ...  # [B]
     def boxes(self, rows: slice | IntArray = ..., /) -> NDArray[np.float32]: ...  # [N, 4] xyxy
     def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
+    def subset(self, indices: NDArray[np.int64], /) -> "GroundTruth": ...  # some of the images
 
 
 def as_coco(truth: GroundTruth) -> COCO:

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from centernet2.distributed import barrier, gather_objects, is_main_process, rank
+from centernet2.distributed import (
+    barrier,
+    failing_together,
+    gather_objects,
+    is_main_process,
+    rank,
+)
 from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.results import RunLengths
 
@@ -56,13 +62,15 @@ class ResultStream:
         if is_main_process() and not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
         barrier()
-        self.folder.mkdir(parents=True, exist_ok=True)
         own: set[int] = set()
-        for path in sorted(self.folder.glob("*.jsonl")):
-            own |= {image_id for image_id, _ in _read_lines(path, identifier)}
+        with failing_together():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(self.folder.glob("*.jsonl")):
+                own |= {image_id for image_id, _ in _read_lines(path, identifier)}
         # ids of the images that any process has finished
         self.done: frozenset[int] = frozenset().union(*gather_objects(own))
-        self.file = _open_for_appending(self.path, identifier)
+        with failing_together():
+            self.file = _open_for_appending(self.path, identifier)
 
     def write(self, image_id: int, result: ImageResult) -> None:
         """Append an image; what is written survives a crash of this process."""
@@ -74,10 +82,12 @@ class ResultStream:
 
     def gather(self) -> dict[int, ImageResult]:
         """All images of all processes, each once, by id."""
-        self.file.flush()
-        barrier()
-        paths = sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]
-        own = {image_id: result for path in paths for image_id, result in _read_lines(path, None)}
+        with failing_together():
+            self.file.flush()
+        own: dict[int, ImageResult] = {}
+        with failing_together():
+            for path in sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]:
+                own |= dict(_read_lines(path, None))
         merged: dict[int, ImageResult] = {}
         for part in gather_objects(own):
             merged |= part

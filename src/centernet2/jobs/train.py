@@ -41,6 +41,18 @@ class TrainingInterrupted(Exception):
     """A signal has stopped training; `resume` continues from the last checkpoint."""
 
 
+class TrainedWithoutEvaluation(Exception):
+    """All steps are done and `checkpoint` is written, but the last evaluation has failed."""
+
+    def __init__(self, checkpoint: Path, error: Exception) -> None:
+        super().__init__(
+            f"training is done and {checkpoint} is written, but its evaluation failed "
+            f"({type(error).__name__}: {error}); 'centernet2 eval --weights {checkpoint}' or "
+            "--resume repeats it"
+        )
+        self.checkpoint = checkpoint
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrainMode:
@@ -168,7 +180,7 @@ def _set_up(
     from centernet2.builders.solver import build_run_state, choose_precision
     from centernet2.builders.training_run import TrainingRun
     from centernet2.builders.training_start import Resume, choose_start, fit_to_start, load_start
-    from centernet2.data import images_per_class
+    from centernet2.data import check_before_training, images_per_class
     from centernet2.devices import create_accelerator
 
     train_set, val_set = find_training_data(given, data, data_path)
@@ -176,6 +188,9 @@ def _set_up(
         device_for(given, device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
+    train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
+    if given.run.eval_period >= 0:
+        check_before_training(val_set, "val")  # evaluations read them again, and skip broken ones
     start = choose_start(given, output, weights=weights, resume=resume)
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
@@ -267,16 +282,33 @@ def _run(run: TrainingRun) -> dict[str, float]:
         if not _catch_up(run, evaluation):
             run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
         # A resumed run may have had no evaluation left either.
-        if not evaluation.results and options.eval_period >= 0 and not stop.agree():
-            evaluation.results = evaluate() or {}
+        has_evaluated = evaluation.results or evaluation.failure
+        if not has_evaluated and options.eval_period >= 0 and not stop.agree():
+            evaluation.repeat(state.iteration)
         if stop.agree():
             if checkpoint.saved_iteration != state.iteration:  # the signal came in an evaluation
                 checkpoint.save_now(state.iteration)
             raise TrainingInterrupted(
                 f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
-    state.save_final(evaluation.results)
-    logger.info("model_final.pth and all other results are in %s", output)
+    return _finish(run, evaluation)
+
+
+def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:
+    """Write model_final.pth with the last metrics, and return these."""
+    state, path = run.state, run.state.output / "model_final.pth"
+    is_saved = state.iteration >= run.max_iteration  # without metrics, by `_save_if_done`
+    if evaluation.failure is not None:
+        if not is_saved:
+            state.save_final({})
+        raise TrainedWithoutEvaluation(path, evaluation.failure)
+    try:
+        state.save_final(evaluation.results)
+    except OSError as error:
+        if not is_saved:
+            raise
+        raise TrainedWithoutEvaluation(path, error) from error
+    logger.info("training is done: model_final.pth and all other results are in %s", path.parent)
     return evaluation.results
 
 

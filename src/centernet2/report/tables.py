@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from centernet2.evaluation import Difference, ThresholdChoice
+from centernet2.evaluation import IMAGES_SKIPPED, SKIPPED_FILE, Difference, ThresholdChoice
 
 TABLE_CLASSES = 90
 TABLE_DIFFERENCES = 12
@@ -19,8 +19,11 @@ METRIC_KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}
 def metrics_table(metrics: Mapping[str, float]) -> Group:
     """Tables of AP, AR and the classes, the weakest first, of boxes and of masks."""
     kinds = [kind for kind in METRIC_KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
+    skipped = int(metrics.get(IMAGES_SKIPPED, 0))
+    words = f"{skipped} images could not be used: their objects are left out ({SKIPPED_FILE})"
     return Group(
-        *(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1))
+        *(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1)),
+        *([words] if skipped else []),
     )
 
 

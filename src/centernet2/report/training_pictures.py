@@ -1,5 +1,6 @@
 """Pictures of a training run: first batches, and detections at evaluations."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from centernet2.data import DetectionDataset, ImageError, read_indexed_image
 from centernet2.pictures import save_picture
 from centernet2.structures import Batch, Detections, Target
 from centernet2.visualize import draw, picture_grid, to_pillow
+
+logger = logging.getLogger(__name__)
 
 FIRST_BATCHES = 2
 SHOWN_SCORE = 0.3  # detections with a lower score are not drawn
@@ -63,5 +66,10 @@ def draw_predictions(
 
 
 def _write(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
-    if pictures:
-        save_picture(to_pillow(picture_grid(pictures, captions)), path, quality=JPEG_QUALITY)
+    if not pictures:
+        return
+    picture = to_pillow(picture_grid(pictures, captions))
+    try:
+        save_picture(picture, path, quality=JPEG_QUALITY)
+    except OSError as error:  # a run does not end for want of a picture
+        logger.warning("%s cannot be written (%s): this picture is left out", path, error)

@@ -4,7 +4,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -15,6 +16,9 @@ from centernet2.training.step import FinishedStep
 from centernet2.training.writers import Writer
 
 logger = logging.getLogger(__name__)
+
+# of data, disks and other processes; all others are bugs
+EXPECTED_ERRORS = (ValueError, OSError, distributed.OtherProcessError)
 
 
 class PeriodicCheckpoint:
@@ -77,7 +81,9 @@ def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
 class PeriodicEvaluation:
     """Evaluate every `period` steps and after the last one.
 
-    `results` holds the newest metrics.
+    `results` holds the newest metrics. An evaluation that fails is logged and does not end the
+    training: `failure` holds its error until another succeeds. `evaluate` and `review` must fail
+    on all processes or on none.
 
     Args:
         evaluate: returns metrics, or None if a signal has interrupted the evaluation.
@@ -99,6 +105,7 @@ class PeriodicEvaluation:
         self.period = period
         self.review = review
         self.results: dict[str, float] = {}
+        self.failure: Exception | None = None
 
     def __call__(self, step: FinishedStep) -> None:
         if not step.stop and self.is_due(step.iteration, step.max_iteration):
@@ -112,14 +119,35 @@ class PeriodicEvaluation:
 
     def run(self, iteration: int) -> bool:
         """Evaluate and write the metrics; return whether training should stop."""
-        results = self.evaluate()
-        if results is None:
-            return True
-        self.results = dict(results)
-        line = {f"eval/{name}": value for name, value in results.items()}
-        for writer in self.writers:
-            writer.write({"iteration": iteration, **line})
-        return self.review(iteration, results)
+        with self._noting_failure(iteration):
+            results = self.evaluate()
+            if results is None:
+                return True
+            self.results = dict(results)
+            line = {f"eval/{name}": value for name, value in results.items()}
+            with distributed.failing_together():
+                for writer in self.writers:
+                    writer.write({"iteration": iteration, **line})
+            return self.review(iteration, results)
+        return False
+
+    def repeat(self, iteration: int) -> None:
+        """Evaluate for the results alone, which a resumed run does not have."""
+        with self._noting_failure(iteration):
+            self.results = dict(self.evaluate() or {})
+
+    @contextmanager
+    def _noting_failure(self, iteration: int) -> Iterator[None]:
+        self.failure = None
+        try:
+            yield
+        except Exception as error:
+            self.results, self.failure = {}, error
+            words = "the evaluation after iteration %d failed: %s"
+            if not isinstance(error, EXPECTED_ERRORS):
+                logger.exception(words, iteration, error)  # a bug: its traceback is needed
+            elif distributed.is_main_process():
+                logger.error(words, iteration, error)
 
 
 class StopOnSignal:

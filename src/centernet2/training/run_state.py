@@ -145,8 +145,9 @@ class RunState:
         training: Mapping[str, Any] | None = None,
     ) -> None:
         weights = whole(self.model.state_dict())
-        if distributed.is_main_process():
-            save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
+        with distributed.failing_together():
+            if distributed.is_main_process():
+                save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
 
 
 def training_state(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from centernet2.data.check.images import ImageFacts, check_across
+from centernet2.data.check.images import check_across
+from centernet2.data.image_check import ImageFacts
 from centernet2.data.readers.json_records import Record
 
 Images = list[tuple[Record, ImageFacts]]

@@ -1,16 +1,13 @@
 """Check all annotations and all images of a data set."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from rich import get_console
-from rich.progress import track
-
 from centernet2.data.check.annotations import check_annotations, check_classes
-from centernet2.data.check.images import ImageFacts, check_across, check_images, read_images
+from centernet2.data.check.images import check_across, check_images, read_images
 from centernet2.data.check.usable_records import without_incomplete
 from centernet2.data.findings import ACTIONS, Finding
+from centernet2.data.image_check import ImageFacts
 from centernet2.data.readers.catalog import find_dataset
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import read_split_files
@@ -48,22 +45,9 @@ def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
                 "export the data set again"
             )
         records = without_incomplete(content)["images"]
-        images = list(_with_progress(read_images(records, folder), len(records), name))
+        images = list(read_images(records, folder))
         splits[name] = ExaminedSplit(content, folder, images)
         findings += [*check_annotations(content, name), *check_images(images, name)]
     findings += check_classes({name: split.content for name, split in splits.items()})
     findings += check_across({name: split.images for name, split in splits.items()})
     return Examination(splits, sorted(findings, key=lambda each: ACTIONS.index(each.action)))
-
-
-def _with_progress(
-    images: Iterable[tuple[Record, ImageFacts]], total: int, name: str
-) -> Iterable[tuple[Record, ImageFacts]]:
-    console = get_console()
-    return track(
-        images,
-        f"reading images of {name}",
-        total=total,
-        console=console,
-        disable=not console.is_interactive,
-    )

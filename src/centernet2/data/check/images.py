@@ -1,55 +1,39 @@
 """Find problems of image files, and images that are in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from centernet2.data.check.usable_records import recorded_size
 from centernet2.data.findings import Finding, ProblemExample, make_finding
-from centernet2.data.image import ImageError, orientation_of, read_image
+from centernet2.data.image_check import (
+    CheckedImage,
+    ImageFacts,
+    decoded_facts,
+    header_facts,
+    image_findings,
+    in_threads,
+)
 from centernet2.data.readers.json_records import Record
 
-MISSING_FILE = "missing"  # problem of a file that does not exist
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
 COMPARED_AT_ONCE = 64  # thumbnails that are compared at once
 MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
-class ImageFacts(NamedTuple):
-    """Properties of one image file that are checked."""
-
-    problem: str  # why it cannot be used; empty if it can
-    size: tuple[int, int] = (0, 0)  # height, width, upright
-    is_rotated: bool = False  # by its EXIF orientation
-    mode: str = "RGB"
-    thumbnail: NDArray[np.float32] | None = None  # [8, 9] gray
-
-
 def read_images(records: Sequence[Record], folder: Path) -> Iterator[tuple[Record, ImageFacts]]:
     """Read all images of a split as training would."""
     paths = [folder / str(record.get("file_name")) for record in records]
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        yield from zip(records, pool.map(_read_facts, paths), strict=True)
+    yield from zip(records, in_threads(_read_facts, paths, f"images in {folder}"), strict=True)
 
 
 def _read_facts(path: Path) -> ImageFacts:
-    if not path.is_file():
-        return ImageFacts(MISSING_FILE)
-    try:
-        image = read_image(path)
-        with Image.open(path) as file:
-            rotated, mode = orientation_of(file) > 1, file.mode
-    except (ImageError, OSError, SyntaxError) as error:
-        return ImageFacts(str(error))
-    return ImageFacts("", (image.shape[1], image.shape[2]), rotated, mode, thumbnail(image))
+    facts = header_facts(path)
+    return facts if facts.problem else decoded_facts(path, facts, thumbnail)
 
 
 def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
@@ -61,39 +45,11 @@ def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
 
 def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> list[Finding]:
     """Find the problems of the image files of one split."""
-    missing: list[ProblemExample] = []
-    broken: list[ProblemExample] = []
-    resized: list[ProblemExample] = []
-    rotated: list[ProblemExample] = []
-    converted: list[ProblemExample] = []
+    checked = []
     for record, facts in images:
-        name = str(record.get("file_name"))
-        if facts.problem == MISSING_FILE:
-            missing.append(ProblemExample(name))
-            continue
-        if facts.problem:
-            broken.append(ProblemExample(facts.problem))
-            continue
         width, height = recorded_size(record) or (0, 0)
-        if facts.size != (height, width):
-            size = f"{facts.size[1]} x {facts.size[0]}"
-            text = f"{name}: {size}, annotated as {width:g} x {height:g}"
-            resized.append(ProblemExample(text, name))
-        if facts.is_rotated:
-            rotated.append(ProblemExample(name, name))
-        if facts.mode not in ("RGB", "L"):
-            converted.append(ProblemExample(f"{name}: {facts.mode}"))
-    replaced = "another image is taken in its place; more than 5 % stop the training run"
-    findings = [
-        make_finding(split, "missing images", "drops", replaced, missing),
-        make_finding(split, "unreadable images", "drops", replaced, broken),
-        make_finding(split, "images of another size than annotated", "drops", replaced, resized),
-        make_finding(split, "images rotated by EXIF", "repairs",
-                     "they are rotated upright, and boxes must match", rotated),
-        make_finding(split, "images that are not 8-bit grayscale or RGB", "note",
-                     "they are converted", converted),
-    ]  # fmt: skip
-    return [finding for finding in findings if finding is not None]
+        checked.append(CheckedImage(str(record.get("file_name")), (height, width), facts))
+    return image_findings(split, checked, len(checked))
 
 
 def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> list[Finding]:

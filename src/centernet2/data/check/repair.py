@@ -9,7 +9,6 @@ from typing import Any
 
 from centernet2.data.check.annotations import BORDER_TOLERANCE
 from centernet2.data.check.examination import ExaminedSplit
-from centernet2.data.check.images import ImageFacts
 from centernet2.data.check.usable_records import (
     box_of,
     clip_to_image,
@@ -20,6 +19,7 @@ from centernet2.data.check.usable_records import (
     without_incomplete,
 )
 from centernet2.data.findings import Xywh
+from centernet2.data.image_check import ImageFacts
 from centernet2.data.readers.json_records import Record
 from centernet2.files import write_atomic
 

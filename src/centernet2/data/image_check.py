@@ -1,0 +1,307 @@
+"""Check the image files of a split: existence and size of all, decoding of a sample.
+
+`centernet2 check` and `centernet2 train` make their findings here. A training run reads headers
+alone, so that it starts soon; `check` decodes every image.
+"""
+
+import logging
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich import get_console
+from rich.progress import track
+from torch import Tensor
+
+from centernet2 import distributed
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
+from centernet2.data.image import ImageError, orientation_of, read_image, upright_size
+from centernet2.data.storage import MEMBER, remote_url
+from centernet2.files import printable
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MISSING_FILE = "missing"  # problem of a file that does not exist
+MAX_UNUSABLE = {"train": 0.05, "val": 0.5}  # share of a split above which it is refused
+DECODED_IMAGES = 100  # of a split, before the first step
+PLAIN_MODES = ("RGB", "L")  # 8 bits, which need no conversion
+NO_RANGE_MODE = "F"  # floating-point pixels, which the decoder refuses
+HEADER_SECONDS = {"train": 60.0, "val": math.inf}  # a slow disk does not delay the first step
+THREADS = 16  # more than processors: a network disk answers slowly
+IMAGES_PER_TASK = 32
+LOG_SECONDS = 15  # between two log lines about the progress, without a terminal
+SHOWN_IMAGES = 2000  # fewer are checked before a bar could be read
+
+
+class ImageFacts(NamedTuple):
+    """Properties of one image file that are checked."""
+
+    problem: str  # why it cannot be used; empty if it can
+    size: tuple[int, int] = (0, 0)  # height, width, upright
+    is_rotated: bool = False  # by its EXIF orientation
+    mode: str = "RGB"
+    thumbnail: NDArray[np.float32] | None = None  # [8, 9] gray
+
+
+class CheckedImage(NamedTuple):
+    """An image of a split: its name, its annotated height and width, its file."""
+
+    name: str
+    size: tuple[float, float]
+    facts: ImageFacts
+
+    @property
+    def has_other_size(self) -> bool:
+        """Whether the file can be read, but has another size than annotated."""
+        return not self.facts.problem and self.facts.size != self.size
+
+    @property
+    def is_unusable(self) -> bool:
+        return bool(self.facts.problem) or self.has_other_size
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether a finding names it."""
+        return self.is_unusable or self.facts.is_rotated or self.facts.mode not in PLAIN_MODES
+
+
+class SplitImages(NamedTuple):
+    """The images of a split that a training run has checked."""
+
+    notable: dict[int, CheckedImage]  # by index
+    headers: int  # that were read
+    decoded: int
+    undecodable: int  # of these, whose header was in order
+
+    @property
+    def unusable(self) -> list[int]:
+        """Indices of the images that cannot be used."""
+        return [index for index, image in self.notable.items() if image.is_unusable]
+
+
+def header_facts(path: Path) -> ImageFacts:
+    """Read the header of an image file; one that does not tell its size is decoded."""
+    try:
+        state = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ImageFacts(MISSING_FILE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return ImageFacts(
+            f"{printable(path)}: the image cannot be opened ({reason}); check the path"
+        )
+    if not stat.S_ISREG(state.st_mode):
+        kind = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+        return ImageFacts(f"{printable(path)}: the image is {kind}; replace it or leave it out")
+    try:
+        with Image.open(path) as file:
+            facts = ImageFacts("", upright_size(file), orientation_of(file) > 1, file.mode)
+    except Exception:  # each format raises its own; the decoder says what is wrong
+        return decoded_facts(path, ImageFacts(""))
+    return decoded_facts(path, facts) if facts.mode == NO_RANGE_MODE else facts
+
+
+def decoded_facts(
+    path: Path,
+    header: ImageFacts,
+    thumbnail: Callable[[Tensor], NDArray[np.float32]] | None = None,
+) -> ImageFacts:
+    """Decode an image as training does; the rest of its facts is that of the header."""
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        return ImageFacts(str(error))
+    small = None if thumbnail is None else thumbnail(image)
+    return header._replace(size=(image.shape[1], image.shape[2]), thumbnail=small)
+
+
+def image_findings(
+    split: str, images: Iterable[CheckedImage], total: int, *, undecodable: tuple[int, int] = (0, 0)
+) -> list[Finding]:
+    """Make the findings of the image files of a split.
+
+    Args:
+        images: those that are notable, or all.
+        total: number of images of the split.
+        undecodable: how many images of a sample cannot be decoded, and the size of the sample.
+    """
+    missing: list[ProblemExample] = []
+    broken: list[ProblemExample] = []
+    resized: list[ProblemExample] = []
+    rotated: list[ProblemExample] = []
+    converted: list[ProblemExample] = []
+    for image in images:
+        name, facts = image.name, image.facts
+        if facts.problem == MISSING_FILE:
+            missing.append(ProblemExample(name))
+            continue
+        if facts.problem:
+            broken.append(ProblemExample(facts.problem, name))
+            continue
+        if image.has_other_size:
+            actual = f"{facts.size[1]} x {facts.size[0]}"
+            text = f"{name}: {actual}, annotated as {image.size[1]:g} x {image.size[0]:g}"
+            resized.append(ProblemExample(text, name))
+        if facts.is_rotated:
+            rotated.append(ProblemExample(name, name))
+        if facts.mode not in PLAIN_MODES:
+            converted.append(ProblemExample(f"{name}: {facts.mode}"))
+    unusable = len(missing) + len(broken) + len(resized)
+    evaluated = split in ("val", "test")
+    share = MAX_UNUSABLE["val" if evaluated else "train"]
+    refused = unusable > share * total or undecodable[0] > share * undecodable[1]
+    action: Action = "refuses" if refused else "drops"
+    advice = (
+        "evaluations and their metrics leave them out; more than half of the images are refused"
+        if evaluated
+        else f"another image is taken in its place; more than {share:.0%} of the images are refused"
+    )
+    findings = [
+        make_finding(split, "missing images", action, advice, missing),
+        make_finding(split, "unreadable images", action, advice, broken),
+        make_finding(split, "images of another size than annotated", action, advice, resized),
+        make_finding(split, "images rotated by EXIF", "repairs",
+                     "they are rotated upright, and boxes must match", rotated),
+        make_finding(split, "images that are not 8-bit grayscale or RGB", "note",
+                     "they are converted", converted),
+    ]  # fmt: skip
+    return [finding for finding in findings if finding is not None]
+
+
+def check_before_training(dataset: DetectionDataset, split: str) -> NDArray[np.bool_]:  # [I]
+    """Check the image files of a split; say which cannot be used, and log them.
+
+    Each process checks its share, and all of them get the result of all images.
+
+    Raises:
+        ValueError: too many images cannot be used.
+    """
+    start = time.monotonic()
+    images = _check_split(dataset, seconds=HEADER_SECONDS[split])
+    findings = image_findings(
+        split,
+        [image for _, image in sorted(images.notable.items())],
+        images.headers or images.decoded,
+        undecodable=(images.undecodable, images.decoded),
+    )
+    logger.info(
+        "%s: checked %d of %d images by their headers and %d by decoding them, in %.1f s%s",
+        dataset.name,
+        images.headers,
+        len(dataset),
+        images.decoded,
+        time.monotonic() - start,
+        "; the others are checked when they are read" if images.headers < len(dataset) else "",
+    )
+    _act_on(findings, dataset.name)
+    unusable = np.zeros(len(dataset), dtype=bool)
+    unusable[images.unusable] = True
+    return unusable
+
+
+def _act_on(findings: Sequence[Finding], name: str) -> None:
+    """Log what training does about findings; raise ValueError if it refuses."""
+    refused = [each for each in findings if each.action == "refuses"]
+    if refused:
+        kinds = "; ".join(f"{each.total} {each.kind}{_such_as(each)}" for each in refused)
+        raise ValueError(
+            f"{name}: {kinds}: too many to go on ({refused[0].advice}); repair the data set, "
+            "'centernet2 check' lists all and --fix writes annotations without them"
+        )
+    for each in findings:
+        if each.action in ("drops", "repairs"):
+            words = (name, each.total, each.kind, each.advice, _such_as(each))
+            logger.warning("%s: %d %s: %s%s", *words)
+
+
+def _such_as(finding: Finding) -> str:
+    return f" (such as {' | '.join(example.text for example in finding.examples)})"
+
+
+def _check_split(dataset: DetectionDataset, *, seconds: float) -> SplitImages:
+    """Read the headers of this process's share for some seconds, and decode a sample of all."""
+    rank, processes = distributed.rank(), distributed.world_size()
+    end = time.monotonic() + seconds
+    count, notable = 0, dict[int, CheckedImage]()
+    own = range(rank, len(dataset), processes)
+    read = in_threads(partial(_check_header, dataset), own, f"headers of {dataset.name}")
+    for index, image in zip(own, read, strict=True):
+        count += image is not None
+        if image is not None and image.is_notable:
+            notable[index] = image
+        if time.monotonic() > end:
+            break
+    notable = _joined(notable)
+    spread = np.linspace(0, len(dataset) - 1, min(DECODED_IMAGES, len(dataset))).astype(int)
+    sample = [i for i in spread.tolist() if i not in notable or not notable[i].is_unusable]
+    own_sample = sample[rank::processes]
+    decoded = in_threads(partial(_check_decoded, dataset), own_sample, "a sample")
+    undecodable = _joined(
+        {i: image for i, image in zip(own_sample, decoded, strict=True) if image.is_unusable}
+    )
+    headers = sum(distributed.gather_objects(count))
+    return SplitImages({**notable, **undecodable}, headers, len(sample), len(undecodable))
+
+
+def _joined(own: Mapping[int, CheckedImage]) -> dict[int, CheckedImage]:
+    """Join what all processes have found."""
+    return {i: each for part in distributed.gather_objects(dict(own)) for i, each in part.items()}
+
+
+def _check_header(dataset: DetectionDataset, index: int) -> CheckedImage | None:
+    """Check an image by its header; None: it is in a shard or at a URL."""
+    path = dataset.image_path(index)
+    if remote_url(path) is not None or MEMBER.fullmatch(str(path)):
+        return None
+    return CheckedImage(_name(dataset, index), dataset.size(index), header_facts(path))
+
+
+def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
+    facts = decoded_facts(dataset.image_path(index), ImageFacts(""))
+    return CheckedImage(_name(dataset, index), dataset.size(index), facts)
+
+
+def _name(dataset: DetectionDataset, index: int) -> str:
+    return printable(os.fsdecode(dataset.files[index]))
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], what: str
+) -> Iterator[Result]:
+    """Yield `work` of each item in order, computed in threads, with a progress bar."""
+    starts = range(0, len(items), IMAGES_PER_TASK)
+    tasks = (items[start : start + IMAGES_PER_TASK] for start in starts)
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        done = pool.map(lambda task: [work(item) for item in task], tasks)
+        yield from _with_progress(chain.from_iterable(done), len(items), what)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest
+
+
+def _with_progress(results: Iterable[Result], total: int, what: str) -> Iterator[Result]:
+    """Show the main process's progress: a bar in a terminal, log lines elsewhere."""
+    console = get_console()
+    shown = distributed.is_main_process() and total >= SHOWN_IMAGES
+    if shown and console.is_interactive:
+        yield from track(results, f"reading {what}", total=total, console=console)
+        return
+    start = logged = time.monotonic()
+    for done, result in enumerate(results, start=1):
+        yield result
+        if shown and (now := time.monotonic()) - logged > LOG_SECONDS:
+            logged, left = now, (total - done) * (now - start) / done
+            logger.info("read %d of %d %s, %.0f s left", done, total, what, left)
