@@ -136,10 +136,23 @@ def test_config_without_a_name_lists_names(capsys: pytest.CaptureFixture[str]) -
     assert "CenterNet2_R50_1x" in capsys.readouterr().out.splitlines()
 
 
+def test_metrics_without_some_images_exit_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.print_metrics({"bbox/AP": 1.0, "images_skipped": 2})
+    assert stop.value.code == ExitCode.INCOMPLETE
+    assert "2 images could not be used" in capsys.readouterr().out
+
+
 def interrupted() -> BaseException:
     from centernet2.jobs.train import TrainingInterrupted
 
     return TrainingInterrupted("stopped by a signal")
+
+
+def unevaluated() -> BaseException:
+    from centernet2.jobs.train import TrainedWithoutEvaluation
+
+    return TrainedWithoutEvaluation(Path("run/model_final.pth"), ValueError("no image"))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +172,7 @@ def interrupted() -> BaseException:
         ),
         (KeyboardInterrupt, 130, "interrupted"),
         (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
+        (unevaluated, ExitCode.EVALUATION_FAILED, "evaluation failed (ValueError: no image)"),
     ],
 )
 def test_errors_become_exit_codes(
@@ -175,7 +189,7 @@ def test_errors_become_exit_codes(
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == code
-    assert caplog.records[-1].getMessage() == message
+    assert message in caplog.records[-1].getMessage()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,12 @@ def work(rank: int, folder: str) -> None:
         "value": value.tolist(),
         "objects": distributed.gather_objects(f"of {rank}"),
     }
+    try:
+        with distributed.failing_together():
+            if rank == 1:
+                raise OSError("disk full")
+    except (OSError, distributed.OtherProcessError) as error:
+        result["error"] = f"{type(error).__name__}: {error}"
     distributed.barrier()
     distributed.shut_down()
     torch.save(result, Path(folder) / f"{rank}.pt")
@@ -47,4 +53,8 @@ def test_collectives_of_two_processes(tmp_path: Path) -> None:
             "mean": [0.5, 4.0],
             "value": [float(rank), 4.0],  # the argument is left alone
             "objects": ["of 0", "of 1"],
+            "error": [
+                "OtherProcessError: process 1 failed: OSError: disk full",
+                "OSError: disk full",
+            ][rank],
         }

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from centernet2.data.transforms import (
     ResizeShortestEdge,
     TrainTransform,
 )
+from centernet2.data.worker_images import LoadedImage
 from centernet2.structures import Batch
 
 AUGMENTATION = TrainTransform(
@@ -246,6 +248,28 @@ def test_evaluation_refuses_a_broken_image(dataset: DetectionDataset) -> None:
     dataset.image_path(6).write_bytes(b"")
     with pytest.raises(ImageError, match=r"6\.png: the image file is empty"):
         evaluation(dataset, num_workers=1)
+
+
+def test_evaluation_goes_on_without_a_broken_image(dataset: DetectionDataset) -> None:
+    dataset.image_path(6).write_bytes(b"")
+    failed: list[LoadedImage] = []
+    seen = [
+        i for b in evaluation(dataset, batch_size=1, on_failure=failed.append) for i in b.indices
+    ]
+    assert sorted(seen) == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]
+    assert [(each.image_index, each.image_id) for each in failed] == [(6, 106)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_known_unusable_images_are_no_new_failures(
+    dataset: DetectionDataset, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    for i in range(4):
+        dataset.image_path(i).unlink()
+    known = replace(dataset, unusable=np.arange(11) < 4)
+    seen = {i for batch in batches(known, 60, num_workers=workers) for i in batch.indices}
+    assert seen == set(range(4, 11))
+    assert not caplog.records
 
 
 def test_training_on_tiny_coco(shared: Path) -> None:

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.evaluation import inference
 from centernet2.evaluation.results import read_results
-from centernet2.evaluation.scoring import score_detector, score_results_file, write_metrics
+from centernet2.evaluation.scoring import (
+    SkippedImage,
+    score_detector,
+    score_results_file,
+    write_metrics,
+)
 from centernet2.evaluation.stream import ResultStream
 from centernet2.report.tables import metrics_table
 from centernet2.structures import Detections
@@ -217,6 +222,36 @@ def test_missing_images_are_logged(
         )
     assert "1 of 3 images were evaluated" in caplog.text
     assert metrics["bbox/AR100"] == pytest.approx(100 / 3)
+
+
+def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_path: Path) -> None:
+    skipped = {1: SkippedImage("b", "8.jpg: truncated")}
+    given = batches([7, 9], batch_size=1)
+    metrics = score_detector(
+        FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, skipped=skipped,
+    )  # fmt: skip
+    assert metrics["bbox/AR100"] == 100 and metrics["images_skipped"] == 1
+    assert json.loads((tmp_path / "metrics.json").read_text())["images_skipped"] == 1
+    named = json.loads((tmp_path / "skipped.json").read_text())
+    assert named == [{"image_id": "b", "reason": "8.jpg: truncated"}]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(metrics_table(metrics))
+    assert "1 images could not be used" in console.file.getvalue()  # type: ignore[attr-defined]
+    score_detector(
+        FakeDetector(), dataset, batches([*BOXES], batch_size=1),
+        max_detections=100, output_dir=tmp_path,
+    )  # fmt: skip
+    assert not (tmp_path / "skipped.json").exists()
+
+
+def test_most_images_skipped_gives_no_metrics(dataset: DetectionDataset, tmp_path: Path) -> None:
+    skipped = {i: SkippedImage(i, f"{i}.jpg: missing") for i in (0, 2)}
+    with pytest.raises(ValueError, match=r"2 of 3 images .* such as 0\.jpg: missing"):
+        score_detector(
+            FakeDetector(), dataset, batches([8], batch_size=1),
+            max_detections=100, output_dir=tmp_path, skipped=skipped,
+        )  # fmt: skip
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_without_detections_ap_is_zero(dataset: DetectionDataset) -> None:

@@ -124,6 +124,37 @@ def test_review_decides_whether_training_stops() -> None:
     assert reviews == [(2, {"AP": 1.0}), (4, {"AP": 1.0})]
 
 
+@pytest.mark.parametrize(
+    ("error", "traceback"), [(ValueError("no image"), False), (KeyError("bug"), True)]
+)
+def test_failed_evaluation_does_not_end_training(
+    error: Exception, traceback: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: list[Any] = [{"AP": 1.0}, error, {"AP": 3.0}]
+
+    def evaluate() -> dict[str, float]:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    evaluation = PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore)
+    train(evaluation, stop=4)
+    assert evaluation.failure is error and evaluation.results == {}
+    assert bool(caplog.records[-1].exc_info) is traceback
+    assert "the evaluation after iteration 4 failed: " in caplog.text
+    evaluation.run(6)
+    assert evaluation.failure is None and evaluation.results == {"AP": 3.0}
+
+
+def test_interruption_of_an_evaluation_is_no_failure() -> None:
+    def evaluate() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore).run(2)
+
+
 def test_stop_skips_the_evaluation() -> None:
     recorder = Recorder()
     train(
