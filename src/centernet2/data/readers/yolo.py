@@ -7,6 +7,7 @@ and height; see yolo_rows.
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def read_yolo(
     if not readable:
         raise ValueError(_no_image(source, places, images))
     files, folders = _label_files(readable, places, tally)
-    for row, form in read_rows(files, source, tally):
+    others = partial(_other_label_files, source, places)
+    for row, form in read_rows(files, source, tally, others):
         record = content["images"][row.image]
         annotation = _annotation(row, form, record["height"], record["width"])
         if min(annotation["bbox"][2:]) <= 0:
@@ -84,6 +86,17 @@ def read_yolo(
             f"label files NAME.txt were looked for in {where}; add them or correct the paths"
         )
     return content, root
+
+
+def _other_label_files(source: YoloSource, places: Sequence[Path]) -> list[Path | None]:
+    """Find the label files of the other splits."""
+    found: list[Path | None] = []
+    for others in source.splits.values():
+        if others != places:
+            unused = Tally("")
+            images = [image for place in others for image in list_images(place, source, unused)]
+            found += _label_files(images, others, unused)[0]
+    return found
 
 
 def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]) -> str:

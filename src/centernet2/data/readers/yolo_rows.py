@@ -19,6 +19,7 @@ SAMPLE = 300  # rows that decide between polygons and key points
 SLACK = 0.5  # shares of the image by which coordinates may exceed it; more is another unit
 BORDER = 0.02  # by which a box with key points may exceed the image
 MOSTLY, FEW = 0.95, 0.8  # shares of rows
+MIN_ROWS = 3  # that show key points by their shape
 SEPARATORS = Problem(
     "label rows with commas or semicolons", "repairs", "separate the numbers by spaces"
 )
@@ -53,6 +54,10 @@ class RowForm(NamedTuple):
 BOX = RowForm(False, 4)
 
 
+class AmbiguousRows(ValueError):
+    """Rows that may be polygons, or boxes with key points."""
+
+
 class RowErrors:
     """The wrong rows of a split; the first is raised, with the number of the others."""
 
@@ -72,23 +77,28 @@ class RowErrors:
 
 
 def read_rows(
-    files: Sequence[Path | None], source: YoloSource, tally: Tally
+    files: Sequence[Path | None],
+    source: YoloSource,
+    tally: Tally,
+    other_files: Callable[[], Sequence[Path | None]] = tuple,
 ) -> list[tuple[LabelRow, RowForm]]:
     """Read all rows of the label files of a split, one file or None per image.
+
+    The label files of the other splits are read if the rows of this one do not show their form.
 
     Raises:
         ValueError: a row is wrong, or what the rows mean is not certain; names file and line.
     """
     errors = RowErrors()
-    number_of = {name: number for number, name in source.classes.items()}
-    rows = [
-        row
-        for image, file in enumerate(files)
-        if file is not None
-        for row in _rows_of_file(file, image, number_of, tally, errors)
-    ]
+    rows = _rows_of_files(files, source, tally, errors)
     errors.raise_first()
-    forms = tell_forms(rows, source)
+    try:
+        forms = tell_forms(rows, source)
+    except AmbiguousRows:
+        others = _rows_of_files(other_files(), source, Tally(""), RowErrors())
+        if not others:
+            raise
+        forms = tell_forms([*rows, *others], source)
     for row in rows:
         if len(row.numbers) not in forms:
             errors.add(row, _wrong_count(len(row.numbers), source))
@@ -105,6 +115,18 @@ def read_rows(
         if form.is_polygon and polygons < len(formed):
             tally.add(MIXED, row.place)
     return formed
+
+
+def _rows_of_files(
+    files: Sequence[Path | None], source: YoloSource, tally: Tally, errors: RowErrors
+) -> list[LabelRow]:
+    number_of = {name: number for number, name in source.classes.items()}
+    return [
+        row
+        for image, file in enumerate(files)
+        if file is not None
+        for row in _rows_of_file(file, image, number_of, tally, errors)
+    ]
 
 
 def _rows_of_file(
@@ -258,15 +280,19 @@ def _are_polygons(rows: Sequence[LabelRow], source: YoloSource) -> bool:
     polygons = [_points(row.numbers[: count - count % 2]) for row in sample]
     if _share(map(_is_parallelogram, polygons)) >= MOSTLY:
         return True
-    if _share(points[0] == points[-1] for points in polygons) >= MOSTLY:
+    if count >= 8 and _share(points[0] == points[-1] for points in polygons) >= MOSTLY:
         return True
-    boxes = _share(_is_box_with_points(row.numbers) for row in sample)
+    boxes = max(
+        _share(_is_box_with_points(row.numbers, step) for row in sample)
+        for step in (2, 3)
+        if (count - 4) % step in (0, 1)  # a confidence may follow
+    )
     simple = _share(map(_is_simple, polygons))
-    if boxes >= MOSTLY and simple < FEW:
+    if boxes >= MOSTLY and simple < FEW and len(sample) >= MIN_ROWS:
         return False
     if boxes < MOSTLY and simple >= boxes:
         return True
-    raise ValueError(
+    raise AmbiguousRows(
         f"{rows[0].place}: has {count} numbers after the class, as all {len(rows)} rows of this "
         "kind: a polygon, or a box with key points; write 'task: segment' or 'task: pose' into "
         f"{source.path.name if source.path.suffix in ('.yaml', '.yml') else 'a data.yaml'}"
@@ -292,13 +318,13 @@ def _is_box_inside(numbers: Sequence[float]) -> bool:
     )
 
 
-def _is_box_with_points(numbers: Sequence[float]) -> bool:
+def _is_box_with_points(numbers: Sequence[float], step: int) -> bool:
     """Whether half of the key points are in their box, or not annotated (0, 0)."""
     if not _is_box_inside(numbers):
         return False
     x, y, w, h = numbers[:4]
-    step = 2 if len(numbers) % 2 == 0 else 3
-    points = list(zip(numbers[4::step], numbers[5::step], strict=False))
+    count = (len(numbers) - 4) // step
+    points = list(zip(numbers[4::step], numbers[5::step], strict=False))[:count]
     near = sum((abs(a - x) <= 0.6 * w and abs(b - y) <= 0.6 * h) or a == b == 0 for a, b in points)
     return 2 * near >= len(points)
 
