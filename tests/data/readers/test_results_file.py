@@ -230,6 +230,8 @@ def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptu
     by_image = [
         {
             "file": f"photos/{FILES[i]}.jpg",
+            "height": HEIGHT,
+            "width": WIDTH,
             "detections": [
                 {
                     "box": [x, y, x + w, y + h],
@@ -246,6 +248,9 @@ def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptu
     ]
     assert_perfect(sample, sample.read(by_image))
     assert "is of `centernet2 predict`" in caplog.text
+    by_image[1]["width"] = WIDTH * 2
+    with pytest.raises(ValueError, match=r"detection 3 was made on an image of size \[80, 200\]"):
+        sample.read(by_image)
 
 
 @pytest.mark.parametrize(

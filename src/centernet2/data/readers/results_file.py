@@ -29,6 +29,7 @@ from centernet2.structures import RunLengths
 logger = logging.getLogger(__name__)
 
 LIST_KEYS = ("annotations", "predictions", "detections", "results")  # of an object around the list
+IMAGE_SIZE = "image size"  # key of (height, width) in the records of `predict`
 BEYOND = 1.0  # pixels: boxes may exceed their image by that
 
 
@@ -91,9 +92,11 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
     scores, boxes = table.scores(), table.boxes(optional=with_mask)
     placed = Placed(boxes, scores)
     images = join_images(table, content.names, dataset, placed)
+    sizes = np.stack([dataset.heights, dataset.widths], axis=1)[images].astype(np.int64)  # [D, 2]
+    if IMAGE_SIZE in table.keys:
+        _refuse_other_sizes(table, sizes)
     masks = None
     if with_mask.any():
-        sizes = np.stack([dataset.heights, dataset.widths], axis=1)[images].astype(np.int64)
         masks = read_masks(table, sizes)
         fill_boxes(table, boxes, masks)
     _refuse_other_units(table, dataset, placed, images)
@@ -192,7 +195,8 @@ def _flatten_predictions(path: Path, images: list[Any]) -> list[Record]:
         for detection in image["detections"]:
             if not isinstance(detection, dict):
                 raise ValueError(f"{path}: image number {number + 1} has a detection {detection!r}")
-            record = {"file_name": image.get("file"), **detection}
+            size = [image.get("height"), image.get("width")]
+            record = {"file_name": image.get("file"), IMAGE_SIZE: size, **detection}
             box = record.pop("box", None)
             if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)):
                 record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
@@ -214,6 +218,17 @@ def _kind_without_scores(record: Record) -> str:
     if {"iscrowd", "area", "id"} & record.keys():
         return "this seems to be a file of ground truth: give it as --data"
     return NEEDED
+
+
+def _refuse_other_sizes(table: DetectionTable, sizes: IntArray) -> None:
+    """Refuse the detections of `predict` on copies of the images in another size."""
+    for row, (own, size) in enumerate(zip(table.column(IMAGE_SIZE), sizes.tolist(), strict=True)):
+        if own != size and own != [None, None]:
+            raise table.error(
+                row,
+                f"was made on an image of size {own}, in the data set it is {size} (height, "
+                "width); run `predict` on the images of the data set",
+            )
 
 
 def _refuse_other_units(
