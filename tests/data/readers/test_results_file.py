@@ -163,6 +163,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown image": ({"image_id": 140}, "image_id 140, which is not in the data set;"),
     "unknown text": ({"image_id": "z"}, "image_id 'z'"),
     "no image": ({"image_id": None}, "has no image_id"),
+    "thousands of digits": ({"image_id": "9" * 5000}, "is of image_id '999"),
     "bool": ({"image_id": True}, "image_id True"),
     "list": ({"image_id": [139]}, r"image_id \[139\]"),
     "float above 2^53": ({"image_id": 2.0**60}, "image_id 1.15"),

@@ -5,9 +5,7 @@ what other programs write in place of ids. An id of two images, in joined data s
 """
 
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,18 +20,21 @@ from centernet2.data.readers.detection_agreement import (
     share_on_objects,
 )
 from centernet2.data.readers.detection_table import NEEDED, DetectionTable, IntArray
+from centernet2.data.readers.image_names import (
+    AMBIGUOUS,
+    INTEGER,
+    UNKNOWN,
+    Find,
+    file_finder,
+    positions_of,
+)
 from centernet2.data.user_ids import unpack_id
-from centernet2.files import is_image_file
 
-UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
 IMAGE_NAME_KEYS = ("file_name", "file")
 CLASS_NAME_KEYS = ("category_name", "class_name", "category", "class")
 SHOWN_NAMES = 5  # of the classes, in a message
 LARGEST_EXACT_FLOAT = 2**53
 MISSING = (None,)  # in place of an id
-INTEGER = re.compile(r"-?\d+")
-
-Find = Callable[[Any], int]  # an id or a name -> position, UNKNOWN or AMBIGUOUS
 
 
 class RecordNames(NamedTuple):
@@ -74,8 +75,8 @@ def join_images(
 ) -> IntArray:  # [D] image index
     """Find the image of each detection."""
     ids = _hashable(table.column("image_id"))
-    by_id = _positions([unpack_id(dataset.image_ids, i) for i in range(len(dataset))])
-    by_file = _file_finder(dataset)
+    by_id = positions_of([unpack_id(dataset.image_ids, i) for i in range(len(dataset))])
+    by_file = file_finder([os.fsdecode(file) for file in dataset.files])
     plain = _read("image_id", ids, _finder(by_id))
     named = _read_names("file name", table, IMAGE_NAME_KEYS, names.files, ids, by_file)
     if named is not None and named.is_complete:
@@ -108,8 +109,8 @@ def join_classes(
 ) -> IntArray:  # [D] label
     """Find the class of each detection."""
     ids = _hashable(table.column("category_id"))
-    by_id = _positions(dataset.category_ids)
-    by_name = _finder(_positions(dataset.class_names))
+    by_id = positions_of(dataset.category_ids)
+    by_name = _finder(positions_of(dataset.class_names))
     plain = _read("category_id", ids, _finder(by_id))
     named = _read_names("class name", table, CLASS_NAME_KEYS, names.classes, ids, by_name)
     if named is not None:
@@ -163,22 +164,13 @@ def _hashable_id(value: Any) -> Hashable:
     return MISSING if value is None else (repr(value),)
 
 
-def _positions(values: Sequence[Hashable]) -> dict[Any, int]:
-    """Map each value to its position; one that occurs twice is ambiguous."""
-    positions = {value: i for i, value in enumerate(values)}
-    if len(positions) < len(values):
-        counts = Counter(values)
-        positions = {v: AMBIGUOUS if counts[v] > 1 else i for v, i in positions.items()}
-    return positions
-
-
 def _finder(positions: Mapping[Any, int]) -> Find:
     return lambda value: positions.get(value, UNKNOWN)
 
 
 def _of_other_type(by_id: Mapping[Any, int]) -> Find:
     """Find integers written as text, and text written as integers."""
-    numbers = _positions([number for key in by_id if (number := _as_integer(key)) is not None])
+    numbers = positions_of([number for key in by_id if (number := _as_integer(key)) is not None])
     keys = {_as_integer(key): key for key in by_id}
 
     def find(value: Any) -> int:
@@ -202,52 +194,6 @@ def _number_from(first: int, count: int) -> Find:
     return lambda value: (
         value - first if isinstance(value, int) and 0 <= value - first < count else UNKNOWN
     )
-
-
-def _file_finder(dataset: DetectionDataset) -> Find:
-    """Find files by the end of their path, by their name, and by their name without suffix."""
-    files = [os.fsdecode(file) for file in dataset.files]
-    paths = [_parts(file) for file in files]
-    ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
-    stems = _positions_of_all((_stem(parts[-1]), i) for i, parts in enumerate(paths))
-    numbers = _positions_of_all(
-        (int(stem), i)
-        for i, parts in enumerate(paths)
-        if INTEGER.fullmatch(stem := _stem(parts[-1]))
-    )
-
-    def find(name: Any) -> int:
-        if isinstance(name, int):
-            return numbers.get(name, UNKNOWN)
-        parts = _parts(name) if isinstance(name, str) else ()
-        if not parts:
-            return UNKNOWN
-        known = next((end for end in _ends(parts) if end in ends), None)
-        return stems.get(_stem(parts[-1]), UNKNOWN) if known is None else ends[known]
-
-    return find
-
-
-def _positions_of_all(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
-    """Map each key to its position; one with several positions is ambiguous."""
-    positions: dict[Any, int] = {}
-    for key, position in pairs:
-        positions[key] = AMBIGUOUS if positions.get(key, position) != position else position
-    return positions
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    """Return the names of a path, which may be of Windows."""
-    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
-
-
-def _ends(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the ends of a path, the longest first."""
-    return [parts[i:] for i in range(len(parts))]
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0] if is_image_file(name) else name
 
 
 def _read_names(
@@ -302,10 +248,13 @@ def _unknown(table: DetectionTable, reading: _Reading, *, known: str = "") -> Va
         return table.error(row, f"has no {reading.what}; {NEEDED}")
     shown = value[0] if isinstance(value, tuple) else repr(value)
     if reading.positions[row] == AMBIGUOUS:
+        advice = (
+            "evaluate one of the data sets in DATASETS.TEST at a time"
+            if reading.what == "image_id"
+            else "give its path below the folder of the images"
+        )
         return table.error(
-            row,
-            f"is of {reading.what} {shown}, which several images of the joined data sets have; "
-            "evaluate one of DATASETS.TEST at a time",
+            row, f"is of {reading.what} {shown}, which several images have; {advice}"
         )
     others = "" if len(failures) == 1 else f" (nor are those of {len(failures) - 1} others)"
     return table.error(

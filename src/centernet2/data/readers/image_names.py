@@ -1,0 +1,68 @@
+"""Find images by ids and by names of files, however much of a path is given."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+from centernet2.files import is_image_file
+
+UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
+INTEGER = re.compile(r"-?\d{1,40}")  # int() refuses thousands of digits
+
+Find = Callable[[Any], int]  # an id or a name -> position, UNKNOWN or AMBIGUOUS
+
+
+def positions_of(values: Sequence[Hashable]) -> dict[Any, int]:
+    """Map each value to its position; one that occurs twice is ambiguous."""
+    positions = {value: i for i, value in enumerate(values)}
+    if len(positions) < len(values):
+        counts = Counter(values)
+        positions = {v: AMBIGUOUS if counts[v] > 1 else i for v, i in positions.items()}
+    return positions
+
+
+def file_finder(files: Sequence[str]) -> Find:
+    """Find files by the end of their path, by their name, and by their name without suffix."""
+    paths = [_parts(file) for file in files]
+    ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
+    stems = _positions_of_all((_stem(parts[-1]), i) for i, parts in enumerate(paths))
+    numbers = _positions_of_all(
+        (int(stem), i)
+        for i, parts in enumerate(paths)
+        if INTEGER.fullmatch(stem := _stem(parts[-1]))
+    )
+
+    def find(name: Any) -> int:
+        if isinstance(name, int):
+            return numbers.get(name, UNKNOWN)
+        parts = _parts(name) if isinstance(name, str) else ()
+        if not parts:
+            return UNKNOWN
+        known = next((end for end in _ends(parts) if end in ends), None)
+        return stems.get(_stem(parts[-1]), UNKNOWN) if known is None else ends[known]
+
+    return find
+
+
+def _positions_of_all(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Map each key to its position; one with several positions is ambiguous."""
+    positions: dict[Any, int] = {}
+    for key, position in pairs:
+        positions[key] = AMBIGUOUS if positions.get(key, position) != position else position
+    return positions
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the names of a path, which may be of Windows."""
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _ends(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the ends of a path, the longest first."""
+    return [parts[i:] for i in range(len(parts))]
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0] if is_image_file(name) else name
