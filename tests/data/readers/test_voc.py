@@ -1,0 +1,264 @@
+"""Pascal VOC data as many tools write it: read, repaired with a count, or refused by file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from centernet2.data.readers.layouts import SplitRecords, find_splits, read_split_files
+
+WIDTH, HEIGHT = 40, 20
+BOXES = [("cat", [4, 3, 10, 8])]
+BOX = "<xmin>4</xmin><ymin>3</ymin><xmax>14</xmax><ymax>11</ymax>"
+OBJECT = f"<object><name>cat</name><difficult>0</difficult><bndbox>{BOX}</bndbox></object>"
+
+
+def picture(path: Path, orientation: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+
+
+def xml(
+    file: str = "a.png", objects: str = OBJECT, *, size: Sequence[object] = (WIDTH, HEIGHT)
+) -> str:
+    width, height = size
+    return (
+        f"<annotation><filename>{file}</filename><size><width>{width}</width>"
+        f"<height>{height}</height></size>{objects}</annotation>"
+    )
+
+
+def tree(root: Path, text: str | bytes | None = None, *, name: str = "a") -> Path:
+    """A data set of one image in one split."""
+    picture(root / "JPEGImages" / f"{name}.png")
+    for folder in ("Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    content = xml(f"{name}.png") if text is None else text
+    content = content.encode() if isinstance(content, str) else content
+    (root / "Annotations" / f"{name}.xml").write_bytes(content)
+    (root / "ImageSets" / "Main" / "train.txt").write_text(f"{name}\n", encoding="utf-8")
+    return root
+
+
+def read(path: Path, split: str = "train") -> SplitRecords:
+    splits = find_splits(path)
+    return read_split_files(splits[split if split in splits else "all"], split)
+
+
+def boxes(records: SplitRecords) -> list[tuple[str, list[float]]]:
+    name_of = {each["id"]: each["name"] for each in records.content["categories"]}
+    return [
+        (name_of[each["category_id"]], [round(x, 3) for x in each["bbox"]])
+        for each in records.content["annotations"]
+    ]
+
+
+def files(records: SplitRecords) -> list[str]:
+    return [each["file_name"] for each in records.content["images"]]
+
+
+def size(records: SplitRecords) -> tuple[float, float]:
+    (image,) = records.content["images"]
+    return image["width"], image["height"]
+
+
+def counts(records: SplitRecords) -> dict[str, int]:
+    return {finding.kind: finding.total for finding in records.findings}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("my photo 1\nb\nmy photo\n", ["my photo 1", "b", "my photo"]),
+        ("my photo 1  1\nb -1\nmy photo  0\n", ["my photo 1", "my photo"]),
+        ("my photo 1\nb\n", ["my photo 1", "b"]),
+        ("JPEGImages/b.png\n.\\my photo.PNG\n\n", ["b", "my photo"]),
+        ("\ufeffb.xml\r\nmy photo 1.png\r\n", ["b", "my photo 1"]),
+        ("b 1\nb -1\n", ["b"]),
+    ],
+)
+def test_names_in_lists(tmp_path: Path, lines: str, expected: Sequence[str]) -> None:
+    for name in ("b", "my photo", "my photo 1"):
+        tree(tmp_path, name=name)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(lines, encoding="utf-8")
+    assert files(read(tmp_path)) == [f"{name}.png" for name in expected]
+
+
+def test_listed_image_without_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+    tree(tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\nc 1\n")
+    with pytest.raises(ValueError, match=r"train\.txt, line 2: lists the image c 1, but .*exist"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["GBK", "gb2312", "Shift_JIS", "utf-16", "UTF-8", "Big5"])
+def test_declared_encodings(tmp_path: Path, encoding: str) -> None:
+    name = "汽車" if encoding in ("Big5", "Shift_JIS") else "红色"
+    text = xml(objects=OBJECT.replace("cat", name))
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n{text}'
+    assert boxes(read(tree(tmp_path, text.encode(encoding)))) == [(name, BOXES[0][1])]
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("", "utf-8-sig"), ("GBK", "utf-8"), ("ISO-8859-1", "utf-8"), ("no-such", "utf-8")],
+)
+def test_wrong_declarations_of_utf_8_do_not_count(
+    tmp_path: Path, declared: str, encoding: str
+) -> None:
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    text = head + xml(objects=OBJECT.replace("cat", "红色 Bär"))
+    assert boxes(read(tree(tmp_path, text.encode(encoding))))[0][0] == "红色 Bär"
+
+
+def test_legacy_encoding_without_declaration_is_named(tmp_path: Path) -> None:
+    text = xml(objects=OBJECT.replace("cat", "红色"))
+    for head in ("", '<?xml version="1.0" encoding="UTF-8"?>'):
+        with pytest.raises(ValueError, match=r"a\.xml, line 1: .*iconv -f GBK"):
+            read(tree(tmp_path, (head + text).encode("gbk")))
+
+
+@pytest.mark.parametrize("stated", [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)])
+def test_damaged_sizes_are_those_of_the_image(tmp_path: Path, stated: Sequence[object]) -> None:
+    records = read(tree(tmp_path, xml(size=stated)))
+    assert size(records) == (WIDTH, HEIGHT) and boxes(records) == BOXES
+    assert counts(records) == {"image sizes that are missing or damaged in the XML": 1}
+
+
+def test_exchanged_sizes_are_repaired_unless_exif_turns_the_image(tmp_path: Path) -> None:
+    records = read(tree(tmp_path, xml(size=(HEIGHT, WIDTH))))
+    assert size(records) == (WIDTH, HEIGHT)
+    assert counts(records) == {"image sizes whose width and height are exchanged": 1}
+    tree(tmp_path, xml("a.jpg", size=(WIDTH, HEIGHT)))
+    picture(tmp_path / "JPEGImages" / "a.jpg", orientation=6)
+    (tmp_path / "JPEGImages" / "a.png").unlink()
+    assert size(read(tmp_path)) == (WIDTH, HEIGHT)  # the check of the images reports it
+
+
+def test_numbers_of_any_form(tmp_path: Path) -> None:
+    text = BOX.replace(">4<", "> 4.25 <").replace(">14<", ">14,25<")
+    records = read(tree(tmp_path, xml(objects=OBJECT.replace(BOX, text), size=(40.0, "20.0"))))
+    assert boxes(records) == [("cat", [4.25, 3, 10, 8])] and counts(records) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            xml(objects=OBJECT.replace(">4<", ">x4<")),
+            r", object 1 \(cat\): the <xmin> .* 'x4', not",
+        ),
+        (xml(objects=OBJECT.replace("<ymax>11</ymax>", "")), ": the <ymax> .* is missing"),
+        (xml(objects=OBJECT.replace(">3<", ">nan<")), ": the <ymin> of its bndbox is 'nan'"),
+        (xml(objects=OBJECT + "<object><bndbox/></object>"), ": object 2 has no 'name'"),
+        ("", ": not an XML file .it is empty"),
+        ("<annotations><image/></annotations>", ": the root element is <annotations>, not"),
+    ],
+)
+def test_damaged_files_are_refused_with_the_element(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"a\.xml.*{message}"):
+        read(tree(tmp_path, text))
+
+
+def test_other_xml_files_are_counted(tmp_path: Path) -> None:
+    tree(tmp_path)
+    (tmp_path / "Annotations" / "all.xml").write_text("<annotations><image/></annotations>")
+    (tmp_path / "Annotations" / "._a.xml").write_text("resource fork")
+    records = read(tmp_path)
+    assert counts(records) == {"XML files that are no annotation of an image": 1}
+    assert boxes(records) == BOXES
+
+
+def bndbox(text: str) -> str:
+    return OBJECT.replace(f"<bndbox>{BOX}</bndbox>", text)
+
+
+@pytest.mark.parametrize(
+    ("objects", "kind"),
+    [
+        (OBJECT.replace(">4<", ">0<").replace(">14<", ">4<").replace(">0<", ">14<", 2)
+         .replace("difficult>14<", "difficult>0<"),
+         "boxes whose corners are exchanged"),
+        (bndbox("<polygon><x1>4</x1><y1>3</y1><x2>14</x2><y2>11</y2></polygon>"),
+         "objects with a polygon or a rotated box alone"),
+        (bndbox("<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"),
+         "objects with a polygon or a rotated box alone"),
+        (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h><angle>1.570796</angle></robndbox>"),
+         "objects with a polygon or a rotated box alone"),
+    ],
+)  # fmt: skip
+def test_other_forms_of_boxes(tmp_path: Path, objects: str, kind: str) -> None:
+    records = read(tree(tmp_path, xml(objects=objects)))
+    assert boxes(records) == BOXES and counts(records) == {kind: 1}
+
+
+def test_every_box_of_an_object_is_read(tmp_path: Path) -> None:
+    two = f"<bndbox>{BOX}</bndbox><bndbox>{BOX.replace('>4<', '>2<')}</bndbox>"
+    part = f"<part><name>head</name><bndbox>{BOX}</bndbox></part>"
+    records = read(tree(tmp_path, xml(objects=bndbox(two + part))))
+    assert boxes(records) == [*BOXES, ("cat", [2, 3, 12, 8])]
+    assert counts(records) == {"objects with several boxes": 1}
+    deleted = OBJECT.replace("</object>", "<deleted>1</deleted></object>")
+    assert boxes(read(tree(tmp_path, xml(objects=OBJECT + deleted)))) == BOXES
+
+
+@pytest.mark.parametrize(
+    ("text", "crowd"),
+    [("1", 1), (" true ", 1), ("Unspecified", 0), ("", 0), ("0", 0), ("False", 0)],
+)
+def test_difficult_objects(tmp_path: Path, text: str, crowd: int) -> None:
+    difficult = OBJECT.replace(">0</difficult>", f">{text}</difficult>").replace("cat", " cat\n")
+    records = read(tree(tmp_path, xml(objects=difficult)))
+    assert records.content["annotations"][0]["iscrowd"] == crowd and boxes(records) == BOXES
+
+
+@pytest.mark.parametrize("stated", ["a.jpg", "C:\\x\\a.PNG", "", "a", "/data/a.png", "other.jpg"])
+def test_image_is_found_whatever_the_file_name_says(tmp_path: Path, stated: str) -> None:
+    assert files(read(tree(tmp_path, xml(stated)))) == ["a.png"]
+
+
+def test_file_name_of_another_image_is_repaired(tmp_path: Path) -> None:
+    tree(tmp_path, name="b")
+    records = read(tree(tmp_path, xml("b.png")))
+    assert files(records) == ["a.png"]
+    assert counts(records) == {"file names in the XML that are another image's": 1}
+
+
+def by_folders(root: Path) -> None:
+    for split in ("train", "valid"):
+        picture(root / "Images" / split / "a.png")
+        (root / "annotations" / split).mkdir(parents=True)
+        (root / "annotations" / split / "a.xml").write_text(xml())
+
+
+def by_splits(root: Path) -> None:
+    for split in ("Train", "Val"):
+        picture(root / split / "images" / "a.png")
+        (root / split / "Annotations").mkdir(parents=True)
+        (root / split / "Annotations" / "a.xml").write_text(xml())
+
+
+def lists_beside(root: Path) -> None:
+    tree(root)
+    (root / "ImageSets" / "Main" / "train.txt").unlink()
+    for split in ("trainval", "valid"):
+        (root / f"{split}.txt").write_text("a\n")
+
+
+def capitals(root: Path) -> None:
+    lists_beside(root)
+    (root / "Annotations" / "a.xml").rename(root / "Annotations" / "a.XML")
+
+
+@pytest.mark.parametrize("layout", [by_folders, by_splits, lists_beside, capitals])
+def test_folders_are_found(tmp_path: Path, layout: Callable[[Path], None]) -> None:
+    layout(tmp_path)
+    for split in ("train", "val"):
+        records = read(tmp_path, split)
+        assert boxes(records) == BOXES and counts(records) == {}
+        assert (records.folder / files(records)[0]).is_file()
