@@ -106,3 +106,49 @@ def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
     by_corner = [sorted(each.boxes()[:, 0].tolist()) for each in (shifted, plain)]
     assert [x + 1 for x in by_corner[0]] == by_corner[1]
     assert sorted(shifted.boxes()[:, 2].tolist()) == sorted(plain.boxes()[:, 2].tolist())
+
+
+NAMES = ("my photo 1.png", "a/x.png", "b/x.png", "a_x.png", "b/x.bmp", "猫 é.png", "v1.2.png")
+CLASSES = ("null", "traffic light", "007", "on", "红 色", "a: b", "3.10")
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
+def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], to: str) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+    size = {"width": 40, "height": 30}
+    content = {
+        "images": [{"id": i, "file_name": name, **size} for i, name in enumerate(NAMES)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": i, "bbox": [i + 1, 3, 10, 10], "iscrowd": 0}
+            for i in range(len(NAMES))
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+    }
+    write(content, "train")
+    write(content, "val")
+    convert(tmp_path, tmp_path / "out", to=to)
+    for split in ("train", "val"):
+        after = load(tmp_path / "out", split)
+        assert sorted(after.class_names) == sorted(CLASSES)
+        class_of = {after.boxes()[i][0]: after.class_names[after.labels[i]] for i in range(7)}
+        assert class_of == {i + 1: name for i, name in enumerate(CLASSES)}
+        originals = [(tmp_path / "images" / name).read_bytes() for name in NAMES]
+        copies = [after.image_path(i).read_bytes() for i in range(len(after))]
+        assert sorted(copies) == sorted(originals)
+
+
+def test_yolo_is_clipped_and_says_that_it_has_polygons(
+    content: Content, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    content["annotations"] = content["annotations"][:1]
+    content["annotations"][0]["segmentation"] = [[4.0, 6, 24, 6, 24, 16]]  # or a box with a point
+    path = write(content, "train").parents[1]
+    convert(path, tmp_path / "masks", to="yolo")
+    (polygon,) = load(tmp_path / "masks", masks=True).segmentation(0)
+    np.testing.assert_allclose(polygon, [4, 6, 24, 6, 24, 16], atol=1e-3)
+    content["annotations"][0] |= {"bbox": [-100, 20, 200, 100], "segmentation": None}
+    write(content, "train")
+    convert(path, tmp_path / "boxes", to="yolo")
+    (label,) = (tmp_path / "boxes" / "labels" / "train").glob("wide.txt")
+    assert label.read_text().split() == ["1", "0.5", "0.70833333", "1", "0.58333333"]

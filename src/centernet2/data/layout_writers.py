@@ -1,13 +1,14 @@
 """Write data sets in the layouts of COCO, YOLO and Pascal VOC.
 
-COCO's format keeps everything. For YOLO, crowds are left out and masks of several parts become
-boxes. For Pascal VOC, masks are left out, crowds are marked as difficult, and classes are numbered
-in the order of their names.
+COCO's format keeps everything. For YOLO, crowds are left out, masks of several parts become boxes,
+and boxes and masks are clipped to their image. For Pascal VOC, masks are left out, crowds are
+marked as difficult, and classes are numbered in the order of their names.
 """
 
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from os import fsdecode
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.files import write_json
 
 DIGITS = 4  # decimals of pixel coordinates
+BOX_NUMBERS = 4  # after the class, in a row of YOLO
 DatasetWriter = Callable[[DetectionDataset, Path, str], None]
 
 
@@ -50,14 +52,20 @@ def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
     names = _copy_images(
         dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
     )
+    has_polygons = False
     for i, name in enumerate(names):
         path = (output / "labels" / split / name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in _yolo_lines(dataset, i)))
+        lines = list(_yolo_lines(dataset, i))
+        has_polygons = has_polygons or any(line.count(" ") > BOX_NUMBERS for line in lines)
+        path.write_text("".join(f"{line}\n" for line in lines))
     path = output / "data.yaml"
-    content = yaml.safe_load(path.read_text()) if path.is_file() else {"path": "."}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"path": "."}
     content |= {split: f"images/{split}", "names": dict(enumerate(dataset.class_names))}
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    if has_polygons:
+        content["task"] = "segment"  # rows of polygons alone do not always show what they are
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
@@ -68,7 +76,7 @@ def write_voc(dataset: DetectionDataset, output: Path, split: str) -> None:
     flat = ["_".join(PurePosixPath(_relative(dataset, i)).parts) for i in range(len(dataset))]
     taken = {path.stem for path in (output / "Annotations").glob("*.xml")}
     names = [f"{split}_{name}" if Path(name).stem in taken else name for name in flat]
-    _copy_images(dataset, output / "JPEGImages", names)
+    names = _copy_images(dataset, output / "JPEGImages", names, taken)
     for folder in ("Annotations", "ImageSets/Main"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
@@ -88,21 +96,30 @@ def _relative(dataset: DetectionDataset, i: int) -> str:
     return name.name if name.is_absolute() or ".." in name.parts else str(name)
 
 
-def _copy_images(dataset: DetectionDataset, folder: Path, names: list[str]) -> list[str]:
-    """Copy the images; their names must differ without suffixes, as YOLO requires."""
-    stems: dict[str, int] = {}
+def _copy_images(
+    dataset: DetectionDataset, folder: Path, names: list[str], taken: Iterable[str] = ()
+) -> list[str]:
+    """Copy the images, and return their names; `taken` holds names of other splits."""
+    names = _with_different_stems(names, taken)
     for i, name in enumerate(names):
-        stem = str(PurePosixPath(name).with_suffix(""))
-        if stem in stems:
-            raise ValueError(
-                f"{dataset.image_path(stems[stem])} and {dataset.image_path(i)} would have the "
-                f"same name {stem!r}; rename one of them"
-            )
-        stems[stem] = i
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset.image_path(i), target)
     return names
+
+
+def _with_different_stems(names: list[str], taken: Iterable[str]) -> list[str]:
+    """Number the names that are equal without their suffixes, which YOLO and VOC cannot tell."""
+    paths = [PurePosixPath(name) for name in names]
+    given = {str(path.with_suffix("")) for path in paths}
+    used, result = set(taken), []
+    for path in paths:
+        stem = str(path.with_suffix(""))
+        if stem in used:
+            stem = next(new for k in count(2) if (new := f"{stem}_{k}") not in used | given)
+        used.add(stem)
+        result.append(stem + path.suffix)
+    return result
 
 
 def _rows(dataset: DetectionDataset, i: int) -> range:
@@ -130,10 +147,15 @@ def _yolo_lines(dataset: DetectionDataset, i: int) -> Iterator[str]:
             continue
         segmentation = dataset.segmentation(row)
         if isinstance(segmentation, list) and len(segmentation) == 1:
-            shares = [x / (height if k % 2 else width) for k, x in enumerate(segmentation[0])]
+            limits = (width, height) * (len(segmentation[0]) // 2)
+            shares = [
+                min(max(x / limit, 0), 1) for x, limit in zip(segmentation[0], limits, strict=True)
+            ]
         else:
             x, y, w, h = dataset.xywh[row].tolist()
-            shares = [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
+            left, right = max(x, 0) / width, min(x + w, width) / width
+            top, bottom = max(y, 0) / height, min(y + h, height) / height
+            shares = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
         yield " ".join([str(int(dataset.labels[row])), *(f"{share:.8g}" for share in shares)])
 
 

@@ -117,7 +117,7 @@ def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) ->
     for number, line in enumerate(read_text_file(names).split("\n"), start=1):
         if line.strip():
             flagged = FLAGGED.fullmatch(line.strip())
-            plain = _stem(line, file_of)
+            plain = line if line in file_of else _stem(line, file_of)
             rows.append((number, line.strip(), plain, flagged))
     all_plain = all(plain in file_of for _, _, plain, _ in rows)
     all_flagged = all(
@@ -127,7 +127,7 @@ def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) ->
     for number, line, plain, flagged in rows:
         has_flag = flagged is not None and not all_plain and (all_flagged or plain not in file_of)
         name, flag = (flagged[1], flagged[2]) if flagged is not None and has_flag else (line, "1")
-        path = file_of.get(_stem(name, file_of))
+        path = file_of.get(plain) if name == line else file_of.get(_stem(name, file_of))
         if flag == "-1":
             continue
         if path is None:
