@@ -4,8 +4,9 @@ import contextlib
 import io
 import json
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,19 @@ import pytest
 import torch
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.data.readers.results_file import read_results
+from centernet2.data.user_ids import pack_ids
 from centernet2.evaluation import results as module
 from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.results import (
     encode_mask,
     encode_masks,
-    read_masks,
-    read_results,
     results_of,
     write_results,
 )
-from tests.helpers.evaluation import random_results, write_random_annotations
+from centernet2.evaluation.scoring import score_results
+from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -61,7 +64,7 @@ def oracle(
 
 def assert_equal_metrics(metrics: dict[str, float], expected: dict[str, float]) -> None:
     for name, value in expected.items():
-        assert metrics[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+        assert metrics[name] == value or (math.isnan(metrics[name]) and math.isnan(value)), name
 
 
 @pytest.mark.parametrize(("seed", "decimals", "noise"), [(0, 6, 50), (1, 1, 200), (2, 2, 4000)])
@@ -71,12 +74,23 @@ def test_random_sets_equal_pycocotools(
     rng = np.random.default_rng(seed)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
     results = random_results(rng, content, decimals=decimals, noise=noise)
-    metrics = coco_metrics(
-        load_coco(tmp_path / "truth.json", tmp_path, name="t"), results, max_detections=100
-    )
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, in_positions(dataset, results), max_detections=100)
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert 1 < metrics["bbox/AP"] < 99  # a comparison of zeros would prove nothing
     assert math.isnan(metrics["bbox/AP/class 4"])
+
+
+def test_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
+    for records in (content["images"], content["categories"], content["annotations"]):
+        rng.shuffle(records)
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    results = random_results(rng, content, decimals=1, noise=300)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    metrics = coco_metrics(dataset, in_positions(dataset, results))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
 
 
 def test_coco_images_equal_pycocotools(shared: Path) -> None:
@@ -86,20 +100,43 @@ def test_coco_images_equal_pycocotools(shared: Path) -> None:
         np.random.default_rng(3), json.loads(annotations.read_text()), decimals=3, noise=2000
     )
     assert_equal_metrics(
-        coco_metrics(dataset, results, max_detections=100), oracle(annotations, results)
+        coco_metrics(dataset, in_positions(dataset, results), max_detections=100),
+        oracle(annotations, results),
     )
 
 
-def test_packed_arrays_give_the_same_metrics(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["text", "negative", "beyond 2^53", "beyond 2^63"])
+def test_ids_of_any_kind_give_the_same_metrics(tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(4)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=12, classes=4)
-    results = random_results(rng, content, decimals=2, noise=100)
+    rows = random_results(rng, content, decimals=2, noise=100)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
-    packed = DetectionDataset(**{**vars(dataset), "annotations": None})
-    assert_equal_metrics(
-        coco_metrics(packed, results, max_detections=100),
-        coco_metrics(dataset, results, max_detections=100),
-    )
+    results = in_positions(dataset, rows)
+    expected = coco_metrics(dataset, results)
+    change = {
+        "text": lambda i: f"{i:05d}.jpg",
+        "negative": lambda i: i - 1000,
+        "beyond 2^53": lambda i: 2**60 + i,
+        "beyond 2^63": lambda i: 2**64 + i,
+    }[kind]
+    ids = [change(dataset.image_id(i)) for i in range(len(dataset))]
+    renamed = replace(dataset, image_ids=pack_ids(ids), category_ids=tuple(map(change, range(4))))
+    assert coco_metrics(renamed, results) == pytest.approx(expected, abs=0, nan_ok=True)
+    write_results(tmp_path / "p.json", results, **ids_of(renamed))
+    assert np.array_equal(read_results(tmp_path / "p.json", renamed).results, results)
+    written = {each["image_id"] for each in json.loads((tmp_path / "p.json").read_text())}
+    assert written <= set(ids) and len(written) > 6
+
+
+def test_annotation_file_is_read_once(tmp_path: Path) -> None:
+    """Spoil the file after it was read: the index alone is evaluated."""
+    rng = np.random.default_rng(4)
+    content = write_random_annotations(tmp_path / "truth.json", rng, images=5, classes=3)
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    (tmp_path / "truth.json").write_text("nothing")
+    results = in_positions(dataset, random_results(rng, content, decimals=2, noise=10))
+    assert coco_metrics(dataset, results)["bbox/AP"] > 0
+    assert len(match_detections(dataset, results).rows) > 0
 
 
 def test_ap_counts_100_detections_per_image(tmp_path: Path) -> None:
@@ -110,7 +147,7 @@ def test_ap_counts_100_detections_per_image(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(content))
     results = random_results(rng, content, decimals=3, noise=1200)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
-    metrics = coco_metrics(dataset, results, max_detections=300)
+    metrics = coco_metrics(dataset, in_positions(dataset, results), max_detections=300)
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert metrics["bbox/AR300"] > metrics["bbox/AR100"]
     assert metrics["bbox/AR300"] == pytest.approx(
@@ -130,7 +167,9 @@ def test_subset_counts_its_own_images(tmp_path: Path) -> None:
     ]
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
     metrics = coco_metrics(
-        dataset.subset(np.array([0])), np.array(perfect, dtype=np.float64), max_detections=100
+        dataset.subset(np.array([0])),
+        in_positions(dataset, np.array(perfect, dtype=np.float64)),
+        max_detections=100,
     )
     assert metrics["bbox/AP"] == pytest.approx(100)
 
@@ -148,11 +187,9 @@ def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
         "scores": torch.tensor([0.87654321, 0.1]),
         "labels": torch.tensor([1, 0]),
     }
-    results = results_of(detections, image_id=42, category_ids=[3, 90])
-    assert results[1].tolist() == [42, 0, 0, 5, 7, pytest.approx(0.1), 3]
-    write_results(tmp_path / "predictions.json", results)
-    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3, 90))
-    assert np.array_equal(read_results(tmp_path / "predictions.json", truth), results)
+    results = results_of(detections, image=0)
+    assert results[1].tolist() == [0, 0, 0, 5, 7, pytest.approx(0.1), 0]
+    write_results(tmp_path / "predictions.json", results, image_ids=[42], category_ids=(3, 90))
     record = json.loads((tmp_path / "predictions.json").read_text())[0]
     assert (record["image_id"], record["category_id"]) == (42, 90) and isinstance(
         record["category_id"], int
@@ -160,40 +197,10 @@ def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
 
 
-def test_empty_results_file(tmp_path: Path) -> None:
-    write_results(tmp_path / "p.json", np.zeros((0, 7)))
-    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
-    assert read_results(tmp_path / "p.json", truth).shape == (0, 7)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "not a COCO results file"),
-        ('{"image_id": 42}', "not a COCO results file"),
-        ('[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3, 4]}]', "lacks 'score'"),
-        (
-            '[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3], "score": 1}]',
-            "not a COCO results file",
-        ),
-        ('[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3, NaN], "score": 1}]', "NaN"),
-        (
-            '[{"image_id": 43, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 1}]',
-            "image_id 43 is not in",
-        ),
-        (
-            '[{"image_id": 42, "category_id": 4, "bbox": [1, 2, 3, 4], "score": 1}]',
-            "category_id 4 is not in",
-        ),
-    ],
-)
-def test_invalid_results_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "theirs.json"
-    path.write_text(content)
-    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
-    with pytest.raises(ValueError, match=message) as error:
-        read_results(path, truth)
-    assert "theirs.json" in str(error.value) and "\n" not in str(error.value)
+def ids_of(dataset: DetectionDataset) -> dict[str, Any]:
+    """The ids of the user's files, for `write_results`."""
+    image_ids = [dataset.image_id(i) for i in range(len(dataset))]
+    return {"image_ids": image_ids, "category_ids": dataset.category_ids}
 
 
 def random_blob(rng: np.random.Generator, box: list[float], size: tuple[int, int]) -> torch.Tensor:
@@ -234,11 +241,12 @@ def write_masks(
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
-    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(seed))
+    _, rows, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(seed))
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
-    write_results(tmp_path / "predictions.json", results, masks)
-    assert read_masks(tmp_path / "predictions.json", dataset) == masks
-    assert np.array_equal(read_results(tmp_path / "predictions.json", dataset), results)
+    results = in_positions(dataset, rows)
+    write_results(tmp_path / "predictions.json", results, masks, **ids_of(dataset))
+    read = read_results(tmp_path / "predictions.json", dataset)
+    assert read.masks == masks and np.array_equal(read.results, results)
 
     metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
     records = json.loads((tmp_path / "predictions.json").read_text())
@@ -246,24 +254,56 @@ def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
         {key: value for key, value in record.items() if key != "bbox"} for record in records
     ]
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
-    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", rows))
     assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]
 
-    packed = DetectionDataset(**{**vars(dataset), "annotations": None})
-    assert_equal_metrics(coco_metrics(packed, results, max_detections=100, masks=masks), metrics)
 
-
-def test_masks_without_ground_truth_are_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    content, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
+def test_masks_without_ground_truth_are_told(tmp_path: Path) -> None:
+    content, rows, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
     for annotation in content["annotations"]:
         del annotation["segmentation"]
     (tmp_path / "truth.json").write_text(json.dumps(content))
-    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
-    metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
-    assert metrics["bbox/AP"] > 0 and not any(name.startswith("segm/") for name in metrics)
-    assert "has no masks" in caplog.text
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    results = in_positions(dataset, rows)
+    score = partial(score_results, max_detections=100, output_dir=None)
+    scored = score(dataset, results, masks)
+    assert scored.metrics["bbox/AP"] > 0
+    assert not any(name.startswith("segm/") for name in scored.metrics)
+    assert scored.notes == ["t has no masks: the masks of the detections are not evaluated"]
+    assert score(dataset, results, None).notes == []
+
+
+def test_detections_without_masks_are_told(tmp_path: Path) -> None:
+    _, rows, _ = write_masks(tmp_path / "truth.json", np.random.default_rng(2))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    scored = score_results(
+        dataset, in_positions(dataset, rows), None, max_detections=100, output_dir=None
+    )
+    assert scored.notes == ["the detections have no masks: those of t are not evaluated"]
+
+
+def test_objects_without_a_mask_are_told(tmp_path: Path) -> None:
+    """Detect all objects perfectly; the mask of the one without a mask is wrong."""
+    box, square = [10, 10, 20, 20], [[10, 10, 30, 10, 30, 30, 10, 30]]
+    one = {"category_id": 1, "bbox": box, "area": 400, "iscrowd": 0}
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "height": 50, "width": 60} for i in (1, 2)],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {**one, "id": 1, "image_id": 1, "segmentation": square},
+            {**one, "id": 2, "image_id": 2},
+        ],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    pixels = torch.zeros(50, 60, dtype=torch.bool)
+    pixels[10:30, 10:30] = True
+    masks = [encode_mask(pixels), encode_mask(pixels & (torch.arange(60) < 25))]
+    results = np.array([[0, *box, 0.8, 0], [1, *box, 0.9, 0]])
+    scored = score_results(dataset, results, masks, max_detections=100, output_dir=None)
+    assert scored.metrics["segm/AP"] == pytest.approx(scored.metrics["bbox/AP"])
+    assert scored.metrics["segm/AP"] == pytest.approx(100)
+    assert len(scored.notes) == 1 and "1 of 2 objects of t have no mask" in scored.notes[0]
 
 
 def test_masks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,20 +336,3 @@ def test_masks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     none = {key: value[:0] for key, value in detections.items()}
     assert encode_masks(none, (40, 50)) == []
-
-
-def test_masks_of_resized_images_are_refused(tmp_path: Path) -> None:
-    _, results, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(3))
-    masks[0] = {**masks[0], "size": [240, 250]}
-    write_results(tmp_path / "predictions.json", results, masks)
-    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
-    with pytest.raises(
-        ValueError, match=r"mask of detection 0 is of size \[240, 250\], its image \[480, 500\]"
-    ):
-        read_masks(tmp_path / "predictions.json", dataset)
-
-
-def test_missing_results_file_is_named(tmp_path: Path) -> None:
-    truth = SimpleNamespace(image_ids=np.array([42]), category_ids=(3,))
-    with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
-        read_results(tmp_path / "nothing.json", truth)

@@ -16,14 +16,14 @@ from centernet2.evaluation.curves import (
     point_of_recall,
 )
 from centernet2.evaluation.matching import match_detections
-from tests.helpers.evaluation import random_results, write_random_annotations
+from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
 
 
 def test_average_precision_of_curves_equals_coco(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
-    results = random_results(rng, content, decimals=3, noise=400)
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="random")
+    results = in_positions(dataset, random_results(rng, content, decimals=3, noise=400))
     matches = match_detections(dataset, results, iou_thresholds=(0.5, 0.75))
     metrics = coco_metrics(dataset, results)
     for index, name in ((0, "AP50"), (1, "AP75")):

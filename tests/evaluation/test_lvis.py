@@ -11,6 +11,7 @@ from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.ground_truth import FloatArray
+from tests.helpers.evaluation import in_positions
 
 # What lvis.LVISEval gives for `random_set`, in percent.
 EXPECTED = {
@@ -89,7 +90,8 @@ def random_set(path: Path, *, images: int = 40, classes: int = 30) -> FloatArray
 
 def test_random_set_equals_lvis_api(tmp_path: Path) -> None:
     results = random_set(tmp_path / "lvis.json")
-    metrics = coco_metrics(load_coco(tmp_path / "lvis.json", tmp_path, name="lvis"), results)
+    dataset = load_coco(tmp_path / "lvis.json", tmp_path, name="lvis")
+    metrics = coco_metrics(dataset, in_positions(dataset, results))
     named = {
         name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1
     }
@@ -109,7 +111,8 @@ def test_only_annotated_classes_have_false_detections(tmp_path: Path) -> None:
         results = np.array(
             [(2, *box, 0.9, 1), (1, *box, 0.8, 1), (1, 5, 5, 0, 9, 0.9, 1)], dtype=np.float64
         )
-        metrics = coco_metrics(load_coco(path, tmp_path, name=name), results)
+        dataset = load_coco(path, tmp_path, name=name)
+        metrics = coco_metrics(dataset, in_positions(dataset, results))
         assert metrics["bbox/AP"] == metrics["bbox/APr"] == pytest.approx(expected, abs=1e-6)
         assert np.isnan(metrics["bbox/APc"]) and "bbox/APf" not in metrics
 
@@ -120,7 +123,7 @@ def test_confusion_of_lvis_counts_300_detections(tmp_path: Path) -> None:
     image = {"id": 1, "neg_category_ids": [2], "not_exhaustive_category_ids": []}
     write(tmp_path / "t.json", [image], [annotation(1, 1, box)], "rc")
     others = [(1, 200, 200, 20, 20, 0.9, 1)] * 200
-    results = np.array([*others, (1, *box, 0.8, 1)], dtype=np.float64)
     dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    results = in_positions(dataset, np.array([*others, (1, *box, 0.8, 1)], dtype=np.float64))
     analysis = analyze(dataset, results, coco_metrics(dataset, results))
     assert analysis["confusion"]["matrix"][0][0] == 1

@@ -14,12 +14,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.data.readers.results_file import read_results
 from centernet2.evaluation import inference
-from centernet2.evaluation.results import read_results
 from centernet2.evaluation.scoring import (
     SkippedImage,
     score_detector,
-    score_results_file,
+    score_results,
     write_metrics,
 )
 from centernet2.evaluation.stream import ResultStream
@@ -38,7 +38,7 @@ SCALE = 2  # from the image file to the model's input
 
 class Batch(NamedTuple):
     images: list[Tensor]
-    image_ids: list[int]
+    indices: list[int]
     sizes: list[tuple[int, int]]
 
 
@@ -91,7 +91,11 @@ def batches(image_ids: list[int], *, batch_size: int) -> list[Batch]:
     chunks = [image_ids[i : i + batch_size] for i in range(0, len(image_ids), batch_size)]
     shape = (3, SIZE[0] * SCALE, SIZE[1] * SCALE)
     return [
-        Batch([torch.full(shape, i, dtype=torch.uint8) for i in c], c, [SIZE] * len(c))
+        Batch(
+            [torch.full(shape, i, dtype=torch.uint8) for i in c],
+            [i - min(BOXES) for i in c],
+            [SIZE] * len(c),
+        )
         for c in chunks
     ]
 
@@ -102,12 +106,14 @@ def test_perfect_boxes_on_the_original_image(
 ) -> None:
     output = tmp_path / "deep" / "out"
     given = batches(list(BOXES), batch_size=batch_size)
-    metrics = score_detector(FakeDetector(), dataset, given, max_detections=100, output_dir=output)
+    metrics = score_detector(
+        FakeDetector(), dataset, given, max_detections=100, output_dir=output
+    ).metrics
     assert metrics["bbox/AP"] == metrics["bbox/AP/dog"] == pytest.approx(100)
     assert math.isnan(metrics["bbox/AP/cat"])
-    results = read_results(output / "predictions.json", dataset)
-    assert results[:, 0].tolist() == [7, 8, 9]  # the box outside is gone
-    assert results[0, 1:].tolist() == pytest.approx([10, 20, 50, 70, 0.9, 6])
+    results = read_results(output / "predictions.json", dataset).results
+    assert results[:, 0].tolist() == [0, 1, 2]  # the box outside is gone
+    assert results[0, 1:].tolist() == pytest.approx([10, 20, 50, 70, 0.9, 1])
     written = json.loads((output / "metrics.json").read_text())
     assert written["bbox/AP"] == metrics["bbox/AP"] and written["bbox/AP/cat"] is None
     assert sorted(file.name for file in output.iterdir()) == ["metrics.json", "predictions.json"]
@@ -127,14 +133,19 @@ def test_perfect_masks_on_the_original_image(tmp_path: Path, dataset: DetectionD
         x, y, w, h = annotation["bbox"]
         annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     (tmp_path / "truth.json").write_text(json.dumps(content))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="three", masks=True)
     given = batches(list(BOXES), batch_size=2)
     metrics = score_detector(
         FakeMaskDetector(), dataset, given, max_detections=100, output_dir=tmp_path
-    )
+    ).metrics
     assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
-    again = score_results_file(
-        dataset, tmp_path / "predictions.json", max_detections=100, output_dir=None
-    )
+    path = tmp_path / "predictions.json"
+    again = score_results(
+        dataset,
+        *read_results(path, dataset)[:2],
+        max_detections=100,
+        output_dir=None,
+    ).metrics
     assert again == pytest.approx(metrics, abs=0, nan_ok=True)
     (first, *_) = json.loads((tmp_path / "predictions.json").read_text())
     assert first["segmentation"]["size"] == list(SIZE)
@@ -170,7 +181,7 @@ def test_images_of_processes_are_joined_once(dataset: DetectionDataset, tmp_path
         batches=batches([7, 8, 9], batch_size=2),
         output_dir=tmp_path / "one",
         **options,
-    )
+    ).metrics
     stream = ResultStream(tmp_path / "two")
     other = ResultStream(tmp_path / "other")
     inference.detect_batches(
@@ -180,7 +191,7 @@ def test_images_of_processes_are_joined_once(dataset: DetectionDataset, tmp_path
     given = batches([7, 8], batch_size=2)
     two = score_detector(
         FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options
-    )
+    ).metrics
     assert two == pytest.approx(one, nan_ok=True)
     files = [(tmp_path / run / "predictions.json").read_text() for run in ("one", "two")]
     assert files[0] == files[1]
@@ -195,18 +206,18 @@ def test_interrupted_evaluation_resumes(dataset: DetectionDataset, tmp_path: Pat
             FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, stream=stream
         )
     with stream.path.open("a") as file:
-        file.write('{"image_id": 8, "resul')  # cut short by a crash
+        file.write('{"image": 1, "resul')  # cut short by a crash
     with pytest.raises(
         ValueError, match="other weights, options or images; evaluate without --resume"
     ):
         ResultStream(tmp_path, fingerprint=lambda: "b", resume=True)
     resumed = ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
-    assert resumed.done == {7}
+    assert resumed.done == {0}
     model = FakeDetector()
     rest = batches([8, 9], batch_size=1)
     metrics = score_detector(
         model, dataset, rest, max_detections=100, output_dir=tmp_path, stream=resumed
-    )
+    ).metrics
     assert metrics["bbox/AP"] == pytest.approx(100)
     assert len(model.was_training) == 2
     # without `resume` the earlier results are deleted
@@ -219,7 +230,7 @@ def test_missing_images_are_logged(
     with caplog.at_level(logging.WARNING):
         metrics = score_detector(
             FakeDetector(), dataset, batches([7], batch_size=1), max_detections=100, output_dir=None
-        )
+        ).metrics
     assert "1 of 3 images were evaluated" in caplog.text
     assert metrics["bbox/AR100"] == pytest.approx(100 / 3)
 
@@ -227,9 +238,12 @@ def test_missing_images_are_logged(
 def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_path: Path) -> None:
     skipped = {1: SkippedImage("b", "8.jpg: truncated")}
     given = batches([7, 9], batch_size=1)
-    metrics = score_detector(
+    scored = score_detector(
         FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, skipped=skipped,
     )  # fmt: skip
+    metrics = scored.metrics
+    assert scored.results[:, 0].tolist() == [0, 2] and scored.skipped == (1,)
+    assert scored.notes == ["1 of 3 images are skipped; their objects are left out of the metrics"]
     assert metrics["bbox/AR100"] == 100 and metrics["images_skipped"] == 1
     assert json.loads((tmp_path / "metrics.json").read_text())["images_skipped"] == 1
     named = json.loads((tmp_path / "skipped.json").read_text())
@@ -255,7 +269,9 @@ def test_most_images_skipped_gives_no_metrics(dataset: DetectionDataset, tmp_pat
 
 
 def test_without_detections_ap_is_zero(dataset: DetectionDataset) -> None:
-    metrics = score_detector(FakeDetector(), dataset, [], max_detections=100, output_dir=None)
+    metrics = score_detector(
+        FakeDetector(), dataset, [], max_detections=100, output_dir=None
+    ).metrics
     assert metrics["bbox/AP"] == 0
 
 
@@ -263,10 +279,11 @@ def test_results_file_gives_the_same_metrics(tmp_path: Path, dataset: DetectionD
     given = batches([7, 8], batch_size=2)
     metrics = score_detector(
         FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path
-    )
-    again = score_results_file(
-        dataset, tmp_path / "predictions.json", max_detections=100, output_dir=tmp_path / "b"
-    )
+    ).metrics
+    results = read_results(tmp_path / "predictions.json", dataset).results
+    again = score_results(
+        dataset, results, None, max_detections=100, output_dir=tmp_path / "b"
+    ).metrics
     assert again == pytest.approx(metrics, abs=0, nan_ok=True)
     assert json.loads((tmp_path / "b/metrics.json").read_text()) == json.loads(
         (tmp_path / "metrics.json").read_text()

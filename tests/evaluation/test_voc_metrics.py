@@ -29,7 +29,7 @@ def truth(folder: Path, boxes: list[tuple[int, list[float], int]]) -> DetectionD
 
 def detections(*rows: tuple[int, list[float], float]) -> FloatArray:
     return np.array(
-        [(image, *box, score, 1) for image, box, score in rows], dtype=np.float64
+        [(image - 4, *box, score, 0) for image, box, score in rows], dtype=np.float64
     ).reshape(-1, 7)
 
 

@@ -85,6 +85,16 @@ def random_results(
     return results
 
 
+def in_positions(dataset: DetectionDataset, rows: FloatArray) -> FloatArray:
+    """Replace the ids in rows of COCO results by positions of images and labels."""
+    image_of = {dataset.image_id(i): i for i in range(len(dataset))}
+    label_of = {category_id: label for label, category_id in enumerate(dataset.category_ids)}
+    placed = rows.copy()
+    placed[:, 0] = [image_of[int(each)] for each in rows[:, 0]]
+    placed[:, 6] = [label_of[int(each)] for each in rows[:, 6]]
+    return placed
+
+
 def write_noise_data(folder: Path) -> None:
     """Eleven small images of noise with one box each, of three classes."""
     (folder / "images").mkdir()
@@ -154,14 +164,15 @@ def random_evaluation(folder: Path) -> tuple[DetectionDataset, FloatArray]:
     (folder / "truth.json").write_text(json.dumps(content))
     results = random_results(rng, content, decimals=3, noise=400)
     results = results[np.argsort(results[:, 0], kind="stable")]
-    return load_coco(folder / "truth.json", folder, name="random"), results
+    dataset = load_coco(folder / "truth.json", folder, name="random")
+    return dataset, in_positions(dataset, results)
 
 
 def stage_records(dataset: DetectionDataset, results: FloatArray) -> list[dict[str, Any]]:
     """Make the records of two stages that each give the square root of the score."""
     records = []
-    for image_id in dataset.image_ids.tolist():
-        scores = results[results[:, 0] == image_id][:, 5] ** 0.5
+    for image in range(len(dataset)):
+        scores = results[results[:, 0] == image][:, 5] ** 0.5
         recall = {str(count): [0.4, 0.8] for count in (50, 100, 256, 1000)}
         bins = [column.tolist() for column in bin_scores(scores, scores > 0.5)]
         columns = {"object_scores": scores.tolist(), "class_scores": scores.tolist()}

@@ -120,7 +120,12 @@ def test_thresholds_belong_to_classes_of_the_checkpoint(folder: Path) -> None:
     (folder / "predictions.json").write_text(json.dumps(detections))
     assert threshold(folder / "model.pth", **options)["cat"].threshold == 0.9
     path.write_text(json.dumps(renumber(content, {"cat": 2})))
-    with pytest.raises(ValueError, match=r"same class names as .*model\.pth .*'dog' is missing"):
+    chosen = threshold(folder / "model.pth", **options)
+    assert chosen["cat"].threshold == 0.9 and chosen["dog"].point is None
+    content["categories"] = [{"id": 2, "name": "bee"}]
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"has 1 class \(bee\), and .*model\.pth has 2 classes"):
         threshold(folder / "model.pth", **options)
 
 

@@ -31,8 +31,8 @@ from tests.helpers.evaluation import (
 def write_page(
     folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]
 ) -> Path:
-    def read_image(image_id: int) -> tuple[Path, Tensor]:
-        return folder.parent / f"{image_id}.jpg", torch.zeros(3, 480, 500, dtype=torch.uint8)
+    def read_image(image: int) -> tuple[Path, Tensor]:
+        return folder.parent / f"{image}.jpg", torch.zeros(3, 480, 500, dtype=torch.uint8)
 
     return write_evaluation_page(
         folder,
@@ -51,7 +51,7 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
     )
     text = checked_page(write_page(tmp_path / "report", dataset, results, analysis))
     assert "&lt;i&gt;&amp;" in text and "<i>&" not in text
-    example = analysis["examples"]["missed"][0]["image_id"]
+    example = analysis["examples"]["missed"][0]["image"]
     assert f'href="../{example}.jpg"' in text
     assert (
         json.loads((tmp_path / "report" / "report.json").read_text())["objects"]

@@ -1,10 +1,11 @@
 """Evaluate a detector on a data set, or detections from a file."""
 
+import hashlib
+import json
 import logging
 import os
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from centernet2 import distributed
+from centernet2.builders.class_matching import MatchedData, match_detector
 from centernet2.builders.data_pipeline import build_test_transform
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
 from centernet2.builders.network import build_augmented
+from centernet2.builders.results_files import read_detections
 from centernet2.checkpoint import load_checkpoint
 from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import (
@@ -23,7 +26,6 @@ from centernet2.data import (
     FitShortestEdge,
     LoadedImage,
     eval_batches,
-    with_classes,
 )
 from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
@@ -33,10 +35,10 @@ from centernet2.evaluation import (
     FloatArray,
     Interrupted,
     ResultStream,
+    Scored,
     SkippedImage,
-    read_results,
     score_detector,
-    score_results_file,
+    score_results,
     weights_digest,
 )
 from centernet2.files import write_json
@@ -50,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 # of the data, if neither --data nor a config names them
 DEFAULT_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
+NOTES_FILE = "notes.json"
 CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
 MAX_NAMED_IMAGES = 20  # skipped images that the log names; skipped.json has all
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
@@ -64,6 +67,7 @@ def evaluate_detector(
     output_dir: StrPath | None = None,
     resume: bool = False,
     report: StrPath | None = None,
+    known_classes_only: bool = False,
 ) -> dict[str, float]:
     """Evaluate a detector on the validation split of a data set; see `jobs.evaluate`."""
     if "WORLD_SIZE" in os.environ and not distributed.is_distributed():  # started by torchrun
@@ -73,26 +77,21 @@ def evaluate_detector(
             "--resume continues in the folder of an interrupted evaluation; give --output-dir"
         )
     dataset = find_validation_data(data, data_path, config.datasets, masks=config.model.mask_on)
+    matched = match_detector(model, dataset, known_only=known_classes_only)
     folder = output_dir or report
-    output = None if folder is None else Path(folder)
-    metrics = evaluate_dataset(
+    scored = score_matched(
         model,
-        dataset,
+        matched,
         config,
-        output,
+        None if folder is None else Path(folder),
         resumable=True,
         resume=resume,
         inspected=report is not None,
     )
-    if report is not None and output is not None and distributed.is_main_process():
-        report_evaluation(
-            Path(report),
-            title=f"{config.name} on {dataset.name}",
-            dataset=dataset,
-            metrics=metrics,
-            predictions=output / "predictions.json",
-        )
-    return metrics
+    if report is not None and distributed.is_main_process():
+        title = f"{config.name} on {dataset.name}"
+        report_evaluation(Path(report), title=title, dataset=matched.dataset, scored=scored)
+    return scored.metrics
 
 
 def evaluate_predictions(
@@ -104,23 +103,37 @@ def evaluate_predictions(
     output_dir: StrPath | None = None,
     report: StrPath | None = None,
 ) -> dict[str, float]:
-    """Evaluate a COCO results file; no model is needed."""
-    # without masks: where needed, scoring reads them from the annotation file itself
-    dataset = find_validation_data(data, data_path, choose_datasets(config), masks=False)
-    path = Path(predictions)
-    metrics = score_results_file(
+    """Evaluate a COCO results file, or a folder with one per data set; no model is needed."""
+    find = partial(find_validation_data, data, data_path, choose_datasets(config))
+    dataset, path = find(masks=False), Path(predictions)
+    found = read_detections(path, dataset)
+    if found.masks is not None:
+        dataset = find(masks=True)
+    output = None if output_dir is None else Path(output_dir)
+    scored = score_results(
         dataset,
-        path,
+        found.results,
+        found.masks,
         max_detections=MAX_DETECTIONS_OF_A_FILE,
-        output_dir=None if output_dir is None else Path(output_dir),
-        voc=dataset.layout == "voc",
-    )
+        output_dir=output,
+    )._replace(stages=found.stages)
+    say_notes(scored.notes, output)
+    if found.masks is None:
+        logger.info("%s has no masks: the metrics are those of boxes", path)
     if report is not None:
         title = f"{path.name} on {dataset.name}"
-        report_evaluation(
-            Path(report), title=title, dataset=dataset, metrics=metrics, predictions=path
-        )
-    return metrics
+        report_evaluation(Path(report), title=title, dataset=dataset, scored=scored)
+    return scored.metrics
+
+
+def say_notes(notes: Sequence[str], output: Path | None) -> None:
+    """Log what the metrics do not say themselves, and keep it beside them in notes.json."""
+    for note in notes:
+        logger.warning("%s", note)
+    if output is not None:
+        (output / NOTES_FILE).unlink(missing_ok=True)  # of an earlier evaluation
+        if notes:
+            write_json(output / NOTES_FILE, list(notes), indent=1)
 
 
 def find_validation_data(
@@ -191,54 +204,72 @@ def evaluate_dataset(
     config: Config,
     output: Path | None,
     *,
+    interrupted: Interrupted = lambda: False,
+) -> dict[str, float]:
+    """Evaluate a detector on a data set, with all processes, and return the metrics.
+
+    Args:
+        model: the detector; every process has it.
+        dataset: images with annotations; the model's classes are matched to its own by name.
+        config: options for test size, batch size and augmentation.
+        output: folder for detections and metrics.
+        interrupted: checked after each batch; if True, EvaluationInterrupted is raised.
+    """
+    matched = match_detector(model, dataset)
+    return score_matched(model, matched, config, output, interrupted=interrupted).metrics
+
+
+def score_matched(
+    model: Detector,
+    matched: MatchedData,
+    config: Config,
+    output: Path | None,
+    *,
     resumable: bool = False,
     resume: bool = False,
     inspected: bool = False,
     interrupted: Interrupted = lambda: False,
-) -> dict[str, float]:
-    """Evaluate a detector on a data set, with all processes, and write speed.json.
+) -> Scored:
+    """Evaluate a detector on a data set that is matched to it, and write speed.json.
 
     Args:
-        model: the detector; every process has it.
-        dataset: images with annotations; its classes are matched to the model's by name.
-        config: options for test size, batch size and augmentation.
-        output: folder for detections and metrics.
         resumable: store a hash of all weights, so that an interrupted evaluation can be resumed.
         resume: continue the interrupted evaluation in `output`.
         inspected: also write the scores of each stage.
-        interrupted: checked after each batch; if True, EvaluationInterrupted is raised.
     """
     started = time.perf_counter()
-    dataset = _match_classes(dataset, model)
-    augmented = config.test_augmentation.enabled
+    dataset, augmented = matched.dataset, config.test_augmentation.enabled
     inspected = inspected and model.roi_heads is not None and not augmented
     stream = None
     if output is not None:
-        fingerprint = partial(_fingerprint, model, dataset, config, inspected)
+        fingerprint = partial(_fingerprint, model, matched, config, inspected)
         stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
     done: frozenset[int] = frozenset() if stream is None else stream.done
     if done:
         logger.info("%d of %d images are already done", len(done), len(dataset))
     skipped: dict[int, SkippedImage] = {}
-    metrics = score_detector(
+    scored = score_detector(
         build_augmented(config, model) if augmented else model,
         dataset,
         _read_batches(model, dataset, config, skip=done, on_failure=partial(_skip, skipped)),
         max_detections=_max_detections(model, config),
         output_dir=output,
+        label_map=matched.label_map,
         stream=stream,
         inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS)) if inspected else None,
-        voc=dataset.layout == "voc",
         interrupted=interrupted,
         skipped=skipped,
     )
+    scored = scored._replace(notes=[*matched.notes, *scored.notes])
     with distributed.failing_together():
+        if distributed.is_main_process():
+            say_notes(scored.notes, output)
         if output is not None and distributed.is_main_process():
-            images = len(dataset) - len(done) - int(metrics.get(IMAGES_SKIPPED, 0))
+            images = len(dataset) - len(done) - int(scored.metrics.get(IMAGES_SKIPPED, 0))
             seconds = time.perf_counter() - started
             speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
             write_json(output / "speed.json", speed)
-    return metrics
+    return scored
 
 
 def _skip(skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
@@ -247,20 +278,6 @@ def _skip(skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
     skipped[loaded.image_index] = SkippedImage(loaded.image_id, reason)
     if len(skipped) <= MAX_NAMED_IMAGES:
         logger.warning("%s (the image is skipped)", reason)
-
-
-def _match_classes(dataset: DetectionDataset, model: Detector) -> DetectionDataset:
-    """Number the classes of a data set as the model does; where it has no names, count them."""
-    if model.info.class_names:
-        return with_classes(dataset, model.info.class_names, owner="the detector")
-    head = model.proposal_generator.head
-    known = head.num_classes if model.roi_heads is None else model.roi_heads.num_classes
-    if len(dataset.class_names) != known:
-        raise ConfigError(
-            f"the detector has {known} classes, but {dataset.name} has {len(dataset.class_names)}; "
-            "evaluate it on data with the classes that it was trained on"
-        )
-    return dataset
 
 
 def _read_batches(
@@ -283,7 +300,7 @@ def _read_batches(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         size_divisibility=model.preprocess.size_divisibility,
-        skip=np.flatnonzero(np.isin(dataset.image_ids, list(skip))).tolist(),
+        skip=skip,
         on_failure=on_failure,
     )
 
@@ -294,31 +311,22 @@ def _max_detections(model: Detector, config: Config) -> int:
     return config.selection.detections_per_image
 
 
-def _fingerprint(
-    model: Detector, dataset: DetectionDataset, config: Config, inspected: bool
-) -> str:
+def _fingerprint(model: Detector, matched: MatchedData, config: Config, inspected: bool) -> str:
     """Hash all that determines the detections: not batch size, not number of workers."""
     options = config.replace({"TEST.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}).to_yaml()
-    return weights_digest(model, options, dataset.name, str(len(dataset)), str(inspected))
+    dataset = matched.dataset
+    images = hashlib.sha256()
+    for column in (dataset.files, dataset.image_ids, dataset.heights, dataset.widths):
+        images.update(np.ascontiguousarray(column).tobytes())
+    names = json.dumps([dataset.name, dataset.class_names, model.info.class_names])
+    return weights_digest(model, options, names, images.hexdigest(), str(inspected))
 
 
 def load_results(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
     """Load detections from an output folder or a results file, or run a checkpoint."""
     path = Path(source)
-    if path.is_dir():
-        path = _find_predictions(path)
-    if path.suffix == ".json":
-        return read_results(path, dataset)
+    if path.is_dir() or path.suffix == ".json":
+        return read_detections(path, dataset).results
     model = load_for_inference(source, device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        evaluate_dataset(model, dataset, config_of(model.info), Path(folder))
-        return read_results(Path(folder) / "predictions.json", dataset)
-
-
-def _find_predictions(folder: Path) -> Path:
-    for path in (folder / "predictions.json", folder / "eval" / "predictions.json"):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"{folder} has no predictions.json; give the output folder of an evaluation"
-    )
+    matched = match_detector(model, dataset)
+    return score_matched(model, matched, config_of(model.info), None).results

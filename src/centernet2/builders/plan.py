@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from centernet2 import distributed
+from centernet2.builders.class_matching import match_classes
 from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
 from centernet2.config import Config
 from centernet2.data import (
     DetectionDataset,
     require_masks,
-    with_classes,
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
@@ -72,7 +72,8 @@ def find_training_data(
     needs_masks = config.model.mask_on or config.augmentation.copy_paste > 0
     train_set = find(names=config.datasets.train, split="train", masks=needs_masks)
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
-    val_set = with_classes(val_set, train_set.class_names, owner=train_set.name)
+    for note in match_classes(train_set.class_names, val_set, owner=train_set.name).notes:
+        logger.warning("%s", note)
     if needs_masks:
         require_masks(train_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set

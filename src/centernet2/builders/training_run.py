@@ -149,6 +149,7 @@ class TrainingRun:
                     detect,
                     self.val_set,
                     self._pictures_folder(),
+                    class_names=self.model.info.class_names,
                     iteration=iteration,
                     count=self.config.run.pictures,
                 )

@@ -1,6 +1,7 @@
 """Data sets: from annotation files to an index, from image files to batches."""
 
 from centernet2.data.annotation_masks import draw_objects
+from centernet2.data.class_join import join_classes, shown, without_classes
 from centernet2.data.dataset import (
     DatasetsOptions,
     DetectionDataset,
@@ -82,12 +83,15 @@ __all__ = [
     "generator_of",
     "image_size",
     "images_per_class",
+    "join_classes",
     "make_test_resize",
     "read_image",
     "read_indexed_image",
     "repeat_factors",
     "require_masks",
+    "shown",
     "train_batches",
     "with_classes",
+    "without_classes",
     "without_empty_images",
 ]

@@ -64,6 +64,7 @@ class DetectionDataset(SharedArrays):
     sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
     source_names: tuple[str, ...] = ()  # of these sets
     unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
+    source_category_ids: tuple[tuple[UserId, ...], ...] = ()  # of each of them, by label
 
     def __len__(self) -> int:
         return len(self.files)
@@ -79,6 +80,11 @@ class DetectionDataset(SharedArrays):
     def boxes(self, rows: Rows = slice(None)) -> npt.NDArray[np.float32]:
         """Return the boxes of some rows, [N, 4] as xyxy."""
         return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks were read and any object has one."""
+        return self.masks is not None and bool((self.masks.kinds != NO_MASK).any())
 
     def size(self, i: int) -> tuple[int, int]:
         """Height and width of image i."""
@@ -149,7 +155,7 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
 
 def require_masks(dataset: DetectionDataset) -> None:
     """Raise ValueError if no object of a data set has a mask to train on."""
-    if dataset.masks is None or not (dataset.masks.kinds != NO_MASK).any():
+    if not dataset.has_masks:
         raise ValueError(
             f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which "
             "MODEL.MASK_ON and INPUT.COPY_PASTE need; export the masks or leave these off"
@@ -188,6 +194,9 @@ def with_classes(
         class_names=tuple(class_names),
         category_ids=tuple(dataset.category_ids[i] for i in order),
         frequencies=tuple(dataset.frequencies[i] for i in order) if dataset.frequencies else (),
+        source_category_ids=tuple(
+            tuple(ids[i] for i in order) for ids in dataset.source_category_ids
+        ),
         labels=label[dataset.labels],
         federated=None if dataset.federated is None else dataset.federated.relabeled(label),
     )
@@ -227,6 +236,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         federated=None,
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         source_names=tuple(dataset.name for dataset in datasets),
+        source_category_ids=tuple(dataset.category_ids for dataset in datasets),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )

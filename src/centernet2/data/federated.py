@@ -44,11 +44,16 @@ class FederatedLabels(SharedArrays):
         )
 
     def relabeled(self, label: npt.NDArray[np.integer[Any]]) -> "FederatedLabels":
-        """Replace each label by label[it]."""
-        count = len(self.negative_offsets) - 1
+        """Replace each label by label[it]; leave it out where that is negative."""
+        images = range(len(self.negative_offsets) - 1)
+
+        def replaced(labels: list[int]) -> list[int]:
+            new: list[int] = label[labels].tolist() if labels else []
+            return [each for each in new if each >= 0]
+
         return pack_federated(
-            [label[self.negative_labels(i)].tolist() for i in range(count)],
-            [label[self.not_exhaustive_labels(i)].tolist() for i in range(count)],
+            [replaced(self.negative_labels(i)) for i in images],
+            [replaced(self.not_exhaustive_labels(i)) for i in images],
         )
 
 

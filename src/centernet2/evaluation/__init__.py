@@ -9,18 +9,25 @@ from centernet2.evaluation.curves import (
     class_curves,
     overall_curve,
 )
+from centernet2.evaluation.detection_files import RESULTS_FILE, STAGES_FILE, read_stages
 from centernet2.evaluation.examples import boxes_of_image
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, IntArray
+from centernet2.evaluation.ground_truth import (
+    FloatArray,
+    GroundTruth,
+    IntArray,
+    source_sets,
+    without_images,
+)
 from centernet2.evaluation.inference import Interrupted
 from centernet2.evaluation.matching import match_detections
-from centernet2.evaluation.results import read_results
 from centernet2.evaluation.scoring import (
     IMAGES_SKIPPED,
     SKIPPED_FILE,
     EvaluationInterrupted,
+    Scored,
     SkippedImage,
     score_detector,
-    score_results_file,
+    score_results,
 )
 from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
 from centernet2.evaluation.stream import ResultStream, weights_digest
@@ -28,7 +35,9 @@ from centernet2.evaluation.stream import ResultStream, weights_digest
 __all__ = [
     "IMAGES_SKIPPED",
     "PROPOSAL_COUNTS",
+    "RESULTS_FILE",
     "SKIPPED_FILE",
+    "STAGES_FILE",
     "Difference",
     "EvaluationInterrupted",
     "FloatArray",
@@ -36,6 +45,7 @@ __all__ = [
     "IntArray",
     "Interrupted",
     "ResultStream",
+    "Scored",
     "SkippedImage",
     "ThresholdChoice",
     "analyze",
@@ -46,8 +56,10 @@ __all__ = [
     "compare_results",
     "match_detections",
     "overall_curve",
-    "read_results",
+    "read_stages",
     "score_detector",
-    "score_results_file",
+    "score_results",
+    "source_sets",
     "weights_digest",
+    "without_images",
 ]

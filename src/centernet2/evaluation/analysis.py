@@ -26,7 +26,13 @@ from centernet2.evaluation.examples import (
     find_examples,
     nearest_objects,
 )
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
+from centernet2.evaluation.ground_truth import (
+    FloatArray,
+    GroundTruth,
+    as_coco,
+    is_federated,
+    load_detections,
+)
 from centernet2.evaluation.matching import Matches, match_detections
 from centernet2.evaluation.stage_metrics import (
     BINS,
@@ -59,12 +65,12 @@ def analyze(
 
     Args:
         truth: the data set.
-        results: COCO results [D, 7] in the order of the images' ids.
+        results: COCO results [D, 7] in the order of the images.
         metrics: the metrics in percent.
         stages: the record of the detector's stages of each image, in the same order, if known.
     """
     ground_truth = as_coco(truth)
-    limit = detection_limit(ground_truth)
+    limit = detection_limit(truth)
     matches = match_detections(truth, results, max_detections=limit)
     curves = class_curves(matches, len(truth.class_names))
     overall = best_point(overall_curve(matches))
@@ -72,7 +78,7 @@ def analyze(
     nearest = nearest_objects(matches, results)
     return {
         "metrics": {name: _rounded(value) for name, value in metrics.items()},
-        "images": len(truth.image_ids),
+        "images": len(truth),
         "objects": sum(curve.total for curve in curves),
         "detections": len(results),
         "best": _point(overall),
@@ -120,11 +126,10 @@ def _confusion(
     truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float, limit: int
 ) -> dict[str, Any]:
     """Count objects by class (rows) and detected class (columns), background last."""
-    evaluator = COCOeval(ground_truth, ground_truth.load_res(results), "bbox")
-    evaluator.params.img_ids = sorted(truth.image_ids.tolist())
-    evaluator.params.cat_ids = sorted(truth.category_ids)
+    evaluator = COCOeval(ground_truth, load_detections(ground_truth, results), "bbox")
+    _select_all(evaluator, truth)
     counted = evaluator.confusion_matrix(iou_thr=0.5, max_det=limit, min_score=threshold)
-    order = [counted["cat_ids"].index(category) for category in truth.category_ids]
+    order = [counted["cat_ids"].index(label + 1) for label in range(len(truth.class_names))]
     order.append(counted["num_cats"])
     matrix = np.asarray(counted["matrix"])[np.ix_(order, order)].astype(np.int64)
     return {"threshold": threshold, "classes": [*truth.class_names], "matrix": matrix.tolist()}
@@ -134,11 +139,9 @@ def _errors(
     truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int
 ) -> list[dict[str, Any]]:
     """Count each kind of error, and compute by how much AP50 would rise without it."""
-    evaluator = COCOeval(
-        ground_truth, ground_truth.load_res(results), "bbox", lvis_style=is_federated(ground_truth)
-    )
-    evaluator.params.img_ids = sorted(truth.image_ids.tolist())
-    evaluator.params.cat_ids = sorted(truth.category_ids)
+    detections = load_detections(ground_truth, results)
+    evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=is_federated(truth))
+    _select_all(evaluator, truth)
     evaluator.params.max_dets = [limit]
     evaluator.evaluate()
     errors = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
@@ -150,6 +153,12 @@ def _errors(
         }
         for kind, text in ERROR_KINDS.items()
     ]
+
+
+def _select_all(evaluator: COCOeval, truth: GroundTruth) -> None:
+    """Evaluate all images and classes, in their order."""
+    evaluator.params.img_ids = list(range(1, len(truth) + 1))
+    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
 
 
 def _calibration(

@@ -20,7 +20,6 @@ from centernet2.evaluation.ground_truth import (
     FloatArray,
     GroundTruth,
     IntArray,
-    as_coco,
 )
 from centernet2.evaluation.matching import Matches, match_detections
 
@@ -78,7 +77,7 @@ def compare_results(
         seed: of the draws.
     """
     detectors = [_prepare(truth, results) for results in (first, second)]
-    count = len(truth.image_ids)
+    count = len(truth)
     everything = np.ones(count, dtype=np.int64)
     whole = [_metrics(classes, everything) for classes in detectors]  # [F] each
     rng = np.random.default_rng(seed)
@@ -109,9 +108,9 @@ def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _prepare(truth: GroundTruth, results: FloatArray) -> list[_Class]:
-    limit = detection_limit(as_coco(truth))
+    limit = detection_limit(truth)
     matches = match_detections(truth, results, iou_thresholds=COCO_IOUS, max_detections=limit)
-    return [_class(matches, label, len(truth.image_ids)) for label in range(len(truth.class_names))]
+    return [_class(matches, label, len(truth)) for label in range(len(truth.class_names))]
 
 
 def _class(matches: Matches, label: int, num_images: int) -> _Class:

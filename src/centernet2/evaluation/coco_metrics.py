@@ -4,28 +4,30 @@ hotcoco does the matching; its precision and recall arrays are those of pycocoto
 API to the last bit.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hotcoco import COCO, COCOeval
+from hotcoco import COCOeval
 
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, as_coco, is_federated
-from centernet2.evaluation.results import RunLengths
-
-logger = logging.getLogger(__name__)
+from centernet2.evaluation.ground_truth import (
+    FloatArray,
+    GroundTruth,
+    as_coco,
+    is_federated,
+    load_detections,
+)
+from centernet2.structures import RunLengths
 
 # COCOeval's area ranges: 0 is all areas, then up to 32^2, up to 96^2, larger
 AREA_LETTERS = {1: "s", 2: "m", 3: "l"}
 MAX_DETECTIONS = 100  # per image, in COCO's AP
 MAX_DETECTIONS_LVIS = 300
-PROBED_ANNOTATIONS = 100  # looked at to know whether a data set has masks
 
 
-def detection_limit(ground_truth: COCO) -> int:
+def detection_limit(truth: GroundTruth) -> int:
     """The number of detections per image that count in AP."""
-    return MAX_DETECTIONS_LVIS if is_federated(ground_truth) else MAX_DETECTIONS
+    return MAX_DETECTIONS_LVIS if is_federated(truth) else MAX_DETECTIONS
 
 
 def coco_metrics(
@@ -47,41 +49,32 @@ def coco_metrics(
     detections of an image count, a detection is false only where its class was annotated, and APr,
     APc and APf are those of rare, common and frequent classes.
     """
-    ground_truth = as_coco(truth)
-    federated = is_federated(ground_truth)
+    federated = is_federated(truth)
     counts = [MAX_DETECTIONS_LVIS] if federated else sorted({1, 10, MAX_DETECTIONS, max_detections})
     if federated:  # the LVIS API skips empty boxes
         kept = np.flatnonzero((results[:, 3] > 0) & (results[:, 4] > 0)).tolist()
         results, masks = results[kept], masks and [masks[i] for i in kept]
-    loaded = {"bbox": ground_truth.load_res(results)}
-    if masks is not None and _has_masks(ground_truth):
-        loaded["segm"] = ground_truth.load_res(_mask_records(results, masks))
-    elif masks is not None:
-        logger.warning(
-            "%s has no masks: the masks of the detections are not evaluated",
-            truth.annotations or "the data set",
-        )
+    ground_truth = as_coco(truth)
+    loaded = {"bbox": (ground_truth, load_detections(ground_truth, results))}
+    if masks is not None and truth.has_masks:
+        ground_truth = as_coco(truth, masks=True)
+        loaded["segm"] = (ground_truth, ground_truth.load_res(_mask_records(results, masks)))
     metrics: dict[str, float] = {}
-    for kind, detections in loaded.items():
+    for kind, (objects, detections) in loaded.items():
         if federated:
             detections = detections.cap_detections_per_image(MAX_DETECTIONS_LVIS)
-        evaluator = COCOeval(ground_truth, detections, kind, lvis_style=federated)
+        evaluator = COCOeval(objects, detections, kind, lvis_style=federated)
         of_kind = _metrics_of_kind(truth, evaluator, counts)
         metrics |= {f"{kind}/{name}": value for name, value in of_kind.items()}
     return metrics
-
-
-def _has_masks(ground_truth: COCO) -> bool:
-    ids = ground_truth.get_ann_ids()[:PROBED_ANNOTATIONS]
-    return any("segmentation" in each for each in ground_truth.load_anns(ids))
 
 
 def _metrics_of_kind(
     truth: GroundTruth, evaluator: COCOeval, counts: list[int]
 ) -> dict[str, float]:
     """Compute the metrics of boxes or masks; `counts` are the detections per image of AR."""
-    evaluator.params.img_ids = sorted(truth.image_ids.tolist())
-    evaluator.params.cat_ids = category_ids = sorted(truth.category_ids)
+    evaluator.params.img_ids = list(range(1, len(truth) + 1))
+    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
     evaluator.params.max_dets = counts
     evaluator.evaluate()
     evaluator.accumulate()
@@ -98,18 +91,18 @@ def _metrics_of_kind(
         **{f"AR{count}": _per_cent(recall[..., 0, k]) for k, count in enumerate(counts)},
         **{f"AR{letter}": _per_cent(recall[..., k, last]) for k, letter in AREA_LETTERS.items()},
     }
-    for letter, classes in _by_frequency(evaluator.coco_gt, category_ids).items():
+    for letter, classes in _by_frequency(truth).items():
         metrics[f"AP{letter}"] = _per_cent(precision[:, :, classes, 0])
-    for name, category in zip(truth.class_names, truth.category_ids, strict=True):
-        metrics[f"AP/{name}"] = _per_cent(precision[:, :, category_ids.index(category), 0])
+    for label, name in enumerate(truth.class_names):
+        metrics[f"AP/{name}"] = _per_cent(precision[:, :, label, 0])
     return metrics
 
 
-def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list[int]]:
-    """Positions of rare, common and frequent classes; empty if not annotated."""
-    letters = [category.get("frequency") for category in ground_truth.load_cats(category_ids)]
+def _by_frequency(truth: GroundTruth) -> dict[str, list[int]]:
+    """Labels of rare, common and frequent classes; empty if not annotated."""
+    letters = truth.frequencies
     return {
-        letter: [i for i, each in enumerate(letters) if each == letter]
+        letter: [label for label, each in enumerate(letters) if each == letter]
         for letter in "rcf"
         if letter in letters
     }
@@ -118,7 +111,12 @@ def _by_frequency(ground_truth: COCO, category_ids: list[int]) -> dict[str, list
 def _mask_records(results: FloatArray, masks: Sequence[RunLengths]) -> list[dict[str, Any]]:
     """Make results without boxes; COCO would take the area of a box for the mask's."""
     return [
-        {"image_id": int(row[0]), "category_id": int(row[6]), "score": row[5], "segmentation": mask}
+        {
+            "image_id": int(row[0]) + 1,
+            "category_id": int(row[6]) + 1,
+            "score": row[5],
+            "segmentation": mask,
+        }
         for row, mask in zip(results.tolist(), masks, strict=True)
     ]
 

@@ -66,7 +66,7 @@ def find_examples(
         other = int(nearest.label[d])
         name = truth.class_names[other] if other >= 0 else None
         return {
-            "image_id": int(truth.image_ids[matches.images[d]]),
+            **_image(truth, matches.images[d]),
             "box": boxes[d].round(1).tolist(),
             "class": truth.class_names[matches.labels[d]],
             "score": round(float(matches.scores[d]), 4),
@@ -95,21 +95,24 @@ def _missed_objects(matches: Matches, threshold: float) -> IntArray:
 
 def _missed_example(truth: GroundTruth, matches: Matches, g: int) -> dict[str, Any]:
     return {
-        "image_id": int(truth.image_ids[matches.objects.images[g]]),
+        **_image(truth, matches.objects.images[g]),
         "box": matches.objects.boxes[g].round(1).tolist(),
         "class": truth.class_names[matches.objects.labels[g]],
         "reason": "no detection of its class above the threshold",
     }
 
 
+def _image(truth: GroundTruth, image: int) -> dict[str, Any]:
+    """Position of an image, and its id in the user's files."""
+    return {"image": int(image), "image_id": truth.image_id(int(image))}
+
+
 def boxes_of_image(
-    truth: GroundTruth, results: FloatArray, threshold: float, image_id: int
+    truth: GroundTruth, results: FloatArray, threshold: float, image: int
 ) -> dict[str, list[dict[str, Any]]]:
     """All objects of an image and its detections above a score."""
-    image = int(np.flatnonzero(truth.image_ids == image_id)[0])
     rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
-    names = dict(zip(truth.category_ids, truth.class_names, strict=True))
-    shown = results[(results[:, 0] == image_id) & (results[:, 5] >= threshold)]
+    shown = results[(results[:, 0] == image) & (results[:, 5] >= threshold)]
     boxes, labels = truth.boxes(rows).round(1).tolist(), truth.labels[rows].tolist()
     return {
         "objects": [
@@ -117,7 +120,7 @@ def boxes_of_image(
             for box, label in zip(boxes, labels, strict=True)
         ],
         "detections": [
-            {"box": box, "class": names[int(row[6])], "score": float(row[5])}
+            {"box": box, "class": truth.class_names[int(row[6])], "score": float(row[5])}
             for box, row in zip(_corners(shown).round(1).tolist(), shown, strict=True)
         ],
     }

@@ -1,16 +1,28 @@
-"""What evaluation reads of a data set, and its index in COCO's form."""
+"""What evaluation reads of a data set, and its arrays in the form of the evaluator.
+
+Inside evaluation an image is its position in the data set and a class is its label. The evaluator
+gets these numbers plus one. The ids of the user's files appear in files of results only.
+"""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from hotcoco import COCO
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+UserId = int | str  # of an image or a category, in the user's files
+
+
+class AnnotatedLabels(Protocol):
+    """Which classes were annotated in which image, as in LVIS."""
+
+    def negative_labels(self, i: int) -> list[int]: ...  # without an object in image i
+    def not_exhaustive_labels(self, i: int) -> list[int]: ...  # with more objects than annotated
 
 
 class GroundTruth(Protocol):
@@ -20,13 +32,17 @@ class GroundTruth(Protocol):
     """
 
     @property
+    def name(self) -> str: ...
+    @property
+    def layout(self) -> str: ...  # voc: Pascal VOC, which has its own metrics
+    @property
     def class_names(self) -> Sequence[str]: ...  # by label
     @property
-    def category_ids(self) -> Sequence[Any]: ...  # label -> id in the annotation file
+    def category_ids(self) -> Sequence[UserId]: ...  # label -> id in the annotation file
     @property
-    def annotations(self) -> Path | None: ...  # the annotation file, if it is in COCO's format
+    def frequencies(self) -> Sequence[str]: ...  # LVIS: r, c or f by label; else empty
     @property
-    def image_ids(self) -> NDArray[Any]: ...  # [I]
+    def federated(self) -> AnnotatedLabels | None: ...
     @property
     def heights(self) -> NDArray[np.int32]: ...  # [I]
     @property
@@ -41,47 +57,126 @@ class GroundTruth(Protocol):
     def areas(self) -> NDArray[np.float64]: ...  # [B]
     @property
     def crowd(self) -> NDArray[np.bool_]: ...  # [B]
+    @property
+    def has_masks(self) -> bool: ...  # whether any object has one
+    @property
+    def sources(self) -> NDArray[np.int64] | None: ...  # [I] joined data sets: which of them
+    @property
+    def source_names(self) -> Sequence[str]: ...
+    @property
+    def source_category_ids(self) -> Sequence[Sequence[UserId]]: ...  # of each, by label
+    def __len__(self) -> int: ...  # I
+    def image_id(self, i: int, /) -> UserId: ...  # in the annotation file
     def boxes(self, rows: slice | IntArray = ..., /) -> NDArray[np.float32]: ...  # [N, 4] xyxy
     def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
-    def subset(self, indices: NDArray[np.int64], /) -> "GroundTruth": ...  # some of the images
+    def subset(self, indices: NDArray[np.int64], /) -> Self: ...  # some of the images
 
 
-def as_coco(truth: GroundTruth) -> COCO:
-    """Load the annotation file, which is exact; without one, the packed arrays."""
-    if truth.annotations is not None:
-        return COCO(str(truth.annotations))
-    annotations: dict[str, NDArray[Any]] = {
-        "image_id": np.repeat(truth.image_ids, np.diff(truth.offsets)),
-        "category_id": np.asarray(truth.category_ids)[truth.labels],
-        "bbox": truth.xywh,
-        "area": truth.areas,
-        "iscrowd": truth.crowd.astype(int),
-        "id": np.arange(1, len(truth.labels) + 1),
-    }
-    records = _records(annotations)
-    for row, record in enumerate(records):
-        segmentation = truth.segmentation(row)
-        record |= {} if segmentation is None else {"segmentation": segmentation}
-    images: dict[str, NDArray[Any]] = {
-        "id": truth.image_ids,
-        "height": truth.heights,
-        "width": truth.widths,
-    }
-    categories = [
-        {"id": i, "name": name}
-        for i, name in zip(truth.category_ids, truth.class_names, strict=True)
+Truth = TypeVar("Truth", bound=GroundTruth)
+
+
+class SourceSet(NamedTuple):
+    """One of the data sets that were joined, or the only one."""
+
+    name: str
+    folder: str  # of its results, below that of the evaluation; empty: the only set
+    images: IntArray  # [I] their positions in the joined data set
+    category_ids: Sequence[UserId]  # by label
+
+
+def source_sets(truth: GroundTruth) -> list[SourceSet]:
+    """Return the data sets that were joined; their ids may be the same."""
+    if truth.sources is None:
+        return [SourceSet(truth.name, "", np.arange(len(truth)), truth.category_ids)]
+    folders: list[str] = []
+    for name in truth.source_names:
+        word = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "set"
+        folders.append(word if word not in folders else f"{word}_{len(folders) + 1}")
+    columns = zip(truth.source_names, folders, truth.source_category_ids, strict=True)
+    return [
+        SourceSet(name, folder, np.flatnonzero(truth.sources == number), category_ids)
+        for number, (name, folder, category_ids) in enumerate(columns)
     ]
-    return COCO({"images": _records(images), "annotations": records, "categories": categories})
 
 
-def _records(columns: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+def without_images(
+    truth: Truth, results: FloatArray, images: Sequence[int]
+) -> tuple[Truth, FloatArray]:
+    """Leave out images that have no results [D, 7]; the others move up in both."""
+    if not images:
+        return truth, results
+    kept = np.delete(np.arange(len(truth)), images)
+    moved = results.copy()
+    moved[:, 0] = np.searchsorted(kept, results[:, 0])
+    return truth.subset(kept), moved
 
 
-def is_federated(truth: COCO) -> bool:
+def as_coco(truth: GroundTruth, *, masks: bool = False) -> COCO:
+    """Hand the packed arrays to the evaluator; images, classes and boxes count from 1.
+
+    An object without a mask is a crowd where masks are evaluated: what is detected there is neither
+    right nor false.
+    """
+    missing = np.zeros(len(truth.labels), dtype=bool)
+    segmentations = None
+    if masks:
+        segmentations = [truth.segmentation(row) for row in range(len(truth.labels))]
+        for row, segmentation in enumerate(segmentations):
+            if segmentation is None:
+                missing[row], segmentations[row] = True, _outline(truth.xywh[row].tolist())
+    return COCO.from_arrays(
+        _image_records(truth),
+        _category_records(truth),
+        np.repeat(np.arange(1, len(truth) + 1), np.diff(truth.offsets)),
+        truth.labels + 1,
+        truth.xywh,
+        area=truth.areas,
+        iscrowd=truth.crowd | missing,
+        segmentation=segmentations,
+    )
+
+
+def _image_records(truth: GroundTruth) -> list[dict[str, Any]]:
+    sizes = zip(truth.heights.tolist(), truth.widths.tolist(), strict=True)
+    records: list[dict[str, Any]] = [
+        {"id": number, "height": height, "width": width}
+        for number, (height, width) in enumerate(sizes, 1)
+    ]
+    annotated = truth.federated
+    if annotated is None:
+        return records
+    for i, record in enumerate(records):
+        negative, partly = annotated.negative_labels(i), annotated.not_exhaustive_labels(i)
+        record["neg_category_ids"] = [label + 1 for label in negative]
+        record["not_exhaustive_category_ids"] = [label + 1 for label in partly]
+    return records
+
+
+def _category_records(truth: GroundTruth) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = [
+        {"id": number, "name": name} for number, name in enumerate(truth.class_names, 1)
+    ]
+    for record, frequency in zip(records, truth.frequencies, strict=False):
+        record["frequency"] = frequency
+    return records
+
+
+def _outline(box: Sequence[float]) -> list[list[float]]:
+    """Return a box [x, y, width, height] as a polygon."""
+    x, y, width, height = box
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def load_detections(ground_truth: COCO, results: FloatArray) -> COCO:
+    """Hand results [D, 7] to the evaluator, which numbers them from 1 in their order."""
+    numbered = results.copy()
+    numbered[:, [0, 6]] += 1
+    return ground_truth.load_res(numbered)
+
+
+def is_federated(truth: GroundTruth) -> bool:
     """Whether each image was annotated for some of the classes only, as in LVIS."""
-    return any("neg_category_ids" in image for image in truth.load_imgs(truth.get_img_ids()))
+    return truth.federated is not None
 
 
 def xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> FloatArray:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from rich import get_console
@@ -18,7 +18,7 @@ from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
-from centernet2.structures import ImageDetector, Inspection
+from centernet2.structures import Detections, ImageDetector, Inspection, select
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class EvalBatch(Protocol):
     @property
     def images(self) -> Sequence[Tensor]: ...  # uint8 [3, H, W] RGB, at the model's input size
     @property
-    def image_ids(self) -> Sequence[Any]: ...
+    def indices(self) -> Sequence[int]: ...  # positions of the images in the data set
     @property
     def sizes(self) -> Sequence[tuple[int, int]]: ...  # height and width of the image files
 
@@ -45,12 +45,16 @@ def detect_batches(
     stream: ResultStream,
     inspect: Inspect | None,
     interrupted: Interrupted,
+    *,
+    label_map: Tensor | None = None,
 ) -> None:
-    """Write the detections of all batches to the stream, until `interrupted` says so."""
-    share = math.ceil((len(dataset.image_ids) - len(stream.done)) / world_size())
-    index = (
-        {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())} if inspect else {}
-    )
+    """Write the detections of all batches to the stream, until `interrupted` says so.
+
+    Args:
+        label_map: [C] int64, the detector's label -> label of the data set, or -1 for a class that
+            the data lack; default: they are the same.
+    """
+    share = math.ceil((len(dataset) - len(stream.done)) / world_size())
     with evaluation_mode(model), torch.inference_mode():
         for batch in _with_progress(batches, total=share):
             if interrupted():
@@ -61,18 +65,30 @@ def detect_batches(
                 if inspect
                 else model.detect(batch.images)
             )
-            for detections, stages, image, size, image_id in zip(
-                outputs, inspected, batch.images, batch.sizes, batch.image_ids, strict=True
+            for detections, stages, image, size, index in zip(
+                outputs, inspected, batch.images, batch.sizes, batch.indices, strict=True
             ):
                 input_size = (image.shape[1], image.shape[2])
                 detections, kept = to_original(detections, input_size, size)
+                if label_map is not None:
+                    detections, known = _relabel(detections, label_map)
+                    kept[kept.clone()] = known
                 record = None
                 if stages is not None:
-                    record = stage_record(stages, kept, input_size, size, dataset, index[image_id])
-                results = results_of(
-                    detections, image_id=image_id, category_ids=dataset.category_ids
-                )
-                stream.write(image_id, ImageResult(results, encode_masks(detections, size), record))
+                    record = stage_record(stages, kept, input_size, size, dataset, index)
+                results = results_of(detections, image=index)
+                stream.write(index, ImageResult(results, encode_masks(detections, size), record))
+
+
+def _relabel(detections: Detections, label_map: Tensor) -> tuple[Detections, Tensor]:
+    """Give detections the labels of the data set; leave out classes that it lacks.
+
+    Returns:
+        The remaining detections, and a mask [D] bool of the given ones that remain.
+    """
+    labels = label_map.to(detections["labels"].device)[detections["labels"]]
+    known = labels >= 0
+    return select({**detections, "labels": labels}, known), known
 
 
 def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:
@@ -95,7 +111,7 @@ def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[Eval
         task = progress.add_task("", total=total, rate="")
         for batch in batches:
             yield batch
-            done += len(batch.image_ids)
+            done += len(batch.indices)
             now = time.monotonic()
             rate = done / max(now - start, 1e-6)
             progress.update(task, completed=done, rate=f"{rate:.1f} images/s")

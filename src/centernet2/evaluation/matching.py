@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from hotcoco import COCO, COCOeval
+from hotcoco import COCOeval
 from numpy.typing import NDArray
 
 from centernet2.evaluation.coco_metrics import detection_limit
@@ -15,6 +15,7 @@ from centernet2.evaluation.ground_truth import (
     IntArray,
     as_coco,
     is_federated,
+    load_detections,
 )
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
@@ -62,20 +63,17 @@ def match_detections(
     Args:
         max_detections: per image; default: as many as the data set's metric counts.
     """
-    ground_truth = as_coco(truth)
-    limit = detection_limit(ground_truth) if max_detections is None else max_detections
-    evaluator = _evaluate(truth, ground_truth, results, iou_thresholds, limit)
+    limit = detection_limit(truth) if max_detections is None else max_detections
+    evaluator = _evaluate(truth, results, iou_thresholds, limit)
     pairs = [pair for pair in evaluator.eval_imgs if pair is not None]  # an image and a class each
     pairs.sort(key=lambda pair: int(pair["image_id"]))  # stable
 
-    label_of = {category: label for label, category in enumerate(truth.category_ids)}
-    image_of = {image_id: index for index, image_id in enumerate(truth.image_ids.tolist())}
     num_detections, num_objects = ([len(pair[key]) for pair in pairs] for key in ("dtIds", "gtIds"))
-    labels = np.array([label_of[pair["category_id"]] for pair in pairs], dtype=np.int64)
-    images = np.array([image_of[pair["image_id"]] for pair in pairs], dtype=np.int64)
+    labels = np.array([pair["category_id"] for pair in pairs], dtype=np.int64) - 1
+    images = np.array([pair["image_id"] for pair in pairs], dtype=np.int64) - 1
     object_ids = _column(pairs, "gtIds")
     objects = MatchedObjects(
-        _boxes(ground_truth, object_ids),
+        _boxes(truth, object_ids - 1),  # objects are numbered from 1 in their order
         np.repeat(labels, num_objects),
         np.repeat(images, num_objects),
         _column(pairs, "gtInDenominator").astype(bool),
@@ -102,19 +100,19 @@ def match_detections(
 
 def _evaluate(
     truth: GroundTruth,
-    ground_truth: COCO,
     results: FloatArray,
     iou_thresholds: Sequence[float],
     max_detections: int,
 ) -> COCOeval:
-    federated = is_federated(ground_truth)
-    detections = ground_truth.load_res(results)
+    federated = is_federated(truth)
+    ground_truth = as_coco(truth)
+    detections = load_detections(ground_truth, results)
     if federated:  # the limit is one over all classes
         detections = detections.cap_detections_per_image(max_detections)
     evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=federated)
     parameters = evaluator.params
-    parameters.img_ids = sorted(truth.image_ids.tolist())
-    parameters.cat_ids = sorted(truth.category_ids)
+    parameters.img_ids = list(range(1, len(truth) + 1))
+    parameters.cat_ids = list(range(1, len(truth.class_names) + 1))
     parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [max_detections]
     parameters.area_rng, parameters.area_rng_lbl = [ALL_AREAS], ["all"]
     evaluator.evaluate()
@@ -127,10 +125,8 @@ def _column(pairs: Iterable[Any], key: str | None) -> NDArray[Any]:
     return np.array(values, dtype=np.float64 if key == "dtScores" else np.int64)
 
 
-def _boxes(ground_truth: COCO, ids: IntArray) -> FloatArray:  # [G, 4] xyxy
-    boxes = np.array(
-        [each["bbox"] for each in ground_truth.load_anns(ids.tolist())], dtype=np.float64
-    ).reshape(-1, 4)
+def _boxes(truth: GroundTruth, rows: IntArray) -> FloatArray:  # [G, 4] xyxy
+    boxes: FloatArray = truth.xywh[rows]
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 

@@ -1,4 +1,4 @@
-"""Compute the metrics of a detector or of a results file, and write them."""
+"""Compute the metrics of a detector or of results, and write them."""
 
 import logging
 import tempfile
@@ -6,19 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from centernet2.distributed import failing_together, gather_objects, is_main_process
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth
+from centernet2.evaluation.detection_files import join_images, write_detections
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
-from centernet2.evaluation.results import RunLengths, read_masks, read_results, write_results
-from centernet2.evaluation.stream import ImageResult, ResultStream
+from centernet2.evaluation.stream import ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
 from centernet2.files import finite_or_none, write_json
-from centernet2.structures import ImageDetector
+from centernet2.structures import ImageDetector, RunLengths
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,19 @@ class EvaluationInterrupted(Exception):
     """The evaluation was asked to end early; the detections so far stay on disk."""
 
 
+class Scored(NamedTuple):
+    """Metrics and, on the main process, the detections of all images.
+
+    The metrics are in percent. `notes` are sentences about what they do not say themselves.
+    """
+
+    metrics: dict[str, float]
+    results: FloatArray  # [D, 7] in the order of the images
+    stages: list[dict[str, Any]] | None  # the record of each image, in the same order
+    notes: list[str]
+    skipped: tuple[int, ...]  # positions of the images that the metrics leave out
+
+
 def score_detector(
     model: ImageDetector,
     dataset: GroundTruth,
@@ -45,13 +59,13 @@ def score_detector(
     *,
     max_detections: int,
     output_dir: Path | None,
+    label_map: Tensor | None = None,
     stream: ResultStream | None = None,
     inspect: Inspect | None = None,
-    voc: bool = False,
     interrupted: Interrupted = lambda: False,
     skipped: Mapping[int, SkippedImage] = MappingProxyType({}),
-) -> dict[str, float]:
-    """Run a detector on the batches of all processes and return its COCO metrics.
+) -> Scored:
+    """Run a detector on the batches of all processes and compute its COCO metrics.
 
     Each process returns the metrics of all images.
 
@@ -61,11 +75,13 @@ def score_detector(
         batches: the images of this process.
         max_detections: that the model gives for an image.
         output_dir: receives predictions.json (COCO results on the original images) and
-            metrics.json, and stages.json if the stages are inspected.
+            metrics.json, and stages.json if the stages are inspected. Of joined data sets, each has
+            a folder below with its own detections.
+        label_map: [C] int64, the detector's label -> label of the data set, or -1 for a class that
+            the data lack; default: they are the same.
         stream: receives the detections while the model runs; it may hold images that are done.
             Default: a folder that is deleted.
         inspect: gives the detections in place of the model, with the output of its stages.
-        voc: add the metrics of Pascal VOC.
         interrupted: asked before each batch; if it is true on one process, all of them raise
             EvaluationInterrupted.
         skipped: filled while the batches are read: images of this process that cannot be used, by
@@ -80,7 +96,9 @@ def score_detector(
             stream = ResultStream(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         try:
             with failing_together():
-                detect_batches(model, dataset, batches, stream, inspect, interrupted)
+                detect_batches(
+                    model, dataset, batches, stream, inspect, interrupted, label_map=label_map
+                )
             if any(gather_objects(interrupted())):
                 raise EvaluationInterrupted
             images = stream.gather()
@@ -88,101 +106,59 @@ def score_detector(
         except BaseException:
             stream.close(complete=False)
             raise
-        metrics = {}
+        scored = Scored({}, np.zeros((0, 7)), None, [], ())
         with failing_together():
             if is_main_process():
-                scored = dataset
-                if all_skipped:
-                    scored = dataset.subset(
-                        np.delete(np.arange(len(dataset.heights)), [*all_skipped])
+                if len(images) + len(all_skipped) < len(dataset):
+                    logger.warning(
+                        "%d of %d images were evaluated; the objects of the others count as missed",
+                        len(images),
+                        len(dataset),
                     )
-                results, masks = _write_images(scored, images, output_dir)
-                metrics = _score(
-                    scored,
+                results, masks, stages = join_images(images.values())
+                if output_dir is not None:
+                    write_detections(output_dir, dataset, images)
+                scored = score_results(
+                    dataset,
                     results,
                     masks,
                     max_detections=max_detections,
                     output_dir=output_dir,
-                    voc=voc,
                     skipped=all_skipped,
-                )
+                )._replace(stages=stages)
         stream.close(complete=True)
-    return gather_objects(metrics)[0]
+    return scored._replace(metrics=gather_objects(scored.metrics)[0])
 
 
 def _join_skipped(dataset: GroundTruth, own: Mapping[int, SkippedImage]) -> dict[int, SkippedImage]:
     """Join the images that the processes have skipped; raise ValueError if they are most of all."""
     skipped = {i: each for part in gather_objects(dict(own)) for i, each in part.items()}
-    total = len(dataset.heights)
-    if len(skipped) > MAX_SKIPPED * total:
+    if len(skipped) > MAX_SKIPPED * len(dataset):
         raise ValueError(
-            f"{len(skipped)} of {total} images of the evaluation cannot be used, such as "
+            f"{len(skipped)} of {len(dataset)} images of the evaluation cannot be used, such as "
             f"{next(iter(skipped.values())).reason}"
-        )
-    if skipped and is_main_process():
-        logger.warning(
-            "%d of %d images are skipped; their objects are left out of the metrics",
-            len(skipped),
-            total,
         )
     return dict(sorted(skipped.items()))
 
 
-def score_results_file(
-    dataset: GroundTruth,
-    predictions: Path,
-    *,
-    max_detections: int,
-    output_dir: Path | None,
-    voc: bool = False,
-) -> dict[str, float]:
-    """Compute the COCO metrics of a COCO results file."""
-    results, masks = read_results(predictions, dataset), read_masks(predictions, dataset)
-    return _score(
-        dataset, results, masks, max_detections=max_detections, output_dir=output_dir, voc=voc
-    )
-
-
-def _write_images(
-    dataset: GroundTruth, images: Mapping[int, ImageResult], output_dir: Path | None
-) -> tuple[FloatArray, list[RunLengths] | None]:
-    """Join the detections of all images, write them, and return them with their masks."""
-    if len(images) < len(dataset.image_ids):
-        logger.warning(
-            "%d of %d images were evaluated; the objects of the others count as missed",
-            len(images),
-            len(dataset.image_ids),
-        )
-    results = np.concatenate([np.zeros((0, 7)), *(each.results for each in images.values())])
-    masks: list[RunLengths] | None = [mask for each in images.values() for mask in each.masks or ()]
-    if not images or any(each.masks is None for each in images.values()):
-        masks = None
-    if output_dir is not None:
-        write_results(output_dir / "predictions.json", results, masks)
-        stages = {
-            str(image_id): each.stages
-            for image_id, each in images.items()
-            if each.stages is not None
-        }
-        (output_dir / "stages.json").unlink(missing_ok=True)  # of an earlier evaluation
-        if stages:
-            write_json(output_dir / "stages.json", stages)
-    return results, masks
-
-
-def _score(
+def score_results(
     dataset: GroundTruth,
     results: FloatArray,
     masks: Sequence[RunLengths] | None,
     *,
     max_detections: int,
     output_dir: Path | None,
-    voc: bool,
     skipped: Mapping[int, SkippedImage] = MappingProxyType({}),
-) -> dict[str, float]:
-    metrics = coco_metrics(dataset, results, max_detections=max_detections, masks=masks)
-    if voc:
-        metrics |= voc_metrics(dataset, results)
+) -> Scored:
+    """Compute the COCO metrics of results [D, 7], with masks if the data have them too.
+
+    For data in the layout of Pascal VOC, its metrics are added. The objects of skipped images are
+    left out.
+    """
+    rest, own = without_images(dataset, results, [*skipped])
+    metrics = coco_metrics(rest, own, max_detections=max_detections, masks=masks)
+    if dataset.layout == "voc":
+        metrics |= voc_metrics(rest, own)
     if skipped:
         metrics[IMAGES_SKIPPED] = len(skipped)
     if output_dir is not None:
@@ -191,7 +167,30 @@ def _score(
         if skipped:
             content = [each._asdict() for each in skipped.values()]
             write_json(output_dir / SKIPPED_FILE, content, indent=1)
-    return metrics
+    notes = _mask_notes(dataset, with_masks=masks is not None)
+    if skipped:
+        notes.append(
+            f"{len(skipped)} of {len(dataset)} images are skipped; their objects are left out of "
+            "the metrics"
+        )
+    return Scored(metrics, results, None, notes, tuple(skipped))
+
+
+def _mask_notes(dataset: GroundTruth, *, with_masks: bool) -> list[str]:
+    """Say why metrics of masks are missing, or of which objects they know nothing."""
+    if with_masks and not dataset.has_masks:
+        return [f"{dataset.name} has no masks: the masks of the detections are not evaluated"]
+    if dataset.has_masks and not with_masks:
+        return [f"the detections have no masks: those of {dataset.name} are not evaluated"]
+    if with_masks:
+        rows = range(len(dataset.labels))
+        missing = sum(dataset.segmentation(row) is None for row in rows)
+        if missing:
+            return [
+                f"{missing} of {len(rows)} objects of {dataset.name} have no mask; in the metrics "
+                "of masks, detections on them are neither right nor false"
+            ]
+    return []
 
 
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:

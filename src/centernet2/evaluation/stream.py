@@ -22,7 +22,7 @@ from centernet2.distributed import (
     rank,
 )
 from centernet2.evaluation.ground_truth import FloatArray
-from centernet2.evaluation.results import RunLengths
+from centernet2.structures import RunLengths
 
 UNFINISHED = "unfinished"  # folder within the output folder, until the evaluation is complete
 
@@ -30,7 +30,7 @@ UNFINISHED = "unfinished"  # folder within the output folder, until the evaluati
 class ImageResult(NamedTuple):
     """The detections of one image."""
 
-    results: FloatArray  # [D, 7] rows of COCO results
+    results: FloatArray  # [D, 7]
     masks: list[RunLengths] | None
     stages: dict[str, Any] | None  # see `evaluation.stage_metrics.stage_record`
 
@@ -66,22 +66,22 @@ class ResultStream:
         with failing_together():
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(self.folder.glob("*.jsonl")):
-                own |= {image_id for image_id, _ in _read_lines(path, identifier)}
-        # ids of the images that any process has finished
+                own |= {image for image, _ in _read_lines(path, identifier)}
+        # positions of the images that any process has finished
         self.done: frozenset[int] = frozenset().union(*gather_objects(own))
         with failing_together():
             self.file = _open_for_appending(self.path, identifier)
 
-    def write(self, image_id: int, result: ImageResult) -> None:
+    def write(self, image: int, result: ImageResult) -> None:
         """Append an image; what is written survives a crash of this process."""
-        line = {"image_id": image_id, "results": result.results[:, 1:].tolist()}
+        line = {"image": image, "results": result.results[:, 1:].tolist()}
         line |= {"masks": result.masks} if result.masks is not None else {}
         line |= {"stages": result.stages} if result.stages is not None else {}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
     def gather(self) -> dict[int, ImageResult]:
-        """All images of all processes, each once, by id."""
+        """All images of all processes, each once, by position."""
         with failing_together():
             self.file.flush()
         own: dict[int, ImageResult] = {}
@@ -132,10 +132,10 @@ def _read_lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Imag
             if line.endswith("\n"):
                 content = json.loads(line)
                 rows = np.array(content["results"], dtype=np.float64).reshape(-1, 6)
-                image_ids = np.full((len(rows), 1), float(content["image_id"]))
-                results = np.concatenate([image_ids, rows], axis=1)
+                images = np.full((len(rows), 1), float(content["image"]))
+                results = np.concatenate([images, rows], axis=1)
                 result = ImageResult(results, content.get("masks"), content.get("stages"))
-                yield content["image_id"], result
+                yield content["image"], result
 
 
 def _open_for_appending(path: Path, fingerprint: str) -> TextIOWrapper:

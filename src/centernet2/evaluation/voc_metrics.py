@@ -12,7 +12,6 @@ import numpy as np
 from centernet2.evaluation.ground_truth import (
     FloatArray,
     GroundTruth,
-    IntArray,
     box_iou_matrix,
 )
 
@@ -22,15 +21,11 @@ RECALLS_2007 = np.linspace(0, 1, 11)
 
 def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
     """Compute AP50 in percent: from the area (VOC 2010), 11 points (2007), by class."""
-    image_index = {image_id: i for i, image_id in enumerate(truth.image_ids.tolist())}
     areas, elevens = {}, []
-    for label, (name, category) in enumerate(
-        zip(truth.class_names, truth.category_ids, strict=True)
-    ):
-        rows = results[results[:, 6] == category]
+    for label, name in enumerate(truth.class_names):
+        rows = results[results[:, 6] == label]
         rows = rows[np.argsort(-rows[:, 5], kind="stable")]
-        images = np.array([image_index[i] for i in rows[:, 0].tolist()], int)
-        recall, precision = _curve(truth, label, rows, images)
+        recall, precision = _curve(truth, label, rows)
         areas[name] = 100 * area_under(recall, precision)
         elevens.append(100 * eleven_points(recall, precision))
     metrics = {"AP50": _mean(list(areas.values())), "AP50_2007": _mean(elevens)}
@@ -38,9 +33,7 @@ def voc_metrics(truth: GroundTruth, results: FloatArray) -> dict[str, float]:
     return {f"voc/{name}": value for name, value in metrics.items()}
 
 
-def _curve(
-    truth: GroundTruth, label: int, rows: FloatArray, images: IntArray
-) -> tuple[FloatArray, FloatArray]:
+def _curve(truth: GroundTruth, label: int, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Recall and precision [D] of a class by descending score; NaN without objects."""
     of_class = truth.labels == label  # [B]
     total = (of_class & ~truth.crowd).sum()
@@ -49,7 +42,7 @@ def _curve(
     corners = np.concatenate([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], axis=1)  # [D, 4]
     taken = np.zeros(len(truth.labels), dtype=bool)
     hit, false = np.zeros(len(rows)), np.zeros(len(rows))
-    for d, image in enumerate(images.tolist()):
+    for d, image in enumerate(rows[:, 0].astype(int).tolist()):
         first, end = truth.offsets[image : image + 2]
         objects = first + np.flatnonzero(of_class[first:end])
         iou = box_iou_matrix(corners[d : d + 1], truth.boxes(objects).astype(np.float64))[0]

@@ -35,6 +35,7 @@ def evaluate(
     output_dir: PathArgument | None = None,
     report: PathArgument | None = None,
     resume: Flag = False,
+    known_classes_only: Flag = False,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, float]:
     """Evaluate a checkpoint or a COCO results file.
@@ -46,8 +47,8 @@ def evaluate(
     model
         A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
     predictions
-        A COCO results file, instead of a checkpoint. Of the KEY VALUE pairs, it takes those of
-        DATASETS.
+        A COCO results file, or the folder of an evaluation, instead of a checkpoint. Of the KEY
+        VALUE pairs, it takes those of DATASETS.
     config
         Path or name of the config, for weights files without one; for --predictions, default:
         config.yaml of the training run whose folder holds the file.
@@ -58,6 +59,9 @@ def evaluate(
         Folder for a page with an analysis of the errors, also as JSON and Markdown.
     resume
         Continue an interrupted evaluation in the output folder.
+    known_classes_only
+        Leave out the classes of the data that the detector does not know; without it, their objects
+        count as missed.
 
     Returns
     -------
@@ -74,18 +78,22 @@ def evaluate(
     given = None if config is None else as_config(config)
     if predictions is not None and model is None:
         options = _options_for_results(predictions, given, words)
-        resumed = ["--resume"] if resume else []
-        _refuse("--predictions runs no detector", [*resumed, *_changed(inference)])
+        of_detectors = {"--resume": resume, "--known-classes-only": known_classes_only}
+        others = [flag for flag, is_given in of_detectors.items() if is_given]
+        _refuse("--predictions runs no detector", [*others, *_changed(inference)])
         return evaluate_predictions(predictions, config=options, **paths)
     if model is None or predictions is not None:
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
     if isinstance(model, str | os.PathLike):
         detector = load_for_inference(model, words, config=given, **vars(inference))
-        return evaluate_detector(detector, config_of(detector.info), resume=resume, **paths)
-    detector = detector_of(model)
-    _refuse("a Detector is evaluated as it is", _changed(inference))
-    options = (given or config_of(detector.info)).override(words)
-    return evaluate_detector(detector, options, resume=resume, **paths)
+        options = config_of(detector.info)
+    else:
+        detector = detector_of(model)
+        _refuse("a Detector is evaluated as it is", _changed(inference))
+        options = (given or config_of(detector.info)).override(words)
+    return evaluate_detector(
+        detector, options, resume=resume, known_classes_only=known_classes_only, **paths
+    )
 
 
 def _options_for_results(

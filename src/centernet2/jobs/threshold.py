@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +45,10 @@ def threshold(
     output
         File for the new checkpoint; default: overwrite the old one.
     """
+    from centernet2.builders.class_matching import match_classes
     from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
     from centernet2.builders.loading import config_of
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
-    from centernet2.data import with_classes
 
     _require_one_goal(precision, recall)
     if predictions is not None and device is not None:
@@ -55,16 +56,17 @@ def threshold(
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(Path(weights))
     datasets, names = choose_datasets(config_of(checkpoint.info)), checkpoint.info.class_names
-    dataset = with_classes(
-        find_validation_data(data, data_path, datasets, masks=False), names, owner=str(weights)
-    )
+    dataset = find_validation_data(data, data_path, datasets, masks=False)
+    if predictions is not None:  # otherwise the evaluation of the detector says it
+        for note in match_classes(names, dataset, owner=str(weights)).notes:
+            logger.warning("%s", note)
     results = load_results(weights if predictions is None else predictions, dataset, device=device)
-    thresholds = _choose(dataset, results, precision=precision, recall=recall)
-    if not thresholds:
+    by_name = _choose(dataset, results, precision=precision, recall=recall)
+    if not by_name:
         raise ValueError(
             f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
         )
-    chosen = dict(zip(names, thresholds, strict=True))
+    chosen = {name: by_name.get(name, by_name[""]) for name in names}
     info = replace(
         checkpoint.info,
         score_thresholds=tuple(choice.threshold for choice in chosen.values()),
@@ -75,7 +77,7 @@ def threshold(
     if missed:
         logger.warning(
             "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
-            thresholds[0].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
+            chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
         )  # fmt: skip
     return chosen
 
@@ -92,9 +94,10 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
 
 def _choose(
     dataset: "GroundTruth", results: "FloatArray", *, precision: float | None, recall: float | None
-) -> "list[ThresholdChoice]":
-    """Choose a threshold for each class, by label; without detections none."""
+) -> "dict[str, ThresholdChoice]":
+    """Choose a threshold for each class of the data, and "" for others; without detections none."""
     from centernet2.evaluation import (
+        ThresholdChoice,
         best_point,
         choose_threshold,
         class_curves,
@@ -105,8 +108,10 @@ def _choose(
     matches = match_detections(dataset, results)
     overall = best_point(overall_curve(matches))
     if overall is None:
-        return []
-    return [
-        choose_threshold(curve, precision=precision, recall=recall, otherwise=overall.threshold)
-        for curve in class_curves(matches, len(dataset.class_names))
-    ]
+        return {}
+    choose = partial(
+        choose_threshold, precision=precision, recall=recall, otherwise=overall.threshold
+    )
+    curves = class_curves(matches, len(dataset.class_names))
+    by_name = dict(zip(dataset.class_names, map(choose, curves), strict=True))
+    return {**by_name, "": ThresholdChoice(None, overall.threshold, False)}

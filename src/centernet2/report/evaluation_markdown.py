@@ -47,6 +47,8 @@ def _summary(analysis: Mapping[str, Any]) -> list[str]:
     metrics, best = analysis["metrics"], analysis["best"]
     names = [name for name in SUMMARY_METRICS if f"bbox/{name}" in metrics]
     lines = _table(names, [[_number(metrics[f"bbox/{name}"]) for name in names]])
+    for note in analysis.get("notes", []):
+        lines += ["", f"{note}."]
     if best:
         lines += [
             "",

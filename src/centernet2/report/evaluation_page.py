@@ -1,6 +1,5 @@
 """The page of an evaluation: errors, what they cost, and examples."""
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,10 @@ from centernet2.evaluation import (
     FloatArray,
     GroundTruth,
     IntArray,
+    Scored,
     analyze,
     boxes_of_image,
-    read_results,
+    without_images,
 )
 from centernet2.files import write_atomic, write_json
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
@@ -50,7 +50,7 @@ EXAMPLE_KINDS = {
     ),
 }
 
-# image id -> its file and pixels, uint8 [3, H, W] RGB
+# position of an image -> its file and pixels, uint8 [3, H, W] RGB
 ReadImage = Callable[[int], tuple[Path, Tensor]]
 
 
@@ -59,17 +59,14 @@ def report_evaluation(
     *,
     title: str,
     dataset: DetectionDataset,
-    metrics: Mapping[str, float],
-    predictions: Path,
+    scored: Scored,
 ) -> None:
-    """Analyze a COCO results file, with stages.json beside it, and write the page."""
-    results = read_results(predictions, dataset)
-    stages = _read_stages(predictions.with_name("stages.json"), len(results))
-    analysis = analyze(dataset, results, metrics, stages)
-    index = {image_id: i for i, image_id in enumerate(dataset.image_ids.tolist())}
+    """Analyze an evaluation and write the page."""
+    dataset, results = without_images(dataset, scored.results, scored.skipped)
+    analysis = analyze(dataset, results, scored.metrics, scored.stages)
+    analysis["notes"] = scored.notes
 
-    def read_image(image_id: int) -> tuple[Path, Tensor]:
-        i = index[image_id]
+    def read_image(i: int) -> tuple[Path, Tensor]:
         return dataset.image_path(i).absolute(), read_indexed_image(dataset, i)
 
     path = write_evaluation_page(
@@ -81,18 +78,6 @@ def report_evaluation(
         read_image=read_image,
     )
     logger.info("report: %s", path)
-
-
-def _read_stages(path: Path, num_results: int) -> list[dict[str, Any]] | None:
-    """Read the stages' records in image order; None if of other detections."""
-    if not path.is_file():
-        return None
-    records = json.loads(path.read_text(encoding="utf-8"))
-    stages = [records[key] for key in sorted(records, key=int)]
-    if sum(len(each["object_scores"]) for each in stages) != num_results:
-        logger.warning("%s belongs to other detections and is left out", path)
-        return None
-    return stages
 
 
 def write_evaluation_page(
@@ -110,10 +95,10 @@ def write_evaluation_page(
     gallery = Gallery()
     threshold = analysis["best"]["threshold"] if analysis["best"] else 0.0
     examples = [each for kind in EXAMPLE_KINDS for each in analysis["examples"][kind]]
-    for image_id in {each["image_id"] for each in examples}:
-        path, pixels = read_image(image_id)
-        boxes = boxes_of_image(truth, results, threshold, image_id)
-        gallery.add(image_id, pixels, boxes, name=path.name, link=os.path.relpath(path, folder))
+    for image in {each["image"] for each in examples}:
+        path, pixels = read_image(image)
+        boxes = boxes_of_image(truth, results, threshold, image)
+        gallery.add(image, pixels, boxes, name=path.name, link=os.path.relpath(path, folder))
     subtitle = (
         f"{analysis['images']:,} images, {analysis['objects']:,} objects, "
         f"{analysis['detections']:,} detections. "
@@ -145,6 +130,7 @@ def _summary(analysis: Mapping[str, Any]) -> Section:
             f"precision of {100 * best['precision']:.1f} and a recall of "
             f"{100 * best['recall']:.1f} (F1 {100 * best['f1']:.1f})."
         )
+    text += "".join(f"<br>{escape(note)}." for note in analysis.get("notes", []))
     return Section("summary", "Summary", text, cards(shown))
 
 

@@ -35,14 +35,14 @@ class Gallery:
     def __init__(self) -> None:
         self.pictures: dict[int, Picture] = {}
 
-    def add(self, image_id: int, pixels: Tensor, boxes: Boxes, *, name: str, link: str) -> None:
+    def add(self, image: int, pixels: Tensor, boxes: Boxes, *, name: str, link: str) -> None:
         """Embed an image (uint8 [3, H, W] RGB) with its boxes, and a link to its file."""
         uri = jpeg_uri(pixels, longest=EMBEDDED_SIDE)
-        self.pictures[image_id] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
+        self.pictures[image] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
 
     def tile(self, example: Mapping[str, Any]) -> str:
         """Make the crop around the box of an example."""
-        picture, key = self.pictures[example["image_id"]], example["image_id"]
+        picture, key = self.pictures[example["image"]], example["image"]
         x, y, side = _window(example["box"], picture)
         kind = "detection" if "score" in example else "missed"
         objects = _rectangles(picture.boxes["objects"], "object faded")

@@ -42,10 +42,15 @@ def draw_predictions(
     dataset: DetectionDataset,
     folder: Path,
     *,
+    class_names: Sequence[str],
     iteration: int,
     count: int,
 ) -> None:
-    """Draw ground truth and detections of `count` images, the same at each evaluation."""
+    """Draw ground truth and detections of `count` images, the same at each evaluation.
+
+    Args:
+        class_names: of the detections; the data set may number its classes otherwise.
+    """
     pictures, captions = [], []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():
         try:
@@ -56,7 +61,7 @@ def draw_predictions(
         truth: Target = {"boxes": target["boxes"], "labels": target["labels"]}
         pictures += [
             draw(image, truth, dataset.class_names),
-            draw(image, detect(image), dataset.class_names),
+            draw(image, detect(image), class_names),
         ]
         captions += [
             f"image {dataset.image_id(index)}: ground truth",

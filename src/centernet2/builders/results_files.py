@@ -1,0 +1,121 @@
+"""Detections from the files of an evaluation, in the positions and labels of the data."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from centernet2.data import DetectionDataset
+from centernet2.data.readers.results_file import read_results
+from centernet2.evaluation import (
+    RESULTS_FILE,
+    STAGES_FILE,
+    FloatArray,
+    read_stages,
+    source_sets,
+)
+from centernet2.structures import RunLengths
+
+logger = logging.getLogger(__name__)
+
+Stages = dict[int, dict[str, Any]]  # by position of the image
+
+
+class FoundDetections(NamedTuple):
+    """The detections of one or several results files."""
+
+    results: FloatArray  # [D, 7]
+    masks: list[RunLengths] | None
+    stages: list[dict[str, Any]] | None  # of each image, in the order of the results
+
+
+def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
+    """Read a results file, or the folder of an evaluation.
+
+    Of joined data sets, the folder has a file for each, since their ids may be the same. One file
+    is read for all of them if no id stands for two things.
+    """
+    if not path.is_dir():
+        _refuse_ambiguous_ids(path, dataset)
+        return _read_file(path, dataset)
+    parts = source_sets(dataset)
+    files = [_find_results(path, each.folder) for each in parts]
+    if len(parts) == 1:
+        return _read_file(files[0], dataset)
+    found = []
+    for part, file in zip(parts, files, strict=True):
+        own = replace(
+            dataset.subset(part.images),
+            name=part.name,
+            category_ids=tuple(part.category_ids),
+            sources=None,
+        )
+        each = _read_file(file, own)
+        each.results[:, 0] = part.images[each.results[:, 0].astype(np.int64)]
+        found.append(each)
+    return _join(found)
+
+
+def _join(found: Sequence[FoundDetections]) -> FoundDetections:
+    """Concatenate detections; masks and stages only if each file has them."""
+    masks = [mask for each in found for mask in each.masks or ()]
+    stages = [record for each in found for record in each.stages or ()]
+    return FoundDetections(
+        np.concatenate([each.results for each in found]),
+        masks if all(each.masks is not None for each in found) else None,
+        stages if all(each.stages is not None for each in found) else None,
+    )
+
+
+def _read_file(path: Path, dataset: DetectionDataset) -> FoundDetections:
+    read = read_results(path, dataset)
+    stages = read_stages(path.with_name(STAGES_FILE), dataset)
+    return FoundDetections(read.results, read.masks, _stages_of(read.results, stages, path))
+
+
+def _stages_of(results: FloatArray, stages: Stages, path: Path) -> list[dict[str, Any]] | None:
+    """Return the records of the stages in image order; None if they are of other detections."""
+    if not stages:
+        return None
+    images = sorted(stages)
+    counts = [len(stages[image]["object_scores"]) for image in images]
+    if not np.array_equal(results[:, 0], np.repeat(images, counts)):
+        logger.warning(
+            "%s belongs to other detections and is left out", path.with_name(STAGES_FILE)
+        )
+        return None
+    return [stages[image] for image in images]
+
+
+def _refuse_ambiguous_ids(path: Path, dataset: DetectionDataset) -> None:
+    """Raise ValueError if an id in a single file may belong to several data sets."""
+    first, *others = parts = source_sets(dataset)
+    problems = [
+        f"{each.name} and {first.name} have different category ids"
+        for each in others
+        if tuple(each.category_ids) != tuple(first.category_ids)
+    ]
+    owner: dict[int | str, str] = {}
+    for each in parts:
+        for image_id in map(dataset.image_id, each.images.tolist()):
+            if image_id in owner:
+                problems.append(f"image id {image_id!r} is in {owner[image_id]} and in {each.name}")
+            owner[image_id] = each.name
+    if others and problems:
+        files = " and ".join(f"{each.folder}/{RESULTS_FILE}" for each in parts)
+        raise ValueError(
+            f"{path} is one file for {len(parts)} data sets of DATASETS.TEST, but {problems[0]}; "
+            f"evaluate one of them at a time, or give a folder with {files}"
+        )
+
+
+def _find_results(folder: Path, part: str) -> Path:
+    for path in (folder / part / RESULTS_FILE, folder / "eval" / part / RESULTS_FILE):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{folder} has no {Path(part) / RESULTS_FILE}; give the output folder of an evaluation"
+    )

@@ -1,0 +1,71 @@
+"""The files of an evaluation's detections: each data set has its own, with its own ids."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, source_sets
+from centernet2.evaluation.results import write_results
+from centernet2.evaluation.stream import ImageResult
+from centernet2.files import write_json
+from centernet2.structures import RunLengths
+
+RESULTS_FILE = "predictions.json"
+STAGES_FILE = "stages.json"
+
+
+def join_images(
+    images: Iterable[ImageResult],
+) -> tuple[FloatArray, list[RunLengths] | None, list[dict[str, Any]] | None]:
+    """Return the detections of all images, their masks, and the records of the stages."""
+    images = list(images)
+    results = np.concatenate([np.zeros((0, 7)), *(each.results for each in images)])
+    masks = [mask for each in images for mask in each.masks or ()]
+    has_masks = bool(images) and all(each.masks is not None for each in images)
+    stages = [each.stages for each in images if each.stages is not None]
+    return results, masks if has_masks else None, stages or None
+
+
+def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, ImageResult]) -> None:
+    """Write predictions.json and, if the stages were inspected, stages.json.
+
+    Of joined data sets, each has its files in a folder below.
+
+    Args:
+        images: by position, in this order.
+    """
+    image_ids = [truth.image_id(i) for i in range(len(truth))]
+    for each in source_sets(truth):
+        own = {i: images[i] for i in each.images.tolist() if i in images}
+        for name in (RESULTS_FILE, STAGES_FILE):  # of an earlier evaluation
+            for earlier in (folder, folder / each.folder):
+                (earlier / name).unlink(missing_ok=True)
+        results, masks, stages = join_images(own.values())
+        write_results(
+            folder / each.folder / RESULTS_FILE,
+            results,
+            masks,
+            image_ids=image_ids,
+            category_ids=each.category_ids,
+        )
+        if stages is not None:
+            records = [
+                {"image_id": image_ids[i], **record} for i, record in zip(own, stages, strict=True)
+            ]
+            write_json(folder / each.folder / STAGES_FILE, records)
+
+
+def read_stages(path: Path, truth: GroundTruth) -> dict[int, dict[str, Any]]:
+    """Read stages.json by the position of the image; empty without the file."""
+    if not path.is_file():
+        return {}
+    records = json.loads(path.read_text(encoding="utf-8"))
+    position = {truth.image_id(i): i for i in range(len(truth))}
+    return {
+        position[record["image_id"]]: record
+        for record in (records if isinstance(records, list) else [])
+        if record["image_id"] in position
+    }
