@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -77,7 +77,8 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 class UnitScaler(torch.amp.GradScaler):
     """A gradient scaler of scale 1: it only skips steps with non-finite gradients.
 
-    float32 and bfloat16 need no scaling; with it they share float16's path through the loop.
+    float32 and bfloat16 need no scaling; with it they share float16's path through the loop. It has
+    no state, so a run may be resumed in another precision.
     """
 
     def __init__(self, device: str) -> None:
@@ -85,6 +86,12 @@ class UnitScaler(torch.amp.GradScaler):
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         super().update(1.0 if new_scale is None else new_scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
 
 
 def grad_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:

@@ -8,7 +8,13 @@ import torch
 
 import centernet2
 from centernet2.builders.loading import config_of
-from centernet2.builders.training_start import FromWeights, Resume, load_start
+from centernet2.builders.training_start import (
+    FromWeights,
+    Resume,
+    fit_to_start,
+    load_start,
+    require_same_classes,
+)
 from centernet2.checkpoint import load_checkpoint, read_weights
 from tests.helpers.jobs import build_untrained, save_untrained
 
@@ -46,8 +52,36 @@ def test_class_layers_of_other_classes_are_not_loaded(
 
 def test_resume_on_other_classes_is_refused(tmp_path: Path) -> None:
     path = save_untrained(tmp_path / "model.pth", ("cat", "dog"))
-    start, model = Resume(path, load_checkpoint(path), {}), build_for("dog", "cat")
+    start = Resume(path, load_checkpoint(path), {})
     with pytest.raises(centernet2.ConfigError, match=r"model\.pth .* 'cat' there and 'dog' in"):
-        load_start(model, config_of(model.info), start)
-    model = build_for("cat", "dog")
-    load_start(model, config_of(model.info), start)
+        require_same_classes(start, ("dog", "cat"))
+    with pytest.raises(
+        centernet2.ConfigError, match=r"2 there \(cat, dog\), 1 in the data \(cat\)"
+    ):
+        require_same_classes(start, ("cat",))
+    require_same_classes(start, ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("MODEL.FPN.OUT_CHANNELS", "32", "the weights belong to the network"),
+        ("MODEL.MASK_ON", "True", "the weights belong to the network"),
+        ("SOLVER.OPTIMIZER", "ADAMW", "of the other optimizer"),
+        ("MODEL.WEIGHTS", "other.pth", "only the start of a training run reads it"),
+        ("DATASETS.VAL_FRACTION", "0.5", "on images that it was trained on"),
+        ("MODEL.BACKBONE.FREEZE_AT", "4", "the trained layers"),
+    ],
+)
+def test_change_that_resuming_refuses_is_named(
+    tmp_path: Path, key: str, value: str, reason: str
+) -> None:
+    path = save_untrained(tmp_path / "model.pth", ("cat", "dog"))
+    start = Resume(path, load_checkpoint(path), {})
+    before = config_of(start.checkpoint.info)
+    with pytest.raises(centernet2.ConfigError) as error:
+        fit_to_start(before.override([key, value, "SOLVER.BASE_LR", "0.5"]), start)
+    assert f"{key} {before[key]} -> {value}" in str(error.value)
+    assert reason in str(error.value)
+    assert "SOLVER.BASE_LR" not in str(error.value)
+    assert fit_to_start(before.override(["SOLVER.BASE_LR", "0.5"]), start).optimizer.base_lr == 0.5

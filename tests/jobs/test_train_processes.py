@@ -70,7 +70,7 @@ def test_sharded_training_equals_one_process(
     """
     options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model"]
     sharded = [*options, "SOLVER.FSDP", "True"]
-    for stop in (["SOLVER.TRAIN_ITER", "2"], ["--resume"]):
+    for stop in (["SOLVER.TRAIN_ITER", "2"], ["SOLVER.TRAIN_ITER", "-1", "--resume"]):
         job = start(data, tmp_path / "two", *stop, *sharded)
         text, _ = job.communicate(timeout=300)
         assert job.returncode == 0, text

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 import centernet2
+from centernet2.builders.loading import config_of
+from centernet2.builders.network import build_detector
+from centernet2.builders.solver import build_optimizer
 from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.jobs.train import TrainingInterrupted
-from tests.helpers.training import train
+from tests.helpers.training import SMALL, TINY, train
 
 EVERYTHING = [
     "SOLVER.AMP.ENABLED", "True", "SOLVER.ACCUMULATION_STEPS", "2",
@@ -29,7 +32,7 @@ EVERYTHING = [
 def test_resumed_run_equals_uninterrupted_run(data: Path, tmp_path: Path) -> None:
     metrics = train(data, tmp_path / "whole")
     train(data, tmp_path / "parts", "SOLVER.TRAIN_ITER", "2")
-    train(data, tmp_path / "parts", resume=True)
+    train(data, tmp_path / "parts", "SOLVER.TRAIN_ITER", "-1", resume=True)
     whole, parts = (
         torch.load(tmp_path / name / "model_final.pth", weights_only=True)
         for name in ("whole", "parts")
@@ -53,7 +56,7 @@ def test_resume_without_a_seed_is_exact_too(data: Path, tmp_path: Path) -> None:
     end = ["TEST.EVAL_PERIOD", "-1"]
     train(data, tmp_path / "parts", *end, "SOLVER.TRAIN_ITER", "2", seed=None)
     seed = centernet2.load_config(tmp_path / "parts" / "config.yaml").run.seed
-    train(data, tmp_path / "parts", *end, resume=True, seed=None)
+    train(data, tmp_path / "parts", *end, "SOLVER.TRAIN_ITER", "-1", resume=True, seed=None)
     train(data, tmp_path / "whole", *end, seed=seed)
     whole, parts = (
         load_checkpoint(tmp_path / run / "model_final.pth").weights for run in ("whole", "parts")
@@ -64,7 +67,7 @@ def test_resume_without_a_seed_is_exact_too(data: Path, tmp_path: Path) -> None:
 def test_all_training_options_together_resume(data: Path, tmp_path: Path) -> None:
     metrics = train(data, tmp_path / "whole", *EVERYTHING)
     train(data, tmp_path / "parts", *EVERYTHING, "SOLVER.TRAIN_ITER", "2")
-    train(data, tmp_path / "parts", *EVERYTHING, resume=True)
+    train(data, tmp_path / "parts", *EVERYTHING, "SOLVER.TRAIN_ITER", "-1", resume=True)
     for name in ("model_final.pth", "model_final_ema.pth"):
         whole, parts = (
             torch.load(tmp_path / run / name, weights_only=True)["model"]
@@ -115,8 +118,54 @@ def test_resume_with_changed_config(
     train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
     with pytest.raises(centernet2.ConfigError, match=r"MODEL.FPN.OUT_CHANNELS 64 -> 32"):
         train(data, tmp_path, "MODEL.FPN.OUT_CHANNELS", "32", resume=True)
-    train(data, tmp_path, "SOLVER.MAX_ITER", "3", resume=True)
-    assert "SOLVER.MAX_ITER 4 -> 3" in caplog.text
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "1", resume=True)
+    assert "changed since the checkpoint was written: SOLVER.TRAIN_ITER 2 -> 1\n" in caplog.text
+    assert "all 1 iterations are done; a larger SOLVER.TRAIN_ITER continues" in caplog.text
+
+
+CHANGES = [
+    "SOLVER.BASE_LR", "0.03", "SOLVER.BIAS_LR_FACTOR", "2.0", "SOLVER.LAYER_DECAY", "0.5",
+    "SOLVER.WEIGHT_DECAY", "0.002", "SOLVER.WEIGHT_DECAY_NORM", "0.002", "SOLVER.MOMENTUM", "0.8",
+    "SOLVER.NESTEROV", "True", "SOLVER.WARMUP_ITERS", "0", "SOLVER.STEPS", "(2,)",
+    "SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR",
+    "SOLVER.GAMMA", "0.5", "SOLVER.MAX_ITER", "3", "SOLVER.LOG_PERIOD", "1",
+    "SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.EMA.ENABLED", "True", "SEED", "5",
+    "SOLVER.AMP.ENABLED", "True", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.ACCUMULATION_STEPS", "2",
+    "SOLVER.GRADIENT_CHECKPOINTING", "True", "SOLVER.SYNC_BN", "True",
+    "SOLVER.CHANNELS_LAST", "True", "INPUT.MIN_SIZE_TRAIN", "(96,)",
+    "MODEL.CENTERNET.REG_WEIGHT", "3.0",
+]  # fmt: skip
+
+
+def test_changed_options_are_obeyed_and_the_others_stay(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second command gives the changes alone: data, sizes and the like are repeated."""
+    quick = ["TEST.EVAL_PERIOD", "-1", "SOLVER.PICTURES", "0", "SOLVER.CHECKPOINT_PERIOD", "1"]
+    train(data, tmp_path, *quick, "SOLVER.MAX_ITER", "2")
+    pairs = [*CHANGES[: CHANGES.index("SEED")], *CHANGES[CHANGES.index("SEED") + 2 :]]
+    centernet2.train(None, *pairs, output_dir=tmp_path, resume=True, seed=5)
+    checkpoint = load_checkpoint(tmp_path / "model_0000003.pth")
+    assert checkpoint.training is not None
+    config, expected = config_of(checkpoint.info), centernet2.load_config(SMALL, [*TINY, *CHANGES])
+    assert [key for key in config.changed_from(expected) if "NUM_CLASSES" not in key] == [
+        "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PICTURES", "TEST.EVAL_PERIOD",
+    ]  # fmt: skip
+    optimizer = build_optimizer(expected, build_detector(config))
+    groups = checkpoint.training["parts"]["optimizer"]["param_groups"]
+    for saved, group in zip(groups, optimizer.param_groups, strict=True):
+        assert saved["names"] == group["names"]
+        assert saved["initial_lr"] == group["lr"]
+        assert saved["lr"] == group["lr"] * 0.5  # of the next step
+        for name in ("weight_decay", "momentum", "nesterov"):
+            assert saved[name] == group[name]
+    assert len({group["lr"] for group in groups}) == 8
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert lines[-1]["iteration"] == 3
+    assert lines[-1]["lr"] == pytest.approx(0.06 * 0.5)
+    assert "average" in checkpoint.training["parts"]
+    changed = caplog.text.rpartition("changed since the checkpoint was written: ")[2]
+    assert all(f"{key} " in changed for key in CHANGES[::2])
 
 
 def test_failed_evaluation_leaves_final_weights(
@@ -203,7 +252,10 @@ def test_machines_must_share_output_folder(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
-    monkeypatch.setattr("centernet2.distributed.gather_objects", lambda mine: [mine, None])
+    monkeypatch.setattr(  # the name of the last checkpoint is the only text
+        "centernet2.distributed.gather_objects",
+        lambda mine: [mine, None if isinstance(mine, str) else mine],
+    )
     with pytest.raises(
         centernet2.ConfigError, match=r"model_0000002.pth by process 0, none by process 1"
     ):

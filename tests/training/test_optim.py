@@ -8,6 +8,7 @@ from torch import nn
 from centernet2.models.backbones.stages import backbone_stages
 from centernet2.training.optim import (
     adamw,
+    carry_state,
     clip_gradients,
     parameter_groups,
     sgd,
@@ -54,6 +55,64 @@ def test_biases_have_own_rate_and_decay() -> None:
         (0.04, 0.5): ["0.bias", "1.bias", "2.bias", "3.bias"],
         (0.02, 0.0): ["1.weight", "2.weight"],
     }
+
+
+def optimizer_of(network: nn.Module, *, momentum: float, **changes: Any) -> torch.optim.SGD:
+    options: dict[str, Any] = {
+        "base_lr": 0.1,
+        "weight_decay": 0.01,
+        "weight_decay_norm": 0.0,
+        "bias_lr_factor": 1.0,
+        "weight_decay_bias": None,
+        "lr_factors": {},
+    }
+    groups = parameter_groups(network, **{**options, **changes})
+    return sgd(groups, lr=0.1, momentum=momentum, nesterov=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({"weight_decay_norm": 0.01}, [7]),  # the groups are joined
+        ({"bias_lr_factor": 2.0}, [1, 2, 2, 2]),  # and divided
+    ],
+)
+def test_state_is_carried_by_name_and_options_are_not(
+    changes: dict[str, Any], sizes: list[int]
+) -> None:
+    network = small_network()
+    before = optimizer_of(network, momentum=0.9)
+    for value, (parameter, state) in enumerate(before.state.items()):
+        state["momentum_buffer"] = torch.full_like(parameter, value)
+    saved = before.state_dict()
+    after = optimizer_of(network, momentum=0.5, base_lr=0.3, **changes)
+    options = [{**g, "params": 0} for g in after.param_groups]
+    after.load_state_dict(carry_state(saved, after))
+    assert sorted(len(group["params"]) for group in after.param_groups) == sizes
+    assert [{**group, "params": 0} for group in after.param_groups] == options
+    for parameter, state in before.state.items():
+        assert torch.equal(after.state[parameter]["momentum_buffer"], state["momentum_buffer"])
+
+
+def test_momentum_begins_at_zero_when_it_is_switched_on() -> None:
+    network = small_network()
+    off, on = (optimizer_of(network, momentum=value) for value in (0.0, 0.9))
+    on.load_state_dict(carry_state(off.state_dict(), on))
+    assert all(not state["momentum_buffer"].any() for state in on.state.values())
+    off.load_state_dict(carry_state(on.state_dict(), off))
+    assert not off.state
+
+
+def test_groups_without_names_must_be_the_same() -> None:
+    network = small_network()
+    before = optimizer_of(network, momentum=0.9)
+    saved = before.state_dict()
+    for group in saved["param_groups"]:
+        del group["names"]
+    same, other = (optimizer_of(network, momentum=0.9, bias_lr_factor=f) for f in (1.0, 2.0))
+    same.load_state_dict(carry_state(saved, same))
+    with pytest.raises(ValueError, match="the same learning rates and weight decays"):
+        carry_state(saved, other)
 
 
 def with_gradients(*gradients: list[float]) -> list[nn.Parameter]:

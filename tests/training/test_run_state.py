@@ -46,6 +46,24 @@ def test_resume_is_bit_exact(tmp_path: Path, precision: Precision, cut: int) -> 
     assert whole.scheduler.get_last_lr() == second.scheduler.get_last_lr()
 
 
+def test_loss_scale_of_another_precision_is_not_taken_over() -> None:
+    """That of float32 is 1, with which small float16 gradients would vanish."""
+    parts = {p: {"scaler": new_run(p)[0].scaler} for p in ("fp32", "fp16", "bf16")}
+    for before in parts.values():
+        for now in parts.values():
+            scale = now["scaler"].get_scale()
+            restore_training_state(training_state(1, before, []), now, [])
+            assert now["scaler"].get_scale() == scale
+
+
+def test_random_numbers_start_anew_without_generators() -> None:
+    generator = torch.Generator().manual_seed(7)
+    state = training_state(1, {}, [generator])
+    generator.manual_seed(8)
+    restore_training_state(state, {}, None)
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(8).get_state())
+
+
 def test_global_random_stream_continues() -> None:
     state = training_state(1, {}, [])
     expected = torch.rand(3)

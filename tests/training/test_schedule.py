@@ -95,6 +95,23 @@ def test_scheduler_keeps_ratios_of_groups() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.1]
 
 
+def test_restored_schedule_keeps_its_own_rates() -> None:
+    """The state is the iteration alone: another schedule applies as if from the start."""
+    schedules = []
+    for lr, factor in ((0.1, 0.5), (0.4, 0.25)):
+        groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr}]
+        optimizer = sgd(groups, lr=lr, momentum=0, nesterov=False)
+        schedules.append(scheduler(optimizer, lambda i, factor=factor: factor**i))
+    first, second = schedules
+    first.optimizer.step()
+    first.step()
+    second.load_state_dict(first.state_dict())
+    assert second.optimizer.param_groups[0]["lr"] == second.get_last_lr()[0] == 0.1
+    second.optimizer.step()
+    second.step()
+    assert second.optimizer.param_groups[0]["lr"] == 0.4 * 0.25**2
+
+
 @pytest.mark.parametrize("warmup_iters", [500, 4000])
 def test_rescaled_interval_needs_a_shorter_warm_up(warmup_iters: int) -> None:
     lengths: dict[str, Any] = {"max_iter": 500, "warmup_iters": warmup_iters}

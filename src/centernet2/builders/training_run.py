@@ -13,6 +13,7 @@ from centernet2.builders.data_pipeline import build_train_batches
 from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.plan import describe
 from centernet2.builders.solver import build_clip
+from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
 from centernet2.config import Config, add_keys
 from centernet2.data import DetectionDataset
@@ -33,6 +34,7 @@ from centernet2.training.writers import Writer, open_writers
 class TrainingRun:
     """All parts of a training run."""
 
+    command: TrainCommand  # which --resume repeats
     config: Config
     train_set: DetectionDataset
     val_set: DetectionDataset
@@ -61,6 +63,7 @@ class TrainingRun:
             remove_unfinished(output)
             set_aside_checkpoints(output, after=self.state.iteration)
             write_atomic(output / "config.yaml", self.config.to_yaml())
+            self.command.write(output)
 
     @contextmanager
     def open_writers(self) -> Iterator[list[Writer]]:

@@ -14,10 +14,11 @@ from centernet2.builders.initial_weights import (
     starts_from_timm,
 )
 from centernet2.builders.loading import StrPath, build_on_meta, config_of
+from centernet2.builders.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
-from centernet2.config import CLASS_KEYS, Config, ConfigError
+from centernet2.config import CLASS_KEYS, REFUSED, Config, ConfigError
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError
 
@@ -71,21 +72,51 @@ def choose_start(
 
 
 def fit_to_start(config: Config, start: Start) -> Config:
-    """Set the options that the initial weights require, unless the config states them."""
+    """Set the options that the initial weights require, unless the config states them.
+
+    Raises:
+        ConfigError: an option differs from the run to resume, and cannot change in it.
+    """
     match start:
         case Resume(checkpoint=checkpoint):
-            return fit_to_previous(config, config_of(checkpoint.info))
+            before = config_of(checkpoint.info)
+            config = fit_to_previous(config, before)
+            _refuse_changes(config, before, start.path)
+            return config
         case FromWeights(file):
             return fit_to_weights(config, file)
         case FromScratch():
             return config
 
 
-def load_start(model: Detector, config: Config, start: Start) -> None:
-    """Load the weights of the start into a new model."""
+def require_same_classes(start: Start, class_names: Sequence[str]) -> None:
+    """Raise ConfigError if the data have other classes than the run to resume."""
+    if not isinstance(start, Resume):
+        return
+    names = start.checkpoint.info.class_names
+    if names and names != tuple(class_names):
+        raise ConfigError(
+            f"{start.path} was trained on other classes: {_first_difference(names, class_names)}; "
+            "resume with the data of the run, or use another --output-dir"
+        )
+
+
+def same_seed(config: Config, start: Resume) -> bool:
+    """Whether the random numbers of the run to resume continue."""
+    return config.run.seed == config_of(start.checkpoint.info).run.seed
+
+
+def load_start(
+    model: Detector, config: Config, start: Start, *, changes: Sequence[str] = ()
+) -> None:
+    """Load the weights of the start into a new model.
+
+    Args:
+        changes: what differs from the run to resume besides its options, for the log.
+    """
     match start:
         case Resume():
-            _load_resumed(model, config, start)
+            _load_resumed(model, config, start, changes)
         case FromWeights(file):
             load_weights_file(model, _without_other_classes(file, model, config))
         case FromScratch():
@@ -103,7 +134,10 @@ def _checkpoint_to_resume(output: Path) -> Resume | None:
             f"the last checkpoint is {seen}"
         )
     if last is None:
-        logger.warning("no checkpoint in %s to resume from: training starts at iteration 0", output)
+        repeats = f", with the options of {COMMAND_FILE}" * (output / COMMAND_FILE).is_file()
+        logger.warning(
+            "no checkpoint in %s to resume from: training starts at iteration 0%s", output, repeats
+        )
         return None
     path, checkpoint = last
     if checkpoint.training is None:
@@ -145,28 +179,53 @@ def _without_other_classes(file: WeightsFile, model: Detector, config: Config) -
 
 
 def _first_difference(names: Sequence[str], classes: Sequence[str]) -> str:
+    if len(names) != len(classes):
+        lists = (
+            f"{len(each)} {where} ({', '.join(each)})"
+            for each, where in ((names, "there"), (classes, "in the data"))
+        )
+        return ", ".join(lists)
     pairs = zip(names, classes, strict=True)
     label, (name, own) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     return f"class {label} is '{name}' there and '{own}' in the data"
 
 
-def _load_resumed(model: Detector, config: Config, start: Resume) -> None:
-    """Load the weights of a checkpoint, and log the options that have changed."""
-    names, classes = start.checkpoint.info.class_names, model.info.class_names
-    if len(names) == len(classes) and names != classes:
+def _refuse_changes(config: Config, before: Config, path: Path) -> None:
+    """Raise ConfigError for options that cannot change in a resumed run."""
+    refused: dict[str, list[str]] = {}  # changes by reason
+    for key in config.changed_from(before):
+        if key in REFUSED:
+            refused.setdefault(REFUSED[key], []).append(f"{key} {before[key]} -> {config[key]}")
+    if refused:
+        reasons = [f"{'; '.join(changes)} ({reason})" for reason, changes in refused.items()]
         raise ConfigError(
-            f"{start.path} was trained on other classes: {_first_difference(names, classes)}; "
-            "resume with the data of the run, or use another --output-dir"
+            f"{path} cannot be resumed with {'; '.join(reasons)}; leave that out, or train in "
+            "another --output-dir"
         )
-    report = load_state(model, start.checkpoint.weights)
+
+
+def _load_resumed(model: Detector, config: Config, start: Resume, changes: Sequence[str]) -> None:
+    """Load the weights of a checkpoint, and log what has changed."""
     before = config_of(start.checkpoint.info)
     changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]
+    changed += changes
+    report = load_state(model, start.checkpoint.weights)
     if report.reinitialized or report.mismatched or report.skipped:
         raise ConfigError(
             f"{start.path} does not fit the model of this config "
             f"({'; '.join(changed) or 'no option differs'}); resume with the config of the run, "
             "or use another --output-dir"
         )
-    logger.info("resuming from %s", start.path)
     if changed:
-        logger.warning("changed since the checkpoint was written: %s", "; ".join(changed))
+        logger.warning(
+            "resuming from %s; changed since the checkpoint was written: %s",
+            start.path,
+            "; ".join(changed),
+        )
+    else:
+        logger.info("resuming from %s, with the options that it was written with", start.path)
+    schedule, run = config.schedule, config.run
+    last = schedule.max_iter if run.train_iter < 0 else run.train_iter
+    if start.checkpoint.iteration >= last:
+        key = "SOLVER.MAX_ITER" if run.train_iter < 0 else "SOLVER.TRAIN_ITER"
+        logger.warning("all %d iterations are done; a larger %s continues training", last, key)

@@ -1,12 +1,14 @@
 """Config files, and the map from their keys to the fields of option groups."""
 
 from centernet2.config.errors import ConfigError, add_keys, one_of
+from centernet2.config.on_resume import REFUSED, resume_table
 from centernet2.config.reading import config_names, find_config, load_config, parse_config
 from centernet2.config.reference_page import configuration_page
 from centernet2.config.tree import CLASS_KEYS, Config, Overrides, parse_pairs
 
 __all__ = [
     "CLASS_KEYS",
+    "REFUSED",
     "Config",
     "ConfigError",
     "Overrides",
@@ -18,4 +20,5 @@ __all__ = [
     "one_of",
     "parse_config",
     "parse_pairs",
+    "resume_table",
 ]

@@ -27,6 +27,7 @@ from centernet2.jobs.evaluate import evaluate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
     from centernet2.config import Config
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_CONFIG = "CenterNet2_R50_1x"
 NONFINITE_LIMIT = 20  # consecutive skipped steps that end a training run
 
 
@@ -81,7 +83,7 @@ DEFAULT_MODE = TrainMode()
 
 
 def train(
-    config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
+    config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     *overrides: Overrides,
     data: OptionalData = None,
     data_path: DataPath = None,
@@ -97,14 +99,15 @@ def train(
     Parameters
     ----------
     config
-        Path of a config, or the name of a packaged one.
+        Path of a config, or the name of a packaged one; default: CenterNet2_R50_1x.
     output_dir
         Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
         Initial weights: a file or zoo:NAME; default: MODEL.WEIGHTS. If that is a detectron2://...
         address whose file is not in the cache, training starts from scratch.
     resume
-        Continue from the last checkpoint of the output folder.
+        Continue from the last checkpoint of the output folder, with the data and the options that
+        the run was started with where this command gives no others.
     seed
         Random seed; default: SEED or, if it is negative, that of the run to resume, or any.
 
@@ -113,13 +116,20 @@ def train(
     Metrics of the last evaluation in percent, {"bbox/AP": ..., ...}; for a dry run, its plan.
     """
     from centernet2 import distributed
+    from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
+    from centernet2.builders.train_command import given_command, previous_command
 
     if mode.dry_run and mode.eval_only:
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
     data, words = split_data(overrides, data, command="train")
-    options = _choose_options(config, words, mode, seed)
-    output = choose_output_folder(options, output_dir)
+    values = _given_values(words, mode, seed)
+    file = as_config(DEFAULT_CONFIG if config is None else config)
+    output = choose_output_folder(file.replace(values), output_dir)
+    previous = previous_command(output) if resume and not mode.eval_only else None
+    if previous is not None and config is None:
+        file = previous.file_config
+    options = _choose_options(file, values, mode)
     with distributed.closing_process_group():
         if mode.eval_only:
             return evaluate(
@@ -131,46 +141,49 @@ def train(
                 resume=resume,
                 inference=InferenceOptions(device=device),
             )
-        run = _set_up(
+        command = given_command(
+            file,
             options,
-            output,
+            values,
             data=data,
             data_path=data_path,
             weights=weights,
-            resume=resume,
             device=device,
         )
+        run = _set_up(command, previous, output, resume=resume)
         return _dry_run(run) if mode.dry_run else _run(run)
 
 
-def _choose_options(
-    config: ConfigArgument, overrides: Sequence[Any], mode: TrainMode, seed: int | None
-) -> Config:
-    """Return the config with the overrides, those of the mode and the seed."""
-    from centernet2.builders.loading import as_config
+def _choose_options(file: Config, values: Mapping[str, Any], mode: TrainMode) -> Config:
+    """Return the options of the config file with the overrides and those of the mode."""
     from centernet2.builders.plan import scale_to_batch
 
-    for key, value in (("DATASETS.VAL_FRACTION", mode.val_fraction), ("SEED", seed)):
-        if value is not None:
-            overrides = (*overrides, key, str(value))
-    options = as_config(config).override(overrides)
+    options = file.replace(values)
     if mode.auto_scale_lr and not mode.eval_only:
-        options, changes = scale_to_batch(options, as_config(config))
+        options, changes = scale_to_batch(options, file)
         logger.info("--auto-scale-lr: %s", "; ".join(changes))
     return options
 
 
+def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:
+    """Return the values of the overrides, of the mode and of the seed, by key."""
+    from centernet2.config import parse_pairs
+
+    given = {"DATASETS.VAL_FRACTION": mode.val_fraction, "SEED": seed}
+    return parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
+
+
 def _set_up(
-    given: Config,
-    output: Path,
-    *,
-    data: PathArgument | None,
-    data_path: PathArgument | None,
-    weights: WeightsArgument | None,
-    resume: bool,
-    device: str | None,
+    command: TrainCommand, previous: TrainCommand | None, output: Path, *, resume: bool
 ) -> TrainingRun:
-    """Build all parts of a training run, in order."""
+    """Build all parts of a training run, in order.
+
+    Args:
+        command: what is given now.
+        previous: what the run to resume was started with; None: there is none.
+        output: output folder.
+        resume: continue from the last checkpoint, if there is one.
+    """
     import torch
 
     from centernet2.builders.loading import device_for
@@ -179,25 +192,39 @@ def _set_up(
     from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
     from centernet2.builders.solver import build_run_state, choose_precision
     from centernet2.builders.training_run import TrainingRun
-    from centernet2.builders.training_start import Resume, choose_start, fit_to_start, load_start
+    from centernet2.builders.training_start import (
+        Resume,
+        choose_start,
+        fit_to_start,
+        load_start,
+        require_same_classes,
+        same_seed,
+    )
     from centernet2.data import check_before_training, images_per_class
     from centernet2.devices import create_accelerator
 
-    train_set, val_set = find_training_data(given, data, data_path)
+    if previous is not None:
+        command = command.after(previous)
+    given = command.config
+    train_set, val_set = find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
-        device_for(given, device),
+        device_for(given, command.device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
     train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
     if given.run.eval_period >= 0:
         check_before_training(val_set, "val")  # evaluations read them again, and skip broken ones
-    start = choose_start(given, output, weights=weights, resume=resume)
+    start = choose_start(given, output, weights=command.weights, resume=resume)
+    require_same_classes(start, train_set.class_names)
+    command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
     counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
     model = build_detector(config, image_counts=counts)
     model.info = replace(model.info, class_names=train_set.class_names)
-    load_start(model, config, start)
+    load_start(
+        model, config, start, changes=command.changes_from(previous) if previous is not None else ()
+    )
 
     # A resumed run has loaded the weights above. Once they are on their device, it restores the
     # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
@@ -208,8 +235,9 @@ def _set_up(
     if model.roi_heads is not None:
         model.roi_heads.generator = state.generator
     if isinstance(start, Resume):
-        state.restore(start.training)
+        state.restore(start.training, same_seed=same_seed(config, start))
     return TrainingRun(
+        command=command,
         config=config,
         train_set=train_set,
         val_set=val_set,

@@ -64,15 +64,17 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Group the trainable parameters by learning rate and weight decay.
 
+    A group also has the names of its parameters: `carry_state` finds their state by them.
+
     Args:
         weight_decay_norm: of normalization layers.
         bias_lr_factor: factor of the learning rate of biases.
         weight_decay_bias: of biases, also those of normalization layers; None: no exception.
         lr_factors: factors of the learning rate, by parameter; default 1.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
-    for module in model.modules():
+    for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
                 continue
@@ -82,10 +84,10 @@ def parameter_groups(
             if name == "bias":
                 lr *= bias_lr_factor
                 decay = decay if weight_decay_bias is None else weight_decay_bias
-            groups.setdefault((lr, decay), []).append(parameter)
+            groups.setdefault((lr, decay), {})[f"{prefix}.{name}"] = parameter
     return [
-        {"params": params, "lr": lr, "weight_decay": decay}
-        for (lr, decay), params in groups.items()
+        {"params": [*group.values()], "names": [*group], "lr": lr, "weight_decay": decay}
+        for (lr, decay), group in groups.items()
     ]
 
 
@@ -125,6 +127,44 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Build AdamW: Adam with decoupled weight decay (arXiv 1711.05101)."""
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(groups))
+
+
+def carry_state(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Join the state of the parameters in a saved state dict with the optimizer's own options.
+
+    Learning rates, weight decay and the like stay those that the optimizer was built with, and
+    another grouping of the parameters does no harm: they are found by their names.
+
+    Raises:
+        ValueError: the saved groups have no names, and are not those of this optimizer.
+    """
+    own = optimizer.state_dict()
+    names, saved_names = _names(own), _names(saved)
+    if not saved_names:
+        sizes, saved_sizes = ([len(g["params"]) for g in s["param_groups"]] for s in (own, saved))
+        if sizes != saved_sizes:
+            raise ValueError(
+                "the optimizer's state in the checkpoint is of an earlier version, which can only "
+                "be resumed with the same learning rates and weight decays"
+            )
+        saved_names = names
+    states = {saved_names[index]: state for index, state in saved["state"].items()}
+    has_no_state = {i for g in own["param_groups"] if g.get("momentum") == 0 for i in g["params"]}
+    carried = {
+        index: states.get(name, own["state"].get(index))
+        for index, name in names.items()
+        if index not in has_no_state
+    }
+    return {**own, "state": {index: state for index, state in carried.items() if state}}
+
+
+def _names(state: Mapping[str, Any]) -> dict[int, str]:
+    """Return the parameter names of an optimizer's state dict by index; empty if it has none."""
+    return {
+        index: name
+        for group in state["param_groups"]
+        for index, name in zip(group["params"], group.get("names", ()), strict=False)
+    }
 
 
 def _can_fuse(groups: list[dict[str, Any]]) -> bool:

@@ -16,6 +16,7 @@ from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.structures import ModelInfo
 from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
+from centernet2.training.optim import carry_state
 from centernet2.training.sharding import gathered, shard_optimizer_state, whole
 
 logger = logging.getLogger(__name__)
@@ -91,15 +92,25 @@ class RunState:
     def is_sharded(self) -> bool:
         return isinstance(self.model, FSDPModule)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore the training state of a checkpoint; the weights are loaded separately."""
+    def restore(self, state: Mapping[str, Any], *, same_seed: bool = True) -> None:
+        """Restore the training state of a checkpoint; the weights are loaded separately.
+
+        Options are not part of it: those of this run apply from the next step.
+
+        Args:
+            state: of the checkpoint.
+            same_seed: whether the random numbers of the checkpoint continue.
+        """
+        optimizer = carry_state(state["parts"]["optimizer"], self.optimizer)
         if self.is_sharded:
-            parts = {
-                **state["parts"],
-                "optimizer": shard_optimizer_state(state["parts"]["optimizer"], self.optimizer),
-            }
-            state = {**state, "parts": parts}
-        restore_training_state(state, self.parts, [self.generator])
+            optimizer = shard_optimizer_state(optimizer, self.optimizer)
+        state = {**state, "parts": {**state["parts"], "optimizer": optimizer}}
+        parts = self.parts
+        if self.average is not None and "average" not in state["parts"]:
+            logger.info("the averaged weights start from those of the checkpoint")
+            del parts["average"]
+        generators = [self.generator] if same_seed else None
+        restore_training_state(state, parts, generators)
 
     @contextmanager
     def whole_model(self) -> Iterator[None]:
@@ -162,9 +173,14 @@ def training_state(
 
 
 def restore_training_state(
-    state: Mapping[str, Any], parts: Mapping[str, Stateful], generators: Sequence[torch.Generator]
+    state: Mapping[str, Any],
+    parts: Mapping[str, Stateful],
+    generators: Sequence[torch.Generator] | None,
 ) -> None:
-    """Restore the state of a training run; the schedule counts its steps."""
+    """Restore the state of a training run; the schedule counts its steps.
+
+    Without `generators`, random numbers start anew.
+    """
     missing = sorted(set(parts) - set(state["parts"]))
     if missing:
         raise ValueError(
@@ -172,7 +188,10 @@ def restore_training_state(
             "it cannot be resumed, only loaded (--weights)"
         )
     for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
+        if saved := state["parts"][name]:  # a scaler of scale 1 has no state
+            part.load_state_dict(saved)
+    if generators is None:
+        return
     if len(state["random"]) == distributed.world_size():
         _restore_random_state(state["random"][distributed.rank()], generators)
     else:

@@ -2,9 +2,10 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -114,6 +115,24 @@ def _end_factor(base_lr_end: float, base_lr: float) -> float:
     return base_lr_end / base_lr
 
 
-def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> LambdaLR:
-    """Build the scheduler that multiplies the learning rate of every group."""
-    return LambdaLR(optimizer, multiplier)
+class Schedule(LambdaLR):
+    """The scheduler that multiplies the learning rate of every group.
+
+    The rates are a function of the iteration alone, so that is its whole state.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
+        """Continue at an iteration, with the rates and the multiplier of this schedule."""
+        self.last_epoch = int(state_dict["last_epoch"])
+        rates = zip(self.lr_lambdas, self.base_lrs, strict=True)
+        self._last_lr = [base * multiplier(self.last_epoch) for multiplier, base in rates]
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = lr
+
+
+def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> Schedule:
+    """Build the scheduler of an optimizer."""
+    return Schedule(optimizer, multiplier)

@@ -1,0 +1,204 @@
+"""What a training run was started with, which `--resume` repeats.
+
+`command.yaml` in the output folder holds it. The options of `config.yaml` already fit the data and
+the initial weights: their lengths are in iterations, and their seed is chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from centernet2.builders.loading import StrPath, config_of
+from centernet2.checkpoint.checkpoint import last_checkpoint
+from centernet2.config import CLASS_KEYS, Config, ConfigError
+from centernet2.data import DetectionDataset
+from centernet2.files import write_atomic
+from centernet2.zoo import is_address
+
+COMMAND_FILE = "command.yaml"
+HEADER = "# What `centernet2 train --resume` repeats. config.yaml shows all options of the run.\n"
+DATA_KEYS = ("DATASETS.TRAIN", "DATASETS.TEST")
+# length in iterations -> length in epochs, which takes precedence
+EPOCHS = {"SOLVER.MAX_ITER": "SOLVER.MAX_EPOCHS", "TEST.EVAL_PERIOD": "TEST.EVAL_EPOCHS"}
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Options and paths of a command that starts or resumes a training run."""
+
+    config_name: str
+    file: Mapping[str, Any]  # values that the config file states, by key
+    overrides: Mapping[str, Any]  # values that take precedence
+    data: str | None = None
+    data_path: str | None = None
+    weights: str | None = None
+    device: str | None = None
+    val_images: str = ""  # digest of the images that DATASETS.VAL_FRACTION has set apart
+    recorded: bool = True  # else the paths are not known
+
+    @property
+    def file_config(self) -> Config:
+        """Options of the config file alone."""
+        return Config(name=self.config_name).replace(self.file)
+
+    @property
+    def config(self) -> Config:
+        """All options."""
+        return self.file_config.replace(self.overrides)
+
+    @property
+    def initial_weights(self) -> str:
+        """Weights that the run starts from."""
+        return self.weights or absolute(self.config.model.weights) or "none"
+
+    def after(self, previous: TrainCommand) -> TrainCommand:
+        """Return the command that resumes a run: what it does not give is as in `previous`.
+
+        An override of `previous` stays unless this command has another one, or a config file with
+        another value than the file of `previous`.
+        """
+        self._require_effect(previous)
+        file, previous_file = self.file_config, previous.file_config
+        kept = {k: v for k, v in previous.overrides.items() if file[k] == previous_file[k]}
+        data = self.data
+        if data is None and not all(key in self.overrides for key in DATA_KEYS):
+            data = previous.data
+        # a folder or a file as data excludes the folder of the data sets with names
+        is_path = self.data is not None and Path(self.data).exists()
+        return replace(
+            self,
+            overrides=kept | dict(self.overrides),
+            data=data,
+            data_path=self.data_path or (None if is_path else previous.data_path),
+            weights=self.weights or previous.weights,
+            device=self.device or previous.device,
+            val_images=previous.val_images,
+        )
+
+    def changes_from(self, previous: TrainCommand) -> list[str]:
+        """Describe the paths and the device that differ from those of a previous command."""
+        names = ("data", "data_path", "device")
+        pairs = {name: (getattr(previous, name), getattr(self, name)) for name in names}
+        return [
+            f"--{name.replace('_', '-')} {before} -> {now}"
+            for name, (before, now) in pairs.items()
+            if before != now
+        ]
+
+    def with_val_images(self, val_set: DetectionDataset, *, resumed: bool) -> TrainCommand:
+        """Record which images DATASETS.VAL_FRACTION has set apart; a resumed run keeps them."""
+        fraction = self.config.datasets.val_fraction
+        if fraction <= 0:
+            return replace(self, val_images="")
+        digest = hashlib.sha256(b"\0".join(sorted(val_set.files.tolist()))).hexdigest()
+        if resumed and self.val_images not in ("", digest):
+            raise ConfigError(
+                f"the images have changed, so DATASETS.VAL_FRACTION {fraction} sets other ones "
+                "apart for validation, and the model was trained on some of them; resume with the "
+                "images of the run, or train in another --output-dir"
+            )
+        return replace(self, val_images=digest)
+
+    def write(self, output: Path) -> None:
+        """Write command.yaml into the output folder."""
+        content = {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
+        write_atomic(output / COMMAND_FILE, HEADER + yaml.safe_dump(content))
+
+    def _require_effect(self, previous: TrainCommand) -> None:
+        """Refuse what would have no effect on a resumed run."""
+        before = previous.config
+        others = self.weights not in (None, previous.initial_weights)
+        if others and previous.recorded:
+            raise ConfigError(
+                f"--weights {self.weights} has no effect, because --resume continues a run that "
+                f"started from {previous.initial_weights}; leave --weights out, or train without "
+                "--resume in another --output-dir"
+            )
+        for key, by in EPOCHS.items():
+            changes = key in self.overrides and self.overrides[key] != before[key]
+            if changes and by not in self.overrides and before[by] > 0:
+                raise ConfigError(
+                    f"{key} {self.overrides[key]} has no effect, because the run has {by} "
+                    f"{before[by]}; give {by} instead, or {by} 0 besides"
+                )
+        given = [key for key in DATA_KEYS if key in self.overrides]
+        if previous.data is not None and self.data is None and len(given) == 1:
+            raise ConfigError(
+                f"{given[0]} has no effect, because the run has --data {previous.data}; "
+                f"give both {' and '.join(DATA_KEYS)}, or --data"
+            )
+
+
+def given_command(
+    file: Config,
+    options: Config,
+    values: Mapping[str, Any],
+    *,
+    data: StrPath | None,
+    data_path: StrPath | None,
+    weights: StrPath | None,
+    device: str | None,
+) -> TrainCommand:
+    """Collect what a command gives.
+
+    Args:
+        file: options of the config file.
+        options: all options; those that differ from the file count as given.
+        values: overrides by key, which count as given even if they do not differ.
+        data, data_path, weights, device: as given.
+    """
+    given = values.keys() | set(options.changed_from(file))
+    return TrainCommand(
+        file.name,
+        {key: file[key] for key in file.stated},
+        {key: options[key] for key in given},
+        data=absolute(data),
+        data_path=absolute(data_path),
+        weights=absolute(weights),
+        device=device,
+    )
+
+
+def previous_command(output: Path) -> TrainCommand | None:
+    """Return what the run in an output folder was started with; None: there is none.
+
+    A run without command.yaml, of an earlier version, has the options of its last checkpoint.
+    """
+    path = output / COMMAND_FILE
+    if path.is_file():
+        try:
+            command = TrainCommand(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            command.config.to_yaml()  # raises for options that are not known
+            return command
+        except (ValueError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{path} cannot be read ({reason}); delete it, and repeat --data and the options "
+                "of the run"
+            ) from None
+    last = last_checkpoint(output)
+    if last is None:
+        return None
+    config = config_of(last[1].info)
+    values = {key: config[key] for key in config.stated if key not in CLASS_KEYS}
+    return TrainCommand(config.name, values, {}, recorded=False)
+
+
+def absolute(path: StrPath | None) -> str | None:
+    """Return the absolute path of a file or folder, from any working directory; keep names."""
+    text = None if path is None else str(path)
+    is_path = text and not is_address(text) and Path(text).exists()
+    return str(Path(text).absolute()) if text and is_path else text
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with lists in place of tuples."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
