@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import centernet2
-from centernet2.cli import start_logging
+from centernet2.checkpoint.checkpoint import numbered_checkpoints
+from centernet2.cli import ending, start_logging
 from centernet2.report.training_page import write_training_page
 from centernet2.visualize import draw
 from demo.digits import UNSEEN, compose_split, write_split
@@ -25,8 +26,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"))
     output: Path = parser.parse_args().output
-    start_logging()
+    with ending():
+        start_logging()
+        run(output)
 
+
+def run(output: Path) -> None:
+    """Run all steps; those that an interrupted run has done are not repeated."""
     data = output / "data"
     if not (data / UNSEEN).is_dir():  # it is written last
         for split in ("train", "val", UNSEEN):
@@ -35,7 +41,14 @@ def main() -> None:
 
     started = time.perf_counter()
     config = centernet2.load_config("CenterNet2_R18_small", OVERRIDES)
-    metrics = centernet2.train(config, data=data, output_dir=output, seed=1, device="cpu")
+    report = output / "report.html"  # written last: a run that has one is done
+    interrupted = bool(numbered_checkpoints(output)) and not report.is_file()
+    report.unlink(missing_ok=True)
+    if interrupted:
+        logger.info("%s holds an interrupted run, which is continued", output)
+    metrics = centernet2.train(
+        config, data=data, output_dir=output, seed=1, device="cpu", resume=interrupted
+    )
     minutes = (time.perf_counter() - started) / 60
 
     predictor = centernet2.load_predictor(output / "model_final.pth", device="cpu")
@@ -43,7 +56,6 @@ def main() -> None:
         (each.path.name, draw(each.image, each.detections, predictor.class_names))
         for each in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
     ]
-    report = output / "report.html"
     write_training_page(
         report,
         title="CenterNet2: handwritten digits",

@@ -18,10 +18,16 @@ ALLOWED: dict[str, set[str]] = {
     "distributed": set(),
     "files": set(),
     "exit_codes": set(),
-    "usage": set(),
+    "spelling": set(),
+    "usage": {"spelling"},
     "score_thresholds": set(),
     "ops": set(),
-    "config": {"models", "data", "training"},  # the option groups beside the classes that read them
+    "config": {
+        "models",
+        "data",
+        "training",
+        "spelling",
+    },  # the option groups beside the classes that read them
     "kernels": {"ops"},
     "layers": {"ops", "kernels"},
     "models": {"layers", "ops", "kernels", "structures", "distributed", "score_thresholds"},
@@ -36,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "models.modes",
     },
     "checkpoint": {"structures", "distributed", "files"},
-    "zoo": {"structures", "distributed", "files"},
+    "zoo": {"structures", "distributed", "files", "spelling"},
     "pictures": {"files"},
     "visualize": {"structures", "score_thresholds"},
     "prediction_files": {"data.storage", "structures", "files", "pictures", "visualize"},

@@ -27,7 +27,7 @@ from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES
         ("threshold w --recall x", "--recall is 'x'; it takes a number"),
         ("train --seed 1 --seed 2", "--seed is given twice"),
         ("check a b c", "takes no more arguments, but 'b c' is left over"),
-        ("predict a.jpg --wieghts w", "has no option --wieghts; did you mean --weights?"),
+        ("predict a.jpg --wieghts w", "has no option --wieghts; did you mean '--weights'?"),
         ("train --output_dir x", "has no option --output_dir; it is written --output-dir"),
         ("eval --num-gpus 2", "has no option --num-gpus; it is an option of train"),
         ("train --epochs 3", "has no option --epochs: write SOLVER.MAX_EPOCHS 10"),

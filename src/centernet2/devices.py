@@ -31,11 +31,19 @@ def choose_device(name: str | None) -> torch.device:
     except RuntimeError:
         raise ValueError(
             f"device '{name}' is unknown to this PyTorch; available: {', '.join(available)} "
-            "(an Ascend NPU needs the package torch-npu)"
+            f"({_device_hint(name)})"
         ) from None
     if f"{device.type}:{device.index or 0}" not in [*available, "cpu:0"]:
         raise ValueError(f"device '{name}' is not available; available: {', '.join(available)}")
     return device
+
+
+def _device_hint(name: str) -> str:
+    if name.isdigit():
+        return f"the card of that number is cuda:{name}"
+    if name.replace(",", "").isdigit():
+        return "several cards are used by several processes, such as --num-gpus 2"
+    return "an Ascend NPU needs the package torch-npu"
 
 
 def create_accelerator(

@@ -4,7 +4,6 @@ Words are examined before the argument parser sees them: it would take a misspel
 KEY of an override. Options of other packages get a sentence that says what to write here.
 """
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -17,6 +16,8 @@ from cyclopts import (
     UnknownCommandError,
     UnusedCliTokensError,
 )
+
+from centernet2.spelling import did_you_mean
 
 GENERAL_OPTIONS = frozenset({"--help", "-h", "--version"})
 OPTION = re.compile(r"--?[A-Za-z][\w-]*")
@@ -181,9 +182,8 @@ def _unknown_option(name: str, command: str, options: Mapping[str, Set[str]]) ->
     owners = [other for other, known in options.items() if name in known]
     if owners:
         return f"{start}; it is an option of {', '.join(owners)}"
-    near = difflib.get_close_matches(name, sorted(options[command]), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"`centernet2 {command} --help` lists them"
-    return f"{start}; {hint}"
+    hint = did_you_mean(name, sorted(options[command]))
+    return start + (hint or f"; `centernet2 {command} --help` lists them")
 
 
 def _refuse_assignment(word: str, name: str, value: str, command: str, known: Set[str]) -> None:
@@ -242,7 +242,6 @@ def _unknown_command(word: str, commands: Sequence[str]) -> str:
     if word.startswith("-"):
         return f"there is no option {word} before a command; `centernet2 --help` lists the commands"
     plain = word.lower().replace("-", "_")
-    near = [OTHER_COMMANDS[plain]] if plain in OTHER_COMMANDS else []
-    near = near or difflib.get_close_matches(word.lower(), commands, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else "`centernet2 --help` lists the commands"
-    return f"there is no command '{word}'; {hint}"
+    meant = OTHER_COMMANDS.get(plain, word)
+    hint = did_you_mean(meant, commands) or "; `centernet2 --help` lists the commands"
+    return f"there is no command '{word}'{hint}"

@@ -58,7 +58,7 @@ def test_class_names_match_number_of_classes(model: object) -> None:
 
 def test_unknown_name_suggests_a_near_one() -> None:
     assert zoo_model("zoo:CenterNet2_R50_1x").ap == 42.9
-    with pytest.raises(ZooError, match="did you mean CenterNet2_R50_1x"):
+    with pytest.raises(ZooError, match="did you mean 'CenterNet2_R50_1x'"):
         zoo_model("zoo:CenterNet2_R50")
 
 

@@ -1,6 +1,5 @@
 """Errors of the config, which name the key and the nearest known one."""
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from centernet2.config.ignored import IGNORED_KEYS
 from centernet2.config.model_keys import MODEL_KEYS
 from centernet2.config.stage_keys import STAGE_KEYS
 from centernet2.config.training_keys import TRAINING_KEYS
+from centernet2.spelling import did_you_mean
 
 Choice = TypeVar("Choice", bound=str)
 OPTIONS = (*MODEL_KEYS, *STAGE_KEYS, *DATA_KEYS, *TRAINING_KEYS, *IGNORED_KEYS)
@@ -53,6 +53,4 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """Suggest the most similar known word, as the end of an error message."""
     if word.startswith("--"):  # a misspelled command-line option is parsed as a key
         return "; --help lists the command's options"
-    lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f"; did you mean '{lower[close[0]]}'?" if close else ""
+    return did_you_mean(word, known)

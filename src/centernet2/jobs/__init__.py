@@ -43,8 +43,8 @@ WEIGHTS_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 Flag = Annotated[bool, Parameter(negative=())]
 
 _DATA = Parameter(
-    help="Folder or annotation file in any layout (COCO, YOLO, Pascal VOC ...), or the name of a "
-    "data set, such as coco_2017."
+    help="Folder of a data set in COCO, YOLO or Pascal VOC format, an annotation file (.json), a "
+    "data.yaml, or the name of a data set, such as coco_2017."
 )
 Data = Annotated[PathArgument, _DATA]
 OptionalData = Annotated[PathArgument | None, _DATA]

@@ -45,7 +45,8 @@ def evaluate(
     Parameters
     ----------
     model
-        A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
+        A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
+        checkpoints need no --config-file.
     predictions
         A COCO results file, or the folder of an evaluation, instead of a checkpoint. Of the KEY
         VALUE pairs, it takes those of DATASETS.

@@ -46,7 +46,8 @@ def predict(
         Image files, URLs, folders and glob patterns; then config overrides: KEY VALUE ... Pictures
         that this program has drawn are left out of folders and patterns.
     weights
-        A checkpoint, or zoo:NAME of a published model. Our checkpoints need no --config-file.
+        A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
+        checkpoints need no --config-file.
     output
         Folder for the results.
     config

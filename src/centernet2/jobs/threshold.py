@@ -34,7 +34,7 @@ def threshold(
     Parameters
     ----------
     weights
-        One of our checkpoints.
+        One of our checkpoints, or the folder of a training run.
     precision
         Minimum precision of each class, in 0..1; the lowest threshold that reaches it is chosen.
     recall
@@ -49,12 +49,14 @@ def threshold(
     from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
     from centernet2.builders.loading import config_of
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
+    from centernet2.checkpoint.checkpoint import find_in_run
 
     _require_one_goal(precision, recall)
     if predictions is not None and device is not None:
         raise ValueError("--predictions runs no detector: --device would have no effect")
+    weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
-    checkpoint = load_checkpoint(Path(weights))
+    checkpoint = load_checkpoint(weights)
     datasets, names = choose_datasets(config_of(checkpoint.info)), checkpoint.info.class_names
     dataset = find_validation_data(data, data_path, datasets, masks=False)
     if predictions is not None:  # otherwise the evaluation of the detector says it

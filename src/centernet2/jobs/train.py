@@ -269,6 +269,7 @@ def _run(run: TrainingRun) -> dict[str, float]:
     """Train to the end with all callbacks; return the last metrics."""
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
     from centernet2.training.nonfinite import NonFiniteGuard
+    from centernet2.training.slow_steps import SlowSteps
     from centernet2.training.writers import MetricsLogger, ProgressBar
 
     state, options, last = run.state, run.config.run, run.max_iteration
@@ -301,6 +302,7 @@ def _run(run: TrainingRun) -> dict[str, float]:
             *([] if state.average is None else [state.average]),
             MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,
+            SlowSteps(),
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
             checkpoint,  # before the evaluation, which may fail
             lambda _: _save_if_done(run),

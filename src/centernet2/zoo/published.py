@@ -1,12 +1,13 @@
 """The table of published models."""
 
-import difflib
 import json
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
 import yaml
+
+from centernet2.spelling import did_you_mean
 
 ZOO_PREFIX = "zoo:"  # before the name of a model whose weights are wanted
 
@@ -60,9 +61,8 @@ def zoo_model(name: str) -> ZooModel:
     models = {model.name: model for model in zoo_models()}
     name = name.removeprefix(ZOO_PREFIX)
     if name not in models:
-        near = difflib.get_close_matches(name, models, n=1)
-        hint = f"did you mean {near[0]}?" if near else "centernet2 models lists them"
-        raise ZooError(f"there is no published model '{name}'; {hint}")
+        hint = did_you_mean(name, models) or "; centernet2 models lists them"
+        raise ZooError(f"there is no published model '{name}'{hint}")
     return models[name]
 
 

@@ -190,7 +190,10 @@ def _load_by_files(name: str, masks: bool) -> DetectionDataset:
 
 def _files_named(name: str, root: Path) -> SplitFiles:
     spec = DATASETS[name]
-    advice = f"give the folder above with --data-path or in ${ROOT_VARIABLE}"
+    advice = (
+        f"give the folder above with --data-path or in ${ROOT_VARIABLE}, "
+        "or your own data with --data"
+    )
     annotations = _existing(_paths(root, spec.annotations), f"the annotations of {name}", advice)
     images = _existing(_paths(root, spec.images), f"the images of {name}", advice)
     return SplitFiles("coco", annotations, (images,))

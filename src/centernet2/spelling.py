@@ -1,0 +1,22 @@
+"""The known word that a user may have meant."""
+
+import difflib
+from collections.abc import Iterable
+
+SHOWN = 3
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return the known words that are spelled like this one, or that contain it."""
+    lower = {each.lower(): each for each in known}
+    wanted = word.lower()
+    close = difflib.get_close_matches(wanted, lower, n=1)
+    if not close and wanted:
+        close = sorted((each for each in lower if wanted in each), key=len)[:SHOWN]
+    return [lower[each] for each in close]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest known words, as the end of an error message; empty if none is near."""
+    found = " or ".join(f"'{each}'" for each in nearest(word, known))
+    return f"; did you mean {found}?" if found else ""
