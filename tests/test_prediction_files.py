@@ -1,6 +1,8 @@
 """Files of predictions: pictures, records and masks."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from centernet2.prediction_files import write_predictions
+from centernet2.prediction_files import FileDetections, write_predictions
 from tests.helpers.drawing import canvas, detections
 
 
@@ -47,6 +49,34 @@ def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:
     write_predictions([(Path("a.jpg"), canvas(60, 80), found)], tmp_path, class_names=None)
     (record,) = json.loads((tmp_path / "predictions.json").read_text())[0]["detections"]
     assert np.array_equal(coco_mask.decode(record["segmentation"]), found["masks"][0].numpy())
+
+
+def test_any_file_name_is_written(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.jpg"), "n" * 250 + ".jpg", "Löwe?*:.jpg"]
+    found = [(Path("in") / name, canvas(60, 80), detections([], [], [])) for name in names]
+    assert write_predictions(found, tmp_path, class_names=None) == len(names)
+    records = json.loads((tmp_path / "predictions.json").read_bytes().decode("utf-8"))
+    assert [Path(record["file"]).name for record in records] == [r"caf\xe9.jpg", *names[1:]]
+    pictures = [record["picture"] for record in records]
+    assert pictures[0] == "00000_caf_.png" and pictures[2] == "00002_Löwe___.png"
+    assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_images_before_an_interruption_are_kept(
+    tmp_path: Path, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(images: int) -> Iterator[FileDetections]:
+        for index in range(images):
+            yield Path(f"{index}.jpg"), canvas(60, 80), detections([], [], [])
+        raise error
+
+    for images, expected in ((2, 2), (0, 2)):  # without an image, the old file stays
+        with pytest.raises(error):
+            write_predictions(interrupted(images), tmp_path, class_names=None)
+        assert len(json.loads((tmp_path / "predictions.json").read_text())) == expected
+    assert "stopped after 2 images" in caplog.text
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_empty_predictions_are_valid_json(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from centernet2.data.resize import FitShortestEdge
+from centernet2.pictures import save_picture
 from centernet2.predictor import Predictor, as_image, find_images
 from centernet2.structures import Detections, ModelInfo
 
@@ -26,6 +27,7 @@ class FakeDetector(nn.Module):
         self.batches: list[list[tuple[int, ...]]] = []
 
     info = ModelInfo()
+    num_classes: int | None = None  # unknown
 
     def detect(self, images: list[Tensor]) -> list[Detections]:
         assert not self.training and not torch.is_grad_enabled()
@@ -114,6 +116,43 @@ def test_error_describes_wrong_arrays(source: np.ndarray | Tensor) -> None:
         as_image(source)
 
 
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_are_scaled_alike_everywhere(tmp_path: Path, order: str) -> None:
+    generator = np.random.default_rng(0)
+    gray = generator.integers(0, 65536, (HEIGHT, WIDTH)).astype(order)
+    expected = torch.from_numpy((gray / 257).round().astype(np.uint8)).expand(3, -1, -1)
+    for name in ("a.png", "a.tif"):
+        path = tmp_path / name
+        Image.fromarray(gray.astype(np.uint16)).save(path)
+        for source in (path, path.read_bytes(), Image.open(path)):
+            assert torch.equal(as_image(source), expected), (name, type(source))
+    channels = torch.from_numpy(gray.astype(np.uint16))[None]
+    for pixels in (gray, gray[..., None], np.stack([gray] * 3, axis=-1), channels):
+        assert torch.equal(as_image(pixels), expected)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 9), (0, 65536), (0, 255), (7, 90)])
+def test_other_pixels_of_32_bits_are_refused(tmp_path: Path, low: int, high: int) -> None:
+    values = np.linspace(low, high, HEIGHT * WIDTH).round().reshape(HEIGHT, WIDTH)
+    image = Image.fromarray(values.astype(np.int32))
+    image.save(tmp_path / "a.tif")
+    for source in (image, tmp_path / "a.tif"):
+        with pytest.raises(ValueError, match=f"from {low} to {high} have no defined range"):
+            as_image(source)
+
+
+def test_truncated_picture_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path, "a.jpg", pixels)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"a\.jpg: not a readable image"):
+        as_image(Image.open(path))
+
+
+def test_image_of_a_list_is_numbered(pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="image 1 of the list: an image is uint8"):
+        Predictor(FakeDetector())([pixels, pixels / 255.0])
+
+
 def test_error_names_unknown_types() -> None:
     with pytest.raises(ValueError, match="type int is not supported"):
         Predictor(FakeDetector())(3)  # type: ignore[call-overload]
@@ -145,6 +184,60 @@ def test_list_and_tuple_give_a_list(several: type, pixels: np.ndarray) -> None:
     ]
     assert [len(batch) for batch in model.batches] == [2, 1]
     assert predictor([]) == []
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, None])
+def test_impossible_batch_size_is_named(size: object) -> None:
+    with pytest.raises(ValueError, match=f"batch_size is {size}; give a whole number"):
+        Predictor(FakeDetector(), batch_size=size)  # type: ignore[arg-type]
+
+
+def test_class_names_fit_the_model() -> None:
+    model = FakeDetector()
+    model.num_classes = 2
+    with pytest.raises(ValueError, match="class_names has 1 names, but the model has 2 classes"):
+        Predictor(model, class_names=["cat"])
+    with pytest.raises(ValueError, match="class_names is the text 'ab'"):
+        Predictor(model, class_names="ab")
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["boxes", "masks"])
+def test_detections_are_ordinary_tensors(pixels: np.ndarray, masks: bool) -> None:
+    """They can be changed in place, and used in a graph."""
+    predictor = Predictor(FakeMaskDetector() if masks else FakeDetector(), batch_size=2)
+    for own in [predictor(pixels), *predictor([pixels] * 3, score_threshold=[0.1, 0.1])]:
+        assert not any(value.is_inference() for value in own.values())  # type: ignore[attr-defined]
+        own["boxes"] += 1
+        weights = torch.ones(4, requires_grad=True)
+        (own["boxes"] * weights).sum().backward()
+        assert weights.grad is not None
+
+
+def test_find_images_leaves_out_own_pictures(
+    tmp_path: Path, pixels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = save(tmp_path, "a.png", pixels)
+    drawn = tmp_path / "out" / "00000_a.png"
+    save_picture(Image.fromarray(pixels), drawn)
+    (tmp_path / "._a.png").write_bytes(b"metadata of macOS")
+    with caplog.at_level(logging.INFO):
+        assert find_images([tmp_path]) == [photo]
+        assert find_images([str(tmp_path / "**/*.png")]) == [photo]
+    assert "1 pictures that centernet2 has drawn are left out" in caplog.text
+    assert find_images([drawn]) == [drawn]  # it is named
+    with pytest.raises(FileNotFoundError, match=r"out: no image found; 1 pictures that centernet2"):
+        find_images([tmp_path / "out"])
+
+
+def test_find_images_takes_addresses_and_each_file_once(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path, "a.png", pixels)
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["a.png", str(path), "./a.png"]) == [Path("a.png")]
+    assert find_images(["memory://a.png"]) == [Path("memory://a.png")]
+    with pytest.raises(FileNotFoundError, match="an empty name is given"):
+        find_images([""])
 
 
 def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -234,3 +327,23 @@ def test_score_threshold_per_class(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeDetector())
     assert predictor(pixels, score_threshold=(0.5, 0.5))["labels"].tolist() == [1]
     assert predictor(pixels, score_threshold=(0.3, 0.95))["labels"].tolist() == [0]
+    assert predictor(pixels, score_threshold=np.float32(0.5))["labels"].tolist() == [1]
+    with pytest.raises(ValueError, match="score_threshold is 30"):
+        predictor(pixels, score_threshold=30)
+    with pytest.raises(ValueError, match="score_threshold is nan"):
+        predictor.predict_files([], score_threshold=float("nan"))
+
+
+def test_score_threshold_by_class_name(pixels: np.ndarray) -> None:
+    predictor = Predictor(FakeDetector(), class_names=["cat", "dog"])
+    assert predictor(pixels, score_threshold={"dog": 0.95})["labels"].tolist() == [0]
+    with pytest.raises(ValueError, match="nearest of its 2 classes is 'cat'"):
+        predictor(pixels, score_threshold={"cats": 0.5})
+
+
+def test_scores_below_the_threshold_are_reported(tmp_path: Path, pixels: np.ndarray) -> None:
+    path, seen = save(tmp_path, "a.png", pixels), []
+    predictor = Predictor(FakeDetector())
+    (prediction,) = predictor.predict_files([path], score_threshold=1.0, on_scores=seen.append)
+    assert len(prediction.detections["boxes"]) == 0
+    assert torch.cat(seen).max().item() == pytest.approx(0.9)

@@ -9,7 +9,7 @@ import pytest
 from centernet2 import cli
 from centernet2.config import Config
 from centernet2.config.tree import SLOTS
-from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES
+from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES, refuse_empty_words
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,21 @@ def test_advice_names_options_that_exist() -> None:
             if value not in ("and", "or"):
                 Config().override([key, value.rstrip(",")])
     assert set(OTHER_COMMANDS.values()) <= set(cli.app)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predict", ""], "an argument"),
+        (["predict", "a.jpg", "--output", ""], "--output"),
+        (["predict", "a.jpg", "--output="], "--output"),
+        (["train", "", "--output-dir", "runs"], "an argument"),
+    ],
+)
+def test_empty_words_are_refused(words: list[str], named: str) -> None:
+    with pytest.raises(ValueError, match=f"{named} is empty; is a variable of the shell not set"):
+        refuse_empty_words(words)
+
+
+def test_value_of_a_key_may_be_empty() -> None:
+    refuse_empty_words(["train", "--data", "a", "MODEL.WEIGHTS", ""])

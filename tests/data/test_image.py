@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from centernet2.data.image import ImageError, StoredImage, read_image
+from centernet2.data.image import ImageError, StoredImage, image_size, read_image
 from centernet2.data.resize import resize_image
 from centernet2.data.transforms import (
     LargeScaleJitter,
@@ -68,6 +69,46 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
     assert image.shape == (3, 16, 8)
     assert image[0, :6].mean() > 240
     assert image[0, 10:].mean() < 15
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_size_of_the_header_is_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(gradient(8, 16)).save(path, exif=exif)
+    assert image_size(path) == tuple(read_image(path).shape[1:])
+    assert image_size(path) == ((8, 16) if orientation < 5 else (16, 8))
+
+
+def test_orientation_of_xmp_is_not_applied(tmp_path: Path) -> None:
+    """Decoding does not read it, so that the size of the header may not follow it either."""
+    path = tmp_path / "a.jpg"
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
+    Image.fromarray(gradient(8, 16)).save(path, xmp=xmp)
+    assert image_size(path) == tuple(read_image(path).shape[1:]) == (8, 16)
+
+
+def test_image_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(gradient(60, 80)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match=r"a\.png: the image is too large \(.*cut it into tiles"):
+        read_image(tmp_path / "a.png")
+
+
+def test_path_without_a_name_is_refused() -> None:
+    with pytest.raises(ImageError, match="the path of an image is empty"):
+        read_image("")
+    with pytest.raises(ImageError, match="contains a null character"):
+        read_image("a\0.jpg")
+
+
+def test_name_that_is_not_utf8_is_printable(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"caf\\xe9\.png: the image cannot be opened"):
+        read_image(tmp_path / os.fsdecode(b"caf\xe9.png"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,63 @@ def test_prediction_without_images_is_refused(tmp_path: Path, words: list[str]) 
     with pytest.raises(ValueError, match="no image is given"):
         predict(*words, weights=tmp_path / "model.pth", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("threshold", [30, -1, float("nan")])
+def test_impossible_threshold_is_refused_first(tmp_path: Path, threshold: float) -> None:
+    with pytest.raises(ValueError, match=r"--score-threshold is .*scores are in 0\.\.1"):
+        predict("a.jpg", weights=tmp_path / "model.pth", score_threshold=threshold)
+
+
+def test_earlier_results_stay_where_no_image_can_be_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.json").write_text("[]")
+    (tmp_path / "a.jpg").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    for source, words in (("a.jpg", "no image could be read"), ("empty", "empty: no image found")):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            predict(
+                tmp_path / source, weights=folder / "ours.pth",
+                output=tmp_path / "out", inference=CPU,
+            )  # fmt: skip
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.json"]
+    assert (tmp_path / "out" / "predictions.json").read_text() == "[]"
+
+
+def test_own_pictures_are_not_predicted_again(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_photographs(tmp_path / "photos", count=1)
+    options: dict[str, Any] = {"weights": folder / "ours.pth", "inference": CPU}
+    for output in ("one", "two"):  # both below the folder of the images
+        counts = predict(tmp_path, output=tmp_path / output, score_threshold=1.0, **options)
+        assert counts == {"images": 1, "skipped": 0, "objects": 0}
+    with caplog.at_level(logging.INFO):
+        assert predict(tmp_path, output=tmp_path / "two", score_threshold=0, **options)["objects"]
+    assert "objects at the score threshold 0" in caplog.text
+
+
+def test_highest_score_is_said_if_nothing_is_found(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    highest = max(each["score"] for each in detections(folder, weights=folder / "ours.pth"))
+    with caplog.at_level(logging.INFO):
+        predict(
+            folder / "photos", weights=folder / "ours.pth",
+            output=folder / "none", score_threshold=1.0, inference=CPU,
+        )  # fmt: skip
+    assert f"no objects at the score threshold 1; the highest score is {highest:.3g}" in caplog.text
+
+
+def test_name_that_is_not_utf8_is_written(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = write_photographs(tmp_path / "photos")
+    (photos / "0.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
+    predict(photos, weights=folder / "ours.pth", output=tmp_path / "out", inference=CPU)
+    records = json.loads((tmp_path / "out" / "predictions.json").read_text("utf-8"))
+    assert sorted(Path(each["file"]).name for each in records) == ["1.png", r"caf\xe9.png"]
+    assert "the names of 1 images are not UTF-8" in caplog.text
 
 
 def test_unknown_keys_are_named(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Annotations from a teacher's detections, on which a student is trained."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,31 @@ def test_missing_output_folder_is_created(teacher: Path, data: Path, tmp_path: P
     output = tmp_path / "new" / "pseudo.json"
     pseudo_label(weights=teacher, images=data / "images", output=output, device="cpu")
     assert output.is_file()
+
+
+def test_images_that_cannot_be_labeled_are_skipped(
+    teacher: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, output = tmp_path / "images", tmp_path / "pseudo.json"
+    shutil.copytree(data / "images", images)
+    (images / "broken.png").write_text("no image")
+    (images / "1.png").rename(images / os.fsdecode(b"caf\xe9.png"))
+    labels = pseudo_label(weights=teacher, images=images, output=output, device="cpu")
+    assert labels.skipped == 2
+    content = json.loads(output.read_text())
+    assert [image["file_name"] for image in content["images"]] == ["2.png", "3.png", "4.png"]
+    assert r"caf\xe9.png: the name is not UTF-8" in caplog.text and "broken.png" in caplog.text
+    assert "2 of 5 images are skipped" in caplog.text
+
+
+def test_impossible_inputs_are_refused(teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    output = tmp_path / "pseudo.json"
+    for images, score, words in (
+        (tmp_path, 30, "--score is 30; scores are in 0..1"),
+        (tmp_path / "a.png", 0.5, r"--images .*a\.png is no folder"),
+        (tmp_path, 0.5, "no image can be used"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pseudo_label(weights=teacher, images=images, output=output, score=score, device="cpu")
+    assert not output.exists()

@@ -1,16 +1,19 @@
 """Thresholds per class: chosen, stored in the checkpoint, used by the predictor."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import centernet2
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs.threshold import threshold
+from centernet2.report.tables import thresholds_table
 from centernet2.structures import ModelInfo
 from tests.helpers.data import renumber
 from tests.helpers.jobs import save_untrained, write_divided_run
@@ -100,6 +103,20 @@ def test_unreachable_precision_or_recall() -> None:
         False,
         False,
     )
+    assert (precise.goal, complete.goal) == ("precision 90 %", "recall 90 %")
+    console = Console(width=130, record=True, file=io.StringIO())
+    console.print(thresholds_table({"cat": precise}))
+    table = console.export_text()
+    assert "66.7 %" in table and "precision 90 % not reached: the nearest" in table
+
+
+def test_goal_that_is_not_reached_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    predictions = folder / "predictions.json"
+    records = json.loads(predictions.read_text())
+    predictions.write_text(json.dumps(records[1:]))  # the wrong one has the highest score
+    threshold(folder / "model.pth", data=folder, predictions=predictions, precision=0.9)
+    assert "precision 90 % is not reached by 1 of 2 classes" in caplog.text
+    assert caplog.messages[-1].endswith("stored: cat")
 
 
 def test_undivided_data_are_divided_as_in_training(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
-from centernet2.data.storage import read_bytes
+from centernet2.data.storage import read_bytes, remote_url
 from centernet2.files import printable
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -58,7 +58,7 @@ def _require_moderate_size(content: bytes, name: str) -> None:
 
 def read_file(source: Path | str) -> bytes:
     """Read the content of an image file; ImageError if it fails or there is none."""
-    name = printable(source)
+    name = printable(remote_url(source) or source)
     if not str(source):
         raise ImageError("the path of an image is empty; give a file")
     if "\0" in str(source):

@@ -85,7 +85,7 @@ def predict(
     first = next(predictions, None)
     if first is None:
         raise ValueError(
-            f"none of the {len(paths)} images could be read (listed above); nothing is written"
+            f"no image could be read ({len(paths)} are listed above); nothing is written"
         )
     counted = counter.count(chain([first], predictions))
     count = write_predictions(counted, folder, class_names=predictor.class_names)

@@ -76,7 +76,10 @@ def pseudo_label(
     predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
     content = _to_coco(predictions, folder, class_names)
     if not content["images"]:
-        raise ValueError(f"none of the {len(found)} images of {folder} can be used (listed above)")
+        raise ValueError(
+            f"{printable(folder)}: no image can be used ({len(found)} are listed above); "
+            "nothing is written"
+        )
     write_json(path, content)
     counts = Counter(annotation["category_id"] for annotation in content["annotations"])
     boxes = {name: counts[number] for number, name in enumerate(class_names, start=1)}
