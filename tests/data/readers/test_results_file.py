@@ -309,6 +309,14 @@ def test_shifted_classes_are_noticed(tmp_path: Path) -> None:
     assert "1 is 'cat'" in results.findings[0].advice
 
 
+def test_classes_that_never_agree_are_told(sample: Sample) -> None:
+    """The ids are those of the data set, in a wrong order."""
+    other = {7: 11, 9: 7, 11: 9}
+    results = sample.read(changed(sample, category_id=lambda d: other[d["category_id"]]))
+    assert len(results.results) == 9
+    assert "hardly any detection has the class" in results.findings[0].advice
+
+
 def test_ids_of_the_data_may_be_text(tmp_path: Path) -> None:
     sample = Sample(tmp_path, {1: "x.jpg", 2: "y.jpg"})
     texts = {1: "u", 2: "007"}

@@ -4,6 +4,7 @@ Some files leave open what a number means. The objects themselves tell: if hardl
 detections lies on an object in one reading and most do in another, the other one is meant.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from centernet2.data.readers.detection_table import FloatArray, IntArray
 PROBED = 1000  # detections of the highest scores
 FEWEST = 3  # detections that say anything
 ON_OBJECT_IOU = 0.5
-CLEAR, UNCLEAR = 0.5, 0.1  # shares that fit: of a confirmed reading, and of a refuted one
+RATIO = 1.5  # of the shares that fit in a better reading and in the plain one
 
 
 class Placed(NamedTuple):
@@ -26,36 +27,36 @@ class Placed(NamedTuple):
 
 
 def share_on_objects(dataset: DetectionDataset, placed: Placed, images: IntArray) -> float:
-    """Return the share of the best detections that lie on an object; 0 of too few."""
-    on_object = [bool(labels.size) for _, labels in _objects_below(dataset, placed, images)]
-    return float(np.mean(on_object)) if len(on_object) >= FEWEST else 0.0
+    """Return the share of the best detections that lie on an object; NaN of too few."""
+    return _mean([bool(labels.size) for _, labels in _objects_below(dataset, placed, images)])
 
 
 def share_of_right_class(
     dataset: DetectionDataset, placed: Placed, images: IntArray, labels: IntArray
 ) -> float:
-    """Return the share that has the class of its object, among the best detections that lie on one.
-
-    It is 0 if there are too few.
-    """
-    right = [
-        bool((found == labels[row]).any())
-        for row, found in _objects_below(dataset, placed, images)
-        if found.size
-    ]
-    return float(np.mean(right)) if len(right) >= FEWEST else 0.0
+    """Return the share of the best detections on objects that have their class; NaN of too few."""
+    objects = _objects_below(dataset, placed, images)
+    return _mean([bool((found == labels[row]).any()) for row, found in objects if found.size])
 
 
-def is_clearly_better(other: float, plain: float) -> bool:
-    """Whether one reading is confirmed and the plain one refuted."""
-    return other >= CLEAR and plain < UNCLEAR
+def is_clearly_better(other: float, plain: float, *, least: float) -> bool:
+    """Whether a reading fits `least` of the detections, and far more of them than the plain one."""
+    return other >= least and other >= RATIO * plain
+
+
+def _mean(fits: Sequence[bool]) -> float:
+    return float(np.mean(fits)) if len(fits) >= FEWEST else float("nan")
 
 
 def _objects_below(
     dataset: DetectionDataset, placed: Placed, images: IntArray
 ) -> list[tuple[int, npt.NDArray[np.int32]]]:
-    """Return the best detections, each with the classes of the objects that it lies on."""
-    best = np.argsort(-placed.scores, kind="stable")[:PROBED]
+    """Return the best detections, each with the classes of the objects that it lies on.
+
+    They are no more than the objects, because the others are mostly false.
+    """
+    count = min(PROBED, len(dataset.labels))
+    best = np.argsort(-placed.scores, kind="stable")[:count]
     best = best[np.isfinite(placed.boxes[best]).all(axis=1)]
     found = []
     best = best[images[best] >= 0]

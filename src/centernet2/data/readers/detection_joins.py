@@ -32,6 +32,8 @@ from centernet2.data.user_ids import unpack_id
 
 IMAGE_NAME_KEYS = ("file_name", "file")
 CLASS_NAME_KEYS = ("category_name", "class_name", "category", "class")
+ON_OBJECTS = 0.5  # share of the best detections that confirms how the images are read
+RIGHT_CLASSES, WRONG_CLASSES = 0.7, 0.1  # shares that confirm and refute how the classes are read
 SHOWN_NAMES = 5  # of the classes, in a message
 LARGEST_EXACT_FLOAT = 2**53
 MISSING = (None,)  # in place of an id
@@ -86,7 +88,7 @@ def join_images(
     if plain.is_complete:
         _note_unknown_names(table, named)
         shares = [share_on_objects(dataset, placed, each) for each in _rivals(by_stem, plain)]
-        if not shares or not is_clearly_better(*shares):
+        if not shares or not is_clearly_better(*shares, least=ON_OBJECTS):
             return plain.positions
         advice = (
             "image_id is read as the name of the image file, because the boxes lie on no objects "
@@ -131,7 +133,7 @@ def join_classes(
         shares = [
             share_of_right_class(dataset, placed, images, each) for each in _rivals(counted, plain)
         ]
-        if shares and is_clearly_better(*shares):
+        if shares and is_clearly_better(*shares, least=RIGHT_CLASSES):
             advice = (
                 f"category_id is read as the number of a class, where {first} is "
                 f"'{dataset.class_names[0]}', because only so the classes agree with the objects"
@@ -139,6 +141,12 @@ def join_classes(
             return _note_reading(table, counted, range(len(ids)), advice)
     if not plain.is_complete:
         raise _unknown(table, plain)
+    if share_of_right_class(dataset, placed, images, plain.positions) < WRONG_CLASSES:
+        table.note(
+            "class", "keeps", range(len(ids)),
+            "hardly any detection has the class of the object that it lies on; are the category "
+            "ids those of the data set?",
+        )  # fmt: skip
     return plain.positions
 
 

@@ -17,6 +17,7 @@ from centernet2.data.findings import Finding
 from centernet2.data.readers.coco import CORNERS_OUTSIDE
 from centernet2.data.readers.detection_agreement import (
     Placed,
+    is_clearly_better,
     share_on_objects,
 )
 from centernet2.data.readers.detection_joins import RecordNames, join_classes, join_images
@@ -106,6 +107,10 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
             "%s: %s (%d of %d detections, first: %s)",
             content.path, each.advice, each.total, len(table), each.examples[0].text,
         )  # fmt: skip
+    logger.info(
+        "%s: %d detections in %d of %d images",
+        content.path, len(table), len(np.unique(images)), len(dataset),
+    )  # fmt: skip
     results = np.column_stack([images, boxes, scores, labels]).astype(np.float64)
     return Results(results, masks, tuple(table.findings))
 
@@ -178,7 +183,7 @@ def _list_of(path: Path, content: Record) -> list[Any]:
     if "score" in columns and len({len(column) for column in columns.values()}) == 1:
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
-    keys = ", ".join(map(str, list(content)[:6]))
+    keys = ", ".join(list(content)[:6]) or "(none)"
     raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED}")
 
 
@@ -249,7 +254,7 @@ def _refuse_other_units(
             share_on_objects(dataset, Placed(each, placed.scores), images)
             for each in (corners, boxes)
         )
-        if as_corners > 2 * as_sizes:
+        if is_clearly_better(as_corners, as_sizes, least=0.25):
             raise ValueError(
                 f"{table.path}: the boxes are [x1, y1, x2, y2], but COCO's bbox is "
                 "[x, y, width, height]; subtract x1 from x2 and y1 from y2"
