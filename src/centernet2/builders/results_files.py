@@ -35,11 +35,10 @@ class FoundDetections(NamedTuple):
 def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
     """Read a results file, or the folder of an evaluation.
 
-    Of joined data sets, the folder has a file for each, since their ids may be the same. One file
-    is read for all of them if no id stands for two things.
+    Of joined data sets, the folder has a file for each, since their ids may be the same.
     """
     if not path.is_dir():
-        _refuse_ambiguous_ids(path, dataset)
+        _refuse_ambiguous_categories(path, dataset)
         return _read_file(path, dataset)
     parts = source_sets(dataset)
     files = [_find_results(path, each.folder) for each in parts]
@@ -90,26 +89,17 @@ def _stages_of(results: FloatArray, stages: Stages, path: Path) -> list[dict[str
     return [stages[image] for image in images]
 
 
-def _refuse_ambiguous_ids(path: Path, dataset: DetectionDataset) -> None:
-    """Raise ValueError if an id in a single file may belong to several data sets."""
+def _refuse_ambiguous_categories(path: Path, dataset: DetectionDataset) -> None:
+    """Raise ValueError if a category id in a single file may be of several classes."""
     first, *others = parts = source_sets(dataset)
-    problems = [
-        f"{each.name} and {first.name} have different category ids"
-        for each in others
-        if tuple(each.category_ids) != tuple(first.category_ids)
-    ]
-    owner: dict[int | str, str] = {}
-    for each in parts:
-        for image_id in map(dataset.image_id, each.images.tolist()):
-            if image_id in owner:
-                problems.append(f"image id {image_id!r} is in {owner[image_id]} and in {each.name}")
-            owner[image_id] = each.name
-    if others and problems:
-        files = " and ".join(f"{each.folder}/{RESULTS_FILE}" for each in parts)
-        raise ValueError(
-            f"{path} is one file for {len(parts)} data sets of DATASETS.TEST, but {problems[0]}; "
-            f"evaluate one of them at a time, or give a folder with {files}"
-        )
+    for each in others:
+        if tuple(each.category_ids) != tuple(first.category_ids):
+            files = " and ".join(f"{part.folder}/{RESULTS_FILE}" for part in parts)
+            raise ValueError(
+                f"{path} is one file for {len(parts)} data sets of DATASETS.TEST, but {first.name} "
+                f"and {each.name} have different category ids; evaluate one of them at a time, or "
+                f"give a folder with {files}"
+            )
 
 
 def _find_results(folder: Path, part: str) -> Path:

@@ -1,0 +1,80 @@
+"""The files of detections of several data sets whose ids are the same."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.builders.results_files import read_detections
+from centernet2.data import DetectionDataset, concatenate
+from centernet2.data.readers.coco import load_coco
+from centernet2.evaluation.detection_files import write_detections
+from centernet2.evaluation.stream import ImageResult
+from tests.helpers.data import make_content, renumber, write_dataset
+
+
+def joined(folder: Path, ids: dict[str, int] | None = None) -> DetectionDataset:
+    """Join two data sets that have the same image ids and the name `val`."""
+    contents = [make_content(), renumber(make_content(), ids or {"zebra": 7, "ant": 3})]
+    files = [write_dataset(folder, each, str(i)) for i, each in enumerate(contents)]
+    return concatenate([load_coco(file, folder / "images", name="val") for file in files])
+
+
+def detections(dataset: DetectionDataset, *, stages: bool) -> dict[int, ImageResult]:
+    """One detection per image, whose score tells the image."""
+    return {
+        i: ImageResult(
+            np.array([[i, 1, 2, 30, 20, 0.1 * (i + 1), i % 2]]),
+            None,
+            {"object_scores": [0.5], "index": i} if stages else None,
+        )
+        for i in range(len(dataset))
+    }
+
+
+@pytest.mark.parametrize("ids", [{"zebra": 7, "ant": 3}, {"zebra": 1, "ant": 9}])
+def test_each_data_set_has_its_own_file(tmp_path: Path, ids: dict[str, int]) -> None:
+    dataset = joined(tmp_path, ids)
+    images = detections(dataset, stages=True)
+    write_detections(tmp_path / "eval", dataset, images)
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("predictions.json"))
+    assert [str(file) for file in files] == [
+        "eval/val/predictions.json",
+        "eval/val_2/predictions.json",
+    ]
+    records = [json.loads((tmp_path / file).read_text()) for file in files]
+    assert [[each["image_id"] for each in part] for part in records] == [[10, 20, 30]] * 2
+    assert [each["category_id"] for each in records[0]] == [3, 7, 3]
+    assert [each["category_id"] for each in records[1]] == [ids["zebra"], ids["ant"], ids["zebra"]]
+    for folder in (tmp_path, tmp_path / "eval"):  # of a training run, of an evaluation
+        found = read_detections(folder, dataset)
+        rows = np.concatenate([each.results for each in images.values()])
+        assert np.array_equal(found.results, rows) and found.masks is None
+        assert found.stages is not None
+        assert [each["index"] for each in found.stages] == list(range(6))
+
+
+def test_one_file_for_colliding_ids_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    record: dict[str, Any] = {"image_id": 30, "category_id": 7, "bbox": [1, 2, 9, 9], "score": 0.9}
+    path.write_text(json.dumps([record]))
+    with pytest.raises(ValueError, match=r"found\.json.* image_id 30.* DATASETS\.TEST"):
+        read_detections(path, joined(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"DATASETS\.TEST, but val and val have different category"
+    ):
+        read_detections(path, joined(tmp_path, {"zebra": 1, "ant": 9}))
+
+
+def test_file_of_one_data_set_replaces_those_of_several(tmp_path: Path) -> None:
+    dataset = joined(tmp_path)
+    write_detections(tmp_path, dataset, detections(dataset, stages=True))
+    one = replace(dataset.subset(np.arange(3)), sources=None)
+    write_detections(tmp_path, one, detections(one, stages=False))
+    assert len(read_detections(tmp_path, one).results) == 3
+    write_detections(tmp_path, dataset, detections(dataset, stages=False))
+    assert not (tmp_path / "predictions.json").exists()
+    assert not list(tmp_path.rglob("stages.json"))
