@@ -262,3 +262,17 @@ def test_folders_are_found(tmp_path: Path, layout: Callable[[Path], None]) -> No
         records = read(tmp_path, split)
         assert boxes(records) == BOXES and counts(records) == {}
         assert (records.folder / files(records)[0]).is_file()
+
+
+def test_elements_of_any_case_and_namespace_are_found(tmp_path: Path) -> None:
+    spaced = xml().replace("<annotation>", '<annotation xmlns="http://a.example">')
+    for text in (spaced, xml().replace("object>", "OBJECT>").replace("annotation>", "Annotation>")):
+        assert boxes(read(tree(tmp_path, text))) == BOXES
+
+
+def test_splits_without_images_or_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="split 'train' has 1 images, but none of their XML"):
+        read(tree(tmp_path, xml(objects="")))
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"train\.txt: there is no image in the list"):
+        read(tmp_path)

@@ -229,16 +229,17 @@ def test_missing_files_are_counted(tmp_path: Path) -> None:
     labels(root / "labels" / "train" / "b.txt", ROWS)
     labels(root / "labels" / "train" / "c.txt", ROWS)
     (folder / "damaged.jpg").write_text("no image")
+    labels(root / "labels" / "train" / "damaged.txt", ROWS[:0])
     (folder / "._a.png").write_text("resource fork")
     records = read(root)
     assert boxes(records) == BOXES
     assert counts(records) == {
-        "images that cannot be read": 1,
         "label files whose image has an unknown suffix": 1,
         "label files without an image": 1,
         "images without a label file": 1,
+        "images that cannot be read": 1,
     }
-    assert "b.xyz" in records.findings[1].examples[0].text
+    assert "b.xyz" in records.findings[0].examples[0].text
 
 
 def test_folder_of_unknown_suffixes_is_named(tmp_path: Path) -> None:
@@ -498,3 +499,33 @@ def test_names_of_images_in_both_unicode_forms(tmp_path: Path) -> None:
 def test_slightly_larger_values_are_left_to_the_index(tmp_path: Path) -> None:
     records: Any = read(tree(tmp_path, ["0 0.95 0.5 0.1001 1.0001"]))
     assert len(records.content["annotations"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "form"),
+    [
+        (["0 0.5 0.5 0.9 0.9", "0 0.6 0.6 0.95 0.8", "1 0.7 0.5 0.9 0.6"], "the corners"),
+        ([f"0 {k / 24} 0.1 0.2 0.2" for k in range(19)] + ["0 0 0 1 1"], "the upper left corner"),
+    ],
+)
+def test_other_forms_of_boxes_are_refused(tmp_path: Path, rows: Sequence[str], form: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.txt, line \d: the box exceeds .*to be {form}"):
+        read(tree(tmp_path, rows))
+
+
+def test_boxes_beyond_a_border_are_left_to_the_index(tmp_path: Path) -> None:
+    rows = ["0 0.05 0.5 0.2 0.2", "0 0.05 0.2 0.2 0.2", "1 0.9 0.9 0.3 0.1"]
+    assert len(read(tree(tmp_path, rows)).content["annotations"]) == 3
+
+
+def test_lists_of_classes(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "data.yaml").unlink()
+    for split in ("train", "val"):
+        (root / "labels" / split / "classes.txt").write_text("0 ant\n1 bee\n2 cat\n")
+    assert boxes(read(root)) == BOXES
+    (root / "labels" / "val" / "classes.txt").write_text("bee\nant\ncat\n")
+    with pytest.raises(ValueError, match=r"classes\.txt list different classes"):
+        read(root)
+    (root / "classes.txt").write_text("ant\nbee\ncat\n")
+    assert boxes(read(root)) == BOXES

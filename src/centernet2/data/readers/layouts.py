@@ -22,12 +22,14 @@ from centernet2.data.readers.yolo_sources import (
     YAML_SUFFIXES,
     YoloSource,
     find_source,
+    read_class_list,
     read_darknet,
     read_source,
 )
 from centernet2.files import is_image_file, unicode_encoding
 
 ALL = "all"  # the only split of undivided data
+SPLITS = ("train", "val", "test", ALL)  # in the order in which commands treat them
 SPLIT_WORD = re.compile(
     rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])"
 )
@@ -71,14 +73,17 @@ class SplitRecords(NamedTuple):
 
 
 def find_splits(path: Path) -> dict[str, SplitFiles]:
-    """Find the splits (train, val, test, or all) of a folder or a file."""
+    """Find the splits of a folder or a file: train, val and test in this order, or all."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; give a folder, an annotation file or the name of a data set"
         )
     if path.is_file():
-        return _splits_of_file(path)
-    splits = _find_coco(path) or _find_described_yolo(path) or _find_yolo(path) or _find_voc(path)
+        splits = _splits_of_file(path)
+    else:
+        splits = (
+            _find_coco(path) or _find_described_yolo(path) or _find_yolo(path) or _find_voc(path)
+        )
     if not splits and _yolo_places(path):
         raise FileNotFoundError(
             f"{path}: has images and label files of YOLO, but no list of class names; add a "
@@ -86,7 +91,7 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
         )
     if not splits:
         raise FileNotFoundError(f"{path}: no data set was recognized; known are {KNOWN_LAYOUTS}")
-    return splits
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
@@ -204,11 +209,22 @@ def _splits_of_source(source: YoloSource) -> dict[str, SplitFiles]:
 
 
 def _class_list(folder: Path) -> Path | None:
-    """Find a list of class names in a folder or one in it."""
-    inner = [folder, *_folders(folder)]
-    listed = [place / name for place in inner for name in CLASS_LISTS]
-    listed += [path for place in inner for path in sorted(place.glob("*.names"))]
-    return next((path for path in listed if path.is_file()), None)
+    """Find a list of class names in a folder or below it.
+
+    LabelImg writes one beside each folder of labels, in the order of first use: they may differ.
+    """
+    for pattern in ("", "*/", "*/*/"):
+        for name in (*CLASS_LISTS, "*.names"):
+            found = sorted(folder.glob(pattern + name))
+            for path in found[1:]:
+                if read_class_list(path) != read_class_list(found[0]):
+                    raise ValueError(
+                        f"{found[0]} and {path} list different classes, or in another order; "
+                        "renumber the labels and keep one list"
+                    )
+            if found:
+                return found[0]
+    return None
 
 
 def _yolo_places(folder: Path) -> dict[str, tuple[Path, ...]]:

@@ -50,6 +50,9 @@ Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tally) -> Record:
     """Read the records of one split, in COCO's format; repaired input is counted in `tally`.
 
+    Raises:
+        ValueError: a file is damaged, or a split to train on or to evaluate with has no object.
+
     Args:
         names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the
             first folder), or the folder of the split's XML files.
@@ -67,9 +70,16 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tall
         paths = [path for path in roots if path.parent == names]
     else:
         paths = listed_files(names, xml_folders[0], roots)
+    if not paths:
+        raise ValueError(f"{names}: there is no image in the list; add their names")
     stored = _ImageNames(images)
     for path in paths:
         _add(content, roots[path], path, stored, label_of, tally)
+    if tally.split != "test" and not content["annotations"]:
+        raise ValueError(
+            f"{names}: the split {tally.split!r} has {len(paths)} images, but none of their XML "
+            "files has an object; annotate some"
+        )
     return content
 
 
@@ -96,7 +106,7 @@ def _parse_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path,
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() == XML_SUFFIX and not path.name.startswith("."):
                 root = parse_xml(path)
-                (roots if root.tag.lower() == "annotation" else others)[path] = root
+                (roots if root.tag == "annotation" else others)[path] = root
     for path, root in others.items():
         text = f"{path}: the root element is <{root.tag}>, not <annotation>"
         if not roots:

@@ -13,7 +13,7 @@ FIRST_OF_THREE_BYTES = "\u0800"  # the first character that has three bytes in U
 
 
 def parse_xml(path: Path) -> ET.Element:
-    """Return the root element of an XML file.
+    """Return the root element of an XML file; names of elements are in lower case.
 
     The parser of the standard library knows few encodings, so the text is decoded first. A wrong
     declaration, which tools copy into files in UTF-8, does not count.
@@ -26,9 +26,12 @@ def parse_xml(path: Path) -> ET.Element:
         text = DECLARED.sub("", _decode(content, path), count=1).strip()
         if not text:
             raise ValueError(f"{path}: not an XML file (it is empty); export or remove it")
-        return ET.fromstring(text)
+        root = ET.fromstring(text)
     except (ET.ParseError, OSError) as error:
         raise ValueError(f"{path}: not an XML file ({error}); export or remove it") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2].lower()
+    return root
 
 
 def _decode(content: bytes, path: Path) -> str:

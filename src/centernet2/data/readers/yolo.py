@@ -56,20 +56,21 @@ def read_yolo(
     content["categories"] = [
         {"id": number, "name": name} for number, name in source.classes.items()
     ]
-    for image in images:
+    label_files, folders = _label_files(images, places, tally)
+    files = []
+    for image, file in zip(images, label_files, strict=True):
         try:
             height, width = image_size(image)
         except ImageError as error:
             tally.add(UNREADABLE, str(error), str(image))
             continue
+        files.append(file)
         content["images"].append({
             "id": len(content["images"]) + 1, "file_name": str(image.relative_to(root)),
             "height": height, "width": width,
         })  # fmt: skip
-    readable = [root / record["file_name"] for record in content["images"]]
-    if not readable:
+    if not files:
         raise ValueError(_no_image(source, places, images))
-    files, folders = _label_files(readable, places, tally)
     others = partial(_other_label_files, source, places)
     for row, form in read_rows(files, source, tally, others):
         record = content["images"][row.image]
@@ -82,7 +83,7 @@ def read_yolo(
     if split != "test" and not content["annotations"]:
         where = ", ".join(map(str, folders))
         raise ValueError(
-            f"{source.path}: the split {split!r} has {len(readable)} images, but no usable object; "
+            f"{source.path}: the split {split!r} has {len(files)} images, but no usable object; "
             f"label files NAME.txt were looked for in {where}; add them or correct the paths"
         )
     return content, root

@@ -17,7 +17,9 @@ from centernet2.files import read_text_file
 
 SAMPLE = 300  # rows that decide between polygons and key points
 SLACK = 0.5  # shares of the image by which coordinates may exceed it; more is another unit
-BORDER = 0.02  # by which a box with key points may exceed the image
+BORDER = 0.02  # by which a good box may exceed the image
+MANY_ROWS = 20  # that show that boxes begin with a corner
+MANY_OUTSIDE = 0.1  # share of boxes beyond their image that shows another form of boxes
 MOSTLY, FEW = 0.95, 0.8  # shares of rows
 MIN_ROWS = 3  # that show key points by their shape
 SEPARATORS = Problem(
@@ -108,6 +110,7 @@ def read_rows(
     formed = [(row, forms[len(row.numbers)]) for row in rows]
     _check_range(formed, errors)
     errors.raise_first()
+    _refuse_other_corners([row for row, form in formed if not form.is_polygon])
     polygons = sum(form.is_polygon for _, form in formed)
     for row, form in formed:
         if form.problem is not None:
@@ -415,3 +418,29 @@ def _check_range(rows: Sequence[tuple[LabelRow, RowForm]], errors: RowErrors) ->
         unit = "the rows seem to be pixels: divide them by the width and height of their image"
     for row, number in far:
         errors.add(row, f"has {number:g} in place of a share of the image; {unit}")
+
+
+def _refuse_other_corners(rows: Sequence[LabelRow]) -> None:
+    """Refuse boxes that are corners, or begin with a corner, in place of center and size.
+
+    They are if many of them exceed their image as center and size, but none in the other form.
+    """
+    outside = [row for row in rows if min(row.numbers[2:4]) > 0 and not _is_box_inside(row.numbers)]
+    if len(outside) < max(2, MANY_OUTSIDE * len(rows)):
+        return
+    forms = {
+        "the corners x1, y1, x2, y2": _all(
+            rows, lambda n: 0 <= n[0] < n[2] <= 1 + BORDER and 0 <= n[1] < n[3] <= 1 + BORDER
+        ),
+        "the upper left corner, width and height": len(rows) >= MANY_ROWS
+        and _all(
+            rows,
+            lambda n: min(n[:2]) >= 0 and max(n[0] + n[2], n[1] + n[3]) <= 1 + BORDER,
+        ),
+    }
+    for form, fits in forms.items():
+        if fits:
+            raise ValueError(
+                f"{outside[0].place}: the box exceeds its image, as {len(outside)} of "
+                f"{len(rows)} boxes; they seem to be {form}; write center, width and height"
+            )

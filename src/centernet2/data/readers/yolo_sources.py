@@ -216,14 +216,19 @@ def _keypoints(content: Mapping[str, Any], path: Path) -> tuple[int, int] | None
 
 
 def read_class_list(path: Path) -> dict[int, str]:
-    """Read the names of classes, one per line (classes.txt, obj.names)."""
+    """Read the names of classes, one per line (classes.txt, obj.names).
+
+    Numbers before all names, 0 first, are no part of them.
+    """
     lines = [line.strip() for line in read_text_file(path).rstrip().split("\n")]
     for number, line in enumerate(lines, start=1):
         if not line:
             raise ValueError(
                 f"{path}, line {number}: has no class name; each line is the name of one class"
             )
-    return require_classes(dict(enumerate(lines)), path)
+    numbered = [re.fullmatch(rf"{k}\s*[:,.]?\s+(\S.*)", line) for k, line in enumerate(lines)]
+    names = [match[1] for match in numbered if match is not None]
+    return require_classes(dict(enumerate(names if len(names) == len(lines) else lines)), path)
 
 
 def read_darknet(path: Path) -> YoloSource:
