@@ -236,7 +236,7 @@ def test_missing_images_are_logged(
 
 
 def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_path: Path) -> None:
-    skipped = {1: SkippedImage("b", "8.jpg: truncated")}
+    skipped = {1: SkippedImage("b", "8.jpg", "8.jpg: truncated")}
     given = batches([7, 9], batch_size=1)
     scored = score_detector(
         FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, skipped=skipped,
@@ -247,7 +247,7 @@ def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_p
     assert metrics["bbox/AR100"] == 100 and metrics["images_skipped"] == 1
     assert json.loads((tmp_path / "metrics.json").read_text())["images_skipped"] == 1
     named = json.loads((tmp_path / "skipped.json").read_text())
-    assert named == [{"image_id": "b", "reason": "8.jpg: truncated"}]
+    assert named == [{"image_id": "b", "file_name": "8.jpg", "reason": "8.jpg: truncated"}]
     console = Console(file=io.StringIO(), width=200)
     console.print(metrics_table(metrics))
     assert "1 images could not be used" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -259,7 +259,7 @@ def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_p
 
 
 def test_most_images_skipped_gives_no_metrics(dataset: DetectionDataset, tmp_path: Path) -> None:
-    skipped = {i: SkippedImage(i, f"{i}.jpg: missing") for i in (0, 2)}
+    skipped = {i: SkippedImage(i, f"{i}.jpg", f"{i}.jpg: missing") for i in (0, 2)}
     with pytest.raises(ValueError, match=r"2 of 3 images .* such as 0\.jpg: missing"):
         score_detector(
             FakeDetector(), dataset, batches([8], batch_size=1),

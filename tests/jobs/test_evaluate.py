@@ -56,6 +56,23 @@ def test_predictions_give_equal_metrics(folder: Path, tmp_path: Path) -> None:
     assert again == pytest.approx(metrics, abs=1e-6, nan_ok=True)
 
 
+def test_skipped_images_are_left_out_everywhere(tmp_path: Path) -> None:
+    """In the metrics of the detector, of its results file, and in the report."""
+    write_noise_data(tmp_path)
+    (tmp_path / "images" / "4.png").write_bytes(b"no image")
+    output = tmp_path / "eval"
+    detector = build_untrained(classes=3)
+    metrics = centernet2.evaluate(detector, data=tmp_path, report=output)
+    assert metrics["images_skipped"] == 1
+    (named,) = json.loads((output / "skipped.json").read_text())
+    assert (named["image_id"], named["file_name"]) == (4, "4.png")
+    again = centernet2.evaluate(predictions=output / "predictions.json", data=tmp_path)
+    assert again == pytest.approx(metrics, nan_ok=True)
+    (output / "skipped.json").unlink()
+    missed = centernet2.evaluate(predictions=output / "predictions.json", data=tmp_path)
+    assert "images_skipped" not in missed
+
+
 def test_exactly_one_source_is_required(folder: Path) -> None:
     with pytest.raises(ValueError, match="give either --weights"):
         centernet2.evaluate(data=folder)

@@ -37,6 +37,7 @@ from centernet2.evaluation import (
     ResultStream,
     Scored,
     SkippedImage,
+    read_skipped,
     score_detector,
     score_results,
     weights_digest,
@@ -116,6 +117,7 @@ def evaluate_predictions(
         found.masks,
         max_detections=MAX_DETECTIONS_OF_A_FILE,
         output_dir=output,
+        skipped=_skipped_before(path, dataset, found.results),
     )._replace(stages=found.stages)
     say_notes(scored.notes, output)
     if found.masks is None:
@@ -251,7 +253,9 @@ def score_matched(
     scored = score_detector(
         build_augmented(config, model) if augmented else model,
         dataset,
-        _read_batches(model, dataset, config, skip=done, on_failure=partial(_skip, skipped)),
+        _read_batches(
+            model, dataset, config, skip=done, on_failure=partial(_skip, dataset, skipped)
+        ),
         max_detections=_max_detections(model, config),
         output_dir=output,
         label_map=matched.label_map,
@@ -272,12 +276,22 @@ def score_matched(
     return scored
 
 
-def _skip(skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
+def _skip(dataset: DetectionDataset, skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
     """Note an image that cannot be used, and name it in the log unless they are many."""
-    reason = loaded.failures[0]
-    skipped[loaded.image_index] = SkippedImage(loaded.image_id, reason)
+    index, reason = loaded.image_index, loaded.failures[0]
+    skipped[index] = SkippedImage(loaded.image_id, dataset.file_name(index), reason)
     if len(skipped) <= MAX_NAMED_IMAGES:
         logger.warning("%s (the image is skipped)", reason)
+
+
+def _skipped_before(
+    predictions: Path, dataset: DetectionDataset, results: FloatArray
+) -> dict[int, SkippedImage]:
+    """Find the images that the evaluation has skipped that wrote a results file, by index."""
+    by_name = {(each.image_id, each.file_name): each for each in read_skipped(predictions)}
+    empty = set(range(len(dataset))).difference(results[:, 0].tolist()) if by_name else set()
+    keys = ((i, (dataset.image_id(i), dataset.file_name(i))) for i in sorted(empty))
+    return {i: by_name[key] for i, key in keys if key in by_name}
 
 
 def _read_batches(

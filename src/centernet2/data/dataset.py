@@ -15,6 +15,7 @@ from centernet2.data.annotation_masks import NO_MASK, POLYGONS, PackedMasks, joi
 from centernet2.data.federated import FederatedLabels
 from centernet2.data.sharing import SharedArrays
 from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
+from centernet2.files import printable
 from centernet2.structures import Target
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class DetectionDataset(SharedArrays):
     def image_id(self, i: int) -> UserId:
         """Id of image i in its file."""
         return unpack_id(self.image_ids, i)
+
+    def file_name(self, i: int) -> str:
+        """Path of the file of image i below the folder, as text that can be printed."""
+        return printable(os.fsdecode(self.files[i]))
 
     def image_path(self, i: int) -> Path:
         """Path of the file of image i."""

@@ -266,16 +266,12 @@ def _check_header(dataset: DetectionDataset, index: int) -> CheckedImage | None:
     path = dataset.image_path(index)
     if remote_url(path) is not None or MEMBER.fullmatch(str(path)):
         return None
-    return CheckedImage(_name(dataset, index), dataset.size(index), header_facts(path))
+    return CheckedImage(dataset.file_name(index), dataset.size(index), header_facts(path))
 
 
 def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
     facts = decoded_facts(dataset.image_path(index), ImageFacts(""))
-    return CheckedImage(_name(dataset, index), dataset.size(index), facts)
-
-
-def _name(dataset: DetectionDataset, index: int) -> str:
-    return printable(os.fsdecode(dataset.files[index]))
+    return CheckedImage(dataset.file_name(index), dataset.size(index), facts)
 
 
 def in_threads(

@@ -26,6 +26,7 @@ from centernet2.evaluation.scoring import (
     EvaluationInterrupted,
     Scored,
     SkippedImage,
+    read_skipped,
     score_detector,
     score_results,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "compare_results",
     "match_detections",
     "overall_curve",
+    "read_skipped",
     "read_stages",
     "score_detector",
     "score_results",

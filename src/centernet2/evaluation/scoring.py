@@ -1,5 +1,6 @@
 """Compute the metrics of a detector or of results, and write them."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,18 @@ class SkippedImage(NamedTuple):
     """An image that could not be evaluated."""
 
     image_id: int | str  # in the files of the data set
+    file_name: str  # below the folder of the images
     reason: str
+
+
+def read_skipped(predictions: Path) -> list[SkippedImage]:
+    """Read which images the evaluation has skipped that wrote a results file."""
+    folder = predictions if predictions.is_dir() else predictions.parent
+    try:
+        content = json.loads((folder / SKIPPED_FILE).read_text(encoding="utf-8"))
+        return [SkippedImage(**each) for each in content]
+    except (OSError, ValueError, TypeError):  # there is none, or it is not ours
+        return []
 
 
 class EvaluationInterrupted(Exception):
@@ -103,29 +115,29 @@ def score_detector(
                 raise EvaluationInterrupted
             images = stream.gather()
             all_skipped = _join_skipped(dataset, skipped)
+            scored = Scored({}, np.zeros((0, 7)), None, [], ())
+            with failing_together():
+                if is_main_process():
+                    if len(images) + len(all_skipped) < len(dataset):
+                        logger.warning(
+                            "%d of %d images were evaluated; objects of the others count as missed",
+                            len(images),
+                            len(dataset),
+                        )
+                    results, masks, stages = join_images(images.values())
+                    if output_dir is not None:
+                        write_detections(output_dir, dataset, images)
+                    scored = score_results(
+                        dataset,
+                        results,
+                        masks,
+                        max_detections=max_detections,
+                        output_dir=output_dir,
+                        skipped=all_skipped,
+                    )._replace(stages=stages)
         except BaseException:
             stream.close(complete=False)
             raise
-        scored = Scored({}, np.zeros((0, 7)), None, [], ())
-        with failing_together():
-            if is_main_process():
-                if len(images) + len(all_skipped) < len(dataset):
-                    logger.warning(
-                        "%d of %d images were evaluated; the objects of the others count as missed",
-                        len(images),
-                        len(dataset),
-                    )
-                results, masks, stages = join_images(images.values())
-                if output_dir is not None:
-                    write_detections(output_dir, dataset, images)
-                scored = score_results(
-                    dataset,
-                    results,
-                    masks,
-                    max_detections=max_detections,
-                    output_dir=output_dir,
-                    skipped=all_skipped,
-                )._replace(stages=stages)
         stream.close(complete=True)
     return scored._replace(metrics=gather_objects(scored.metrics)[0])
 

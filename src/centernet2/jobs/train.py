@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
     from centernet2.config import Config
+    from centernet2.data import DetectionDataset
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
     from centernet2.training.step import Callback, FinishedStep
 
@@ -200,7 +201,7 @@ def _set_up(
         require_same_classes,
         same_seed,
     )
-    from centernet2.data import check_before_training, images_per_class
+    from centernet2.data import images_per_class
     from centernet2.devices import create_accelerator
 
     if previous is not None:
@@ -211,9 +212,7 @@ def _set_up(
         device_for(given, command.device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
-    train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
-    if given.run.eval_period >= 0:
-        check_before_training(val_set, "val")  # evaluations read them again, and skip broken ones
+    train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
     start = choose_start(given, output, weights=command.weights, resume=resume)
     require_same_classes(start, train_set.class_names)
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
@@ -247,6 +246,23 @@ def _set_up(
         precision=precision,
         state=state,
     )
+
+
+def _check_images(
+    train_set: DetectionDataset, val_set: DetectionDataset | None
+) -> DetectionDataset:
+    """Check the image files of both sets; mark the training images that cannot be used.
+
+    Evaluations read broken validation images again, and skip them.
+    """
+    from centernet2.data import check_before_training
+
+    train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
+    if val_set is not None:
+        check_before_training(val_set, "val")
+        if val_set.crowd.all():
+            logger.warning("%s: no image has an object, so there is no AP to compute", val_set.name)
+    return train_set
 
 
 def _dry_run(run: TrainingRun) -> list[str]:
