@@ -97,7 +97,11 @@ def has_one_stage(model: nn.Module) -> bool:
 
 def _save(path: Path, content: Mapping[str, Any]) -> None:
     with open_atomic(path, durable=True) as file:
-        torch.save(dict(content), file)
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:  # PyTorch hides that the disk is full
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else error) from None
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
