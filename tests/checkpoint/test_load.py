@@ -1,5 +1,6 @@
 """Weights files of every kind: what is loaded, what is refused."""
 
+import errno
 import json
 import pickle
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from centernet2.checkpoint import (
     save_checkpoint,
 )
 from centernet2.checkpoint.checkpoint import last_checkpoint, set_aside_checkpoints
+from centernet2.files import describe_os_error
 from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
 
@@ -135,3 +137,21 @@ def test_damaged_checkpoint_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "model_0000001.pth").write_bytes(b"half")
     with pytest.raises(WeightsError, match=r"no checkpoint in .* can be read"):
         last_checkpoint(tmp_path)
+
+
+def test_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a disk without space."""
+    resource = pytest.importorskip("resource")
+    path, before = tmp_path / "model.pth", resource.getrlimit(resource.RLIMIT_FSIZE)
+    checkpoint = Checkpoint({"weight": torch.zeros(10**5)}, ModelInfo(), iteration=1, metrics={})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            save_checkpoint(path, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(path))
+    assert describe_os_error(error.value) == (
+        f"{path} cannot be used (file too large); free space or choose another place"
+    )
+    assert list(tmp_path.iterdir()) == []

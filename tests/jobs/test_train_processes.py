@@ -30,7 +30,9 @@ def start(dataset: Path, output: Path, *options: str) -> subprocess.Popen[str]:
         "--data", str(dataset), "--output-dir", str(output), "--device", "cpu", "--num-gpus", "2",
         *OPTIONS, *options,
     ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def lines(output: Path) -> list[dict[str, float]]:
@@ -95,14 +97,18 @@ def test_sharded_training_equals_one_process(
 
 @pytest.mark.slow
 def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
-    job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000")
+    """It reaches all processes, the loader's workers too, as from `timeout` or Slurm."""
+    job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000",
+        "DATALOADER.NUM_WORKERS", "1",
+    )  # fmt: skip
     deadline = time.monotonic() + 300
     while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.5)
-    job.send_signal(signal.SIGTERM)
+    os.killpg(job.pid, signal.SIGTERM)
     text, _ = job.communicate(timeout=120)
     assert job.returncode == ExitCode.INTERRUPTED, text
+    assert "Traceback" not in text
     assert list(tmp_path.glob("model_*.pth"))
 
 
