@@ -99,6 +99,8 @@ def test_named_data_sets_replace_data() -> None:
     assert command(*sets[0], *sets[1]).after(first).data is None
     with pytest.raises(ConfigError, match=r"DATASETS.TEST has no effect.* --data mine"):
         command(*sets[1]).after(first)
+    with pytest.raises(ConfigError, match=r"DATASETS.TRAIN has no effect beside .*set other"):
+        command(*sets[0], data="other")
 
 
 def test_what_would_have_no_effect_is_refused() -> None:

@@ -81,7 +81,8 @@ def test_change_that_resuming_refuses_is_named(
     before = config_of(start.checkpoint.info)
     with pytest.raises(centernet2.ConfigError) as error:
         fit_to_start(before.override([key, value, "SOLVER.BASE_LR", "0.5"]), start)
-    assert f"{key} {before[key]} -> {value}" in str(error.value)
+    shown = "''" if before[key] == "" else before[key]
+    assert f"{key} {shown} -> {value}" in str(error.value)
     assert reason in str(error.value)
     assert "SOLVER.BASE_LR" not in str(error.value)
     assert fit_to_start(before.override(["SOLVER.BASE_LR", "0.5"]), start).optimizer.base_lr == 0.5

@@ -55,7 +55,7 @@ class TrainCommand:
     @property
     def initial_weights(self) -> str:
         """Weights that the run starts from."""
-        return self.weights or absolute(self.config.model.weights) or "none"
+        return self.weights or absolute(self.config.model.weights) or "random weights"
 
     def after(self, previous: TrainCommand) -> TrainCommand:
         """Return the command that resumes a run: what it does not give is as in `previous`.
@@ -152,7 +152,15 @@ def given_command(
         options: all options; those that differ from the file count as given.
         values: overrides by key, which count as given even if they do not differ.
         data, data_path, weights, device: as given.
+
+    Raises:
+        ConfigError: data are given twice.
     """
+    twice = [key for key in DATA_KEYS if key in values]
+    if data is not None and twice:
+        raise ConfigError(
+            f"{twice[0]} has no effect beside the data set {data}; leave one of them out"
+        )
     given = values.keys() | set(options.changed_from(file))
     return TrainCommand(
         file.name,

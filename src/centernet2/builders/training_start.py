@@ -195,7 +195,7 @@ def _refuse_changes(config: Config, before: Config, path: Path) -> None:
     refused: dict[str, list[str]] = {}  # changes by reason
     for key in config.changed_from(before):
         if key in REFUSED:
-            refused.setdefault(REFUSED[key], []).append(f"{key} {before[key]} -> {config[key]}")
+            refused.setdefault(REFUSED[key], []).append(_change(key, config, before))
     if refused:
         reasons = [f"{'; '.join(changes)} ({reason})" for reason, changes in refused.items()]
         raise ConfigError(
@@ -204,10 +204,15 @@ def _refuse_changes(config: Config, before: Config, path: Path) -> None:
         )
 
 
+def _change(key: str, config: Config, before: Config) -> str:
+    values = (str(each[key]) or "''" for each in (before, config))
+    return f"{key} {' -> '.join(values)}"
+
+
 def _load_resumed(model: Detector, config: Config, start: Resume, changes: Sequence[str]) -> None:
     """Load the weights of a checkpoint, and log what has changed."""
     before = config_of(start.checkpoint.info)
-    changed = [f"{key} {before[key]} -> {config[key]}" for key in config.changed_from(before)]
+    changed = [_change(key, config, before) for key in config.changed_from(before)]
     changed += changes
     report = load_state(model, start.checkpoint.weights)
     if report.reinitialized or report.mismatched or report.skipped:
