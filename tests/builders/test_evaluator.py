@@ -1,10 +1,40 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from centernet2.builders import evaluator
+from centernet2.builders.class_matching import match_detector
 from centernet2.builders.evaluator import evaluate_predictions
+from centernet2.builders.loading import config_of
+from centernet2.data.readers.coco import load_coco
 from tests.helpers.data import make_content, write_dataset
+from tests.helpers.jobs import build_untrained
+
+
+def test_fingerprint_depends_on_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume only with the same images, in the same order, and the same classes."""
+    path = write_dataset(tmp_path, make_content(), "val")
+    dataset = load_coco(path, tmp_path / "images", name="t")
+    model = build_untrained(classes=2)
+    monkeypatch.setattr(evaluator, "weights_digest", lambda model, *words: "|".join(words))
+    others = [
+        dataset,
+        replace(dataset, image_ids=dataset.image_ids + 1),
+        replace(dataset, heights=dataset.heights + 1),
+        replace(dataset, class_names=("zebra", "ant")),
+        dataset.subset(np.array([2, 1, 0])),
+        dataset.subset(np.array([0, 1])),
+    ]
+    digests = {
+        evaluator._fingerprint(
+            model, match_detector(model, each), config_of(model.info), inspected=False
+        )
+        for each in others
+    }
+    assert len(digests) == len(others)
 
 
 @pytest.mark.parametrize("name", ["voc_birds", "birds"])

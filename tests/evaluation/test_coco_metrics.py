@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from centernet2.data.annotation_masks import POLYGONS
 from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.data.readers.results_file import read_results
 from centernet2.data.user_ids import pack_ids
@@ -256,6 +257,26 @@ def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", rows))
     assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]
+
+
+def test_polygons_of_many_decimals_equal_pycocotools(tmp_path: Path) -> None:
+    """Move corners to where rounding to three decimals would move a pixel."""
+    rng = np.random.default_rng(5)
+    content, rows, masks = write_masks(tmp_path / "truth.json", rng)
+    for annotation in content["annotations"]:
+        if isinstance(annotation["segmentation"], list):
+            corners = np.array(annotation["segmentation"][0]).round()
+            annotation["segmentation"] = [(corners - 0.1 - 1e-9).tolist()]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
+    row = int(np.flatnonzero(dataset.masks.kinds == POLYGONS)[0]) if dataset.masks else -1
+    assert dataset.segmentation(row)[0][0] % 1 == pytest.approx(0.9 - 1e-9, abs=1e-12)
+    metrics = coco_metrics(dataset, in_positions(dataset, rows), masks=masks)
+    records = [
+        {"image_id": int(row[0]), "category_id": int(row[6]), "score": row[5], "segmentation": mask}
+        for row, mask in zip(rows.tolist(), masks, strict=True)
+    ]
+    assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", records, kind="segm"))
 
 
 def test_masks_without_ground_truth_are_told(tmp_path: Path) -> None:

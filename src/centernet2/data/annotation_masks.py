@@ -13,6 +13,7 @@ from torch import Tensor
 from centernet2.data.sharing import SharedArrays
 
 NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # form of the mask of an object
+RESTORED_DECIMALS = 3  # of the coordinates of polygons in float32; more of them need float64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -20,8 +21,8 @@ class PackedMasks(SharedArrays):
     """Segmentations of many objects as bytes in one array: no Python object per mask.
 
     Object i has the bytes starts[i] to ends[i]. They hold either the number of its polygons, the
-    number of points of each (int32) and all points (float32 x and y), or the compressed run lengths
-    of its bitmap.
+    number of points of each (int32) and all points (x and y, float32 if that restores them, else
+    float64), or the compressed run lengths of its bitmap.
     """
 
     kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS
@@ -38,9 +39,13 @@ class PackedMasks(SharedArrays):
         content = self.content[self.starts[i] : self.ends[i]].tobytes()
         (count,) = np.frombuffer(content, np.int32, 1)
         lengths = np.frombuffer(content, np.int32, count, 4)
-        points = np.frombuffer(content, np.float32, offset=4 + 4 * count).astype(np.float64)
-        # float32 is precise enough to restore three decimals in the file
-        return list(torch.split(torch.from_numpy(points.round(3)).view(-1, 2), lengths.tolist()))
+        start = 4 + 4 * int(count)
+        is_exact = len(content) - start == 16 * lengths.sum()  # bytes of two float64 per point
+        dtype = np.float64 if is_exact else np.float32
+        points = np.frombuffer(content, dtype, offset=start).astype(np.float64)
+        if not is_exact:
+            points = points.round(RESTORED_DECIMALS)
+        return list(torch.split(torch.from_numpy(points).view(-1, 2), lengths.tolist()))
 
     def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
         """Draw the mask of object i in an image of `size` (height, width)."""
@@ -118,7 +123,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, by
 def _read_polygons(parts: Sequence[Sequence[Any]]) -> tuple[int, bytes]:
     kept = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
     try:
-        points = np.array([number for part in kept for number in part], dtype=np.float32)
+        points = np.array([number for part in kept for number in part], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError("has a polygon that is not made of numbers") from error
     if not np.isfinite(points).all():
@@ -126,7 +131,10 @@ def _read_polygons(parts: Sequence[Sequence[Any]]) -> tuple[int, bytes]:
     if not kept:
         return NO_MASK, b""
     header = np.array([len(kept), *(len(part) // 2 for part in kept)], dtype=np.int32)
-    return POLYGONS, header.tobytes() + points.tobytes()
+    with np.errstate(over="ignore"):
+        halved = points.astype(np.float32)
+    restored = np.array_equal(halved.astype(np.float64).round(RESTORED_DECIMALS), points)
+    return POLYGONS, header.tobytes() + (halved if restored else points).tobytes()
 
 
 def _read_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) -> bytes:
