@@ -529,3 +529,8 @@ def test_lists_of_classes(tmp_path: Path) -> None:
         read(root)
     (root / "classes.txt").write_text("ant\nbee\ncat\n")
     assert boxes(read(root)) == BOXES
+
+
+def test_validation_on_the_training_images_is_possible(tmp_path: Path) -> None:
+    root = tree(tmp_path, text=YAML.replace("images/val", "./images/train/"))
+    assert boxes(read(root, "val")) == boxes(read(root)) == BOXES

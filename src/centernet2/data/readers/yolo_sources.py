@@ -1,5 +1,6 @@
 """Read the files that describe a YOLO data set: data.yaml, obj.data and lists of class names."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -277,11 +278,16 @@ def _refuse_same_places(
     """Refuse different paths that were shortened until they meant the same folder."""
     for first in splits:
         for second in splits:
-            if first < second and texts[first] != texts[second] and splits[first] == splits[second]:
+            differ = _normalized(texts[first]) != _normalized(texts[second])
+            if first < second and differ and splits[first] == splits[second]:
                 raise ValueError(
                     f"{file}: the images of {first!r} ({texts[first][0]}) and of {second!r} "
                     f"({texts[second][0]}) do not exist, only {splits[first][0]}; correct the paths"
                 )
+
+
+def _normalized(texts: Sequence[str]) -> list[str]:
+    return [os.path.normpath(_slashes(text)) for text in texts]
 
 
 def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path | None:
