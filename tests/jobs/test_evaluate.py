@@ -123,6 +123,32 @@ def test_data_sets_of_a_results_file_can_be_named(tmp_path: Path) -> None:
     assert 0 < metrics["bbox/AP"] < 60  # a data set by its name is not divided
 
 
+def test_masks_alone_give_metrics_of_boxes_and_masks(tmp_path: Path) -> None:
+    """Images are named by their files, and the masks are run lengths that are not compressed."""
+    polygon = [5, 8, 17, 8, 17, 18, 5, 18]
+    truth = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 40, "height": 30} for i in (7, 8)],
+        "categories": [{"id": 3, "name": "block"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 3, "bbox": [5, 8, 12, 10], "area": 120,
+             "iscrowd": 0, "segmentation": [polygon]}
+            for i in (7, 8)
+        ],
+    }  # fmt: skip
+    runs = [30 * 5 + 8, *[10, 20] * 11, 10, 30 * 23 + 12]  # the same box, column by column
+    mask = {"size": [30, 40], "counts": runs}
+    results = [
+        {"image_id": f"{i}.png", "category_id": 3, "score": 0.5, "segmentation": mask}
+        for i in (7, 8)
+    ]
+    for name, content in (("truth", truth), ("results", results)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    metrics = centernet2.evaluate(
+        predictions=tmp_path / "results.json", data=tmp_path / "truth.json"
+    )
+    assert metrics["bbox/AP"] == metrics["segm/AP"] == pytest.approx(100)
+
+
 CLASSES = ("class 0", "class 1", "class 2")
 
 

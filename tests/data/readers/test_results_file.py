@@ -196,6 +196,7 @@ def test_unreadable_detections_are_refused_by_number(sample: Sample, name: str) 
     ("content", "message"),
     [
         ("{", "is not a COCO results file"),
+        (" \n", "the file is empty"),
         ('{"loss": 3}', "an object with the keys loss"),
         ("17", "it holds '17'"),
         ("[1]", "detection 0 is 1"),

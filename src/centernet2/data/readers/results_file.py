@@ -123,6 +123,8 @@ def _parse_json(path: Path) -> Any:
         raise ValueError(
             f"{path}: the results file cannot be opened ({error.strerror}); check the path"
         ) from error
+    if not content.strip():
+        raise _not_results(path, "the file is empty; results without a detection are []")
     text = decode_text(content, path)
     del content
     try:
