@@ -223,6 +223,12 @@ def test_missing_file_is_named(sample: Sample) -> None:
         parse_results(sample.folder / "nothing.json")
 
 
+def test_weights_are_refused_as_results(sample: Sample) -> None:
+    (sample.folder / "model.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match="weights are given as --weights"):
+        read_results(sample.folder / "model.pth", sample.dataset)
+
+
 def test_no_detection_is_a_result(sample: Sample, caplog: pytest.LogCaptureFixture) -> None:
     assert sample.read([]).results.shape == (0, 7)
     assert "holds no detection" in caplog.text

@@ -30,6 +30,7 @@ from centernet2.structures import RunLengths
 logger = logging.getLogger(__name__)
 
 LIST_KEYS = ("annotations", "predictions", "detections", "results")  # of an object around the list
+OBJECT_SUFFIXES = (".pth", ".pt", ".pkl", ".npy", ".npz", ".safetensors")
 IMAGE_SIZE = "image size"  # key of (height, width) in the records of `predict`
 BEYOND = 1.0  # pixels: boxes may exceed their image by that
 
@@ -123,6 +124,8 @@ def _parse_json(path: Path) -> Any:
         raise ValueError(
             f"{path}: the results file cannot be opened ({error.strerror}); check the path"
         ) from error
+    if path.suffix.lower() in OBJECT_SUFFIXES:
+        raise _not_results(path, "it holds Python objects; weights are given as --weights")
     if not content.strip():
         raise _not_results(path, "the file is empty; results without a detection are []")
     text = decode_text(content, path)
