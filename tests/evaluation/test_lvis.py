@@ -1,12 +1,14 @@
 """LVIS metrics: equal to the LVIS API (0.5.3), and the federated rules one by one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from centernet2.data import concatenate
 from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
@@ -97,6 +99,20 @@ def test_random_set_equals_lvis_api(tmp_path: Path) -> None:
     }
     assert named == pytest.approx(EXPECTED, abs=1e-6)
     assert np.isnan(metrics["bbox/AP/class 30"])
+
+
+def test_joined_data_sets_are_federated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Evaluate the data set joined with itself: the metrics stay."""
+    results = random_set(tmp_path / "lvis.json", images=10)
+    dataset = load_coco(tmp_path / "lvis.json", tmp_path, name="lvis")
+    placed = in_positions(dataset, results)
+    again = placed + np.array([len(dataset), 0, 0, 0, 0, 0, 0])
+    metrics = coco_metrics(concatenate([dataset, dataset]), np.concatenate([placed, again]))
+    expected = coco_metrics(dataset, placed)
+    assert metrics["bbox/AP50"] == pytest.approx(expected["bbox/AP50"], abs=1)  # scores tie
+    assert "bbox/AR300" in metrics and not caplog.text
+    joined = concatenate([dataset, replace(dataset, federated=None, name="coco")])
+    assert joined.federated is None and "lvis+coco: not all of these" in caplog.text
 
 
 def test_only_annotated_classes_have_false_detections(tmp_path: Path) -> None:

@@ -164,6 +164,50 @@ def found_by_name(folder: Path, output: Path) -> list[tuple[Any, ...]]:
     ]
 
 
+def test_each_of_two_data_sets_has_its_detections(tmp_path: Path) -> None:
+    """Evaluate images with the same ids twice; the second file numbers the classes otherwise."""
+    write_noise_data(tmp_path)
+    truth = tmp_path / "annotations" / "instances_val.json"
+    content = json.loads(truth.read_text())
+    ids = {"class 2": 1, "class 0": 5, "class 1": 9}
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    (tmp_path / "two.json").write_text(json.dumps(renumber(content, ids)))
+    sets = tuple(f"{tmp_path / name}.json@{tmp_path / 'images'}" for name in ("one", "two"))
+    words = ("DATASETS.TEST", str(sets))
+    weights, output = save_untrained(tmp_path / "model.pth", CLASSES), tmp_path / "out"
+    metrics = centernet2.evaluate(weights, *words, output_dir=output, inference=CPU)
+    assert sorted(path.name for path in output.iterdir()) == [
+        "metrics.json", "one", "speed.json", "two",
+    ]  # fmt: skip
+    one, two = (
+        json.loads((output / name / "predictions.json").read_text()) for name in ("one", "two")
+    )
+    assert len(one) > 0
+    numbers = {i: ids[f"class {i}"] for i in range(3)}
+    assert two == [{**each, "category_id": numbers[each["category_id"]]} for each in one]
+    again = centernet2.evaluate(None, *words, predictions=output)
+    assert again == pytest.approx(metrics, abs=0, nan_ok=True)
+    with pytest.raises(ValueError, match=r"predictions\.json is one file for 2"):
+        centernet2.evaluate(None, *words, predictions=output / "one" / "predictions.json")
+
+
+def test_unknown_classes_are_missed_or_left_out(tmp_path: Path) -> None:
+    write_noise_data(tmp_path)
+    weights = save_untrained(tmp_path / "model.pth", ("class 1", "class 0"))
+    evaluate = partial(
+        centernet2.evaluate, weights, data=tmp_path, output_dir=tmp_path / "out", inference=CPU
+    )
+    metrics = evaluate()
+    assert metrics["bbox/AP/class 2"] == 0
+    (note,) = json.loads((tmp_path / "out" / "notes.json").read_text())
+    assert "lacks 1 class of" in note and "class 2; their 4 objects count as missed" in note
+    known = evaluate(known_classes_only=True)
+    assert known["bbox/AP"] == pytest.approx(1.5 * metrics["bbox/AP"])
+    assert "bbox/AP/class 2" not in known
+    with pytest.raises(ValueError, match="--known-classes-only would have no effect"):
+        centernet2.evaluate(predictions=tmp_path / "a.json", data=tmp_path, known_classes_only=True)
+
+
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     write_noise_data(tmp_path)
     first = found_by_name(tmp_path, tmp_path / "first")

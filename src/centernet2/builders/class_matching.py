@@ -39,6 +39,9 @@ def match_detector(
             f"the detector has {known} classes without names, but {dataset.name} has {len(names)} "
             f"({shown(names)}); evaluate it on data with the classes that it was trained on"
         )
+    logger.info(
+        "the detector has no class names: its classes are those of %s in their order", dataset.name
+    )
     return MatchedData(dataset, None, ())
 
 

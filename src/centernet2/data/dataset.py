@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from centernet2.data.annotation_masks import NO_MASK, POLYGONS, PackedMasks, join_masks
-from centernet2.data.federated import FederatedLabels
+from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.sharing import SharedArrays
 from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
 from centernet2.files import printable
@@ -238,13 +238,27 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         folder=folder,
         annotations=None,
         layout=first.layout if same_layout else "coco",
-        federated=None,
+        federated=_join_federated(datasets),
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         source_names=tuple(dataset.name for dataset in datasets),
         source_category_ids=tuple(dataset.category_ids for dataset in datasets),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )
+
+
+def _join_federated(datasets: Sequence[DetectionDataset]) -> FederatedLabels | None:
+    """Join the lists of annotated classes; None unless all data sets have them."""
+    parts = [dataset.federated for dataset in datasets if dataset.federated is not None]
+    if len(parts) == len(datasets):
+        return join_federated(parts)
+    if parts:
+        logger.warning(
+            "%s: not all of these data sets name the classes that were annotated in each image, as "
+            "LVIS does; all classes are taken to be annotated in every image",
+            "+".join(dataset.name for dataset in datasets),
+        )
+    return None
 
 
 def xywh_to_xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

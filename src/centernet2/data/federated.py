@@ -69,6 +69,21 @@ def pack_federated(
     )
 
 
+def join_federated(parts: Sequence[FederatedLabels]) -> FederatedLabels:
+    """Concatenate the images of several data sets with the same labels."""
+    return FederatedLabels(
+        negative=np.concatenate([part.negative for part in parts]),
+        negative_offsets=_join_offsets([part.negative_offsets for part in parts]),
+        not_exhaustive=np.concatenate([part.not_exhaustive for part in parts]),
+        not_exhaustive_offsets=_join_offsets([part.not_exhaustive_offsets for part in parts]),
+    )
+
+
+def _join_offsets(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    counts = [np.diff(part) for part in parts]
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts))])
+
+
 def _joined(lists: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
     return np.array([label for labels in lists for label in labels], dtype=np.int32)
 
