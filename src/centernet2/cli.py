@@ -163,6 +163,8 @@ def start_logging() -> None:
     if level == "DEBUG":  # of this package alone: others write a line per image
         logging.getLogger("centernet2").setLevel(level)
         level = "INFO"
+    # An interrupted import of torch would leave its own loggers at this level.
+    logging.getLogger("torch").setLevel(logging.WARNING)
     if get_console().is_terminal:
         handlers = [RichHandler(show_path=False, markup=False)]
         logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
