@@ -92,7 +92,7 @@ class DetectionTable:
 def _lack(key: str, value: Any, wanted: str) -> str:
     if value is None:
         return f"has no {key!r}; {NEEDED}"
-    text = str(value)[:60]
+    text = repr(value)[:60]
     if any(word in text.lower() for word in ("nan", "inf")):
         return f"has a NaN or infinity in its {key!r}, {text}; correct or remove it"
     return f"has the {key!r} {text}, which is not {wanted}; correct or remove it"

@@ -73,12 +73,12 @@ def parse_results(path: Path) -> ResultsContent:
         names = _own_names(content)
         content = _list_of(path, content)
     if not isinstance(content, list):
-        raise _not_results(path, f"it holds {str(content)[:40]!r}")
+        raise _not_results(path, f"it holds {repr(content)[:40]}")
     if content and isinstance(content[0], dict) and _is_of_predict(content[0]):
         content = _flatten_predictions(path, content)
     if {type(record) for record in content} - {dict}:
         row = next(i for i, record in enumerate(content) if not isinstance(record, dict))
-        raise _not_results(path, f"detection {row} is {str(content[row])[:40]}")
+        raise _not_results(path, f"detection {row} is {repr(content[row])[:40]}")
     if content and not any("score" in record for record in content):
         raise ValueError(f"{path}: no detection has a 'score'; {_kind_without_scores(content[0])}")
     return ResultsContent(path, content, names)
@@ -188,7 +188,7 @@ def _list_of(path: Path, content: Record) -> list[Any]:
     if "score" in columns and len({len(column) for column in columns.values()}) == 1:
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
-    keys = ", ".join(list(content)[:6]) or "(none)"
+    keys = ", ".join(map(repr, list(content)[:6])) or "(none)"
     raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED}")
 
 
@@ -204,7 +204,9 @@ def _flatten_predictions(path: Path, images: list[Any]) -> list[Record]:
             raise ValueError(f"{path}: image number {number + 1} has no list of 'detections'")
         for detection in image["detections"]:
             if not isinstance(detection, dict):
-                raise ValueError(f"{path}: image number {number + 1} has a detection {detection!r}")
+                raise ValueError(
+                    f"{path}: image number {number + 1} has a detection {repr(detection)[:40]}"
+                )
             size = [image.get("height"), image.get("width")]
             record = {"file_name": image.get("file"), IMAGE_SIZE: size, **detection}
             box = record.pop("box", None)
