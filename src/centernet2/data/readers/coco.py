@@ -28,7 +28,7 @@ CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners,
 
 
 @contextmanager
-def _garbage_collection_off() -> Iterator[None]:
+def garbage_collection_off() -> Iterator[None]:
     """Suspend Python's garbage collection.
 
     There is nothing to collect here, and scanning millions of records repeatedly takes a third of
@@ -73,7 +73,7 @@ def load_coco_in_shards(
     return replace(dataset, folder=folder, annotations=Path(annotations))
 
 
-@_garbage_collection_off()
+@garbage_collection_off()
 def pack_content(
     content: Record, annotations: Path, images: Path, *, name: str, masks: bool
 ) -> DetectionDataset:
@@ -121,7 +121,7 @@ def pack_content(
     return dataset
 
 
-@_garbage_collection_off()
+@garbage_collection_off()
 def read_json(path: Path) -> Record:
     """Read the content of a COCO JSON file."""
     try:

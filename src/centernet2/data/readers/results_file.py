@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.coco import CORNERS_OUTSIDE
+from centernet2.data.readers.coco import CORNERS_OUTSIDE, garbage_collection_off
 from centernet2.data.readers.detection_agreement import (
     Placed,
     is_clearly_better,
@@ -56,6 +56,7 @@ class Results(NamedTuple):
     findings: tuple[Finding, ...]  # what was repaired or kept; also logged
 
 
+@garbage_collection_off()
 def read_results(path: Path, dataset: DetectionDataset) -> Results:
     """Read a results file and join it to the images and classes of a data set.
 
