@@ -139,7 +139,7 @@ def test_exchanged_sizes_are_repaired_unless_exif_turns_the_image(tmp_path: Path
 
 
 def test_numbers_of_any_form(tmp_path: Path) -> None:
-    text = BOX.replace(">4<", "> 4.25 <").replace(">14<", ">14,25<")
+    text = BOX.replace(">4<", "> 4.25 <").replace(">14<", ">1.425e1<")
     records = read(tree(tmp_path, xml(objects=OBJECT.replace(BOX, text), size=(40.0, "20.0"))))
     assert boxes(records) == [("cat", [4.25, 3, 10, 8])] and counts(records) == {}
 
@@ -152,6 +152,7 @@ def test_numbers_of_any_form(tmp_path: Path) -> None:
             r", object 1 \(cat\): the <xmin> .* 'x4', not",
         ),
         (xml(objects=OBJECT.replace("<ymax>11</ymax>", "")), ": the <ymax> .* is missing"),
+        (xml(objects=OBJECT.replace(">3<", ">2,5<")), ": the <ymin> of its bndbox is '2,5'"),
         (xml(objects=OBJECT.replace(">3<", ">nan<")), ": the <ymin> of its bndbox is 'nan'"),
         (xml(objects=OBJECT + "<object><bndbox/></object>"), ": object 2 has no 'name'"),
         ("", ": not an XML file .it is empty"),

@@ -96,6 +96,18 @@ def test_polygons_and_key_points_that_look_alike_are_refused(tmp_path: Path) -> 
     assert boxes(read(tree(tmp_path, rows, f"{YAML}task: segment\n"))) == triangle
 
 
+def test_corners_among_key_points_are_refused(tmp_path: Path) -> None:
+    rows = [f"{ROWS[0]} 0.5 0.6 0.4 0.5", "0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"]
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: the numbers are a polygon"):
+        read(tree(tmp_path, rows, f"{YAML}kpt_shape: [2, 2]\n"))
+
+
+def test_polygons_with_as_many_numbers_as_key_points_are_refused(tmp_path: Path) -> None:
+    rows = [ROWS[0] + points(2, 3), "0 0.1 0.1 0.3 0.1 0.3 0.4 0.2 0.4 0.1 0.4"]
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: the numbers are a polygon, but kpt"):
+        read(tree(tmp_path, rows, f"{YAML}kpt_shape: [2, 3]\n"))
+
+
 def random_box(draw: random.Random) -> tuple[float, float, float, float]:
     w, h = draw.uniform(0.05, 0.4), draw.uniform(0.05, 0.4)
     return draw.uniform(w / 2, 1 - w / 2), draw.uniform(h / 2, 1 - h / 2), w, h

@@ -316,9 +316,9 @@ def _polygon(polygon: ET.Element) -> Iterator[tuple[float, float]]:
 
 
 def _number(text: str) -> float | None:
-    """Return a finite number, perhaps with a decimal comma; None for other texts."""
+    """Return a finite number; None for other texts."""
     try:
-        number = float(re.sub(r"^(\s*-?\d+),(\d+\s*)$", r"\1.\2", text))
+        number = float(text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -209,6 +209,7 @@ def tell_forms(rows: Sequence[LabelRow], source: YoloSource) -> dict[int, RowFor
     if source.keypoints is not None:
         points, numbers = source.keypoints
         count = 4 + points * numbers
+        _refuse_polygons(groups.get(count, ()), source)
         return forms | {count + k: RowForm(False, 4, KEY_POINTS) for k in (0, 1, 2)}
     wide = {count: group for count, group in groups.items() if count >= 6}
     if source.task == "pose":
@@ -225,6 +226,25 @@ def tell_forms(rows: Sequence[LabelRow], source: YoloSource) -> dict[int, RowFor
         if not _are_polygons(group, source):
             return forms | {count: RowForm(False, 4, KEY_POINTS)}
     return _polygon_forms(wide) | forms
+
+
+def _refuse_polygons(rows: Sequence[LabelRow], source: YoloSource) -> None:
+    """Refuse polygons among rows that are boxes with key points according to kpt_shape."""
+    _, numbers = source.keypoints or (0, 0)
+    unusual = [row for row in rows if numbers == 3 and not _has_visibility(row.numbers)]
+    polygons = [row for row in rows if _is_parallelogram(_points(row.numbers))]
+    if unusual and (len(unusual) < len(rows) or _are_polygons(unusual, source)):
+        polygons = unusual
+    if polygons:
+        raise ValueError(
+            f"{polygons[0].place}: the numbers are a polygon, but kpt_shape of {source.path.name} "
+            "says that they are a box and key points; correct one of them"
+        )
+
+
+def _has_visibility(numbers: Sequence[float]) -> bool:
+    """Whether the third number of each key point is 0, 1 or 2."""
+    return all(number in (0, 1, 2) for number in numbers[6::3])
 
 
 def _all(rows: Sequence[LabelRow], condition: Callable[[tuple[float, ...]], bool]) -> bool:
@@ -254,8 +274,7 @@ def _have_visibility(rows: Sequence[LabelRow]) -> bool:
     if (count - 4) % 3:
         return False
     boxes = sum(_is_box_inside(row.numbers) for row in rows)
-    seen = _all(rows, lambda x: all(each in (0, 1, 2) for each in x[6::3]))
-    return seen and boxes >= MOSTLY * len(rows)
+    return _all(rows, _has_visibility) and boxes >= MOSTLY * len(rows)
 
 
 def _polygon_forms(groups: Mapping[int, Sequence[LabelRow]]) -> dict[int, RowForm]:
@@ -308,7 +327,7 @@ def _share(values: Iterator[bool] | Sequence[bool]) -> float:
 
 
 def _points(numbers: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip(numbers[0::2], numbers[1::2], strict=True))
+    return list(zip(numbers[0::2], numbers[1::2], strict=False))
 
 
 def _is_box_inside(numbers: Sequence[float]) -> bool:
