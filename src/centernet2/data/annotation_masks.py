@@ -1,7 +1,9 @@
 """Segmentations of COCO's JSON format in packed form, and masks drawn from them."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,16 +38,20 @@ class PackedMasks(SharedArrays):
 
     def polygons(self, i: int) -> list[Tensor]:
         """Return the polygons [V, 2] of object i, float64 x and y."""
+        lengths, points = self._points(i)
+        return list(torch.split(torch.from_numpy(points).view(-1, 2), lengths))
+
+    def _points(self, i: int) -> tuple[list[int], npt.NDArray[np.float64]]:
+        """Number of points of each polygon of object i, and x and y of all points in turn."""
         content = self.content[self.starts[i] : self.ends[i]].tobytes()
-        (count,) = np.frombuffer(content, np.int32, 1)
-        lengths = np.frombuffer(content, np.int32, count, 4)
-        start = 4 + 4 * int(count)
-        is_exact = len(content) - start == 16 * lengths.sum()  # bytes of two float64 per point
-        dtype = np.float64 if is_exact else np.float32
-        points = np.frombuffer(content, dtype, offset=start).astype(np.float64)
-        if not is_exact:
-            points = points.round(RESTORED_DECIMALS)
-        return list(torch.split(torch.from_numpy(points).view(-1, 2), lengths.tolist()))
+        (count,) = struct.unpack_from("=i", content)
+        lengths = list(struct.unpack_from(f"={count}i", content, 4))
+        start = 4 + 4 * count
+        is_exact = len(content) - start == 16 * sum(lengths)  # bytes of two float64 per point
+        if is_exact:
+            return lengths, np.frombuffer(content, np.float64, offset=start).copy()
+        points = np.frombuffer(content, np.float32, offset=start).astype(np.float64)
+        return lengths, points.round(RESTORED_DECIMALS)
 
     def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
         """Draw the mask of object i in an image of `size` (height, width)."""
@@ -58,7 +64,9 @@ class PackedMasks(SharedArrays):
     def segmentation(self, i: int, size: tuple[int, int]) -> Any:
         """Return the mask of object i in the form of COCO's JSON; None if it has no mask."""
         if self.kinds[i] == POLYGONS:
-            return [polygon.flatten().tolist() for polygon in self.polygons(i)]
+            lengths, points = self._points(i)
+            flat, ends = points.tolist(), [2 * end for end in accumulate(lengths)]
+            return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         if self.kinds[i] == NO_MASK:
             return None
         return {

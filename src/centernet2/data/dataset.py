@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from centernet2.data.annotation_masks import NO_MASK, POLYGONS, PackedMasks, join_masks
+from centernet2.data.annotation_masks import (
+    NO_MASK,
+    POLYGONS,
+    RUN_LENGTHS,
+    PackedMasks,
+    join_masks,
+)
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.sharing import SharedArrays
 from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
@@ -49,7 +55,7 @@ class DetectionDataset(SharedArrays):
     category_ids: tuple[UserId, ...]  # label -> id in the files
     frequencies: tuple[str, ...] = ()  # LVIS: r, c or f by label
     folder: Path  # of the images
-    annotations: Path | None  # the JSON file, for evaluation; None for joined data sets
+    annotations: Path | None  # the JSON file, for messages; None for joined data sets
     layout: Layout = "coco"  # Pascal VOC has its own metrics
     files: npt.NDArray[np.bytes_]  # [I] paths below the folder, UTF-8
     image_ids: PackedIds  # [I] of the files; inside the package an image is its position
@@ -87,9 +93,16 @@ class DetectionDataset(SharedArrays):
         return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
 
     @property
+    def masked(self) -> npt.NDArray[np.bool_]:  # [B]
+        """Whether each object has a mask that was read."""
+        if self.masks is None:
+            return np.zeros(len(self.labels), dtype=bool)
+        return np.asarray(self.masks.kinds != NO_MASK)
+
+    @property
     def has_masks(self) -> bool:
         """Whether masks were read and any object has one."""
-        return self.masks is not None and bool((self.masks.kinds != NO_MASK).any())
+        return bool(self.masked.any())
 
     def size(self, i: int) -> tuple[int, int]:
         """Height and width of image i."""
@@ -123,8 +136,10 @@ class DetectionDataset(SharedArrays):
         """Return the mask of box `row` in the form of COCO's JSON; None if it has no mask."""
         if self.masks is None:
             return None
-        image = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        return self.masks.segmentation(row, self.size(image))
+        size = (0, 0)
+        if self.masks.kinds[row] == RUN_LENGTHS:  # which alone have a size
+            size = self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1)
+        return self.masks.segmentation(row, size)
 
     def subset(self, indices: npt.NDArray[np.integer[Any]]) -> "DetectionDataset":
         """Select images by indices, in this order, with their boxes."""

@@ -56,7 +56,7 @@ def coco_metrics(
         results, masks = results[kept], masks and [masks[i] for i in kept]
     ground_truth = as_coco(truth)
     loaded = {"bbox": (ground_truth, load_detections(ground_truth, results))}
-    if masks is not None and truth.has_masks:
+    if masks is not None and truth.masked.any():
         ground_truth = as_coco(truth, masks=True)
         loaded["segm"] = (ground_truth, ground_truth.load_res(_mask_records(results, masks)))
     metrics: dict[str, float] = {}

@@ -58,7 +58,7 @@ class GroundTruth(Protocol):
     @property
     def crowd(self) -> NDArray[np.bool_]: ...  # [B]
     @property
-    def has_masks(self) -> bool: ...  # whether any object has one
+    def masked(self) -> NDArray[np.bool_]: ...  # [B] whether it has a mask
     @property
     def sources(self) -> NDArray[np.int64] | None: ...  # [I] joined data sets: which of them
     @property
@@ -117,13 +117,13 @@ def as_coco(truth: GroundTruth, *, masks: bool = False) -> COCO:
     An object without a mask is a crowd where masks are evaluated: what is detected there is neither
     right nor false.
     """
-    missing = np.zeros(len(truth.labels), dtype=bool)
-    segmentations = None
+    crowd, segmentations = truth.crowd, None
     if masks:
-        segmentations = [truth.segmentation(row) for row in range(len(truth.labels))]
-        for row, segmentation in enumerate(segmentations):
-            if segmentation is None:
-                missing[row], segmentations[row] = True, _outline(truth.xywh[row].tolist())
+        crowd = crowd | ~truth.masked
+        segmentations = [
+            truth.segmentation(row) if is_masked else _outline(truth.xywh[row].tolist())
+            for row, is_masked in enumerate(truth.masked.tolist())
+        ]
     return COCO.from_arrays(
         _image_records(truth),
         _category_records(truth),
@@ -131,7 +131,7 @@ def as_coco(truth: GroundTruth, *, masks: bool = False) -> COCO:
         truth.labels + 1,
         truth.xywh,
         area=truth.areas,
-        iscrowd=truth.crowd | missing,
+        iscrowd=crowd,
         segmentation=segmentations,
     )
 

@@ -190,18 +190,16 @@ def score_results(
 
 def _mask_notes(dataset: GroundTruth, *, with_masks: bool) -> list[str]:
     """Say why metrics of masks are missing, or of which objects they know nothing."""
-    if with_masks and not dataset.has_masks:
+    total, missing = len(dataset.labels), int((~dataset.masked).sum())
+    if with_masks and missing == total:
         return [f"{dataset.name} has no masks: the masks of the detections are not evaluated"]
-    if dataset.has_masks and not with_masks:
+    if missing < total and not with_masks:
         return [f"the detections have no masks: those of {dataset.name} are not evaluated"]
-    if with_masks:
-        rows = range(len(dataset.labels))
-        missing = sum(dataset.segmentation(row) is None for row in rows)
-        if missing:
-            return [
-                f"{missing} of {len(rows)} objects of {dataset.name} have no mask; in the metrics "
-                "of masks, detections on them are neither right nor false"
-            ]
+    if with_masks and missing:
+        return [
+            f"{missing} of {total} objects of {dataset.name} have no mask; in the metrics of "
+            "masks, detections on them are neither right nor false"
+        ]
     return []
 
 
