@@ -57,8 +57,9 @@ def threshold(
     weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
-    datasets, names = choose_datasets(config_of(checkpoint.info)), checkpoint.info.class_names
+    datasets = choose_datasets(config_of(checkpoint.info))
     dataset = find_validation_data(data, data_path, datasets, masks=False)
+    names = checkpoint.info.class_names or dataset.class_names
     if predictions is not None:  # otherwise the evaluation of the detector says it
         for note in match_classes(names, dataset, owner=str(weights)).notes:
             logger.warning("%s", note)
