@@ -12,11 +12,11 @@ from torch import Generator
 
 from centernet2.data.annotation_masks import (
     NO_MASK,
+    NO_PIXEL,
     POLYGONS,
     RUN_LENGTHS,
     draw_objects,
     pack_masks,
-    read_segmentation,
 )
 from centernet2.data.dataset import (
     DetectionDataset,
@@ -25,6 +25,7 @@ from centernet2.data.dataset import (
     without_empty_images,
 )
 from centernet2.data.readers.coco import load_coco
+from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     RandomCrop,
@@ -68,7 +69,7 @@ def forms() -> list[Any]:
 
 
 def test_all_forms_equal_pycocotools() -> None:
-    packed = pack_masks(*zip(*(read_segmentation(form, SIZE) for form in forms()), strict=True))
+    packed = pack_masks(*zip(*(read_segmentation(form, SIZE)[:2] for form in forms()), strict=True))
     assert packed.kinds.tolist() == [POLYGONS] * 40 + [RUN_LENGTHS] * 2
     for i, form in enumerate(forms()):
         assert np.array_equal(packed.bitmap(i, SIZE).numpy(), drawn(form)), form
@@ -81,13 +82,13 @@ def test_all_forms_equal_pycocotools() -> None:
 
 def test_bitmap_of_rows() -> None:
     bitmap = np.random.default_rng(1).random(SIZE) > 0.5
-    kind, content = read_segmentation(bitmap.astype(int).tolist(), SIZE)
+    kind, content, _ = read_segmentation(bitmap.astype(int).tolist(), SIZE)
     assert np.array_equal(pack_masks([kind], [content]).bitmap(0, SIZE).numpy(), bitmap)
 
 
 @pytest.mark.parametrize("segmentation", [None, [], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], {}])
 def test_segmentation_without_area(segmentation: Any) -> None:
-    kind, content = read_segmentation(segmentation, SIZE)
+    kind, content, _ = read_segmentation(segmentation, SIZE)
     packed = pack_masks([kind], [content])
     assert (
         kind == NO_MASK
@@ -100,18 +101,66 @@ def test_segmentation_without_area(segmentation: Any) -> None:
     ("segmentation", "message"),
     [
         ("4 5 6", "neither a list of polygons"),
-        ([1, 2, 3, 4, 5, 6], "neither a list of polygons"),
-        ([[1, 2, 3, 4, 5, "x"]], "not made of numbers"),
+        ([[1, 2, 3, 4, 5, 6], 7], "holds something else"),
+        ([[1, 2, 3, 4, 5, "x"]], "not made of finite numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "finite"),
         ({"size": [4, 4], "counts": "04<"}, r"size \[4, 4\], but its image is \[48, 64\]"),
         ({"size": [48, 64], "counts": [10, 20]}, "do not add up to the 3072 pixels"),
         ({"size": [48, 64], "counts": "z$"}, "damaged"),
+        ({"size": [48, 64], "counts": "04<"}, "do not add up"),
         ({"size": [48, 64]}, "neither a list nor a string"),
+        ({"counts": [0, 3072]}, "size None"),
+        ({"size": [48, 64], "counts": [-1, 3073]}, "do not add up"),
     ],
 )
 def test_wrong_segmentations_are_named(segmentation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_segmentation(segmentation, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "kind", "repair"),
+    [
+        ([1, 1, 9, 1, 9, 9], POLYGONS, "flat"),
+        ([["1", 1, 9, 1, 9, "9"]], POLYGONS, "text"),
+        ([[1, 1, 9, 1, 9, 9], [1, 2, 3, 4]], POLYGONS, "parts"),
+        ([[1, 1, 9, 1, 9, 9, 4]], NO_MASK, "parts"),
+        ([[1, 1, 40, 40, 9, 9]], POLYGONS | NO_PIXEL, ""),
+        ([[1, 1, 1, 1, 1, 1]], POLYGONS | NO_PIXEL, ""),
+        ([[-9, -9, -1, -9, -1, -1]], POLYGONS | NO_PIXEL, ""),
+        ([[5, 5, 5, 5, 5, 5], [1, 1, 9, 1, 9, 9]], POLYGONS, ""),
+        ({"size": [48.0, 64.0], "counts": [0, 3072]}, RUN_LENGTHS, ""),
+        ({"size": ["48", "64"], "counts": ["0", "3072"]}, RUN_LENGTHS, "text"),
+        ({"size": [48, 64], "counts": [3072]}, RUN_LENGTHS | NO_PIXEL, ""),
+        ({"size": [48, 64], "counts": "PP3"}, RUN_LENGTHS | NO_PIXEL, ""),
+    ],
+)
+def test_forms_of_other_programs(segmentation: Any, kind: int, repair: str) -> None:
+    read = read_segmentation(segmentation, SIZE)
+    assert (read.kind, read.repair) == (kind, repair)
+    drawn_here = pack_masks([read.kind], [read.content]).bitmap(0, SIZE)
+    assert bool(drawn_here.any()) == (kind in (POLYGONS, RUN_LENGTHS))
+
+
+@pytest.mark.parametrize("digits", [0, 2, 3, 4, 17])
+def test_every_digit_of_a_polygon_is_kept(digits: int) -> None:
+    points = np.random.default_rng(digits).uniform(-10, 70, 24).round(digits).tolist()
+    kind, content, _ = read_segmentation([points[:10], points[10:]], SIZE)
+    packed = pack_masks([kind], [content])
+    assert packed.segmentation(0, SIZE) == [points[:10], points[10:]]
+    assert len(content) == 12 + 24 * (4 if digits <= 3 else 8)
+
+
+def test_masks_without_a_pixel_are_left_out(
+    content: dict[str, Any], write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for record in content["annotations"]:
+        record["segmentation"] = [[4, 6, 24, 6, 24, 16, 4, 16]]
+    content["annotations"][2]["segmentation"] = {"size": [48, 64], "counts": [48 * 64]}
+    path = write(content)
+    dataset = load_coco(path, path.parent, name="small", masks=True)
+    assert "masks without a pixel: 1 dropped" in caplog.text
+    assert dataset.target(2)["labels"].tolist() == [1] and dataset.segmentation(2)["counts"]
 
 
 @pytest.fixture
@@ -158,7 +207,8 @@ def test_targets_leave_out_objects_without_mask(
     content["annotations"][0]["segmentation"] = [[4, 6, 24, 6, 24, 16, 4, 16]]
     path = write(content)
     dataset = load_coco(path, path.parent.parent / "images", name="small", masks=True)
-    assert "3 of 4 objects have no mask (first: annotation 2)" in caplog.text
+    message = "objects without a mask: 3 dropped; add their masks (first: annotation 2 in tall.png"
+    assert message in caplog.text
     target = dataset.target(2)
     assert len(target["boxes"]) == len(target["polygons"]) == 1
     assert without_empty_images(dataset).image_ids.tolist() == [30]
@@ -173,7 +223,8 @@ def test_wrong_segmentation_names_its_annotation(
     content["annotations"][2]["segmentation"] = {"size": [1, 1], "counts": "1"}
     path = write(content)
     with pytest.raises(
-        ValueError, match=r"instances_train.json: annotation 3 has run lengths of size \[1, 1\]"
+        ValueError,
+        match=r"train.json: masks .*: annotation 3 in wide.png has run lengths of size \[1, 1\]",
     ):
         load_coco(path, path.parent, name="small", masks=True)
     load_coco(path, path.parent, name="small")  # without masks it does not matter

@@ -1,6 +1,5 @@
 """What is found out about image files before the first step, and by `check`."""
 
-import json
 import logging
 import os
 import shutil
@@ -88,8 +87,7 @@ def test_check_and_train_find_the_same(
     dataset = load_by_files(annotations, images)
     unusable = check_before_training(dataset, "val")
     assert np.flatnonzero(unusable).tolist() == [0, 3, 5, 6][: unusable.sum()]
-    records = json.loads(annotations.read_text())["images"]
-    findings = check_images(list(read_images(records, images)), "val")
+    findings = check_images(dataset, list(read_images(dataset)), "val")
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(said) == len(findings) == 3
     for finding, text in zip(findings, said, strict=True):

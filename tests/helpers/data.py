@@ -17,8 +17,10 @@ from centernet2.data import (
     TrainTransform,
     train_batches,
 )
-from centernet2.data.check import check_annotations
+from centernet2.data.check import check_objects
+from centernet2.data.findings import Finding
 from centernet2.data.readers import load_dataset
+from centernet2.data.readers.coco import ReadRecords, read_records
 from centernet2.structures import Batch
 
 Content = dict[str, list[dict[str, Any]]]  # of a COCO JSON file
@@ -135,11 +137,22 @@ def renumber(content: Content, ids: dict[str, int]) -> Content:
     return {**content, "categories": categories, "annotations": annotations}
 
 
+def read_content(content: Content, *, masks: bool = False) -> ReadRecords:
+    """Read records as training does, without their image files."""
+    return read_records(content, Path("nowhere"), name="train", masks=masks, max_examples=None)
+
+
+def findings_of(content: Content) -> list[Finding]:
+    """Return what a check finds in the records of a training split."""
+    records = read_content(content)
+    return [*records.dataset.findings, *check_objects(records, "train")]
+
+
 def problems(content: Content) -> dict[str, tuple[int, str]]:
     """Return the problems by kind: their number, and what training does about them."""
     return {
         each.kind: (each.total, each.action)
-        for each in check_annotations(content, "train")
+        for each in findings_of(content)
         if each.action != "note"
     }
 
@@ -165,8 +178,22 @@ PROBLEMS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     ),
     "unknown class": (lambda c: change(c, 0, category_id=99), "unknown categories", "refuses"),
     "unknown image": (lambda c: change(c, 0, image_id=99), "unknown images", "refuses"),
-    "same id": (lambda c: change(c, 0, id=2), "duplicate annotation ids", "refuses"),
-    "same image id": (lambda c: c["images"][0].update(id=10), "duplicate image ids", "refuses"),
+    "same id": (
+        lambda c: change(c, 0, id=2),
+        "annotations without an id of their own",
+        "repairs",
+    ),
+    "no id": (
+        lambda c: c["annotations"][0].pop("id"),
+        "annotations without an id of their own",
+        "repairs",
+    ),
+    "area in words": (
+        lambda c: change(c, 0, area="large"),
+        "areas that are no positive numbers",
+        "repairs",
+    ),
+    "same image id": (lambda c: c["images"][2].update(id=10), "duplicate image ids", "refuses"),
     "same box": (
         lambda c: c["annotations"].append({**c["annotations"][0], "id": 9}),
         "duplicate boxes",
@@ -185,12 +212,11 @@ INCOMPLETE: dict[str, Callable[[Content], Any]] = {
     "image of no height": lambda c: c["images"][0].update(height=0),
     "image without name": lambda c: c["images"][0].pop("file_name"),
     "image id in words": lambda c: c["images"][0].update(id="x"),
-    "annotation without id": lambda c: c["annotations"][0].pop("id"),
+    "image id is true": lambda c: c["images"][0].update(id=True),
     "image id in a list": lambda c: change(c, 0, image_id=[1]),
     "no category": lambda c: c["annotations"][0].pop("category_id"),
     "category without name": lambda c: c["categories"][0].pop("name"),
     "category id twice": lambda c: c["categories"][0].update(id=3),
     "numbers in place of records": lambda c: c["images"].append(1),  # type: ignore[arg-type]
-    "area in words": lambda c: change(c, 0, area="large"),
     "no categories": lambda c: c.pop("categories"),
 }

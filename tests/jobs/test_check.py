@@ -23,7 +23,7 @@ def test_repaired_copy_lists_its_changes(tmp_path: Path) -> None:
         app(["check", str(tmp_path), *words], exit_on_error=False)
     assert stop.value.code == 2
     changes = (tmp_path / "new" / "fixed.changes.txt").read_text(encoding="utf-8")
-    assert changes == "annotation 1 removed: there is no category 99\n"
+    assert changes == "removed: annotation 1 in wide.png has category_id 99 (unknown categories)\n"
 
 
 def test_findings_only_write_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from centernet2.data import FitShortestEdge
-from centernet2.data.check import Examination, ExaminedSplit, check_annotations
+from centernet2.data.check import Examination, ExaminedSplit
 from centernet2.report.dataset_page import FirstStageSizes, write_dataset_page
-from tests.helpers.data import INCOMPLETE, Content, make_content
+from tests.helpers.data import INCOMPLETE, Content, findings_of, make_content, read_content
 
 SIZES = FirstStageSizes(
     "small", FitShortestEdge(length=80, max_size=133), {"p3": (0.0, 20.0), "p4": (15.0, 1e9)}
@@ -13,8 +13,8 @@ SIZES = FirstStageSizes(
 
 
 def examine_without_images(content: Content) -> Examination:
-    split = ExaminedSplit(content, Path("nowhere"), [])
-    return Examination({"train": split}, check_annotations(content, "train"))
+    split = ExaminedSplit(content, read_content(content), [])
+    return Examination({"train": split}, findings_of(content))
 
 
 @pytest.mark.parametrize("name", INCOMPLETE)

@@ -16,6 +16,7 @@ from centernet2.config import Config
 from centernet2.data import (
     DetectionDataset,
     require_masks,
+    require_objects,
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
@@ -76,6 +77,7 @@ def find_training_data(
         logger.warning("%s", note)
     if needs_masks:
         require_masks(train_set)
+    require_objects(train_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
 
 

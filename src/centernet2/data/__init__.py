@@ -7,6 +7,7 @@ from centernet2.data.dataset import (
     DetectionDataset,
     concatenate,
     require_masks,
+    require_objects,
     with_classes,
     without_empty_images,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "read_indexed_image",
     "repeat_factors",
     "require_masks",
+    "require_objects",
     "shown",
     "train_batches",
     "with_classes",

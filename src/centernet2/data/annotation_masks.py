@@ -1,7 +1,7 @@
 """Segmentations of COCO's JSON format in packed form, and masks drawn from them."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -16,6 +16,7 @@ from centernet2.data.sharing import SharedArrays
 
 NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # form of the mask of an object
 RESTORED_DECIMALS = 3  # of the coordinates of polygons in float32; more of them need float64
+NO_PIXEL = 4  # added to the form of a mask that covers no pixel
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,11 +24,11 @@ class PackedMasks(SharedArrays):
     """Segmentations of many objects as bytes in one array: no Python object per mask.
 
     Object i has the bytes starts[i] to ends[i]. They hold either the number of its polygons, the
-    number of points of each (int32) and all points (x and y, float32 if that restores them, else
-    float64), or the compressed run lengths of its bitmap.
+    number of points of each (int32) and all points (x and y), or the compressed run lengths of its
+    bitmap. The points are float32 where that restores every digit, else float64.
     """
 
-    kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS
+    kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS, perhaps plus NO_PIXEL
     starts: npt.NDArray[np.int64]  # [B]
     ends: npt.NDArray[np.int64]  # [B]
     content: npt.NDArray[np.uint8]
@@ -35,6 +36,16 @@ class PackedMasks(SharedArrays):
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> "PackedMasks":
         """Select the masks of some objects, in this order; the bytes are shared."""
         return replace(self, kinds=self.kinds[rows], starts=self.starts[rows], ends=self.ends[rows])
+
+    def have_pixels(self, rows: Any = slice(None)) -> npt.NDArray[np.bool_]:
+        """Whether objects have a mask that covers a pixel."""
+        kinds = self.kinds[rows]
+        have: npt.NDArray[np.bool_] = (kinds != NO_MASK) & (kinds < NO_PIXEL)
+        return have
+
+    def form(self, i: int) -> int:
+        """Return NO_MASK, POLYGONS or RUN_LENGTHS for object i."""
+        return int(self.kinds[i]) % NO_PIXEL
 
     def polygons(self, i: int) -> list[Tensor]:
         """Return the polygons [V, 2] of object i, float64 x and y."""
@@ -55,19 +66,19 @@ class PackedMasks(SharedArrays):
 
     def bitmap(self, i: int, size: tuple[int, int]) -> Tensor:  # bool [H, W]
         """Draw the mask of object i in an image of `size` (height, width)."""
-        if self.kinds[i] == POLYGONS:
+        if self.form(i) == POLYGONS:
             return draw_polygons(self.polygons(i), size)
-        if self.kinds[i] == NO_MASK:
+        if self.form(i) == NO_MASK:
             return torch.zeros(size, dtype=torch.bool)
         return _decode(self.segmentation(i, size))
 
     def segmentation(self, i: int, size: tuple[int, int]) -> Any:
         """Return the mask of object i in the form of COCO's JSON; None if it has no mask."""
-        if self.kinds[i] == POLYGONS:
+        if self.form(i) == POLYGONS:
             lengths, points = self._points(i)
             flat, ends = points.tolist(), [2 * end for end in accumulate(lengths)]
             return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        if self.kinds[i] == NO_MASK:
+        if self.form(i) == NO_MASK:
             return None
         return {
             "size": list(size),
@@ -86,6 +97,15 @@ def pack_masks(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
     )
 
 
+def pack_polygons(points: npt.NDArray[np.float64], lengths: Sequence[int]) -> bytes:
+    """Pack the polygons of an object, given by all their points [x, y, x, y, ...]."""
+    header = np.array([len(lengths), *lengths], dtype=np.int32).tobytes()
+    with np.errstate(over="ignore"):
+        halved = points.astype(np.float32)
+    restored = np.array_equal(halved.astype(np.float64).round(RESTORED_DECIMALS), points)
+    return header + (halved if restored else points).tobytes()
+
+
 def join_masks(masks: Sequence[PackedMasks]) -> PackedMasks:
     """Concatenate the masks of several data sets."""
     shifts = np.cumsum([0, *(len(each.content) for each in masks)])
@@ -99,80 +119,6 @@ def join_masks(masks: Sequence[PackedMasks]) -> PackedMasks:
         ),
         content=np.concatenate([each.content for each in masks]),
     )
-
-
-def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[int, bytes]:
-    """Convert a `segmentation` of COCO's JSON format to its form and bytes.
-
-    Polygons are [[x1, y1, x2, y2, ...], ...]; those with fewer than three points are left out. Run
-    lengths are {"size": [height, width], "counts": [...] or "..."}. A bitmap is one list of 0 and 1
-    per row of the image.
-
-    Args:
-        segmentation: value of the key.
-        size: height and width of the image.
-
-    Raises:
-        ValueError: the problem, worded as the end of a sentence about the annotation.
-    """
-    if not segmentation:
-        return NO_MASK, b""
-    if isinstance(segmentation, Mapping):
-        return RUN_LENGTHS, _read_run_lengths(segmentation, size)
-    if not isinstance(segmentation, list) or not all(
-        isinstance(part, list) for part in segmentation
-    ):
-        raise ValueError("is neither a list of polygons nor run lengths nor a bitmap")
-    if _is_bitmap(segmentation, size):
-        return RUN_LENGTHS, bytes(rle.encode(np.array(segmentation, dtype=np.uint8))["counts"])
-    return _read_polygons(segmentation)
-
-
-def _read_polygons(parts: Sequence[Sequence[Any]]) -> tuple[int, bytes]:
-    kept = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
-    try:
-        points = np.array([number for part in kept for number in part], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError("has a polygon that is not made of numbers") from error
-    if not np.isfinite(points).all():
-        raise ValueError("has a polygon that is not made of finite numbers")
-    if not kept:
-        return NO_MASK, b""
-    header = np.array([len(kept), *(len(part) // 2 for part in kept)], dtype=np.int32)
-    with np.errstate(over="ignore"):
-        halved = points.astype(np.float32)
-    restored = np.array_equal(halved.astype(np.float64).round(RESTORED_DECIMALS), points)
-    return POLYGONS, header.tobytes() + (halved if restored else points).tobytes()
-
-
-def _read_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) -> bytes:
-    counts = segmentation.get("counts")
-    if segmentation.get("size") != list(size):
-        raise ValueError(
-            f"has run lengths of size {segmentation.get('size')}, but its image is {list(size)}"
-        )
-    if isinstance(counts, list):
-        if (
-            not all(isinstance(count, int) and count >= 0 for count in counts)
-            or sum(counts) != size[0] * size[1]
-        ):
-            raise ValueError(
-                f"has run lengths that do not add up to the {size[0] * size[1]} pixels of its image"
-            )
-        return bytes(rle.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"])
-    if not isinstance(counts, str):
-        raise ValueError("has run lengths whose 'counts' are neither a list nor a string")
-    try:
-        rle.area({"size": list(size), "counts": counts})
-    except ValueError as error:
-        raise ValueError(f"has damaged run lengths ({error})") from error
-    return counts.encode("ascii")
-
-
-def _is_bitmap(rows: Sequence[Sequence[Any]], size: tuple[int, int]) -> bool:
-    if len(rows) != size[0] or any(len(row) != size[1] for row in rows):
-        return False
-    return all(value in (0, 1) for row in rows for value in row)
 
 
 def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor:  # bool [H, W]

@@ -19,6 +19,7 @@ from centernet2.data.annotation_masks import (
     join_masks,
 )
 from centernet2.data.federated import FederatedLabels, join_federated
+from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays
 from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
 from centernet2.files import printable
@@ -72,6 +73,7 @@ class DetectionDataset(SharedArrays):
     source_names: tuple[str, ...] = ()  # of these sets
     unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
     source_category_ids: tuple[tuple[UserId, ...], ...] = ()  # of each of them, by label
+    findings: tuple[Finding, ...] = ()  # what was wrong in the files, and repaired or dropped
 
     def __len__(self) -> int:
         return len(self.files)
@@ -99,19 +101,14 @@ class DetectionDataset(SharedArrays):
             return np.zeros(len(self.labels), dtype=bool)
         return np.asarray(self.masks.kinds != NO_MASK)
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether masks were read and any object has one."""
-        return bool(self.masked.any())
-
     def size(self, i: int) -> tuple[int, int]:
         """Height and width of image i."""
         return int(self.heights[i]), int(self.widths[i])
 
     def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
-        """Whether boxes are trained on: no crowds and, if masks were read, with a mask."""
+        """Whether boxes are trained on: no crowds and, if masks were read, with a pixel of one."""
         single = ~self.crowd[rows]
-        return single if self.masks is None else single & (self.masks.kinds[rows] != NO_MASK)
+        return single if self.masks is None else single & self.masks.have_pixels(rows)
 
     def target(self, i: int) -> Target:
         """Return the training targets of image i, in pixels of its file.
@@ -137,7 +134,7 @@ class DetectionDataset(SharedArrays):
         if self.masks is None:
             return None
         size = (0, 0)
-        if self.masks.kinds[row] == RUN_LENGTHS:  # which alone have a size
+        if self.masks.form(row) == RUN_LENGTHS:  # which alone have a size
             size = self.size(int(np.searchsorted(self.offsets, row, side="right")) - 1)
         return self.masks.segmentation(row, size)
 
@@ -161,11 +158,7 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     """Remove images without an object, or with crowds only, as the reference does."""
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     kept = np.unique(image_of_box[dataset.is_target(slice(None))])
-    if not len(kept):
-        raise ValueError(
-            f"{dataset.annotations or dataset.name}: no image has an object to train on; "
-            "add annotations"
-        )
+    require_objects(dataset)
     if len(kept) < len(dataset):
         logger.info(
             "%s: %d images without objects are left out", dataset.name, len(dataset) - len(kept)
@@ -173,9 +166,18 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     return dataset.subset(kept)
 
 
+def require_objects(dataset: DetectionDataset) -> None:
+    """Raise ValueError if there is no object to train on."""
+    if not dataset.is_target(slice(None)).any():
+        raise ValueError(
+            f"{dataset.annotations or dataset.name}: no image has an object to train on; "
+            "add annotations"
+        )
+
+
 def require_masks(dataset: DetectionDataset) -> None:
     """Raise ValueError if no object of a data set has a mask to train on."""
-    if not dataset.has_masks:
+    if dataset.masks is None or not dataset.masks.have_pixels().any():
         raise ValueError(
             f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which "
             "MODEL.MASK_ON and INPUT.COPY_PASTE need; export the masks or leave these off"
@@ -254,6 +256,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         annotations=None,
         layout=first.layout if same_layout else "coco",
         federated=_join_federated(datasets),
+        findings=(),
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         source_names=tuple(dataset.name for dataset in datasets),
         source_category_ids=tuple(dataset.category_ids for dataset in datasets),

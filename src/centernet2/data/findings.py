@@ -1,7 +1,17 @@
-"""Problems of a data set by kind, with their counts and how training treats them."""
+"""Problems of a data set by kind, with their counts and how training treats them.
 
-from collections.abc import Iterable
+The readers collect them while they read. `centernet2 check` shows all of them; every other command
+refuses the data set or says what was dropped and repaired.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from centernet2 import distributed
+
+logger = logging.getLogger(__name__)
 
 # how training treats a problem, the most severe first; a note is not a problem
 Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
@@ -14,7 +24,7 @@ Xywh = tuple[float, float, float, float]  # x, y, width, height
 class ProblemExample(NamedTuple):
     """One occurrence of a problem."""
 
-    text: str
+    text: str  # names the record, as the beginning of a sentence
     file_name: str = ""
     box: Xywh | None = None
 
@@ -28,6 +38,29 @@ class Finding(NamedTuple):
     action: Action
     advice: str
     examples: tuple[ProblemExample, ...]  # the first ones
+
+
+class FindingLog:
+    """The findings of one split, in the order in which they are made."""
+
+    def __init__(self, split: str, *, max_examples: int | None = MAX_EXAMPLES) -> None:
+        self.split, self.max_examples = split, max_examples
+        self.findings: list[Finding] = []
+
+    def add(
+        self,
+        kind: str,
+        action: Action,
+        advice: str,
+        rows: Sequence[int],
+        example: Callable[[int], ProblemExample],
+    ) -> None:
+        """Add a finding about some rows of a table, unless there are none."""
+        if len(rows):
+            examples = tuple(example(row) for row in rows[: self.max_examples])
+            self.findings.append(
+                Finding(self.split, kind, len(rows), action, advice, examples),
+            )
 
 
 def make_finding(
@@ -74,6 +107,25 @@ class Tally:
         )
 
 
+def raise_refusal(source: Path | str, findings: Iterable[Finding]) -> None:
+    """Raise ValueError for the first finding for which training refuses the data set."""
+    for each in findings:
+        if each.action == "refuses":
+            first = each.examples[0].text + (f" (first of {each.total})" if each.total > 1 else "")
+            raise ValueError(f"{source}: {each.kind}: {first}; {each.advice}")
+
+
+def log_changes(source: Path | str, findings: Iterable[Finding]) -> None:
+    """Say what was dropped and repaired, one sentence per kind of problem."""
+    for each in findings:
+        if each.action in ("drops", "repairs") and distributed.is_main_process():
+            done = "dropped" if each.action == "drops" else "repaired"
+            logger.warning(
+                "%s: %s: %d %s; %s (first: %s)",
+                source, each.kind, each.total, done, each.advice, each.examples[0].text,
+            )  # fmt: skip
+
+
 def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Convert findings to JSON objects."""
     return [
@@ -83,7 +135,7 @@ def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
             "count": each.total,
             "training": each.action,
             "advice": each.advice,
-            "examples": [example.text for example in each.examples],
+            "examples": [example.text for example in each.examples[:MAX_EXAMPLES]],
         }
         for each in findings
     ]

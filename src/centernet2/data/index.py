@@ -21,12 +21,13 @@ from filelock import FileLock
 from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.federated import FederatedLabels
+from centernet2.data.findings import Finding, ProblemExample
 from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import cache_folder, open_atomic
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"CN2INDX4"  # the last character is the version of the format and of the readers
+MAGIC = b"CN2INDX5"  # the last character is the version of the format and of the readers
 ALIGNMENT = 64  # bytes
 MIN_SIZE = 2**24  # bytes of the source files; smaller ones are not cached
 Header = dict[str, Any]
@@ -44,7 +45,7 @@ def cached(
     Args:
         sources: paths and URLs of the files that `read` reads.
         options: everything else that the result depends on.
-        read: makes the index. Its warnings appear only when it is called.
+        read: makes the index.
         is_usable: whether a cached index is still valid; if not, it is made again.
     """
     before = [_fingerprint(source) for source in sources]
@@ -90,7 +91,7 @@ def save_index(
         "fingerprints": fingerprints, "arrays": entries, "size": position,
         "name": dataset.name, "layout": dataset.layout, "folder": os.fspath(dataset.folder),
         "class_names": dataset.class_names, "category_ids": dataset.category_ids,
-        "frequencies": dataset.frequencies,
+        "frequencies": dataset.frequencies, "findings": dataset.findings,
         "annotations": None if dataset.annotations is None else os.fspath(dataset.annotations),
     }).encode()  # fmt: skip
     with open_atomic(path, durable=True) as file:
@@ -135,9 +136,25 @@ def _dataset(header: Header, content: npt.NDArray[np.uint8]) -> DetectionDataset
         folder=Path(header["folder"]),
         annotations=None if header["annotations"] is None else Path(header["annotations"]),
         frequencies=tuple(header["frequencies"]),
+        findings=tuple(_finding(each) for each in header["findings"]),
         masks=PackedMasks(**masks) if masks else None,
         federated=FederatedLabels(**federated) if federated else None,
         **arrays,
+    )
+
+
+def _finding(fields: list[Any]) -> Finding:
+    split, kind, total, action, advice, examples = fields
+    return Finding(
+        split,
+        kind,
+        total,
+        action,
+        advice,
+        tuple(
+            ProblemExample(text, file_name, None if box is None else tuple(box))
+            for text, file_name, box in examples
+        ),
     )
 
 

@@ -41,7 +41,7 @@ def check(
         JSON file for a repaired copy of the annotations; the changes are listed beside it, in
         NAME.changes.txt. Several splits are written to NAME_train.json and so on.
     """
-    from centernet2.data.check import examine_dataset, write_repaired
+    from centernet2.data.check import MAX_EXAMPLES, examine_dataset, write_repaired
     from centernet2.report.dataset_page import write_dataset_page
 
     if findings_only and report is not None:
@@ -51,7 +51,11 @@ def check(
     if not findings_only:
         writable_folder(folder, "--report")
     repaired = None if fix is None else writable_file(Path(fix), "--fix")
-    examination = examine_dataset(source, None if data_path is None else Path(data_path))
+    examination = examine_dataset(
+        source,
+        None if data_path is None else Path(data_path),
+        max_examples=MAX_EXAMPLES if repaired is None else None,  # the list of changes has all
+    )
     if not findings_only:
         title, sizes = source.resolve().name, _first_stage_sizes()
         write_dataset_page(examination, folder, title=title, first_stage=sizes)

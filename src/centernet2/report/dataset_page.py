@@ -8,27 +8,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.markup import escape as escape_markup
 from rich.table import Table
 from torch import Tensor
 
-from centernet2.data import EvalTransform, ImageError, read_image
+from centernet2.data import DetectionDataset, EvalTransform, ImageError, read_image
 from centernet2.data.check import (
+    MAX_EXAMPLES,
     Examination,
     ExaminedSplit,
     Finding,
     ProblemExample,
-    Xywh,
-    box_of,
-    clip_to_image,
     findings_json,
-    recorded_size,
-    without_incomplete,
 )
-from centernet2.data.readers import Record
+from centernet2.data.readers import clip_boxes
 from centernet2.files import write_atomic, write_json
 from centernet2.report.page import (
     Chart,
@@ -52,6 +50,8 @@ PICTURE_EDGE = 480  # pixels
 SIZE_EDGES = [2**k for k in range(2, 12)]  # pixels: edges of the histogram's bins
 SHAPE_EDGES = [2 ** (k / 2) for k in range(-8, 9)]
 COUNT_EDGES = [1, 2, 3, 5, 9, 17, 33, 65, 129, 1025]
+
+Datasets = Mapping[str, DetectionDataset]  # by split
 
 
 class FirstStageSizes(NamedTuple):
@@ -83,10 +83,7 @@ def write_dataset_page(
 ) -> None:
     """Write report.html, which needs no network, and findings.json."""
     write_json(folder / "findings.json", findings_json(examination.findings), indent=1)
-    splits = {
-        name: split._replace(content=without_incomplete(split.content))
-        for name, split in examination.splits.items()
-    }
+    splits = {name: split.dataset for name, split in examination.splits.items()}
     sizes_text = (
         "Square roots of the box areas in pixels of the files; aspect ratios as width over height; "
         "objects in one image. The levels of the first stage that objects are assigned to, at the "
@@ -103,7 +100,10 @@ def write_dataset_page(
         Section("classes", "Classes", "Objects of each class, by split.", _classes(splits)),
         Section("sizes", "Sizes", sizes_text, _sizes(splits, first_stage)),
         Section(
-            "objects", "Objects", "Some of each of the most frequent classes.", _mosaics(splits)
+            "objects",
+            "Objects",
+            "Some of each of the most frequent classes.",
+            _mosaics(examination.splits),
         ),
         Section("worst", "Problems in pictures", "The first examples.", _problems(examination)),
     ]
@@ -113,14 +113,12 @@ def write_dataset_page(
     write_atomic(folder / "report.html", text)
 
 
-def _counts(splits: Mapping[str, ExaminedSplit]) -> dict[str, float | str | None]:
+def _counts(splits: Datasets) -> dict[str, float | str | None]:
     counts: dict[str, float | str | None] = {}
-    for name, split in splits.items():
-        counts[f"images, {name}"] = len(split.content["images"])
-        counts[f"objects, {name}"] = len(split.content["annotations"])
-    counts["classes"] = len(
-        {category["name"] for split in splits.values() for category in split.content["categories"]}
-    )
+    for name, dataset in splits.items():
+        counts[f"images, {name}"] = len(dataset)
+        counts[f"objects, {name}"] = len(dataset.labels)
+    counts["classes"] = len({name for each in splits.values() for name in each.class_names})
     return counts
 
 
@@ -129,7 +127,7 @@ def _findings(examination: Examination) -> str:
         return "<p>No problems were found.</p>"
     rows = []
     for each in examination.findings:
-        examples = escape("; ".join(example.text for example in each.examples))
+        examples = escape("; ".join(example.text for example in each.examples[:MAX_EXAMPLES]))
         advice = f"{escape(each.advice)}<br>{examples}"
         rows.append(
             [escape(each.split), escape(each.kind), number(each.total), each.action, advice]
@@ -141,16 +139,13 @@ def _findings(examination: Examination) -> str:
     )
 
 
-def _class_names(split: ExaminedSplit) -> dict[int, str]:
-    return {category["id"]: str(category["name"]) for category in split.content["categories"]}
-
-
-def _classes(splits: Mapping[str, ExaminedSplit]) -> str:
+def _classes(splits: Datasets) -> str:
     counts: dict[str, Counter[str]] = {}
-    for name, split in splits.items():
-        names = _class_names(split)
-        for annotation in split.content["annotations"]:
-            counts.setdefault(names.get(annotation["category_id"], "?"), Counter())[name] += 1
+    for split, dataset in splits.items():
+        numbers = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+        for name, count in zip(dataset.class_names, numbers.tolist(), strict=True):
+            if count:
+                counts.setdefault(name, Counter())[split] += count
     ranked = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     most = max((sum(count.values()) for _, count in ranked), default=1)
     rows = [
@@ -164,27 +159,13 @@ def _classes(splits: Mapping[str, ExaminedSplit]) -> str:
     return table(["class", *splits, ""], rows)
 
 
-def _boxes(split: ExaminedSplit) -> list[tuple[Record, Xywh]]:
-    """Images and boxes that can be used."""
-    images = {image["id"]: image for image in split.content["images"]}
-    pairs = [(images.get(a["image_id"]), box_of(a)) for a in split.content["annotations"]]
-    return [
-        (image, box)
-        for image, box in pairs
-        if image is not None
-        and box is not None
-        and min(box[2:]) > 0
-        and recorded_size(image) is not None
-    ]
-
-
-def _sizes(splits: Mapping[str, ExaminedSplit], first_stage: FirstStageSizes) -> str:
-    pairs = [pair for split in splits.values() for pair in _boxes(split)]
-    if not pairs:
+def _sizes(splits: Datasets, first_stage: FirstStageSizes) -> str:
+    sides = np.concatenate([dataset.xywh[:, 2:] for dataset in splits.values()])  # [B, 2]
+    if not len(sides):
         return ""
-    roots = [math.sqrt(box[2] * box[3]) for _, box in pairs]
-    shapes = [box[2] / box[3] for _, box in pairs]
-    counts = list(Counter(id(image) for image, _ in pairs).values())
+    roots = np.sqrt(sides.prod(axis=1)).tolist()
+    shapes = (sides[:, 0] / sides[:, 1]).tolist()
+    counts = [n for each in splits.values() for n in np.diff(each.offsets).tolist() if n]
     charts = [
         tile("size", f"median {_median(roots):.0f} px", _histogram("size", roots, SIZE_EDGES)),
         tile(
@@ -199,13 +180,13 @@ def _sizes(splits: Mapping[str, ExaminedSplit], first_stage: FirstStageSizes) ->
         ),
     ]
     grid = f'<div class="grid" style="--least: 17rem">{"".join(charts)}</div>'
-    levels = _levels(pairs, first_stage)
-    return f"{grid}<h3>Width and height</h3>{_size_matrix(pairs)}<h3>Levels</h3>{levels}"
+    levels = _levels(splits.values(), first_stage)
+    return f"{grid}<h3>Width and height</h3>{_size_matrix(sides)}<h3>Levels</h3>{levels}"
 
 
-def _size_matrix(pairs: Sequence[tuple[Record, Xywh]]) -> str:
-    """Numbers of boxes by width (columns) and height (rows)."""
-    steps = [math.floor(math.log2(max(side, 1))) for _, box in pairs for side in box[2:]]
+def _size_matrix(sides: NDArray[np.float64]) -> str:
+    """Numbers of boxes by width (columns) and height (rows); `sides` [B, 2] has both."""
+    steps = np.log2(np.maximum(sides, 1)).astype(int).ravel().tolist()
     counts = Counter(zip(steps[0::2], steps[1::2], strict=True))
     most, reach = max(counts.values()), range(min(steps), max(steps) + 1)
 
@@ -232,17 +213,19 @@ def _histogram(name: str, values: Sequence[float], edges: Sequence[float]) -> st
     return chart.axes(ticks, {0: "0", most: f"{most:,}"}).svg()
 
 
-def _levels(pairs: Iterable[tuple[Record, Xywh]], first_stage: FirstStageSizes) -> str:
+def _levels(datasets: Iterable[DetectionDataset], first_stage: FirstStageSizes) -> str:
     """Shares of the objects on each level, which are assigned by half a diagonal."""
     counts: Counter[str] = Counter()
     total = 0
-    for image, box in pairs:
-        width, height = recorded_size(image) or (1.0, 1.0)
-        new_height, new_width = first_stage.resize.output_size(round(height), round(width))
-        half = math.hypot(box[2] * new_width / width, box[3] * new_height / height) / 2
-        total += 1
+    for dataset in datasets:
+        total += len(dataset.labels)
+        sizes = [dataset.size(i) for i in range(len(dataset))]
+        new_sizes = [first_stage.resize.output_size(*size) for size in sizes]
+        scales = np.array(new_sizes) / np.array(sizes)  # [I, 2] of height and width
+        scale = np.repeat(scales[:, ::-1], np.diff(dataset.offsets), axis=0)  # [B, 2]
+        halves = np.linalg.norm(dataset.xywh[:, 2:] * scale, axis=1) / 2
         for name, (low, high) in first_stage.levels.items():
-            counts[name] += low <= half <= high
+            counts[name] += int(((low <= halves) & (halves <= high)).sum())
     rows = [
         [name, f"{100 * counts[name] / total:.0f} %", bar_cell(counts[name] / total)]
         for name in first_stage.levels
@@ -252,19 +235,14 @@ def _levels(pairs: Iterable[tuple[Record, Xywh]], first_stage: FirstStageSizes) 
 
 def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     tiles = []
-    crops: dict[str, list[tuple[Path, Xywh]]] = {}
+    crops: dict[str, list[tuple[Path, NDArray[np.float64]]]] = {}
     for split in splits.values():
-        names = _class_names(split)
-        images = {image["id"]: image for image in split.content["images"]}
-        for annotation in split.content["annotations"]:
-            image, box = images.get(annotation["image_id"]), box_of(annotation)
-            if image is None or box is None or recorded_size(image) is None:
-                continue
-            inner = clip_to_image(box, image)
-            if min(inner[2:]) >= 2:
-                path = split.folder / str(image.get("file_name"))
-                name = names.get(annotation["category_id"], "?")
-                crops.setdefault(name, []).append((path, inner))
+        dataset, boxes = split.dataset, split.records.boxes
+        inner = clip_boxes(dataset.xywh, split.records.images.sizes[boxes.image])
+        for row in np.flatnonzero(inner[:, 2:].min(axis=1, initial=np.inf) >= 2).tolist():
+            name = dataset.class_names[dataset.labels[row]]
+            path = dataset.image_path(int(boxes.image[row]))
+            crops.setdefault(name, []).append((path, inner[row]))
     ranked = sorted(crops.items(), key=lambda item: -len(item[1]))[:MOSAIC_CLASSES]
     for name, places in ranked:
         chosen = places[:: max(1, len(places) // CROPS_PER_CLASS)][:CROPS_PER_CLASS]
@@ -277,11 +255,11 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _crop(path: Path, box: Xywh) -> Tensor | None:
+def _crop(path: Path, box: NDArray[np.float64]) -> Tensor | None:
     image = _readable(path)
     if image is None:
         return None
-    x, y, width, height = (round(value) for value in box)
+    x, y, width, height = box.round().astype(int).tolist()
     part = image[:, max(0, y) : y + max(1, height), max(0, x) : x + max(1, width)]
     return part if part.numel() else None
 
@@ -291,7 +269,7 @@ def _problems(examination: Examination) -> str:
     for each in examination.findings:
         if each.split not in examination.splits or each.action == "note":
             continue
-        folder = examination.splits[each.split].folder
+        folder = examination.splits[each.split].dataset.folder
         for example in each.examples[:2]:
             picture = _picture(folder, example) if len(tiles) < PROBLEM_PICTURES else None
             if picture is not None:

@@ -6,17 +6,14 @@ from numpy.typing import NDArray
 
 from centernet2.data.check.images import check_across
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.json_records import Record
 
-Images = list[tuple[Record, ImageFacts]]
+Images = tuple[list[str], list[ImageFacts]]
 CHECKER = np.indices((8, 9)).sum(axis=0) % 2 * np.float32(100)  # has a clear hash
 
 
 def images(thumbnails: NDArray[np.float32], prefix: str) -> Images:
-    return [
-        ({"file_name": f"{prefix}{row}"}, ImageFacts("", thumbnail=small.astype(np.float32)))
-        for row, small in enumerate(thumbnails)
-    ]
+    names = [f"{prefix}{row}" for row in range(len(thumbnails))]
+    return names, [ImageFacts("", thumbnail=small.astype(np.float32)) for small in thumbnails]
 
 
 def test_first_equal_image_is_found() -> None:

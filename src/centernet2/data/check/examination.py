@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from centernet2.data.check.annotations import check_annotations, check_classes
 from centernet2.data.check.images import check_across, check_images, read_images
-from centernet2.data.check.usable_records import without_incomplete
-from centernet2.data.findings import ACTIONS, Finding
+from centernet2.data.check.observations import check_classes, check_objects, without_masks
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.findings import ACTIONS, MAX_EXAMPLES, Finding, raise_refusal
 from centernet2.data.image_check import ImageFacts
 from centernet2.data.readers.catalog import find_dataset
+from centernet2.data.readers.coco import ReadRecords, read_records
 from centernet2.data.readers.json_records import Record
-from centernet2.data.readers.layouts import read_split_files
+from centernet2.data.readers.layouts import SplitFiles, read_split_files
 
 
 class ExaminedSplit(NamedTuple):
-    """The records of a split in COCO's format, and its image files."""
+    """The records of a split as training reads them, and its image files."""
 
     content: Record
-    folder: Path
-    images: list[tuple[Record, ImageFacts]]
+    records: ReadRecords
+    images: list[ImageFacts]  # of dataset
+
+    @property
+    def dataset(self) -> DetectionDataset:
+        """What training would use, with masks."""
+        return self.records.dataset
 
 
 class Examination(NamedTuple):
@@ -33,21 +39,39 @@ class Examination(NamedTuple):
         return all(finding.action == "note" for finding in self.findings)
 
 
-def examine_dataset(data: Path, data_path: Path | None = None) -> Examination:
-    """Check a data set in any layout, or a named one below `data_path`."""
+def examine_dataset(
+    data: Path, data_path: Path | None = None, *, max_examples: int | None = MAX_EXAMPLES
+) -> Examination:
+    """Check a data set in any layout, or a named one below `data_path`.
+
+    Args:
+        max_examples: of each finding about annotations; None: all occurrences.
+    """
     splits: dict[str, ExaminedSplit] = {}
     findings: list[Finding] = []
     for name, files in find_dataset(data, data_path).items():
-        content, folder, _ = read_split_files(files, name)
-        if not isinstance(content.get("images"), list) or not content["images"]:
-            raise ValueError(
-                f"{files.annotations}: the list 'images' is missing or empty; "
-                "export the data set again"
-            )
-        records = without_incomplete(content)["images"]
-        images = list(read_images(records, folder))
-        splits[name] = ExaminedSplit(content, folder, images)
-        findings += [*check_annotations(content, name), *check_images(images, name)]
-    findings += check_classes({name: split.content for name, split in splits.items()})
-    findings += check_across({name: split.images for name, split in splits.items()})
+        splits[name], found = _examine_split(files, name, max_examples)
+        findings += found
+    findings += check_classes({name: split.dataset.class_names for name, split in splits.items()})
+    findings += check_across(
+        {name: (split.records.images.files, split.images) for name, split in splits.items()}
+    )
     return Examination(splits, sorted(findings, key=lambda each: ACTIONS.index(each.action)))
+
+
+def _examine_split(
+    files: SplitFiles, name: str, max_examples: int | None
+) -> tuple[ExaminedSplit, list[Finding]]:
+    content, folder, findings = read_split_files(files, name)
+    records = read_records(content, folder, name=name, masks=True, max_examples=max_examples)
+    dataset = records.dataset
+    if not len(dataset):  # nothing is left that could be shown
+        raise_refusal(files.annotations, [*findings, *dataset.findings])
+    images = list(read_images(dataset))
+    return ExaminedSplit(content, records, images), [
+        *findings,
+        *dataset.findings,
+        *map(without_masks, records.mask_findings),
+        *check_objects(records, name),
+        *check_images(dataset, images, name),
+    ]

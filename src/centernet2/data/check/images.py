@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from centernet2.data.check.usable_records import recorded_size
+from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding, ProblemExample, make_finding
 from centernet2.data.image_check import (
     CheckedImage,
@@ -18,17 +18,17 @@ from centernet2.data.image_check import (
     image_findings,
     in_threads,
 )
-from centernet2.data.readers.json_records import Record
 
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
 COMPARED_AT_ONCE = 64  # thumbnails that are compared at once
+Thumbnail = NDArray[np.float32]  # [8, 9] gray; also several of them
 MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
-def read_images(records: Sequence[Record], folder: Path) -> Iterator[tuple[Record, ImageFacts]]:
+def read_images(dataset: DetectionDataset) -> Iterator[ImageFacts]:
     """Read all images of a split as training would."""
-    paths = [folder / str(record.get("file_name")) for record in records]
-    yield from zip(records, in_threads(_read_facts, paths, f"images in {folder}"), strict=True)
+    paths = [dataset.image_path(i) for i in range(len(dataset))]
+    return in_threads(_read_facts, paths, f"images in {dataset.folder}")
 
 
 def _read_facts(path: Path) -> ImageFacts:
@@ -36,31 +36,38 @@ def _read_facts(path: Path) -> ImageFacts:
     return facts if facts.problem else decoded_facts(path, facts, thumbnail)
 
 
-def thumbnail(image: Tensor) -> NDArray[np.float32]:  # [8, 9]
+def thumbnail(image: Tensor) -> Thumbnail:  # [8, 9]
     """Average the gray values of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
     gray = image.float().mean(dim=0, keepdim=True)
-    small: NDArray[np.float32] = adaptive_avg_pool2d(gray, (8, 9))[0].numpy()
+    small: Thumbnail = adaptive_avg_pool2d(gray, (8, 9))[0].numpy()
     return small
 
 
-def check_images(images: Sequence[tuple[Record, ImageFacts]], split: str) -> list[Finding]:
+def check_images(
+    dataset: DetectionDataset, images: Sequence[ImageFacts], split: str
+) -> list[Finding]:
     """Find the problems of the image files of one split."""
-    checked = []
-    for record, facts in images:
-        width, height = recorded_size(record) or (0, 0)
-        checked.append(CheckedImage(str(record.get("file_name")), (height, width), facts))
+    checked = [
+        CheckedImage(dataset.file_name(i), dataset.size(i), facts) for i, facts in enumerate(images)
+    ]
     return image_findings(split, checked, len(checked))
 
 
-def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> list[Finding]:
-    """Find images that are in several splits.
+def check_across(
+    splits: Mapping[str, tuple[Sequence[str], Sequence[ImageFacts]]],
+) -> list[Finding]:
+    """Find images that are in several splits, given their file names and properties.
 
     They are compared by a perceptual hash: the signs of the differences between neighbors in their
     thumbnails.
     """
     usable = {
-        split: [pair for pair in pairs if pair[1].thumbnail is not None]
-        for split, pairs in splits.items()
+        split: [
+            (name, facts.thumbnail)
+            for name, facts in zip(names, images, strict=True)
+            if facts.thumbnail is not None
+        ]
+        for split, (names, images) in splits.items()
     }
     names = [split for split, pairs in usable.items() if pairs]
     advice = "metrics on them are too good; remove one of each"
@@ -76,12 +83,9 @@ def check_across(splits: Mapping[str, Sequence[tuple[Record, ImageFacts]]]) -> l
 
 
 def _same_images(
-    first: Sequence[tuple[Record, ImageFacts]], second: Sequence[tuple[Record, ImageFacts]]
+    first: Sequence[tuple[str, Thumbnail]], second: Sequence[tuple[str, Thumbnail]]
 ) -> Iterator[ProblemExample]:
-    thumbnails = [
-        np.stack([facts.thumbnail for _, facts in pairs if facts.thumbnail is not None])
-        for pairs in (first, second)
-    ]
+    thumbnails = [np.stack([small for _, small in pairs]) for pairs in (first, second)]
     # many images may be equal: each thumbnail is compared once
     distinct: dict[bytes, int] = {}
     for row, small in enumerate(thumbnails[0]):
@@ -90,22 +94,17 @@ def _same_images(
     candidates = thumbnails[0][rows]
     hashes = _hashes(candidates)
     matches: dict[bytes, int | None] = {}
-    for (record, _), small, value in zip(
-        second, thumbnails[1], _hashes(thumbnails[1]), strict=True
-    ):
+    for (name, small), value in zip(second, _hashes(thumbnails[1]), strict=True):
         content = small.tobytes()
         if content not in matches:
             near = np.flatnonzero(np.bitwise_count(hashes ^ value) <= MAX_BITS)
             matches[content] = _first_same(candidates, near, small)
         match = matches[content]
         if match is not None:
-            name = str(record.get("file_name"))
-            yield ProblemExample(f"{name} is {first[rows[match]][0].get('file_name')}", name)
+            yield ProblemExample(f"{name} is {first[rows[match]][0]}", name)
 
 
-def _first_same(
-    candidates: NDArray[np.float32], near: NDArray[np.int64], small: NDArray[np.float32]
-) -> int | None:
+def _first_same(candidates: Thumbnail, near: NDArray[np.int64], small: Thumbnail) -> int | None:
     """Return the first of the indices `near` whose thumbnail is the same.
 
     It compares in blocks, to stop early.
@@ -119,6 +118,6 @@ def _first_same(
     return None
 
 
-def _hashes(thumbnails: NDArray[np.float32]) -> NDArray[np.uint64]:  # [I]
+def _hashes(thumbnails: Thumbnail) -> NDArray[np.uint64]:  # [I]
     bits = (thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(len(thumbnails), 64)
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0]

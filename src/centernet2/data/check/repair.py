@@ -1,27 +1,27 @@
-"""Write a repaired copy of annotations, without the problems that a check finds."""
+"""Write a repaired copy of annotations: what training would use of them."""
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from centernet2.data.check.annotations import BORDER_TOLERANCE
+import numpy as np
+
 from centernet2.data.check.examination import ExaminedSplit
-from centernet2.data.check.usable_records import (
-    box_of,
-    clip_to_image,
-    have_corners,
-    incomplete_records,
-    is_finite_number,
-    repeated,
-    without_incomplete,
-)
-from centernet2.data.findings import Xywh
+from centernet2.data.dataset import DetectionDataset
+from centernet2.data.findings import Finding
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.annotation_records import BORDER_TOLERANCE, CORNERS, clip_boxes
+from centernet2.data.readers.coco import ReadRecords
+from centernet2.data.readers.image_records import DUPLICATE_NAMES
+from centernet2.data.readers.json_records import Record, as_id
+from centernet2.data.readers.mask_records import UNREADABLE_MASKS
+from centernet2.data.user_ids import UserId
 from centernet2.files import write_atomic
+
+# kinds of problems that training refuses, but whose records the copy keeps
+CORRECTED = (CORNERS, DUPLICATE_NAMES, UNREADABLE_MASKS)
 
 
 def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:
@@ -38,127 +38,113 @@ def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Pa
         path = output
         if len(splits) > 1:
             path = output.with_name(f"{output.stem}_{name}{output.suffix}")
-        content, changes = repair(split.content)
-        content, more = _without_unusable_images(content, split.images)
-        changes += more
-        folder = split.folder.resolve()
-        for image in content["images"]:
-            image["file_name"] = os.path.join(folder, str(image["file_name"]))
+        content = repaired_content(split.content, split.records, split.images)
+        changes = [*_changes(split.records), *_removed_images(split.dataset, split.images)]
         write_atomic(path, json.dumps(content))
         write_atomic(path.with_suffix(".changes.txt"), "".join(f"{line}\n" for line in changes))
         written[path] = changes
     return written
 
 
-def repair(content: Record) -> tuple[Record, list[str]]:
+def repaired_content(
+    content: Record, records: ReadRecords, images: Sequence[ImageFacts] = ()
+) -> Record:
     """Copy records of COCO's format without their problems.
 
-    Returns:
-        The copy, and a list of the changes.
+    Args:
+        content: the original, whose other keys are kept.
+        records: what training reads of it.
+        images: properties of the image files; those that cannot be used are left out.
     """
-    changes = [f"{record} removed: {lack}" for record, lack in incomplete_records(content)]
-    content = without_incomplete(content)
-    images = _first_of_each(content["images"], "image", changes)
-    categories = _first_of_each(content["categories"], "category", changes)
-    annotations = _repair_annotations(
-        content["annotations"],
-        {image["id"]: image for image in images},
-        {category["id"] for category in categories},
-        changes,
-    )
-    repaired = {"images": images, "categories": categories, "annotations": annotations}
-    return {**content, **repaired}, changes
+    dataset = records.dataset
+    kept = np.ones(len(dataset), dtype=bool)
+    for i, facts in enumerate(images):
+        kept[i] = not _why_unusable(dataset, i, facts)
+    return {
+        **content,
+        "images": [_image(records, i) for i in np.flatnonzero(kept).tolist()],
+        "annotations": list(_annotations(records, kept)),
+        "categories": [
+            {**record, "id": number, "name": name}
+            for record, number, name in zip(
+                records.classes.records, dataset.category_ids, dataset.class_names, strict=True
+            )
+        ],
+    }
 
 
-def _repair_annotations(
-    annotations: list[Record],
-    image_of: dict[Any, Record],
-    category_ids: set[Any],
-    changes: list[str],
-) -> list[Record]:
-    corners = have_corners(annotations, [box_of(each) for each in annotations], image_of)
-    ids = {annotation["id"] for annotation in annotations}
-    free_ids = count(max(ids | {len(annotations)}) + 1)
-    taken: set[int] = set()
-    kept: list[Record] = []
-    for annotation in annotations:
-        label = f"annotation {annotation['id']}"
-        box = box_of(annotation)
-        if corners and box is not None:
-            box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-            changes.append(f"{label}: corners {annotation['bbox']} written as {list(box)}")
-        reason = _reason_to_drop(annotation, box, image_of, category_ids)
-        if reason or box is None:
-            changes.append(f"{label} removed: {reason}")
-            continue
-        inner = clip_to_image(box, image_of[annotation["image_id"]])
-        if max(abs(a - b) for a, b in zip(inner, box, strict=True)) > BORDER_TOLERANCE:
-            changes.append(f"{label}: {list(box)} clipped to {list(inner)}")
-            box = inner
-        number = annotation["id"]
-        if number in taken:
-            number = next(free_ids)
-            changes.append(f"{label} renumbered {number}: its id was a duplicate")
-        taken.add(number)
-        if not is_finite_number(annotation.get("area", 0)):
-            changes.append(f"{label}: area {annotation['area']} replaced by that of its box")
-        kept.append(_with_box(annotation, number, box))
-    return kept
+def _image(records: ReadRecords, i: int) -> Record:
+    dataset = records.dataset
+    height, width = dataset.size(i)
+    return {
+        **records.images.records[i],
+        "id": dataset.image_id(i),
+        "file_name": os.path.join(dataset.folder.resolve(), records.images.files[i]),
+        "height": height,
+        "width": width,
+    }
 
 
-def _with_box(annotation: Record, number: int, box: Xywh) -> Record:
-    area = annotation.get("area")
-    if not is_finite_number(area) or not area or area <= 0:
-        area = box[2] * box[3]
-    return {**annotation, "id": number, "bbox": list(box), "area": area}
+def _annotations(records: ReadRecords, kept: np.ndarray) -> Iterator[Record]:
+    dataset, boxes = records.dataset, records.boxes
+    clipped = clip_boxes(boxes.xywh, records.images.sizes[boxes.image])
+    exceeds = np.abs(clipped - boxes.xywh).max(axis=1, initial=0) > BORDER_TOLERANCE
+    xywh = np.where(exceeds[:, None], clipped, boxes.xywh).tolist()
+    ids = _annotation_ids(records)
+    for row in np.argsort(boxes.rows).tolist():  # in the order of the file
+        image = int(boxes.image[row])
+        if kept[image]:
+            record = {**boxes.table.records[boxes.rows[row]]}
+            record |= {
+                "id": ids[row],
+                "image_id": dataset.image_id(image),
+                "category_id": dataset.category_ids[dataset.labels[row]],
+                "bbox": xywh[row],
+                "area": float(dataset.areas[row]),
+                "iscrowd": int(dataset.crowd[row]),
+                "segmentation": dataset.segmentation(row),
+            }
+            if record["segmentation"] is None:
+                del record["segmentation"]
+            yield record
 
 
-def _reason_to_drop(
-    annotation: Record,
-    box: Xywh | None,
-    image_of: dict[Any, Record],
-    category_ids: set[Any],
-) -> str:
-    if annotation["image_id"] not in image_of:
-        return f"there is no image {annotation['image_id']}"
-    if annotation["category_id"] not in category_ids:
-        return f"there is no category {annotation['category_id']}"
-    if box is None:
-        return f"{annotation.get('bbox')} is not four finite numbers"
-    if min(box[2:]) <= 0:
-        return f"{annotation['bbox']} has no extent"
-    if min(clip_to_image(box, image_of[annotation["image_id"]])[2:]) <= 0:
-        return f"{annotation['bbox']} is outside the image"
-    return ""
+def _annotation_ids(records: ReadRecords) -> list[UserId]:
+    """Ids of the annotations in the file; new ones where they are missing or repeated."""
+    table = records.boxes.table
+    given = [as_id(value) for value in table.column("id")]
+    largest = max((each for each in given if isinstance(each, int)), default=0)
+    free, taken, ids = count(max(largest, len(given)) + 1), set[UserId](), list[UserId]()
+    for value in given:
+        own = next(free) if value is None or value in taken else value
+        taken.add(own)
+        ids.append(own)
+    return [ids[row] for row in records.boxes.rows.tolist()]
 
 
-def _first_of_each(records: list[Record], kind: str, changes: list[str]) -> list[Record]:
-    first = {record["id"]: record for record in reversed(records)}
-    for record in repeated(records, lambda record: record["id"]):
-        name = record.get("file_name", record.get("name"))
-        changes.append(f"{kind} {record['id']} ({name}) removed: its id was a duplicate")
-    return [record for record in records if first[record["id"]] is record]
+def _changes(records: ReadRecords) -> Iterator[str]:
+    """Word the changes of the records that the findings tell of."""
+    of_masks = [each for each in records.mask_findings if each.action != "drops"]
+    for finding in (*records.dataset.findings, *of_masks):
+        if finding.action in ("refuses", "drops", "repairs"):
+            done = "repaired" if _is_corrected(finding) else "removed"
+            yield from (f"{done}: {each.text} ({finding.kind})" for each in finding.examples)
 
 
-def _without_unusable_images(
-    content: Record, images: Iterable[tuple[Record, ImageFacts]]
-) -> tuple[Record, list[str]]:
-    """Remove images that training could not use, and their annotations."""
-    reasons = {id(record): _why_unusable(record, facts) for record, facts in images}
-    kept = [image for image in content["images"] if not reasons.get(id(image))]
-    ids = {image["id"] for image in kept}
-    changes = [
-        f"image {image['id']} ({image.get('file_name')}) removed: {reason}"
-        for image in content["images"]
-        if (reason := reasons.get(id(image)))
-    ]
-    annotations = [each for each in content["annotations"] if each["image_id"] in ids]
-    copies = [dict(image) for image in kept]
-    return {**content, "images": copies, "annotations": annotations}, changes
+def _is_corrected(finding: Finding) -> bool:
+    return finding.action == "repairs" or finding.kind in CORRECTED
 
 
-def _why_unusable(record: Record, facts: ImageFacts) -> str:
-    if facts.problem or facts.size == (record["height"], record["width"]):
+def _removed_images(dataset: DetectionDataset, images: Sequence[ImageFacts]) -> Iterator[str]:
+    for i, facts in enumerate(images):
+        reason = _why_unusable(dataset, i, facts)
+        if reason:
+            name = os.fsdecode(dataset.files[i])
+            yield f"removed: image {dataset.image_id(i)} ({name}): {reason}"
+
+
+def _why_unusable(dataset: DetectionDataset, i: int, facts: ImageFacts) -> str:
+    if facts.problem or facts.size == dataset.size(i):
         return facts.problem
-    height, width = facts.size
-    return f"it is {width} x {height}, annotated as {record['width']} x {record['height']}"
+    (height, width), (recorded_height, recorded_width) = facts.size, dataset.size(i)
+    return f"it is {width} x {height}, annotated as {recorded_width} x {recorded_height}"

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from hotcoco import mask as rle
 
-from centernet2.data.annotation_masks import RUN_LENGTHS, read_segmentation
+from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
 from centernet2.data.readers.detection_table import DetectionTable, FloatArray, IntArray
+from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.structures import RunLengths
 
 RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
@@ -71,8 +72,8 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
         polygons = _polygons(value, size)
         if polygons:
             return _as_text(rle.merge(rle.frPyObjects(polygons, height, width)))
-        kind, content = read_segmentation(value, (height, width))
-        if kind != RUN_LENGTHS:
+        kind, content, _ = read_segmentation(value, (height, width))
+        if kind % NO_PIXEL != RUN_LENGTHS:
             raise ValueError("has no polygon of three points")
     except ValueError as error:
         resized = isinstance(value, Mapping) and value.get("size") != size

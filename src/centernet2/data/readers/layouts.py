@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from centernet2.data.dataset import Layout
 from centernet2.data.findings import Finding, Tally
-from centernet2.data.readers.coco import read_json
 from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
+from centernet2.data.readers.json_file import read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
 from centernet2.data.readers.yolo import IMAGE_WORDS, read_yolo

@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.coco import CORNERS_OUTSIDE, garbage_collection_off
+from centernet2.data.readers.annotation_records import CORNERS_OUTSIDE
 from centernet2.data.readers.detection_agreement import (
     Placed,
     is_clearly_better,
@@ -23,6 +23,7 @@ from centernet2.data.readers.detection_agreement import (
 from centernet2.data.readers.detection_joins import RecordNames, join_classes, join_images
 from centernet2.data.readers.detection_masks import fill_boxes, read_masks
 from centernet2.data.readers.detection_table import NEEDED, DetectionTable, FloatArray, IntArray
+from centernet2.data.readers.json_file import garbage_collection_off
 from centernet2.data.readers.json_records import Record
 from centernet2.files import decode_text
 from centernet2.structures import RunLengths

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.findings import log_changes
 from centernet2.data.index import cached
 from centernet2.data.readers.coco import pack_content
 from centernet2.data.readers.image_folders import PROBES
@@ -58,8 +59,10 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
     name = f"{path.resolve().stem}_{split}"
 
     def read() -> DetectionDataset:
-        content, folder, _ = read_split_files(files, split)
-        dataset = pack_content(content, files.annotations, folder, name=name, masks=masks)
+        content, folder, findings = read_split_files(files, split)
+        dataset = pack_content(
+            content, files.annotations, folder, name=name, masks=masks, findings=findings
+        )
         return replace(dataset, layout=files.layout)
 
     if files.layout == "coco":
@@ -67,6 +70,7 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
         dataset = cached([files.annotations], options, read, is_usable=_has_images)
     else:
         dataset = read()
+    log_changes(files.annotations, dataset.findings)
     if split == "train" and not _has_images(dataset):
         raise FileNotFoundError(
             f"{files.annotations}: its images were not found, such as {dataset.image_path(0)}; "

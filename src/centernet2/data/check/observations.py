@@ -1,0 +1,103 @@
+"""Find what is odd in the records of a data set that can be used."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample, make_finding
+from centernet2.data.readers.coco import ReadRecords
+
+
+def check_objects(records: ReadRecords, split: str) -> list[Finding]:
+    """Find what training keeps as it is, and whether there is anything to train on."""
+    dataset, log = records.dataset, FindingLog(split)
+    boxes, files = records.boxes, records.images.files
+
+    def image(i: int) -> ProblemExample:
+        return ProblemExample(f"image {dataset.image_id(i)}: {files[i]}", files[i])
+
+    def box(row: int) -> ProblemExample:
+        return boxes.table.has("bbox")(int(boxes.rows[row]))
+
+    no_objects: Action = "note" if split in ("val", "test") else "refuses"
+    log.add(
+        "no objects", no_objects, "annotate some", [] if (~dataset.crowd).any() else [0],
+        lambda _: ProblemExample(f"{len(dataset)} images without an object"),
+    )  # fmt: skip
+    log.add(
+        "duplicate boxes", "keeps", "each counts as an object of its own",
+        _repeated_boxes(records), box,
+    )  # fmt: skip
+    log.add(
+        "images listed twice", "keeps", "training uses them twice as often",
+        _repeated(files), image,
+    )  # fmt: skip
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    log.add(
+        "classes without an object", "note", "they cannot be learned",
+        np.flatnonzero(counts == 0).tolist(),
+        lambda label: ProblemExample(dataset.class_names[label]),
+    )  # fmt: skip
+    log.add(
+        "images without an object", "note", "left out, or with FILTER_EMPTY_ANNOTATIONS False kept",
+        np.flatnonzero(np.diff(dataset.offsets) == 0).tolist(), image,
+    )  # fmt: skip
+    gaps = make_finding(
+        split, "category ids with gaps", "note", "they are mapped to 0, 1, 2 ...",
+        _gaps(dataset.category_ids),
+    )  # fmt: skip
+    return [*log.findings, *([] if gaps is None else [gaps])]
+
+
+def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Find class names that only one of the training split and another split has.
+
+    The order of the classes may differ: they are matched by name.
+    """
+    trained = set(class_names.get("train", ()))
+    findings = [
+        make_finding(
+            split, "other class names than in the training split",
+            "refuses" if split == "val" else "note", "use the same names in both",
+            [
+                *(ProblemExample(f"'{name}' is missing") for name in sorted(trained - {*own})),
+                *(ProblemExample(f"'{name}' is added") for name in sorted({*own} - trained)),
+            ],
+        )
+        for split, own in class_names.items()
+        if trained
+    ]  # fmt: skip
+    return [finding for finding in findings if finding is not None]
+
+
+def without_masks(finding: Finding) -> Finding:
+    """Turn a finding about masks into what it means to training on boxes alone: nothing."""
+    done = {"refuses": "refuses them", "drops": "leaves these objects out"}.get(finding.action)
+    action: Action = "keeps" if finding.action == "refuses" else "note"
+    with_masks = "training with masks (MODEL.MASK_ON, INPUT.COPY_PASTE)"
+    advice = f"{with_masks} {done}" if done else f"{with_masks}: {finding.advice}"
+    return finding._replace(action=action, advice=advice)
+
+
+def _repeated_boxes(records: ReadRecords) -> list[int]:
+    """Rows of boxes that equal an earlier one of the same image and class."""
+    boxes = records.boxes
+    columns = np.column_stack([boxes.image, boxes.labels, boxes.xywh])
+    order = np.lexsort(columns.T)  # stable: equal boxes keep their order
+    same = (columns[order[1:]] == columns[order[:-1]]).all(axis=1)
+    rows: list[int] = np.sort(order[1:][same]).tolist()
+    return rows
+
+
+def _repeated(values: Sequence[str]) -> list[int]:
+    first: dict[str, int] = {}
+    for row, value in enumerate(values):
+        first.setdefault(value, row)
+    return [row for row, value in enumerate(values) if first[value] != row]
+
+
+def _gaps(ids: Sequence[int | str]) -> Iterator[ProblemExample]:
+    for first, second in pairwise(sorted(each for each in ids if isinstance(each, int))):
+        if second > first + 1:
+            yield ProblemExample(f"after {first} comes {second}")

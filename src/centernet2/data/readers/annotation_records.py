@@ -1,0 +1,245 @@
+"""The annotations of a COCO JSON file as columns; those that cannot be used become findings."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from centernet2.data.findings import FindingLog, ProblemExample, Xywh
+from centernet2.data.readers.image_records import ClassColumns, ImageColumns
+from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_number
+from centernet2.data.readers.segmentations import box_of_segmentation
+
+CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
+BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
+CORNERS = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
+CROWD_WORDS = {"": 0, "false": 0, "true": 1}
+Flags = npt.NDArray[np.bool_]
+
+
+class BoxColumns(NamedTuple):
+    """The usable annotations, by image and then in the order of the file."""
+
+    table: RecordTable  # of all annotations
+    rows: npt.NDArray[np.int64]  # [B] of the table
+    image: npt.NDArray[np.int64]  # [B] index of the image
+    xywh: npt.NDArray[np.float64]  # [B, 4]
+    labels: npt.NDArray[np.int64]  # [B]
+    areas: npt.NDArray[np.float64]  # [B]
+    crowd: Flags  # [B]
+
+
+def read_boxes(
+    content: Record, images: ImageColumns, classes: ClassColumns, log: FindingLog
+) -> BoxColumns:
+    """Read the list of annotations; test sets are published without one."""
+    table = RecordTable("annotation", content, "annotations", log)
+    _count_ids(table)
+    image = table.positions("image_id", images.positions, "images")
+    table.place = lambda row: images.files[image[row]] if image[row] >= 0 else ""
+    labels = table.positions("category_id", classes.labels, "categories")
+    known = np.maximum(image, 0)
+    sizes = images.sizes[known] if len(images.ids) else np.zeros((len(table), 2), np.int32)
+    xywh = table.rows_of("bbox", 4)
+    _derive_boxes(table, xywh, image, sizes)
+    usable = _finite_boxes(table, xywh, (image >= 0) & (labels >= 0))
+    _turn_corners(table, xywh, sizes, usable)
+    usable = _boxes_in_images(table, xywh, sizes, usable)
+    areas = _areas(table, xywh, usable)
+    crowd = _crowd(table, usable)
+    rows = np.flatnonzero(usable)
+    rows = rows[np.argsort(image[rows], kind="stable")]
+    return BoxColumns(table, rows, image[rows], xywh[rows], labels[rows], areas[rows], crowd[rows])
+
+
+def clip_boxes(
+    xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:  # [B, 4]
+    """Clip boxes to their images, of `sizes` [B, 2] (height, width)."""
+    limits = sizes[:, ::-1]
+    low = np.maximum(xywh[:, :2], 0)
+    high = np.minimum(xywh[:, :2] + xywh[:, 2:], limits)
+    return np.concatenate([low, high - low], axis=1)
+
+
+def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]) -> bool:
+    """Whether boxes that should be [x, y, width, height] are [x1, y1, x2, y2].
+
+    They are if all of them are valid as corners, and many exceed their images if read as width and
+    height. `sizes` [B, 2] holds the (height, width) of each box's image.
+    """
+    if not len(xywh):
+        return False
+    limits = sizes[:, ::-1] + 1
+    good_corners = (xywh[:, 2:] > xywh[:, :2]) & (xywh[:, :2] >= -1) & (xywh[:, 2:] <= limits)
+    outside = (xywh[:, :2] + xywh[:, 2:] > limits).any(axis=1)
+    return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
+
+
+def _count_ids(table: RecordTable) -> None:
+    """Find ids that are missing or repeated; nothing but messages needs them."""
+    ids = table.column("id")
+    if set(map(type, ids)) <= {int, str} and len(set(ids)) == len(ids):
+        return
+    seen, without = set(), []
+    for row, value in enumerate(ids):
+        identity = as_id(value)
+        if identity is None or identity in seen:
+            without.append(row)
+        seen.add(identity)
+    table.log.add(
+        "annotations without an id of their own", "repairs", "they are numbered anew", without,
+        table.has("id"),
+    )  # fmt: skip
+
+
+def _derive_boxes(
+    table: RecordTable,
+    xywh: npt.NDArray[np.float64],
+    image: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int32],
+) -> None:
+    """Take the box of the mask, in place, for objects that have only a mask."""
+    derived = []
+    for row in np.flatnonzero(np.isnan(xywh[:, 0])).tolist():
+        record = table.records[row]
+        if record.get("bbox") or not record.get("segmentation") or image[row] < 0:
+            continue
+        box = box_of_segmentation(record["segmentation"], (int(sizes[row, 0]), int(sizes[row, 1])))
+        if box is not None:
+            xywh[row] = box
+            derived.append(row)
+    table.log.add(
+        "annotations without bbox", "repairs", "the box of their mask is used", derived,
+        table.has("bbox"),
+    )  # fmt: skip
+
+
+def _finite_boxes(table: RecordTable, xywh: npt.NDArray[np.float64], known: Flags) -> Flags:
+    finite = np.isfinite(xywh).all(axis=1)
+    table.log.add(
+        "boxes that are not four finite numbers", "refuses", "correct or remove them",
+        np.flatnonzero(~finite).tolist(), table.has("bbox"),
+    )  # fmt: skip
+    usable: Flags = known & finite
+    return usable
+
+
+def _turn_corners(
+    table: RecordTable,
+    xywh: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.int32],
+    usable: Flags,
+) -> None:
+    """Find corners in place of sizes; turn them into sizes, in place, for a repaired copy."""
+    rows = np.flatnonzero(usable)
+    if are_corners(xywh[rows], sizes[rows]):
+        xywh[rows, 2:] -= xywh[rows, :2]
+        table.log.add(
+            CORNERS, "refuses",
+            "write [x, y, width, height], as `centernet2 check DATA --fix OUT.json` does",
+            rows.tolist(), _with_box(table, xywh),
+        )  # fmt: skip
+
+
+def _boxes_in_images(
+    table: RecordTable,
+    xywh: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.int32],
+    usable: Flags,
+) -> Flags:
+    """Whether a box has an extent inside its image; count those that exceed the image."""
+    x1, y1 = xywh[:, 0], xywh[:, 1]
+    x2, y2 = x1 + xywh[:, 2], y1 + xywh[:, 3]
+    height, width = sizes[:, 0], sizes[:, 1]
+    with np.errstate(invalid="ignore"):
+        positive = (xywh[:, 2] > 0) & (xywh[:, 3] > 0)
+        inside = (np.minimum(x2, width) > np.maximum(x1, 0)) & (
+            np.minimum(y2, height) > np.maximum(y1, 0)
+        )
+        excess = np.max([-x1, -y1, x2 - width, y2 - height], axis=0)
+    example = _with_box(table, xywh)
+    kept: Flags = usable & positive & inside
+    table.log.add(
+        "boxes without positive width and height", "drops", "correct or remove them",
+        np.flatnonzero(usable & ~positive).tolist(), example,
+    )  # fmt: skip
+    table.log.add(
+        "boxes completely outside their image", "drops", "correct or remove them",
+        np.flatnonzero(usable & positive & ~inside).tolist(), example,
+    )  # fmt: skip
+    table.log.add(
+        "boxes that extend beyond their image", "repairs", "training clips them to the image",
+        np.flatnonzero(kept & (excess > BORDER_TOLERANCE)).tolist(), example,
+    )  # fmt: skip
+    return kept
+
+
+def _areas(table: RecordTable, xywh: npt.NDArray[np.float64], usable: Flags) -> Any:
+    """Areas of the objects [records]; that of the box where there is none."""
+    areas = table.numbers_of("area")
+    with np.errstate(invalid="ignore", over="ignore"):
+        wrong = ~(np.isfinite(areas) & (areas >= 0))
+        areas[wrong] = xywh[wrong, 2] * xywh[wrong, 3]
+    rows = np.flatnonzero(wrong & usable).tolist()
+    missing = [row for row in rows if table.records[row].get("area") is None]
+    table.log.add(
+        "areas that are no positive numbers", "repairs", "that of the box is used",
+        sorted({*rows} - {*missing}), table.has("area"),
+    )  # fmt: skip
+    table.log.add(
+        "annotations without area", "note", "that of the box is used", missing, table.has("area")
+    )
+    return areas
+
+
+def _crowd(table: RecordTable, usable: Flags) -> Flags:
+    """Whether annotations are crowds; those that do not say it clearly become unusable, in place.
+
+    Crowds are one of two kinds of annotation, so 2 may mean anything.
+    """
+    values = [record.get("iscrowd", 0) for record in table.records]
+    try:
+        if set(values) <= {0, 1}:
+            return np.array(values, dtype=bool)
+    except TypeError:  # a list or an object
+        pass
+    read = [_crowd_flag(value) for value in values]
+    table.log.add(
+        "iscrowd that is neither 0 nor 1", "refuses", "write 0 or 1",
+        [row for row, flag in enumerate(read) if flag is None], table.has("iscrowd"),
+    )  # fmt: skip
+    table.log.add(
+        "iscrowd that is null or a text", "repairs", "null and '' mean 0",
+        [row for row, flag in enumerate(read) if flag is not None and not _is_flag(values[row])],
+        table.has("iscrowd"),
+    )  # fmt: skip
+    usable &= np.array([flag is not None for flag in read], dtype=bool)
+    return np.array([bool(flag) for flag in read], dtype=bool)
+
+
+def _crowd_flag(value: Any) -> int | None:
+    if value is None:
+        return 0
+    if isinstance(value, str) and value.strip().lower() in CROWD_WORDS:
+        return CROWD_WORDS[value.strip().lower()]
+    number = int(value) if isinstance(value, bool) else as_number(value)
+    return int(number) if number in (0, 1) else None
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _with_box(table: RecordTable, xywh: npt.NDArray[np.float64]) -> Callable[[int], ProblemExample]:
+    def example(row: int) -> ProblemExample:
+        box = _box(xywh[row])
+        return ProblemExample(table.has("bbox")(row).text, table.place(row), box)
+
+    return example
+
+
+def _box(row: npt.NDArray[np.float64]) -> Xywh:
+    x, y, width, height = row.tolist()
+    return x, y, width, height

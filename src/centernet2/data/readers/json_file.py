@@ -1,0 +1,125 @@
+"""Read a JSON file with annotations in COCO's format, as any program may have written it."""
+
+import gc
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from centernet2.data.readers.json_records import Record
+from centernet2.files import decode_text
+
+logger = logging.getLogger(__name__)
+
+LARGE_JSON = 2**26  # bytes: reading it takes seconds
+LISTS = ("images", "annotations", "categories")
+# keys that are read: of the file, of its images, annotations and categories
+READ_KEYS = {*LISTS, "id", "file_name", "width", "height", "name", "frequency"} | {
+    "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation",
+}  # fmt: skip
+ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
+
+@contextmanager
+def garbage_collection_off() -> Iterator[None]:
+    """Suspend Python's garbage collection.
+
+    There is nothing to collect here, and scanning millions of records repeatedly takes a third of
+    the time of reading a large JSON file.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@garbage_collection_off()
+def read_json(path: Path) -> Record:
+    """Read the content of a COCO JSON file in UTF-8, UTF-16 or UTF-32."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: the annotation file cannot be opened ({error.strerror}); check the path"
+        ) from error
+    archive = next((name for mark, name in ARCHIVES.items() if text.startswith(mark)), None)
+    if archive:
+        raise ValueError(f"{path}: the file is compressed with {archive}; unpack it")
+    if not text.strip():
+        raise ValueError(f"{path}: not a JSON file, but an empty one; export the annotations again")
+    if len(text) >= LARGE_JSON:
+        logger.info("reading %s (%d MiB)", path, len(text) // 2**20)
+    content = _parsed(text, path)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: COCO's format is an object with images, annotations and categories, "
+            f"not {_described(content)}"
+        )
+    if _has_repeated_keys(text, content):
+        _refuse_ambiguous_keys(text, path)
+    return content
+
+
+def _parsed(text: bytes | str, path: Path, **options: Any) -> Any:
+    try:
+        return json.loads(text, **options)
+    except UnicodeDecodeError as error:  # decode_text raises an error that names the encoding
+        return _parsed(decode_text(error.object, path), path, **options)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: not a JSON file ({error}); export the annotations in COCO format again"
+        ) from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: its lists are nested too deeply; export it again") from error
+
+
+def _described(content: Any) -> str:
+    if not isinstance(content, list):
+        return f"the value {str(content)[:40]!r}"
+    first = content[0] if content else None
+    if isinstance(first, dict) and "score" in first:
+        return (
+            "a list of detections; give these to `centernet2 eval --predictions`, and the "
+            "annotations as the data set"
+        )
+    return "a list"
+
+
+def _has_repeated_keys(text: bytes, content: Record) -> bool:
+    """Whether the text seems to have more keys than the content that was read from it."""
+    written = text.count(b'":') - len(content)
+    lists = [value for value in content.values() if isinstance(value, list)]
+    records = [each for each in chain.from_iterable(lists) if type(each) is dict]
+    written -= sum(map(len, records))
+    if not written:
+        return False
+    inner = [each for each in content.values() if type(each) is dict]
+    inner += [each for record in records for each in record.values() if type(each) is dict]
+    return written != sum(map(len, inner))
+
+
+def _refuse_ambiguous_keys(text: bytes, path: Path) -> None:
+    """Raise ValueError if an object has a key that is read twice, with different values."""
+    found: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> Record:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            name = f"the record with the id {record['id']}" if "id" in record else "an object"
+            found.extend(
+                f"{name} has the key {key!r} twice"
+                for key, value in pairs
+                # the representation tells 1 from True and from 1.0
+                if key in READ_KEYS and repr(value) != repr(record[key])
+            )
+        return record
+
+    _parsed(text, path, object_pairs_hook=check)
+    if found:
+        raise ValueError(f"{path}: {found[0]}, with different values; remove one of them")
