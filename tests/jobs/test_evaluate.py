@@ -9,11 +9,13 @@ import pytest
 
 import centernet2
 from centernet2.jobs import InferenceOptions
+from centernet2.jobs.evaluate import ClassMatching
 from tests.helpers.data import renumber
 from tests.helpers.evaluation import write_noise_data
 from tests.helpers.jobs import build_untrained, save_untrained, write_divided_run
 from tests.helpers.training import write_blocks
 
+KNOWN_ONLY = ClassMatching(known_classes_only=True)
 CPU = InferenceOptions(device="cpu")
 
 
@@ -201,11 +203,11 @@ def test_unknown_classes_are_missed_or_left_out(tmp_path: Path) -> None:
     assert metrics["bbox/AP/class 2"] == 0
     (note,) = json.loads((tmp_path / "out" / "notes.json").read_text())
     assert "lacks 1 class of" in note and "class 2; their 4 objects count as missed" in note
-    known = evaluate(known_classes_only=True)
+    known = evaluate(classes=KNOWN_ONLY)
     assert known["bbox/AP"] == pytest.approx(1.5 * metrics["bbox/AP"])
     assert "bbox/AP/class 2" not in known
     with pytest.raises(ValueError, match="--known-classes-only would have no effect"):
-        centernet2.evaluate(predictions=tmp_path / "a.json", data=tmp_path, known_classes_only=True)
+        centernet2.evaluate(predictions=tmp_path / "a.json", data=tmp_path, classes=KNOWN_ONLY)
 
 
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from centernet2.config import ConfigError
-from centernet2.data import DetectionDataset, join_classes, shown, without_classes
+from centernet2.data import DetectionDataset, counted, join_classes, shown, without_classes
 from centernet2.models.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -62,9 +62,9 @@ def match_classes(
     join = join_classes(names, dataset.class_names)
     if len(join.added) == len(names):
         raise ValueError(
-            f"{dataset.name} has {_count(dataset.class_names)} ({shown(dataset.class_names)}), "
-            f"and {owner} has {_count(names)} ({shown(names)}), but no name is in both; "
-            "use the same names"
+            f"{dataset.name} has {counted(dataset.class_names)}, and {owner} has "
+            f"{counted(names)}, but no name is in both; use the same names, or join them with "
+            "--class-map OLD=NEW, where OLD is the name in the data"
         )
     notes = []
     if join.added:

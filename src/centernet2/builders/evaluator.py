@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from centernet2 import distributed
+from centernet2.builders.class_map import parse_class_map, require_renamed
 from centernet2.builders.class_matching import MatchedData, match_detector
 from centernet2.builders.data_pipeline import build_test_transform
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
@@ -68,6 +69,7 @@ def evaluate_detector(
     output_dir: StrPath | None = None,
     resume: bool = False,
     report: StrPath | None = None,
+    class_map: Sequence[str] | None = None,
     known_classes_only: bool = False,
 ) -> dict[str, float]:
     """Evaluate a detector on the validation split of a data set; see `jobs.evaluate`."""
@@ -77,7 +79,9 @@ def evaluate_detector(
         raise ConfigError(
             "--resume continues in the folder of an interrupted evaluation; give --output-dir"
         )
-    dataset = find_validation_data(data, data_path, config.datasets, masks=config.model.mask_on)
+    dataset = find_validation_data(
+        data, data_path, config.datasets, masks=config.model.mask_on, class_map=class_map
+    )
     matched = match_detector(model, dataset, known_only=known_classes_only)
     folder = output_dir or report
     scored = score_matched(
@@ -103,9 +107,16 @@ def evaluate_predictions(
     config: Config | None = None,
     output_dir: StrPath | None = None,
     report: StrPath | None = None,
+    class_map: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Evaluate a COCO results file, or a folder with one per data set; no model is needed."""
-    find = partial(find_validation_data, data, data_path, choose_datasets(config))
+    find = partial(
+        find_validation_data,
+        data,
+        data_path,
+        choose_datasets(config),
+        class_map=class_map,
+    )
     dataset, path = find(masks=False), Path(predictions)
     found = read_detections(path, dataset)
     if found.masks is not None:
@@ -139,13 +150,23 @@ def say_notes(notes: Sequence[str], output: Path | None) -> None:
 
 
 def find_validation_data(
-    data: StrPath | None, data_path: StrPath | None, datasets: DatasetsOptions, *, masks: bool
+    data: StrPath | None,
+    data_path: StrPath | None,
+    datasets: DatasetsOptions,
+    *,
+    masks: bool,
+    class_map: Sequence[str] | None = None,
 ) -> DetectionDataset:
     """Load the validation split of `data` or, without it, the data sets of the options.
 
     Data without this split are divided by the options, as they were for the training run.
+
+    Args:
+        class_map: pairs "old=new" that the data must have; None: those of the options, as far as
+            the data have them, since a training run had other data, too.
     """
-    return load_dataset(
+    names = parse_class_map(datasets.class_map if class_map is None else class_map)
+    dataset = load_dataset(
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
         names=datasets.test,
@@ -153,14 +174,26 @@ def find_validation_data(
         masks=masks,
         val_fraction=datasets.val_fraction,
         val_seed=datasets.val_seed,
+        class_map=names,
     )
+    if class_map is not None:
+        require_renamed(names, [dataset])
+    return dataset
 
 
-def choose_datasets(*configs: Config | None) -> DatasetsOptions:
+def choose_datasets(
+    *configs: Config | None, class_map: Sequence[str] | None = None
+) -> DatasetsOptions:
     """Choose the data sets on which detectors with these configs are evaluated.
 
     They are those of the first config. The smallest validation fraction decides which images are
     held out: with one seed, all detectors that hold out a part have held out these.
+
+    Args:
+        class_map: pairs "old=new" in place of those of the configs.
+
+    Raises:
+        ConfigError: the configs give the data different class names.
     """
     found = [config.datasets for config in configs if config is not None]
     chosen, *_ = found or [DEFAULT_CONFIG.datasets]
@@ -168,7 +201,13 @@ def choose_datasets(*configs: Config | None) -> DatasetsOptions:
     if dividing:
         least = min(dividing, key=lambda each: each.val_fraction)
         chosen = replace(chosen, val_fraction=least.val_fraction, val_seed=least.val_seed)
-    return chosen
+    maps = list(dict.fromkeys(each.class_map for each in found if each.class_map))
+    if len(maps) > 1 and class_map is None:
+        raise ConfigError(
+            f"the detectors were trained with different names of the classes ({' '.join(maps[0])} "
+            f"and {' '.join(maps[1])}); say with --class-map which names the data get here"
+        )
+    return replace(chosen, class_map=next(iter(maps), ()))
 
 
 def config_of_source(source: StrPath) -> Config | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from centernet2 import distributed
+from centernet2.builders.class_map import CLASS_MAP_KEY, parse_class_map, require_renamed
 from centernet2.builders.class_matching import match_classes
 from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
@@ -63,16 +64,19 @@ def find_training_data(
     config: Config, data: StrPath | None, data_path: StrPath | None
 ) -> tuple[DetectionDataset, DetectionDataset]:
     """Load the training set and the validation set, whose classes are matched by name."""
+    class_map = parse_class_map(config.datasets.class_map)
     find = partial(
         load_dataset,
         data=None if data is None else Path(data),
         data_path=None if data_path is None else Path(data_path),
         val_fraction=config.datasets.val_fraction,
         val_seed=config.datasets.val_seed,
+        class_map=class_map,
     )
     needs_masks = config.model.mask_on or config.augmentation.copy_paste > 0
     train_set = find(names=config.datasets.train, split="train", masks=needs_masks)
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
+    require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
     for note in match_classes(train_set.class_names, val_set, owner=train_set.name).notes:
         logger.warning("%s", note)
     if needs_masks:

@@ -7,6 +7,11 @@ DATA_KEYS = (
     Option("DATASETS.TRAIN", "datasets.train", "names of data sets to train on"),
     Option("DATASETS.TEST", "datasets.test", "names of data sets to evaluate on"),
     Option(
+        "DATASETS.CLASS_MAP",
+        "datasets.class_map",
+        "ours: pairs 'old=new' that rename classes of the data, or merge them under one name",
+    ),
+    Option(
         "DATASETS.VAL_FRACTION",
         "datasets.val_fraction",
         "ours: fraction of the images to evaluate on if --data has no validation split",

@@ -232,6 +232,7 @@ ON_RESUME = (
         (
             "DATASETS.TRAIN",
             "DATASETS.TEST",
+            "DATASETS.CLASS_MAP",
             "SOLVER.IMS_PER_BATCH",
             "DATALOADER.NUM_WORKERS",
             "DATALOADER.ASPECT_RATIO_GROUPING",

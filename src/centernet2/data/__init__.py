@@ -1,7 +1,13 @@
 """Data sets: from annotation files to an index, from image files to batches."""
 
 from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.class_join import join_classes, shown, without_classes
+from centernet2.data.class_join import (
+    category_names,
+    rename_categories,
+    rename_classes,
+    without_classes,
+)
+from centernet2.data.class_names import counted, join_classes, shown
 from centernet2.data.dataset import (
     DatasetsOptions,
     DetectionDataset,
@@ -76,9 +82,11 @@ __all__ = [
     "TrainTransform",
     "Transform",
     "WeightedSampler",
+    "category_names",
     "check_before_training",
     "class_aware_weights",
     "concatenate",
+    "counted",
     "draw_objects",
     "eval_batches",
     "generator_of",
@@ -88,6 +96,8 @@ __all__ = [
     "make_test_resize",
     "read_image",
     "read_indexed_image",
+    "rename_categories",
+    "rename_classes",
     "repeat_factors",
     "require_masks",
     "require_objects",

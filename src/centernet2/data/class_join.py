@@ -1,39 +1,96 @@
-"""Joining of two lists of classes by their names."""
+"""Data sets whose classes are renamed, merged or left out."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from centernet2.data.dataset import DetectionDataset, offsets_of
 
-SHOWN_NAMES = 5  # of a longer list
+logger = logging.getLogger(__name__)
 
 
-class ClassJoin(NamedTuple):
-    """Where the classes of one list are in another one."""
+def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str]) -> DetectionDataset:
+    """Rename classes; those that get one name become one class.
 
-    labels: npt.NDArray[np.int64]  # [C] label in the other list; -1: it lacks the class
-    missing: tuple[str, ...]  # classes of the other list that this one lacks
-    added: tuple[str, ...]  # classes that the other list lacks
-
-
-def join_classes(names: Sequence[str], others: Sequence[str]) -> ClassJoin:
-    """Join the classes `names` to the classes `others` by their names."""
-    label_of = {name: label for label, name in enumerate(others)}
-    return ClassJoin(
-        np.array([label_of.get(name, -1) for name in names], dtype=np.int64),
-        tuple(name for name in others if name not in names),
-        tuple(name for name in names if name not in label_of),
+    All are renamed at once: {"a": "b", "b": "a"} exchanges two names. A merged class has the id of
+    the class that already had its name, or else of the first one.
+    """
+    own = dataset.class_names
+    ids = zip(own, dataset.category_ids, strict=True)
+    renamed = tuple((name, number, class_map[name]) for name, number in ids if name in class_map)
+    if not renamed:
+        return dataset
+    names = [class_map.get(name, name) for name in own]
+    kept = tuple(dict.fromkeys(names))
+    if len(kept) < len(own) and dataset.federated is not None:
+        raise ValueError(
+            f"{dataset.name} names the classes that were annotated in each image, as LVIS does, so "
+            "its classes cannot be merged; give each class another name in --class-map"
+        )
+    label_of = {name: label for label, name in enumerate(kept)}
+    label = np.array([label_of[name] for name in names], dtype=dataset.labels.dtype)
+    unchanged = {name: i for i, name in enumerate(own) if name not in class_map}
+    first = [unchanged.get(name, names.index(name)) for name in kept]
+    logger.info(
+        "%s: classes are renamed: %s",
+        dataset.name, ", ".join(f"'{old}' to '{new}'" for old, _, new in renamed),
+    )  # fmt: skip
+    return replace(
+        dataset,
+        class_names=kept,
+        category_ids=tuple(dataset.category_ids[i] for i in first),
+        frequencies=tuple(dataset.frequencies[i] for i in first) if dataset.frequencies else (),
+        renamed=renamed,
+        labels=label[dataset.labels],
+        federated=None if dataset.federated is None else dataset.federated.relabeled(label),
     )
 
 
-def shown(names: Sequence[str]) -> str:
-    """List class names for a message; only the first ones of many."""
-    first = ", ".join(names[:SHOWN_NAMES])
-    return first if len(names) <= SHOWN_NAMES else f"{first} and {len(names) - SHOWN_NAMES} more"
+def category_names(content: dict[str, Any]) -> list[str]:
+    """Return the names of the categories of records in COCO's format, as far as they have any."""
+    names = [each.get("name") for each in _records(content, "categories")]
+    return [name for name in names if isinstance(name, str)]
+
+
+def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> dict[str, Any]:
+    """Rename the categories of records in COCO's format, as `rename_classes` does.
+
+    Records that are no categories or annotations stay as they are, for who reports them.
+    """
+    named = [each for each in _records(content, "categories") if isinstance(each.get("name"), str)]
+    known = {each["name"]: each.get("id") for each in named if each["name"] not in class_map}
+    id_of: dict[str, Any] = {}  # of the classes after renaming
+    ids: dict[str, Any] = {}  # id of a category, as text -> id of the class that it becomes
+    for each in named:
+        new = class_map.get(each["name"], each["name"])
+        if each["name"] in class_map:
+            ids[str(each.get("id"))] = id_of.setdefault(new, known.get(new, each.get("id")))
+    if not ids:
+        return content
+
+    def renamed(record: Any) -> Any:
+        if not isinstance(record, dict) or record.get("name") not in class_map:
+            return record
+        new = class_map[record["name"]]
+        return {**record, "name": new} if id_of[new] == record.get("id") else None
+
+    def moved(record: Any) -> Any:
+        number = str(record.get("category_id")) if isinstance(record, dict) else ""
+        return {**record, "category_id": ids[number]} if number in ids else record
+
+    categories = [new for each in content["categories"] if (new := renamed(each)) is not None]
+    annotations = content.get("annotations")
+    if isinstance(annotations, list):
+        annotations = [moved(each) for each in annotations]
+    return {**content, "categories": categories, "annotations": annotations}
+
+
+def _records(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    records = content.get(key)
+    return [each for each in records if isinstance(each, dict)] if isinstance(records, list) else []
 
 
 def without_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:

@@ -18,6 +18,7 @@ from centernet2.data.annotation_masks import (
     PackedMasks,
     join_masks,
 )
+from centernet2.data.class_names import counted, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays
@@ -39,6 +40,7 @@ class DatasetsOptions:
 
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    class_map: tuple[str, ...] = ()
     val_fraction: float = 0.0
     val_seed: int = 0
 
@@ -74,6 +76,7 @@ class DetectionDataset(SharedArrays):
     unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
     source_category_ids: tuple[tuple[UserId, ...], ...] = ()  # of each of them, by label
     findings: tuple[Finding, ...] = ()  # what was wrong in the files, and repaired or dropped
+    renamed: tuple[tuple[str, UserId, str], ...] = ()  # class in the files: name, id, new name
 
     def __len__(self) -> int:
         return len(self.files)
@@ -201,12 +204,10 @@ def with_classes(
     if own == tuple(class_names):
         return dataset
     if sorted(own) != sorted(class_names):
-        missing = [f"'{name}' is missing" for name in class_names if name not in own]
-        added = [f"'{name}' is added" for name in own if name not in class_names]
         raise ValueError(
-            f"{dataset.name} ({len(own)} classes) does not have the same class names as {owner} "
-            f"({len(class_names)} classes): {', '.join((*missing[:3], *added[:3]))}; "
-            "use the same names in both"
+            f"{dataset.name} has {counted(own)} and {owner} has {counted(class_names)}: "
+            f"{_differences(own, class_names)}; use the same names in both, or join them with "
+            "--class-map OLD=NEW"
         )
     logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)
     order = [own.index(name) for name in class_names]
@@ -222,6 +223,17 @@ def with_classes(
         labels=label[dataset.labels],
         federated=None if dataset.federated is None else dataset.federated.relabeled(label),
     )
+
+
+def _differences(own: Sequence[str], others: Sequence[str]) -> str:
+    join = join_classes(own, others)
+    parts = ((join.missing, "missing"), (join.added, "added"))
+    found = [
+        f"{shown([repr(each) for each in names])} {'is' if len(names) == 1 else 'are'} {what}"
+        for names, what in parts
+        if names
+    ]
+    return ", ".join(found) or "a name occurs twice"
 
 
 def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
@@ -260,6 +272,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         source_names=tuple(dataset.name for dataset in datasets),
         source_category_ids=tuple(dataset.category_ids for dataset in datasets),
+        renamed=tuple(each for dataset in datasets for each in dataset.renamed),
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )

@@ -11,7 +11,7 @@ its result. A public function is also a line of __init__.pyi. Options of several
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     ConfigArgument: TypeAlias = Config | PathArgument
     ModelArgument: TypeAlias = Detector | Predictor | PathArgument
     OverrideArgument: TypeAlias = Any  # keys, values, and dictionaries of both
+    ClassMapArgument: TypeAlias = Mapping[str, str] | Sequence[str] | PathArgument
 else:  # types to which cyclopts converts; zoo:NAME is not a path
     PathArgument = Path
     ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = OverrideArgument = str
+    ClassMapArgument = list[str]
 
 # values may look like options: SOLVER.CLIP_GRADIENTS.CLIP_VALUE -1
 Overrides = Annotated[
@@ -53,6 +55,16 @@ DataPath = Annotated[
     Parameter(
         help="Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, "
         "nuimages/; default: $DETECTRON2_DATASETS, then ./datasets."
+    ),
+]
+ClassMap = Annotated[
+    ClassMapArgument | None,
+    Parameter(
+        name="--class-map",
+        negative=(),
+        help="Rename classes of the data: old=new, several with commas or by repeating the option, "
+        "or a file with a dictionary (JSON, YAML) or lines old=new. Classes that get one name are "
+        "merged. Default: DATASETS.CLASS_MAP of the config.",
     ),
 ]
 Device = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from centernet2.files import writable_file, writable_folder
-from centernet2.jobs import Data, DataPath, Flag, PathArgument
+from centernet2.jobs import ClassMap, Data, DataPath, Flag, PathArgument
 
 if TYPE_CHECKING:
     from centernet2.data.check import Examination
@@ -23,6 +23,7 @@ def check(
     data: Data,
     *,
     data_path: DataPath = None,
+    class_map: ClassMap = None,
     report: PathArgument | None = None,
     findings_only: Annotated[Flag, Parameter(name=("--findings-only", "--no-report"))] = False,
     fix: PathArgument | None = None,
@@ -41,6 +42,12 @@ def check(
         JSON file for a repaired copy of the annotations; the changes are listed beside it, in
         NAME.changes.txt. Several splits are written to NAME_train.json and so on.
     """
+    from centernet2.builders.class_map import (
+        CategoryRenaming,
+        class_map_of,
+        parse_class_map,
+        require_names,
+    )
     from centernet2.data.check import MAX_EXAMPLES, examine_dataset, write_repaired
     from centernet2.report.dataset_page import write_dataset_page
 
@@ -51,11 +58,14 @@ def check(
     if not findings_only:
         writable_folder(folder, "--report")
     repaired = None if fix is None else writable_file(Path(fix), "--fix")
+    rename = CategoryRenaming(parse_class_map(class_map_of(class_map) or ()))
     examination = examine_dataset(
         source,
         None if data_path is None else Path(data_path),
+        rename=rename,
         max_examples=MAX_EXAMPLES if repaired is None else None,  # the list of changes has all
     )
+    require_names(rename.class_map, rename.names, str(source))
     if not findings_only:
         title, sizes = source.resolve().name, _first_stage_sizes()
         write_dataset_page(examination, folder, title=title, first_stage=sizes)

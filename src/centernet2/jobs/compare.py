@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from centernet2.files import finite_or_none, writable_file, write_json
-from centernet2.jobs import DataPath, Device, OptionalData, PathArgument, WeightsArgument
+from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.evaluation import Difference
@@ -23,6 +23,7 @@ def compare(
     *,
     data: OptionalData = None,
     data_path: DataPath = None,
+    class_map: ClassMap = None,
     samples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -49,6 +50,7 @@ def compare(
     output
         JSON file for the metrics.
     """
+    from centernet2.builders.class_map import class_map_of
     from centernet2.builders.evaluator import (
         choose_datasets,
         config_of_source,
@@ -63,8 +65,9 @@ def compare(
             "give at least 1 sample and a confidence between 0 and 1"
         )
     target = None if output is None else writable_file(Path(output))
-    datasets = choose_datasets(config_of_source(first), config_of_source(second))
-    dataset = find_validation_data(data, data_path, datasets, masks=False)
+    names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
+    datasets = choose_datasets(*configs, class_map=names)
+    dataset = find_validation_data(data, data_path, datasets, masks=False, class_map=names)
     one, other = (load_results(source, dataset, device=device) for source in (first, second))
     differences = compare_results(
         dataset, one, other, samples=samples, confidence=confidence, seed=seed

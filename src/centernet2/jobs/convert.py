@@ -4,13 +4,18 @@ import logging
 from pathlib import Path
 
 from centernet2.files import writable_folder
-from centernet2.jobs import Data, DataPath, PathArgument
+from centernet2.jobs import ClassMap, Data, DataPath, PathArgument
 
 logger = logging.getLogger(__name__)
 
 
 def convert(
-    data: Data, output: PathArgument, *, to: str, data_path: DataPath = None
+    data: Data,
+    output: PathArgument,
+    *,
+    to: str,
+    data_path: DataPath = None,
+    class_map: ClassMap = None,
 ) -> dict[str, int]:
     """Convert a data set to another layout.
 
@@ -27,7 +32,8 @@ def convert(
     -------
     The number of images of each split.
     """
-    from centernet2.data import WRITERS, with_classes
+    from centernet2.builders.class_map import class_map_of, parse_class_map, require_renamed
+    from centernet2.data import WRITERS, rename_classes, with_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
     source_path, target = Path(data), writable_folder(Path(output), "OUTPUT")
@@ -35,12 +41,16 @@ def convert(
         raise ValueError(f"--to is '{to}'; choose one of {', '.join(WRITERS)}")
     if target.exists() and any(target.iterdir()):
         raise ValueError(f"{target} already exists and is not an empty folder; give another one")
+    names = parse_class_map(class_map_of(class_map) or ())
     datasets = {
-        "train" if split == ALL else split: load_split_files(files, split, source_path, masks=True)
+        "train" if split == ALL else split: rename_classes(
+            load_split_files(files, split, source_path, masks=True), names
+        )
         for split, files in find_dataset(
             source_path, None if data_path is None else Path(data_path)
         ).items()
     }
+    require_renamed(names, list(datasets.values()))
     first = next(iter(datasets.values()))
     for split, dataset in datasets.items():
         if to == "yolo":  # one data.yaml lists the classes of all splits

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 from centernet2.files import writable_folder
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
+    ClassMap,
     ConfigArgument,
     DataPath,
     Flag,
@@ -25,6 +27,25 @@ if TYPE_CHECKING:
     from centernet2.config import Config
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ClassMatching:
+    """Classes of the data that have other names than the detector's, or that it does not know.
+
+    Parameters
+    ----------
+    known_classes_only
+        Leave out the classes of the data that the detector does not know; without it, their objects
+        count as missed.
+    """
+
+    class_map: ClassMap = None
+    known_classes_only: Flag = False
+
+
+DEFAULT_MATCHING = ClassMatching()
+
+
 def evaluate(
     model: Annotated[ModelArgument | None, Parameter(name="--weights")] = None,
     *overrides: Overrides,
@@ -35,7 +56,7 @@ def evaluate(
     output_dir: PathArgument | None = None,
     report: PathArgument | None = None,
     resume: Flag = False,
-    known_classes_only: Flag = False,
+    classes: ClassMatching = DEFAULT_MATCHING,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, float]:
     """Evaluate a checkpoint or a COCO results file.
@@ -60,14 +81,11 @@ def evaluate(
         Folder for a page with an analysis of the errors, also as JSON and Markdown.
     resume
         Continue an interrupted evaluation in the output folder.
-    known_classes_only
-        Leave out the classes of the data that the detector does not know; without it, their objects
-        count as missed.
-
     Returns
     -------
     COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
+    from centernet2.builders.class_map import class_map_of
     from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
     from centernet2.builders.loading import as_config, config_of, detector_of, load_for_inference
 
@@ -77,12 +95,13 @@ def evaluate(
         if folder is not None:
             writable_folder(Path(folder), option)
     given = None if config is None else as_config(config)
+    class_map = class_map_of(classes.class_map, words)
     if predictions is not None and model is None:
         options = _options_for_results(predictions, given, words)
-        of_detectors = {"--resume": resume, "--known-classes-only": known_classes_only}
+        of_detectors = {"--resume": resume, "--known-classes-only": classes.known_classes_only}
         others = [flag for flag, is_given in of_detectors.items() if is_given]
         _refuse("--predictions runs no detector", [*others, *_changed(inference)])
-        return evaluate_predictions(predictions, config=options, **paths)
+        return evaluate_predictions(predictions, config=options, class_map=class_map, **paths)
     if model is None or predictions is not None:
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
     if isinstance(model, str | os.PathLike):
@@ -93,7 +112,12 @@ def evaluate(
         _refuse("a Detector is evaluated as it is", _changed(inference))
         options = (given or config_of(detector.info)).override(words)
     return evaluate_detector(
-        detector, options, resume=resume, known_classes_only=known_classes_only, **paths
+        detector,
+        options,
+        resume=resume,
+        class_map=class_map,
+        known_classes_only=classes.known_classes_only,
+        **paths,
     )
 
 

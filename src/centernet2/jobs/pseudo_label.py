@@ -6,14 +6,25 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from cyclopts import Parameter
 
 from centernet2.files import printable, writable_file, write_json
-from centernet2.jobs import Device, Overrides, PathArgument, WeightsArgument
+from centernet2.jobs import ClassMapArgument, Device, Overrides, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.predictor import OnError, Prediction
 
+PseudoClassMap = Annotated[
+    ClassMapArgument | None,
+    Parameter(
+        name="--class-map",
+        negative=(),
+        help="Rename the teacher's classes to those of the data that the labels are for: old=new, "
+        "or a file, as of the other commands.",
+    ),
+]
 logger = logging.getLogger(__name__)
 
 
@@ -30,6 +41,7 @@ def pseudo_label(
     images: PathArgument,
     output: PathArgument,
     score: float = 0.5,
+    class_map: PseudoClassMap = None,
     device: Device = None,
 ) -> PseudoLabels:
     """Label images with a trained detector, to train another one on the labels.
@@ -53,7 +65,9 @@ def pseudo_label(
     -------
     The number of boxes of each class, and the number of skipped images.
     """
+    from centernet2.builders.class_map import class_map_of, parse_class_map, require_names
     from centernet2.builders.loading import load_predictor
+    from centernet2.data import rename_categories
     from centernet2.predictor import find_images
     from centernet2.score_thresholds import require_score
 
@@ -66,6 +80,8 @@ def pseudo_label(
     class_names = predictor.class_names
     if class_names is None:
         raise ValueError(f"{weights} has no class names, which annotations need")
+    renamed = parse_class_map(class_map_of(class_map) or ())
+    require_names(renamed, class_names, str(weights))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:
@@ -74,7 +90,7 @@ def pseudo_label(
 
     named = [each for each in found if _can_be_named(each, report)]
     predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
-    content = _to_coco(predictions, folder, class_names)
+    content = rename_categories(_to_coco(predictions, folder, class_names), renamed)
     if not content["images"]:
         raise ValueError(
             f"{printable(folder)}: no image can be used ({len(found)} are listed above); "
@@ -82,7 +98,7 @@ def pseudo_label(
         )
     write_json(path, content)
     counts = Counter(annotation["category_id"] for annotation in content["annotations"])
-    boxes = {name: counts[number] for number, name in enumerate(class_names, start=1)}
+    boxes = {category["name"]: counts[category["id"]] for category in content["categories"]}
     logger.info(
         "%s: %d images, %d boxes at the score threshold %g",
         path, len(content["images"]), sum(boxes.values()), score,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from centernet2.jobs import ConfigArgument, Data, DataPath, Flag, Overrides, PathArgument
+from centernet2.jobs import (
+    ClassMap,
+    ConfigArgument,
+    Data,
+    DataPath,
+    Flag,
+    Overrides,
+    PathArgument,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +23,7 @@ def show(
     data: Data,
     *overrides: Overrides,
     data_path: DataPath = None,
+    class_map: ClassMap = None,
     output: PathArgument = Path("show.jpg"),
     split: str = "train",
     count: int = 16,
@@ -44,8 +53,10 @@ def show(
     """
     import numpy as np
 
+    from centernet2.builders.class_map import class_map_of, parse_class_map, require_renamed
     from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
+    from centernet2.data import rename_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
     from centernet2.files import writable_file
     from centernet2.pictures import FILE_FORMATS, save_picture
@@ -62,7 +73,12 @@ def show(
         raise ValueError(
             f"{data} has no {split} split, only {', '.join(splits)}; choose with --split"
         )
+    given = class_map_of(class_map, overrides)
+    names = parse_class_map(options.datasets.class_map if given is None else given)
     dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
+    dataset = rename_classes(dataset, names)
+    if given is not None:
+        require_renamed(names, [dataset])
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets

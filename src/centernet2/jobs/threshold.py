@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from centernet2.files import writable_file
-from centernet2.jobs import DataPath, Device, OptionalData, PathArgument, WeightsArgument
+from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.evaluation import FloatArray, GroundTruth, ThresholdChoice
@@ -23,6 +23,7 @@ def threshold(
     recall: float | None = None,
     data: OptionalData = None,
     data_path: DataPath = None,
+    class_map: ClassMap = None,
     predictions: PathArgument | None = None,
     output: PathArgument | None = None,
     device: Device = None,
@@ -45,6 +46,7 @@ def threshold(
     output
         File for the new checkpoint; default: overwrite the old one.
     """
+    from centernet2.builders.class_map import class_map_of
     from centernet2.builders.class_matching import match_classes
     from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
     from centernet2.builders.loading import config_of
@@ -58,7 +60,9 @@ def threshold(
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
     datasets = choose_datasets(config_of(checkpoint.info))
-    dataset = find_validation_data(data, data_path, datasets, masks=False)
+    dataset = find_validation_data(
+        data, data_path, datasets, masks=False, class_map=class_map_of(class_map)
+    )
     names = checkpoint.info.class_names or dataset.class_names
     if predictions is not None:  # otherwise the evaluation of the detector says it
         for note in match_classes(names, dataset, owner=str(weights)).notes:

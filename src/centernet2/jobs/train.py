@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from centernet2.jobs import (
+    ClassMap,
     ConfigArgument,
     DataPath,
     Device,
@@ -22,7 +23,7 @@ from centernet2.jobs import (
     WeightsArgument,
     split_data,
 )
-from centernet2.jobs.evaluate import evaluate
+from centernet2.jobs.evaluate import ClassMatching, evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ class TrainMode:
     """
 
     val_fraction: float | None = None
+    class_map: ClassMap = None
     auto_scale_lr: Flag = False
     dry_run: Flag = False
     eval_only: Flag = False
@@ -140,6 +142,7 @@ def train(
                 data_path=data_path,
                 output_dir=output,
                 resume=resume,
+                classes=ClassMatching(class_map=mode.class_map),
                 inference=InferenceOptions(device=device),
             )
         command = given_command(
@@ -168,9 +171,14 @@ def _choose_options(file: Config, values: Mapping[str, Any], mode: TrainMode) ->
 
 def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:
     """Return the values of the overrides, of the mode and of the seed, by key."""
+    from centernet2.builders.class_map import CLASS_MAP_KEY, class_map_of
     from centernet2.config import parse_pairs
 
-    given = {"DATASETS.VAL_FRACTION": mode.val_fraction, "SEED": seed}
+    given = {
+        "DATASETS.VAL_FRACTION": mode.val_fraction,
+        CLASS_MAP_KEY: class_map_of(mode.class_map),
+        "SEED": seed,
+    }
     return parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
 
 

@@ -1,5 +1,6 @@
 """Check all annotations and all images of a data set."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,17 +41,22 @@ class Examination(NamedTuple):
 
 
 def examine_dataset(
-    data: Path, data_path: Path | None = None, *, max_examples: int | None = MAX_EXAMPLES
+    data: Path,
+    data_path: Path | None = None,
+    *,
+    rename: Callable[[Record], Record] = lambda content: content,
+    max_examples: int | None = MAX_EXAMPLES,
 ) -> Examination:
     """Check a data set in any layout, or a named one below `data_path`.
 
     Args:
+        rename: renames the categories of each split before it is checked.
         max_examples: of each finding about annotations; None: all occurrences.
     """
     splits: dict[str, ExaminedSplit] = {}
     findings: list[Finding] = []
     for name, files in find_dataset(data, data_path).items():
-        splits[name], found = _examine_split(files, name, max_examples)
+        splits[name], found = _examine_split(files, name, rename, max_examples)
         findings += found
     findings += check_classes({name: split.dataset.class_names for name, split in splits.items()})
     findings += check_across(
@@ -60,9 +66,10 @@ def examine_dataset(
 
 
 def _examine_split(
-    files: SplitFiles, name: str, max_examples: int | None
+    files: SplitFiles, name: str, rename: Callable[[Record], Record], max_examples: int | None
 ) -> tuple[ExaminedSplit, list[Finding]]:
     content, folder, findings = read_split_files(files, name)
+    content = rename(content)
     records = read_records(content, folder, name=name, masks=True, max_examples=max_examples)
     dataset = records.dataset
     if not len(dataset):  # nothing is left that could be shown

@@ -2,10 +2,12 @@
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from centernet2.data.class_join import rename_classes
 from centernet2.data.dataset import DetectionDataset, concatenate
 from centernet2.data.readers.coco import load_coco, load_coco_in_shards
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits
@@ -14,6 +16,7 @@ from centernet2.data.shards import find_shards
 from centernet2.data.storage import open_remote, remote_url
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
+NO_CHANGE: Mapping[str, str] = MappingProxyType({})  # of class names
 FILES_SEPARATOR = ".json@"  # in a data set given by its files: ANNOTATIONS.json@IMAGES
 # folders tried for coco/ in the paths below; "": --data-path is the folder of COCO itself
 COCO_FOLDERS = ("coco2017", "coco", "")
@@ -69,6 +72,7 @@ def load_dataset(
     masks: bool = False,
     val_fraction: float = 0.0,
     val_seed: int = 0,
+    class_map: Mapping[str, str] = NO_CHANGE,
 ) -> DetectionDataset:
     """Load a split of one data set, or join several named data sets.
 
@@ -81,18 +85,24 @@ def load_dataset(
         masks: also read masks.
         val_fraction: share of the images that becomes the validation split if `data` has none.
         val_seed: seed of the choice of these images.
+        class_map: class name in the files -> its new name.
     """
     root = _root(data_path)
     if data is not None:
-        if _is_path(data, data_path):
-            return load_split(data, split, masks=masks, val_fraction=val_fraction, seed=val_seed)
-        return _load_split_named(str(data), split, root, masks, val_fraction, val_seed)
+        found = (
+            load_split(data, split, masks=masks, val_fraction=val_fraction, seed=val_seed)
+            if _is_path(data, data_path)
+            else _load_split_named(str(data), split, root, masks, val_fraction, val_seed)
+        )
+        return rename_classes(found, class_map)
     if not names:
         raise ValueError(
             f"no data set is named for {split}; "
             "give --data DIR or set DATASETS.TRAIN and DATASETS.TEST"
         )
-    return concatenate([_load_named(name, root, masks) for name in names])
+    return concatenate(
+        [rename_classes(_load_named(name, root, masks), class_map) for name in names]
+    )
 
 
 def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFiles]:

@@ -111,8 +111,13 @@ def join_classes(
 ) -> IntArray:  # [D] label
     """Find the class of each detection."""
     ids = _hashable(table.column("category_id"))
-    by_id = positions_of(dataset.category_ids)
-    by_name = _finder(positions_of(dataset.class_names))
+    count = len(dataset.class_names)
+    by_id, label_of = positions_of(dataset.category_ids), positions_of(dataset.class_names)
+    for name, number, new in dataset.renamed:  # as the file may call them
+        if new in label_of:
+            by_id.setdefault(number, label_of[new])
+            label_of.setdefault(name, label_of[new])
+    by_name = _finder(label_of)
     plain = _read("category_id", ids, _finder(by_id))
     named = _read_names("class name", table, CLASS_NAME_KEYS, names.classes, ids, by_name)
     if named is not None:
@@ -129,7 +134,7 @@ def join_classes(
             advice = f"category_id is read as {meaning}"
             return _note_reading(table, reading, plain.failures(), advice)
     for first in (0, 1):  # numbers in the order of the classes, as other programs write them
-        counted = _read("category_id", ids, _number_from(first, len(by_id)))
+        counted = _read("category_id", ids, _number_from(first, count))
         shares = [
             share_of_right_class(dataset, placed, images, each) for each in _rivals(counted, plain)
         ]

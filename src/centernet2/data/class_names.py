@@ -1,0 +1,39 @@
+"""Lists of class names: where the classes of one are in another, and how messages show them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+SHOWN_NAMES = 5  # of a longer list
+
+
+class ClassJoin(NamedTuple):
+    """Where the classes of one list are in another one."""
+
+    labels: npt.NDArray[np.int64]  # [C] label in the other list; -1: it lacks the class
+    missing: tuple[str, ...]  # classes of the other list that this one lacks
+    added: tuple[str, ...]  # classes that the other list lacks
+
+
+def join_classes(names: Sequence[str], others: Sequence[str]) -> ClassJoin:
+    """Join the classes `names` to the classes `others` by their names."""
+    label_of = {name: label for label, name in enumerate(others)}
+    own = set(names)
+    return ClassJoin(
+        np.array([label_of.get(name, -1) for name in names], dtype=np.int64),
+        tuple(name for name in others if name not in own),
+        tuple(name for name in names if name not in label_of),
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """List class names for a message; only the first ones of many."""
+    first = ", ".join(names[:SHOWN_NAMES])
+    return first if len(names) <= SHOWN_NAMES else f"{first} and {len(names) - SHOWN_NAMES} more"
+
+
+def counted(names: Sequence[str]) -> str:
+    """Count and list class names for a message."""
+    return f"{'1 class' if len(names) == 1 else f'{len(names)} classes'} ({shown(names)})"
