@@ -1,6 +1,7 @@
 """Decode image files of any format to tensors."""
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
@@ -18,6 +19,15 @@ from centernet2.files import printable
 
 ORIENTATION = 0x0112  # EXIF tag
 ROTATED = (5, 6, 7, 8)  # its values that rotate the image by 90 degrees
+TRANSPOSITIONS = {  # that make the image of each value upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MIN_REDUCED_PIXELS = 1_000_000  # smaller images are decoded faster at full size
 REDUCTIONS = (4, 2)  # factors at which libjpeg decodes with a fraction of the work
 REDUCTION_MARGIN = 2.5  # the reduced sides are at least this many times the final ones
@@ -25,7 +35,7 @@ SIXTEEN_BITS = 65535
 # of Pillow and its plugins on damaged files
 FAILURES = (
     OSError, ValueError, SyntaxError, RuntimeError, KeyError, TypeError, EOFError,
-    Image.DecompressionBombError,
+    struct.error, Image.DecompressionBombError,
 )  # fmt: skip
 
 
@@ -124,7 +134,7 @@ class StoredImage:
                     return self.decode()
                 self._require_size(*upright_size(file))
                 file.draft(file.mode, (file.width // reduction, file.height // reduction))
-                pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))  # [H, W, 3]
+                pixels = np.array(_upright(file).convert("RGB"))  # [H, W, 3]
         except ImageError:
             raise
         except FAILURES as error:
@@ -166,21 +176,34 @@ def upright_size(file: Image.Image) -> tuple[int, int]:
 
 
 def orientation_of(file: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; not that of XMP, which decoding does not read."""
-    if isinstance(file, TiffImageFile):
-        value = file.tag_v2.get(ORIENTATION)
-    else:
-        exif = Image.Exif()
-        exif.load(file.info.get("exif", b""))
-        value = exif.get(ORIENTATION)
+    """Return the EXIF orientation, 1 to 8; not that of XMP, which decoding does not read.
+
+    Damaged EXIF has none: the pixels may be in order.
+    """
+    try:
+        if isinstance(file, TiffImageFile):
+            value = file.tag_v2.get(ORIENTATION)
+        else:
+            exif = Image.Exif()
+            exif.load(file.info.get("exif", b""))
+            value = exif.get(ORIENTATION)
+    except FAILURES:
+        return 1
     return value if isinstance(value, int) else 1
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """Decode an image and apply its EXIF orientation."""
+    file.load()  # this alone makes a TIFF upright
+    turn = TRANSPOSITIONS.get(orientation_of(file))
+    return file if turn is None else file.transpose(turn)
 
 
 def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
     """Decode formats unknown to torchcodec, such as BMP, or explain the failure."""
     try:
         with Image.open(io.BytesIO(content)) as file:
-            return _to_tensor(ImageOps.exif_transpose(file))
+            return _to_tensor(_upright(file))
     except FAILURES as error:
         raise _unreadable(name, error) from error
 

@@ -491,6 +491,17 @@ def test_one_of_several_yaml_files_is_chosen(tmp_path: Path) -> None:
     assert boxes(read(root / "two.yaml")) == BOXES
 
 
+def test_other_yaml_files_are_no_obstacle(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "chart.yaml").write_text("{{ name }}: x\n")
+    (root / "key.yaml").write_text("? [a, b]\n: 1\n")
+    (root / "colab.yaml").write_text(YAML.replace("images/", "/content/pictures/"))
+    assert boxes(read(root)) == BOXES
+    (root / "data.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"colab\.yaml: the images of the split 'train'"):
+        read(root)
+
+
 def test_data_without_class_names_is_explained(tmp_path: Path) -> None:
     label_studio(tmp_path)
     (tmp_path / "classes.txt").unlink()

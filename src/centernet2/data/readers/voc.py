@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.image import ORIENTATION, ImageError, image_size
+from centernet2.data.image import ROTATED, ImageError, image_size, orientation_of
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
 from centernet2.files import is_image_file, read_text_file
@@ -251,7 +251,7 @@ def _size(root: ET.Element, path: Path, image: Path, tally: Tally) -> tuple[floa
 def _is_turned(image: Path) -> bool:
     """Whether EXIF turns an image by a quarter: boxes may refer to the pixels as stored."""
     with Image.open(image) as file:
-        return int(file.getexif().get(ORIENTATION, 1)) >= 5
+        return orientation_of(file) in ROTATED
 
 
 def _counts_from_one(root: ET.Element) -> bool:

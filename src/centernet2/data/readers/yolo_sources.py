@@ -38,7 +38,7 @@ class _TextLoader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} occurs twice", key.start_mark
                 )
@@ -49,14 +49,14 @@ class _TextLoader(yaml.BaseLoader):
 def find_source(folder: Path) -> YoloSource | None:
     """Find and read the data.yaml of a folder, under any name, or of a folder in it."""
     for pattern in ("*", "*/*"):
-        found: dict[Path, YoloSource | ValueError] = {}
+        found: dict[Path, YoloSource | ValueError | OSError] = {}
         for path in sorted(folder.glob(pattern)):
             if path.suffix.lower() not in YAML_SUFFIXES or not path.is_file():
                 continue
             try:
                 source = read_data_yaml(path)
-            except ValueError as error:
-                if b"names" in path.read_bytes().replace(b"\0", b""):
+            except (ValueError, OSError) as error:
+                if _has_names(path):
                     found[path] = error
                 continue
             if source is not None:
@@ -66,8 +66,16 @@ def find_source(folder: Path) -> YoloSource | None:
     return None
 
 
-def _best(found: Mapping[Path, YoloSource | ValueError]) -> YoloSource:
-    """Choose data.yaml or dataset.yaml among several files."""
+def _has_names(path: Path) -> bool:
+    """Whether a file that cannot be used seems to be a data.yaml."""
+    try:
+        return b"names" in path.read_bytes().replace(b"\0", b"")
+    except OSError:
+        return path.name.lower() in USUAL_NAMES
+
+
+def _best(found: Mapping[Path, YoloSource | ValueError | OSError]) -> YoloSource:
+    """Choose data.yaml or dataset.yaml among several files; raise its error if it has one."""
 
     def rank(path: Path) -> int:
         name = path.name.lower()
@@ -78,7 +86,7 @@ def _best(found: Mapping[Path, YoloSource | ValueError]) -> YoloSource:
         names = ", ".join(map(str, ordered[:4]))
         raise ValueError(f"several YAML files of YOLO were found: {names}; give one of them")
     best = found[ordered[0]]
-    if isinstance(best, ValueError):
+    if isinstance(best, ValueError | OSError):
         raise best
     return best
 
