@@ -32,7 +32,7 @@ from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
 from centernet2.jobs.show import show
-from centernet2.jobs.threshold import threshold
+from centernet2.jobs.threshold import Thresholds, threshold
 from centernet2.jobs.train import TrainedWithoutEvaluation, TrainingInterrupted, train
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 from centernet2.usage import describe, refuse_empty_words, refuse_unknown_words
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from centernet2.data.check import Examination
-    from centernet2.evaluation import ThresholdChoice
     from centernet2.profiling.records import Benchmark
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
@@ -250,17 +249,19 @@ def print_training(result: dict[str, float] | list[str]) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print the metrics of two detectors side by side."""
+    """Print the metrics of two detectors side by side; exit with code 1 if images were skipped."""
     from centernet2.report.tables import differences_table
 
     _print(differences_table(comparison.differences, confidence=comparison.confidence))
+    exit_if_skipped(comparison.skipped)
 
 
-def print_thresholds(chosen: "dict[str, ThresholdChoice]") -> None:
-    """Print the threshold of each class, with its precision and recall."""
+def print_thresholds(chosen: Thresholds) -> None:
+    """Print the threshold of each class; exit with code 1 if images were skipped."""
     from centernet2.report.tables import thresholds_table
 
-    _print(thresholds_table(chosen))
+    _print(thresholds_table(chosen.by_class))
+    exit_if_skipped(chosen.skipped)
 
 
 def print_pseudo_labels(labels: PseudoLabels) -> None:

@@ -15,6 +15,10 @@ from centernet2.evaluation.detection_files import write_detections
 from centernet2.evaluation.stream import ImageResult
 from tests.helpers.data import make_content, renumber, write_dataset
 
+STAGES: dict[str, Any] = {
+    "object_scores": [0.5], "class_scores": [0.5], "recall": {}, "proposals": []
+}  # fmt: skip
+
 
 def joined(folder: Path, ids: dict[str, int] | None = None) -> DetectionDataset:
     """Join two data sets that have the same image ids and the name `val`."""
@@ -29,7 +33,7 @@ def detections(dataset: DetectionDataset, *, stages: bool) -> dict[int, ImageRes
         i: ImageResult(
             np.array([[i, 1, 2, 30, 20, 0.1 * (i + 1), i % 2]]),
             None,
-            {"object_scores": [0.5], "index": i} if stages else None,
+            {**STAGES, "index": i} if stages else None,
         )
         for i in range(len(dataset))
     }
@@ -78,3 +82,33 @@ def test_file_of_one_data_set_replaces_those_of_several(tmp_path: Path) -> None:
     write_detections(tmp_path, dataset, detections(dataset, stages=False))
     assert not (tmp_path / "predictions.json").exists()
     assert not list(tmp_path.rglob("stages.json"))
+
+
+def test_images_that_an_evaluation_skipped_are_found(tmp_path: Path) -> None:
+    """Of joined data sets, beside the folders of their files."""
+    dataset = joined(tmp_path)
+    images = detections(dataset, stages=False)
+    del images[4]  # the second image of the second set
+    eval_folder = tmp_path / "eval"
+    write_detections(eval_folder, dataset, images)
+    skipped = [{"image_id": 20, "file_name": dataset.file_name(4), "reason": "truncated"}]
+    (eval_folder / "skipped.json").write_text(json.dumps(skipped))
+    for folder in (tmp_path, eval_folder):
+        assert list(read_detections(folder, dataset).skipped) == [4]
+    second = replace(dataset.subset(np.arange(3, 6)), sources=None)
+    assert list(read_detections(eval_folder / "val_2" / "predictions.json", second).skipped) == [1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1, 2]", '[{"image_id": 10}]', '[{"name": "conv1"}]', '{"10": {}}', "no JSON", "[[10]]"],
+)
+def test_stages_of_another_program_are_left_out(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = replace(joined(tmp_path).subset(np.arange(3)), sources=None)
+    write_detections(tmp_path, dataset, detections(dataset, stages=False))
+    (tmp_path / "stages.json").write_text(content)
+    found = read_detections(tmp_path, dataset)
+    assert found.stages is None and len(found.results) == 3
+    assert "stages.json was not written by `eval`" in caplog.text

@@ -80,3 +80,19 @@ def test_tables_show_brackets_in_class_names(
     cli.app([command, *words, "--data", str(data)], exit_on_error=False)
     shown = capsys.readouterr().out
     assert "AP50" in shown and "cat [a]" in shown and "\\" not in shown
+
+
+def test_images_that_either_side_has_skipped_are_left_out_of_both(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = json.loads((data / "good.json").read_text())
+    lines = data / "good.txt"
+    lines.write_text("\n".join(map(json.dumps, good)))
+    skipped = [{"image_id": 2, "file_name": "2.jpg", "reason": "truncated"}]
+    (data / "run" / "eval" / "skipped.json").write_text(json.dumps(skipped))
+    result = compare(data / "run", lines, data=data, samples=5)
+    assert result.differences["AP"][:2] == pytest.approx((100, 100)) and result.skipped == 1
+    assert "1 of 2 images are skipped on either side" in caplog.text
+    with pytest.raises(SystemExit) as exit_code:
+        cli.print_comparison(result)
+    assert exit_code.value.code == 1

@@ -68,8 +68,9 @@ def test_skipped_images_are_left_out_everywhere(tmp_path: Path) -> None:
     assert metrics["images_skipped"] == 1
     (named,) = json.loads((output / "skipped.json").read_text())
     assert (named["image_id"], named["file_name"]) == (4, "4.png")
-    again = centernet2.evaluate(predictions=output / "predictions.json", data=tmp_path)
-    assert again == pytest.approx(metrics, nan_ok=True)
+    for predictions in (output / "predictions.json", output, tmp_path):
+        again = centernet2.evaluate(predictions=predictions, data=tmp_path)
+        assert again == pytest.approx(metrics, nan_ok=True)
     (output / "skipped.json").unlink()
     missed = centernet2.evaluate(predictions=output / "predictions.json", data=tmp_path)
     assert "images_skipped" not in missed

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 import centernet2
+from centernet2 import cli
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs.threshold import threshold
@@ -70,7 +71,7 @@ def test_thresholds_are_chosen_and_stored(
         predictions=folder / "predictions.json",
         output=output,
         **wanted,
-    )
+    ).by_class
     assert chosen["cat"].threshold == expected and chosen["cat"].reached
     assert chosen["dog"].point is None
     assert chosen["dog"].threshold == 0.3  # the best threshold of all classes together
@@ -123,7 +124,7 @@ def test_undivided_data_are_divided_as_in_training(tmp_path: Path) -> None:
     data, run = write_divided_run(tmp_path)
     weights = save_untrained(tmp_path / "model.pth", ("block",), "DATASETS.VAL_FRACTION", "0.5")
     chosen = threshold(weights, data=data, predictions=run / "eval" / "predictions.json")
-    point = chosen["block"].point
+    point = chosen.by_class["block"].point
     assert point is not None and (point.precision, point.recall) == (1, 1)
 
 
@@ -135,9 +136,9 @@ def test_thresholds_belong_to_classes_of_the_checkpoint(folder: Path) -> None:
     detections = json.loads((folder / "predictions.json").read_text())
     detections = [{**each, "category_id": 2} for each in detections]
     (folder / "predictions.json").write_text(json.dumps(detections))
-    assert threshold(folder / "model.pth", **options)["cat"].threshold == 0.9
+    assert threshold(folder / "model.pth", **options).by_class["cat"].threshold == 0.9
     path.write_text(json.dumps(renumber(content, {"cat": 2})))
-    chosen = threshold(folder / "model.pth", **options)
+    chosen = threshold(folder / "model.pth", **options).by_class
     assert chosen["cat"].threshold == 0.9 and chosen["dog"].point is None
     content["categories"] = [{"id": 2, "name": "bee"}]
     content["annotations"] = []
@@ -182,4 +183,23 @@ def test_thresholds_of_lvis_use_its_detection_limit(folder: Path) -> None:
     ]
     (folder / "predictions.json").write_text(json.dumps(detections))
     chosen = threshold(folder / "model.pth", data=folder, predictions=folder / "predictions.json")
-    assert chosen["cat"].threshold == pytest.approx(0.3)
+    assert chosen.by_class["cat"].threshold == pytest.approx(0.3)
+
+
+def test_skipped_images_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Image 2 is skipped, so that its object is not missed; the results are JSON lines."""
+    records = json.loads((folder / "predictions.json").read_text())[:2]
+    lines = folder / "run" / "found.jsonl"
+    lines.parent.mkdir()
+    lines.write_text("\n".join(map(json.dumps, records)), encoding="utf-16")
+    words = [str(folder / "model.pth"), "--data", str(folder), "--predictions", str(lines)]
+    cli.app(["threshold", *words], exit_on_error=False)
+    assert "50.0 %" in capsys.readouterr().out
+    skipped = [{"image_id": 2, "file_name": "2.jpg", "reason": "truncated"}]
+    (lines.parent / "skipped.json").write_text(json.dumps(skipped))
+    with pytest.raises(SystemExit) as exit_code:
+        cli.app(["threshold", *words], exit_on_error=False)
+    assert exit_code.value.code == 1
+    assert "50.0 %" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"model\.pth is not a COCO results file"):
+        threshold(folder / "model.pth", data=folder, predictions=folder / "model.pth")

@@ -18,8 +18,8 @@ from centernet2.builders.class_matching import MatchedData, match_detector
 from centernet2.builders.data_pipeline import build_test_transform
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
 from centernet2.builders.network import build_augmented
-from centernet2.builders.results_files import read_detections
-from centernet2.checkpoint import load_checkpoint
+from centernet2.builders.results_files import FoundDetections, read_detections
+from centernet2.checkpoint import is_json_file, load_checkpoint
 from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import (
     DatasetsOptions,
@@ -33,12 +33,10 @@ from centernet2.devices import create_accelerator
 from centernet2.evaluation import (
     IMAGES_SKIPPED,
     PROPOSAL_COUNTS,
-    FloatArray,
     Interrupted,
     ResultStream,
     Scored,
     SkippedImage,
-    read_skipped,
     score_detector,
     score_results,
     weights_digest,
@@ -57,6 +55,7 @@ DEFAULT_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
 NOTES_FILE = "notes.json"
 CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
 MAX_NAMED_IMAGES = 20  # skipped images that the log names; skipped.json has all
+RESULTS_SUFFIXES = (".json", ".jsonl", ".ndjson")  # whatever such a file holds
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
 
 
@@ -128,7 +127,7 @@ def evaluate_predictions(
         found.masks,
         max_detections=MAX_DETECTIONS_OF_A_FILE,
         output_dir=output,
-        skipped=_skipped_before(path, dataset, found.results),
+        skipped=found.skipped,
     )._replace(stages=found.stages)
     say_notes(scored.notes, output)
     if found.masks is None:
@@ -214,10 +213,9 @@ def config_of_source(source: StrPath) -> Config | None:
     """Return the config of what `load_results` accepts; None if none is found."""
     if str(source).startswith(ZOO_PREFIX):
         return load_config(zoo_model(str(source)).config)
-    path = Path(source)
-    if path.is_dir() or path.suffix == ".json":
-        return config_of_results(path)
-    return config_of(load_checkpoint(path).info)
+    if _holds_results(source):
+        return config_of_results(source)
+    return config_of(load_checkpoint(Path(source)).info)
 
 
 def config_of_results(source: StrPath) -> Config | None:
@@ -323,16 +321,6 @@ def _skip(dataset: DetectionDataset, skipped: dict[int, SkippedImage], loaded: L
         logger.warning("%s (the image is skipped)", reason)
 
 
-def _skipped_before(
-    predictions: Path, dataset: DetectionDataset, results: FloatArray
-) -> dict[int, SkippedImage]:
-    """Find the images that the evaluation has skipped that wrote a results file, by index."""
-    by_name = {(each.image_id, each.file_name): each for each in read_skipped(predictions)}
-    empty = set(range(len(dataset))).difference(results[:, 0].tolist()) if by_name else set()
-    keys = ((i, (dataset.image_id(i), dataset.file_name(i))) for i in sorted(empty))
-    return {i: by_name[key] for i, key in keys if key in by_name}
-
-
 def _read_batches(
     model: Detector,
     dataset: DetectionDataset,
@@ -375,11 +363,18 @@ def _fingerprint(model: Detector, matched: MatchedData, config: Config, inspecte
     return weights_digest(model, options, names, images.hexdigest(), str(inspected))
 
 
-def load_results(source: StrPath, dataset: DetectionDataset, *, device: str | None) -> FloatArray:
+def load_results(
+    source: StrPath, dataset: DetectionDataset, *, device: str | None
+) -> FoundDetections | Scored:
     """Load detections from an output folder or a results file, or run a checkpoint."""
-    path = Path(source)
-    if path.is_dir() or path.suffix == ".json":
-        return read_detections(path, dataset).results
+    if _holds_results(source):
+        return read_detections(Path(source), dataset)
     model = load_for_inference(source, device=device)
     matched = match_detector(model, dataset)
-    return score_matched(model, matched, config_of(model.info), None).results
+    return score_matched(model, matched, config_of(model.info), None)
+
+
+def _holds_results(source: StrPath) -> bool:
+    """Whether a path names results rather than weights."""
+    path = Path(source)
+    return path.is_dir() or path.suffix in RESULTS_SUFFIXES or is_json_file(path)

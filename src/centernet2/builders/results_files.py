@@ -14,6 +14,8 @@ from centernet2.evaluation import (
     RESULTS_FILE,
     STAGES_FILE,
     FloatArray,
+    SkippedImage,
+    read_skipped,
     read_stages,
     source_sets,
 )
@@ -30,6 +32,7 @@ class FoundDetections(NamedTuple):
     results: FloatArray  # [D, 7]
     masks: list[RunLengths] | None
     stages: list[dict[str, Any]] | None  # of each image, in the order of the results
+    skipped: dict[int, SkippedImage]  # by position: images that the evaluation could not use
 
 
 def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
@@ -54,7 +57,8 @@ def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
         )
         each = _read_file(file, own)
         each.results[:, 0] = part.images[each.results[:, 0].astype(np.int64)]
-        found.append(each)
+        skipped = {int(part.images[i]): image for i, image in each.skipped.items()}
+        found.append(each._replace(skipped=skipped))
     return _join(found)
 
 
@@ -66,13 +70,29 @@ def _join(found: Sequence[FoundDetections]) -> FoundDetections:
         np.concatenate([each.results for each in found]),
         masks if all(each.masks is not None for each in found) else None,
         stages if all(each.stages is not None for each in found) else None,
+        {i: image for each in found for i, image in each.skipped.items()},
     )
 
 
 def _read_file(path: Path, dataset: DetectionDataset) -> FoundDetections:
     read = read_results(path, dataset)
     stages = read_stages(path.with_name(STAGES_FILE), dataset)
-    return FoundDetections(read.results, read.masks, _stages_of(read.results, stages, path))
+    return FoundDetections(
+        read.results,
+        read.masks,
+        _stages_of(read.results, stages, path),
+        _skipped_before(path, dataset, read.results),
+    )
+
+
+def _skipped_before(
+    path: Path, dataset: DetectionDataset, results: FloatArray
+) -> dict[int, SkippedImage]:
+    """Find the images that the evaluation has skipped that wrote a results file, by position."""
+    by_name = {(each.image_id, each.file_name): each for each in read_skipped(path)}
+    empty = set(range(len(dataset))).difference(results[:, 0].tolist()) if by_name else set()
+    keys = ((i, (dataset.image_id(i), dataset.file_name(i))) for i in sorted(empty))
+    return {i: by_name[key] for i, key in keys if key in by_name}
 
 
 def _stages_of(results: FloatArray, stages: Stages, path: Path) -> list[dict[str, Any]] | None:

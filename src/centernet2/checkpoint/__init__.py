@@ -8,7 +8,7 @@ from centernet2.checkpoint.checkpoint import (
 )
 from centernet2.checkpoint.filling import LoadReport, load_weights
 from centernet2.checkpoint.source import WeightsFile, read_weights
-from centernet2.checkpoint.weights_file import WeightsError
+from centernet2.checkpoint.weights_file import WeightsError, is_json_file
 
 __all__ = [
     "Checkpoint",
@@ -16,6 +16,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "export_reference_checkpoint",
+    "is_json_file",
     "load_checkpoint",
     "load_weights",
     "read_weights",

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from centernet2.files import unicode_encoding
+
 # Caffe2 has fused the statistics: mean 0, variance 1. The reference stores the variance minus eps.
 CAFFE2_BN_EPS = 1e-5
 
 
 # by the first bytes of a file, and by its suffix
+JSON = "a JSON file (`eval` takes results by --predictions)"
 OTHER_KINDS = {
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"\x89PNG": "a picture (PNG)",
@@ -24,8 +27,8 @@ OTHER_KINDS = {
     b"RIFF": "a picture or a film (RIFF)",
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
-    b"{": "a JSON file (`eval` takes results by --predictions)",
-    b"[": "a JSON file (`eval` takes results by --predictions)",
+    b"{": JSON,
+    b"[": JSON,
     b"<": "a web page or an XML file (was it downloaded from the right address?)",
     b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` downloads the file)",
 }
@@ -52,12 +55,29 @@ def read_content(path: Path) -> Any:
     return _read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
 
 
+def is_json_file(path: Path) -> bool:
+    """Whether a file begins as JSON does, in any encoding of Unicode."""
+    return path.is_file() and _other_kind(path) == JSON
+
+
+def _other_kind(path: Path) -> str | None:
+    """Recognize a file that is no weights file by its first bytes or its suffix."""
+    if path.suffix == ".safetensors":  # begins with the length of its header: with any bytes
+        return None
+    with path.open("rb") as file:
+        start = file.read(256)
+    encoding, mark_length = unicode_encoding(start)
+    start = start[mark_length:]
+    if encoding != "utf-8":
+        start = start.decode(encoding, "ignore").encode()
+    start = start.lstrip()
+    kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
+    return kind or TEXTS.get(path.suffix.lower())
+
+
 def _refuse_other_kinds(path: Path) -> None:
     """Raise WeightsError for a file that is recognized as something else."""
-    with path.open("rb") as file:
-        start = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
-    kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
-    kind = TEXTS.get(path.suffix.lower(), kind)
+    kind = _other_kind(path)
     if kind is not None:
         raise WeightsError(
             f"{path} is {kind}, not a weights file; give a .pth, .pkl or .safetensors file"

@@ -102,12 +102,12 @@ def source_sets(truth: GroundTruth) -> list[SourceSet]:
 def without_images(
     truth: Truth, results: FloatArray, images: Sequence[int]
 ) -> tuple[Truth, FloatArray]:
-    """Leave out images that have no results [D, 7]; the others move up in both."""
+    """Leave out images and their results, of [D, 7]; the others move up in both."""
     if not images:
         return truth, results
     kept = np.delete(np.arange(len(truth)), images)
-    moved = results.copy()
-    moved[:, 0] = np.searchsorted(kept, results[:, 0])
+    moved = results[np.isin(results[:, 0], kept)]
+    moved[:, 0] = np.searchsorted(kept, moved[:, 0])
     return truth.subset(kept), moved
 
 

@@ -25,6 +25,7 @@ from centernet2.structures import ImageDetector, RunLengths
 logger = logging.getLogger(__name__)
 
 IMAGES_SKIPPED = "images_skipped"  # metric: how many images could not be used, if any
+METRICS_FILE = "metrics.json"
 SKIPPED_FILE = "skipped.json"  # names them, beside the detections of the others
 MAX_SKIPPED = 0.5  # share of the images; if more cannot be used, there are no metrics
 
@@ -37,9 +38,14 @@ class SkippedImage(NamedTuple):
     reason: str
 
 
-def read_skipped(predictions: Path) -> list[SkippedImage]:
-    """Read which images the evaluation has skipped that wrote a results file."""
-    folder = predictions if predictions.is_dir() else predictions.parent
+def read_skipped(results_file: Path) -> list[SkippedImage]:
+    """Read which images the evaluation has skipped that wrote a results file.
+
+    Of joined data sets, the results file is in a folder below.
+    """
+    folder, above = results_file.parent, results_file.parent.parent
+    if not (folder / SKIPPED_FILE).is_file() and not (folder / METRICS_FILE).is_file():
+        folder = above
     try:
         content = json.loads((folder / SKIPPED_FILE).read_text(encoding="utf-8"))
         return [SkippedImage(**each) for each in content]
@@ -174,7 +180,7 @@ def score_results(
     if skipped:
         metrics[IMAGES_SKIPPED] = len(skipped)
     if output_dir is not None:
-        write_metrics(output_dir / "metrics.json", metrics)
+        write_metrics(output_dir / METRICS_FILE, metrics)
         (output_dir / SKIPPED_FILE).unlink(missing_ok=True)  # of an earlier evaluation
         if skipped:
             content = [each._asdict() for each in skipped.values()]

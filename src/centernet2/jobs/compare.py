@@ -1,5 +1,6 @@
 """The command `compare`: compare two detectors."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,12 +10,15 @@ from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgume
 if TYPE_CHECKING:
     from centernet2.evaluation import Difference
 
+logger = logging.getLogger(__name__)
+
 
 class Comparison(NamedTuple):
     """Metrics of two detectors, and confidence intervals of their differences."""
 
     differences: "dict[str, Difference]"
     confidence: float
+    skipped: int  # images that could not be used, which are left out
 
 
 def compare(
@@ -57,7 +61,7 @@ def compare(
         find_validation_data,
         load_results,
     )
-    from centernet2.evaluation import compare_results
+    from centernet2.evaluation import compare_results, without_images
 
     if samples < 1 or not 0 < confidence < 1:
         raise ValueError(
@@ -68,9 +72,16 @@ def compare(
     names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
     datasets = choose_datasets(*configs, class_map=names)
     dataset = find_validation_data(data, data_path, datasets, masks=False, class_map=names)
-    one, other = (load_results(source, dataset, device=device) for source in (first, second))
+    sides = [load_results(source, dataset, device=device) for source in (first, second)]
+    skipped = sorted({image for each in sides for image in each.skipped})
+    (rest, one), (_, other) = (without_images(dataset, each.results, skipped) for each in sides)
+    if skipped:
+        logger.warning(
+            "%d of %d images are skipped on either side and left out on both",
+            len(skipped), len(dataset),
+        )  # fmt: skip
     differences = compare_results(
-        dataset, one, other, samples=samples, confidence=confidence, seed=seed
+        rest, one, other, samples=samples, confidence=confidence, seed=seed
     )
     if target is not None:
         metrics = {
@@ -79,4 +90,4 @@ def compare(
         }
         content = {"first": str(first), "second": str(second), "metrics": metrics}
         write_json(target, content, indent=1)
-    return Comparison(differences, confidence)
+    return Comparison(differences, confidence, len(skipped))

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from centernet2.files import writable_file
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 10
 logger = logging.getLogger(__name__)
+
+
+class Thresholds(NamedTuple):
+    """The score threshold of each class, by name."""
+
+    by_class: "dict[str, ThresholdChoice]"
+    skipped: int  # images that could not be used, which are left out
 
 
 def threshold(
@@ -27,7 +34,7 @@ def threshold(
     predictions: PathArgument | None = None,
     output: PathArgument | None = None,
     device: Device = None,
-) -> "dict[str, ThresholdChoice]":
+) -> Thresholds:
     """Choose a score threshold per class and store the thresholds in the checkpoint.
 
     Precision and recall are measured at IoU 0.5. `predict` uses the thresholds.
@@ -50,8 +57,10 @@ def threshold(
     from centernet2.builders.class_matching import match_classes
     from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
     from centernet2.builders.loading import config_of
+    from centernet2.builders.results_files import read_detections
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
+    from centernet2.evaluation import without_images
 
     _require_one_goal(precision, recall)
     if predictions is not None and device is not None:
@@ -67,8 +76,16 @@ def threshold(
     if predictions is not None:  # otherwise the evaluation of the detector says it
         for note in match_classes(names, dataset, owner=str(weights)).notes:
             logger.warning("%s", note)
-    results = load_results(weights if predictions is None else predictions, dataset, device=device)
-    by_name = _choose(dataset, results, precision=precision, recall=recall)
+    found = (
+        load_results(weights, dataset, device=device)
+        if predictions is None
+        else read_detections(Path(predictions), dataset)
+    )
+    skipped = [*found.skipped]
+    if skipped:
+        logger.warning("%d of %d images are skipped and left out", len(skipped), len(dataset))
+    rest, results = without_images(dataset, found.results, skipped)
+    by_name = _choose(rest, results, precision=precision, recall=recall)
     if not by_name:
         raise ValueError(
             f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
@@ -80,13 +97,8 @@ def threshold(
     )
     save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
-    missed = [name for name, choice in chosen.items() if choice.point and not choice.reached]
-    if missed:
-        logger.warning(
-            "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
-            chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
-        )  # fmt: skip
-    return chosen
+    _name_missed_goals(chosen)
+    return Thresholds(chosen, len(skipped))
 
 
 def _require_one_goal(precision: float | None, recall: float | None) -> None:
@@ -97,6 +109,15 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
     for name, value in (("--precision", precision), ("--recall", recall)):
         if value is not None and not 0 < value <= 1:
             raise ValueError(f"{name} is {value:g}; give a number above 0, up to 1: 0.9 is 90 %")
+
+
+def _name_missed_goals(chosen: "dict[str, ThresholdChoice]") -> None:
+    missed = [name for name, choice in chosen.items() if choice.point and not choice.reached]
+    if missed:
+        logger.warning(
+            "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
+            chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
+        )  # fmt: skip
 
 
 def _choose(
