@@ -1,6 +1,7 @@
 """The files of an evaluation's detections: each data set has its own, with its own ids."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import numpy as np
 
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, source_sets
 from centernet2.evaluation.results import write_results
+from centernet2.evaluation.stage_metrics import STAGE_RECORD
 from centernet2.evaluation.stream import ImageResult
 from centernet2.files import write_json
 from centernet2.structures import RunLengths
+
+logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "predictions.json"
 STAGES_FILE = "stages.json"
@@ -59,13 +63,26 @@ def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, Imag
 
 
 def read_stages(path: Path, truth: GroundTruth) -> dict[int, dict[str, Any]]:
-    """Read stages.json by the position of the image; empty without the file."""
+    """Read stages.json by the position of the image; empty without the file, or if it is not ours.
+
+    It only adds to the report of an evaluation, so that a wrong one is said and left out.
+    """
     if not path.is_file():
         return {}
-    records = json.loads(path.read_text(encoding="utf-8"))
     position = {truth.image_id(i): i for i in range(len(truth))}
-    return {
-        position[record["image_id"]]: record
-        for record in (records if isinstance(records, list) else [])
-        if record["image_id"] in position
-    }
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        records = None
+    if not isinstance(records, list) or not all(map(_is_of_stages, records)):
+        logger.warning("%s was not written by `eval`, or by an earlier version: left out", path)
+        return {}
+    return {position[each["image_id"]]: each for each in records if each["image_id"] in position}
+
+
+def _is_of_stages(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("image_id"), int | str)
+        and all(isinstance(record.get(key), kind) for key, kind in STAGE_RECORD.items())
+    )

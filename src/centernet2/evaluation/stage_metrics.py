@@ -14,6 +14,7 @@ from centernet2.structures import Inspection
 PROPOSAL_COUNTS = (50, 100, 256, 1000)
 RECALL_IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 BINS = 10  # of equal width, in 0..1
+STAGE_RECORD = {"object_scores": list, "class_scores": list, "recall": dict, "proposals": list}
 PROPOSAL_HIT_IOU = 0.5  # from which a proposal is on an object
 
 
