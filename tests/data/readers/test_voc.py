@@ -265,6 +265,23 @@ def test_folders_are_found(tmp_path: Path, layout: Callable[[Path], None]) -> No
         assert (records.folder / files(records)[0]).is_file()
 
 
+def test_images_are_read_once(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a\nb\na\na.png\n")
+    for name in ("b", "b (1)"):
+        (root / "Annotations" / f"{name}.xml").write_text(xml("b.png"))
+    picture(root / "JPEGImages" / "b.png")
+    records = read(root)
+    assert files(records) == ["a.png", "b.png"]
+    assert {each.kind: each.total for each in records.findings} == {"images listed twice": 2}
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a\nb (1)\nb\n")
+    records = read(root)
+    assert files(records) == ["a.png", "b.png"]
+    (finding,) = records.findings
+    assert "b (1).xml" in finding.examples[0].text
+    assert finding.kind == "XML files of an image that has another one"
+
+
 def test_elements_of_any_case_and_namespace_are_found(tmp_path: Path) -> None:
     spaced = xml().replace("<annotation>", '<annotation xmlns="http://a.example">')
     for text in (spaced, xml().replace("object>", "OBJECT>").replace("annotation>", "Annotation>")):

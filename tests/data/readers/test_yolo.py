@@ -96,6 +96,36 @@ def test_polygons_and_key_points_that_look_alike_are_refused(tmp_path: Path) -> 
     assert boxes(read(tree(tmp_path, rows, f"{YAML}task: segment\n"))) == triangle
 
 
+BORDER_POLYGON = "0 0.5 0.5 0.9 0.9 0.9 0.6 1 1 0.7 0"  # every third number is 0 or 1
+POLYGON = "0 0.1 0.2 0.9 0.1 0.9 0.9 0.5 0.95 0.1 0.9"
+
+
+def test_few_rows_have_the_form_of_the_other_split(tmp_path: Path) -> None:
+    root = tree(tmp_path, [POLYGON] * 30)
+    labels(root / "labels" / "val" / "a.txt", [BORDER_POLYGON] * 3)
+    for split in ("val", "train"):
+        annotations = read(root, split).content["annotations"]
+        assert all("segmentation" in each for each in annotations), split
+
+
+def test_few_polygons_are_not_key_points_by_chance(tmp_path: Path) -> None:
+    hexagon = "0 0.1 0.2 0.5 0.1 0.9 0.2 0.9 0.9 0.5 0.95 0.1 0.9"
+    annotations = read(tree(tmp_path, [*[hexagon] * 3, BORDER_POLYGON])).content["annotations"]
+    assert [len(each["segmentation"][0]) for each in annotations] == [12, 12, 12, 10]
+
+
+@pytest.mark.parametrize("broken", ["missing", "empty list", "row"])
+def test_other_split_that_is_broken_does_not_hinder(tmp_path: Path, broken: str) -> None:
+    root = tree(tmp_path, [POLYGON])
+    (root / "val.txt").write_text("images/val/b.png\n" if broken == "missing" else "")
+    if broken != "row":
+        (root / "data.yaml").write_text(YAML.replace("images/val", "val.txt"))
+    labels(root / "labels" / "val" / "a.txt", ["0 0.5 x"])
+    assert len(read(root).content["annotations"]) == 1
+    with pytest.raises((ValueError, FileNotFoundError), match=r"(a|val)\.txt"):
+        read(root, "val")
+
+
 def test_corners_among_key_points_are_refused(tmp_path: Path) -> None:
     rows = [f"{ROWS[0]} 0.5 0.6 0.4 0.5", "0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"]
     with pytest.raises(ValueError, match=r"a\.txt, line 2: the numbers are a polygon"):
@@ -489,6 +519,25 @@ def test_one_of_several_yaml_files_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="several YAML files"):
         read(root)
     assert boxes(read(root / "two.yaml")) == BOXES
+
+
+def test_images_that_are_listed_twice_are_used_once(tmp_path: Path) -> None:
+    text = YAML.replace("images/train", "[images/train, images/train/more, list.txt]")
+    root = tree(tmp_path, text=text)
+    picture(root / "images" / "train" / "more" / "b.png")
+    labels(root / "labels" / "train" / "more" / "b.txt", ROWS)
+    (root / "list.txt").write_text("images/train/a.png\n./images/train/../train/a.png\n")
+    records = read(root)
+    assert boxes(records) == BOXES * 2
+    assert counts(records) == {"images listed twice": 3}
+
+
+def test_images_that_share_a_label_file_are_noted(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    picture(root / "images" / "train" / "a.jpg")
+    records = read(root)
+    assert boxes(records) == BOXES * 2
+    assert counts(records) == {"images that share a label file with another one": 1}
 
 
 def test_other_yaml_files_are_no_obstacle(tmp_path: Path) -> None:

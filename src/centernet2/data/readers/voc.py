@@ -44,6 +44,11 @@ OTHER_FILE = Problem(
     "file names in the XML that are another image's", "repairs",
     "the image with the name of the XML file is taken",
 )  # fmt: skip
+LISTED_TWICE = Problem("images listed twice", "drops", "each is used once; correct the list")
+SAME_IMAGE = Problem(
+    "XML files of an image that has another one", "drops",
+    "the file with the name of the image is read; merge or remove the others",
+)  # fmt: skip
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
@@ -69,12 +74,13 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tall
     if names.is_dir():
         paths = [path for path in roots if path.parent == names]
     else:
-        paths = listed_files(names, xml_folders[0], roots)
+        paths = listed_files(names, xml_folders[0], roots, tally)
     if not paths:
         raise ValueError(f"{names}: there is no image in the list; add their names")
     stored = _ImageNames(images)
-    for path in paths:
-        _add(content, roots[path], path, stored, label_of, tally)
+    found = {path: stored.find(roots[path], path, tally) for path in paths}
+    for path, file in _one_each(found, images, tally).items():
+        _add(content, roots[path], path, images / file, label_of, tally)
     if tally.split != "test" and not content["annotations"]:
         raise ValueError(
             f"{names}: the split {tally.split!r} has {len(paths)} images, but none of their XML "
@@ -116,7 +122,9 @@ def _parse_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path,
     return roots
 
 
-def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) -> list[Path]:
+def listed_files(
+    names: Path, folder: Path, files: Mapping[Path, ET.Element], tally: Tally
+) -> list[Path]:
     """Return the XML files of the images that a list names, one per line.
 
     A name may have spaces, folders and the suffix of an image. A list of a class marks images
@@ -133,7 +141,7 @@ def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) ->
     all_flagged = all(
         flagged is not None and _stem(flagged[1], file_of) in file_of for _, _, _, flagged in rows
     )
-    found = []
+    found: dict[Path, None] = {}
     for number, line, plain, flagged in rows:
         has_flag = flagged is not None and not all_plain and (all_flagged or plain not in file_of)
         name, flag = (flagged[1], flagged[2]) if flagged is not None and has_flag else (line, "1")
@@ -146,8 +154,10 @@ def listed_files(names: Path, folder: Path, files: Mapping[Path, ET.Element]) ->
                 f"{folder / (_stem(name, file_of) + XML_SUFFIX)} does not exist; add it or remove "
                 "the line"
             )
-        found.append(path)
-    return found
+        if path in found:
+            tally.add(LISTED_TWICE, f"{names}, line {number}: {line}", line)
+        found[path] = None
+    return list(found)
 
 
 def _stem(name: str, known: Mapping[str, Path]) -> str:
@@ -190,18 +200,35 @@ class _ImageNames:
         return self.by_stem.get(without.lower(), stated or f"{path.stem}.jpg")
 
 
+def _one_each(file_of: Mapping[Path, str], folder: Path, tally: Tally) -> dict[Path, str]:
+    """Leave out all XML files of an image but one: that with its name, or else the first."""
+
+    def has_other_name(path: Path) -> bool:
+        return path.stem.lower() != os.path.splitext(file_of[path])[0].lower()
+
+    chosen: dict[str, Path] = {}
+    others = set()
+    for path in sorted(file_of, key=has_other_name):
+        file = file_of[path]
+        if chosen.setdefault(file, path) != path and (folder / file).is_file():
+            tally.add(SAME_IMAGE, f"{path}: {file}", file)
+            others.add(path)
+    return {path: file for path, file in file_of.items() if path not in others}
+
+
 def _add(
     content: Record,
     root: ET.Element,
     path: Path,
-    images: _ImageNames,
+    image: Path,
     label_of: Mapping[str, int],
     tally: Tally,
 ) -> None:
-    file = images.find(root, path, tally)
-    height, width = _size(root, path, images.folder / file, tally)
+    height, width = _size(root, path, image, tally)
     image_id = len(content["images"]) + 1
-    content["images"].append({"id": image_id, "file_name": file, "height": height, "width": width})
+    content["images"].append(
+        {"id": image_id, "file_name": image.name, "height": height, "width": width}
+    )
     shift = 1.0 if _counts_from_one(root) else 0.0
     for number, item in _objects(root):
         for x1, y1, x2, y2 in _boxes(item, number, path, tally):

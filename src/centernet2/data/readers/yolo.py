@@ -7,6 +7,7 @@ and height; see yolo_rows.
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image import ImageError, image_size
 from centernet2.data.readers.json_records import Record
-from centernet2.data.readers.yolo_rows import LabelRow, RowForm, read_rows
+from centernet2.data.readers.yolo_forms import LabelRow, RowForm
+from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
 from centernet2.files import is_image_file, read_text_file
 
@@ -23,6 +25,11 @@ LABEL_WORDS = ("labels", "label", "txt")
 PROBES = 50  # lines of a list of images whose files are searched
 UNREADABLE = Problem("images that cannot be read", "drops", "replace or remove them")
 UNLISTED = Problem("listed images that do not exist", "drops", "correct the list")
+LISTED_TWICE = Problem("images listed twice", "drops", "each is used once; correct the places")
+SHARED_LABELS = Problem(
+    "images that share a label file with another one", "note",
+    "all of them have its objects; give each image a name of its own",
+)  # fmt: skip
 NO_LABELS = Problem(
     "images without a label file", "note", "they are images without an object (background)"
 )
@@ -47,8 +54,8 @@ def read_yolo(
     """
     for problem, text in source.problems:
         tally.add(problem, text)
-    images = [image for place in places for image in list_images(place, source, tally)]
-    images = [Path(os.path.abspath(image)) for image in images]
+    listed = [image for place in places for image in list_images(place, source, tally)]
+    images = _once([Path(os.path.abspath(image)) for image in listed], tally)
     root = Path(os.path.abspath(source.path.parent))
     if not all(image.is_relative_to(root) for image in images):
         root = Path(root.anchor)
@@ -89,14 +96,25 @@ def read_yolo(
     return content, root
 
 
+def _once(listed: Sequence[Path], tally: Tally) -> list[Path]:
+    """Leave out repetitions: places may overlap, and lines of a list occur twice."""
+    images: dict[Path, None] = {}
+    for image in listed:
+        if image in images:
+            tally.add(LISTED_TWICE, str(image), str(image))
+        images[image] = None
+    return list(images)
+
+
 def _other_label_files(source: YoloSource, places: Sequence[Path]) -> list[Path | None]:
-    """Find the label files of the other splits."""
+    """Find the label files of the other splits that exist."""
     found: list[Path | None] = []
+    unused = Tally("")
     for others in source.splits.values():
         if others != places:
-            unused = Tally("")
-            images = [image for place in others for image in list_images(place, source, unused)]
-            found += _label_files(images, others, unused)[0]
+            with suppress(ValueError, OSError):  # that split is refused when it is read
+                images = [image for place in others for image in list_images(place, source, unused)]
+                found += _label_files(images, others, unused)[0]
     return found
 
 
@@ -184,10 +202,14 @@ def _label_files(
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
             _count_lonely(listed[best], keys, folder, tally)
+    used = set[Path | None]()
     if any(files):
         for image, file in zip(images, files, strict=True):
             if file is None:
                 tally.add(NO_LABELS, str(image), str(image))
+            elif file in used:
+                tally.add(SHARED_LABELS, f"{image}: {file}", str(image))
+            used.add(file)
     return files, searched
 
 
