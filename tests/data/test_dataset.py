@@ -69,7 +69,7 @@ def test_concatenation_keeps_paths_and_boxes(content: Any, write: Write, tmp_pat
 def test_concatenation_refuses_other_classes(content: Any, write: Write) -> None:
     first = load(write(content))
     content["categories"][0]["name"] = "horse"
-    with pytest.raises(ValueError, match=r"other has 2 classes .*'horse' is added; .* --class-map"):
+    with pytest.raises(ValueError, match=r"json has 2 classes .*'horse' is added; .*--class-map"):
         concatenate([first, load(write(content), name="other")])
 
 

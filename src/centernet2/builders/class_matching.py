@@ -24,13 +24,20 @@ class MatchedData(NamedTuple):
 
 
 def match_detector(
-    model: Detector, dataset: DetectionDataset, *, known_only: bool = False
+    model: Detector,
+    dataset: DetectionDataset,
+    *,
+    owner: str = "the detector",
+    known_only: bool = False,
 ) -> MatchedData:
-    """Match the classes of a detector; where it has no names, count them."""
+    """Match the classes of a detector; where it has no names, count them.
+
+    Args:
+        dataset, known_only: as of `match_classes`.
+        owner: what the messages call the detector.
+    """
     if model.info.class_names:
-        return match_classes(
-            model.info.class_names, dataset, owner="the detector", known_only=known_only
-        )
+        return match_classes(model.info.class_names, dataset, owner=owner, known_only=known_only)
     head = model.proposal_generator.head
     known = head.num_classes if model.roi_heads is None else model.roi_heads.num_classes
     names = dataset.class_names

@@ -370,7 +370,7 @@ def load_results(
     if _holds_results(source):
         return read_detections(Path(source), dataset)
     model = load_for_inference(source, device=device)
-    matched = match_detector(model, dataset)
+    matched = match_detector(model, dataset, owner=str(source))
     return score_matched(model, matched, config_of(model.info), None)
 
 

@@ -2,29 +2,30 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from centernet2 import distributed
+from centernet2.builders.class_layers import join_class_layers
 from centernet2.builders.initial_weights import (
     fit_to_previous,
     fit_to_weights,
     read_initial_weights,
     starts_from_timm,
 )
-from centernet2.builders.loading import StrPath, build_on_meta, config_of
+from centernet2.builders.loading import StrPath, config_of
 from centernet2.builders.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
-from centernet2.config import CLASS_KEYS, REFUSED, Config, ConfigError
+from centernet2.config import REFUSED, Config, ConfigError
+from centernet2.data import DetectionDataset, counted, with_classes
 from centernet2.models.detector import Detector
-from centernet2.zoo import ZOO_PREFIX, DownloadError
+from centernet2.zoo import ZOO_PREFIX, DownloadError, zoo_model
 
 logger = logging.getLogger(__name__)
-
-FEDERATED_KEY = "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class FromWeights:
     """Start a training run at iteration 0 with the weights of a file."""
 
     file: WeightsFile
+    published: tuple[str, ...] = ()  # classes of a published model, whose file does not name them
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes of the weights; empty: unknown."""
+        checkpoint = self.file.checkpoint
+        return self.published if checkpoint is None else checkpoint.info.class_names
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,11 @@ def choose_start(
         file = read_initial_weights(config, weights)
     else:
         file = _configured_weights(config)
-    return FromScratch() if file is None else FromWeights(file)
+    source = str(weights or config.model.weights)
+    names = zoo_model(source).class_names if source.startswith(ZOO_PREFIX) else ()
+    if file is None:
+        return FromScratch()
+    return FromWeights(file, () if file.is_backbone else names)
 
 
 def fit_to_start(config: Config, start: Start) -> Config:
@@ -83,22 +95,28 @@ def fit_to_start(config: Config, start: Start) -> Config:
             config = fit_to_previous(config, before)
             _refuse_changes(config, before, start.path)
             return config
-        case FromWeights(file):
+        case FromWeights(file=file):
             return fit_to_weights(config, file)
         case FromScratch():
             return config
 
 
-def require_same_classes(start: Start, class_names: Sequence[str]) -> None:
-    """Raise ConfigError if the data have other classes than the run to resume."""
-    if not isinstance(start, Resume):
-        return
-    names = start.checkpoint.info.class_names
-    if names and names != tuple(class_names):
+def in_classes_of(start: Start, train_set: DetectionDataset) -> DetectionDataset:
+    """Number the classes of the data as in the run to resume.
+
+    Raises:
+        ConfigError: the data have other classes.
+    """
+    names = start.checkpoint.info.class_names if isinstance(start, Resume) else ()
+    if not isinstance(start, Resume) or not names:
+        return train_set
+    if sorted(names) != sorted(train_set.class_names):
         raise ConfigError(
-            f"{start.path} was trained on other classes: {_first_difference(names, class_names)}; "
-            "resume with the data of the run, or use another --output-dir"
+            f"{start.path} was trained on {counted(names)}, and {train_set.name} has "
+            f"{counted(train_set.class_names)}; resume with the classes of the run (--class-map "
+            "OLD=NEW renames those of the data), or use another --output-dir"
         )
+    return with_classes(train_set, names, owner=str(start.path))
 
 
 def same_seed(config: Config, start: Resume) -> bool:
@@ -117,8 +135,15 @@ def load_start(
     match start:
         case Resume():
             _load_resumed(model, config, start, changes)
-        case FromWeights(file):
-            load_weights_file(model, _without_other_classes(file, model, config))
+        case FromWeights(file=file):
+            join = partial(
+                join_class_layers,
+                model=model,
+                config=config,
+                names=start.class_names,
+                origin=file.origin,
+            )
+            load_weights_file(model, file, adapt=join)
         case FromScratch():
             pass
 
@@ -154,40 +179,6 @@ def _configured_weights(config: Config) -> WeightsFile | None:
             raise
         logger.warning("%s. Training from scratch.", error)
         return None
-
-
-def _without_other_classes(file: WeightsFile, model: Detector, config: Config) -> WeightsFile:
-    """Leave out the class layers of a checkpoint that was trained on as many other classes.
-
-    Those of another number of classes have other shapes, and are not loaded anyway.
-    """
-    names = () if file.checkpoint is None else file.checkpoint.info.class_names
-    classes = model.info.class_names
-    if len(names) != len(classes) or names == classes:
-        return file
-    logger.warning(
-        "%s was trained on other classes (%s): its class layers are not loaded",
-        file.origin,
-        _first_difference(names, classes),
-    )
-    own = model.state_dict()
-    values = dict.fromkeys(CLASS_KEYS, len(classes) + 1) | {FEDERATED_KEY: False}
-    larger = build_on_meta(config.replace(values)).state_dict()
-    shared = {n for n, tensor in larger.items() if n in own and own[n].shape == tensor.shape}
-    kept = {n: tensor for n, tensor in file.tensors.items() if n in shared or n not in own}
-    return replace(file, tensors=kept)
-
-
-def _first_difference(names: Sequence[str], classes: Sequence[str]) -> str:
-    if len(names) != len(classes):
-        lists = (
-            f"{len(each)} {where} ({', '.join(each)})"
-            for each, where in ((names, "there"), (classes, "in the data"))
-        )
-        return ", ".join(lists)
-    pairs = zip(names, classes, strict=True)
-    label, (name, own) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return f"class {label} is '{name}' there and '{own}' in the data"
 
 
 def _refuse_changes(config: Config, before: Config, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,18 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport
     return load_weights_file(model, read_weights(Path(source)))
 
 
-def load_weights_file(model: nn.Module, file: WeightsFile) -> LoadReport:
-    """Load the content of a weights file; raise WeightsError if nothing fits."""
-    report = load_state(model, _to_our_names(model, file))
+def load_weights_file(
+    model: nn.Module,
+    file: WeightsFile,
+    *,
+    adapt: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda tensors: tensors,
+) -> LoadReport:
+    """Load the content of a weights file; raise WeightsError if nothing fits.
+
+    Args:
+        adapt: changes the tensors, by our names, before they are loaded.
+    """
+    report = load_state(model, adapt(_to_our_names(model, file)))
     if not report.loaded:
         raise WeightsError(
             f"nothing in {file.origin} fits the model; "

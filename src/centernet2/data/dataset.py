@@ -205,9 +205,9 @@ def with_classes(
         return dataset
     if sorted(own) != sorted(class_names):
         raise ValueError(
-            f"{dataset.name} has {counted(own)} and {owner} has {counted(class_names)}: "
-            f"{_differences(own, class_names)}; use the same names in both, or join them with "
-            "--class-map OLD=NEW"
+            f"{dataset.annotations or dataset.name} has {counted(own)} and {owner} has "
+            f"{counted(class_names)}: {_differences(own, class_names)}; use the same "
+            "names in both, or join them with --class-map OLD=NEW"
         )
     logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)
     order = [own.index(name) for name in class_names]
@@ -241,9 +241,10 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
     first, *others = datasets
     if not others:
         return first
+    owner = str(first.annotations or first.name)
     datasets = [
         first,
-        *(with_classes(each, first.class_names, owner=first.name) for each in others),
+        *(with_classes(each, first.class_names, owner=owner) for each in others),
     ]
     folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
     files = [

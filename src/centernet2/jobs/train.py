@@ -205,8 +205,8 @@ def _set_up(
         Resume,
         choose_start,
         fit_to_start,
+        in_classes_of,
         load_start,
-        require_same_classes,
         same_seed,
     )
     from centernet2.data import images_per_class
@@ -222,7 +222,7 @@ def _set_up(
     )
     train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
     start = choose_start(given, output, weights=command.weights, resume=resume)
-    require_same_classes(start, train_set.class_names)
+    train_set = in_classes_of(start, train_set)
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
