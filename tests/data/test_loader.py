@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -287,6 +288,13 @@ def test_training_on_tiny_coco(shared: Path) -> None:
             assert (target["boxes"] <= torch.tensor([width, height, width, height])).all()
 
 
+def send(pid: int | None, *numbers: signal.Signals) -> None:
+    """Send signals by another process."""
+    for number in numbers:
+        subprocess.run(["kill", f"-{number:d}", str(pid)], check=True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="SIGTERM does not tell its sender")
 def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None:
     """They reach the workers of a job whose whole process group is signalled."""
     arguments: dict[str, Any] = {
@@ -296,19 +304,36 @@ def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None
     seen: list[int] = []
     for batch in eval_batches(dataset, **arguments):
         for worker in multiprocessing.active_children():
-            for number in STOP_SIGNALS:
-                os.kill(worker.pid or 0, number)
+            send(worker.pid, *STOP_SIGNALS)
         seen += batch.image_ids
     assert sorted(seen) == list(dataset.image_ids)
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
+def test_own_process_can_end_its_workers(dataset: DetectionDataset) -> None:
+    """As Python does at exit, where an error still holds the loader; it waits without limit."""
+    sampler = ShuffledSampler(len(dataset), seed=0)
+    stream = train_batches(
+        dataset, AUGMENTATION, sampler, batch_size=2, num_workers=1, start_step=0,
+        aspect_ratio_grouping=False, rank=0, world_size=1,
+    )  # fmt: skip
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="SIGTERM does not tell its sender")
 def test_signal_to_a_starting_worker_is_no_signal_to_it(
     dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has not yet been told to ignore signals has them blocked."""
-    monkeypatch.setattr(
-        loader, "_ignore_stop_signals", lambda worker: os.kill(os.getpid(), signal.SIGTERM)
-    )
+    real = loader._obey_parent_alone
+
+    def signalled(worker: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(worker)
+
+    monkeypatch.setattr(loader, "_obey_parent_alone", signalled)
     assert_equal(batches(dataset, 4), batches(dataset, 4, num_workers=2))

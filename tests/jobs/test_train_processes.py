@@ -35,6 +35,19 @@ def start(dataset: Path, output: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+# the command, but a callback fails after the first step
+FAILING = """
+from centernet2.cli import main
+from centernet2.training.slow_steps import SlowSteps
+
+def fail(self, step):
+    raise RuntimeError("out of memory")
+
+SlowSteps.__call__ = fail
+main()
+"""
+
+
 def lines(output: Path) -> list[dict[str, float]]:
     path = output / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -128,3 +141,20 @@ def test_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
     os.kill(workers[1], signal.SIGKILL)
     text, _ = job.communicate(timeout=120)
     assert job.returncode == 1, text
+
+
+@pytest.mark.slow
+def test_crash_ends_the_process_and_its_workers(data: Path, tmp_path: Path) -> None:
+    """The traceback holds the loader while Python waits for the workers."""
+    command = [
+        sys.executable, "-c", FAILING, "train", "--config-file", "CenterNet2_R18_small",
+        "--data", str(data), "--output-dir", str(tmp_path), "--device", "cpu",
+        *OPTIONS, "DATALOADER.NUM_WORKERS", "1",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+        try:
+            assert job.stderr is not None
+            assert any(line.startswith("RuntimeError: out of memory") for line in job.stderr)
+            assert job.wait(20) == 1
+        finally:
+            job.kill()

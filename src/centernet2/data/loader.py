@@ -7,11 +7,14 @@ of workers or processes, nor on interruptions.
 """
 
 import logging
+import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
+from threading import Thread
 
 import numpy as np
 from torch import Generator
@@ -212,7 +215,7 @@ def _load(
         batch_sampler=keys,  # type: ignore[arg-type]  # keys need not be integers
         num_workers=num_workers,
         collate_fn=list,
-        worker_init_fn=_ignore_stop_signals,
+        worker_init_fn=_obey_parent_alone,
         generator=Generator(),  # by default it draws from the global random state
     )
     with _stop_signals_blocked():  # a worker inherits this, and so misses no moment
@@ -220,14 +223,26 @@ def _load(
     yield from loaded
 
 
-def _ignore_stop_signals(worker: int) -> None:
-    """Ignore SIGTERM and Ctrl-C in a worker: the main process decides when workers end.
+def _obey_parent_alone(worker: int) -> None:
+    """End this worker on SIGTERM of the process that started it; ignore others and Ctrl-C.
 
-    These signals often reach the whole process group, the workers first. A worker ends when the
-    main process closes the loader or is gone, which it notices within seconds.
+    Signals to a job often reach the whole process group, the workers first, but the main process
+    decides when workers end: it closes the loader, or, where an error keeps the loader open or a
+    read never returns, it sends SIGTERM and waits for them.
     """
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the thread takes it
+        Thread(target=_end_with_sigterm_of, args=[parent.pid], daemon=True).start()
+    elif hasattr(signal, "pthread_sigmask"):  # macOS does not tell who has sent a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _end_with_sigterm_of(sender: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != sender:
+        pass
+    os._exit(0)
 
 
 @contextmanager
