@@ -1,8 +1,10 @@
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from centernet2 import distributed
 from centernet2.exit_codes import ExitCode
 from centernet2.training.callbacks import (
     PeriodicCheckpoint,
@@ -147,6 +150,50 @@ def test_failed_evaluation_does_not_end_training(
     assert evaluation.failure is None and evaluation.results == {"AP": 3.0}
 
 
+def test_failed_evaluation_keeps_nothing_alive() -> None:
+    """An error would keep its frames: worker processes, and tensors on the device."""
+    held: list[weakref.ref[Recorder]] = []
+
+    def evaluate() -> dict[str, float]:
+        loader = Recorder()
+        held.append(weakref.ref(loader))
+        with distributed.failing_together():
+            try:
+                raise OSError("disk full")
+            except OSError as error:
+                raise ValueError("the evaluation cannot be written") from error
+
+    evaluation = PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore)
+    gc.disable()  # without it, cycles stay
+    try:
+        assert not evaluation.run(2)
+        assert held[0]() is None
+    finally:
+        gc.enable()
+    assert str(evaluation.failure) == "the evaluation cannot be written"
+
+
+def test_metrics_that_cannot_be_recorded_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    class Unreachable(Recorder):
+        def write(self, metrics: Metrics) -> None:
+            raise ConnectionError("no tracker")
+
+    def review(iteration: int, results: Mapping[str, float]) -> bool:
+        reviewed.append(iteration)
+        raise OSError("disk full")
+
+    reviewed: list[int] = []
+    writers = [Unreachable(), Recorder()]
+    evaluation = PeriodicEvaluation(lambda: {"AP": 1.0}, writers=writers, period=2, review=review)
+    train(evaluation, stop=2)
+    assert evaluation.results == {"AP": 1.0} and evaluation.failure is None
+    assert writers[1].lines and reviewed == [2]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the metrics after iteration 2 could not be recorded: {reason}"
+        for reason in ("no tracker", "disk full")
+    ]
+
+
 def test_interruption_of_an_evaluation_is_no_failure() -> None:
     def evaluate() -> dict[str, float]:
         raise KeyboardInterrupt
@@ -199,6 +246,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import torch
+from centernet2 import distributed
 from centernet2.exit_codes import ExitCode
 from centernet2.training.callbacks import PeriodicCheckpoint, StopOnSignal
 from centernet2.training.run_state import training_state

@@ -392,8 +392,8 @@ def _review(
     metrics: Mapping[str, float],
 ) -> bool:
     """Save the result of an evaluation; return whether training should stop."""
-    run.draw_detections(iteration)
     stops = run.keep_if_best(iteration, metrics)
     if stops or checkpoint.saved_iteration == iteration:
         checkpoint.save_now(iteration)  # with the updated best result
+    run.draw_detections(iteration)  # last: it may fail
     return stops

@@ -82,8 +82,8 @@ class PeriodicEvaluation:
     """Evaluate every `period` steps and after the last one.
 
     `results` holds the newest metrics. An evaluation that fails is logged and does not end the
-    training: `failure` holds its error until another succeeds. `evaluate` and `review` must fail
-    on all processes or on none.
+    training: `failure` holds its error until another succeeds. Metrics that a writer or `review`
+    fails to record stay valid. `evaluate` and `review` must fail on all processes or on none.
 
     Args:
         evaluate: returns metrics, or None if a signal has interrupted the evaluation.
@@ -118,36 +118,55 @@ class PeriodicEvaluation:
         return iteration >= max_iteration or (self.period > 0 and iteration % self.period == 0)
 
     def run(self, iteration: int) -> bool:
-        """Evaluate and write the metrics; return whether training should stop."""
-        with self._noting_failure(iteration):
-            results = self.evaluate()
-            if results is None:
-                return True
-            self.results = dict(results)
-            line = {f"eval/{name}": value for name, value in results.items()}
-            with distributed.failing_together():
-                for writer in self.writers:
-                    writer.write({"iteration": iteration, **line})
+        """Evaluate and record the metrics; return whether training should stop."""
+        results = self._evaluate(iteration)
+        if results is None:
+            return self.failure is None  # interrupted
+        line = {f"eval/{name}": value for name, value in results.items()}
+        words = f"the metrics after iteration {iteration} could not be recorded"
+        for writer in self.writers:
+            with _logged_errors(words):
+                writer.write({"iteration": iteration, **line})
+        with _logged_errors(words):
             return self.review(iteration, results)
         return False
 
     def repeat(self, iteration: int) -> None:
         """Evaluate for the results alone, which a resumed run does not have."""
-        with self._noting_failure(iteration):
-            self.results = dict(self.evaluate() or {})
+        self._evaluate(iteration)
 
-    @contextmanager
-    def _noting_failure(self, iteration: int) -> Iterator[None]:
-        self.failure = None
+    def _evaluate(self, iteration: int) -> Mapping[str, float] | None:
+        """Return the metrics; None if the evaluation failed or was interrupted."""
+        self.results, self.failure = {}, None
         try:
-            yield
+            results = self.evaluate()
         except Exception as error:
-            self.results, self.failure = {}, error
-            words = "the evaluation after iteration %d failed: %s"
-            if not isinstance(error, EXPECTED_ERRORS):
-                logger.exception(words, iteration, error)  # a bug: its traceback is needed
-            elif distributed.is_main_process():
-                logger.error(words, iteration, error)
+            self.failure = error
+            _log_error(f"the evaluation after iteration {iteration} failed", error)
+            return None
+        self.results = dict(results or {})
+        return results
+
+
+@contextmanager
+def _logged_errors(words: str) -> Iterator[None]:
+    """Log an error of the block instead of raising it."""
+    try:
+        yield
+    except Exception as error:
+        _log_error(words, error)
+
+
+def _log_error(words: str, error: Exception) -> None:
+    """Log an error, and free its frames, which hold worker processes and tensors on the device."""
+    if not isinstance(error, EXPECTED_ERRORS):
+        logger.exception("%s: %s", words, error)  # a bug: its traceback is needed
+    elif distributed.is_main_process():
+        logger.error("%s: %s", words, error)
+    each: BaseException | None = error
+    while each is not None and each.__traceback__ is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
 
 
 class StopOnSignal:
