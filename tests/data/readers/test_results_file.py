@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "list": ({"image_id": [139]}, r"image_id \[139\]"),
     "float above 2^53": ({"image_id": 2.0**60}, "image_id 1.15"),
     "unknown class": ({"category_id": 90}, "category_id 90"),
-    "unknown class name": ({"category_name": "bat"}, "class name"),
+    "unknown class name": ({"category_name": "bat", "category_id": 1}, "class name"),
     "no box": ({"bbox": None}, "has no 'bbox'"),
     "three numbers": ({"bbox": [1, 2, 3]}, "which is not four finite numbers"),
     "text": ({"bbox": "1\n2"}, "which is not four finite numbers"),
@@ -324,6 +324,30 @@ def test_classes_that_never_agree_are_told(sample: Sample) -> None:
     results = sample.read(changed(sample, category_id=lambda d: other[d["category_id"]]))
     assert len(results.results) == 9
     assert "hardly any detection has the class" in results.findings[0].advice
+
+
+def test_ids_decide_beside_names_of_supercategories(sample: Sample) -> None:
+    names = {7: "animal", 9: "animal", 11: "owl"}
+    read = sample.read(changed(sample, category=lambda d: names[d["category_id"]]))
+    assert read.results.tolist() == truth_rows(sample.dataset)
+    (finding,) = read.findings
+    assert finding.total == 6 and "class name is not in the data set" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        ({7: "animal", 9: "owl", 11: "owl"}, {7: 7, 9: 9, 11: 11}),  # owl is 11
+        ({7: "bird", 9: "fox", 11: "elk"}, {7: 9, 9: 11, 11: 7}),  # never of the objects' classes
+    ],
+)
+def test_unknown_names_are_refused_where_the_ids_are_contradicted(
+    sample: Sample, names: dict[int, str], ids: dict[int, int]
+) -> None:
+    found = changed(sample, category_name=lambda d: names[d["category_id"]])
+    found = [{**each, "category_id": ids[each["category_id"]]} for each in found]
+    with pytest.raises(ValueError, match=r"class name '(animal|bird)', which is not in the data"):
+        sample.read(found)
 
 
 def test_ids_of_the_data_may_be_text(tmp_path: Path) -> None:

@@ -121,12 +121,15 @@ def join_classes(
     plain = _read("category_id", ids, _finder(by_id))
     named = _read_names("class name", table, CLASS_NAME_KEYS, names.classes, ids, by_name)
     if named is not None:
-        if not named.is_complete:
+        if named.is_complete:
+            _note_contradiction(table, named, plain)
+            return named.positions
+        if not _ids_decide(dataset, placed, images, plain, named):
             known = ", ".join(dataset.class_names[:SHOWN_NAMES])
             more = ", ..." if len(dataset.class_names) > SHOWN_NAMES else ""
             raise _unknown(table, named, known=f"; it has {known}{more}")
-        _note_contradiction(table, named, plain)
-        return named.positions
+        _note_unknown_names(table, named)
+        return plain.positions
     other_type = _read("category_id", ids, _of_other_type(by_id))
     of_name = _read("category_id", ids, by_name)
     for reading, meaning in ((other_type, "an id of another type"), (of_name, "a class name")):
@@ -153,6 +156,24 @@ def join_classes(
             "ids those of the data set?",
         )  # fmt: skip
     return plain.positions
+
+
+def _ids_decide(
+    dataset: DetectionDataset,
+    placed: Placed,
+    images: IntArray,
+    plain: _Reading,
+    named: _Reading,
+) -> bool:
+    """Whether ids of classes hold although names are unknown, such as those of supercategories.
+
+    They do if neither a name that is known nor the objects contradict them.
+    """
+    if not plain.is_complete:
+        return False
+    contradicted = (named.positions >= 0) & (named.positions != plain.positions)
+    share = share_of_right_class(dataset, placed, images, plain.positions)
+    return not contradicted.any() and not share < RIGHT_CLASSES
 
 
 def _read(what: str, values: Sequence[Any], find: Find) -> _Reading:
