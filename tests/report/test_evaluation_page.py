@@ -102,6 +102,13 @@ def test_report_of_model_and_of_predictions(
     centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "report")
     assert not (tmp_path / "report" / "stages.json").exists()
 
+    (tmp_path / "other.json").write_text(json.dumps(detections))
+    for image in (tmp_path / "images").iterdir():
+        image.unlink()
+    evaluate_predictions(tmp_path / "other.json", data=tmp_path, report=tmp_path / "third")
+    assert "None." in checked_page(tmp_path / "third" / "report.html")
+    assert "no examples of an image that cannot be used" in caplog.text
+
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)

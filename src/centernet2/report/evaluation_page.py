@@ -96,7 +96,11 @@ def write_evaluation_page(
     threshold = analysis["best"]["threshold"] if analysis["best"] else 0.0
     examples = [each for kind in EXAMPLE_KINDS for each in analysis["examples"][kind]]
     for image in {each["image"] for each in examples}:
-        path, pixels = read_image(image)
+        try:
+            path, pixels = read_image(image)
+        except (OSError, ValueError) as error:  # results need no image
+            logger.warning("the report has no examples of an image that cannot be used: %s", error)
+            continue
         boxes = boxes_of_image(truth, results, threshold, image)
         gallery.add(image, pixels, boxes, name=path.name, link=os.path.relpath(path, folder))
     subtitle = (
@@ -320,7 +324,11 @@ def _most_confused(names: Sequence[str], matrix: IntArray) -> list[list[str]]:
 def _examples(analysis: Mapping[str, Any], gallery: Gallery) -> list[Section]:
     sections = []
     for kind, (title, text) in EXAMPLE_KINDS.items():
-        tiles = "".join(gallery.tile(each) for each in analysis["examples"][kind])
+        tiles = "".join(
+            gallery.tile(each)
+            for each in analysis["examples"][kind]
+            if each["image"] in gallery.pictures
+        )
         text += ' Objects are <span style="color:var(--good)">dashed green</span>, '
         if kind == "missed":
             text += 'the missed one <span style="color:var(--bad)">red</span>; '
