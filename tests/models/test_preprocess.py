@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from centernet2.models import preprocess
 from centernet2.models.detector import Detector
 from centernet2.models.preprocess import check_images
 from tests.helpers.jobs import build_untrained
@@ -23,6 +24,8 @@ IMAGE = torch.zeros(3, 8, 9, dtype=torch.uint8)
         [torch.full((3, 8, 9), 255.0)],
         [torch.zeros(3, 8, 9)],
         [IMAGE.long()],
+        [torch.tensor([-3.0, 261.0, 0.4]).repeat_interleave(72).view(3, 8, 9)],  # resized
+        [torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(72).view(3, 8, 9)],  # at night
     ],
 )
 def test_lists_of_pixels_are_taken(images: Any) -> None:
@@ -46,6 +49,9 @@ def test_lists_of_pixels_are_taken(images: Any) -> None:
         ([IMAGE[:, :0]], r"images\[0\] is uint8 \[3, 0, 9\]"),
         ([IMAGE.bool()], r"images\[0\] is bool"),
         ([torch.rand(3, 8, 9)], "takes pixels in 0..255 and normalizes them itself"),
+        ([torch.rand(3, 8, 9) * 3 - 0.4], "leave out scaling and normalization"),
+        ([torch.rand(3, 8, 9) * 255 - 103], "leave out scaling and normalization"),
+        ([torch.full((3, 8, 9), 300.0)], "values from 300 to 300"),
         ([torch.randn(3, 8, 9) * 9], "leave out scaling and normalization"),
         ([torch.full((3, 8, 9), float("nan"))], "has values from nan to nan"),
     ],
@@ -66,6 +72,14 @@ def test_detector_checks_its_images(detector: Detector) -> None:
     for call in (detector, detector.detect, detector.run):
         with pytest.raises(ValueError, match=r"write model\(\[image\]\)"):
             call(IMAGE)
+
+
+def test_values_are_examined_once(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since each time waits for the device."""
+    examined: list[int] = []
+    monkeypatch.setattr(preprocess, "_require_image", lambda image, index: examined.append(index))
+    detector([torch.full((3, 64, 64), 9.0)] * 2)
+    assert examined == [0, 1]
 
 
 def test_detections_of_a_call_are_ordinary_tensors(detector: Detector) -> None:

@@ -14,6 +14,7 @@ from centernet2.models.preprocess import (
     Preprocess,
     check_images,
     check_targets,
+    list_images,
     pad_target,
     size_of,
 )
@@ -81,7 +82,7 @@ class Detector(nn.Module):
         Masks are pasted at the size of the images, or without `pasted` stay in the grid of their
         box.
         """
-        images = check_images(images)
+        images = list_images(images)
         if not images and not self.training:
             return []
         trace = self.run(images, targets)

@@ -12,7 +12,9 @@ from centernet2.kernels import not_compiled
 from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
-MAX_VALUE = 255.5  # of a pixel; interpolation may overshoot 255 slightly
+MAX_VALUE = 255
+OVERSHOOT = 0.15  # bicubic resizing exceeds the range by that share of the brightest value
+NORMALIZED = 16  # beyond any value that is divided by a standard deviation
 CHANNEL_ORDERS = ("RGB", "BGR")
 
 
@@ -82,6 +84,14 @@ def check_images(images: Sequence[Tensor]) -> list[Tensor]:
 
     They are a list of tensors [3, h, w], or one tensor [N, 3, h, w].
     """
+    for index, image in enumerate(images := list_images(images)):
+        _require_image(image, index)
+    return images
+
+
+@not_compiled(recursive=True)
+def list_images(images: Sequence[Tensor]) -> list[Tensor]:
+    """Return what is given as a list, or raise ValueError if it is no list of images."""
     given = _describe(images)
     if isinstance(images, Tensor) and images.ndim != 4:
         raise ValueError(
@@ -92,8 +102,6 @@ def check_images(images: Sequence[Tensor]) -> list[Tensor]:
             f"a detector takes a list of images, uint8 tensors [3, h, w] in RGB, not {given}; "
             "a Predictor takes paths and arrays"
         )
-    for index, image in enumerate(images):
-        _require_image(image, index)
     return list(images)
 
 
@@ -111,11 +119,20 @@ def _require_image(image: Tensor, index: int) -> None:
         )
     if image.is_floating_point() and not image.is_meta:
         low, high = (float(limit) for limit in image.detach().aminmax())
-        if not (low == high == 0 or (low >= 0 and 1 < high <= MAX_VALUE)):
+        if not _are_pixels(image, low, high):
             raise ValueError(
                 f"images[{index}] has values from {low:.3g} to {high:.3g}, but a detector takes "
                 "pixels in 0..255 and normalizes them itself; leave out scaling and normalization"
             )
+
+
+def _are_pixels(image: Tensor, low: float, high: float) -> bool:
+    """Whether values from `low` to `high` are in 0..255, neither scaled nor normalized."""
+    if low < 0:
+        return low >= -OVERSHOOT * high and NORMALIZED <= high <= (1 + OVERSHOOT) * MAX_VALUE
+    if high <= 1:  # integers are of a dark image
+        return low >= 0 and bool((image == image.round()).all())
+    return low >= 0 and high <= (1 + OVERSHOOT) * MAX_VALUE
 
 
 def _describe(value: object) -> str:
