@@ -26,7 +26,7 @@ from torch import Tensor
 from centernet2 import distributed
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
-from centernet2.data.image import ImageError, orientation_of, read_image, upright_size
+from centernet2.data.image import ImageError, image_size, orientation_of, read_image, upright_size
 from centernet2.data.storage import MEMBER, remote_url
 from centernet2.files import printable
 
@@ -272,6 +272,18 @@ def _check_header(dataset: DetectionDataset, index: int) -> CheckedImage | None:
 def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
     facts = decoded_facts(dataset.image_path(index), ImageFacts(""))
     return CheckedImage(dataset.file_name(index), dataset.size(index), facts)
+
+
+def read_sizes(paths: Sequence[Path], what: str) -> Iterator[tuple[int, int] | ImageError]:
+    """Yield height and width of each image by its header, upright, or why it cannot be read."""
+
+    def read(path: Path) -> tuple[int, int] | ImageError:
+        try:
+            return image_size(path)
+        except ImageError as error:
+            return error
+
+    return in_threads(read, paths, what)
 
 
 def in_threads(

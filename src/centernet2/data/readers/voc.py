@@ -15,7 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.image import ROTATED, ImageError, image_size, orientation_of
+from centernet2.data.image import ROTATED, ImageError, orientation_of
+from centernet2.data.image_check import read_sizes
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
 from centernet2.files import is_image_file, read_text_file
@@ -79,8 +80,11 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tall
         raise ValueError(f"{names}: there is no image in the list; add their names")
     stored = _ImageNames(images)
     found = {path: stored.find(roots[path], path, tally) for path in paths}
-    for path, file in _one_each(found, images, tally).items():
-        _add(content, roots[path], path, images / file, label_of, tally)
+    file_of = _one_each(found, images, tally)
+    sizes = read_sizes([images / file for file in file_of.values()], f"{tally.split} image sizes")
+    for (path, file), actual in zip(file_of.items(), sizes, strict=True):
+        size = _size(roots[path], path, images / file, actual, tally)
+        _add(content, roots[path], path, file, size, label_of, tally)
     if tally.split != "test" and not content["annotations"]:
         raise ValueError(
             f"{names}: the split {tally.split!r} has {len(paths)} images, but none of their XML "
@@ -220,15 +224,14 @@ def _add(
     content: Record,
     root: ET.Element,
     path: Path,
-    image: Path,
+    file: str,
+    size: tuple[float, float],
     label_of: Mapping[str, int],
     tally: Tally,
 ) -> None:
-    height, width = _size(root, path, image, tally)
     image_id = len(content["images"]) + 1
-    content["images"].append(
-        {"id": image_id, "file_name": image.name, "height": height, "width": width}
-    )
+    height, width = size
+    content["images"].append({"id": image_id, "file_name": file, "height": height, "width": width})
     shift = 1.0 if _counts_from_one(root) else 0.0
     for number, item in _objects(root):
         for x1, y1, x2, y2 in _boxes(item, number, path, tally):
@@ -256,16 +259,16 @@ def _is_true(text: str) -> bool:
     return text.strip().lower() in ("1", "1.0", "true", "yes")
 
 
-def _size(root: ET.Element, path: Path, image: Path, tally: Tally) -> tuple[float, float]:
+def _size(
+    root: ET.Element, path: Path, image: Path, actual: tuple[int, int] | ImageError, tally: Tally
+) -> tuple[float, float]:
     """Height and width in the XML file, or of the image file if they are damaged there."""
     stated = [_number(root.findtext(f"size/{key}", "")) for key in ("height", "width")]
     height, width = stated
-    try:
-        actual = image_size(image)
-    except ImageError as error:
+    if isinstance(actual, ImageError):
         if height and width and min(height, width) > 0:
             return height, width  # the check of the images reports it
-        raise ValueError(f"{path}: has no size of the image, and {error}") from error
+        raise ValueError(f"{path}: has no size of the image, and {actual}") from actual
     if height is None or width is None or min(height, width) <= 0:
         tally.add(SIZES, str(path), image.name)
     elif (height, width) == actual[::-1] != actual and not _is_turned(image):

@@ -13,7 +13,8 @@ from itertools import product
 from pathlib import Path
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.image import ImageError, image_size
+from centernet2.data.image import ImageError
+from centernet2.data.image_check import read_sizes
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
@@ -65,12 +66,12 @@ def read_yolo(
     ]
     label_files, folders = _label_files(images, places, tally)
     files = []
-    for image, file in zip(images, label_files, strict=True):
-        try:
-            height, width = image_size(image)
-        except ImageError as error:
-            tally.add(UNREADABLE, str(error), str(image))
+    sizes = read_sizes(images, f"{split} image sizes")
+    for image, file, size in zip(images, label_files, sizes, strict=True):
+        if isinstance(size, ImageError):
+            tally.add(UNREADABLE, str(size), str(image))
             continue
+        height, width = size
         files.append(file)
         content["images"].append({
             "id": len(content["images"]) + 1, "file_name": str(image.relative_to(root)),
