@@ -84,11 +84,11 @@ def test_records_are_renamed_like_data_sets(write: Write, class_map: dict[str, s
 
 def test_damaged_records_keep_their_damage() -> None:
     content = {
-        "categories": [{"id": 1, "name": "a"}, 3, {"id": 2}, {"id": 4, "name": "b"}],
+        "categories": [{"id": 1, "name": "a"}, 3, {"name": [5]}, {"id": 4, "name": " b"}],
         "annotations": [{"category_id": 4}, None, {}],
     }
     assert rename_categories(content, {"b": "a"}) == {
-        "categories": [{"id": 1, "name": "a"}, 3, {"id": 2}],
+        "categories": [{"id": 1, "name": "a"}, 3, {"name": [5]}],
         "annotations": [{"category_id": 1}, None, {}],
     }
     assert rename_categories({"categories": None}, {"b": "a"}) == {"categories": None}

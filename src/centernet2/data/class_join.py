@@ -51,8 +51,7 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str]) -> D
 
 def category_names(content: dict[str, Any]) -> list[str]:
     """Return the names of the categories of records in COCO's format, as far as they have any."""
-    names = [each.get("name") for each in _records(content, "categories")]
-    return [name for name in names if isinstance(name, str)]
+    return [name for each in _records(content, "categories") if (name := _name(each))]
 
 
 def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> dict[str, Any]:
@@ -60,21 +59,22 @@ def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> 
 
     Records that are no categories or annotations stay as they are, for who reports them.
     """
-    named = [each for each in _records(content, "categories") if isinstance(each.get("name"), str)]
-    known = {each["name"]: each.get("id") for each in named if each["name"] not in class_map}
+    named = [(name, each) for each in _records(content, "categories") if (name := _name(each))]
+    known = {name: each.get("id") for name, each in named if name not in class_map}
     id_of: dict[str, Any] = {}  # of the classes after renaming
     ids: dict[str, Any] = {}  # id of a category, as text -> id of the class that it becomes
-    for each in named:
-        new = class_map.get(each["name"], each["name"])
-        if each["name"] in class_map:
-            ids[str(each.get("id"))] = id_of.setdefault(new, known.get(new, each.get("id")))
+    for name, each in named:
+        if name in class_map:
+            new, number = class_map[name], each.get("id")
+            ids[str(number)] = id_of.setdefault(new, known.get(new, number))
     if not ids:
         return content
 
     def renamed(record: Any) -> Any:
-        if not isinstance(record, dict) or record.get("name") not in class_map:
+        name = _name(record)
+        if name not in class_map:
             return record
-        new = class_map[record["name"]]
+        new = class_map[name]
         return {**record, "name": new} if id_of[new] == record.get("id") else None
 
     def moved(record: Any) -> Any:
@@ -86,6 +86,12 @@ def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> 
     if isinstance(annotations, list):
         annotations = [moved(each) for each in annotations]
     return {**content, "categories": categories, "annotations": annotations}
+
+
+def _name(category: Any) -> str:
+    """Return the name of a category as the reader of COCO's format has it; empty: none."""
+    name = category.get("name") if isinstance(category, dict) else None
+    return str(name).strip() if type(name) in (int, float, str) else ""
 
 
 def _records(content: dict[str, Any], key: str) -> list[dict[str, Any]]:

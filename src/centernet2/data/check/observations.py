@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from centernet2.data.class_names import join_classes
 from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample, make_finding
 from centernet2.data.readers.coco import ReadRecords
 
@@ -55,19 +56,28 @@ def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
 
     The order of the classes may differ: they are matched by name.
     """
-    trained = set(class_names.get("train", ()))
-    findings = [
-        make_finding(
-            split, "other class names than in the training split",
-            "refuses" if split == "val" else "note", "use the same names in both",
-            [
-                *(ProblemExample(f"'{name}' is missing") for name in sorted(trained - {*own})),
-                *(ProblemExample(f"'{name}' is added") for name in sorted({*own} - trained)),
-            ],
-        )
-        for split, own in class_names.items()
-        if trained
-    ]  # fmt: skip
+    findings: list[Finding | None] = []
+    trained = class_names.get("train", ())
+    for split, own in class_names.items() if trained else ():
+        join, is_val = join_classes(own, trained), split == "val"
+        nothing_in_common = len(join.added) == len(own)
+        if is_val and nothing_in_common:
+            action: Action = "refuses"
+            advice = "use the same names in both, or --class-map OLD=NEW"
+        else:
+            action = "keeps" if is_val else "note"
+            advice = "the model cannot know them: they count as missed; --class-map OLD=NEW renames"
+        findings += [
+            make_finding(
+                split, "classes that the training split lacks", action, advice,
+                [ProblemExample(f"'{name}'") for name in join.added],
+            ),
+            make_finding(
+                split, "classes of the training split that are missing", "note",
+                "detections of them are left out",
+                [ProblemExample(f"'{name}'") for name in join.missing],
+            ),
+        ]  # fmt: skip
     return [finding for finding in findings if finding is not None]
 
 
