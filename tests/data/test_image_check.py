@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from centernet2.data import image_check
 from centernet2.data.check import check_images, read_images
+from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ORIENTATION, ImageError, read_image
 from centernet2.data.image_check import (
     MISSING_FILE,
@@ -143,6 +145,31 @@ def test_slow_disk_delays_training_for_a_while_only(
         check_before_training(load_by_files(annotations, images), "train")
     assert "checked 1 of 8 images by their headers and 8 by decoding" in caplog.text
     assert "the others are checked when they are read" in caplog.text
+
+
+def test_no_header_is_read_beside_the_sample(
+    annotations: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of headers that is out of time leaves the disk to those who decode."""
+    read: list[str] = []
+
+    def header(dataset: DetectionDataset, index: int) -> None:
+        time.sleep(0.02)
+        read.append("header")
+
+    def decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
+        time.sleep(0.02)
+        read.append("decoded")
+        return CheckedImage("", (1, 1), image_check.ImageFacts("", (1, 1)))
+
+    monkeypatch.setattr(image_check, "_check_header", header)
+    monkeypatch.setattr(image_check, "_check_decoded", decoded)
+    monkeypatch.setattr(image_check, "IMAGES_PER_TASK", 1)
+    monkeypatch.setattr(image_check, "THREADS", 1)
+    monkeypatch.setitem(image_check.HEADER_SECONDS, "train", -1)
+    check_before_training(load_by_files(annotations, images), "train")
+    assert "header" not in read[read.index("decoded") :]
+    assert read.count("decoded") == 8
 
 
 def test_images_in_shards_are_sampled(

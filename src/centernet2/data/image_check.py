@@ -9,8 +9,9 @@ import math
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -237,13 +238,14 @@ def _check_split(dataset: DetectionDataset, *, seconds: float) -> SplitImages:
     end = time.monotonic() + seconds
     count, notable = 0, dict[int, CheckedImage]()
     own = range(rank, len(dataset), processes)
-    read = in_threads(partial(_check_header, dataset), own, f"headers of {dataset.name}")
-    for index, image in zip(own, read, strict=True):
-        count += image is not None
-        if image is not None and image.is_notable:
-            notable[index] = image
-        if time.monotonic() > end:
-            break
+    work = partial(_check_header, dataset)
+    with closing(in_threads(work, own, f"headers of {dataset.name}")) as read:
+        for index, image in zip(own, read, strict=True):
+            count += image is not None
+            if image is not None and image.is_notable:
+                notable[index] = image
+            if time.monotonic() > end:
+                break
     notable = _joined(notable)
     spread = np.linspace(0, len(dataset) - 1, min(DECODED_IMAGES, len(dataset))).astype(int)
     sample = [i for i in spread.tolist() if i not in notable or not notable[i].is_unusable]
@@ -288,8 +290,11 @@ def read_sizes(paths: Sequence[Path], what: str) -> Iterator[tuple[int, int] | I
 
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], what: str
-) -> Iterator[Result]:
-    """Yield `work` of each item in order, computed in threads, with a progress bar."""
+) -> Generator[Result]:
+    """Yield `work` of each item in order, computed in threads, with a progress bar.
+
+    Close it to end the threads before the last item.
+    """
     starts = range(0, len(items), IMAGES_PER_TASK)
     tasks = (items[start : start + IMAGES_PER_TASK] for start in starts)
     pool = ThreadPoolExecutor(THREADS)
