@@ -1,11 +1,15 @@
 """The warning about busy cores, with clocks that the tests turn."""
 
 import logging
+import multiprocessing
+import os
 from collections.abc import Iterator
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
+from centernet2.training import slow_steps
 from centernet2.training.slow_steps import (
     WARM_UP,
     WINDOW,
@@ -79,3 +83,15 @@ def test_times_of_this_machine() -> None:
     assert after.elapsed > before.elapsed
     assert after.own >= before.own > 0
     assert after.busy >= before.busy > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
+@pytest.mark.parametrize(("processes", "joined"), [(1, False), (2, True)])
+def test_processes_of_a_training_run_are_no_other_programs(
+    processes: int, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that one launcher has started; here it is this process."""
+    monkeypatch.setattr(slow_steps, "world_size", lambda: processes)
+    launcher = sum(psutil.Process().cpu_times()[:2])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert (pool.apply(processor_time).own >= launcher) is joined

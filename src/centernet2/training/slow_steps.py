@@ -3,7 +3,8 @@
 What is measured: the medians of the time of a step, over the first WINDOW steps after WARM_UP and
 over the last WINDOW steps; and, over the same last steps, the time for which the cores that this
 process may use worked for other programs. That is their busy time, as the system counts it, less
-the processor time of this process and its children.
+the processor time of this training run: of this process, the others on its machine, and the
+workers of all.
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
-from centernet2.distributed import is_main_process
+from centernet2.distributed import is_main_process, world_size
 from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class ProcessorTime(NamedTuple):
 
     elapsed: float
     busy: float  # of all cores that this process may use
-    own: float  # of this process and its children
+    own: float  # of this training run
     cores: int
 
 
@@ -86,23 +87,29 @@ class SlowSteps:
 
 
 def processor_time() -> ProcessorTime:
-    """Measure the processor time of the system and of this process with its children."""
+    """Measure the processor time of the system and of this training run."""
     times = psutil.cpu_times(percpu=True)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
     cores = [times[core] for core in allowed if core < len(times)]
     idle = sum(each.idle + getattr(each, "iowait", 0.0) for each in cores)
     total = sum(_total(each) for each in cores)
-    own = 0.0
+    return ProcessorTime(time.monotonic(), total - idle, _own_time(), len(cores))
+
+
+def _own_time() -> float:
     process = psutil.Process()
-    for each in (process, *process.children(recursive=True)):
+    launcher = process.parent() if world_size() > 1 else None  # it has started all on this machine
+    root = launcher or process
+    own = 0.0
+    for each in (root, *root.children(recursive=True)):
         try:
             used = each.cpu_times()
         except psutil.Error:  # it has just ended
             continue
         own += used.user + used.system
-        if each is process:  # of children that have ended
-            own += getattr(used, "children_user", 0.0) + getattr(used, "children_system", 0.0)
-    return ProcessorTime(time.monotonic(), total - idle, own, len(cores))
+        # of children that have ended, such as the workers of an evaluation
+        own += getattr(used, "children_user", 0.0) + getattr(used, "children_system", 0.0)
+    return own
 
 
 def _total(times: tuple[float, ...]) -> float:
