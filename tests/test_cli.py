@@ -211,6 +211,33 @@ def test_log_level_shows_tracebacks(level: str, shown: str, traceback: bool) -> 
     assert ("Traceback" in done.stderr) is traceback
 
 
+LOGGING = """
+import logging
+from centernet2.cli import start_logging
+
+start_logging()
+for level in ("INFO", "WARNING", "ERROR"):
+    logging.getLogger("centernet2").log(getattr(logging, level), "a line")
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "level", "shown"),
+    [
+        ("0", "", ["INFO", "WARNING", "ERROR"]),
+        ("1", "", ["ERROR"]),  # the main process has said the rest
+        ("1", "INFO", ["INFO", "WARNING", "ERROR"]),
+    ],
+)
+def test_warnings_are_shown_once(rank: str, level: str, shown: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGING],
+        env=os.environ | {"RANK": rank, "CENTERNET2_LOG_LEVEL": level},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [line.split()[2] for line in done.stderr.splitlines()] == shown
+
+
 @pytest.mark.parametrize("bug", [KeyError("a bug"), OSError("a bug")])
 def test_bugs_keep_their_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:

@@ -150,13 +150,14 @@ def _refuse_unknown_words(words: Sequence[str]) -> None:
 def start_logging() -> None:
     """Log short lines to a terminal, and lines with date and level to a file or a pipe.
 
-    The main process logs at level INFO, other processes at WARNING, all of them at the level of
-    CENTERNET2_LOG_LEVEL if it is set. DEBUG shows the traceback of an error.
+    The main process logs at level INFO. Other processes, whose warnings repeat those of the main
+    process, log at ERROR. All of them log at the level of CENTERNET2_LOG_LEVEL if it is set. DEBUG
+    shows the traceback of an error.
     """
     from rich import get_console
     from rich.logging import RichHandler
 
-    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if _is_main_process() else "WARNING")
+    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if _is_main_process() else "ERROR")
     if level not in LEVELS:
         raise ValueError(f"{LEVEL_VARIABLE} is '{level}'; choose one of {', '.join(LEVELS)}")
     if level == "DEBUG":  # of this package alone: others write a line per image

@@ -195,7 +195,8 @@ class BrokenImages:
             self.failed += len(item.failures)
             for failure in item.failures:
                 if failure not in self.logged:
-                    logger.warning("%s (another image is taken in its place)", failure)
+                    # an error: of other processes, whose images are others, warnings are not shown
+                    logger.error("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
                     self.examples = [*self.examples, failure][:MAX_NAMED_IMAGES]
         has_no_replacement = any(item.image is None for item in loaded)
