@@ -326,6 +326,19 @@ def test_classes_that_never_agree_are_told(sample: Sample) -> None:
     assert "hardly any detection has the class" in results.findings[0].advice
 
 
+@pytest.mark.parametrize("key", ["file_name", "image_id"])
+@pytest.mark.parametrize("path", ["a/{}.jpg", "/home/me/t/a/{}.jpg", "train/{}.jpg", "a/{}.png"])
+def test_images_of_another_folder_are_noticed(tmp_path: Path, key: str, path: str) -> None:
+    """Unless the boxes lie on the objects."""
+    sample = Sample(tmp_path, {139: "a/x.jpg", 285: "a/y.jpg", 632: "a/z.jpg"})
+    names = {139: "x", 285: "y", 632: "z"}
+    found = changed(sample, **{key: lambda d: path.format(names[d["image_id"]])})
+    assert not [f for f in sample.read(found).findings if f.kind == "other file"]
+    elsewhere = [{**each, "bbox": [70, 70, 3, 3]} for each in found]
+    noted = [f.total for f in sample.read(elsewhere).findings if f.kind == "other file"]
+    assert noted == ([] if path.endswith("a/{}.jpg") else [9])
+
+
 def test_ids_decide_beside_names_of_supercategories(sample: Sample) -> None:
     names = {7: "animal", 9: "animal", 11: "owl"}
     read = sample.read(changed(sample, category=lambda d: names[d["category_id"]]))
@@ -446,6 +459,8 @@ def test_a_missing_mask_is_counted(sample: Sample) -> None:
         ({"size": [40, 50], "counts": "0"}, r"\[40, 50\].*made on resized images"),
         ({"size": [HEIGHT, WIDTH], "counts": "V1~"}, "damaged run lengths"),
         ({"size": [HEIGHT, WIDTH], "counts": "V139000000000b"}, "damaged run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": r"b'\x'"}, "damaged run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": "b'1'2'"}, "damaged run lengths"),
         ({"size": [HEIGHT, WIDTH], "counts": [5, 9]}, "do not add up"),
         ([[1, 2, 3, 4]], "no polygon of three points"),
         ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers"),

@@ -26,6 +26,7 @@ from centernet2.data.readers.image_names import (
     UNKNOWN,
     Find,
     file_finder,
+    is_other_file,
     positions_of,
 )
 from centernet2.data.user_ids import unpack_id
@@ -83,6 +84,7 @@ def join_images(
     named = _read_names("file name", table, IMAGE_NAME_KEYS, names.files, ids, by_file)
     if named is not None and named.is_complete:
         _note_contradiction(table, named, plain)
+        _note_other_files(table, named, dataset, placed)
         return named.positions
     by_stem = _read("image_id", ids, by_file)
     if plain.is_complete:
@@ -98,6 +100,7 @@ def join_images(
     other_type = _read("image_id", ids, _of_other_type(by_id))
     for reading, meaning in ((other_type, "an id of another type"), (by_stem, "a file name")):
         if reading.is_complete:
+            _note_other_files(table, reading, dataset, placed)
             return _note_reading(table, reading, plain.failures(), f"image_id is read as {meaning}")
     raise _unknown(table, plain if named is None or plain.has_values else named)
 
@@ -266,6 +269,23 @@ def _note_contradiction(table: DetectionTable, named: _Reading, plain: _Reading)
         plain.what, "keeps", np.flatnonzero(differ).tolist(),
         f"the {named.what} decides: the {plain.what} is that of another one in the data set",
     )  # fmt: skip
+
+
+def _note_other_files(
+    table: DetectionTable, reading: _Reading, dataset: DetectionDataset, placed: Placed
+) -> None:
+    """Note files of another folder or suffix, unless the objects say that they are the same."""
+    other = {
+        value
+        for value, i in reading.found.items()
+        if isinstance(value, str) and is_other_file(value, str(dataset.image_path(i)))
+    }
+    if other and share_on_objects(dataset, placed, reading.positions) < ON_OBJECTS:
+        table.note(
+            "other file", "keeps", [i for i, value in enumerate(reading.values) if value in other],
+            "the image of this name has another folder or suffix in the data set, and few boxes "
+            "lie on its objects; were these detections made on other images?",
+        )  # fmt: skip
 
 
 def _note_unknown_names(table: DetectionTable, named: _Reading | None) -> None:

@@ -88,7 +88,10 @@ def _with_numbers(value: Mapping[str, Any]) -> dict[str, Any]:
     """Copy run lengths; a size in quotes becomes numbers, and bytes in quotes become text."""
     size, counts = value.get("size"), value.get("counts")
     if isinstance(counts, str) and BYTES_AS_TEXT.fullmatch(counts):
-        counts = ast.literal_eval(counts).decode("latin-1")
+        try:
+            counts = ast.literal_eval(counts).decode("latin-1")
+        except SyntaxError as error:
+            raise ValueError("has damaged run lengths") from error
     if isinstance(counts, str) and not RUN_CHARACTERS.fullmatch(counts):
         raise ValueError("has damaged run lengths")
     try:

@@ -46,6 +46,14 @@ def file_finder(files: Sequence[str]) -> Find:
     return find
 
 
+def is_other_file(name: str, path: str) -> bool:
+    """Whether a name states another folder or another suffix than the path of a file."""
+    given, own = _parts(name), _parts(path)
+    if not given or (is_image_file(given[-1]) and given[-1] != own[-1]):
+        return True
+    return given[-2:-1] not in ((), own[-2:-1])
+
+
 def _positions_of_all(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
     """Map each key to its position; one with several positions is ambiguous."""
     positions: dict[Any, int] = {}
