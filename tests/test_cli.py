@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from centernet2 import cli
+from centernet2.distributed import OtherProcessError
 from centernet2.exit_codes import MEANINGS, ExitCode
 from centernet2.launch import LAUNCHED_VARIABLE, Processes
 
@@ -172,6 +173,7 @@ def unevaluated() -> BaseException:
         ),
         (KeyboardInterrupt, 130, "interrupted"),
         (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
+        (lambda: OtherProcessError("process 0 failed"), 1, "process 0 failed"),
         (unevaluated, ExitCode.EVALUATION_FAILED, "evaluation failed (ValueError: no image)"),
     ],
 )
@@ -238,7 +240,15 @@ def test_warnings_are_shown_once(rank: str, level: str, shown: list[str]) -> Non
     assert [line.split()[2] for line in done.stderr.splitlines()] == shown
 
 
-@pytest.mark.parametrize("bug", [KeyError("a bug"), OSError("a bug")])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        KeyError("a bug"),
+        OSError("a bug"),
+        RuntimeError("a bug"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),  # of a connection
+    ],
+)
 def test_bugs_keep_their_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise bug
@@ -282,6 +292,24 @@ def test_interrupted_start_of_a_training_run(
     monkeypatch.setattr(cli, "should_launch", interrupt)
     with pytest.raises(error):
         command("m", launched=launched)
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--eval-only"])
+@pytest.mark.parametrize("launches", [True, False])
+def test_interruption_of_what_cannot_be_resumed(
+    option: str, launches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*words: Any, **options: Any) -> int:
+        if launches:
+            return ExitCode.INTERRUPTED  # of the processes
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "should_launch", lambda processes: True)
+    monkeypatch.setattr(cli, "launch", interrupt)
+    monkeypatch.setattr(sys, "argv", ["centernet2", "train", option])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == ExitCode.KEYBOARD
 
 
 @pytest.mark.parametrize("word", ["--help", "config"])

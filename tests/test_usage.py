@@ -9,7 +9,13 @@ import pytest
 from centernet2 import cli
 from centernet2.config import Config
 from centernet2.config.tree import SLOTS
-from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES, refuse_empty_words
+from centernet2.usage import (
+    COMMANDS_WITH_KEYS,
+    OTHER_COMMANDS,
+    OTHER_NAMES,
+    refuse_empty_words,
+    refuse_unknown_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,13 @@ from centernet2.usage import OTHER_COMMANDS, OTHER_NAMES, refuse_empty_words
         ),
         ("train data=my_data", "takes an option; write --data my_data"),
         ("train SOLVER.MAX_ITER=3", "takes an option; write SOLVER.MAX_ITER 3"),
+        ("train --half", "has no option --half: write SOLVER.AMP.ENABLED True"),
+        ("eval --amp", "has no option --amp: write --dtype fp16"),
+        ("eval --batch 8", "has no option --batch: write TEST.IMS_PER_BATCH 8"),
+        ("predict a.jpg --batch 8", "--batch: `centernet2 predict` does not use it; leave it out"),
+        ("eval --lr 8", "has no option --lr: `centernet2 eval` does not use it; leave it out"),
+        ("check a --imgsz 8", "--imgsz: `centernet2 check` does not use it; leave it out"),
+        ("train --resume lr=0.01", "'lr=0.01' is not how `centernet2 train` takes an option"),
         ("predict --source a.jpg", "has no option --source: images and folders come without"),
         ("train -b 3", "has no option -b; "),
     ],
@@ -65,7 +78,12 @@ def test_advice_names_options_that_exist() -> None:
         for argument in cli.app[command].assemble_argument_collection()
         for name in argument.names
     }
-    for advice in OTHER_NAMES.values():
+    advices = {
+        text
+        for advice in OTHER_NAMES.values()
+        for text in ([advice] if isinstance(advice, str) else advice.values())
+    }
+    for advice in advices:
         keys = re.findall(r"[A-Z]\w*(?:\.[A-Z_0-9]+)+", advice)
         written = re.findall(r"--[a-z-]+", advice)
         assert set(keys) <= SLOTS.keys(), advice
@@ -92,3 +110,22 @@ def test_empty_words_are_refused(words: list[str], named: str) -> None:
 
 def test_value_of_a_key_may_be_empty() -> None:
     refuse_empty_words(["train", "--data", "a", "MODEL.WEIGHTS", ""])
+
+
+@pytest.mark.parametrize(
+    "words", [["--output-dir", "lr=0.01"], ["--class-map", "data=image"], ["--weights", "lr=1.pth"]]
+)
+def test_value_of_an_option_may_be_an_assignment(words: list[str]) -> None:
+    taken = {"--output-dir": True, "--class-map": True, "--weights": True, "--data": True}
+    refuse_unknown_words(words, "train", {"train": taken})
+
+
+def test_commands_with_keys_are_those_that_take_overrides() -> None:
+    taking = {
+        command
+        for command in cli.app
+        if not command.startswith("-")
+        for argument in cli.app[command].assemble_argument_collection(parse_docstring=True)
+        if "KEY VALUE" in (argument.parameter.help or "") and not argument.names[0].startswith("-")
+    }
+    assert taking == set(COMMANDS_WITH_KEYS)

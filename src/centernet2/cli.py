@@ -8,6 +8,7 @@ import inspect
 import logging
 import math
 import os
+import select
 import signal
 import sys
 import time
@@ -33,7 +34,12 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import Thresholds, threshold
-from centernet2.jobs.train import TrainedWithoutEvaluation, TrainingInterrupted, train
+from centernet2.jobs.train import (
+    DEFAULT_MODE,
+    TrainedWithoutEvaluation,
+    TrainingInterrupted,
+    train,
+)
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 from centernet2.usage import describe, refuse_empty_words, refuse_unknown_words
 
@@ -47,6 +53,11 @@ LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 REPEAT_SECONDS = 1.0  # a signal that follows within this time is the same request
+LEVEL_OF_END = {  # else a warning
+    ExitCode.REFUSED: logging.ERROR,
+    ExitCode.EVALUATION_FAILED: logging.ERROR,
+    ExitCode.INCOMPLETE: logging.INFO,  # the process that has failed says why
+}
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
@@ -86,6 +97,8 @@ def ending() -> Iterator[None]:
     except CycloptsError as error:
         code, message = ExitCode.REFUSED, describe(error, list(app))
     except BrokenPipeError:  # such as of `| head -1`; rich ends with the same code
+        if not _reader_has_left():
+            raise  # of another pipe or connection
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.INCOMPLETE)
     except OSError as error:
@@ -101,13 +114,28 @@ def ending() -> Iterator[None]:
         code, message = ExitCode.INTERRUPTED, str(error)
     except TrainedWithoutEvaluation as error:
         code, message = ExitCode.EVALUATION_FAILED, str(error)
+    except RuntimeError as error:
+        from centernet2.distributed import OtherProcessError
+
+        if not isinstance(error, OtherProcessError):
+            raise
+        code, message = ExitCode.INCOMPLETE, str(error)
     else:
         return
-    is_error = code in (ExitCode.REFUSED, ExitCode.EVALUATION_FAILED)
-    level = logging.ERROR if is_error else logging.WARNING
-    logger.log(level, "%s", message)
+    logger.log(LEVEL_OF_END.get(code, logging.WARNING), "%s", message)
     logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
     sys.exit(code)
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads the standard output any more."""
+    try:
+        output = sys.stdout.fileno()
+    except (AttributeError, OSError):  # it is closed or no file
+        return False
+    poll = select.poll()
+    poll.register(output, 0)  # errors are reported always
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 @contextmanager
@@ -138,7 +166,7 @@ def _refuse_unknown_words(words: Sequence[str]) -> None:
     if words and words[0] in (names := [name for name in app if not name.startswith("-")]):
         options = {
             name: {
-                option
+                option: argument.hint is not bool
                 for argument in app[name].assemble_argument_collection()
                 for option in argument.names
             }
@@ -211,12 +239,17 @@ def register(
     def command(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
         if first_by_name:
             words = (options.pop(first.name, first.default), *words)
+        # of training alone; --dry-run and --eval-only end as other commands do
+        is_resumable = launched and options.get("mode", DEFAULT_MODE).is_resumable
         try:
             if should_launch(processes):
-                sys.exit(launch(sys.argv[1:], processes))
+                code = launch(sys.argv[1:], processes)
+                if code == ExitCode.INTERRUPTED and not is_resumable:
+                    raise KeyboardInterrupt
+                sys.exit(code)
             result = job(*words, **options)
         except KeyboardInterrupt:
-            if not launched:
+            if not is_resumable:
                 raise
             raise TrainingInterrupted(
                 "training was interrupted; --resume continues from the last checkpoint, if any"

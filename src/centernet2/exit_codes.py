@@ -20,6 +20,6 @@ MEANINGS = {
     ExitCode.INCOMPLETE: "done, but inputs were skipped, each named; or an error of the program",
     ExitCode.REFUSED: "refused: an input, option or output cannot be used; the message names it",
     ExitCode.EVALUATION_FAILED: "trained, model_final.pth is written, but the evaluation failed",
-    ExitCode.INTERRUPTED: "training was interrupted and has saved; --resume continues",
-    ExitCode.KEYBOARD: "another command was interrupted by Ctrl-C or SIGTERM",
+    ExitCode.INTERRUPTED: "training was interrupted; --resume continues from its last checkpoint",
+    ExitCode.KEYBOARD: "interrupted by Ctrl-C or SIGTERM: another command, --dry-run, --eval-only",
 }

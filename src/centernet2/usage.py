@@ -25,15 +25,33 @@ ASSIGNMENT = re.compile(r"(?:--)?([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
 NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
 
-_LEARNING_RATE = "write SOLVER.BASE_LR 0.01 at the end of the command"
-_BATCH = (
-    "write SOLVER.IMS_PER_BATCH 8 (training) or TEST.IMS_PER_BATCH 8 (evaluation) "
-    "at the end of the command"
-)
-_SIZE = (
-    'write INPUT.MIN_SIZE_TRAIN "(640,)" and INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side) '
-    "at the end of the command"
-)
+
+COMMANDS_WITH_KEYS = ("benchmark", "config", "eval", "predict", "pseudo-label", "show", "train")
+AT_END = "at the end of the command"
+Advice = str | Mapping[str, str]  # by command; "": of all others
+
+
+def _key(pair: str) -> str:
+    return f"write {pair} {AT_END}"
+
+
+def _training(pair: str) -> Advice:
+    return {"train": _key(pair)}
+
+
+_LEARNING_RATE = _training("SOLVER.BASE_LR 0.01")
+_AMP = {"train": _key("SOLVER.AMP.ENABLED True"), "": "write --dtype fp16"}
+_BATCH = {
+    "train": _key("SOLVER.IMS_PER_BATCH 8 (training) or TEST.IMS_PER_BATCH 8 (evaluation)"),
+    "eval": _key("TEST.IMS_PER_BATCH 8"),
+}
+_SIZE = {
+    "train": _key(
+        'INPUT.MIN_SIZE_TRAIN "(640,)" and INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side)'
+    ),
+    "": _key("INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side)"),
+}
+_WORKERS = dict.fromkeys(("train", "eval"), _key("DATALOADER.NUM_WORKERS 4"))
 _FOLDER = "the folder for the results is --output-dir runs/mine (--output in predict)"
 _WEIGHTS = "weights are given by --weights FILE"
 _PAIRS = "leave it out: KEY VALUE pairs come last, such as SOLVER.BASE_LR 0.01"
@@ -41,12 +59,12 @@ _IMAGES = "images and folders come without an option: centernet2 predict photos/
 _SCORE = "the minimum score is --score-threshold 0.3, of predict"
 _PROCESSES = "the number of processes is --num-gpus 2, of train"
 _NO_CLASSES = "leave it out: the classes come from the data or from the checkpoint"
-_NMS = "write MODEL.ROI_HEADS.NMS_THRESH_TEST 0.6 at the end of the command"
+_NMS = _key("MODEL.ROI_HEADS.NMS_THRESH_TEST 0.6")
 
 # by the name in another package, with underscores
-OTHER_NAMES = {
-    "amp": "write SOLVER.AMP.ENABLED True at the end of the command",
-    "augment": "write TEST.AUG.ENABLED True at the end of the command",
+OTHER_NAMES: dict[str, Advice] = {
+    "amp": _AMP,
+    "augment": _key("TEST.AUG.ENABLED True"),
     "backbone": "a backbone belongs to a config: --config-file CenterNet2_R50_1x",
     "batch": _BATCH,
     "batch_size": _BATCH,
@@ -61,11 +79,10 @@ OTHER_NAMES = {
     "config": "a config is given by --config-file NAME",
     "dataset": "data are given by --data my_data",
     "dataset_dir": "data are given by --data my_data",
-    "epochs": "write SOLVER.MAX_EPOCHS 10, or SOLVER.MAX_ITER 1000 (iterations), at the end of the "
-    "command",
+    "epochs": _training("SOLVER.MAX_EPOCHS 10, or SOLVER.MAX_ITER 1000 (iterations),"),
     "gpu_ids": _PROCESSES,
     "gpus": _PROCESSES,
-    "half": "write --dtype fp16",
+    "half": _AMP,
     "image_size": _SIZE,
     "img": _SIZE,
     "img_size": _SIZE,
@@ -78,29 +95,29 @@ OTHER_NAMES = {
     "load_from": _WEIGHTS,
     "lr": _LEARNING_RATE,
     "lr0": _LEARNING_RATE,
-    "lrf": "write SOLVER.BASE_LR_END 0.0001 at the end of the command",
-    "max_epochs": "write SOLVER.MAX_EPOCHS 10 at the end of the command",
-    "max_iter": "write SOLVER.MAX_ITER 1000 at the end of the command",
+    "lrf": _training("SOLVER.BASE_LR_END 0.0001"),
+    "max_epochs": _training("SOLVER.MAX_EPOCHS 10"),
+    "max_iter": _training("SOLVER.MAX_ITER 1000"),
     "mode": "the command itself says it: centernet2 train, eval or predict",
     "model": "an architecture is given by --config-file NAME, trained weights by --weights FILE",
-    "momentum": "write SOLVER.MOMENTUM 0.9 at the end of the command",
+    "momentum": _training("SOLVER.MOMENTUM 0.9"),
     "name": _FOLDER,
     "num_classes": _NO_CLASSES,
-    "num_workers": "write DATALOADER.NUM_WORKERS 4 at the end of the command",
-    "optimizer": "write SOLVER.OPTIMIZER ADAMW at the end of the command",
+    "num_workers": _WORKERS,
+    "optimizer": _training("SOLVER.OPTIMIZER ADAMW"),
     "opts": _PAIRS,
     "out": _FOLDER,
     "out_dir": _FOLDER,
-    "patience": "write TEST.PATIENCE 5 (evaluations) at the end of the command",
+    "patience": _training("TEST.PATIENCE 5 (evaluations)"),
     "pretrained": _WEIGHTS,
     "project": _FOLDER,
     "save_dir": _FOLDER,
-    "save_period": "write SOLVER.CHECKPOINT_PERIOD 500 (iterations) at the end of the command",
+    "save_period": _training("SOLVER.CHECKPOINT_PERIOD 500 (iterations)"),
     "source": _IMAGES,
     "task": "the command itself says it: centernet2 train, eval or predict",
-    "weight_decay": "write SOLVER.WEIGHT_DECAY 0.0001 at the end of the command",
+    "weight_decay": _training("SOLVER.WEIGHT_DECAY 0.0001"),
     "work_dir": _FOLDER,
-    "workers": "write DATALOADER.NUM_WORKERS 4 at the end of the command",
+    "workers": _WORKERS,
 }
 OTHER_COMMANDS = {
     "demo": "predict",
@@ -148,37 +165,38 @@ def refuse_empty_words(words: Sequence[str]) -> None:
 
 
 def refuse_unknown_words(
-    words: Sequence[str], command: str, options: Mapping[str, Set[str]]
+    words: Sequence[str], command: str, options: Mapping[str, Mapping[str, bool]]
 ) -> None:
     """Raise ValueError for a word that is no option of a command, but looks like one.
 
     Args:
         words: those after the command.
         command: name of the command.
-        options: options of every command, such as "--data".
+        options: options of every command, such as "--data", and whether each takes a value.
     """
-    for word in words:
+    own = options[command]
+    for before, word in zip(["", *words], words, strict=False):
         if word == "--":
             return
         assigned = ASSIGNMENT.fullmatch(word)
         if word.startswith("-"):
             name = word.split("=")[0]
             is_number = name.lstrip("-").lower() in NUMBERS
-            known = options[command] | GENERAL_OPTIONS
-            if OPTION.fullmatch(name) and name not in known and not is_number:
+            is_known = name in own or name in GENERAL_OPTIONS
+            if OPTION.fullmatch(name) and not is_known and not is_number:
                 raise ValueError(_unknown_option(name, command, options))
-        elif assigned and not Path(word).exists():
-            _refuse_assignment(word, assigned[1], assigned[2], command, options[command])
+        elif assigned and not own.get(before) and not Path(word).exists():
+            _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
 
 
-def _unknown_option(name: str, command: str, options: Mapping[str, Set[str]]) -> str:
+def _unknown_option(name: str, command: str, options: Mapping[str, Mapping[str, bool]]) -> str:
     start = f"`centernet2 {command}` has no option {name}"
     plain = _plain(name)
     same = f"--{plain.replace('_', '-')}"
     if same in options[command]:
         return f"{start}; it is written {same}"
-    if plain in OTHER_NAMES:
-        return f"{start}: {OTHER_NAMES[plain]}"
+    if advice := _advice(plain, command):
+        return f"{start}: {advice}"
     owners = [other for other, known in options.items() if name in known]
     if owners:
         return f"{start}; it is an option of {', '.join(owners)}"
@@ -194,8 +212,16 @@ def _refuse_assignment(word: str, name: str, value: str, command: str, known: Se
         raise ValueError(f"{start}; write {option} {value}")
     if KEY.fullmatch(name):
         raise ValueError(f"{start}; write {name} {value}")
-    if _plain(name) in OTHER_NAMES:
-        raise ValueError(f"{start}: {OTHER_NAMES[_plain(name)]}")
+    if advice := _advice(_plain(name), command):
+        raise ValueError(f"{start}: {advice}")
+
+
+def _advice(plain: str, command: str) -> str:
+    """Return what to write instead of an option of another package; "": it is not known."""
+    advice = OTHER_NAMES.get(plain, "")
+    unused = f"`centernet2 {command}` does not use it; leave it out"
+    text = advice if isinstance(advice, str) else advice.get(command, advice.get("", unused))
+    return unused if AT_END in text and command not in COMMANDS_WITH_KEYS else text
 
 
 def _plain(name: str) -> str:

@@ -68,6 +68,16 @@ def test_stated_options_are_not_scaled() -> None:
     assert changes == ["16 -> 16 images per iteration"]
 
 
+def test_resumed_run_scales_from_the_config_file() -> None:
+    made_for = load_config("CenterNet2_R50_1x")
+    first = made_for.override(["SOLVER.IMS_PER_BATCH", "8", "SOLVER.MAX_ITER", "77"])
+    before, _ = scale_to_batch(first, made_for)
+    resumed = before.override(["SOLVER.IMS_PER_BATCH", "4"])
+    config, _ = scale_to_batch(resumed, made_for, before=before)
+    assert config.optimizer.base_lr == made_for.optimizer.base_lr / 4
+    assert config.schedule.max_iter == 77  # as given
+
+
 def test_adamw_scales_with_square_root() -> None:
     made_for = load_config("CenterNet2_R50_1x", ["SOLVER.OPTIMIZER", "ADAMW"])
     config, _ = scale_to_batch(made_for.override(["SOLVER.IMS_PER_BATCH", "4"]), made_for)

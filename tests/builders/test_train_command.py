@@ -19,7 +19,7 @@ def command(*pairs: str, config: Config | None = None, **paths: Any) -> TrainCom
     """Return the command with these overrides and paths."""
     file = load_config(SMALL) if config is None else config
     given = {"data": None, "data_path": None, "weights": None, "device": None} | paths
-    return given_command(file, file.override(pairs), parse_pairs(pairs), **given)
+    return given_command(file, parse_pairs(pairs), **given)
 
 
 def test_overrides_stay_unless_others_are_given() -> None:
@@ -113,15 +113,48 @@ def test_what_would_have_no_effect_is_refused() -> None:
     assert command(weights="a.pth").after(first).weights == "a.pth"
 
 
+def held_out(*names: str, divided: bool = True) -> DetectionDataset:
+    """Return a validation split with these files."""
+    files = np.array(names, dtype=np.bytes_)
+    return cast(DetectionDataset, SimpleNamespace(files=files, divided=divided))
+
+
 def test_images_for_validation_stay() -> None:
-    first, second = (
-        cast(DetectionDataset, SimpleNamespace(files=np.array([name], dtype=np.bytes_)))
-        for name in ("1.png", "2.png")
-    )
     small = command("DATASETS.VAL_FRACTION", "0.5")
-    recorded = small.with_val_images(first, resumed=False)
-    assert recorded.with_val_images(first, resumed=True) == recorded
-    assert recorded.with_val_images(second, resumed=False).val_images != recorded.val_images
+    recorded = small.with_val_images(held_out("1.png"), resumed=False)
+    assert recorded.with_val_images(held_out("1.png"), resumed=True) == recorded
+    other = recorded.with_val_images(held_out("2.png"), resumed=False)
+    assert other.val_images != recorded.val_images
     with pytest.raises(ConfigError, match=r"DATASETS.VAL_FRACTION 0\.5 sets other ones apart"):
-        recorded.with_val_images(second, resumed=True)
-    assert not command().with_val_images(first, resumed=False).val_images
+        recorded.with_val_images(held_out("2.png"), resumed=True)
+
+
+def test_validation_split_of_the_data_may_change() -> None:
+    """DATASETS.VAL_FRACTION has no effect on data with such a split."""
+    small = command("DATASETS.VAL_FRACTION", "0.5")
+    recorded = small.with_val_images(held_out("1.png", divided=False), resumed=False)
+    grown = held_out("1.png", "2.png", divided=False)
+    assert recorded.with_val_images(grown, resumed=True) == recorded
+
+
+def test_data_with_absolute_paths_may_move() -> None:
+    here, there = held_out("/a/x/1.png", "/a/y/2.png"), held_out("/b/x/1.png", "/b/y/2.png")
+    recorded = command("DATASETS.VAL_FRACTION", "0.5").with_val_images(here, resumed=False)
+    assert recorded.with_val_images(there, resumed=True) == recorded
+
+
+def test_initial_weights_may_be_named_otherwise_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    first = command(weights="mine/a.pth")
+    monkeypatch.chdir(tmp_path / "other")
+    assert command(weights="../mine/a.pth").after(first)
+    with pytest.raises(ConfigError, match=r"--weights .*other/a\.pth has no effect"):
+        command(weights="a.pth").after(first)
+    (tmp_path / "mine" / "a.pth").unlink()
+    assert command(weights="../mine/a.pth").after(first)
+    assert command(weights="mine/a.pth").after(first)  # it is not in this folder either

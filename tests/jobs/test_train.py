@@ -14,6 +14,7 @@ import torch.distributed as dist
 from PIL import Image
 
 import centernet2
+from centernet2.evaluation.scoring import Scored
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.train import TrainMode
 from centernet2.models.detector import Detector
@@ -194,13 +195,13 @@ def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.M
     place = {"data": data, "output_dir": tmp_path / "eval"}
     from centernet2.builders import evaluator
 
-    detect = evaluator.evaluate_dataset
+    detect = evaluator.score_matched
 
-    def look(model: Detector, *args: Any, **options: Any) -> dict[str, float]:
+    def look(model: Detector, *args: Any, **options: Any) -> Scored:
         kinds.append(type(model))
         return detect(model, *args, **options)
 
-    monkeypatch.setattr(evaluator, "evaluate_dataset", look)
+    monkeypatch.setattr(evaluator, "score_matched", look)
     expected = centernet2.evaluate(weights, inference=InferenceOptions("cpu"), **place)
     mode = TrainMode(eval_only=True)
     metrics = centernet2.train(
@@ -211,6 +212,30 @@ def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert str(metrics) == str(expected)  # NaN is not equal to itself
     for folder in ("eval", SMALL):
         assert (tmp_path / folder / "predictions.json").is_file()
+
+
+def test_eval_only_takes_options_and_data_of_the_run(data: Path, tmp_path: Path) -> None:
+    """The config of the checkpoint, and with --resume what the run was started with."""
+    run, mode = tmp_path / "run", TrainMode(eval_only=True)
+    train(data, run, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "-1", "INPUT.MIN_SIZE_TEST", "48")
+    expected = centernet2.evaluate(run, data=data, inference=InferenceOptions("cpu"))
+    resumed = centernet2.train(output_dir=run, resume=True, mode=mode)
+    given = centernet2.train(
+        data=data, output_dir=tmp_path / "out", weights=run, device="cpu", mode=mode
+    )
+    assert str(resumed) == str(given) == str(expected)
+    other = centernet2.train(
+        None, "INPUT.MIN_SIZE_TEST", "64",
+        data=data, output_dir=tmp_path / "64", weights=run, device="cpu", mode=mode,
+    )  # fmt: skip
+    predictions = [folder / "predictions.json" for folder in (run, tmp_path / "64")]
+    assert isinstance(other, dict)
+    assert predictions[0].read_text() != predictions[1].read_text()
+
+
+def test_eval_only_needs_weights(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--eval-only evaluates weights, and none are given"):
+        centernet2.train(data=data, output_dir=tmp_path, mode=TrainMode(eval_only=True))
 
 
 def test_dry_run_of_an_evaluation_is_refused() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from centernet2.checkpoint import load_checkpoint
 from centernet2.devices import Precision
-from centernet2.training.run_state import restore_training_state, training_state
+from centernet2.structures import ModelInfo
+from centernet2.training.run_state import RunState, restore_training_state, training_state
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
 
 
@@ -69,6 +71,32 @@ def test_global_random_stream_continues() -> None:
     expected = torch.rand(3)
     restore_training_state(state, {}, [])
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_final_checkpoint_of_the_same_weights_keeps_its_metrics(tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters())
+    state = RunState(
+        model,
+        ModelInfo(class_names=("cat",)),
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
+        scaler=torch.amp.GradScaler(enabled=False),
+        generator=torch.Generator(),
+        average=None,
+        patience=0,
+        output=tmp_path,
+    )
+    path = tmp_path / "model_final.pth"
+    state.save_final({"bbox/AP": 1.0})
+    state.save_final({}, keep_equal=True)
+    assert load_checkpoint(path).metrics == {"bbox/AP": 1.0}
+    torch.nn.init.zeros_(model.weight)  # of another run in this folder
+    state.save_final({}, keep_equal=True)
+    assert load_checkpoint(path).metrics == {}
+    path.write_bytes(b"damaged")
+    state.save_final({}, keep_equal=True)
+    assert load_checkpoint(path).metrics == {}
 
 
 def test_missing_part_is_named() -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -92,28 +93,37 @@ def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
     )
 
 
-def scale_to_batch(config: Config, made_for: Config) -> tuple[Config, list[str]]:
+def scale_to_batch(
+    config: Config, made_for: Config, *, before: Config | None = None
+) -> tuple[Config, list[str]]:
     """Scale learning rates and lengths to the batch size; also describe the changes.
 
     If the batch is k times that of the config `made_for`, the learning rate is multiplied by k for
     SGD (arXiv 1706.02677) and by sqrt(k) for AdamW (arXiv 2205.10287), and the number of iterations
-    is divided by k. Options that differ from `made_for` are kept.
+    is divided by k. Options that differ from `made_for` are kept, unless they have been scaled to
+    the batch size of `before`, the run to resume.
     """
-    k = config.run.ims_per_batch / made_for.run.ims_per_batch
-    rate = math.sqrt(k) if config.optimizer.optimizer == "ADAMW" else k
-    scaled = {key: config[key] * rate for key in RATES} | {
-        key: _divided(config[key], k) for key in LENGTHS
-    }
+    scaled = _scaled_values(made_for, config)
+    earlier = {} if before is None else _scaled_values(made_for, before)
     changes = {
         key: value
         for key, value in scaled.items()
-        if config[key] == made_for[key] and value != config[key]
+        if value != config[key] and config[key] in (made_for[key], earlier.get(key))
     }
     images = f"{made_for.run.ims_per_batch} -> {config.run.ims_per_batch} images per iteration"
     return config.replace(changes), [
         images,
         *(f"{key} {config[key]} -> {value}" for key, value in changes.items()),
     ]
+
+
+def _scaled_values(made_for: Config, config: Config) -> dict[str, Any]:
+    """Return the rates and lengths of `made_for`, scaled to the batch size of a config."""
+    k = config.run.ims_per_batch / made_for.run.ims_per_batch
+    rate = math.sqrt(k) if config.optimizer.optimizer == "ADAMW" else k
+    return {key: made_for[key] * rate for key in RATES} | {
+        key: _divided(made_for[key], k) for key in LENGTHS
+    }
 
 
 def count_in_iterations(config: Config, num_images: int) -> Config:

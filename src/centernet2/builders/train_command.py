@@ -7,6 +7,7 @@ the initial weights: their lengths are in iterations, and their seed is chosen.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ class TrainCommand:
     data_path: str | None = None
     weights: str | None = None
     device: str | None = None
-    val_images: str = ""  # digest of the images that DATASETS.VAL_FRACTION has set apart
+    val_images: str = ""  # digest of those that DATASETS.VAL_FRACTION has set apart; "": none
     recorded: bool = True  # else the paths are not known
 
     @property
@@ -66,6 +67,15 @@ class TrainCommand:
         self._require_effect(previous)
         file, previous_file = self.file_config, previous.file_config
         kept = {k: v for k, v in previous.overrides.items() if file[k] == previous_file[k]}
+        return replace(
+            self.with_paths_of(previous),
+            overrides=kept | dict(self.overrides),
+            weights=self.weights or previous.weights,
+            val_images=previous.val_images,
+        )
+
+    def with_paths_of(self, previous: TrainCommand) -> TrainCommand:
+        """Return the command with the data and the device of `previous` where it gives none."""
         data = self.data
         if data is None and not all(key in self.overrides for key in DATA_KEYS):
             data = previous.data
@@ -73,12 +83,9 @@ class TrainCommand:
         is_path = self.data is not None and Path(self.data).exists()
         return replace(
             self,
-            overrides=kept | dict(self.overrides),
             data=data,
             data_path=self.data_path or (None if is_path else previous.data_path),
-            weights=self.weights or previous.weights,
             device=self.device or previous.device,
-            val_images=previous.val_images,
         )
 
     def changes_from(self, previous: TrainCommand) -> list[str]:
@@ -94,16 +101,14 @@ class TrainCommand:
     def with_val_images(self, val_set: DetectionDataset, *, resumed: bool) -> TrainCommand:
         """Record which images DATASETS.VAL_FRACTION has set apart; a resumed run keeps them."""
         fraction = self.config.datasets.val_fraction
-        if fraction <= 0:
-            return replace(self, val_images="")
-        digest = hashlib.sha256(b"\0".join(sorted(val_set.files.tolist()))).hexdigest()
+        digest = _digest(val_set)
         if resumed and self.val_images not in ("", digest):
             raise ConfigError(
                 f"the images have changed, so DATASETS.VAL_FRACTION {fraction} sets other ones "
                 "apart for validation, and the model was trained on some of them; resume with the "
                 "images of the run, or train in another --output-dir"
             )
-        return replace(self, val_images=digest)
+        return replace(self, val_images=digest if val_set.divided else "")
 
     def write(self, output: Path) -> None:
         """Write command.yaml into the output folder."""
@@ -113,7 +118,7 @@ class TrainCommand:
     def _require_effect(self, previous: TrainCommand) -> None:
         """Refuse what would have no effect on a resumed run."""
         before = previous.config
-        others = self.weights not in (None, previous.initial_weights)
+        others = self.weights is not None and not _same_file(self.weights, previous.initial_weights)
         if others and previous.recorded:
             raise ConfigError(
                 f"--weights {self.weights} has no effect, because --resume continues a run that "
@@ -137,7 +142,6 @@ class TrainCommand:
 
 def given_command(
     file: Config,
-    options: Config,
     values: Mapping[str, Any],
     *,
     data: StrPath | None,
@@ -149,8 +153,7 @@ def given_command(
 
     Args:
         file: options of the config file.
-        options: all options; those that differ from the file count as given.
-        values: overrides by key, which count as given even if they do not differ.
+        values: overrides by key, which count as given even if they do not differ from the file.
         data, data_path, weights, device: as given.
 
     Raises:
@@ -161,11 +164,11 @@ def given_command(
         raise ConfigError(
             f"{twice[0]} has no effect beside the data set {data}; leave one of them out"
         )
-    given = values.keys() | set(options.changed_from(file))
+    options = file.replace(values)
     return TrainCommand(
         file.name,
         {key: file[key] for key in file.stated},
-        {key: options[key] for key in given},
+        {key: options[key] for key in values},
         data=absolute(data),
         data_path=absolute(data_path),
         weights=absolute(weights),
@@ -203,6 +206,22 @@ def absolute(path: StrPath | None) -> str | None:
     text = None if path is None else str(path)
     is_path = text and not is_address(text) and Path(text).exists()
     return str(Path(text).absolute()) if text and is_path else text
+
+
+def _same_file(given: str, before: str) -> bool:
+    """Whether two paths name one file, which may not be there any more."""
+    if os.path.realpath(given) == os.path.realpath(before):
+        return True
+    return not Path(given).exists() and Path(given).name == Path(before).name
+
+
+def _digest(dataset: DetectionDataset) -> str:
+    """Return a digest of the image files that does not depend on where the data are."""
+    paths = [os.fsdecode(name) for name in dataset.files]
+    folders = [os.path.dirname(path) for path in paths if os.path.isabs(path)]
+    above = os.path.commonpath(folders) if folders else ""
+    names = [os.path.relpath(path, above) if os.path.isabs(path) else path for path in paths]
+    return hashlib.sha256(b"\0".join(sorted(map(os.fsencode, names)))).hexdigest()
 
 
 def _plain(value: Any) -> Any:

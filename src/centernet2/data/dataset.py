@@ -73,6 +73,7 @@ class DetectionDataset(SharedArrays):
     federated: FederatedLabels | None = None  # LVIS: which classes were annotated in each image
     sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
     source_names: tuple[str, ...] = ()  # of these sets
+    divided: bool = False  # a random part of data without splits
     unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
     source_category_ids: tuple[tuple[UserId, ...], ...] = ()  # of each of them, by label
     findings: tuple[Finding, ...] = ()  # what was wrong in the files, and repaired or dropped

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
-    from centernet2.config import Config
     from centernet2.data import DetectionDataset
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
     from centernet2.training.step import Callback, FinishedStep
@@ -81,6 +80,11 @@ class TrainMode:
     dry_run: Flag = False
     eval_only: Flag = False
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether an interrupted command can be continued with --resume."""
+        return not (self.dry_run or self.eval_only)
+
 
 DEFAULT_MODE = TrainMode()
 
@@ -129,44 +133,72 @@ def train(
     values = _given_values(words, mode, seed)
     file = as_config(DEFAULT_CONFIG if config is None else config)
     output = choose_output_folder(file.replace(values), output_dir)
-    previous = previous_command(output) if resume and not mode.eval_only else None
+    previous = previous_command(output) if resume else None
     if previous is not None and config is None:
         file = previous.file_config
-    options = _choose_options(file, values, mode)
+    command = given_command(
+        file, values, data=data, data_path=data_path, weights=weights, device=device
+    )
     with distributed.closing_process_group():
         if mode.eval_only:
-            return evaluate(
-                options.model.weights if weights is None else weights,
-                config=options,
-                data=data,
-                data_path=data_path,
-                output_dir=output,
-                resume=resume,
-                classes=ClassMatching(class_map=mode.class_map),
-                inference=InferenceOptions(device=device),
-            )
-        command = given_command(
-            file,
-            options,
-            values,
-            data=data,
-            data_path=data_path,
-            weights=weights,
-            device=device,
-        )
+            return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
+        if previous is not None:
+            command = command.after(previous)
+        if mode.auto_scale_lr:
+            command = _scaled(command, previous)
         run = _set_up(command, previous, output, resume=resume)
         return _dry_run(run) if mode.dry_run else _run(run)
 
 
-def _choose_options(file: Config, values: Mapping[str, Any], mode: TrainMode) -> Config:
-    """Return the options of the config file with the overrides and those of the mode."""
+def _evaluate(
+    command: TrainCommand,
+    previous: TrainCommand | None,
+    output: Path,
+    *,
+    config: ConfigArgument | None,
+    mode: TrainMode,
+    resume: bool,
+) -> dict[str, float]:
+    """Evaluate weights as the command `eval` does, with the options of their checkpoint.
+
+    Args:
+        command: what is given.
+        previous: of the run to resume, whose data and weights stand in for those not given.
+        output: folder for the results.
+        config: as given; None: that of the checkpoint.
+        mode: holds the map of class names.
+        resume: continue an interrupted evaluation in `output`.
+    """
+    weights = command.weights or command.overrides.get("MODEL.WEIGHTS")
+    if config is not None:
+        weights = weights or command.config.model.weights
+    if previous is not None:
+        command, weights = command.with_paths_of(previous), weights or output
+    if not weights:
+        raise ValueError("--eval-only evaluates weights, and none are given; add --weights FILE")
+    return evaluate(
+        weights,
+        command.overrides,
+        config=config,
+        data=command.data,
+        data_path=command.data_path,
+        output_dir=output,
+        resume=resume,
+        classes=ClassMatching(class_map=mode.class_map),
+        inference=InferenceOptions(device=command.device),
+    )
+
+
+def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
+    """Scale learning rate and schedule to the batch size of a command."""
     from centernet2.builders.plan import scale_to_batch
 
-    options = file.replace(values)
-    if mode.auto_scale_lr and not mode.eval_only:
-        options, changes = scale_to_batch(options, file)
-        logger.info("--auto-scale-lr: %s", "; ".join(changes))
-    return options
+    before = None if previous is None else previous.config
+    options = command.config
+    scaled, changes = scale_to_batch(options, command.file_config, before=before)
+    logger.info("--auto-scale-lr: %s", "; ".join(changes))
+    values = {key: scaled[key] for key in scaled.changed_from(options)}
+    return replace(command, overrides={**command.overrides, **values})
 
 
 def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:
@@ -188,8 +220,8 @@ def _set_up(
     """Build all parts of a training run, in order.
 
     Args:
-        command: what is given now.
-        previous: what the run to resume was started with; None: there is none.
+        command: what is given, with what the run to resume was started with.
+        previous: the latter alone; None: there is none.
         output: output folder.
         resume: continue from the last checkpoint, if there is one.
     """
@@ -212,17 +244,15 @@ def _set_up(
     from centernet2.data import images_per_class
     from centernet2.devices import create_accelerator
 
-    if previous is not None:
-        command = command.after(previous)
     given = command.config
     train_set, val_set = find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
         device_for(given, command.device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
     )
-    train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
     start = choose_start(given, output, weights=command.weights, resume=resume)
     train_set = in_classes_of(start, train_set)
+    train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
@@ -350,15 +380,18 @@ def _run(run: TrainingRun) -> dict[str, float]:
 
 def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:
     """Write model_final.pth with the last metrics, and return these."""
+    from centernet2.training.callbacks import EXPECTED_ERRORS
+
     state, path = run.state, run.state.output / "model_final.pth"
-    is_saved = state.iteration >= run.max_iteration  # without metrics, by `_save_if_done`
+    is_saved = state.iteration >= run.max_iteration  # by `_save_if_done`
     if evaluation.failure is not None:
         if not is_saved:
             state.save_final({})
         raise TrainedWithoutEvaluation(path, evaluation.failure)
     try:
-        state.save_final(evaluation.results)
-    except OSError as error:
+        if evaluation.results or not is_saved:
+            state.save_final(evaluation.results)
+    except EXPECTED_ERRORS as error:  # on all processes
         if not is_saved:
             raise
         raise TrainedWithoutEvaluation(path, error) from error
@@ -367,9 +400,12 @@ def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float
 
 
 def _save_if_done(run: TrainingRun) -> None:
-    """Write model_final.pth after the last step, before the evaluation."""
+    """Write model_final.pth after the last step, before the evaluation.
+
+    A file that already has these weights keeps its metrics: a resumed run may have no steps left.
+    """
     if run.state.iteration >= run.max_iteration:
-        run.state.save_final({})
+        run.state.save_final({}, keep_equal=True)
 
 
 def _catch_up(run: TrainingRun, evaluation: PeriodicEvaluation) -> bool:

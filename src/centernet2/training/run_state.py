@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2 import distributed
-from centernet2.checkpoint import Checkpoint, save_checkpoint
+from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.structures import ModelInfo
 from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
@@ -135,12 +135,21 @@ class RunState:
         self._write(path, iteration, {}, training)
         return path
 
-    def save_final(self, metrics: Mapping[str, float]) -> None:
-        """Write model_final.pth, and model_final_ema.pth with the averaged weights."""
-        self._write(self.output / "model_final.pth", self.iteration, metrics)
+    def save_final(self, metrics: Mapping[str, float], *, keep_equal: bool = False) -> None:
+        """Write model_final.pth, and model_final_ema.pth with the averaged weights.
+
+        Args:
+            metrics: of these weights.
+            keep_equal: do not replace a file that already holds these weights.
+        """
+
+        def write(name: str) -> None:
+            self._write(self.output / name, self.iteration, metrics, keep_equal=keep_equal)
+
+        write("model_final.pth")
         if self.average is not None:
             with self.average.applied():
-                self._write(self.output / "model_final_ema.pth", self.iteration, metrics)
+                write("model_final_ema.pth")
 
     def save_best(self, name: str, metrics: Mapping[str, float]) -> None:
         """Write model_best.pth with the raw or averaged weights, by the metric's name."""
@@ -154,11 +163,24 @@ class RunState:
         iteration: int,
         metrics: Mapping[str, float],
         training: Mapping[str, Any] | None = None,
+        *,
+        keep_equal: bool = False,
     ) -> None:
         weights = whole(self.model.state_dict())
         with distributed.failing_together():
-            if distributed.is_main_process():
+            if distributed.is_main_process() and not (keep_equal and _holds(path, weights)):
                 save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
+
+
+def _holds(path: Path, weights: Mapping[str, Tensor]) -> bool:
+    """Whether a file is a checkpoint with exactly these weights."""
+    try:
+        saved = load_checkpoint(path).weights
+    except (OSError, ValueError):  # missing or damaged
+        return False
+    return saved.keys() == weights.keys() and all(
+        torch.equal(saved[name], tensor.cpu()) for name, tensor in weights.items()
+    )
 
 
 def training_state(

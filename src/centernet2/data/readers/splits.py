@@ -108,7 +108,8 @@ def part_of_undivided(
     train, val = divide(len(whole), val_fraction, seed)
     logger.info("%s: %d of %d images are kept for validation", whole.name, len(val), len(whole))
     indices: npt.NDArray[np.integer[Any]] = train if split == "train" else val
-    return replace(whole.subset(indices), annotations=None)  # the file describes all images
+    # without annotations: the file describes all images
+    return replace(whole.subset(indices), annotations=None, divided=True)
 
 
 def _require_share(val_fraction: float) -> None:
