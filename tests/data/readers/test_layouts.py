@@ -193,6 +193,8 @@ SINGLE = {
         "images",
         lambda name: f"/data/local-files/?d=some/images/{name}",
     ),
+    "capital letters": ("annotations.json", "Images/Default", str),
+    "folder of PNG files": ("annotations.json", "PNGImages", str),
     "Windows": ("labels.json", "images", lambda name: f"C:\\data\\images\\{name}"),
 }
 

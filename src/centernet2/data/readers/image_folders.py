@@ -1,9 +1,10 @@
-"""Find the folder of the images of a COCO JSON file.
+"""Find folders of images by their usual names, and that of a COCO JSON file.
 
 Tools write prefixes to file names that do not exist elsewhere: folders of their server, a URL,
 backslashes.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -22,8 +23,19 @@ SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "test": "test",
     "testing": "test",
 }
-IMAGE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img", "coco2017", "coco")
+# names of folders of images, of every layout, in lower case
+IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs", "img", "jpgimages", "pngimages")
+COCO_FOLDERS = (*IMAGE_FOLDERS, "data", "coco2017", "coco")
 PROBES = 20  # images whose files are searched in each folder
+
+
+def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
+    """List the folders in a folder that have one of the names, in any case, in their order."""
+    if not folder.is_dir():
+        return []
+    entries = [entry for entry in os.scandir(folder) if entry.name.lower() in names]
+    found = sorted(entry.name for entry in entries if entry.is_dir())
+    return [folder / name for name in sorted(found, key=lambda name: names.index(name.lower()))]
 
 
 def find_image_folder(
@@ -74,9 +86,10 @@ def _usual_folders(annotations: Path, split: str) -> list[Path]:
     year = "".join(re.findall(r"20\d\d", annotations.stem)[:1])
     words = [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
     inner = [f"{word}{year}" for word in words] + words
-    inner += [annotations.stem.removeprefix("instances_"), "default"]
+    inner += [annotations.stem.lower().removeprefix("instances_"), "default"]
     bases = [above, here] if here.name.lower() in ("annotations", "lvis") else [here, above]
-    folders = [base / name for base in bases for name in (*inner, *IMAGE_FOLDERS)]
-    folders += [base / name / part for base in bases for name in IMAGE_FOLDERS for part in inner]
+    folders = [each for base in bases for each in folders_named(base, (*inner, *COCO_FOLDERS))]
+    tops = [each for base in bases for each in folders_named(base, COCO_FOLDERS)]
+    folders += [each for top in tops for each in folders_named(top, inner)]
     first = above / "images" if here.name.lower() == "annotations" else here
-    return [first, *(folder for folder in folders if folder.is_dir()), here, above]
+    return [first, *folders, here, above]

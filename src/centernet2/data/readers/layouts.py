@@ -13,11 +13,16 @@ from typing import NamedTuple
 
 from centernet2.data.dataset import Layout
 from centernet2.data.findings import Finding, Tally
-from centernet2.data.readers.image_folders import SPLIT_WORDS, find_image_folder
+from centernet2.data.readers.image_folders import (
+    IMAGE_FOLDERS,
+    SPLIT_WORDS,
+    find_image_folder,
+    folders_named,
+)
 from centernet2.data.readers.json_file import read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
-from centernet2.data.readers.yolo import IMAGE_WORDS, read_yolo
+from centernet2.data.readers.yolo import LABEL_FOLDERS, read_yolo
 from centernet2.data.readers.yolo_sources import (
     YAML_SUFFIXES,
     YoloSource,
@@ -229,7 +234,7 @@ def _class_list(folder: Path) -> Path | None:
 
 def _yolo_places(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Find the folders or lists of images with YOLO's label files, by split."""
-    above = next((each for each in _folders(folder) if each.name.lower() in IMAGE_WORDS), folder)
+    above = next(iter(folders_named(folder, IMAGE_FOLDERS)), folder)
     for base in dict.fromkeys((above, folder)):
         inner = [each for each in _folders(base) if each.name.lower() in SPLIT_WORDS]
         inner = [each for each in inner if _has_images(each) and _has_texts(folder, each)]
@@ -255,7 +260,7 @@ def _has_images(folder: Path) -> bool:
 
 def _has_texts(top: Path, images: Path) -> bool:
     """Whether a data set has label files beside its images or in a folder labels/."""
-    places = [images, *(each for each in _folders(top) if each.name.lower() == "labels")]
+    places = [images, *folders_named(top, LABEL_FOLDERS)]
     return any(
         path.suffix.lower() == ".txt" and path.name not in CLASS_LISTS
         for place in places

@@ -17,12 +17,12 @@ from PIL import Image
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image import ROTATED, ImageError, orientation_of
 from centernet2.data.image_check import read_sizes
+from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
 from centernet2.files import is_image_file, read_text_file
 
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")  # in lower case
-IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "jpgimages", "pngimages")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FLAGGED = re.compile(r"(.*\S)\s+(-1|0|1)")  # a line of a class's list
 NO_ANNOTATION = Problem(
@@ -98,9 +98,8 @@ def find_images_of(xml: Path, base: Path, inner: Sequence[str] = ()) -> Path:
 
     `inner` names the folder of a split below it, if the XML folder is divided too.
     """
-    beside = [path for path in sorted(base.iterdir()) if path.name.lower() in IMAGE_FOLDERS]
-    ordered = sorted(beside, key=lambda path: IMAGE_FOLDERS.index(path.name.lower()))
-    places = [path / name for path in ordered for name in inner] + ordered
+    beside = folders_named(base, ("jpegimages", *IMAGE_FOLDERS))
+    places = [path / name for path in beside for name in inner] + beside
     places += [base / name for name in inner]
     for place in (*places, xml, base):
         if place.is_dir() and any(is_image_file(entry.name) for entry in os.scandir(place)):

@@ -6,7 +6,7 @@ and height; see yolo_rows.
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -15,14 +15,14 @@ from pathlib import Path
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image import ImageError
 from centernet2.data.image_check import read_sizes
+from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
 from centernet2.files import is_image_file, read_text_file
 
-IMAGE_WORDS = ("images", "image", "imgs", "img", "jpegimages")  # folders beside labels/
-LABEL_WORDS = ("labels", "label", "txt")
+LABEL_FOLDERS = ("labels", "label", "txt")
 PROBES = 50  # lines of a list of images whose files are searched
 UNREADABLE = Problem("images that cannot be read", "drops", "replace or remove them")
 UNLISTED = Problem("listed images that do not exist", "drops", "correct the list")
@@ -221,14 +221,14 @@ def label_folders(folder: Path) -> list[Path]:
     """
     parts = folder.parts
     places: list[Path] = []
-    positions = [i for i, part in enumerate(parts) if part.lower() in IMAGE_WORDS]
+    positions = [i for i, part in enumerate(parts) if part.lower() in IMAGE_FOLDERS]
     for i in reversed(positions):
         inner = list(dict.fromkeys((parts[i + 1 :], ())))
-        words = _spelled(Path(*parts[:i]), LABEL_WORDS)
+        words = _label_names(Path(*parts[:i]))
         places += [Path(*parts[:i], word, *rest) for rest, word in product(inner, words)]
-    beside = [folder.parent / word for word in _spelled(folder.parent, LABEL_WORDS)]
+    beside = [folder.parent / word for word in _label_names(folder.parent)]
     split = [place / folder.name for place in beside]
-    own = [folder / word for word in _spelled(folder, LABEL_WORDS)]
+    own = [folder / word for word in _label_names(folder)]
     usual = [*places, folder] if positions else [folder, *own, *split]
     return [place for place in dict.fromkeys(usual) if place.is_dir() or place in usual[:1]]
 
@@ -236,16 +236,13 @@ def label_folders(folder: Path) -> list[Path]:
 def _is_of(labels: Path, images: Path) -> bool:
     """Whether a folder of labels belongs to one folder of images alone."""
     return labels in (images, images / labels.name) or (
-        images.name.lower() in (*IMAGE_WORDS, labels.name.lower())
+        images.name.lower() in (*IMAGE_FOLDERS, labels.name.lower())
     )
 
 
-def _spelled(folder: Path, words: Iterable[str]) -> list[str]:
-    """Return the names of existing folders that are one of the words in any case, or the first."""
-    words = list(words)
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    found = [name for word in words for name in names if name.lower() == word]
-    return found or words[:1]
+def _label_names(folder: Path) -> list[str]:
+    """Return the names of the folders of labels in a folder, or the usual name."""
+    return [each.name for each in folders_named(folder, LABEL_FOLDERS)] or [LABEL_FOLDERS[0]]
 
 
 def _texts_in(folder: Path) -> dict[str, Path]:
