@@ -198,6 +198,16 @@ def test_other_forms_of_boxes(tmp_path: Path, objects: str, kind: str) -> None:
     assert boxes(records) == BOXES and counts(records) == {kind: 1}
 
 
+def test_polygons_do_not_count_from_one(tmp_path: Path) -> None:
+    """VOC has none: other tools write them into its files."""
+    source = "<source><database>The VOC2007 Database</database></source>"
+    polygon = "<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"
+    outlined = OBJECT.replace(f"<bndbox>{BOX}</bndbox>", polygon)
+    text = xml(objects=OBJECT + outlined).replace("<size>", f"{source}<size>")
+    found = boxes(read(tree(tmp_path, text)))
+    assert found == [("cat", [3, 2, 11, 9]), ("cat", [4, 3, 10, 8])]
+
+
 def test_every_box_of_an_object_is_read(tmp_path: Path) -> None:
     two = f"<bndbox>{BOX}</bndbox><bndbox>{BOX.replace('>4<', '>2<')}</bndbox>"
     part = f"<part><name>head</name><bndbox>{BOX}</bndbox></part>"
