@@ -20,6 +20,24 @@ def failed(*codes: int) -> ChildFailedError:
     return ChildFailedError("centernet2", failures)
 
 
+def test_killed_processes_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their own log cannot say why they have ended; that of the others does."""
+
+    def start(config: object, entrypoint: str) -> Callable[..., None]:
+        def run(*words: str) -> None:
+            raise failed(1, -signal.SIGKILL, -signal.SIGTERM)
+
+        return run
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")
+    launch.launch(["train"], Processes(num_gpus=3))
+    assert [record.getMessage() for record in caplog.records] == ["process 1 was ended by SIGKILL"]
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -1,6 +1,8 @@
 """Start the processes of a job, one per accelerator, on one machine or several."""
 
+import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from centernet2.exit_codes import ExitCode
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
 LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `launch` started
+logger = logging.getLogger(__name__)
 
 
 @Parameter(name="*")
@@ -78,11 +81,16 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
         max_restarts=0,
         monitor_interval=0.5,
     )
+    # Its report of a failed process repeats what that process has logged itself.
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     threads = max(1, (os.cpu_count() or 1) // processes.num_gpus)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         elastic_launch(config, sys.executable)("-m", "centernet2", *arguments)
     except ChildFailedError as error:
+        for rank, failure in error.failures.items():
+            if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # the others' end
+                logger.error("process %d was ended by %s", rank, failure.signal_name())
         return common_exit_code(failure.exitcode for failure in error.failures.values())
     except SignalException:
         return ExitCode.INTERRUPTED

@@ -308,3 +308,9 @@ def test_page_of_options_is_up_to_date() -> None:
     assert page.read_text(encoding="utf-8").rstrip("\n") == configuration_page().rstrip("\n"), (
         "run: centernet2 config --reference > docs/configuration.md"
     )
+
+
+def test_path_of_another_folder_is_no_packaged_config() -> None:
+    assert load_config("configs/CenterNet2_R50_1x.yaml") == load_config("CenterNet2_R50_1x")
+    with pytest.raises(ConfigError, match=r"no config file 'mine/.*packaged config is 'CenterNet2"):
+        load_config("mine/CenterNet2_R50_1x.yaml")

@@ -169,3 +169,11 @@ def test_name_that_is_not_utf8_is_written(
 def test_unknown_keys_are_named(folder: Path) -> None:
     with pytest.raises(centernet2.ConfigError, match=r"TEST\.AUG\.ENABLE"):
         detections(folder, "TEST.AUG.ENABLE", "True", weights=folder / "ours.pth")
+
+
+def test_overrides_without_effect_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    detections(
+        folder, "SOLVER.BASE_LR", "1", "TEST.DETECTIONS_PER_IMAGE", "3", "TEST.IMS_PER_BATCH", "8",
+        weights=folder / "ours.pth",
+    )  # fmt: skip
+    assert "predict does not read SOLVER.BASE_LR, TEST.IMS_PER_BATCH; leave that" in caplog.text

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 class OnResume(NamedTuple):
     """What resuming does with some options, and what follows from it."""
 
-    action: Literal["obeys", "refuses"]
+    action: Literal["obeys", "refuses", "ignores"]
     reason: str  # of a refusal: ends the sentence "KEY OLD -> NEW: "; else what changes
     keys: tuple[str, ...]
 
@@ -120,7 +120,7 @@ ON_RESUME = (
     ),
     OnResume(
         "obeys",
-        "learning rate and weight decay of each parameter; momentum and other state are kept",
+        "the new values from the next step on; the optimizer's buffers are kept",
         (
             "SOLVER.BASE_LR",
             "SOLVER.BIAS_LR_FACTOR",
@@ -299,8 +299,8 @@ ON_RESUME = (
         ),
     ),
     OnResume(
-        "obeys",
-        "nothing: these options are ignored in every run, which the log says",
+        "ignores",
+        "no run reads it, which the log says",
         (
             "MODEL.PROPOSAL_GENERATOR.NAME",
             "MODEL.ROI_BOX_HEAD.NAME",
@@ -315,9 +315,7 @@ REFUSED = {key: row.reason for row in ON_RESUME if row.action == "refuses" for k
 
 
 def resume_table() -> str:
-    """Return the table of docs/training.md."""
-    rows = [
-        f"| {', '.join(f'`{key}`' for key in row.keys)} | {row.action} | {row.reason} |"
-        for row in ON_RESUME
-    ]
-    return "\n".join(["| options | `--resume` | what this means |", "|---|---|---|", *rows])
+    """Return the table of docs/training.md: a row per option, in alphabetical order."""
+    rows = sorted((key, row.action, row.reason) for row in ON_RESUME for key in row.keys)
+    lines = [f"| `{key}` | {action} | {reason} |" for key, action, reason in rows]
+    return "\n".join(["| option | `--resume` | what this means |", "|---|---|---|", *lines])

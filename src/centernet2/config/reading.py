@@ -56,14 +56,20 @@ def config_names() -> list[str]:
 
 
 def find_config(source: str | os.PathLike[str]) -> Path:
-    """Return the path of a config file, or of the packaged one of that name."""
+    """Return the path of a config file, or of the packaged one of that name.
+
+    Of a path that does not exist, only configs/NAME.yaml means the packaged one: commands for the
+    reference name its configs so.
+    """
     path = Path(source)
     if path.is_file():
         return path
     name = path.name.removesuffix(".yaml")
     packaged = _packaged() / f"{name}.yaml"
-    if packaged.is_file():
+    if packaged.is_file() and path.parent.name in ("", "configs"):
         return packaged
+    if packaged.is_file():
+        raise ConfigError(f"there is no config file '{source}'; the packaged config is '{name}'")
     raise ConfigError(
         f"there is no config file '{source}' and no packaged config of that name"
         f"{nearest(name, config_names())}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
 SHOWN_NAMES = 5
+UNREAD = ("DATALOADER.", "DATASETS.", "SOLVER.", "TEST.EVAL_", "TEST.IMS_PER_BATCH")
 logger = logging.getLogger(__name__)
 
 
@@ -66,6 +67,7 @@ def predict(
     from centernet2.score_thresholds import require_score
 
     sources, overrides = split_overrides(images)
+    _name_unread(overrides)
     if not sources or "" in sources:
         raise ValueError("no image is given; name image files, folders of images or patterns")
     if score_threshold is not None:
@@ -96,6 +98,15 @@ def predict(
             "%d of %d images could not be read (listed above)", len(counter.failed), len(paths)
         )
     return {"images": count, "skipped": len(counter.failed), "objects": counter.objects}
+
+
+def _name_unread(overrides: Sequence[str]) -> None:
+    """Log overrides that have no effect on predictions."""
+    from centernet2.config import parse_pairs
+
+    unread = [key for key in parse_pairs(overrides) if key.startswith(UNREAD)]
+    if unread:
+        logger.warning("predict does not read %s; leave that out", ", ".join(unread))
 
 
 class DetectionCounter:
