@@ -14,6 +14,7 @@ def test_one_process_needs_no_group() -> None:
     assert distributed.is_main_process()
     assert distributed.reduce_mean(tensor) is tensor
     assert distributed.gather_objects({"a": 1}) == [{"a": 1}]
+    assert distributed.gather_on_main_process(1) == [1]
     distributed.barrier()
     distributed.shut_down()
 
@@ -30,6 +31,7 @@ def work(rank: int, folder: str) -> None:
         "mean": distributed.reduce_mean(value).tolist(),
         "value": value.tolist(),
         "objects": distributed.gather_objects(f"of {rank}"),
+        "on_main": distributed.gather_on_main_process(rank),
     }
     try:
         with distributed.failing_together():
@@ -53,6 +55,7 @@ def test_collectives_of_two_processes(tmp_path: Path) -> None:
             "mean": [0.5, 4.0],
             "value": [float(rank), 4.0],  # the argument is left alone
             "objects": ["of 0", "of 1"],
+            "on_main": [[0, 1], []][rank],
             "error": [
                 "OtherProcessError: process 1 failed: OSError: disk full",
                 "OSError: disk full",

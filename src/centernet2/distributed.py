@@ -56,6 +56,15 @@ def gather_objects(obj: T) -> list[T]:
     return gathered
 
 
+def gather_on_main_process(obj: T) -> list[T]:
+    """Gather an object from each process on the main process, in order of rank; [] on others."""
+    if world_size() == 1:
+        return [obj]
+    gathered: list[T] | None = [obj] * world_size() if is_main_process() else None
+    dist.gather_object(obj, gathered)
+    return gathered or []
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:

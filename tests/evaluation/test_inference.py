@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -12,6 +13,7 @@ from centernet2 import distributed
 from centernet2.builders.evaluator import evaluate_dataset, find_validation_data
 from centernet2.builders.loading import config_of
 from centernet2.evaluation.scoring import EvaluationInterrupted
+from centernet2.evaluation.stream import ImageResult, ResultStream
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
@@ -54,6 +56,7 @@ def work(rank: int, folder: str) -> None:
     metrics = evaluate_config(Path(folder), 2)
     (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
     check_common_interruption(rank, Path(folder))
+    check_gathering(rank, Path(folder))
     distributed.shut_down()
 
 
@@ -64,6 +67,18 @@ def check_common_interruption(rank: int, folder: Path) -> None:
     dataset = find_validation_data(folder, None, config.datasets, masks=False)
     with pytest.raises(EvaluationInterrupted):
         evaluate_dataset(model, dataset, config, None, interrupted=lambda: rank == 1)
+
+
+def check_gathering(rank: int, folder: Path) -> None:
+    """Gather on the main process alone, from a common folder and from one of each process."""
+    for place in (folder / "common", folder / f"own{rank}"):
+        stream = ResultStream(place)
+        for image in (rank, rank + 2):
+            stream.write(image, ImageResult(np.full((1, 7), float(image)), None, None))
+        gathered = stream.gather()
+        assert [*gathered] == ([0, 1, 2, 3] if rank == 0 else [])
+        assert all(each.results[0, 6] == image for image, each in gathered.items())
+        stream.close(complete=True)
 
 
 def test_metrics_do_not_depend_on_batches(tmp_path: Path) -> None:

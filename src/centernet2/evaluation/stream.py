@@ -1,6 +1,6 @@
 """Detections on disk while an evaluation runs: a line of JSON per image.
 
-Memory stays flat, and an interruption loses nothing.
+Memory stays flat until they are gathered, and an interruption loses nothing.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from centernet2.distributed import (
     barrier,
     failing_together,
     gather_objects,
+    gather_on_main_process,
     is_main_process,
     rank,
 )
@@ -81,17 +82,21 @@ class ResultStream:
         self.file.flush()
 
     def gather(self) -> dict[int, ImageResult]:
-        """All images of all processes, each once, by position."""
+        """All images of all processes, each once, by position; on the main process only.
+
+        Other processes send the images whose files the main process does not see.
+        """
         with failing_together():
             self.file.flush()
         own: dict[int, ImageResult] = {}
         with failing_together():
             for path in sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]:
                 own |= dict(_read_lines(path, None))
-        merged: dict[int, ImageResult] = {}
-        for part in gather_objects(own):
-            merged |= part
-        return dict(sorted(merged.items()))
+        seen = gather_objects(frozenset(own) if is_main_process() else frozenset())[0]
+        unseen = {i: each for i, each in own.items() if i not in seen}
+        for part in gather_on_main_process(unseen):
+            own |= part
+        return dict(sorted(own.items())) if is_main_process() else {}
 
     def close(self, *, complete: bool) -> None:
         """Close the file; a complete evaluation leaves no lines behind.
