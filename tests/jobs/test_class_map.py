@@ -89,7 +89,8 @@ def test_detector_is_joined_by_hand(bricks: Path, tmp_path: Path) -> None:
     assert "bbox/AP/thing" in centernet2.evaluate(weights, *words, data=bricks)
     metrics = centernet2.evaluate(weights, data=bricks, classes=ClassMatching(BOTH))
     assert "bbox/AP/thing" in metrics
-    assert set(threshold(weights, data=bricks, class_map=BOTH, device="cpu")) == {"thing"}
+    chosen = threshold(weights, data=bricks, class_map=BOTH, device="cpu")
+    assert set(chosen.by_class) == {"thing"}
 
 
 def test_other_commands_rename(bricks: Path, tmp_path: Path) -> None:

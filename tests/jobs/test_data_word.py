@@ -67,3 +67,8 @@ def test_commands_take_data_without_an_option(tmp_path: Path) -> None:
     data = write_blocks(tmp_path)
     metrics = centernet2.evaluate(build_untrained(classes=1), data, {"TEST.IMS_PER_BATCH": 4})
     assert "bbox/AP" in metrics
+
+
+def test_second_pair_of_a_class_map_is_no_data_set() -> None:
+    with pytest.raises(ValueError, match=r"'b=c' is no data set .* --class-map is repeated"):
+        split_data(["b=c"], "data", command="train")

@@ -114,6 +114,11 @@ def split_data(
     if not isinstance(first, str | os.PathLike) or not _is_data(os.fspath(first), len(words)):
         return data, words
     _refuse_other_files(Path(first), command)
+    if "=" in str(first) and not os.path.exists(first):
+        raise ValueError(
+            f"'{first}' is no data set and no KEY VALUE pair; several pairs of --class-map are "
+            "separated by commas, or --class-map is repeated"
+        )
     if data is not None:
         raise ValueError(f"the data are given twice: '{first}' and --data {data}; give one of them")
     return first, words[1:]
