@@ -15,17 +15,17 @@ import torch
 
 from centernet2.data.annotation_masks import POLYGONS
 from centernet2.data.readers.coco import DetectionDataset, load_coco
-from centernet2.data.readers.results_file import read_results
+from centernet2.data.readers.results import read_results
 from centernet2.data.user_ids import pack_ids
 from centernet2.evaluation import results as module
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.matching import match_detections
-from centernet2.evaluation.results import (
+from centernet2.evaluation.coco_results import (
     encode_mask,
     encode_masks,
     results_of,
     write_results,
 )
+from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.scoring import score_results
 from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
-from centernet2.data.readers.results_file import read_results
+from centernet2.data.readers.results import read_results
 from centernet2.evaluation import inference
 from centernet2.evaluation.scoring import (
     SkippedImage,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from centernet2.data import DetectionDataset
-from centernet2.data.readers.results_file import read_results
+from centernet2.data.readers.results import read_results
 from centernet2.evaluation import (
     RESULTS_FILE,
     STAGES_FILE,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from centernet2.evaluation.coco_results import write_results
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, source_sets
-from centernet2.evaluation.results import write_results
 from centernet2.evaluation.stage_metrics import STAGE_RECORD
 from centernet2.evaluation.stream import ImageResult
 from centernet2.files import write_json
@@ -21,7 +21,7 @@ RESULTS_FILE = "predictions.json"
 STAGES_FILE = "stages.json"
 
 
-def join_images(
+def concatenate_images(
     images: Iterable[ImageResult],
 ) -> tuple[FloatArray, list[RunLengths] | None, list[dict[str, Any]] | None]:
     """Return the detections of all images, their masks, and the records of the stages."""
@@ -47,7 +47,7 @@ def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, Imag
         for name in (RESULTS_FILE, STAGES_FILE):  # of an earlier evaluation
             for earlier in (folder, folder / each.folder):
                 (earlier / name).unlink(missing_ok=True)
-        results, masks, stages = join_images(own.values())
+        results, masks, stages = concatenate_images(own.values())
         write_results(
             folder / each.folder / RESULTS_FILE,
             results,

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from centernet2.distributed import is_main_process, world_size
+from centernet2.evaluation.coco_results import encode_masks, results_of
 from centernet2.evaluation.ground_truth import GroundTruth
-from centernet2.evaluation.results import encode_masks, results_of
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.models.modes import evaluation_mode

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from centernet2.distributed import failing_together, gather_objects, is_main_process
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.detection_files import join_images, write_detections
+from centernet2.evaluation.detection_files import concatenate_images, write_detections
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
 from centernet2.evaluation.stream import ResultStream
@@ -130,7 +130,7 @@ def score_detector(
                             len(images),
                             len(dataset),
                         )
-                    results, masks, stages = join_images(images.values())
+                    results, masks, stages = concatenate_images(images.values())
                     if output_dir is not None:
                         write_detections(output_dir, dataset, images)
                     scored = score_results(

@@ -15,16 +15,25 @@ import numpy as np
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
 from centernet2.data.readers.annotation_records import CORNERS_OUTSIDE
-from centernet2.data.readers.detection_agreement import (
+from centernet2.data.readers.json_file import garbage_collection_off
+from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.results.detection_agreement import (
     Placed,
     is_clearly_better,
     share_on_objects,
 )
-from centernet2.data.readers.detection_joins import RecordNames, join_classes, join_images
-from centernet2.data.readers.detection_masks import fill_boxes, read_masks
-from centernet2.data.readers.detection_table import NEEDED, DetectionTable, FloatArray, IntArray
-from centernet2.data.readers.json_file import garbage_collection_off
-from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.results.detection_joins import (
+    RecordNames,
+    find_image_indices,
+    find_labels,
+)
+from centernet2.data.readers.results.detection_masks import fill_boxes, read_masks
+from centernet2.data.readers.results.detection_table import (
+    NEEDED,
+    DetectionTable,
+    FloatArray,
+    IntArray,
+)
 from centernet2.files import decode_text
 from centernet2.structures import RunLengths
 
@@ -42,11 +51,6 @@ class ResultsContent(NamedTuple):
     path: Path
     records: list[Record]
     names: RecordNames
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether a detection has a mask."""
-        return any(record.get("segmentation") for record in self.records)
 
 
 class Results(NamedTuple):
@@ -95,7 +99,7 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
     with_mask = np.array([bool(each) for each in table.column("segmentation")])  # [D]
     scores, boxes = table.scores(), table.boxes(optional=with_mask)
     placed = Placed(boxes, scores)
-    images = join_images(table, content.names, dataset, placed)
+    images = find_image_indices(table, content.names, dataset, placed)
     sizes = np.stack([dataset.heights, dataset.widths], axis=1)[images].astype(np.int64)  # [D, 2]
     if IMAGE_SIZE in table.keys:
         _refuse_other_sizes(table, sizes)
@@ -104,7 +108,7 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
         masks = read_masks(table, sizes)
         fill_boxes(table, boxes, masks)
     _refuse_other_units(table, dataset, placed, images)
-    labels = join_classes(table, content.names, dataset, placed, images)
+    labels = find_labels(table, content.names, dataset, placed, images)
     for each in table.findings:
         logger.warning(
             "%s: %s (%d of %d detections, first: %s)",

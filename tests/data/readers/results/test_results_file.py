@@ -12,7 +12,7 @@ from hotcoco import mask as rle
 
 from centernet2.data import DetectionDataset, concatenate
 from centernet2.data.readers import load_coco
-from centernet2.data.readers.results_file import Results, parse_results, read_results
+from centernet2.data.readers.results import Results, parse_results, read_results
 from centernet2.data.user_ids import pack_ids
 
 WIDTH, HEIGHT = 100, 80

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.readers.detection_agreement import (
+from centernet2.data.readers.results.detection_agreement import (
     Placed,
     is_clearly_better,
     share_of_right_class,
     share_on_objects,
 )
-from centernet2.data.readers.detection_table import NEEDED, DetectionTable, IntArray
-from centernet2.data.readers.image_names import (
+from centernet2.data.readers.results.detection_table import NEEDED, DetectionTable, IntArray
+from centernet2.data.readers.results.image_names import (
     AMBIGUOUS,
     INTEGER,
     UNKNOWN,
@@ -73,7 +73,7 @@ class _Reading:
         return rows
 
 
-def join_images(
+def find_image_indices(
     table: DetectionTable, names: RecordNames, dataset: DetectionDataset, placed: Placed
 ) -> IntArray:  # [D] image index
     """Find the image of each detection."""
@@ -105,7 +105,7 @@ def join_images(
     raise _unknown(table, plain if named is None or plain.has_values else named)
 
 
-def join_classes(
+def find_labels(
     table: DetectionTable,
     names: RecordNames,
     dataset: DetectionDataset,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.readers.detection_table import FloatArray, IntArray
+from centernet2.data.readers.results.detection_table import FloatArray, IntArray
 
 PROBED = 1000  # detections of the highest scores
 FEWEST = 3  # detections that say anything

@@ -10,7 +10,7 @@ import numpy as np
 from hotcoco import mask as rle
 
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
-from centernet2.data.readers.detection_table import DetectionTable, FloatArray, IntArray
+from centernet2.data.readers.results.detection_table import DetectionTable, FloatArray, IntArray
 from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.structures import RunLengths
 
