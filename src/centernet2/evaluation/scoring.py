@@ -17,7 +17,7 @@ from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.detection_files import concatenate_images, write_detections
 from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
-from centernet2.evaluation.stream import ResultStream
+from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
 from centernet2.files import finite_or_none, write_json
 from centernet2.structures import ImageDetector, RunLengths
@@ -124,28 +124,45 @@ def score_detector(
             scored = Scored({}, np.zeros((0, 7)), None, [], ())
             with failing_together():
                 if is_main_process():
-                    if len(images) + len(all_skipped) < len(dataset):
-                        logger.warning(
-                            "%d of %d images were evaluated; objects of the others count as missed",
-                            len(images),
-                            len(dataset),
-                        )
-                    results, masks, stages = concatenate_images(images.values())
-                    if output_dir is not None:
-                        write_detections(output_dir, dataset, images)
-                    scored = score_results(
+                    scored = _score_images(
                         dataset,
-                        results,
-                        masks,
+                        images,
                         max_detections=max_detections,
                         output_dir=output_dir,
                         skipped=all_skipped,
-                    )._replace(stages=stages)
+                    )
         except BaseException:
             stream.close(complete=False)
             raise
         stream.close(complete=True)
     return scored._replace(metrics=gather_objects(scored.metrics)[0])
+
+
+def _score_images(
+    dataset: GroundTruth,
+    images: Mapping[int, ImageResult],
+    *,
+    max_detections: int,
+    output_dir: Path | None,
+    skipped: Mapping[int, SkippedImage],
+) -> Scored:
+    """Write the detections of all images and compute their metrics."""
+    if len(images) + len(skipped) < len(dataset):
+        logger.warning(
+            "%d of %d images were evaluated; objects of the others count as missed",
+            len(images), len(dataset),
+        )  # fmt: skip
+    results, masks, stages = concatenate_images(images.values())
+    if output_dir is not None:
+        write_detections(output_dir, dataset, images)
+    return score_results(
+        dataset,
+        results,
+        masks,
+        max_detections=max_detections,
+        output_dir=output_dir,
+        skipped=skipped,
+    )._replace(stages=stages)
 
 
 def _join_skipped(dataset: GroundTruth, own: Mapping[int, SkippedImage]) -> dict[int, SkippedImage]:
