@@ -17,7 +17,7 @@ from centernet2.data.annotation_masks import POLYGONS
 from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.data.readers.results import read_results
 from centernet2.data.user_ids import pack_ids
-from centernet2.evaluation import results as module
+from centernet2.evaluation import coco_results as module
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.coco_results import (
     encode_mask,
