@@ -1,9 +1,11 @@
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
-import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from centernet2.data import loader
 from centernet2.data.dataset import DetectionDataset
@@ -290,13 +293,6 @@ def test_training_on_tiny_coco(shared: Path) -> None:
             assert (target["boxes"] <= torch.tensor([width, height, width, height])).all()
 
 
-def send(pid: int | None, *numbers: signal.Signals) -> None:
-    """Send signals by another process."""
-    for number in numbers:
-        subprocess.run(["kill", f"-{number:d}", str(pid)], check=True)
-
-
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="SIGTERM does not tell its sender")
 def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None:
     """They reach the workers of a job whose whole process group is signalled."""
     arguments: dict[str, Any] = {
@@ -306,36 +302,50 @@ def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None
     seen: list[int] = []
     for batch in eval_batches(dataset, **arguments):
         for worker in multiprocessing.active_children():
-            send(worker.pid, *STOP_SIGNALS)
+            for number in STOP_SIGNALS:
+                os.kill(worker.pid or 0, number)
         seen += batch.image_ids
     assert sorted(seen) == list(dataset.image_ids)
     assert not multiprocessing.active_children()
 
 
-def test_own_process_can_end_its_workers(dataset: DetectionDataset) -> None:
-    """As Python does at exit, where an error still holds the loader; it waits without limit."""
-    sampler = ShuffledSampler(len(dataset), seed=0)
+def test_workers_end_before_python_waits_for_them(dataset: DetectionDataset) -> None:
+    """At exit, where an error may still hold the loader; Python waits without limit."""
     stream = train_batches(
-        dataset, AUGMENTATION, sampler, batch_size=2, num_workers=1, start_step=0,
-        aspect_ratio_grouping=False, rank=0, world_size=1,
+        dataset, AUGMENTATION, ShuffledSampler(len(dataset), seed=0), batch_size=2, num_workers=2,
+        start_step=0, aspect_ratio_grouping=False, rank=0, world_size=1,
     )  # fmt: skip
     next(stream)
-    (worker,) = multiprocessing.active_children()
-    worker.terminate()
-    worker.join(20)
-    assert worker.exitcode == 0
+    workers = multiprocessing.active_children()
+    multiprocessing.util._run_finalizers(0)  # type: ignore[attr-defined]
+    for worker in workers:
+        worker.join(20)
+    assert [worker.exitcode for worker in workers] == [0, 0]
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="SIGTERM does not tell its sender")
+def test_worker_in_an_endless_read_ends(
+    dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network disk that does not answer."""
+    monkeypatch.setattr(DetectionDataset, "image_path", lambda *_: time.sleep(100))
+    stream = train_batches(
+        dataset, AUGMENTATION, ShuffledSampler(len(dataset), seed=0), batch_size=2, num_workers=1,
+        start_step=0, aspect_ratio_grouping=False, rank=0, world_size=1,
+    )  # fmt: skip
+    monkeypatch.setattr(loader, "DataLoader", partial(DataLoader, timeout=0.5))
+    with pytest.raises(RuntimeError, match="timed out"):
+        next(stream)
+    for worker in multiprocessing.active_children():
+        worker.join(20)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
 def test_signal_to_a_starting_worker_is_no_signal_to_it(
     dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has not yet been told to ignore signals has them blocked."""
-    real = loader._obey_parent_alone
-
-    def signalled(worker: int) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        real(worker)
-
-    monkeypatch.setattr(loader, "_obey_parent_alone", signalled)
+    monkeypatch.setattr(
+        loader, "_ignore_stop_signals", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
     assert_equal(batches(dataset, 4), batches(dataset, 4, num_workers=2))

@@ -10,10 +10,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_bool
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
+from multiprocessing.util import Finalize
 from threading import Thread
 
 import numpy as np
@@ -35,6 +39,7 @@ logger = logging.getLogger(__name__)
 MAX_BROKEN_SHARE = MAX_UNUSABLE["train"]  # of the drawn images; more stop training
 MIN_DRAWN = 100  # the share is taken of at least this many draws
 MAX_NAMED_IMAGES = 3  # broken images that the error names
+CLOSED_SECONDS = 0.5  # between two looks of a worker
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 OnFailure = Callable[[LoadedImage], None]
@@ -211,38 +216,40 @@ class BrokenImages:
 def _load(
     images: Dataset[LoadedImage], keys: Iterable[Sequence[object]], *, num_workers: int
 ) -> Iterator[list[LoadedImage]]:
+    closed = multiprocessing.RawValue(c_bool, False)
     loader: DataLoader[LoadedImage] = DataLoader(
         images,
         batch_sampler=keys,  # type: ignore[arg-type]  # keys need not be integers
         num_workers=num_workers,
         collate_fn=list,
-        worker_init_fn=_obey_parent_alone,
+        worker_init_fn=partial(_ignore_stop_signals, closed),
         generator=Generator(),  # by default it draws from the global random state
     )
     with _stop_signals_blocked():  # a worker inherits this, and so misses no moment
         loaded = iter(loader)
-    yield from loaded
+    # Where an error keeps this generator alive, it runs at exit, before Python waits for workers.
+    close = Finalize(None, setattr, args=(closed, "value", True), exitpriority=0)
+    try:
+        yield from loaded
+    finally:
+        close()
 
 
-def _obey_parent_alone(worker: int) -> None:
-    """End this worker on SIGTERM of the process that started it; ignore others and Ctrl-C.
+def _ignore_stop_signals(closed: c_bool, worker: int) -> None:
+    """Ignore SIGTERM and Ctrl-C in a worker: the main process decides when workers end.
 
-    Signals to a job often reach the whole process group, the workers first, but the main process
-    decides when workers end: it closes the loader, or, where an error keeps the loader open or a
-    read never returns, it sends SIGTERM and waits for them.
+    These signals often reach the whole process group, the workers first. A worker ends when the
+    main process closes the loader or is gone, which it notices within seconds.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None and hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the thread takes it
-        Thread(target=_end_with_sigterm_of, args=[parent.pid], daemon=True).start()
-    elif hasattr(signal, "pthread_sigmask"):  # macOS does not tell who has sent a signal
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_once_closed, args=[closed], daemon=True).start()
 
 
-def _end_with_sigterm_of(sender: int) -> None:
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != sender:
-        pass
+def _end_once_closed(closed: c_bool) -> None:
+    """End this worker soon after the loader is closed, also if a read never returns."""
+    while not closed.value:
+        time.sleep(CLOSED_SECONDS)
     os._exit(0)
 
 
