@@ -208,6 +208,13 @@ def test_polygons_do_not_count_from_one(tmp_path: Path) -> None:
     assert found == [("cat", [3, 2, 11, 9]), ("cat", [4, 3, 10, 8])]
 
 
+def test_polygons_of_parts_are_not_those_of_the_object(tmp_path: Path) -> None:
+    polygon = "<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"
+    part = f"<part><name>head</name>{polygon.replace('>14<', '>34<')}</part>"
+    text = xml(objects=OBJECT.replace(f"<bndbox>{BOX}</bndbox>", polygon + part))
+    assert boxes(read(tree(tmp_path, text))) == BOXES
+
+
 def test_every_box_of_an_object_is_read(tmp_path: Path) -> None:
     two = f"<bndbox>{BOX}</bndbox><bndbox>{BOX.replace('>4<', '>2<')}</bndbox>"
     part = f"<part><name>head</name><bndbox>{BOX}</bndbox></part>"

@@ -106,7 +106,7 @@ def _enclosing(item: ET.Element) -> Box:
         b = (w * abs(math.sin(angle)) + h * abs(math.cos(angle))) / 2
         points = [(x - a, y - b), (x + a, y + b)]
     else:
-        points = [point for polygon in item.iter("polygon") for point in _polygon(polygon)]
+        points = [point for polygon in item.findall("polygon") for point in _polygon(polygon)]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     if not points or not all(map(math.isfinite, (*xs, *ys))):
         raise ValueError("it has no bndbox of four numbers; correct or remove it")
