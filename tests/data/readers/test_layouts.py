@@ -222,7 +222,8 @@ def test_validation_split_is_required_or_made(tmp_path: Path, content: Any) -> N
     with pytest.raises(ValueError, match=r"no validation split, only train.*--val-fraction"):
         load_split(tmp_path, "val", masks=False)
     assert len(load_split(tmp_path, "train", masks=False, val_fraction=0.3)) == 2
-    assert len(load_split(tmp_path, "val", masks=False, val_fraction=0.3)) == 1
+    val = load_split(tmp_path, "val", masks=False, val_fraction=0.3)
+    assert len(val) == 1 and val.divided
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 1000])
