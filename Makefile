@@ -5,10 +5,10 @@ WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-long lint format clean
+.PHONY: help setup demo test test-core test-long test-strangers lint format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv and install the package with its development tools
 
@@ -32,6 +32,12 @@ test-core: setup  ## imports, the reference's numbers, resumed training runs: th
 
 test-long: setup  ## the tests that make test leaves out: larger models, many processes, many kills
 	$(PYTEST) -m long --durations 30
+
+EXAMPLES ?= 10000
+COMMANDS ?= 200
+
+test-strangers: setup  ## random files of other tools: EXAMPLES of each kind, COMMANDS whole commands
+	CENTERNET2_EXAMPLES=$(EXAMPLES) CENTERNET2_COMMANDS=$(COMMANDS) $(PYTEST) tests/properties
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .
