@@ -15,7 +15,7 @@ from centernet2.builders.network import build_detector
 from centernet2.builders.solver import build_optimizer
 from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
-from centernet2.jobs.train import TrainingInterrupted
+from centernet2.jobs.train import TrainedWithoutEvaluation, TrainingInterrupted
 from tests.helpers.training import SMALL, TINY, train
 
 EVERYTHING = [
@@ -176,7 +176,7 @@ def test_failed_evaluation_leaves_final_weights(
 
     with monkeypatch.context() as patch:
         patch.setattr("centernet2.builders.training_run.evaluate_dataset", fail)
-        with pytest.raises(RuntimeError, match="out of memory"):
+        with pytest.raises(TrainedWithoutEvaluation, match="out of memory"):
             train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100")
     files = ["model_0000004.pth", "model_final.pth"]
     assert sorted(path.name for path in tmp_path.glob("*.pth")) == files

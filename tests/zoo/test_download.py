@@ -178,7 +178,7 @@ def test_published_model_has_config_and_classes(published: Path) -> None:
 
 @pytest.mark.usefixtures("published")
 def test_published_model_is_loaded_whole() -> None:
-    with pytest.raises(WeightsError, match="zoo:CenterNet-FPN_R50_1x does not hold all weights"):
+    with pytest.raises(WeightsError, match=r"FPN_R50_1x .* does not hold all weights"):
         load_model("zoo:CenterNet-FPN_R50_1x", ["MODEL.CENTERNET.NUM_CLASSES", "7"])
 
 

@@ -30,7 +30,7 @@ OTHER_KINDS = {
     b"{": JSON,
     b"[": JSON,
     b"<": "a web page or an XML file (was it downloaded from the right address?)",
-    b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` downloads the file)",
+    b"version https": "a pointer of Git LFS (`git lfs pull` downloads the file)",
 }
 TEXTS = {
     ".yaml": "a YAML file (a config is given by --config-file, data by --data)",
