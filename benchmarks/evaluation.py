@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.ground_truth import FloatArray
+from centernet2.structures import FloatArray
 
 CLASSES, OBJECTS, DETECTIONS, CROWDS = 80, 7.3, 100, 0.01
 

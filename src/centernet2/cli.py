@@ -41,7 +41,7 @@ from centernet2.jobs.train import (
     train,
 )
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
-from centernet2.usage import describe, refuse_empty_words, refuse_unknown_words
+from centernet2.usage import describe_refusal, refuse_empty_words, refuse_unknown_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -95,7 +95,7 @@ def ending() -> Iterator[None]:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where an error of it is reported
     except CycloptsError as error:
-        code, message = ExitCode.REFUSED, describe(error, list(app))
+        code, message = ExitCode.REFUSED, describe_refusal(error, list(app))
     except BrokenPipeError:  # such as of `| head -1`; rich ends with the same code
         if not _reader_has_left():
             raise  # of another pipe or connection

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 CACHE_VARIABLE = "CENTERNET2_CACHE"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, none of the user's quota, too large
-ADVICE = "check the path and its permissions"
+PATH_ADVICE = "check the path and its permissions"
 IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower case
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
@@ -155,7 +155,7 @@ def describe_os_error(error: OSError) -> str | None:
     if error.filename is None and error.errno not in FULL:
         return None
     name = "a file" if error.filename is None else os.fsdecode(error.filename)
-    advice = "free space or choose another place" if error.errno in FULL else ADVICE
+    advice = "free space or choose another place" if error.errno in FULL else PATH_ADVICE
     return f"{name} cannot be used ({(error.strerror or str(error)).lower()}); {advice}"
 
 

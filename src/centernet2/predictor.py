@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
 ImageSources: TypeAlias = list[ImageSource] | tuple[ImageSource, ...]
-Item = TypeVar("Item")
+T = TypeVar("T")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnError: TypeAlias = Callable[[Path, Exception], None]
 OnScores: TypeAlias = Callable[[Tensor], None]
@@ -299,7 +299,7 @@ def _log_error(path: Path, error: Exception) -> None:
     logger.warning("%s", error)  # it names the file
 
 
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -3,20 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
-SHOWN = 3
+SHOWN_WORDS = 3
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def meant_words(word: str, known: Iterable[str]) -> list[str]:
     """Return the known words that are spelled like this one, or that contain it."""
     lower = {each.lower(): each for each in known}
     wanted = word.lower()
     close = difflib.get_close_matches(wanted, lower, n=1)
     if not close and wanted:
-        close = sorted((each for each in lower if wanted in each), key=len)[:SHOWN]
+        close = sorted((each for each in lower if wanted in each), key=len)[:SHOWN_WORDS]
     return [lower[each] for each in close]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest known words, as the end of an error message; empty if none is near."""
-    found = " or ".join(f"'{each}'" for each in nearest(word, known))
+    found = " or ".join(f"'{each}'" for each in meant_words(word, known))
     return f"; did you mean {found}?" if found else ""

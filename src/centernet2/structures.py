@@ -10,8 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import NotRequired
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+UserId = int | str  # of an image or a category, in the user's files
 
 
 class ImageBatch(NamedTuple):

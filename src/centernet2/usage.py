@@ -20,7 +20,7 @@ from cyclopts import (
 from centernet2.spelling import did_you_mean
 
 GENERAL_OPTIONS = frozenset({"--help", "-h", "--version"})
-OPTION = re.compile(r"--?[A-Za-z][\w-]*")
+OPTION_WORD = re.compile(r"--?[A-Za-z][\w-]*")
 ASSIGNMENT = re.compile(r"(?:--)?([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
 NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
@@ -136,10 +136,10 @@ _CHECKPOINT = (
     "a checkpoint such as runs/mine/model_final.pth, the folder of a training run, "
     "or zoo:NAME of a published model (centernet2 models lists them)"
 )
-_DATA = "the folder or annotation file of a data set, or the name of one"
+_DATA_SET = "the folder or annotation file of a data set, or the name of one"
 _DETECTOR = "the output folder of an evaluation or a training run, a results file or a checkpoint"
-NEEDED = {
-    "data": _DATA,
+NEEDED_ARGUMENTS = {
+    "data": _DATA_SET,
     "first": _DETECTOR,
     "images": "the folder of images to label",
     "output": "the path of the result",
@@ -155,8 +155,8 @@ def refuse_empty_words(words: Sequence[str]) -> None:
     It comes from a variable of the shell that is not set. The value of a KEY may be empty.
     """
     for before, word in zip(["", *words], words, strict=False):
-        option = before if word == "" and OPTION.fullmatch(before) else ""
-        if word.endswith("=") and OPTION.fullmatch(word[:-1]):
+        option = before if word == "" and OPTION_WORD.fullmatch(before) else ""
+        if word.endswith("=") and OPTION_WORD.fullmatch(word[:-1]):
             option = word[:-1]
         if option or (word == "" and not KEY.fullmatch(before)):
             raise ValueError(
@@ -183,7 +183,7 @@ def refuse_unknown_words(
             name = word.split("=")[0]
             is_number = name.lstrip("-").lower() in NUMBERS
             is_known = name in own or name in GENERAL_OPTIONS
-            if OPTION.fullmatch(name) and not is_known and not is_number:
+            if OPTION_WORD.fullmatch(name) and not is_known and not is_number:
                 raise ValueError(_unknown_option(name, command, options))
         elif assigned and not own.get(before) and not Path(word).exists():
             _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
@@ -228,7 +228,7 @@ def _plain(name: str) -> str:
     return name.lstrip("-").lower().replace("-", "_")
 
 
-def describe(error: CycloptsError, commands: Sequence[str]) -> str:
+def describe_refusal(error: CycloptsError, commands: Sequence[str]) -> str:
     """Describe an error of the argument parser in one sentence, in the words of the user."""
     command = " ".join(error.command_chain or ())
     match error:
@@ -257,7 +257,7 @@ def _describe_missing(error: MissingArgumentError, command: str) -> str:
     given = error.root_input_tokens or []
     keyword = next((word for word in reversed(given) if word in argument.names), None)
     field = argument.field_info.name
-    needed = NEEDED.get(field, "")
+    needed = NEEDED_ARGUMENTS.get(field, "")
     if keyword is not None:
         return f"{keyword} has no value" + (f"; give {needed}" if needed else "")
     name = argument.name if argument.index is None else field.upper()

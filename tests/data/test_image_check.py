@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from centernet2.data import image_check
-from centernet2.data.check import check_images, read_images
+from centernet2.data.check import check_image_files, read_image_files
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ORIENTATION, ImageError, read_image
 from centernet2.data.image_check import (
@@ -89,7 +89,7 @@ def test_check_and_train_find_the_same(
     dataset = load_by_files(annotations, images)
     unusable = check_before_training(dataset, "val")
     assert np.flatnonzero(unusable).tolist() == [0, 3, 5, 6][: unusable.sum()]
-    findings = check_images(dataset, list(read_images(dataset)), "val")
+    findings = check_image_files(dataset, list(read_image_files(dataset)), "val")
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(said) == len(findings) == 3
     for finding, text in zip(findings, said, strict=True):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from centernet2.data import loader
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image import ImageError
-from centernet2.data.loader import STOP_SIGNALS, eval_batches, global_batches, train_batches
+from centernet2.data.loader import WORKER_SIGNALS, eval_batches, global_batches, train_batches
 from centernet2.data.readers.coco import load_coco
 from centernet2.data.resize import FitShortestEdge
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler
@@ -302,7 +302,7 @@ def test_signals_to_the_workers_lose_no_batch(dataset: DetectionDataset) -> None
     seen: list[int] = []
     for batch in eval_batches(dataset, **arguments):
         for worker in multiprocessing.active_children():
-            for number in STOP_SIGNALS:
+            for number in WORKER_SIGNALS:
                 os.kill(worker.pid or 0, number)
         seen += batch.image_ids
     assert sorted(seen) == list(dataset.image_ids)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from centernet2.data.user_ids import UserId, join_ids, pack_ids, unpack_id
+from centernet2.data.user_ids import join_ids, pack_ids, unpack_id
+from centernet2.structures import UserId
 
 IDS: list[list[UserId]] = [
     [3, -7, 2**62],

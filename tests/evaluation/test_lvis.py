@@ -12,7 +12,7 @@ from centernet2.data import concatenate
 from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.ground_truth import FloatArray
+from centernet2.structures import FloatArray
 from tests.helpers.evaluation import in_positions
 
 # What lvis.LVISEval gives for `random_set`, in percent.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
-from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.voc_metrics import area_under, eleven_points, voc_metrics
+from centernet2.structures import FloatArray
 
 
 def truth(folder: Path, boxes: list[tuple[int, list[float], int]]) -> DetectionDataset:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from centernet2.data.readers.coco import DetectionDataset, load_coco
-from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.evaluation.stage_metrics import bin_scores
+from centernet2.structures import FloatArray
 
 SMALL_INPUT = [
     "INPUT.MIN_SIZE_TEST",

@@ -17,7 +17,7 @@ from centernet2.config import load_config
 from centernet2.jobs import InferenceOptions, benchmark
 from centernet2.models.detector import Detector
 from centernet2.profiling import matmul_peak
-from centernet2.profiling.meter import WARM_UP, Meter
+from centernet2.profiling.meter import WARM_UP_PASSES, Meter
 from centernet2.profiling.records import Peak, ShapeMetrics
 from centernet2.structures import ModelInfo
 
@@ -85,7 +85,7 @@ def test_benchmark_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
     written = json.loads(file.read_text())
     assert (written["config"], written["weights"], written["work"]) == (name, None, "inference")
     assert (written["device"], written["dtype"], written["compiled"]) == ("cpu", "bf16", False)
-    assert (written["warm_up"], written["runs"]) == (WARM_UP, 2)
+    assert (written["warm_up"], written["runs"]) == (WARM_UP_PASSES, 2)
     shapes = [(each["batch_size"], each["height"], each["width"]) for each in written["shapes"]]
     assert sorted(shapes) == [(1, 64, 64), (1, 64, 96), (2, 64, 64), (2, 64, 96)]
     assert shapes[0] == (1, 64, 64) and shapes[-1] == (

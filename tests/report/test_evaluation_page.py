@@ -17,8 +17,8 @@ from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.data.readers.coco import DetectionDataset
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.ground_truth import FloatArray
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
+from centernet2.structures import FloatArray
 from tests.helpers.evaluation import (
     SMALL_INPUT,
     checked_page,

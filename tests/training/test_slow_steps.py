@@ -11,7 +11,7 @@ import torch
 
 from centernet2.training import slow_steps
 from centernet2.training.slow_steps import (
-    WARM_UP,
+    WARM_UP_STEPS,
     WINDOW,
     ProcessorTime,
     SlowSteps,
@@ -19,7 +19,7 @@ from centernet2.training.slow_steps import (
 )
 from centernet2.training.step import FinishedStep
 
-FIRST = WARM_UP + WINDOW
+FIRST = WARM_UP_STEPS + WINDOW
 
 
 class Machine:
@@ -58,7 +58,7 @@ def test_slow_steps_on_busy_cores_are_reported(
     machine = Machine()
     callback = SlowSteps(machine.measure)
     with caplog.at_level(logging.INFO):
-        run(callback, machine, [5.0] * WARM_UP + [0.2] * WINDOW)
+        run(callback, machine, [5.0] * WARM_UP_STEPS + [0.2] * WINDOW)
         machine.others = others
         run(callback, machine, [0.2 * factor] * 5 * WINDOW)
     messages = [record.getMessage() for record in caplog.records]

@@ -11,13 +11,13 @@ from centernet2.builders.loading import StrPath
 from centernet2.config import Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import DetectionDataset, category_names, counted, rename_categories
 from centernet2.files import read_text_file
-from centernet2.spelling import nearest
+from centernet2.spelling import meant_words
 
 CLASS_MAP_KEY = "DATASETS.CLASS_MAP"
-OPTION = "--class-map"
-ADVICE = "give pairs old=new, or a file with them"
+CLASS_MAP_OPTION = "--class-map"
+PAIRS_ADVICE = "give pairs old=new, or a file with them"
 SUFFIXES = (".json", ".yaml", ".yml", ".txt")
-Pairs = Iterable[tuple[Any, Any]]
+NamePairs = Iterable[tuple[Any, Any]]
 
 
 def read_class_map(given: Mapping[str, str] | Sequence[str] | StrPath) -> tuple[str, ...]:
@@ -31,11 +31,11 @@ def read_class_map(given: Mapping[str, str] | Sequence[str] | StrPath) -> tuple[
         ConfigError: a file cannot be read, or there is a malformed pair or none.
     """
     if isinstance(given, Mapping):
-        pairs = _joined(given.items(), OPTION)
+        pairs = _joined(given.items(), CLASS_MAP_OPTION)
     else:
         texts = given if isinstance(given, list | tuple) else [given]
         pairs = [pair for text in texts for pair in _read_text(str(text))]
-    parse_class_map(pairs, OPTION)
+    parse_class_map(pairs, CLASS_MAP_OPTION)
     return tuple(pairs)
 
 
@@ -53,7 +53,7 @@ def parse_class_map(pairs: Sequence[str], owner: str = CLASS_MAP_KEY) -> dict[st
         old, _, new = pair.partition("=")
         if not old.strip() or not new.strip() or "=" in new:
             raise ConfigError(
-                f"{owner} has '{pair}', which is no pair old=new of two class names; {ADVICE}"
+                f"{owner} has '{pair}', which is no pair old=new of two class names; {PAIRS_ADVICE}"
             )
         if class_map.setdefault(old, new) != new:
             raise ConfigError(
@@ -88,7 +88,9 @@ class CategoryRenaming:
 
 
 def require_renamed(
-    class_map: Mapping[str, str], datasets: Sequence[DetectionDataset], owner: str = OPTION
+    class_map: Mapping[str, str],
+    datasets: Sequence[DetectionDataset],
+    owner: str = CLASS_MAP_OPTION,
 ) -> None:
     """Raise ConfigError for a class to rename that none of the data sets has.
 
@@ -100,13 +102,13 @@ def require_renamed(
 
 
 def require_names(
-    class_map: Mapping[str, str], names: Iterable[str], where: str, owner: str = OPTION
+    class_map: Mapping[str, str], names: Iterable[str], where: str, owner: str = CLASS_MAP_OPTION
 ) -> None:
     """Raise ConfigError for a class to rename that is not among these names."""
     known = list(dict.fromkeys(names))
     for old, new in class_map.items():
         if old not in known:
-            near = [repr(each) for each in nearest(old, known)]
+            near = [repr(each) for each in meant_words(old, known)]
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {counted(known)}"
             raise ConfigError(
                 f"{owner} renames '{old}' to '{new}', but {where} has no class '{old}'; {hint}"
@@ -137,8 +139,8 @@ def _stripped(pair: str) -> str:
 
 def _read_file(path: Path) -> list[str]:
     if not path.is_file():
-        raise ConfigError(f"{OPTION} {path}: there is no such file; {ADVICE}")
-    text, suffix, owner = read_text_file(path), path.suffix.lower(), f"{OPTION} {path}"
+        raise ConfigError(f"{CLASS_MAP_OPTION} {path}: there is no such file; {PAIRS_ADVICE}")
+    text, suffix, owner = read_text_file(path), path.suffix.lower(), f"{CLASS_MAP_OPTION} {path}"
     if suffix not in (".json", ".yaml", ".yml"):
         lines = [line for line in text.splitlines() if line.strip()]
         pairs = [_stripped(line) for line in lines]
@@ -146,23 +148,23 @@ def _read_file(path: Path) -> list[str]:
         pairs_of = _pairs_of_json if suffix == ".json" else _pairs_of_yaml
         pairs = _joined(pairs_of(text, owner), owner)
     if not pairs:
-        raise ConfigError(f"{owner} holds no pair; {ADVICE}")
+        raise ConfigError(f"{owner} holds no pair; {PAIRS_ADVICE}")
     parse_class_map(pairs, owner)
     return pairs
 
 
-def _pairs_of_json(text: str, owner: str) -> Pairs:
+def _pairs_of_json(text: str, owner: str) -> NamePairs:
     try:  # pairs, because a dictionary keeps only the last of two new names
         content = json.loads(text, object_pairs_hook=lambda pairs: {"pairs": pairs})
     except ValueError as error:
         raise ConfigError(f"{owner} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f'{owner} must hold a dictionary {{"old": "new"}}')
-    pairs: Pairs = content["pairs"]
+    pairs: NamePairs = content["pairs"]
     return pairs
 
 
-def _pairs_of_yaml(text: str, owner: str) -> Pairs:
+def _pairs_of_yaml(text: str, owner: str) -> NamePairs:
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
@@ -172,7 +174,7 @@ def _pairs_of_yaml(text: str, owner: str) -> Pairs:
     return [(old.value, new.value) for old, new in node.value]  # texts, or lists of nodes
 
 
-def _joined(pairs: Pairs, owner: str) -> list[str]:
+def _joined(pairs: NamePairs, owner: str) -> list[str]:
     """Join pairs of names; those that are no texts raise ConfigError."""
     for pair in pairs:
         for name in pair:

@@ -51,10 +51,10 @@ from centernet2.zoo import ZOO_PREFIX, zoo_model
 logger = logging.getLogger(__name__)
 
 # of the data, if neither --data nor a config names them
-DEFAULT_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
+COCO_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
 NOTES_FILE = "notes.json"
 CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
-MAX_NAMED_IMAGES = 20  # skipped images that the log names; skipped.json has all
+MAX_NAMED_SKIPPED = 20  # skipped images that the log names; skipped.json has all
 RESULTS_SUFFIXES = (".json", ".jsonl", ".ndjson")  # whatever such a file holds
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
 
@@ -195,7 +195,7 @@ def choose_datasets(
         ConfigError: the configs give the data different class names.
     """
     found = [config.datasets for config in configs if config is not None]
-    chosen, *_ = found or [DEFAULT_CONFIG.datasets]
+    chosen, *_ = found or [COCO_CONFIG.datasets]
     dividing = [each for each in found if each.val_fraction > 0]
     if dividing:
         least = min(dividing, key=lambda each: each.val_fraction)
@@ -317,7 +317,7 @@ def _skip(dataset: DetectionDataset, skipped: dict[int, SkippedImage], loaded: L
     """Note an image that cannot be used, and name it in the log unless they are many."""
     index, reason = loaded.image_index, loaded.failures[0]
     skipped[index] = SkippedImage(loaded.image_id, dataset.file_name(index), reason)
-    if len(skipped) <= MAX_NAMED_IMAGES:
+    if len(skipped) <= MAX_NAMED_SKIPPED:
         logger.warning("%s (the image is skipped)", reason)
 
 

@@ -139,7 +139,7 @@ def count_in_iterations(config: Config, num_images: int) -> Config:
     return config.replace(values)
 
 
-def describe(
+def describe_plan(
     config: Config,
     model: Detector,
     train_set: DetectionDataset,

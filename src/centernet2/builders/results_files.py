@@ -13,13 +13,12 @@ from centernet2.data.readers.results import read_results
 from centernet2.evaluation import (
     RESULTS_FILE,
     STAGES_FILE,
-    FloatArray,
     SkippedImage,
     read_skipped,
     read_stages,
     source_sets,
 )
-from centernet2.structures import RunLengths
+from centernet2.structures import FloatArray, RunLengths
 
 logger = logging.getLogger(__name__)
 

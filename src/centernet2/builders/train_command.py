@@ -23,8 +23,10 @@ from centernet2.files import write_atomic
 from centernet2.zoo import is_address
 
 COMMAND_FILE = "command.yaml"
-HEADER = "# What `centernet2 train --resume` repeats. config.yaml shows all options of the run.\n"
-DATA_KEYS = ("DATASETS.TRAIN", "DATASETS.TEST")
+COMMAND_HEADER = (
+    "# What `centernet2 train --resume` repeats. config.yaml shows all options of the run.\n"
+)
+DATA_SET_KEYS = ("DATASETS.TRAIN", "DATASETS.TEST")
 # length in iterations -> length in epochs, which takes precedence
 EPOCHS = {"SOLVER.MAX_ITER": "SOLVER.MAX_EPOCHS", "TEST.EVAL_PERIOD": "TEST.EVAL_EPOCHS"}
 
@@ -77,7 +79,7 @@ class TrainCommand:
     def with_paths_of(self, previous: TrainCommand) -> TrainCommand:
         """Return the command with the data and the device of `previous` where it gives none."""
         data = self.data
-        if data is None and not all(key in self.overrides for key in DATA_KEYS):
+        if data is None and not all(key in self.overrides for key in DATA_SET_KEYS):
             data = previous.data
         # a folder or a file as data excludes the folder of the data sets with names
         is_path = self.data is not None and Path(self.data).exists()
@@ -113,7 +115,7 @@ class TrainCommand:
     def write(self, output: Path) -> None:
         """Write command.yaml into the output folder."""
         content = {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
-        write_atomic(output / COMMAND_FILE, HEADER + yaml.safe_dump(content))
+        write_atomic(output / COMMAND_FILE, COMMAND_HEADER + yaml.safe_dump(content))
 
     def _require_effect(self, previous: TrainCommand) -> None:
         """Refuse what would have no effect on a resumed run."""
@@ -132,11 +134,11 @@ class TrainCommand:
                     f"{key} {self.overrides[key]} has no effect, because the run has {by} "
                     f"{before[by]}; give {by} instead, or {by} 0 besides"
                 )
-        given = [key for key in DATA_KEYS if key in self.overrides]
+        given = [key for key in DATA_SET_KEYS if key in self.overrides]
         if previous.data is not None and self.data is None and len(given) == 1:
             raise ConfigError(
                 f"{given[0]} has no effect, because the run has --data {previous.data}; "
-                f"give both {' and '.join(DATA_KEYS)}, or --data"
+                f"give both {' and '.join(DATA_SET_KEYS)}, or --data"
             )
 
 
@@ -159,7 +161,7 @@ def given_command(
     Raises:
         ConfigError: data are given twice.
     """
-    twice = [key for key in DATA_KEYS if key in values]
+    twice = [key for key in DATA_SET_KEYS if key in values]
     if data is not None and twice:
         raise ConfigError(
             f"{twice[0]} has no effect beside the data set {data}; leave one of them out"

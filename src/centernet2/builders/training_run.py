@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from centernet2 import distributed
 from centernet2.builders.data_pipeline import build_train_batches
 from centernet2.builders.evaluator import evaluate_dataset
-from centernet2.builders.plan import describe
+from centernet2.builders.plan import describe_plan
 from centernet2.builders.solver import build_clip
 from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
@@ -53,7 +53,7 @@ class TrainingRun:
     def plan(self) -> list[str]:
         """Describe the training run."""
         sets = self.train_set, self.val_set
-        return describe(self.config, self.model, *sets, last=self.max_iteration)
+        return describe_plan(self.config, self.model, *sets, last=self.max_iteration)
 
     def prepare_folder(self) -> None:
         """Prepare the output folder, on the main process."""

@@ -22,7 +22,7 @@ from centernet2.checkpoint.weights_file import WeightsError
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 8  # number of names that the report prints of each list
+LISTED_PARAMETERS = 8  # number of names that the report prints of each list
 
 
 @dataclass(frozen=True)
@@ -163,5 +163,5 @@ def _copy_pixel_statistics(model: nn.Module, state: Mapping[str, Tensor]) -> Non
 def _listed(names: list[str]) -> str:
     if not names:
         return ""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f": {', '.join(names[:SHOWN])}{more}"
+    more = f" and {len(names) - LISTED_PARAMETERS} more" if len(names) > LISTED_PARAMETERS else ""
+    return f": {', '.join(names[:LISTED_PARAMETERS])}{more}"

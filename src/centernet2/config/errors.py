@@ -49,7 +49,7 @@ def add_keys(*groups: str) -> Iterator[None]:
         raise ConfigError(f"{error} ({', '.join(keys)})" if keys else str(error)) from error
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
+def nearest_option(word: str, known: Sequence[str]) -> str:
     """Suggest the most similar known word, as the end of an error message."""
     if word.startswith("--"):  # a misspelled command-line option is parsed as a key
         return "; --help lists the command's options"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from centernet2.config.errors import ConfigError, nearest
+from centernet2.config.errors import ConfigError, nearest_option
 from centernet2.config.tree import (
     CLASS_KEYS,
     SLOTS,
@@ -72,7 +72,7 @@ def find_config(source: str | os.PathLike[str]) -> Path:
         raise ConfigError(f"there is no config file '{source}'; the packaged config is '{name}'")
     raise ConfigError(
         f"there is no config file '{source}' and no packaged config of that name"
-        f"{nearest(name, config_names())}"
+        f"{nearest_option(name, config_names())}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.tree import SLOTS, Slot, groups
 
-HEADER = """# Configuration
+PAGE_HEADER = """# Configuration
 
 A config is a YAML file or the name of a packaged one (`centernet2 config` lists them). It may name
 a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take precedence.
@@ -33,7 +33,7 @@ def configuration_page() -> str:
     """Return the text of docs/configuration.md."""
     skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
     sections = (section for name, group in groups() for section in _sections(name, group))
-    return "\n".join([HEADER + skipped + ".", *sections])
+    return "\n".join([PAGE_HEADER + skipped + ".", *sections])
 
 
 def _sections(path: str, group: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from centernet2.config.errors import OPTIONS, ConfigError, nearest
+from centernet2.config.errors import OPTIONS, ConfigError, nearest_option
 from centernet2.config.ignored import IGNORED_KEYS, WITHOUT_MESSAGE, IgnoredOptions
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import CascadeOptions, ModelOptions, OneStageOptions
@@ -233,7 +233,7 @@ def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def known_key(key: str, where: str = "") -> str:
     """Return the key; an unknown one raises ConfigError with the nearest key."""
     if key not in SLOTS:
-        raise ConfigError(f"there is no option '{key}'{where}{nearest(key, list(SLOTS))}")
+        raise ConfigError(f"there is no option '{key}'{where}{nearest_option(key, list(SLOTS))}")
     return key
 
 

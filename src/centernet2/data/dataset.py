@@ -22,14 +22,14 @@ from centernet2.data.class_names import counted, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays
-from centernet2.data.user_ids import PackedIds, UserId, join_ids, unpack_id
+from centernet2.data.user_ids import PackedIds, join_ids, unpack_id
 from centernet2.files import printable
-from centernet2.structures import Target
+from centernet2.structures import Target, UserId
 
 logger = logging.getLogger(__name__)
 
 Layout = Literal["coco", "yolo", "voc"]  # how the annotation files are written
-Rows = slice | npt.NDArray[np.integer[Any]]
+BoxRows = slice | npt.NDArray[np.integer[Any]]
 IMAGE_COLUMNS = ("files", "image_ids", "heights", "widths")
 BOX_COLUMNS = ("xywh", "labels", "areas", "crowd")
 
@@ -94,7 +94,7 @@ class DetectionDataset(SharedArrays):
         """Path of the file of image i."""
         return self.folder / os.fsdecode(self.files[i])
 
-    def boxes(self, rows: Rows = slice(None)) -> npt.NDArray[np.float32]:
+    def boxes(self, rows: BoxRows = slice(None)) -> npt.NDArray[np.float32]:
         """Return the boxes of some rows, [N, 4] as xyxy."""
         return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
 

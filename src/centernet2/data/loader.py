@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 MAX_BROKEN_SHARE = MAX_UNUSABLE["train"]  # of the drawn images; more stop training
 MIN_DRAWN = 100  # the share is taken of at least this many draws
-MAX_NAMED_IMAGES = 3  # broken images that the error names
+MAX_NAMED_BROKEN = 3  # broken images that the error names
 CLOSED_SECONDS = 0.5  # between two looks of a worker
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WORKER_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 OnFailure = Callable[[LoadedImage], None]
 
@@ -203,7 +203,7 @@ class BrokenImages:
                     # an error: of other processes, whose images are others, warnings are not shown
                     logger.error("%s (another image is taken in its place)", failure)
                     self.logged.add(failure)
-                    self.examples = [*self.examples, failure][:MAX_NAMED_IMAGES]
+                    self.examples = [*self.examples, failure][:MAX_NAMED_BROKEN]
         has_no_replacement = any(item.image is None for item in loaded)
         if has_no_replacement or self.failed > MAX_BROKEN_SHARE * max(self.drawn, MIN_DRAWN):
             raise ValueError(
@@ -241,7 +241,7 @@ def _ignore_stop_signals(closed: c_bool, worker: int) -> None:
     These signals often reach the whole process group, the workers first. A worker ends when the
     main process closes the loader or is gone, which it notices within seconds.
     """
-    for number in STOP_SIGNALS:
+    for number in WORKER_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     Thread(target=_end_once_closed, args=[closed], daemon=True).start()
 
@@ -259,7 +259,7 @@ def _stop_signals_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
     try:
         yield
     finally:

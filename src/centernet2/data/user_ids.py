@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-UserId = int | str
+from centernet2.structures import UserId
+
 PackedIds = npt.NDArray[np.int64] | npt.NDArray[np.bytes_]
 
 

@@ -15,8 +15,7 @@ from centernet2.data.mixing import Mixing
 from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import Sample, TrainTransform
-from centernet2.data.user_ids import UserId
-from centernet2.structures import Target
+from centernet2.structures import Target, UserId
 
 MAX_REPLACEMENTS = 10  # draws in place of one broken image
 

@@ -11,13 +11,7 @@ from centernet2.evaluation.curves import (
 )
 from centernet2.evaluation.detection_files import RESULTS_FILE, STAGES_FILE, read_stages
 from centernet2.evaluation.examples import boxes_of_image
-from centernet2.evaluation.ground_truth import (
-    FloatArray,
-    GroundTruth,
-    IntArray,
-    source_sets,
-    without_images,
-)
+from centernet2.evaluation.ground_truth import GroundTruth, source_sets, without_images
 from centernet2.evaluation.inference import Interrupted
 from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.scoring import (
@@ -41,9 +35,7 @@ __all__ = [
     "STAGES_FILE",
     "Difference",
     "EvaluationInterrupted",
-    "FloatArray",
     "GroundTruth",
-    "IntArray",
     "Interrupted",
     "ResultStream",
     "Scored",

@@ -26,13 +26,7 @@ from centernet2.evaluation.examples import (
     find_examples,
     nearest_objects,
 )
-from centernet2.evaluation.ground_truth import (
-    FloatArray,
-    GroundTruth,
-    as_coco,
-    is_federated,
-    load_detections,
-)
+from centernet2.evaluation.ground_truth import GroundTruth, as_coco, is_federated, load_detections
 from centernet2.evaluation.matching import Matches, match_detections
 from centernet2.evaluation.stage_metrics import (
     BINS,
@@ -42,6 +36,7 @@ from centernet2.evaluation.stage_metrics import (
     proposal_recall,
     stage_scores,
 )
+from centernet2.structures import FloatArray
 
 THRESHOLDS = np.linspace(0, 1, 101)
 # TIDE's kinds of errors (arXiv 2008.08115) in the order in which they are shown

@@ -15,13 +15,9 @@ from rich.progress import track
 
 from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.curves import RECALLS
-from centernet2.evaluation.ground_truth import (
-    BoolArray,
-    FloatArray,
-    GroundTruth,
-    IntArray,
-)
+from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
 from centernet2.evaluation.matching import Matches, match_detections
+from centernet2.structures import FloatArray, IntArray
 
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # COCO's to the last digit
 # metric -> which of these thresholds

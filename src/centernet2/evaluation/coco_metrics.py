@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 from hotcoco import COCOeval
 
-from centernet2.evaluation.ground_truth import (
-    FloatArray,
-    GroundTruth,
-    as_coco,
-    is_federated,
-    load_detections,
-)
-from centernet2.structures import RunLengths
+from centernet2.evaluation.ground_truth import GroundTruth, as_coco, is_federated, load_detections
+from centernet2.structures import FloatArray, RunLengths
 
 # COCOeval's area ranges: 0 is all areas, then up to 32^2, up to 96^2, larger
 AREA_LETTERS = {1: "s", 2: "m", 3: "l"}

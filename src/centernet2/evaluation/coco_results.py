@@ -15,10 +15,10 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
-from centernet2.evaluation.ground_truth import FloatArray, UserId, xyxy_to_xywh
+from centernet2.evaluation.ground_truth import xyxy_to_xywh
 from centernet2.files import open_atomic
 from centernet2.models.postprocess import paste
-from centernet2.structures import Detections, RunLengths, select
+from centernet2.structures import Detections, FloatArray, RunLengths, UserId, select
 
 RESULT_COLUMNS = ("image", "x", "y", "width", "height", "score", "label")
 PASTED_PIXELS = 2**27  # of the masks that are in memory at a time

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import BoolArray, FloatArray
+from centernet2.evaluation.ground_truth import BoolArray
 from centernet2.evaluation.matching import Matches
+from centernet2.structures import FloatArray
 
 RECALLS = np.linspace(0, 1, 101)  # where COCO samples a curve
 

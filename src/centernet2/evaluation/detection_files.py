@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from centernet2.evaluation.coco_results import write_results
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, source_sets
+from centernet2.evaluation.ground_truth import GroundTruth, source_sets
 from centernet2.evaluation.stage_metrics import STAGE_RECORD
 from centernet2.evaluation.stream import ImageResult
 from centernet2.files import write_json
-from centernet2.structures import RunLengths
+from centernet2.structures import FloatArray, RunLengths
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import (
-    BoolArray,
-    FloatArray,
-    GroundTruth,
-    IntArray,
-    box_iou_matrix,
-)
+from centernet2.evaluation.ground_truth import BoolArray, GroundTruth, box_iou_matrix
 from centernet2.evaluation.matching import Matches
+from centernet2.structures import FloatArray, IntArray
 
 EXAMPLES_PER_KIND = 12
 ON_OBJECT_IOU = 0.5  # from which a detection is on an object

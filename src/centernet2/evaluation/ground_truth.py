@@ -12,10 +12,9 @@ from hotcoco import COCO
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from centernet2.structures import FloatArray, IntArray, UserId
+
 BoolArray = NDArray[np.bool_]
-UserId = int | str  # of an image or a category, in the user's files
 
 
 class AnnotatedLabels(Protocol):

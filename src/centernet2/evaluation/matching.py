@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.ground_truth import (
     BoolArray,
-    FloatArray,
     GroundTruth,
-    IntArray,
     as_coco,
     is_federated,
     load_detections,
 )
+from centernet2.structures import FloatArray, IntArray
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
 

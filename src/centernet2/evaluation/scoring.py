@@ -15,12 +15,12 @@ from torch import Tensor
 from centernet2.distributed import failing_together, gather_objects, is_main_process
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.detection_files import concatenate_images, write_detections
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth, without_images
+from centernet2.evaluation.ground_truth import GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
 from centernet2.files import finite_or_none, write_json
-from centernet2.structures import ImageDetector, RunLengths
+from centernet2.structures import FloatArray, ImageDetector, RunLengths
 
 logger = logging.getLogger(__name__)
 

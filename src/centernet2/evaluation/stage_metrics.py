@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from centernet2.evaluation.ground_truth import FloatArray, GroundTruth
+from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.ops.boxes import pairwise_iou, scale_boxes
-from centernet2.structures import Inspection
+from centernet2.structures import FloatArray, Inspection
 
 PROPOSAL_COUNTS = (50, 100, 256, 1000)
 RECALL_IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))

@@ -22,8 +22,7 @@ from centernet2.distributed import (
     is_main_process,
     rank,
 )
-from centernet2.evaluation.ground_truth import FloatArray
-from centernet2.structures import RunLengths
+from centernet2.structures import FloatArray, RunLengths
 
 UNFINISHED = "unfinished"  # folder within the output folder, until the evaluation is complete
 

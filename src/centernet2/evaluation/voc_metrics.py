@@ -9,11 +9,8 @@ pixels: its box from 1 to 10 is ours from 0 to 10.
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import (
-    FloatArray,
-    GroundTruth,
-    box_iou_matrix,
-)
+from centernet2.evaluation.ground_truth import GroundTruth, box_iou_matrix
+from centernet2.structures import FloatArray
 
 VOC_IOU = 0.5
 RECALLS_2007 = np.linspace(0, 1, 11)

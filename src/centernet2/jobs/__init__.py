@@ -38,18 +38,18 @@ else:  # types to which cyclopts converts; zoo:NAME is not a path
     ClassMapArgument = list[str]
 
 # values may look like options: SOLVER.CLIP_GRADIENTS.CLIP_VALUE -1
-Overrides = Annotated[
+OverridePairs = Annotated[
     OverrideArgument, Parameter(allow_leading_hyphen=True, help="config overrides: KEY VALUE ...")
 ]
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 Flag = Annotated[bool, Parameter(negative=())]
 
-_DATA = Parameter(
+_DATA_ARGUMENT = Parameter(
     help="Folder of a data set in COCO, YOLO or Pascal VOC format, an annotation file (.json), a "
     "data.yaml, or the name of a data set, such as coco_2017."
 )
-Data = Annotated[PathArgument, _DATA]
-OptionalData = Annotated[PathArgument | None, _DATA]
+Data = Annotated[PathArgument, _DATA_ARGUMENT]
+OptionalData = Annotated[PathArgument | None, _DATA_ARGUMENT]
 DataPath = Annotated[
     PathArgument | None,
     Parameter(

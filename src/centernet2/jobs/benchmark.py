@@ -15,7 +15,7 @@ from centernet2.jobs import (
     ConfigArgument,
     Flag,
     InferenceOptions,
-    Overrides,
+    OverridePairs,
     PathArgument,
     WeightsArgument,
 )
@@ -31,7 +31,7 @@ MIN_SIDE = 32  # pixels
 
 def benchmark(
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
-    *overrides: Overrides,
+    *overrides: OverridePairs,
     weights: WeightsArgument | None = None,
     batch_sizes: Annotated[tuple[int, ...], Several] = (1,),
     sizes: Annotated[tuple[str, ...], Several] = (),

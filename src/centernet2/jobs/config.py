@@ -1,10 +1,10 @@
 """The command `config`: print a config."""
 
-from centernet2.jobs import ConfigArgument, Flag, Overrides
+from centernet2.jobs import ConfigArgument, Flag, OverridePairs
 
 
 def config(
-    name: ConfigArgument | None = None, *overrides: Overrides, reference: Flag = False
+    name: ConfigArgument | None = None, *overrides: OverridePairs, reference: Flag = False
 ) -> str:
     """Print a resolved config; without a name, list the packaged configs.
 

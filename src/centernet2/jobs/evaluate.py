@@ -18,7 +18,7 @@ from centernet2.jobs import (
     InferenceOptions,
     ModelArgument,
     OptionalData,
-    Overrides,
+    OverridePairs,
     PathArgument,
     split_data,
 )
@@ -48,7 +48,7 @@ DEFAULT_MATCHING = ClassMatching()
 
 def evaluate(
     model: Annotated[ModelArgument | None, Parameter(name="--weights")] = None,
-    *overrides: Overrides,
+    *overrides: OverridePairs,
     predictions: PathArgument | None = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     data: OptionalData = None,
@@ -125,10 +125,10 @@ def _options_for_results(
     predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
     """Return the options for a results file, of which evaluation reads those of the data."""
-    from centernet2.builders.evaluator import DEFAULT_CONFIG, config_of_results
+    from centernet2.builders.evaluator import COCO_CONFIG, config_of_results
     from centernet2.config import parse_pairs
 
-    options = (config or config_of_results(predictions) or DEFAULT_CONFIG).override(overrides)
+    options = (config or config_of_results(predictions) or COCO_CONFIG).override(overrides)
     others = [key for key in parse_pairs(overrides) if not key.startswith("DATASETS.")]
     _refuse("--predictions runs no detector", others)
     return options

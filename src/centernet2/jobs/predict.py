@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from centernet2.score_thresholds import Resolved
 
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
-SHOWN_NAMES = 5
+SHOWN_FILES = 5
 UNREAD = ("DATALOADER.", "DATASETS.", "SOLVER.", "TEST.EVAL_", "TEST.IMS_PER_BATCH")
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _name_escaped(paths: "Sequence[Path]") -> None:
     if escaped:
         logger.warning(
             "the names of %d images are not UTF-8; predictions.json has their other bytes as "
-            "\\xNN: %s", len(escaped), ", ".join(escaped[:SHOWN_NAMES])
+            "\\xNN: %s", len(escaped), ", ".join(escaped[:SHOWN_FILES])
         )  # fmt: skip
 
 

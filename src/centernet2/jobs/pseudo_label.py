@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from centernet2.files import printable, writable_file, write_json
-from centernet2.jobs import ClassMapArgument, Device, Overrides, PathArgument, WeightsArgument
+from centernet2.jobs import ClassMapArgument, Device, OverridePairs, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
     from centernet2.predictor import OnError, Prediction
@@ -36,7 +36,7 @@ class PseudoLabels(NamedTuple):
 
 
 def pseudo_label(
-    *overrides: Overrides,
+    *overrides: OverridePairs,
     weights: WeightsArgument,
     images: PathArgument,
     output: PathArgument,

@@ -12,7 +12,7 @@ from centernet2.jobs import (
     Data,
     DataPath,
     Flag,
-    Overrides,
+    OverridePairs,
     PathArgument,
 )
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def show(
     data: Data,
-    *overrides: Overrides,
+    *overrides: OverridePairs,
     data_path: DataPath = None,
     class_map: ClassMap = None,
     output: PathArgument = Path("show.jpg"),

@@ -10,9 +10,10 @@ from centernet2.files import writable_file
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
-    from centernet2.evaluation import FloatArray, GroundTruth, ThresholdChoice
+    from centernet2.evaluation import GroundTruth, ThresholdChoice
+    from centernet2.structures import FloatArray
 
-SHOWN_NAMES = 10
+SHOWN_CLASSES = 10
 logger = logging.getLogger(__name__)
 
 
@@ -116,7 +117,7 @@ def _name_missed_goals(chosen: "dict[str, ThresholdChoice]") -> None:
     if missed:
         logger.warning(
             "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
-            chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_NAMES]),
+            chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_CLASSES]),
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from centernet2.jobs import (
     Flag,
     InferenceOptions,
     OptionalData,
-    Overrides,
+    OverridePairs,
     PathArgument,
     WeightsArgument,
     split_data,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CONFIG = "CenterNet2_R50_1x"
+DEFAULT_CONFIG_NAME = "CenterNet2_R50_1x"
 NONFINITE_LIMIT = 20  # consecutive skipped steps that end a training run
 
 
@@ -91,7 +91,7 @@ DEFAULT_MODE = TrainMode()
 
 def train(
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
-    *overrides: Overrides,
+    *overrides: OverridePairs,
     data: OptionalData = None,
     data_path: DataPath = None,
     output_dir: PathArgument | None = None,
@@ -131,7 +131,7 @@ def train(
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
     data, words = split_data(overrides, data, command="train")
     values = _given_values(words, mode, seed)
-    file = as_config(DEFAULT_CONFIG if config is None else config)
+    file = as_config(DEFAULT_CONFIG_NAME if config is None else config)
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     if previous is not None and config is None:

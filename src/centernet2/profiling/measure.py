@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from centernet2.models.optimize import DTYPES
 from centernet2.profiling import matmul_peak
-from centernet2.profiling.meter import WARM_UP, InputShape, Meter
+from centernet2.profiling.meter import WARM_UP_PASSES, InputShape, Meter
 from centernet2.profiling.records import Benchmark, ShapeMetrics
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def measure_benchmark(
             "python": platform.python_version(),
         },
         parameters=sum(parameter.numel() for parameter in meter.model.parameters()),
-        warm_up=WARM_UP,
+        warm_up=WARM_UP_PASSES,
         runs=meter.runs,
         peak=peak,
         shapes=compared,
@@ -88,7 +88,7 @@ def _measure_shapes(meter: Meter, shapes: Sequence[InputShape]) -> Iterator[Shap
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_interactive
     ) as progress:
-        task = progress.add_task("", total=2 * (WARM_UP + meter.runs) * len(shapes))
+        task = progress.add_task("", total=2 * (WARM_UP_PASSES + meter.runs) * len(shapes))
         for shape in shapes:
             name = "{} x {}, batch of {}".format(*shape[1:], shape[0])
             progress.update(task, description=name)

@@ -19,7 +19,7 @@ from centernet2.profiling.workload import (
     make_targets,
 )
 
-WARM_UP = 2  # passes of each shape that are not counted
+WARM_UP_PASSES = 2  # passes of each shape that are not counted
 InputShape = tuple[int, int, int]  # images, height, width
 
 
@@ -57,7 +57,7 @@ class Meter:
 
         Args:
             shape: images, height, width.
-            on_pass: called after each of the 2 * (WARM_UP + runs) passes.
+            on_pass: called after each of the 2 * (WARM_UP_PASSES + runs) passes.
         """
         if self.compiled:
             torch.compiler.reset()
@@ -70,13 +70,15 @@ class Meter:
         reset_peak_memory(self.device)
         whole: list[float] = []
         stages: list[dict[str, float]] = []
-        for _ in range(WARM_UP + self.runs):
+        for _ in range(WARM_UP_PASSES + self.runs):
             whole.append(measure_whole(work, self.device))
             on_pass()
             stages.append(self.clock.measure(work))
             on_pass()
-        counted = {name: [each[name] for each in stages[WARM_UP:]] for name in self.clock.stages}
-        return self._metrics(shape, whole[WARM_UP:], counted, selected)
+        counted = {
+            name: [each[name] for each in stages[WARM_UP_PASSES:]] for name in self.clock.stages
+        }
+        return self._metrics(shape, whole[WARM_UP_PASSES:], counted, selected)
 
     def _metrics(
         self,

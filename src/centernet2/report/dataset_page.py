@@ -26,7 +26,7 @@ from centernet2.data.check import (
     ProblemExample,
     findings_json,
 )
-from centernet2.data.readers import clip_boxes
+from centernet2.data.readers import clip_xywh
 from centernet2.files import write_atomic, write_json
 from centernet2.report.page import (
     Chart,
@@ -238,7 +238,7 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     crops: dict[str, list[tuple[Path, NDArray[np.float64]]]] = {}
     for split in splits.values():
         dataset, boxes = split.dataset, split.records.boxes
-        inner = clip_boxes(dataset.xywh, split.records.images.sizes[boxes.image])
+        inner = clip_xywh(dataset.xywh, split.records.images.sizes[boxes.image])
         for row in np.flatnonzero(inner[:, 2:].min(axis=1, initial=np.inf) >= 2).tolist():
             name = dataset.class_names[dataset.labels[row]]
             path = dataset.image_path(int(boxes.image[row]))

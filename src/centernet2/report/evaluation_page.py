@@ -11,15 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from centernet2.data import DetectionDataset, read_indexed_image
-from centernet2.evaluation import (
-    FloatArray,
-    GroundTruth,
-    IntArray,
-    Scored,
-    analyze,
-    boxes_of_image,
-    without_images,
-)
+from centernet2.evaluation import GroundTruth, Scored, analyze, boxes_of_image, without_images
 from centernet2.files import write_atomic, write_json
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
 from centernet2.report.gallery import Gallery
@@ -34,6 +26,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
+from centernet2.structures import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """A warning when steps take much longer than the first ones did, because cores are busy.
 
-What is measured: the medians of the time of a step, over the first WINDOW steps after WARM_UP and
-over the last WINDOW steps; and, over the same last steps, the time for which the cores that this
-process may use worked for other programs. That is their busy time, as the system counts it, less
-the processor time of this training run: of this process, the others on its machine, and the
+What is measured: the medians of the time of a step, over the first WINDOW steps after WARM_UP_STEPS
+and over the last WINDOW steps; and, over the same last steps, the time for which the cores that
+this process may use worked for other programs. That is their busy time, as the system counts it,
+less the processor time of this training run: of this process, the others on its machine, and the
 workers of all.
 """
 
@@ -22,7 +22,7 @@ from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
 
-WARM_UP = 10  # steps; the first ones allocate memory and choose kernels
+WARM_UP_STEPS = 10  # steps; the first ones allocate memory and choose kernels
 WINDOW = 20  # steps
 SLOW = 2.0  # times the time of the first steps
 BUSY_SHARE = 0.2  # of the cores
@@ -54,10 +54,10 @@ class SlowSteps:
 
     def __call__(self, step: FinishedStep) -> None:
         self._seen += 1
-        if self.warned or self._seen <= WARM_UP or not is_main_process():
+        if self.warned or self._seen <= WARM_UP_STEPS or not is_main_process():
             return
         self._times.append(step.step_time)
-        if (self._seen - WARM_UP) % WINDOW:
+        if (self._seen - WARM_UP_STEPS) % WINDOW:
             return
         before, self._before = self._before, self.measure()
         median = statistics.median(self._times)

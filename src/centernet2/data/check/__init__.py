@@ -1,7 +1,7 @@
 """Find the problems of a data set, and write a repaired copy."""
 
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
-from centernet2.data.check.images import check_across, check_images, read_images
+from centernet2.data.check.images import check_across, check_image_files, read_image_files
 from centernet2.data.check.observations import check_classes, check_objects
 from centernet2.data.check.repair import repaired_content, write_repaired
 from centernet2.data.findings import (
@@ -21,11 +21,11 @@ __all__ = [
     "Xywh",
     "check_across",
     "check_classes",
-    "check_images",
+    "check_image_files",
     "check_objects",
     "examine_dataset",
     "findings_json",
-    "read_images",
+    "read_image_files",
     "repaired_content",
     "write_repaired",
 ]

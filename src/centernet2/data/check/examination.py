@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from centernet2.data.check.images import check_across, check_images, read_images
+from centernet2.data.check.images import check_across, check_image_files, read_image_files
 from centernet2.data.check.observations import check_classes, check_objects, without_masks
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import ACTIONS, MAX_EXAMPLES, Finding, raise_refusal
@@ -74,11 +74,11 @@ def _examine_split(
     dataset = records.dataset
     if not len(dataset):  # nothing is left that could be shown
         raise_refusal(files.annotations, [*findings, *dataset.findings])
-    images = list(read_images(dataset))
+    images = list(read_image_files(dataset))
     return ExaminedSplit(content, records, images), [
         *findings,
         *dataset.findings,
         *map(without_masks, records.mask_findings),
         *check_objects(records, name),
-        *check_images(dataset, images, name),
+        *check_image_files(dataset, images, name),
     ]

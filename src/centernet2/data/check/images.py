@@ -25,7 +25,7 @@ Thumbnail = NDArray[np.float32]  # [8, 9] gray; also several of them
 MAX_DIFFERENCE = 12.0  # gray levels, by which their thumbnails may differ
 
 
-def read_images(dataset: DetectionDataset) -> Iterator[ImageFacts]:
+def read_image_files(dataset: DetectionDataset) -> Iterator[ImageFacts]:
     """Read all images of a split as training would."""
     paths = [dataset.image_path(i) for i in range(len(dataset))]
     return in_threads(_read_facts, paths, f"images in {dataset.folder}")
@@ -43,7 +43,7 @@ def thumbnail(image: Tensor) -> Thumbnail:  # [8, 9]
     return small
 
 
-def check_images(
+def check_image_files(
     dataset: DetectionDataset, images: Sequence[ImageFacts], split: str
 ) -> list[Finding]:
     """Find the problems of the image files of one split."""

@@ -12,16 +12,16 @@ from centernet2.data.check.examination import ExaminedSplit
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.annotation_records import BORDER_TOLERANCE, CORNERS, clip_boxes
+from centernet2.data.readers.annotation_records import BORDER_TOLERANCE, CORNER_BOXES, clip_xywh
 from centernet2.data.readers.coco import ReadRecords
 from centernet2.data.readers.image_records import DUPLICATE_NAMES
 from centernet2.data.readers.json_records import Record, as_id
 from centernet2.data.readers.mask_records import UNREADABLE_MASKS
-from centernet2.data.user_ids import UserId
 from centernet2.files import write_atomic
+from centernet2.structures import UserId
 
 # kinds of problems that training refuses, but whose records the copy keeps
-CORRECTED = (CORNERS, DUPLICATE_NAMES, UNREADABLE_MASKS)
+CORRECTED = (CORNER_BOXES, DUPLICATE_NAMES, UNREADABLE_MASKS)
 
 
 def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:
@@ -87,7 +87,7 @@ def _image(records: ReadRecords, i: int) -> Record:
 
 def _annotations(records: ReadRecords, kept: np.ndarray) -> Iterator[Record]:
     dataset, boxes = records.dataset, records.boxes
-    clipped = clip_boxes(boxes.xywh, records.images.sizes[boxes.image])
+    clipped = clip_xywh(boxes.xywh, records.images.sizes[boxes.image])
     exceeds = np.abs(clipped - boxes.xywh).max(axis=1, initial=0) > BORDER_TOLERANCE
     xywh = np.where(exceeds[:, None], clipped, boxes.xywh).tolist()
     ids = _annotation_ids(records)

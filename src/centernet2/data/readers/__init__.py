@@ -1,6 +1,6 @@
 """Read annotation files of every layout into one index."""
 
-from centernet2.data.readers.annotation_records import clip_boxes
+from centernet2.data.readers.annotation_records import clip_xywh
 from centernet2.data.readers.catalog import DATASETS, find_dataset, load_dataset
 from centernet2.data.readers.coco import load_coco
 from centernet2.data.readers.json_records import Record
@@ -12,7 +12,7 @@ __all__ = [
     "DATASETS",
     "Record",
     "SplitFiles",
-    "clip_boxes",
+    "clip_xywh",
     "find_dataset",
     "find_splits",
     "load_coco",

@@ -13,7 +13,7 @@ from centernet2.data.readers.segmentations import box_of_segmentation
 
 CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
-CORNERS = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
+CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
 Flags = npt.NDArray[np.bool_]
 
@@ -53,7 +53,7 @@ def read_boxes(
     return BoxColumns(table, rows, image[rows], xywh[rows], labels[rows], areas[rows], crowd[rows])
 
 
-def clip_boxes(
+def clip_xywh(
     xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.float64]:  # [B, 4]
     """Clip boxes to their images, of `sizes` [B, 2] (height, width)."""
@@ -137,7 +137,7 @@ def _turn_corners(
     if are_corners(xywh[rows], sizes[rows]):
         xywh[rows, 2:] -= xywh[rows, :2]
         table.log.add(
-            CORNERS, "refuses",
+            CORNER_BOXES, "refuses",
             "write [x, y, width, height], as `centernet2 check DATA --fix OUT.json` does",
             rows.tolist(), _with_box(table, xywh),
         )  # fmt: skip

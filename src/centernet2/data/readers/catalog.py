@@ -19,7 +19,7 @@ ROOT_VARIABLE = "DETECTRON2_DATASETS"
 NO_CHANGE: Mapping[str, str] = MappingProxyType({})  # of class names
 FILES_SEPARATOR = ".json@"  # in a data set given by its files: ANNOTATIONS.json@IMAGES
 # folders tried for coco/ in the paths below; "": --data-path is the folder of COCO itself
-COCO_FOLDERS = ("coco2017", "coco", "")
+COCO_ROOTS = ("coco2017", "coco", "")
 
 
 class DatasetSpec(NamedTuple):
@@ -218,7 +218,7 @@ def _paths(root: Path, path: str) -> list[Path]:
     first, _, rest = path.partition("/")
     if first != "coco":
         return [root / path]
-    return [root / folder / rest for folder in COCO_FOLDERS if folder or rest]
+    return [root / folder / rest for folder in COCO_ROOTS if folder or rest]
 
 
 def _existing(paths: Sequence[Path], what: str, advice: str) -> Path:

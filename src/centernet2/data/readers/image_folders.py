@@ -26,7 +26,7 @@ SPLIT_WORDS = {  # of file and folder names and keys, in lower case
 # names of folders of images, of every layout, in lower case
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs", "img", "jpgimages", "pngimages")
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data", "coco2017", "coco")
-PROBES = 20  # images whose files are searched in each folder
+PROBED_IMAGES = 20  # images whose files are searched in each folder
 
 
 def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -48,7 +48,9 @@ def find_image_folder(
     """
     records = [r for r in content.get("images") or () if isinstance(r, dict)]
     names = {id(r): _clean_name(r) for r in records}
-    probes = [names[id(r)] for r in records[:: max(1, len(records) // PROBES)] if names[id(r)]]
+    probes = [
+        names[id(r)] for r in records[:: max(1, len(records) // PROBED_IMAGES)] if names[id(r)]
+    ]
     candidates = list(given) or _usual_folders(annotations, split)
     depth = max((len(PurePosixPath(name).parts) for name in probes), default=1)
     places = [(folder, cut) for cut in range(depth) for folder in candidates]

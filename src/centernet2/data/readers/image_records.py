@@ -13,7 +13,7 @@ from centernet2.data.federated import FederatedLabels, pack_federated
 from centernet2.data.findings import FindingLog, ProblemExample
 from centernet2.data.image import ImageError, image_size
 from centernet2.data.readers.json_records import IdIndex, Record, RecordTable, id_order
-from centernet2.data.user_ids import UserId
+from centernet2.structures import UserId
 
 DUPLICATE_NAMES = "duplicate category names"  # kind of problem
 MAX_EDGE = 2**31 - 1  # pixels

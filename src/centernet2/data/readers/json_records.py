@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.findings import FindingLog, ProblemExample
-from centernet2.data.user_ids import UserId
+from centernet2.structures import UserId
 
 UNKNOWN, LEFT_OUT = -1, -2  # in place of a position: no such record, or one that cannot be used
 Record = dict[str, Any]  # a JSON object: the whole content, or one entry of its lists

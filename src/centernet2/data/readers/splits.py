@@ -12,7 +12,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import log_changes
 from centernet2.data.index import cached
 from centernet2.data.readers.coco import pack_content
-from centernet2.data.readers.image_folders import PROBES
+from centernet2.data.readers.image_folders import PROBED_IMAGES
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits, read_split_files
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
 
 
 def _has_images(dataset: DetectionDataset) -> bool:
-    probes = np.linspace(0, len(dataset) - 1, min(PROBES, len(dataset))).astype(int).tolist()
+    probes = np.linspace(0, len(dataset) - 1, min(PROBED_IMAGES, len(dataset))).astype(int).tolist()
     return any(dataset.image_path(i).is_file() for i in probes)
 
 

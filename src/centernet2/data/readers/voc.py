@@ -38,7 +38,7 @@ OTHER_FILE = Problem(
     "file names in the XML that are another image's", "repairs",
     "the image with the name of the XML file is taken",
 )  # fmt: skip
-LISTED_TWICE = Problem("images listed twice", "drops", "each is used once; correct the list")
+LISTED_IN_SET = Problem("images listed twice", "drops", "each is used once; correct the list")
 SAME_IMAGE = Problem(
     "XML files of an image that has another one", "drops",
     "the file with the name of the image is read; merge or remove the others",
@@ -153,7 +153,7 @@ def listed_files(
                 "the line"
             )
         if path in found:
-            tally.add(LISTED_TWICE, f"{names}, line {number}: {line}", line)
+            tally.add(LISTED_IN_SET, f"{names}, line {number}: {line}", line)
         found[path] = None
     return list(found)
 

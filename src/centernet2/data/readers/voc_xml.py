@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from centernet2.data.findings import Problem
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
 EXCHANGED = Problem("boxes whose corners are exchanged", "repairs", "write xmin below xmax")
 SEVERAL = Problem("objects with several boxes", "repairs", "each box is read as an object")
 FROM_POLYGON = Problem(
@@ -86,7 +86,7 @@ def _is_true(text: str) -> bool:
 
 def _corners(box: ET.Element) -> Box:
     numbers = []
-    for key in CORNERS:
+    for key in CORNER_TAGS:
         text = box.findtext(key)
         number = _number(text or "")
         if number is None:

@@ -23,10 +23,10 @@ from centernet2.data.readers.yolo_sources import YoloSource, candidates
 from centernet2.files import is_image_file, read_text_file
 
 LABEL_FOLDERS = ("labels", "label", "txt")
-PROBES = 50  # lines of a list of images whose files are searched
+PROBED_LINES = 50  # lines of a list of images whose files are searched
 UNREADABLE = Problem("images that cannot be read", "drops", "replace or remove them")
 UNLISTED = Problem("listed images that do not exist", "drops", "correct the list")
-LISTED_TWICE = Problem("images listed twice", "drops", "each is used once; correct the places")
+LISTED_IN_PLACES = Problem("images listed twice", "drops", "each is used once; correct the places")
 SHARED_LABELS = Problem(
     "images that share a label file with another one", "note",
     "all of them have its objects; give each image a name of its own",
@@ -55,7 +55,7 @@ def read_yolo(
     """
     for problem, text in source.problems:
         tally.add(problem, text)
-    listed = [image for place in places for image in list_images(place, source, tally)]
+    listed = [image for place in places for image in images_of_place(place, source, tally)]
     images = _once([Path(os.path.abspath(image)) for image in listed], tally)
     root = Path(os.path.abspath(source.path.parent))
     if not all(image.is_relative_to(root) for image in images):
@@ -102,7 +102,7 @@ def _once(listed: Sequence[Path], tally: Tally) -> list[Path]:
     images: dict[Path, None] = {}
     for image in listed:
         if image in images:
-            tally.add(LISTED_TWICE, str(image), str(image))
+            tally.add(LISTED_IN_PLACES, str(image), str(image))
         images[image] = None
     return list(images)
 
@@ -114,7 +114,9 @@ def _other_label_files(source: YoloSource, places: Sequence[Path]) -> list[Path 
     for others in source.splits.values():
         if others != places:
             with suppress(ValueError, OSError):  # that split is refused when it is read
-                images = [image for place in others for image in list_images(place, source, unused)]
+                images = [
+                    image for place in others for image in images_of_place(place, source, unused)
+                ]
                 found += _label_files(images, others, unused)[0]
     return found
 
@@ -137,7 +139,7 @@ def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]
     return f"{source.path}: there is no image in {where}{held}; correct the paths in the file"
 
 
-def list_images(place: Path, source: YoloSource, tally: Tally) -> list[Path]:
+def images_of_place(place: Path, source: YoloSource, tally: Tally) -> list[Path]:
     """List the images below a folder, or in a text file, or the image itself."""
     if place.is_dir():
         below = (path for path in place.rglob("*") if is_image_file(path))
@@ -172,7 +174,7 @@ def list_images(place: Path, source: YoloSource, tally: Tally) -> list[Path]:
 def _usual_rank(lines: Sequence[str], roots: Sequence[Path]) -> int:
     """Position, among the candidates of a path, that exists for most lines of a list."""
     hits: dict[int, int] = {}
-    for line in lines[:: max(1, len(lines) // PROBES)]:
+    for line in lines[:: max(1, len(lines) // PROBED_LINES)]:
         for rank, path in enumerate(candidates(roots, line)):
             hits[rank] = hits.get(rank, 0) + path.is_file()
     return max(hits, key=lambda rank: (hits[rank], -rank))

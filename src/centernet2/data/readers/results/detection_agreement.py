@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.readers.results.detection_table import FloatArray, IntArray
+from centernet2.ops.boxes import pairwise_iou
+from centernet2.structures import FloatArray, IntArray
 
 PROBED = 1000  # detections of the highest scores
 FEWEST = 3  # detections that say anything
-ON_OBJECT_IOU = 0.5
+PROBED_IOU = 0.5  # from which a detection lies on an object
 RATIO = 1.5  # of the shares that fit in a better reading and in the plain one
 
 
@@ -62,16 +65,12 @@ def _objects_below(
     best = best[images[best] >= 0]
     for row, image in zip(best.tolist(), images[best].tolist(), strict=True):
         rows = slice(dataset.offsets[image], dataset.offsets[image + 1])
-        overlap = _iou(placed.boxes[row], dataset.xywh[rows])
-        found.append((row, dataset.labels[rows][overlap >= ON_OBJECT_IOU]))
+        overlap = pairwise_iou(_corners(placed.boxes[row : row + 1]), _corners(dataset.xywh[rows]))
+        found.append((row, dataset.labels[rows][overlap[0].numpy() >= PROBED_IOU]))
     return found
 
 
-def _iou(box: FloatArray, others: FloatArray) -> FloatArray:  # [N]
-    """IoU of a box [4] with boxes [N, 4], all xywh."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=1)
-    union = box[2] * box[3] + others[:, 2] * others[:, 3] - intersection
-    iou: FloatArray = intersection / np.maximum(union, np.finfo(np.float64).tiny)
-    return iou
+def _corners(xywh: FloatArray) -> Tensor:
+    """Convert boxes [N, 4] to xyxy in float64."""
+    low, size = xywh[:, :2], xywh[:, 2:]
+    return torch.from_numpy(np.concatenate([low, low + size], axis=1))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from centernet2.data.class_names import SHOWN_NAMES
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.readers.results.detection_agreement import (
     Placed,
@@ -19,7 +20,7 @@ from centernet2.data.readers.results.detection_agreement import (
     share_of_right_class,
     share_on_objects,
 )
-from centernet2.data.readers.results.detection_table import NEEDED, DetectionTable, IntArray
+from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable
 from centernet2.data.readers.results.image_names import (
     AMBIGUOUS,
     INTEGER,
@@ -30,12 +31,12 @@ from centernet2.data.readers.results.image_names import (
     positions_of,
 )
 from centernet2.data.user_ids import unpack_id
+from centernet2.structures import IntArray
 
 IMAGE_NAME_KEYS = ("file_name", "file")
 CLASS_NAME_KEYS = ("category_name", "class_name", "category", "class")
 ON_OBJECTS = 0.5  # share of the best detections that confirms how the images are read
 RIGHT_CLASSES, WRONG_CLASSES = 0.7, 0.1  # shares that confirm and refute how the classes are read
-SHOWN_NAMES = 5  # of the classes, in a message
 LARGEST_EXACT_FLOAT = 2**53
 MISSING = (None,)  # in place of an id
 
@@ -299,7 +300,7 @@ def _unknown(table: DetectionTable, reading: _Reading, *, known: str = "") -> Va
     row = failures[0]
     value = reading.values[row]
     if value == MISSING:
-        return table.error(row, f"has no {reading.what}; {NEEDED}")
+        return table.error(row, f"has no {reading.what}; {NEEDED_KEYS}")
     shown = value[0] if isinstance(value, tuple) else repr(value)
     if reading.positions[row] == AMBIGUOUS:
         advice = (

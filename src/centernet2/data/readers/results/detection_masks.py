@@ -10,15 +10,15 @@ import numpy as np
 from hotcoco import mask as rle
 
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
-from centernet2.data.readers.results.detection_table import DetectionTable, FloatArray, IntArray
+from centernet2.data.readers.results.detection_table import DetectionTable
 from centernet2.data.readers.segmentations import read_segmentation
-from centernet2.structures import RunLengths
+from centernet2.structures import FloatArray, IntArray, RunLengths
 
 RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
 BYTES_AS_TEXT = re.compile("b(['\"]).*\\1")  # of a Python program that wrote str(counts)
 
 
-def read_masks(table: DetectionTable, sizes: IntArray) -> list[RunLengths]:
+def read_detection_masks(table: DetectionTable, sizes: IntArray) -> list[RunLengths]:
     """Return the mask of each detection as run lengths; sizes [D, 2] are those of the images."""
     column = table.column("segmentation")
     expected = sizes.tolist()

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
 from centernet2.data.readers.json_records import Record
+from centernet2.structures import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-NEEDED = "each needs image_id, category_id, bbox, score"
+NEEDED_KEYS = "each needs image_id, category_id, bbox, score"
 FARTHEST = 1e9  # pixels: such a box is of a diverged detector or damaged
 MAX_SCORE = 1.001  # rounding of half precision
 
@@ -91,7 +90,7 @@ class DetectionTable:
 
 def _lack(key: str, value: Any, wanted: str) -> str:
     if value is None:
-        return f"has no {key!r}; {NEEDED}"
+        return f"has no {key!r}; {NEEDED_KEYS}"
     text = repr(value)[:60]
     if any(word in text.lower() for word in ("nan", "inf")):
         return f"has a NaN or infinity in its {key!r}, {text}; correct or remove it"

@@ -27,15 +27,10 @@ from centernet2.data.readers.results.detection_joins import (
     find_image_indices,
     find_labels,
 )
-from centernet2.data.readers.results.detection_masks import fill_boxes, read_masks
-from centernet2.data.readers.results.detection_table import (
-    NEEDED,
-    DetectionTable,
-    FloatArray,
-    IntArray,
-)
+from centernet2.data.readers.results.detection_masks import fill_boxes, read_detection_masks
+from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable
 from centernet2.files import decode_text
-from centernet2.structures import RunLengths
+from centernet2.structures import FloatArray, IntArray, RunLengths
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +100,7 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
         _refuse_other_sizes(table, sizes)
     masks = None
     if with_mask.any():
-        masks = read_masks(table, sizes)
+        masks = read_detection_masks(table, sizes)
         fill_boxes(table, boxes, masks)
     _refuse_other_units(table, dataset, placed, images)
     labels = find_labels(table, content.names, dataset, placed, images)
@@ -195,7 +190,7 @@ def _list_of(path: Path, content: Record) -> list[Any]:
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
     keys = ", ".join(map(repr, list(content)[:6])) or "(none)"
-    raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED}")
+    raise _not_results(path, f"it is an object with the keys {keys}; {NEEDED_KEYS}")
 
 
 def _is_of_predict(record: Record) -> bool:
@@ -232,10 +227,10 @@ def _is_number(value: Any) -> bool:
 
 def _kind_without_scores(record: Record) -> str:
     if "scores" in record or "boxes" in record:
-        return f"write a record for each detection, not for each image; {NEEDED}"
+        return f"write a record for each detection, not for each image; {NEEDED_KEYS}"
     if {"iscrowd", "area", "id"} & record.keys():
         return "this seems to be a file of ground truth: give it as --data"
-    return NEEDED
+    return NEEDED_KEYS
 
 
 def _refuse_other_sizes(table: DetectionTable, sizes: IntArray) -> None:
