@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
+    from centernet2.config import Config
     from centernet2.data import DetectionDataset
+    from centernet2.models.detector import Detector
     from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
     from centernet2.training.step import Callback, FinishedStep
 
@@ -228,7 +230,6 @@ def _set_up(
     import torch
 
     from centernet2.builders.loading import device_for
-    from centernet2.builders.network import build_detector
     from centernet2.builders.parallel import prepare_for_training
     from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
     from centernet2.builders.solver import build_run_state, choose_precision
@@ -241,7 +242,6 @@ def _set_up(
         load_start,
         same_seed,
     )
-    from centernet2.data import images_per_class
     from centernet2.devices import create_accelerator
 
     given = command.config
@@ -256,9 +256,7 @@ def _set_up(
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
-    counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
-    model = build_detector(config, image_counts=counts)
-    model.info = replace(model.info, class_names=train_set.class_names)
+    model = _build_model(config, train_set)
     load_start(
         model, config, start, changes=command.changes_from(previous) if previous is not None else ()
     )
@@ -284,6 +282,17 @@ def _set_up(
         precision=precision,
         state=state,
     )
+
+
+def _build_model(config: Config, train_set: DetectionDataset) -> Detector:
+    """Build a detector of the classes of the training data."""
+    from centernet2.builders.network import build_detector
+    from centernet2.data import images_per_class
+
+    counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
+    model = build_detector(config, image_counts=counts)
+    model.info = replace(model.info, class_names=train_set.class_names)
+    return model
 
 
 def _check_images(

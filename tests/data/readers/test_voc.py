@@ -189,7 +189,8 @@ def bndbox(text: str) -> str:
          "objects with a polygon or a rotated box alone"),
         (bndbox("<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"),
          "objects with a polygon or a rotated box alone"),
-        (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h><angle>1.570796</angle></robndbox>"),
+        (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
+                "<angle>1.570796</angle></robndbox>"),
          "objects with a polygon or a rotated box alone"),
     ],
 )  # fmt: skip
