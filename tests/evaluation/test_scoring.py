@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from centernet2 import progress
 from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.data.readers.results import read_results
 from centernet2.evaluation import inference
@@ -293,7 +294,7 @@ def test_results_file_gives_the_same_metrics(tmp_path: Path, dataset: DetectionD
 def test_progress_is_logged_without_terminal(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "LOG_SECONDS", -1)
+    monkeypatch.setattr(progress, "LOG_SECONDS", -1)
     with caplog.at_level(logging.INFO):
         score_detector(
             FakeDetector(),

@@ -30,6 +30,7 @@ from centernet2.data.findings import Action, Finding, ProblemExample, make_findi
 from centernet2.data.image import ImageError, image_size, orientation_of, read_image, upright_size
 from centernet2.data.storage import MEMBER, remote_url
 from centernet2.files import printable
+from centernet2.progress import ProgressClock
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -43,7 +44,6 @@ NO_RANGE_MODE = "F"  # floating-point pixels, which the decoder refuses
 HEADER_SECONDS = {"train": 60.0, "val": math.inf}  # a slow disk does not delay the first step
 THREADS = 16  # more than processors: a network disk answers slowly
 IMAGES_PER_TASK = 32
-LOG_SECONDS = 15  # between two log lines about the progress, without a terminal
 SHOWN_IMAGES = 2000  # fewer are checked before a bar could be read
 
 
@@ -312,9 +312,9 @@ def _with_progress(results: Iterable[Result], total: int, what: str) -> Iterator
     if shown and console.is_interactive:
         yield from track(results, f"reading {what}", total=total, console=console)
         return
-    start = logged = time.monotonic()
+    clock = ProgressClock()
     for done, result in enumerate(results, start=1):
         yield result
-        if shown and (now := time.monotonic()) - logged > LOG_SECONDS:
-            logged, left = now, (total - done) * (now - start) / done
+        if shown and clock.is_line_due():
+            left = (total - done) * clock.seconds / done
             logger.info("read %d of %d %s, %.0f s left", done, total, what, left)

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -18,11 +17,11 @@ from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
+from centernet2.progress import ProgressClock
 from centernet2.structures import Detections, ImageDetector, Inspection, select
 
 logger = logging.getLogger(__name__)
 
-LOG_SECONDS = 15  # between two log lines about the progress, without a terminal
 Inspect = Callable[[Sequence[Tensor]], Sequence[Inspection]]
 Interrupted = Callable[[], bool]
 
@@ -103,8 +102,7 @@ def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[Eval
         TextColumn("{task.fields[rate]}"),
     )
     shown = is_main_process()
-    start = logged = time.monotonic()
-    done = 0
+    clock, done = ProgressClock(), 0
     with Progress(
         *columns, console=console, disable=not (shown and console.is_interactive)
     ) as progress:
@@ -112,11 +110,9 @@ def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[Eval
         for batch in batches:
             yield batch
             done += len(batch.indices)
-            now = time.monotonic()
-            rate = done / max(now - start, 1e-6)
+            rate = done / max(clock.seconds, 1e-6)
             progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
-            if shown and not console.is_interactive and now - logged > LOG_SECONDS:
-                logged = now
+            if shown and not console.is_interactive and clock.is_line_due():
                 logger.info(
                     "evaluated %d of %d images, %.1f/s, %.0f s left",
                     done,
