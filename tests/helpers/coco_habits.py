@@ -124,7 +124,9 @@ def _ids(content: Content, rng: Random) -> None:
 
 
 def _references(content: Content, rng: Random) -> None:
-    _renumber(content, rng.choice(("image", "category")), rng.choice((str, float)), own=False)
+    form = rng.choice((str, float))
+    kind = rng.choice(("image", "category"))
+    _renumber(content, kind, lambda i: form(i) if isinstance(i, int) else i, own=False)
 
 
 def _annotation_ids(content: Content, rng: Random) -> None:
