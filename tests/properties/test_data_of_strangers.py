@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from centernet2.data.check import Examination, examine_dataset
-from centernet2.data.dataset import DetectionDataset
+from centernet2.data.dataset import DetectionDataset, require_objects
 from centernet2.data.readers import load_dataset
 from centernet2.data.readers.splits import SplitName
 from tests.helpers.coco_habits import COCO_HABITS, write_coco_truth
@@ -90,7 +90,11 @@ def assert_right_counted_or_refused(truth: Truth, root: Path, habits: list[str])
 
 
 def load(root: Path, split: SplitName) -> DetectionDataset:
-    return load_dataset(data=root, data_path=None, names=(), split=split)
+    """Load a split as training does, which needs an object to train on."""
+    dataset = load_dataset(data=root, data_path=None, names=(), split=split)
+    if split == "train":
+        require_objects(dataset)
+    return dataset
 
 
 def examined(root: Path) -> tuple[Examination | None, str]:
