@@ -271,8 +271,13 @@ def test_signals_end_a_command_in_a_sentence(
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(cli, "app", work)
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
+    # a job in the background of a shell script inherits that Ctrl-C is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stop.value.code == ExitCode.KEYBOARD
     assert caplog.records[-1].getMessage() == "interrupted"
 
