@@ -145,13 +145,13 @@ def test_metrics_without_some_images_exit_with_1(capsys: pytest.CaptureFixture[s
 
 
 def interrupted() -> BaseException:
-    from centernet2.jobs.train import TrainingInterrupted
+    from centernet2.exit_codes import TrainingInterrupted
 
     return TrainingInterrupted("stopped by a signal")
 
 
 def unevaluated() -> BaseException:
-    from centernet2.jobs.train import TrainedWithoutEvaluation
+    from centernet2.exit_codes import TrainedWithoutEvaluation
 
     return TrainedWithoutEvaluation(Path("run/model_final.pth"), ValueError("no image"))
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import centernet2
-from centernet2.exit_codes import ExitCode
-from centernet2.jobs.train import TrainingInterrupted
+from centernet2.exit_codes import ExitCode, TrainingInterrupted
 from demo import __main__ as demo
 from demo import digits
 

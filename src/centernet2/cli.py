@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
-from centernet2.exit_codes import MEANINGS, ExitCode
+from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error
 from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
@@ -36,8 +36,6 @@ from centernet2.jobs.show import show
 from centernet2.jobs.threshold import Thresholds, threshold
 from centernet2.jobs.train import (
     DEFAULT_MODE,
-    TrainedWithoutEvaluation,
-    TrainingInterrupted,
     train,
 )
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch

@@ -1,6 +1,7 @@
-"""Exit codes of the command `centernet2`."""
+"""Exit codes of the command `centernet2`, and the exceptions that stand for two of them."""
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -23,3 +24,19 @@ MEANINGS = {
     ExitCode.INTERRUPTED: "training was interrupted; --resume continues from its last checkpoint",
     ExitCode.KEYBOARD: "interrupted by Ctrl-C or SIGTERM: another command, --dry-run, --eval-only",
 }
+
+
+class TrainingInterrupted(Exception):
+    """A signal has stopped training; `resume` continues from the last checkpoint."""
+
+
+class TrainedWithoutEvaluation(Exception):
+    """All steps are done and `checkpoint` is written, but the last evaluation has failed."""
+
+    def __init__(self, checkpoint: Path, error: Exception) -> None:
+        super().__init__(
+            f"training is done and {checkpoint} is written, but its evaluation failed "
+            f"({type(error).__name__}: {error}); 'centernet2 eval --weights {checkpoint}' or "
+            "--resume repeats it"
+        )
+        self.checkpoint = checkpoint

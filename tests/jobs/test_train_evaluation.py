@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from centernet2.builders import training_run
-from centernet2.jobs.train import TrainedWithoutEvaluation
+from centernet2.exit_codes import TrainedWithoutEvaluation
 from tests.helpers.training import dry_run, train, write_blocks
 
 ONE = ["SOLVER.MAX_ITER", "1", "SOLVER.PICTURES", "0"]

@@ -15,7 +15,7 @@ from centernet2.builders.network import build_detector
 from centernet2.builders.solver import build_optimizer
 from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
-from centernet2.jobs.train import TrainedWithoutEvaluation, TrainingInterrupted
+from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
 from tests.helpers.training import SMALL, TINY, train
 
 EVERYTHING = [

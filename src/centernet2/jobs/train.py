@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -30,32 +29,11 @@ if TYPE_CHECKING:
 
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
-    from centernet2.config import Config
-    from centernet2.data import DetectionDataset
-    from centernet2.models.detector import Detector
-    from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation
-    from centernet2.training.step import Callback, FinishedStep
+    from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG_NAME = "CenterNet2_R50_1x"
-NONFINITE_LIMIT = 20  # consecutive skipped steps that end a training run
-
-
-class TrainingInterrupted(Exception):
-    """A signal has stopped training; `resume` continues from the last checkpoint."""
-
-
-class TrainedWithoutEvaluation(Exception):
-    """All steps are done and `checkpoint` is written, but the last evaluation has failed."""
-
-    def __init__(self, checkpoint: Path, error: Exception) -> None:
-        super().__init__(
-            f"training is done and {checkpoint} is written, but its evaluation failed "
-            f"({type(error).__name__}: {error}); 'centernet2 eval --weights {checkpoint}' or "
-            "--resume repeats it"
-        )
-        self.checkpoint = checkpoint
 
 
 @Parameter(name="*")
@@ -128,6 +106,8 @@ def train(
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
     from centernet2.builders.train_command import given_command, previous_command
+    from centernet2.builders.train_to_end import run_to_end
+    from centernet2.builders.training_setup import set_up
 
     if mode.dry_run and mode.eval_only:
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
@@ -148,8 +128,8 @@ def train(
             command = command.after(previous)
         if mode.auto_scale_lr:
             command = _scaled(command, previous)
-        run = _set_up(command, previous, output, resume=resume)
-        return _dry_run(run) if mode.dry_run else _run(run)
+        run = set_up(command, previous, output, resume=resume)
+        return _dry_run(run) if mode.dry_run else run_to_end(run)
 
 
 def _evaluate(
@@ -216,102 +196,6 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     return parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
 
 
-def _set_up(
-    command: TrainCommand, previous: TrainCommand | None, output: Path, *, resume: bool
-) -> TrainingRun:
-    """Build all parts of a training run, in order.
-
-    Args:
-        command: what is given, with what the run to resume was started with.
-        previous: the latter alone; None: there is none.
-        output: output folder.
-        resume: continue from the last checkpoint, if there is one.
-    """
-    import torch
-
-    from centernet2.builders.loading import device_for
-    from centernet2.builders.parallel import prepare_for_training
-    from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
-    from centernet2.builders.solver import build_run_state, choose_precision
-    from centernet2.builders.training_run import TrainingRun
-    from centernet2.builders.training_start import (
-        Resume,
-        choose_start,
-        fit_to_start,
-        in_classes_of,
-        load_start,
-        same_seed,
-    )
-    from centernet2.devices import create_accelerator
-
-    given = command.config
-    train_set, val_set = find_training_data(given, command.data, command.data_path)
-    accelerator = create_accelerator(
-        device_for(given, command.device),
-        find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
-    )
-    start = choose_start(given, output, weights=command.weights, resume=resume)
-    train_set = in_classes_of(start, train_set)
-    train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
-    command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
-    config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
-    torch.manual_seed(config.run.seed)
-    model = _build_model(config, train_set)
-    load_start(
-        model, config, start, changes=command.changes_from(previous) if previous is not None else ()
-    )
-
-    # A resumed run has loaded the weights above. Once they are on their device, it restores the
-    # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
-    # The order of the data depends only on seed and step.
-    prepared = prepare_for_training(config, model, accelerator)
-    precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
-    state = build_run_state(config, model, accelerator.device, precision, output=output)
-    if model.roi_heads is not None:
-        model.roi_heads.generator = state.generator
-    if isinstance(start, Resume):
-        state.restore(start.training, same_seed=same_seed(config, start))
-    return TrainingRun(
-        command=command,
-        config=config,
-        train_set=train_set,
-        val_set=val_set,
-        accelerator=accelerator,
-        model=model,
-        prepared=prepared,
-        precision=precision,
-        state=state,
-    )
-
-
-def _build_model(config: Config, train_set: DetectionDataset) -> Detector:
-    """Build a detector of the classes of the training data."""
-    from centernet2.builders.network import build_detector
-    from centernet2.data import images_per_class
-
-    counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
-    model = build_detector(config, image_counts=counts)
-    model.info = replace(model.info, class_names=train_set.class_names)
-    return model
-
-
-def _check_images(
-    train_set: DetectionDataset, val_set: DetectionDataset | None
-) -> DetectionDataset:
-    """Check the image files of both sets; mark the training images that cannot be used.
-
-    Evaluations read broken validation images again, and skip them.
-    """
-    from centernet2.data import check_before_training
-
-    train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
-    if val_set is not None:
-        check_before_training(val_set, "val")
-        if val_set.crowd.all():
-            logger.warning("%s: no image has an object, so there is no AP to compute", val_set.name)
-    return train_set
-
-
 def _dry_run(run: TrainingRun) -> list[str]:
     """Take one step without writing anything; return the plan as lines of text."""
     from centernet2.devices import peak_memory
@@ -326,119 +210,3 @@ def _dry_run(run: TrainingRun) -> list[str]:
         f"one step on {device} in {run.precision}: {losses}",
         f"memory of that step: {memory:.2f} GiB (larger images of the data need more)",
     ]
-
-
-def _run(run: TrainingRun) -> dict[str, float]:
-    """Train to the end with all callbacks; return the last metrics."""
-    from centernet2.training.callbacks import PeriodicCheckpoint, PeriodicEvaluation, StopOnSignal
-    from centernet2.training.nonfinite import NonFiniteGuard
-    from centernet2.training.slow_steps import SlowSteps
-    from centernet2.training.writers import MetricsLogger, ProgressBar
-
-    state, options, last = run.state, run.config.run, run.max_iteration
-    start, period, output = state.iteration, options.log_period, state.output
-    for line in run.plan():
-        logger.info("%s", line)
-    run.prepare_folder()
-    stop = StopOnSignal(period=period)
-    checkpoint = PeriodicCheckpoint(
-        state.save,
-        period=options.checkpoint_period,
-        minutes=options.checkpoint_minutes,
-        agree_period=period,
-        keep=options.checkpoints_kept,
-    )
-    evaluate = partial(run.evaluate, lambda: stop.received)
-    with (
-        run.open_writers() as writers,
-        stop,
-        ProgressBar(start_iteration=start, max_iteration=last) as bar,
-    ):
-        evaluation = PeriodicEvaluation(
-            evaluate,
-            writers=writers,
-            period=options.eval_period,
-            review=partial(_review, run, checkpoint),
-        )
-        callbacks: list[Callback] = [
-            stop,
-            *([] if state.average is None else [state.average]),
-            MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
-            bar,
-            SlowSteps(),
-            NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
-            checkpoint,  # before the evaluation, which may fail
-            lambda _: _save_if_done(run),
-            evaluation,
-        ]
-        _save_if_done(run)  # a resumed run may have no steps left
-        if not _catch_up(run, evaluation):
-            run.loop(run.batches(drawn=True), callbacks, max_iteration=last)
-        # A resumed run may have had no evaluation left either.
-        has_evaluated = evaluation.results or evaluation.failure
-        if not has_evaluated and options.eval_period >= 0 and not stop.agree():
-            evaluation.repeat(state.iteration)
-        if stop.agree():
-            if checkpoint.saved_iteration != state.iteration:  # the signal came in an evaluation
-                checkpoint.save_now(state.iteration)
-            raise TrainingInterrupted(
-                f"training was interrupted; --resume continues from the last checkpoint in {output}"
-            )
-    return _finish(run, evaluation)
-
-
-def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:
-    """Write model_final.pth with the last metrics, and return these."""
-    from centernet2.training.callbacks import EXPECTED_ERRORS
-
-    state, path = run.state, run.state.output / "model_final.pth"
-    is_saved = state.iteration >= run.max_iteration  # by `_save_if_done`
-    if evaluation.failure is not None:
-        if not is_saved:
-            state.save_final({})
-        raise TrainedWithoutEvaluation(path, evaluation.failure)
-    try:
-        if evaluation.results or not is_saved:
-            state.save_final(evaluation.results)
-    except EXPECTED_ERRORS as error:  # on all processes
-        if not is_saved:
-            raise
-        raise TrainedWithoutEvaluation(path, error) from error
-    logger.info("training is done: model_final.pth and all other results are in %s", path.parent)
-    return evaluation.results
-
-
-def _save_if_done(run: TrainingRun) -> None:
-    """Write model_final.pth after the last step, before the evaluation.
-
-    A file that already has these weights keeps its metrics: a resumed run may have no steps left.
-    """
-    if run.state.iteration >= run.max_iteration:
-        run.state.save_final({}, keep_equal=True)
-
-
-def _catch_up(run: TrainingRun, evaluation: PeriodicEvaluation) -> bool:
-    """Evaluate if a resumed run has yet to; return whether its training has ended."""
-    start, best = run.state.iteration, run.state.best
-    if best.is_out_of_patience:
-        logger.info(
-            "training stopped early at iteration %d; a larger TEST.PATIENCE continues it", start
-        )
-        return True
-    # It may have been interrupted before or during the evaluation of its last step.
-    pending = start > best.iteration and evaluation.is_due(start, run.max_iteration)
-    return pending and evaluation.run(start)
-
-
-def _review(
-    run: TrainingRun,
-    checkpoint: PeriodicCheckpoint,
-    iteration: int,
-    metrics: Mapping[str, float],
-) -> bool:
-    """Save the result of an evaluation; return whether training should stop."""
-    stops = run.keep_if_best(iteration, metrics)
-    if stops or checkpoint.saved_iteration == iteration:
-        checkpoint.save_now(iteration)  # with the updated best result
-    run.draw_detections(iteration)  # last: it may fail
-    return stops
