@@ -63,11 +63,7 @@ def compare(
     )
     from centernet2.evaluation import compare_results, without_images
 
-    if samples < 1 or not 0 < confidence < 1:
-        raise ValueError(
-            f"--samples is {samples} and --confidence {confidence}; "
-            "give at least 1 sample and a confidence between 0 and 1"
-        )
+    _require_bootstrap(samples, confidence)
     target = None if output is None else writable_file(Path(output))
     names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
     datasets = choose_datasets(*configs, class_map=names)
@@ -84,10 +80,21 @@ def compare(
         rest, one, other, samples=samples, confidence=confidence, seed=seed
     )
     if target is not None:
-        metrics = {
-            name: {key: finite_or_none(value) for key, value in each._asdict().items()}
-            for name, each in differences.items()
-        }
-        content = {"first": str(first), "second": str(second), "metrics": metrics}
-        write_json(target, content, indent=1)
+        sources = {"first": str(first), "second": str(second)}
+        write_json(target, {**sources, "metrics": _to_json(differences)}, indent=1)
     return Comparison(differences, confidence, len(skipped))
+
+
+def _require_bootstrap(samples: int, confidence: float) -> None:
+    if samples < 1 or not 0 < confidence < 1:
+        raise ValueError(
+            f"--samples is {samples} and --confidence {confidence}; "
+            "give at least 1 sample and a confidence between 0 and 1"
+        )
+
+
+def _to_json(differences: "dict[str, Difference]") -> dict[str, dict[str, float | None]]:
+    return {
+        name: {key: finite_or_none(value) for key, value in each._asdict().items()}
+        for name, each in differences.items()
+    }

@@ -68,8 +68,7 @@ def predict(
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
-    if not sources or "" in sources:
-        raise ValueError("no image is given; name image files, folders of images or patterns")
+    _require_sources(sources)
     if score_threshold is not None:
         score_threshold = require_score(score_threshold, "--score-threshold")
     folder = writable_folder(Path(output), "--output")
@@ -84,12 +83,7 @@ def predict(
         on_error=counter.add_failure,
         on_scores=counter.add_scores,
     )
-    first = next(predictions, None)
-    if first is None:
-        raise ValueError(
-            f"no image could be read ({len(paths)} are listed above); nothing is written"
-        )
-    counted = counter.count(chain([first], predictions))
+    counted = counter.count(_require_any(predictions, len(paths)))
     count = write_predictions(counted, folder, class_names=predictor.class_names)
     _name_escaped(paths)
     logger.info("%d images written to %s: %s", count, folder, counter.describe(threshold))
@@ -107,6 +101,19 @@ def _name_unread(overrides: Sequence[str]) -> None:
     unread = [key for key in parse_pairs(overrides) if key.startswith(UNREAD)]
     if unread:
         logger.warning("predict does not read %s; leave that out", ", ".join(unread))
+
+
+def _require_sources(sources: Sequence[str]) -> None:
+    if not sources or "" in sources:
+        raise ValueError("no image is given; name image files, folders of images or patterns")
+
+
+def _require_any(predictions: "Iterator[Prediction]", count: int) -> "Iterator[Prediction]":
+    """Pass predictions on, after the first image could be read: so nothing is written without."""
+    first = next(predictions, None)
+    if first is None:
+        raise ValueError(f"no image could be read ({count} are listed above); nothing is written")
+    return chain([first], predictions)
 
 
 class DetectionCounter:

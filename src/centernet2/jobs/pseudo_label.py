@@ -73,8 +73,7 @@ def pseudo_label(
 
     score = require_score(score, "--score")
     folder, path = Path(images), writable_file(Path(output))
-    if not folder.is_dir():
-        raise ValueError(f"--images {printable(folder)} is no folder; give one that holds images")
+    _require_folder(folder)
     found = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
     class_names = predictor.class_names
@@ -91,14 +90,9 @@ def pseudo_label(
     named = [each for each in found if _can_be_named(each, report)]
     predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
     content = rename_categories(_to_coco(predictions, folder, class_names), renamed)
-    if not content["images"]:
-        raise ValueError(
-            f"{printable(folder)}: no image can be used ({len(found)} are listed above); "
-            "nothing is written"
-        )
+    _require_images(content["images"], found, folder)
     write_json(path, content)
-    counts = Counter(annotation["category_id"] for annotation in content["annotations"])
-    boxes = {category["name"]: counts[category["id"]] for category in content["categories"]}
+    boxes = _count_boxes(content)
     logger.info(
         "%s: %d images, %d boxes at the score threshold %g",
         path, len(content["images"]), sum(boxes.values()), score,
@@ -108,6 +102,19 @@ def pseudo_label(
     return PseudoLabels(boxes, len(failed))
 
 
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"--images {printable(folder)} is no folder; give one that holds images")
+
+
+def _require_images(images: Sequence[dict[str, Any]], found: Sequence[Path], folder: Path) -> None:
+    if not images:
+        raise ValueError(
+            f"{printable(folder)}: no image can be used ({len(found)} are listed above); "
+            "nothing is written"
+        )
+
+
 def _can_be_named(path: Path, report: OnError) -> bool:
     """Whether JSON, which is UTF-8, can hold the name of a file."""
     name = printable(path)
@@ -115,6 +122,12 @@ def _can_be_named(path: Path, report: OnError) -> bool:
         return True
     report(path, ValueError(f"{name}: the name is not UTF-8; rename the file to label it"))
     return False
+
+
+def _count_boxes(content: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
+    """Count the boxes of each class, by name."""
+    counts = Counter(annotation["category_id"] for annotation in content["annotations"])
+    return {category["name"]: counts[category["id"]] for category in content["categories"]}
 
 
 def _to_coco(

@@ -59,14 +59,13 @@ def show(
     from centernet2.data import rename_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
     from centernet2.files import writable_file
-    from centernet2.pictures import FILE_FORMATS, save_picture
+    from centernet2.pictures import save_picture
     from centernet2.visualize import to_pillow
 
     _require_count(count, seed)
     options = as_config(config).override(overrides)
     source, target = Path(data), writable_file(Path(output))
-    if target.suffix.lower() not in FILE_FORMATS:
-        raise ValueError(f"--output is {output}; it must end in {', '.join(FILE_FORMATS)}")
+    _require_suffix(target)
     splits = find_dataset(source, None if data_path is None else Path(data_path))
     name = split if split in splits else ALL
     if name not in splits:
@@ -85,6 +84,13 @@ def show(
     )
     save_picture(to_pillow(grid), target)
     logger.info("%s", target)
+
+
+def _require_suffix(target: Path) -> None:
+    from centernet2.pictures import FILE_FORMATS
+
+    if target.suffix.lower() not in FILE_FORMATS:
+        raise ValueError(f"--output is {target}; it must end in {', '.join(FILE_FORMATS)}")
 
 
 def _require_count(count: int, seed: int) -> None:

@@ -10,6 +10,10 @@ from centernet2.files import writable_file
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from centernet2.builders.results_files import FoundDetections
+    from centernet2.data import DetectionDataset
     from centernet2.evaluation import GroundTruth, ThresholdChoice
     from centernet2.structures import FloatArray
 
@@ -55,17 +59,14 @@ def threshold(
         File for the new checkpoint; default: overwrite the old one.
     """
     from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.class_matching import match_classes
     from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
     from centernet2.builders.loading import config_of
-    from centernet2.builders.results_files import read_detections
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
     from centernet2.evaluation import without_images
 
     _require_one_goal(precision, recall)
-    if predictions is not None and device is not None:
-        raise ValueError("--predictions runs no detector: --device would have no effect")
+    _require_no_device(predictions, device)
     weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
@@ -74,14 +75,10 @@ def threshold(
         data, data_path, datasets, masks=False, class_map=class_map_of(class_map)
     )
     names = checkpoint.info.class_names or dataset.class_names
-    if predictions is not None:  # otherwise the evaluation of the detector says it
-        for note in match_classes(names, dataset, owner=str(weights)).notes:
-            logger.warning("%s", note)
-    found = (
-        load_results(weights, dataset, device=device)
-        if predictions is None
-        else read_detections(Path(predictions), dataset)
-    )
+    if predictions is None:
+        found = load_results(weights, dataset, device=device)
+    else:
+        found = _read_predictions(Path(predictions), dataset, names, owner=str(weights))
     skipped = [*found.skipped]
     if skipped:
         logger.warning("%d of %d images are skipped and left out", len(skipped), len(dataset))
@@ -92,14 +89,32 @@ def threshold(
             f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
         )
     chosen = {name: by_name.get(name, by_name[""]) for name in names}
-    info = replace(
-        checkpoint.info,
-        score_thresholds=tuple(choice.threshold for choice in chosen.values()),
-    )
+    stored = tuple(choice.threshold for choice in chosen.values())
+    info = replace(checkpoint.info, score_thresholds=stored)
     save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     _name_missed_goals(chosen)
     return Thresholds(chosen, len(skipped))
+
+
+def _require_no_device(predictions: PathArgument | None, device: str | None) -> None:
+    if predictions is not None and device is not None:
+        raise ValueError("--predictions runs no detector: --device would have no effect")
+
+
+def _read_predictions(
+    path: Path, dataset: "DetectionDataset", names: "Sequence[str]", *, owner: str
+) -> "FoundDetections":
+    """Read a results file, and say which classes the detector and the data do not share.
+
+    Without a results file, the evaluation of the detector says it.
+    """
+    from centernet2.builders.class_matching import match_classes
+    from centernet2.builders.results_files import read_detections
+
+    for note in match_classes(names, dataset, owner=owner).notes:
+        logger.warning("%s", note)
+    return read_detections(path, dataset)
 
 
 def _require_one_goal(precision: float | None, recall: float | None) -> None:
