@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.data.readers.layouts import SplitRecords, find_splits, read_split_files
+from centernet2.data.readers.layouts import SplitRecords
+from tests.helpers.split_records import boxes, counts, read
 
 WIDTH, HEIGHT = 40, 20
 BOXES = [("cat", [4, 3, 10, 8])]
@@ -43,19 +44,6 @@ def tree(root: Path, text: str | bytes | None = None, *, name: str = "a") -> Pat
     return root
 
 
-def read(path: Path, split: str = "train") -> SplitRecords:
-    splits = find_splits(path)
-    return read_split_files(splits[split if split in splits else "all"], split)
-
-
-def boxes(records: SplitRecords) -> list[tuple[str, list[float]]]:
-    name_of = {each["id"]: each["name"] for each in records.content["categories"]}
-    return [
-        (name_of[each["category_id"]], [round(x, 3) for x in each["bbox"]])
-        for each in records.content["annotations"]
-    ]
-
-
 def files(records: SplitRecords) -> list[str]:
     return [each["file_name"] for each in records.content["images"]]
 
@@ -63,10 +51,6 @@ def files(records: SplitRecords) -> list[str]:
 def size(records: SplitRecords) -> tuple[float, float]:
     (image,) = records.content["images"]
     return image["width"], image["height"]
-
-
-def counts(records: SplitRecords) -> dict[str, int]:
-    return {finding.kind: finding.total for finding in records.findings}
 
 
 @pytest.mark.parametrize(

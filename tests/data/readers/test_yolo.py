@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from centernet2.data.readers.layouts import SplitRecords, find_splits, read_split_files
+from centernet2.data.readers.layouts import find_splits
 from centernet2.data.readers.splits import load_split
+from tests.helpers.split_records import boxes, counts, read
 
 WIDTH, HEIGHT = 40, 20
 NAMES = ("ant", "bee", "cat")
@@ -42,23 +43,6 @@ def tree(root: Path, rows: Sequence[str] = ROWS, text: str = YAML) -> Path:
         labels(root / "labels" / split / "a.txt", rows)
     (root / "data.yaml").write_text(text)
     return root
-
-
-def read(path: Path, split: str = "train") -> SplitRecords:
-    splits = find_splits(path)
-    return read_split_files(splits[split if split in splits else "all"], split)
-
-
-def boxes(records: SplitRecords) -> list[tuple[str, list[float]]]:
-    name_of = {each["id"]: each["name"] for each in records.content["categories"]}
-    return [
-        (name_of[each["category_id"]], [round(x, 3) for x in each["bbox"]])
-        for each in records.content["annotations"]
-    ]
-
-
-def counts(records: SplitRecords) -> dict[str, int]:
-    return {finding.kind: finding.total for finding in records.findings}
 
 
 def points(k: int, numbers: int) -> str:
