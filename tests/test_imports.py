@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "structures",
         "files",
     },
+    "predict": {"data.image", "pictures", "visualize", "spelling", "structures", "files"},
     "profiling": {"models", "data.resize", "ops", "structures", "files", "devices"},
     "launch": {"devices", "distributed", "exit_codes"},
 }

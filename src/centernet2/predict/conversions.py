@@ -1,0 +1,150 @@
+"""Predictions as rows of a table, records of JSON, annotations of COCO, lines of YOLO and HTML."""
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.files import printable, write_atomic, write_json
+from centernet2.predict.prediction import Prediction
+
+WHERE, IN_FILM = ("image",), ("frame", "time")
+WHAT = ("left", "top", "right", "bottom", "score", "label", "name")
+BOX_DIGITS, SCORE_DIGITS = 2, 5  # decimals in files
+SHOWN_ROWS = 20  # of the table in a notebook
+
+
+def row_names(columns: Mapping[str, NDArray[Any]], frame: int | None) -> list[str]:
+    """Return the names of the columns of `rows`, also where there is no detection."""
+    film = IN_FILM if frame is not None else ()
+    return [*WHERE, *film, *WHAT, *(name for name, column in columns.items() if column.ndim == 1)]
+
+
+def rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """Return a row of a table for each detection: where, what, how certain."""
+    names = row_names(prediction.columns, prediction.frame)
+    where: list[Any] = [None if prediction.path is None else printable(prediction.path)]
+    if prediction.frame is not None:
+        where += [prediction.frame, prediction.time]
+    flat = [column.tolist() for column in prediction.columns.values() if column.ndim == 1]
+    found = []
+    for each, *more in zip(prediction, *flat, strict=True):
+        values = [*where, *each.box, each.score, each.label, each.name, *more]
+        found.append(dict(zip(names, values, strict=True)))
+    return found
+
+
+def records(prediction: Prediction) -> list[dict[str, Any]]:
+    """Return a JSON record for each detection: corners, score, label and class name.
+
+    A mask is a compressed RLE of COCO, {"size": [height, width], "counts": text}.
+    """
+    found: list[dict[str, Any]] = [
+        {
+            "box": [round(x, BOX_DIGITS) for x in each.box],
+            "score": round(each.score, SCORE_DIGITS),
+            "label": each.label,
+            "class": each.name,
+        }
+        for each in prediction
+    ]
+    if "ids" in prediction.columns:
+        for record, number in zip(found, prediction.ids.tolist(), strict=True):
+            record["id"] = number
+    if "masks" in prediction.columns:
+        for record, mask in zip(found, prediction.masks, strict=True):
+            record["segmentation"] = _run_lengths(mask)
+    return found
+
+
+def annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
+    """Return COCO annotations with scores, without ids; the category of a label is label + 1."""
+    found = []
+    for record in records(prediction):
+        left, top, right, bottom = record["box"]
+        width, height = round(right - left, BOX_DIGITS), round(bottom - top, BOX_DIGITS)
+        mask = {"segmentation": record["segmentation"]} if "segmentation" in record else {}
+        found.append(
+            {
+                "image_id": image_id,
+                "category_id": record["label"] + 1,
+                "bbox": [left, top, width, height],
+                "area": round(width * height, BOX_DIGITS),
+                "iscrowd": 0,
+                "score": record["score"],
+                **mask,
+            }
+        )
+    return found
+
+
+def categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the COCO categories of the annotations."""
+    return [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
+
+
+def yolo_lines(prediction: Prediction) -> list[str]:
+    """Return a line of YOLO for each detection: label, center and size as shares, score."""
+    height, width = prediction.size
+    scale = np.array([width, height, width, height], np.float64)
+    shares = prediction.boxes / scale  # [D, 4]
+    centers, sizes = (shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]
+    lines = np.concatenate([centers, sizes, prediction.scores[:, None]], axis=1).tolist()
+    return [
+        " ".join([str(label), *(f"{value:.6g}" for value in line)])
+        for label, line in zip(prediction.labels.tolist(), lines, strict=True)
+    ]
+
+
+def csv_lines(found: Iterable[Mapping[str, Any]], names: Sequence[str], *, head: bool) -> str:
+    """Return rows as the text of a CSV file (RFC 4180)."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    if head:
+        writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue()
+
+
+def save(prediction: Prediction, path: Path) -> None:
+    """Write a picture, the records (.json) or a table (.csv), by the suffix of the path."""
+    from centernet2.pictures import FILE_FORMATS, save_picture
+
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        write_json(path, records(prediction))
+    elif suffix == ".csv":
+        names = row_names(prediction.columns, prediction.frame)
+        write_atomic(path, csv_lines(rows(prediction), names, head=True))
+    elif suffix in FILE_FORMATS:
+        save_picture(prediction.plot(), path)
+    else:
+        raise ValueError(
+            f"{path}: a prediction is saved as {', '.join(FILE_FORMATS)}, .json or .csv"
+        )
+
+
+def html(prediction: Prediction, picture: bytes | None) -> str:
+    """Return the drawn image, a PNG, and a table of the first detections as HTML."""
+    source = base64.b64encode(picture or b"").decode("ascii")
+    image = f'<img src="data:image/png;base64,{source}" alt="detections">' if picture else ""
+    table = "".join(
+        f"<tr><td>{escape(each.name)}</td><td>{each.score:.3f}</td>"
+        f"<td>{', '.join(f'{x:.1f}' for x in each.box)}</td></tr>"
+        for each in prediction[:SHOWN_ROWS]
+    )
+    head = "<tr><th>class</th><th>score</th><th>left, top, right, bottom</th></tr>"
+    return f"<p>{escape(repr(prediction))}</p>{image}<table>{head}{table}</table>"
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    from hotcoco import mask as rle
+
+    counts = rle.encode(np.asfortranarray(mask))["counts"].decode("ascii")
+    return {"size": list(mask.shape), "counts": counts}

@@ -1,0 +1,266 @@
+"""The result of a detector for one image: the same from an image, a film and an exported file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
+    from PIL import Image
+
+    from centernet2.structures import Detections
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+PER_IMAGE = ("proposals",)  # the other columns have one row for each detection
+# why a detector does not give a column; makers of exported files state their own reason
+MISSING: Mapping[str, str] = {
+    "masks": "the detector predicts no masks; train it with MODEL.MASK_ON True",
+    "proposals": "the proposals of test-time augmentation and of tiles are not kept",
+    "objectness": "only a two-stage detector has it, without test-time augmentation",
+    "class_probability": "only a two-stage detector has it, without test-time augmentation",
+    "ids": "the objects are not tracked; use --track, or `track` in Python",
+}
+
+
+class NotCarriedError(AttributeError):
+    """A prediction does not carry a column; the message says how it would."""
+
+
+class Detection(NamedTuple):
+    """One object of an image."""
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
+    score: float  # in 0..1
+    label: int  # in 0..C-1
+    name: str  # of the class; the label as text if the classes have no names
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction:
+    """Detections of one image, sorted by score, as arrays of NumPy.
+
+    `len(prediction)` is the number of detections, and iteration yields a `Detection` for each.
+    `prediction[3]` is one of them. A slice, an array of indices or bool [D], a class name or a list
+    of class names selects some: `prediction[prediction.scores > 0.5]["cat"]`.
+
+    Args:
+        boxes: float32 [D, 4], left, top, right, bottom in pixels of the image.
+        scores: float32 [D] in 0..1.
+        labels: int64 [D] in 0..C-1.
+        size: height and width of the image.
+        class_names: by label; empty: unknown.
+        path: file or address of the image; None: it was given as pixels or bytes.
+        frame: number of the image in its film, from 0; None: not of a film.
+        time: of the frame, in seconds from the start of the film.
+        pixels: the image, uint8 [H, W, 3] RGB; None: it is read from `path` again when needed.
+        columns: what not every detector gives; the properties of these names return it.
+        missing: why a column is missing, by its name.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    size: tuple[int, int]
+    class_names: tuple[str, ...] = ()
+    path: Path | None = None
+    frame: int | None = None
+    time: float | None = None
+    pixels: Pixels | None = None
+    columns: Columns = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=lambda: MISSING)
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each detection; its label as text if the classes have no names."""
+        return [self._name(label) for label in self.labels.tolist()]
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """Mask of each detection, bool [D, H, W]."""
+        return self._column("masks")
+
+    @property
+    def proposals(self) -> NDArray[np.float32]:
+        """Boxes [R, 4] of the first stage, best first, in pixels of the image."""
+        return self._column("proposals")
+
+    @property
+    def objectness(self) -> NDArray[np.float32]:
+        """Score [D] of the proposal behind each detection: the probability of an object there."""
+        return self._column("objectness")
+
+    @property
+    def class_probability(self) -> NDArray[np.float32]:
+        """Probability [D] of the class of each detection, given that there is an object."""
+        return self._column("class_probability")
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Number [D] of the tracked object that each detection belongs to; -1: not confirmed."""
+        return self._column("ids")
+
+    def _column(self, name: str) -> NDArray[Any]:
+        if name not in self.columns:
+            reason = self.missing.get(name, MISSING[name])
+            raise NotCarriedError(f"the prediction carries no {name}: {reason}")
+        return self.columns[name]
+
+    @property
+    def image(self) -> Pixels:
+        """The image, uint8 [H, W, 3] RGB, upright."""
+        if self.pixels is not None:
+            return self.pixels
+        if self.path is None or self.frame is not None:
+            raise ValueError("the prediction does not keep its image; give it as `pixels`")
+        from centernet2.data.image import read_image
+
+        return read_image(self.path).permute(1, 2, 0).numpy()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        rows = zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True)
+        for box, score, label in rows:
+            yield Detection(tuple(box), score, label, self._name(label))
+
+    @overload
+    def __getitem__(self, key: int) -> Detection: ...
+    @overload
+    def __getitem__(
+        self, key: slice | str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
+    ) -> Prediction: ...
+
+    def __getitem__(self, key: Any) -> Detection | Prediction:
+        if isinstance(key, int | np.integer):
+            return next(iter(self._select([int(key)])))
+        if isinstance(key, str):
+            return self._select(np.isin(self.labels, self._labels_of([key])))
+        if isinstance(key, Sequence) and key and all(isinstance(each, str) for each in key):
+            return self._select(np.isin(self.labels, self._labels_of(key)))
+        return self._select(key if isinstance(key, slice) else np.asarray(key, _index_type(key)))
+
+    def _select(self, rows: Any) -> Prediction:
+        """Select detections by a slice, indices or [D] bool."""
+        columns = {
+            name: column if name in PER_IMAGE else column[rows]
+            for name, column in self.columns.items()
+        }
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            labels=self.labels[rows],
+            columns=columns,
+        )
+
+    def _labels_of(self, names: Sequence[str]) -> list[int]:
+        from centernet2.spelling import did_you_mean
+
+        for name in names:
+            if name not in self.class_names:
+                hint = did_you_mean(name, self.class_names)
+                raise KeyError(f"the detector has no class '{name}'{hint}")
+        return [label for label, name in enumerate(self.class_names) if name in names]
+
+    def _name(self, label: int) -> str:
+        return self.class_names[label] if self.class_names else str(label)
+
+    def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
+        """Return COCO annotations with scores, without ids; the category of a label is label + 1.
+
+        Args:
+            image_id: of the image in the file that the annotations are for.
+        """
+        from centernet2.predict.conversions import annotations
+
+        return annotations(self, image_id)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row for each detection."""
+        from centernet2.predict.conversions import row_names, rows
+
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas; pip install pandas") from error
+        return pandas.DataFrame(rows(self), columns=row_names(self.columns, self.frame))
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return the detections as those of the package supervision."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError(
+                "to_supervision needs supervision; pip install supervision"
+            ) from error
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=self.columns.get("masks"),
+            confidence=self.scores,
+            class_id=self.labels,
+            tracker_id=self.columns.get("ids"),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
+
+    def to_detections(self) -> Detections:
+        """Return the boxes, scores, labels and masks as tensors, for drawing and evaluation."""
+        import torch
+
+        found: Detections = {
+            "boxes": torch.from_numpy(self.boxes),
+            "scores": torch.from_numpy(self.scores),
+            "labels": torch.from_numpy(self.labels),
+        }
+        if "masks" in self.columns:
+            found["masks"] = torch.from_numpy(self.masks)
+        return found
+
+    def plot(self) -> Image.Image:
+        """Return the image with boxes, masks, class names and scores drawn on it."""
+        import torch
+
+        from centernet2.visualize import draw, to_pillow
+
+        image = torch.from_numpy(self.image).permute(2, 0, 1)
+        return to_pillow(draw(image, self.to_detections(), self.class_names or None))
+
+    def save(self, path: Path | str) -> None:
+        """Write a picture (.jpg, .png, .webp), the records (.json) or a table (.csv)."""
+        from centernet2.predict.conversions import save
+
+        save(self, Path(path))
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        where = "pixels" if self.path is None else str(self.path)
+        frame = "" if self.frame is None else f", frame {self.frame}"
+        return f"Prediction({len(self)} objects, {where}{frame}, {width} x {height})"
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the drawn image in a notebook."""
+        if self.pixels is None and self.path is None:
+            return None
+        stream = io.BytesIO()
+        self.plot().save(stream, "PNG")
+        return stream.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Show the drawn image and a table of the first detections in a notebook."""
+        from centernet2.predict.conversions import html
+
+        return html(self, self._repr_png_())
+
+
+def _index_type(key: Any) -> type | None:
+    """Return the type of an empty list of indices, which NumPy would take for floats."""
+    return int if isinstance(key, Sequence) and not key else None

@@ -1,0 +1,143 @@
+"""The result object: selection, what is not carried, conversions, pictures."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from centernet2.predict.prediction import Detection, NotCarriedError, Prediction
+from tests.helpers.predictions import left_half, make_prediction
+
+
+def test_iteration_gives_one_detection_each() -> None:
+    prediction = make_prediction()
+    assert len(prediction) == 3 and prediction.names == ["dog", "cat", "dog"]
+    assert next(iter(prediction)) == Detection((1, 2, 30, 40), 0.75, 1, "dog")
+    assert prediction[-1] == list(prediction)[2] == prediction[np.int64(2)]
+    with pytest.raises(IndexError):
+        prediction[3]
+
+
+@pytest.mark.parametrize(
+    ("key", "scores"),
+    [
+        (slice(1, None), [0.5, 0.25]),
+        ([2, 0], [0.25, 0.75]),
+        ([True, False, True], [0.75, 0.25]),
+        (np.array([False, True, False]), [0.5]),
+        ("dog", [0.75, 0.25]),
+        (["cat", "dog"], [0.75, 0.5, 0.25]),
+        ([], []),
+    ],
+)
+def test_selection(key: Any, scores: list[float]) -> None:
+    prediction = make_prediction(
+        columns={
+            "masks": left_half(),
+            "objectness": np.array([0.9, 0.8, 0.7]),
+            "proposals": np.zeros((9, 4)),
+        }
+    )
+    chosen = prediction[key]
+    assert chosen.scores.tolist() == scores
+    assert chosen.masks.shape == (len(scores), 60, 80)
+    assert len(chosen.objectness) == len(chosen.boxes) == len(chosen.labels) == len(scores)
+    assert chosen.proposals.shape == (9, 4)  # of the image, whatever is selected
+
+
+def test_selection_by_score_and_class() -> None:
+    prediction = make_prediction()
+    assert prediction[prediction.scores > 0.3]["dog"].scores.tolist() == [0.75]
+    with pytest.raises(KeyError, match="no class 'dogs'; did you mean 'dog'"):
+        prediction["dogs"]
+    assert make_prediction(class_names=()).names == ["1", "0", "1"]
+
+
+@pytest.mark.parametrize("name", ["masks", "proposals", "objectness", "class_probability", "ids"])
+def test_missing_columns_say_why(name: str) -> None:
+    with pytest.raises(NotCarriedError, match=f"the prediction carries no {name}: .+"):
+        getattr(make_prediction(), name)
+    exported = make_prediction(missing={name: "export with --everything"})
+    with pytest.raises(NotCarriedError, match=f"no {name}: export with --everything"):
+        getattr(exported, name)
+    assert not hasattr(exported, name)
+
+
+def test_rows_and_pandas() -> None:
+    pandas = pytest.importorskip("pandas", reason="to_pandas needs pandas")
+    prediction = make_prediction(columns={"ids": np.array([4, 5, -1])})
+    table = prediction.to_pandas()
+    assert list(table.columns) == [
+        "image", "left", "top", "right", "bottom", "score", "label", "name", "ids",
+    ]  # fmt: skip
+    assert table["ids"].tolist() == [4, 5, -1] and table["name"].tolist() == ["dog", "cat", "dog"]
+    film = replace(prediction, frame=7, time=0.28)
+    assert film.to_pandas()[["frame", "time"]].iloc[0].tolist() == [7, 0.28]
+    empty = film[:0].to_pandas()
+    assert isinstance(empty, pandas.DataFrame) and list(empty.columns) == list(film.to_pandas())
+
+
+def test_to_coco() -> None:
+    first, *_, last = make_prediction().to_coco(image_id=9)
+    assert first == {
+        "image_id": 9, "category_id": 2, "bbox": [1, 2, 29, 38], "area": 1102,
+        "iscrowd": 0, "score": 0.75,
+    }  # fmt: skip
+    assert last["bbox"] == [0, 0, 80, 60]
+
+
+def test_masks_are_run_lengths_in_coco() -> None:
+    coco_mask = pytest.importorskip("pycocotools.mask", reason="pycocotools reads run lengths")
+    masks = left_half()
+    for record, mask in zip(
+        make_prediction(columns={"masks": masks}).to_coco(), masks, strict=True
+    ):
+        assert np.array_equal(coco_mask.decode(record["segmentation"]), mask)
+
+
+def test_to_supervision() -> None:
+    pytest.importorskip("supervision", reason="to_supervision needs supervision")
+    found = make_prediction(columns={"masks": left_half()}).to_supervision()
+    assert found.xyxy.shape == (3, 4) and found.mask.shape == (3, 60, 80)
+    assert found.data["class_name"].tolist() == ["dog", "cat", "dog"]
+    assert len(make_prediction()[:0].to_supervision()) == 0
+
+
+def test_pictures_and_notebooks() -> None:
+    prediction = make_prediction()
+    picture = prediction.plot()
+    assert picture.size == (80, 60) and (np.array(picture) != 128).any()
+    assert prediction._repr_png_()[:4] == b"\x89PNG"
+    assert "<img" in prediction._repr_html_() and "<td>dog</td>" in prediction._repr_html_()
+    alone = make_prediction(path=None, pixels=None, class_names=("<b>", "a&b"))
+    assert "<img" not in alone._repr_html_() and "<td>&lt;b&gt;</td>" in alone._repr_html_()
+    assert alone._repr_png_() is None
+    with pytest.raises(ValueError, match="does not keep its image"):
+        alone.plot()
+
+
+def test_image_of_a_file_is_read_again(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(make_prediction(path=tmp_path / "a.png", pixels=None).image, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.json", "a.csv"])
+def test_save(tmp_path: Path, name: str) -> None:
+    make_prediction().save(tmp_path / name)
+    assert (tmp_path / name).stat().st_size > 100
+
+
+def test_save_names_the_formats(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.bmp: a prediction is saved as .*\.json or \.csv"):
+        make_prediction().save(tmp_path / "a.bmp")
+
+
+def test_prediction_can_be_sent_to_another_process() -> None:
+    again: Prediction = pickle.loads(pickle.dumps(make_prediction()))
+    assert list(again) == list(make_prediction()) and repr(again) == repr(make_prediction())
+    assert repr(again) == "Prediction(3 objects, photos/scene.jpg, 80 x 60)"
