@@ -36,7 +36,7 @@ def test_prediction_files(tmp_path: Path) -> None:
         "predictions.json",
     ]
     drawn = np.array(Image.open(tmp_path / "out/00000_scene.png"))
-    assert drawn.shape == (60, 80, 3) and (drawn != 128).any()
+    assert drawn.shape == (240, 320, 3) and (drawn != 128).any(), "four times as large"
 
 
 def test_masks_are_written_as_run_lengths(tmp_path: Path) -> None:

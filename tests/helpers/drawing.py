@@ -16,3 +16,7 @@ def detections(boxes: list[list[float]], scores: list[float], labels: list[int])
         "scores": torch.tensor(scores),
         "labels": torch.tensor(labels, dtype=torch.int64),
     }
+
+
+def count_pixels(image: Tensor, color: tuple[int, int, int]) -> int:
+    return int((image == torch.tensor(color)[:, None, None]).all(dim=0).sum())
