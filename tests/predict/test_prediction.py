@@ -110,7 +110,7 @@ def test_to_supervision() -> None:
 def test_pictures_and_notebooks() -> None:
     prediction = make_prediction()
     picture = prediction.plot()
-    assert picture.size == (80, 60) and (np.array(picture) != 128).any()
+    assert picture.size == (320, 240) and (np.array(picture) != 128).any()
     assert prediction._repr_png_()[:4] == b"\x89PNG"
     assert "<img" in prediction._repr_html_() and "<td>dog</td>" in prediction._repr_html_()
     alone = make_prediction(path=None, pixels=None, class_names=("<b>", "a&b"))

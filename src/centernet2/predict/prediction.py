@@ -226,7 +226,7 @@ class Prediction:
         return found
 
     def plot(self) -> Image.Image:
-        """Return the image with boxes, masks, class names and scores drawn on it."""
+        """Return the image with boxes, masks, class names and scores; a small one enlarged."""
         import torch
 
         from centernet2.visualize import draw, to_pillow
