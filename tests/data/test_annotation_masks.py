@@ -82,13 +82,13 @@ def test_all_forms_equal_pycocotools() -> None:
 
 def test_bitmap_of_rows() -> None:
     bitmap = np.random.default_rng(1).random(SIZE) > 0.5
-    kind, content, _ = read_segmentation(bitmap.astype(int).tolist(), SIZE)
+    kind, content, *_ = read_segmentation(bitmap.astype(int).tolist(), SIZE)
     assert np.array_equal(pack_masks([kind], [content]).bitmap(0, SIZE).numpy(), bitmap)
 
 
 @pytest.mark.parametrize("segmentation", [None, [], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], {}])
 def test_segmentation_without_area(segmentation: Any) -> None:
-    kind, content, _ = read_segmentation(segmentation, SIZE)
+    kind, content, *_ = read_segmentation(segmentation, SIZE)
     packed = pack_masks([kind], [content])
     assert (
         kind == NO_MASK
@@ -145,7 +145,7 @@ def test_forms_of_other_programs(segmentation: Any, kind: int, repair: str) -> N
 @pytest.mark.parametrize("digits", [0, 2, 3, 4, 17])
 def test_every_digit_of_a_polygon_is_kept(digits: int) -> None:
     points = np.random.default_rng(digits).uniform(-10, 70, 24).round(digits).tolist()
-    kind, content, _ = read_segmentation([points[:10], points[10:]], SIZE)
+    kind, content, *_ = read_segmentation([points[:10], points[10:]], SIZE)
     packed = pack_masks([kind], [content])
     assert packed.segmentation(0, SIZE) == [points[:10], points[10:]]
     assert len(content) == 12 + 24 * (4 if digits <= 3 else 8)

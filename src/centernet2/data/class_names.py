@@ -1,5 +1,6 @@
 """Lists of class names: where the classes of one are in another, and how messages show them."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 SHOWN_NAMES = 5  # of a longer list
+
+
+def clean_name(text: str) -> str:
+    """Return a class name without surrounding spaces, in one Unicode form (NFC).
+
+    macOS and some tools store accents as characters of their own: the same name in other bytes.
+    """
+    name = text.strip()
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 class ClassJoin(NamedTuple):
@@ -19,12 +29,12 @@ class ClassJoin(NamedTuple):
 
 def join_classes(names: Sequence[str], others: Sequence[str]) -> ClassJoin:
     """Join the classes `names` to the classes `others` by their names."""
-    label_of = {name: label for label, name in enumerate(others)}
-    own = set(names)
+    label_of = {clean_name(name): label for label, name in enumerate(others)}
+    own = set(map(clean_name, names))
     return ClassJoin(
-        np.array([label_of.get(name, -1) for name in names], dtype=np.int64),
-        tuple(name for name in others if name not in own),
-        tuple(name for name in names if name not in label_of),
+        np.array([label_of.get(clean_name(name), -1) for name in names], dtype=np.int64),
+        tuple(name for name in others if clean_name(name) not in own),
+        tuple(name for name in names if clean_name(name) not in label_of),
     )
 
 

@@ -1,5 +1,6 @@
 """Resize, crop, flip and clip the targets of an image: boxes, polygons and masks."""
 
+import math
 from typing import Literal
 
 import torch
@@ -80,6 +81,12 @@ def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
         kept &= masks.flatten(1).any(dim=1)
         return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": masks[kept]}
     return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+
+
+def rotated_extent(width: float, height: float, angle: float) -> tuple[float, float]:
+    """Width and height of the upright box around one that is rotated by an angle in radians."""
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    return width * cos + height * sin, width * sin + height * cos
 
 
 def clip_boxes_to(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -34,7 +34,14 @@ TEXTS = {
     "colon in a text": ('{"info": {"a": "b\\": "}, "images": []}', None),
     "truncated": ('{"images": [{"id": 1', "not a JSON file .*char 20"),
     "two files": ('{"images": []}{"images": []}', "not a JSON file .*Extra data"),
-    "many digits": ('{"images": ' + 5000 * "9" + "}", "not a JSON file"),
+    "many digits": (
+        '{"images": ' + 5000 * "9" + "}",
+        r"not a JSON file \(it holds an integer of thousands of digits\); export",
+    ),
+    "mask of two sizes": (
+        '{"annotations": [{"segmentation": {"size": [1, 2], "size": [2, 1]}}]}',
+        "an object has the key 'size' twice",
+    ),
     "deep": ('{"images": ' + 10**6 * "[" + "}", "nested too deeply"),
     "spaces only": ("  \n", "an empty one"),
     "results": ('[{"image_id": 1, "score": 0.5}]', "list of detections; give these to"),

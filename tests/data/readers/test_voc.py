@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from centernet2.data.readers.layouts import SplitRecords
+from tests.helpers.data import read_content
 from tests.helpers.split_records import boxes, counts, read
 
 WIDTH, HEIGHT = 40, 20
@@ -139,6 +140,35 @@ def test_numbers_of_any_form(tmp_path: Path) -> None:
         (xml(objects=OBJECT.replace(">3<", ">2,5<")), ": the <ymin> of its bndbox is '2,5'"),
         (xml(objects=OBJECT.replace(">3<", ">nan<")), ": the <ymin> of its bndbox is 'nan'"),
         (xml(objects=OBJECT + "<object><bndbox/></object>"), ": object 2 has no 'name'"),
+        (
+            xml(objects=OBJECT.replace("<xmin>", "<xmin>6</xmin><xmin>")),
+            r", object 1 \(cat\): the <xmin> of its <bndbox> occurs twice, as '6' and '4'",
+        ),
+        (
+            xml(objects=OBJECT.replace("<name>", "<name>dog</name><name>")),
+            ": object 1 has no .* the <name> of its <object> occurs twice, as 'dog' and 'cat'",
+        ),
+        (
+            xml(objects=OBJECT.replace("<difficult>", "<difficult>1</difficult><difficult>")),
+            "the <difficult> of its <object> occurs twice",
+        ),
+        (
+            xml(objects=OBJECT).replace("<filename>", "<filename>b.png</filename><filename>"),
+            ": the <filename> of its <annotation> occurs twice, as 'b.png' and 'a.png'",
+        ),
+        (xml(objects=OBJECT.replace(">0<", ">2<")), ": its <difficult> is '2'; write 0 or 1"),
+        (xml(objects=OBJECT.replace(">0<", ">perhaps<")), "its <difficult> is 'perhaps'"),
+        (
+            xml(objects=OBJECT.replace("</bndbox>", "<angle>0.5</angle></bndbox>")),
+            "its box has an <angle> of 0.5, which is not read",
+        ),
+        (
+            xml(
+                objects="<object><name>cat</name><robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
+                "<angle>90</angle></robndbox></object>"
+            ),
+            "the <angle> of its robndbox is 90, more than a full turn in radians",
+        ),
         ("", ": not an XML file .it is empty"),
         ("<annotations><image/></annotations>", ": the root element is <annotations>, not"),
     ],
@@ -207,12 +237,51 @@ def test_every_box_of_an_object_is_read(tmp_path: Path) -> None:
     assert boxes(records) == [*BOXES, ("cat", [2, 3, 12, 8])]
     assert counts(records) == {"objects with several boxes": 1}
     deleted = OBJECT.replace("</object>", "<deleted>1</deleted></object>")
-    assert boxes(read(tree(tmp_path, xml(objects=OBJECT + deleted)))) == BOXES
+    records = read(tree(tmp_path, xml(objects=OBJECT + deleted)))
+    assert boxes(records) == BOXES
+    assert counts(records) == {"objects that are marked as deleted": 1}
+    assert records.findings[0].examples[0].text.endswith("a.xml, object 2")
+
+
+def test_equal_elements_that_occur_twice_are_one(tmp_path: Path) -> None:
+    twice = OBJECT.replace("<xmin>", "<xmin>4</xmin><xmin>").replace("<n", "<name>cat</name><n")
+    records = read(tree(tmp_path, xml(objects=twice)))
+    assert boxes(records) == BOXES and counts(records) == {}
+
+
+def test_two_sizes_are_no_size(tmp_path: Path) -> None:
+    text = xml().replace("<width>", "<width>50</width><width>")
+    records = read(tree(tmp_path, text))
+    assert size(records) == (WIDTH, HEIGHT)
+    assert counts(records) == {"image sizes that are missing or damaged in the XML": 1}
+
+
+@pytest.mark.parametrize(
+    ("degrees", "box"),
+    [(0, [4, 3, 10, 8]), (90, [5, 2, 8, 10]), (-270, [5, 2, 8, 10]), (180, [4, 3, 10, 8]),
+     (45, [2.636, 0.636, 12.728, 12.728])],
+)  # fmt: skip
+def test_rotation_of_cvat_widens_the_box(tmp_path: Path, degrees: int, box: list[float]) -> None:
+    rotation = f"<attribute><name>rotation</name><value>{degrees}.0</value></attribute>"
+    item = OBJECT.replace("</object>", f"<attributes>{rotation}</attributes></object>")
+    records = read(tree(tmp_path, xml(objects=item)))
+    assert boxes(records) == [("cat", box)]
+    expected = {"boxes that are rotated by an attribute": 1} if degrees % 180 else {}
+    assert counts(records) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "crowd"),
-    [("1", 1), (" true ", 1), ("Unspecified", 0), ("", 0), ("0", 0), ("False", 0)],
+    [
+        ("1", 1),
+        (" true ", 1),
+        ("Yes", 1),
+        ("no", 0),
+        ("Unspecified", 0),
+        ("", 0),
+        ("0", 0),
+        ("False", 0),
+    ],
 )
 def test_difficult_objects(tmp_path: Path, text: str, crowd: int) -> None:
     difficult = OBJECT.replace(">0</difficult>", f">{text}</difficult>").replace("cat", " cat\n")
@@ -230,6 +299,16 @@ def test_file_name_of_another_image_is_repaired(tmp_path: Path) -> None:
     records = read(tree(tmp_path, xml("b.png")))
     assert files(records) == ["a.png"]
     assert counts(records) == {"file names in the XML that are another image's": 1}
+
+
+def test_voc_boxes_in_shares_are_refused(tmp_path: Path) -> None:
+    item = OBJECT
+    for pixels, share in ((4, 0.1), (3, 0.15), (14, 0.35), (11, 0.55)):
+        item = item.replace(f">{pixels}<", f">{share}<")
+    content = read(tree(tmp_path, xml(objects=item * 2))).content
+    refused = [each for each in read_content(content).dataset.findings if each.action == "refuses"]
+    assert [each.kind for each in refused] == ["shares of the image in place of pixels"]
+    assert refused[0].examples[0].text.startswith("annotation 1 in a.png has bbox [0.1")
 
 
 def by_folders(root: Path) -> None:

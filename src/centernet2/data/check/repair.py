@@ -12,16 +12,21 @@ from centernet2.data.check.examination import ExaminedSplit
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.annotation_records import BORDER_TOLERANCE, CORNER_BOXES, clip_xywh
+from centernet2.data.readers.annotation_records import (
+    BORDER_TOLERANCE,
+    CORNER_BOXES,
+    SHARE_BOXES,
+    clip_xywh,
+)
 from centernet2.data.readers.coco import ReadRecords
 from centernet2.data.readers.image_records import DUPLICATE_NAMES
 from centernet2.data.readers.json_records import Record, as_id
-from centernet2.data.readers.mask_records import UNREADABLE_MASKS
+from centernet2.data.readers.mask_records import SHARE_MASKS, UNREADABLE_MASKS
 from centernet2.files import write_atomic
 from centernet2.structures import UserId
 
 # kinds of problems that training refuses, but whose records the copy keeps
-CORRECTED = (CORNER_BOXES, DUPLICATE_NAMES, UNREADABLE_MASKS)
+CORRECTED = (CORNER_BOXES, SHARE_BOXES, DUPLICATE_NAMES, UNREADABLE_MASKS, SHARE_MASKS)
 
 
 def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:

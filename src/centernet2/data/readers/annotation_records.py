@@ -1,5 +1,6 @@
 """The annotations of a COCO JSON file as columns; those that cannot be used become findings."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.findings import FindingLog, ProblemExample, Xywh
+from centernet2.data.geometry import rotated_extent
 from centernet2.data.readers.image_records import ClassColumns, ImageColumns
 from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_number
 from centernet2.data.readers.segmentations import box_of_segmentation
@@ -14,6 +16,8 @@ from centernet2.data.readers.segmentations import box_of_segmentation
 CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
+SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
+SHARE_RANGE = (-0.05, 1.05)  # of shares; they may exceed the image a little
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
 Flags = npt.NDArray[np.bool_]
 
@@ -43,10 +47,12 @@ def read_boxes(
     sizes = images.sizes[known] if len(images.ids) else np.zeros((len(table), 2), np.int32)
     xywh = table.rows_of("bbox", 4)
     _derive_boxes(table, xywh, image, sizes)
+    _enclose_rotated(table, xywh)
     usable = _finite_boxes(table, xywh, (image >= 0) & (labels >= 0))
+    in_shares = _scale_shares(table, xywh, sizes, usable)
     _turn_corners(table, xywh, sizes, usable)
     usable = _boxes_in_images(table, xywh, sizes, usable)
-    areas = _areas(table, xywh, usable)
+    areas = _areas(table, xywh, usable, sizes.prod(axis=1, where=in_shares[:, None]))
     crowd = _crowd(table, usable)
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(image[rows], kind="stable")]
@@ -75,6 +81,27 @@ def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any
     good_corners = (xywh[:, 2:] > xywh[:, :2]) & (xywh[:, :2] >= -1) & (xywh[:, 2:] <= limits)
     outside = (xywh[:, :2] + xywh[:, 2:] > limits).any(axis=1)
     return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
+
+
+def rows_in_shares(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]) -> Flags:
+    """Return which boxes [B, 4] are shares of the image's sides in place of pixels.
+
+    They are if half of all boxes or more lie in the first pixel of their image and some have sides
+    below a pixel. `sizes` [B, 2] are those of the images.
+    """
+    low, high = SHARE_RANGE
+    with np.errstate(invalid="ignore"):
+        numbers = np.all((xywh >= low) & (xywh <= high), axis=1)
+        inside: Flags = numbers & np.all(sizes > 2, axis=1) & np.all(xywh[:, 2:] > 0, axis=1)
+    has_fractions = bool((xywh[inside, 2:] < 1).any())
+    if has_fractions and is_unit_of(int(inside.sum()), len(inside)):
+        return inside
+    return np.zeros(len(xywh), dtype=bool)
+
+
+def is_unit_of(count: int, total: int) -> bool:
+    """Whether `count` objects show the unit of all; a single one among others may be a slip."""
+    return 2 * count >= total and (count > 1 or count == total > 0)
 
 
 def _count_ids(table: RecordTable) -> None:
@@ -116,6 +143,26 @@ def _derive_boxes(
     )  # fmt: skip
 
 
+def _enclose_rotated(table: RecordTable, xywh: npt.NDArray[np.float64]) -> None:
+    """Replace boxes that CVAT stores before their rotation, in place, by the enclosing ones."""
+    rotated = []
+    for row, record in enumerate(table.records):
+        attributes = record.get("attributes")
+        if not attributes or not isinstance(attributes, dict) or record.get("segmentation"):
+            continue
+        angle = math.radians(as_number(attributes.get("rotation", 0)))  # degrees, clockwise
+        if math.isfinite(angle) and round(math.sin(angle), 9) and np.isfinite(xywh[row]).all():
+            x, y, width, height = xywh[row].tolist()
+            new_width, new_height = rotated_extent(width, height, angle)
+            left, top = x + (width - new_width) / 2, y + (height - new_height) / 2
+            xywh[row] = left, top, new_width, new_height
+            rotated.append(row)
+    table.log.add(
+        "boxes that are rotated by an attribute", "repairs",
+        "the box around the rotated one is used", rotated, table.has("bbox", "attributes"),
+    )  # fmt: skip
+
+
 def _finite_boxes(table: RecordTable, xywh: npt.NDArray[np.float64], known: Flags) -> Flags:
     finite = np.isfinite(xywh).all(axis=1)
     table.log.add(
@@ -124,6 +171,26 @@ def _finite_boxes(table: RecordTable, xywh: npt.NDArray[np.float64], known: Flag
     )  # fmt: skip
     usable: Flags = known & finite
     return usable
+
+
+def _scale_shares(
+    table: RecordTable,
+    xywh: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.int32],
+    usable: Flags,
+) -> Flags:
+    """Find shares in place of pixels; scale them to pixels, in place, for a repaired copy."""
+    in_shares = np.zeros(len(xywh), dtype=bool)
+    rows = np.flatnonzero(usable)
+    in_shares[rows[rows_in_shares(xywh[rows], sizes[rows])]] = True
+    table.log.add(
+        SHARE_BOXES, "refuses",
+        "multiply x and width by the width of the image, and y and height by its height, as "
+        "`centernet2 check DATA --fix OUT.json` does",
+        np.flatnonzero(in_shares).tolist(), table.has("bbox"),
+    )  # fmt: skip
+    xywh[in_shares] *= sizes[in_shares][:, [1, 0, 1, 0]]
+    return in_shares
 
 
 def _turn_corners(
@@ -176,10 +243,19 @@ def _boxes_in_images(
     return kept
 
 
-def _areas(table: RecordTable, xywh: npt.NDArray[np.float64], usable: Flags) -> Any:
-    """Areas of the objects [records]; that of the box where there is none."""
+def _areas(
+    table: RecordTable,
+    xywh: npt.NDArray[np.float64],
+    usable: Flags,
+    pixels: npt.NDArray[np.integer[Any]],
+) -> Any:
+    """Areas of the objects [records]; that of the box where there is none.
+
+    `pixels` [records] are those of the image where areas may be shares of it, else 1.
+    """
     areas = table.numbers_of("area")
     with np.errstate(invalid="ignore", over="ignore"):
+        areas = np.where(areas <= 1, areas * pixels, areas)
         wrong = ~(np.isfinite(areas) & (areas >= 0))
         areas[wrong] = xywh[wrong, 2] * xywh[wrong, 3]
     rows = np.flatnonzero(wrong & usable).tolist()

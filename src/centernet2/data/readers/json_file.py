@@ -3,7 +3,7 @@
 import gc
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -18,8 +18,10 @@ LARGE_JSON = 2**26  # bytes: reading it takes seconds
 LISTS = ("images", "annotations", "categories")
 # keys that are read: of the file, of its images, annotations and categories
 READ_KEYS = {*LISTS, "id", "file_name", "width", "height", "name", "frequency"} | {
-    "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation",
+    "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "size", "counts",
+    "attributes", "rotation", "coco_url", "neg_category_ids", "not_exhaustive_category_ids",
 }  # fmt: skip
+NAMING_KEYS = ("id", "image_id", "file_name", "file")  # that tell which record is meant
 ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
@@ -61,8 +63,10 @@ def read_json(path: Path) -> Record:
             f"{path}: COCO's format is an object with images, annotations and categories, "
             f"not {_described(content)}"
         )
-    if _has_repeated_keys(text, content):
-        _refuse_ambiguous_keys(text, path)
+    if may_repeat_keys(text, content):
+        repeated = RepeatedKeys(READ_KEYS)
+        _parsed(text, path, object_pairs_hook=repeated)
+        repeated.raise_first(path)
     return content
 
 
@@ -73,7 +77,8 @@ def _parsed(text: bytes | str, path: Path, **options: Any) -> Any:
         return _parsed(decode_text(error.object, path), path, **options)
     except ValueError as error:
         raise ValueError(
-            f"{path}: not a JSON file ({error}); export the annotations in COCO format again"
+            f"{path}: not a JSON file ({json_problem(error)}); export the annotations in COCO "
+            "format again"
         ) from error
     except RecursionError as error:
         raise ValueError(f"{path}: its lists are nested too deeply; export it again") from error
@@ -91,35 +96,52 @@ def _described(content: Any) -> str:
     return "a list"
 
 
-def _has_repeated_keys(text: bytes, content: Record) -> bool:
-    """Whether the text seems to have more keys than the content that was read from it."""
-    written = text.count(b'":') - len(content)
-    lists = [value for value in content.values() if isinstance(value, list)]
+def json_problem(error: ValueError) -> str:
+    """Describe an error of the JSON parser."""
+    if isinstance(error, json.JSONDecodeError):
+        return str(error)
+    return "it holds an integer of thousands of digits"  # the advice of Python is for programs
+
+
+def may_repeat_keys(text: bytes | str, content: Any) -> bool:
+    """Whether a text seems to have more keys than the records that were read from it."""
+    written = text.count('":') if isinstance(text, str) else text.count(b'":')
+    if isinstance(content, dict):
+        written -= len(content)
+        lists = [value for value in content.values() if isinstance(value, list)]
+        inner = [each for each in content.values() if type(each) is dict]
+    else:
+        lists, inner = [content] if isinstance(content, list) else [], []
     records = [each for each in chain.from_iterable(lists) if type(each) is dict]
     written -= sum(map(len, records))
     if not written:
         return False
-    inner = [each for each in content.values() if type(each) is dict]
     inner += [each for record in records for each in record.values() if type(each) is dict]
     return written != sum(map(len, inner))
 
 
-def _refuse_ambiguous_keys(text: bytes, path: Path) -> None:
-    """Raise ValueError if an object has a key that is read twice, with different values."""
-    found: list[str] = []
+class RepeatedKeys:
+    """Make records of pairs, and find keys that are read and occur twice with different values."""
 
-    def check(pairs: list[tuple[str, Any]]) -> Record:
+    def __init__(self, keys: Collection[str]) -> None:
+        self.keys = keys
+        self.found: list[str] = []
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> Record:
+        """Return the record that the parser of JSON makes of its pairs."""
         record = dict(pairs)
         if len(record) < len(pairs):
-            name = f"the record with the id {record['id']}" if "id" in record else "an object"
-            found.extend(
-                f"{name} has the key {key!r} twice"
+            name = next((key for key in NAMING_KEYS if key in record), None)
+            owner = "an object" if name is None else f"the record with the {name} {record[name]}"
+            self.found += [
+                f"{owner} has the key {key!r} twice"
                 for key, value in pairs
                 # the representation tells 1 from True and from 1.0
-                if key in READ_KEYS and repr(value) != repr(record[key])
-            )
+                if key in self.keys and repr(value) != repr(record[key])
+            ]
         return record
 
-    _parsed(text, path, object_pairs_hook=check)
-    if found:
-        raise ValueError(f"{path}: {found[0]}, with different values; remove one of them")
+    def raise_first(self, path: Path) -> None:
+        """Raise ValueError if there are any."""
+        if self.found:
+            raise ValueError(f"{path}: {self.found[0]}, with different values; remove one of them")

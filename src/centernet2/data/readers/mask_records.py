@@ -1,16 +1,23 @@
 """The masks of the annotations of a COCO JSON file; those that cannot be used become findings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from centernet2.data.annotation_masks import NO_MASK, NO_PIXEL, PackedMasks, pack_masks
+from centernet2.data.annotation_masks import NO_MASK, NO_PIXEL, POLYGONS, PackedMasks, pack_masks
 from centernet2.data.findings import FindingLog
-from centernet2.data.readers.annotation_records import BoxColumns
+from centernet2.data.readers.annotation_records import BoxColumns, is_unit_of
 from centernet2.data.readers.image_records import ImageColumns
-from centernet2.data.readers.segmentations import Repair, Segmentation, read_segmentation
+from centernet2.data.readers.segmentations import (
+    Repair,
+    Segmentation,
+    read_segmentation,
+    scaled_polygons,
+)
 
 UNREADABLE_MASKS = "masks that cannot be read"  # kind of problem
+SHARE_MASKS = "masks in shares of the image in place of pixels"  # kind of problem
 REPAIRS: dict[Repair, tuple[str, str]] = {  # kind of problem, what is done
     "flat": ("polygons that are not in a list of polygons", "each is the only one of its object"),
+    "pairs": ("polygons with a list [x, y] for each point", "they are read as polygons"),
     "text": ("masks with numbers written as text", "the text is read as a number"),
     "parts": (
         "masks with polygons of fewer than three points or an odd count of numbers",
@@ -21,25 +28,43 @@ REPAIRS: dict[Repair, tuple[str, str]] = {  # kind of problem, what is done
 
 def read_masks(boxes: BoxColumns, images: ImageColumns, log: FindingLog) -> PackedMasks:
     """Read the masks of the usable annotations, in their order."""
-    table, kinds, contents = boxes.table, [], []
+    table, rows = boxes.table, boxes.rows.tolist()
     wrong: dict[int, str] = {}
-    found: dict[str, list[int]] = {"none": [], "no pixel": [], **{each: [] for each in REPAIRS}}
-    for row, image in zip(boxes.rows.tolist(), boxes.image.tolist(), strict=True):
-        height, width = images.sizes[image].tolist()
+    sizes = [(height, width) for height, width in images.sizes[boxes.image].tolist()]
+    masks = []
+    for row, size in zip(rows, sizes, strict=True):
         try:
-            read = read_segmentation(table.records[row].get("segmentation"), (height, width))
+            masks.append(read_segmentation(table.records[row].get("segmentation"), size))
         except ValueError as error:
-            wrong[row], read = str(error), Segmentation(NO_MASK)
-        kinds.append(read.kind)
-        contents.append(read.content)
+            wrong[row] = str(error)
+            masks.append(Segmentation(NO_MASK))
+    in_shares = _in_shares(masks)
+    for i in in_shares:  # for a repaired copy
+        polygons = scaled_polygons(table.records[rows[i]]["segmentation"], sizes[i])
+        masks[i] = read_segmentation(polygons, sizes[i])
+    found: dict[str, list[int]] = {"none": [], "no pixel": [], **{each: [] for each in REPAIRS}}
+    for row, read in zip(rows, masks, strict=True):
         if read.repair:
             found[read.repair].append(row)
         if read.kind == NO_MASK and row not in wrong:
             found["none"].append(row)
         elif read.kind & NO_PIXEL:
             found["no pixel"].append(row)
+    log.add(
+        SHARE_MASKS, "refuses",
+        "multiply x by the width of the image and y by its height, as "
+        "`centernet2 check DATA --fix OUT.json` does",
+        [rows[i] for i in in_shares], table.has("segmentation"),
+    )  # fmt: skip
     _log_masks(boxes, wrong, found, log)
-    return pack_masks(kinds, contents)
+    return pack_masks([mask.kind for mask in masks], [mask.content for mask in masks])
+
+
+def _in_shares(masks: Sequence[Segmentation]) -> list[int]:
+    """Return which masks are polygons in shares; those of a few small objects may be pixels."""
+    polygons = [i for i, mask in enumerate(masks) if mask.kind % NO_PIXEL == POLYGONS]
+    shares = [i for i in polygons if masks[i].may_be_shares]
+    return shares if is_unit_of(len(shares), len(polygons)) else []
 
 
 def _log_masks(

@@ -21,7 +21,8 @@ from centernet2.data.findings import Xywh
 from centernet2.data.readers.json_records import as_number
 
 # what was repaired in a segmentation
-Repair = Literal["", "flat", "text", "parts"]
+Repair = Literal["", "flat", "pairs", "text", "parts"]
+LARGEST_SHARE = 1.05  # of the image's sides; coordinates in shares may exceed the image a little
 
 
 class Segmentation(NamedTuple):
@@ -30,12 +31,14 @@ class Segmentation(NamedTuple):
     kind: int
     content: bytes = b""
     repair: Repair = ""
+    may_be_shares: bool = False  # of the image's sides, as all coordinates are about 0 to 1
 
 
 def read_segmentation(segmentation: Any, size: tuple[int, int]) -> Segmentation:
     """Convert a `segmentation` of COCO's JSON format to its form and bytes.
 
-    Polygons are [[x1, y1, x2, y2, ...], ...]; those with fewer than three points are left out. Run
+    Polygons are [[x1, y1, x2, y2, ...], ...], also with each point as a list [x, y]; those with
+    fewer than three points are left out. Run
     lengths are {"size": [height, width], "counts": [...] or "..."}. A bitmap is one list of 0 and 1
     per row of the image.
 
@@ -57,16 +60,50 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> Segmentation:
         if _is_bitmap(segmentation, size):
             bitmap = np.array(segmentation, dtype=np.uint8)
             return _with_pixels(bytes(rle.encode(np.asfortranarray(bitmap))["counts"]), size)
-        return _read_polygons(segmentation, size)
+        return _read_polygons(*flat_polygons(segmentation), size)
     if any(are_lists):
         raise ValueError("has a list of polygons that holds something else as its mask")
-    return _read_polygons([segmentation], size, "flat")
+    return _read_polygons(*flat_polygons(segmentation), size)
+
+
+def flat_polygons(polygons: list[Any]) -> tuple[list[list[Any]], Repair]:
+    """Return polygons as [[x1, y1, x2, y2, ...], ...], and what was repaired.
+
+    Points may be lists [x, y], and a single polygon need not be in a list.
+    """
+    if not isinstance(polygons[0], list):
+        return [polygons], "flat"
+    if len(polygons) > 2 and all(map(_is_point, polygons)):
+        return [list(chain.from_iterable(polygons))], "pairs"
+    if any(part and all(map(_is_point, part)) for part in polygons):
+        return [_flat(part) for part in polygons], "pairs"
+    return polygons, ""
+
+
+def _flat(part: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(part)) if all(map(_is_point, part)) else part
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
+
+
+def are_shares(polygons: Sequence[Sequence[float]]) -> bool:
+    """Whether all coordinates of flat polygons may be shares of the image's sides."""
+    return all(part[0] <= LARGEST_SHARE and max(part) <= LARGEST_SHARE for part in polygons)
+
+
+def scaled_polygons(segmentation: list[Any], size: tuple[int, int]) -> list[list[float]]:
+    """Turn polygons in shares of the image into pixels; `size` is its (height, width)."""
+    polygons, _ = flat_polygons(segmentation)
+    limits = (size[1], size[0])
+    return [[as_number(x) * limits[i % 2] for i, x in enumerate(part)] for part in polygons]
 
 
 def box_of_segmentation(segmentation: Any, size: tuple[int, int]) -> Xywh | None:
     """Return the box around a mask, or None if it has no pixel or cannot be read."""
     try:
-        kind, content, _ = read_segmentation(segmentation, size)
+        kind, content, *_ = read_segmentation(segmentation, size)
     except ValueError:
         return None
     if kind == POLYGONS:
@@ -80,7 +117,7 @@ def box_of_segmentation(segmentation: Any, size: tuple[int, int]) -> Xywh | None
 
 
 def _read_polygons(
-    parts: Sequence[Sequence[Any]], size: tuple[int, int], repair: Repair = ""
+    parts: Sequence[Sequence[Any]], repair: Repair, size: tuple[int, int]
 ) -> Segmentation:
     kept = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
     if len(kept) < len(parts):
@@ -97,9 +134,10 @@ def _read_polygons(
     if not np.isfinite(points).all():
         raise ValueError("has a polygon that is not made of finite numbers")
     content = pack_polygons(points, [len(part) // 2 for part in kept])
+    may_be_shares = bool(points[0] <= LARGEST_SHARE and points.max() <= LARGEST_SHARE)
     if _is_thick(points[: len(kept[0])], size) or _drawn(content, size).any():
-        return Segmentation(POLYGONS, content, repair)
-    return Segmentation(POLYGONS | NO_PIXEL, content, repair)
+        return Segmentation(POLYGONS, content, repair, may_be_shares)
+    return Segmentation(POLYGONS | NO_PIXEL, content, repair, may_be_shares)
 
 
 def _is_thick(points: npt.NDArray[np.float64], size: tuple[int, int]) -> bool:

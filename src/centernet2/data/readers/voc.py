@@ -44,6 +44,10 @@ SAME_IMAGE = Problem(
     "the file with the name of the image is read; merge or remove the others",
 )  # fmt: skip
 
+DELETED = Problem(
+    "objects that are marked as deleted", "drops", "remove them, or the mark of LabelMe"
+)
+
 
 def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tally) -> Record:
     """Read the records of one split, in COCO's format; repaired input is counted in `tally`.
@@ -217,6 +221,8 @@ def _add_objects(
     content: Record, file: VocFile, path: Path, label_of: Mapping[str, int], tally: Tally
 ) -> None:
     """Add the objects of the last image."""
+    for number in file.deleted:
+        tally.add(DELETED, f"{path}, object {number}")
     for each in file.objects:
         # VOC itself has no polygons
         shift = float(file.counts_from_one and FROM_POLYGON not in each.problems)

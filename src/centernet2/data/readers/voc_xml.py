@@ -7,13 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
+from centernet2.data.geometry import rotated_extent
 
 CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
 EXCHANGED = Problem("boxes whose corners are exchanged", "repairs", "write xmin below xmax")
 SEVERAL = Problem("objects with several boxes", "repairs", "each box is read as an object")
 FROM_POLYGON = Problem(
     "objects with a polygon or a rotated box alone", "repairs", "its enclosing box is read"
+)
+TURNED_BOX = Problem(
+    "boxes that are rotated by an attribute", "repairs",
+    "the box around the rotated one is read",
+)  # fmt: skip
+ROTATION = "attributes/attribute[name='rotation']/value"  # of CVAT, in degrees
+# of <difficult> and <deleted>, in lower case; the devkit writes 0 and 1
+FLAG_WORDS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(
+    ("", "0", "0.0", "false", "no", "unspecified"), False
 )
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -37,60 +48,116 @@ class VocFile(NamedTuple):
     width: float | None
     counts_from_one: bool  # whether the first pixel is 1
     objects: tuple[VocObject, ...]
+    deleted: tuple[int, ...]  # numbers of the objects that LabelMe marks as deleted
 
 
 def read_annotation(root: ET.Element, path: Path) -> VocFile:
-    """Read an <annotation>; objects that LabelMe marks as deleted are left out.
+    """Read an <annotation>.
 
     Raises:
-        ValueError: an object has no name.
+        ValueError: an object has no name, or an element occurs twice with different texts.
     """
     source = root.findtext("source/database", "") + " " + root.findtext("folder", "")
+    items = dict(enumerate(root.iter("object"), start=1))
+    try:
+        deleted = tuple(n for n, item in items.items() if _flag(item, "deleted"))
+        file_name = _text(root, "filename")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return VocFile(
-        root.findtext("filename", "").strip().replace("\\", "/").rsplit("/", 1)[-1],
-        _number(root.findtext("size/height", "")),
-        _number(root.findtext("size/width", "")),
+        file_name.replace("\\", "/").rsplit("/", 1)[-1],
+        _stated_edge(root, "height"),
+        _stated_edge(root, "width"),
         re.search(r"\bVOC(20\d\d)?\b", source) is not None,
-        tuple(
-            _object(item, number, path)
-            for number, item in enumerate(root.iter("object"), start=1)
-            if not _is_true(item.findtext("deleted", ""))
-        ),
+        tuple(_object(item, n, path) for n, item in items.items() if n not in deleted),
+        deleted,
     )
 
 
 def _object(item: ET.Element, number: int, path: Path) -> VocObject:
-    name = item.findtext("name", "").strip()
-    if not name:
-        raise ValueError(f"{path}: object {number} has no 'name' of its class; add it")
-    problems = []
+    problems: list[Problem] = []
+    name, error, is_difficult = "", "", False
+    boxes: list[Box] = []
     try:
-        boxes = [_corners(box) for box in item.findall("bndbox")]
-        if len(boxes) > 1:
-            problems.append(SEVERAL)
-        if not boxes:
-            boxes = [_enclosing(item)]
-            problems.append(FROM_POLYGON)
-        error = ""
+        name = clean_name(_text(item, "name"))
+        is_difficult = _flag(item, "difficult")
+        boxes = _boxes(item, problems)
     except ValueError as wrong:
-        boxes, error = [], str(wrong)
+        error = str(wrong)
+    if not name:
+        raise ValueError(f"{path}: object {number} has no 'name' of its class; {error or 'add it'}")
     problems += [EXCHANGED for x1, y1, x2, y2 in boxes if x1 > x2 or y1 > y2]
     ordered = [(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)) for x1, y1, x2, y2 in boxes]
-    is_difficult = _is_true(item.findtext("difficult", ""))
     return VocObject(number, name, is_difficult, tuple(ordered), tuple(problems), error)
 
 
-def _is_true(text: str) -> bool:
-    return text.strip().lower() in ("1", "1.0", "true", "yes")
+def _boxes(item: ET.Element, problems: list[Problem]) -> list[Box]:
+    """Read the boxes of an object; what is repaired is added to `problems`."""
+    boxes = [_corners(box) for box in item.findall("bndbox")]
+    if len(boxes) > 1:
+        problems.append(SEVERAL)
+    if not boxes:
+        problems.append(FROM_POLYGON)
+        return [_enclosing(item)]
+    for place in ("angle", "bndbox/angle"):
+        if _number(item.findtext(place, "")):
+            raise ValueError(
+                f"its box has an <angle> of {item.findtext(place, '').strip()}, which is not read; "
+                "write the box around the rotated one"
+            )
+    angle = math.radians(_number(item.findtext(ROTATION, "")) or 0.0)
+    if not round(math.sin(angle), 9):
+        return boxes
+    problems.append(TURNED_BOX)
+    return [_turned(box, angle) for box in boxes]
+
+
+def _turned(box: Box, angle: float) -> Box:
+    """Return the box around one that is rotated about its center, in radians."""
+    x1, y1, x2, y2 = box
+    width, height = rotated_extent(abs(x2 - x1), abs(y2 - y1), angle)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _text(parent: ET.Element, tag: str) -> str:
+    """Return the text of a child without surrounding spaces; empty if there is none.
+
+    Raises:
+        ValueError: it occurs twice, with different texts.
+    """
+    texts = list(dict.fromkeys((child.text or "").strip() for child in parent.findall(tag)))
+    if len(texts) > 1:
+        raise ValueError(
+            f"the <{tag}> of its <{parent.tag}> occurs twice, as {texts[0]!r} and {texts[1]!r}; "
+            "remove one of them"
+        )
+    return texts[0] if texts else ""
+
+
+def _flag(item: ET.Element, tag: str) -> bool:
+    """Read an element that is 0 or 1, or a word for it."""
+    text = _text(item, tag)
+    flag = FLAG_WORDS.get(text.lower())
+    if flag is None:
+        raise ValueError(f"its <{tag}> is {text!r}; write 0 or 1")
+    return flag
+
+
+def _stated_edge(root: ET.Element, tag: str) -> float | None:
+    """Read a size of the image; None: it is missing, no number, or two different ones."""
+    numbers = {_number(each.text or "") for each in root.findall(f"size/{tag}")}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _corners(box: ET.Element) -> Box:
     numbers = []
     for key in CORNER_TAGS:
-        text = box.findtext(key)
-        number = _number(text or "")
+        text = _text(box, key)
+        number = _number(text)
         if number is None:
-            problem = "is missing" if text is None else f"is {text.strip()!r}, not a number"
+            is_missing = box.find(key) is None
+            problem = "is missing" if is_missing else f"is {text!r}, not a number"
             raise ValueError(f"the <{key}> of its bndbox {problem}; correct it")
         numbers.append(number)
     return numbers[0], numbers[1], numbers[2], numbers[3]
@@ -98,19 +165,25 @@ def _corners(box: ET.Element) -> Box:
 
 def _enclosing(item: ET.Element) -> Box:
     """Return the box around the polygon or the rotated box of an object."""
-    rotated = item.find("robndbox")
-    if rotated is not None:
-        values = [_number(rotated.findtext(key, "")) for key in ("cx", "cy", "w", "h", "angle")]
-        x, y, w, h, angle = (math.nan if value is None else value for value in values)
-        a = (w * abs(math.cos(angle)) + h * abs(math.sin(angle))) / 2
-        b = (w * abs(math.sin(angle)) + h * abs(math.cos(angle))) / 2
-        points = [(x - a, y - b), (x + a, y + b)]
-    else:
-        points = [point for polygon in item.findall("polygon") for point in _polygon(polygon)]
+    points = [point for box in item.findall("robndbox") for point in _rotated(box)]
+    points += [point for polygon in item.findall("polygon") for point in _polygon(polygon)]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     if not points or not all(map(math.isfinite, (*xs, *ys))):
         raise ValueError("it has no bndbox of four numbers; correct or remove it")
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def _rotated(box: ET.Element) -> list[tuple[float, float]]:
+    """Return two corners of the box around a <robndbox> of roLabelImg, with radians."""
+    values = [_number(_text(box, key)) for key in ("cx", "cy", "w", "h", "angle")]
+    x, y, w, h, angle = (math.nan if value is None else value for value in values)
+    if abs(angle) > 2 * math.pi:
+        raise ValueError(
+            f"the <angle> of its robndbox is {angle:g}, more than a full turn in radians; if it is "
+            "in degrees, multiply it by pi / 180"
+        )
+    x1, y1, x2, y2 = _turned((x - w / 2, y - h / 2, x + w / 2, y + h / 2), angle)
+    return [(x1, y1), (x2, y2)]
 
 
 def _polygon(polygon: ET.Element) -> Iterator[tuple[float, float]]:

@@ -203,6 +203,24 @@ def test_unreadable_detections_are_refused_by_number(sample: Sample, name: str) 
         ("[1]", "detection 0 is 1"),
         ('["\\n"]', "detection 0 is"),
         ("[" * 100_000, "nested too deeply"),
+        (
+            '[{"image_id": 139, "score": 0.5, "score": 0.9}]',
+            "the record with the image_id 139 has the key 'score' twice, with different values",
+        ),
+        (
+            '[{"file": "x.jpg", "detections": [{"box": [1, 2, 3, 4], "box": [1, 2, 3, 5]}]}]',
+            "the key 'box' twice",
+        ),
+        ('{"image_id": 1, "score": 1}\n{"image_id": 7, "image_id": 8}', "image_id 8 has the key"),
+        ('[{"image_id": ' + "9" * 5000 + "}]", "it holds an integer of thousands of digits"),
+        (
+            '{"image_id": 1}\n{"image_id": ' + "9" * 5000 + "}",
+            "line 2: not a JSON object .it holds an integer of thousands",
+        ),
+        (
+            '{"image_id": [1, 2], "bbox": [[1, 2, 3, 4]], "score": [0.5, 0.5]}',
+            "its columns have different lengths: 'image_id' 2, 'bbox' 1, 'score' 2",
+        ),
         ('{"image_id": 1, "score": 1}\n{"image_id"', "line 2: not a JSON object"),
         ('[{"image_id": 139, "boxes": [[1, 2, 3, 4]], "scores": [1]}]', "for each detection"),
         ("[]\xe9".encode("latin-1"), "the text is not UTF-8"),
@@ -268,6 +286,10 @@ def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptu
     [
         (lambda x, y, w, h: [x, y, x + w, y + h], r"\[x1, y1, x2, y2\]"),
         (lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT], "shares of the image"),
+        (
+            lambda x, y, w, h: [x / WIDTH, y / HEIGHT, (x + w) / WIDTH, (y + h) / HEIGHT],
+            r"found\.json: detection 0 has the bbox .* shares of the image size; multiply",
+        ),
     ],
 )
 def test_boxes_in_other_units_are_refused(
@@ -421,8 +443,25 @@ MASKS: dict[str, Callable[[list[int]], Any]] = {
     "list of counts": lambda box: {"size": [HEIGHT, WIDTH], "counts": counts_of(box)},
     "polygons": lambda box: [outline(box)],
     "flat polygon": outline,
+    "points": lambda box: [list(map(list, zip(*[iter(outline(box))] * 2, strict=True)))],
     "bitmap": lambda box: mask_of(box).tolist(),
 }
+
+
+def test_masks_in_shares_are_refused(sample: Sample) -> None:
+    found = changed(
+        sample,
+        segmentation=lambda d: [
+            [x / (WIDTH, HEIGHT)[i % 2] for i, x in enumerate(outline(d["bbox"]))]
+        ],
+    )
+    with pytest.raises(
+        ValueError, match=r"detection 0 has a polygon in shares .* 9 of 9; multiply"
+    ):
+        sample.read(found)
+    for record in found[1:]:
+        record["segmentation"] = [outline(record["bbox"])]
+    assert sample.read(found).masks is not None
 
 
 @pytest.mark.parametrize("form", MASKS)

@@ -4,14 +4,16 @@ import ast
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from hotcoco import mask as rle
 
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
+from centernet2.data.readers.annotation_records import is_unit_of
 from centernet2.data.readers.results.detection_table import DetectionTable
-from centernet2.data.readers.segmentations import read_segmentation
+from centernet2.data.readers.segmentations import are_shares, flat_polygons, read_segmentation
 from centernet2.structures import FloatArray, IntArray, RunLengths
 
 RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
@@ -28,6 +30,7 @@ def read_detection_masks(table: DetectionTable, sizes: IntArray) -> list[RunLeng
             for value, size in zip(column, expected, strict=True)
         ]
     else:
+        _refuse_shares(table, expected)
         masks = [_read_mask(table, row, size) for row, size in enumerate(expected)]
         missing = [row for row, value in enumerate(column) if not value]
         table.note(
@@ -72,7 +75,7 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
         polygons = _polygons(value, size)
         if polygons:
             return _as_text(rle.merge(rle.frPyObjects(polygons, height, width)))
-        kind, content, _ = read_segmentation(value, (height, width))
+        kind, content, *_ = read_segmentation(value, (height, width))
         if kind % NO_PIXEL != RUN_LENGTHS:
             raise ValueError("has no polygon of three points")
     except ValueError as error:
@@ -109,13 +112,31 @@ def _polygons(value: Any, size: list[int]) -> list[list[float]]:
     parts = [value] if isinstance(value, list) and not isinstance(value[0], list) else value
     if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
         return []
-    is_bitmap = len(parts) == size[0] and all(len(part) == size[1] for part in parts)
-    if is_bitmap or any(len(part) % 2 for part in parts):
+    if len(parts) == size[0] and all(len(part) == size[1] for part in parts):  # a bitmap
+        return []
+    parts, _ = flat_polygons(parts)
+    if any(len(part) % 2 for part in parts):
         return []
     kept = [part for part in parts if len(part) >= 6]
     if not all(_is_finite(number) for part in kept for number in part):
         raise ValueError("has a polygon that is not made of finite numbers")
     return kept
+
+
+def _refuse_shares(table: DetectionTable, sizes: Sequence[list[int]]) -> None:
+    """Refuse polygons in shares of the image size; those of a few small objects may be pixels."""
+    polygons = {}
+    for row, (value, size) in enumerate(zip(table.column("segmentation"), sizes, strict=True)):
+        with suppress(ValueError):  # the mask is refused when it is read
+            polygons[row] = _polygons(value, size) if value else []
+    rows = [row for row, parts in polygons.items() if parts]
+    in_shares = [row for row in rows if are_shares(polygons[row])]
+    if is_unit_of(len(in_shares), len(rows)):
+        raise table.error(
+            in_shares[0],
+            f"has a polygon in shares of the image size, as {len(in_shares)} of {len(rows)}; "
+            "multiply x by the width and y by the height",
+        )
 
 
 def _is_finite(value: Any) -> bool:

@@ -14,8 +14,14 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.annotation_records import CORNERS_OUTSIDE
-from centernet2.data.readers.json_file import garbage_collection_off
+from centernet2.data.readers.annotation_records import CORNERS_OUTSIDE, rows_in_shares
+from centernet2.data.readers.json_file import (
+    READ_KEYS,
+    RepeatedKeys,
+    garbage_collection_off,
+    json_problem,
+    may_repeat_keys,
+)
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.results.detection_agreement import (
     Placed,
@@ -23,6 +29,8 @@ from centernet2.data.readers.results.detection_agreement import (
     share_on_objects,
 )
 from centernet2.data.readers.results.detection_joins import (
+    CLASS_NAME_KEYS,
+    IMAGE_NAME_KEYS,
     RecordNames,
     find_image_indices,
     find_labels,
@@ -35,6 +43,7 @@ from centernet2.structures import FloatArray, IntArray, RunLengths
 logger = logging.getLogger(__name__)
 
 LIST_KEYS = ("annotations", "predictions", "detections", "results")  # of an object around the list
+RESULT_KEYS = {*READ_KEYS, *LIST_KEYS, *IMAGE_NAME_KEYS, *CLASS_NAME_KEYS, "score", "box"}
 OBJECT_SUFFIXES = (".pth", ".pt", ".pkl", ".npy", ".npz", ".safetensors")
 IMAGE_SIZE = "image size"  # key of (height, width) in the records of `predict`
 BEYOND = 1.0  # pixels: boxes may exceed their image by that
@@ -118,7 +127,11 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
 
 
 def _parse_json(path: Path) -> Any:
-    """Parse a JSON file, or a file with a JSON object per line."""
+    """Parse a JSON file, or a file with a JSON object per line.
+
+    Raises:
+        ValueError: it is damaged, or has a key twice in a record with different values.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -131,15 +144,25 @@ def _parse_json(path: Path) -> Any:
         raise _not_results(path, "the file is empty; results without a detection are []")
     text = decode_text(content, path)
     del content
+    content = _parse_text(path, text)
+    if may_repeat_keys(text, content):
+        repeated = RepeatedKeys(RESULT_KEYS)
+        _parse_text(path, text, object_pairs_hook=repeated)
+        repeated.raise_first(path)
+    return content
+
+
+def _parse_text(path: Path, text: str, **options: Any) -> Any:
+    """Parse a JSON value, or a JSON object per line."""
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except RecursionError as error:
         raise _not_results(path, "its lists are nested too deeply") from error
     except ValueError as error:
         lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         if len(lines) < 2 or not _is_object(lines[0][1]):
-            raise _not_results(path, str(error)) from error
-    return [_parse_line(path, number, line) for number, line in lines]
+            raise _not_results(path, json_problem(error)) from error
+    return [_parse_line(path, number, line, **options) for number, line in lines]
 
 
 def _is_object(line: str) -> bool:
@@ -149,12 +172,13 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _parse_line(path: Path, number: int, line: str) -> Any:
+def _parse_line(path: Path, number: int, line: str, **options: Any) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, **options)
     except ValueError as error:
         raise ValueError(
-            f"{path}, line {number}: not a JSON object ({error}); correct or remove the line"
+            f"{path}, line {number}: not a JSON object ({json_problem(error)}); correct or remove "
+            "the line"
         ) from error
 
 
@@ -186,7 +210,13 @@ def _list_of(path: Path, content: Record) -> list[Any]:
     if "score" in content and not isinstance(content["score"], list):  # JSON lines with one line
         return [content]
     columns = {key: value for key, value in content.items() if isinstance(value, list)}
-    if "score" in columns and len({len(column) for column in columns.values()}) == 1:
+    if "score" in columns:
+        lengths = {key: len(column) for key, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            counted = ", ".join(f"{key!r} {length}" for key, length in list(lengths.items())[:6])
+            raise _not_results(
+                path, f"its columns have different lengths: {counted}; write a value per detection"
+            )
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
     keys = ", ".join(map(repr, list(content)[:6])) or "(none)"
@@ -251,9 +281,14 @@ def _refuse_other_units(
     boxes = placed.boxes
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)[images]  # [D, 2]
     ends = boxes[:, :2] + boxes[:, 2:]
-    if (ends <= 1).all() and (ends > 0).any():
-        raise ValueError(
-            f"{table.path}: the boxes are shares of the image size; multiply them by it"
+    in_shares = rows_in_shares(boxes, sizes)
+    in_shares |= bool((ends <= 1).all() and (ends > 0).any())
+    if in_shares.any():
+        row = int(np.argmax(in_shares))
+        raise table.error(
+            row,
+            f"has the bbox {boxes[row].tolist()}, as the boxes are shares of the image size; "
+            "multiply x and width by the width of the image, y and height by its height",
         )
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     exceeding = (ends > sizes + BEYOND).any(axis=1)
