@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from centernet2.builders import solver
-from centernet2.builders.solver import build_average, build_multiplier, choose_precision
+from centernet2.builders.network import build_detector
+from centernet2.builders.solver import build_multiplier, build_optimizer, choose_precision
 from centernet2.config import ConfigError, load_config
 
 CPU = torch.device("cpu")
@@ -43,11 +44,11 @@ def test_unknown_schedules_are_named_with_their_key(key: str, message: str) -> N
         build_multiplier(load_config("CenterNet2_R18_small", [key, "x"]))
 
 
-def test_decay_of_one_is_named_with_its_key() -> None:
-    options = ["SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "1.0"]
+def test_nesterov_without_momentum_is_refused() -> None:
+    options = ["SOLVER.NESTEROV", "True", "SOLVER.MOMENTUM", "0.0"]
     config = load_config("CenterNet2_R18_small", options)
-    with pytest.raises(ConfigError, match=r"decay is 1\.0; .* \(SOLVER.EMA.DECAY\)"):
-        build_average(config, torch.nn.Linear(1, 1))
+    with pytest.raises(ConfigError, match=r"SOLVER.NESTEROV needs SOLVER.MOMENTUM above 0"):
+        build_optimizer(config, build_detector(config))
 
 
 @pytest.mark.parametrize(

@@ -153,13 +153,16 @@ def test_number_of_classes_of_a_packaged_file_is_no_wish(tmp_path: Path) -> None
         (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
         (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
         (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
-        (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is 'x'"),
+        (
+            ["SOLVER.STEPS", "(1, 'x')"],
+            "SOLVER.STEPS is (1, 'x'); it takes a list of whole numbers",
+        ),
         (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
         (
             ["SOLVER.LOG_PERIOD", "0"],
-            "SOLVER.LOG_PERIOD is 0: input should be greater than or equal to 1",
+            "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1",
         ),
-        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0: input should be"),
+        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
     ],
 )
 def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -151,3 +153,24 @@ def test_efficientdet_boxes_use_the_exact_scale() -> None:
     transform = EfficientDetResizeCrop(size=77, scale_range=(1.0, 1.0))
     _, target = transform(*painted(), Generator().manual_seed(0))
     assert torch.allclose(target["boxes"][0], torch.tensor(RECTANGLE) * (77 / 120))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("relative", (1.5, 0.5), "give fractions of the image"),
+        ("relative_range", (0.5, 384.0), "give fractions of the image"),
+        ("absolute", (0.9, 0.9), "give pixels"),
+        ("absolute_range", (100.0, 40.0), "give the smaller one first"),
+    ],
+)
+def test_crop_of_another_kind_is_refused(
+    kind: Any, size: tuple[float, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"INPUT\.CROP\.SIZE\); {message}"):
+        RandomCrop(kind=kind, size=size)
+
+
+def test_range_of_edges_begins_with_the_shorter_one() -> None:
+    with pytest.raises(ValueError, match=r"INPUT\.MIN_SIZE_TRAIN\) is \(960, 480\)"):
+        ResizeShortestEdge(lengths=(960, 480), max_size=1333, sampling="range")

@@ -140,10 +140,10 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
         torch.zeros(len(dataset)) if dataset.sources is None else torch.from_numpy(dataset.sources)
     )
     present = int(sources.max()) + 1
-    if len(ratios) != present or min(ratios) <= 0:
+    if len(ratios) != present:
         raise ConfigError(
-            f"DATALOADER.DATASET_RATIO is {ratios}; give a number above 0 for each of the "
-            f"{present} data sets"
+            f"DATALOADER.DATASET_RATIO is {ratios}; give a number for each of the {present} data "
+            "sets"
         )
     return MixtureSampler(whole, sources, ratios)
 

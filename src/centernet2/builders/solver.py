@@ -54,9 +54,9 @@ def build_optimizer(config: Config, model: Detector) -> torch.optim.Optimizer:
         ),
     )
     if one_of(o.optimizer, OPTIMIZERS, "SOLVER.OPTIMIZER") == "ADAMW":
-        if len(o.betas) != 2:
-            raise ConfigError(f"SOLVER.BETAS is {o.betas}; give two numbers below 1")
         return adamw(groups, lr=o.base_lr, betas=(o.betas[0], o.betas[1]))
+    if o.nesterov and o.momentum == 0:
+        raise ConfigError("SOLVER.NESTEROV needs SOLVER.MOMENTUM above 0; set it, or leave it out")
     return sgd(groups, lr=o.base_lr, momentum=o.momentum, nesterov=o.nesterov)
 
 

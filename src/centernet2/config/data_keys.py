@@ -1,6 +1,7 @@
 """Keys of the options for data: data sets, augmentation, loading."""
 
 from centernet2.config.option import Option
+from centernet2.config.ranges import above, at_least, between
 
 DATA_KEYS = (
     # Which data sets.
@@ -15,8 +16,14 @@ DATA_KEYS = (
         "DATASETS.VAL_FRACTION",
         "datasets.val_fraction",
         "ours: fraction of the images to evaluate on if --data has no validation split",
+        accepted=between(0, 1, excluded=(1,)),
     ),
-    Option("DATASETS.VAL_SEED", "datasets.val_seed", "ours: random seed that selects these images"),
+    Option(
+        "DATASETS.VAL_SEED",
+        "datasets.val_seed",
+        "ours: random seed that selects these images",
+        accepted=at_least(0),
+    ),
     # Resizing and augmentation.
     Option(
         "INPUT.CUSTOM_AUG",
@@ -27,6 +34,7 @@ DATA_KEYS = (
         "INPUT.MIN_SIZE_TRAIN",
         "augmentation.min_size_train",
         "lengths of the shorter edge, in pixels",
+        accepted=at_least(1, nonempty=True),
     ),
     Option(
         "INPUT.MIN_SIZE_TRAIN_SAMPLING",
@@ -34,35 +42,46 @@ DATA_KEYS = (
         "choice: one of these lengths; range: any length between the two",
     ),
     Option(
-        "INPUT.MAX_SIZE_TRAIN", "augmentation.max_size_train", "maximum length of the longer edge"
+        "INPUT.MAX_SIZE_TRAIN",
+        "augmentation.max_size_train",
+        "maximum length of the longer edge",
+        accepted=at_least(1),
     ),
     Option(
         "INPUT.MIN_SIZE_TEST",
         "augmentation.min_size_test",
         "length of the shorter edge, in pixels; 0: no resizing",
+        accepted=at_least(0),
     ),
     Option(
-        "INPUT.MAX_SIZE_TEST", "augmentation.max_size_test", "maximum length of the longer edge"
+        "INPUT.MAX_SIZE_TEST",
+        "augmentation.max_size_test",
+        "maximum length of the longer edge",
+        accepted=at_least(1),
     ),
     Option(
         "INPUT.MOSAIC",
         "augmentation.mosaic",
         "ours: fraction of training images that are a mosaic of four images",
+        accepted=between(0, 1),
     ),
     Option(
         "INPUT.MOSAIC_SIZE",
         "augmentation.mosaic_size",
         "ours: side of the square into which each of the four images is resized",
+        accepted=at_least(1),
     ),
     Option(
         "INPUT.MIXUP",
         "augmentation.mixup",
         "ours: fraction of training images that are blended with another image",
+        accepted=between(0, 1),
     ),
     Option(
         "INPUT.COPY_PASTE",
         "augmentation.copy_paste",
         "ours: fraction of training images into which objects of another image are pasted",
+        accepted=between(0, 1),
     ),
     Option(
         "INPUT.PHOTOMETRIC_DISTORTION",
@@ -80,23 +99,31 @@ DATA_KEYS = (
         "INPUT.CROP.SIZE",
         "augmentation.crop_size",
         "height and width of the crop: fractions of the image, or pixels",
+        accepted=above(0, count=2),
     ),
     Option(
         "INPUT.TRAIN_SIZE",
         "augmentation.train_size",
         "side of the output of EfficientDetResizeCrop and LargeScaleJitter, in pixels",
+        accepted=at_least(1),
     ),
     Option(
         "INPUT.SCALE_RANGE",
         "augmentation.scale_range",
         "range of scales of EfficientDetResizeCrop and LargeScaleJitter",
+        accepted=above(0, count=2, ascending=True),
     ),
     Option(
         "INPUT.TEST_INPUT_TYPE",
         "augmentation.test_input_type",
         "default: MIN_SIZE_TEST and MAX_SIZE_TEST; square: fit a square of TEST_SIZE",
     ),
-    Option("INPUT.TEST_SIZE", "augmentation.test_size", "side of the square, in pixels"),
+    Option(
+        "INPUT.TEST_SIZE",
+        "augmentation.test_size",
+        "side of the square, in pixels",
+        accepted=at_least(1),
+    ),
     Option(
         "INPUT.STATIC_SHAPES",
         "augmentation.static_shapes",
@@ -107,6 +134,7 @@ DATA_KEYS = (
         "DATALOADER.NUM_WORKERS",
         "loader.num_workers",
         "data loader workers of each process",
+        accepted=at_least(0),
     ),
     Option(
         "DATALOADER.ASPECT_RATIO_GROUPING",
@@ -127,11 +155,13 @@ DATA_KEYS = (
         "DATALOADER.DATASET_RATIO",
         "loader.dataset_ratio",
         "ours: sampling ratios of the data sets in DATASETS.TRAIN; empty: their sizes",
+        accepted=above(0),
     ),
     Option(
         "DATALOADER.REPEAT_THRESHOLD",
         "loader.repeat_threshold",
         "repeat images of classes that are in a smaller fraction of the images",
+        accepted=between(0, 1),
     ),
     Option(
         "DATALOADER.REPEAT_SQRT",
@@ -144,8 +174,18 @@ DATA_KEYS = (
         "test_augmentation.enabled",
         "detect at several sizes and merge the detections",
     ),
-    Option("TEST.AUG.MIN_SIZES", "test_augmentation.min_sizes", "lengths of the shorter edge"),
-    Option("TEST.AUG.MAX_SIZE", "test_augmentation.max_size", "maximum length of the longer edge"),
+    Option(
+        "TEST.AUG.MIN_SIZES",
+        "test_augmentation.min_sizes",
+        "lengths of the shorter edge",
+        accepted=at_least(1, nonempty=True),
+    ),
+    Option(
+        "TEST.AUG.MAX_SIZE",
+        "test_augmentation.max_size",
+        "maximum length of the longer edge",
+        accepted=at_least(1),
+    ),
     Option(
         "TEST.AUG.FLIP", "test_augmentation.flip", "also detect in the horizontally flipped image"
     ),

@@ -1,6 +1,7 @@
 """Keys of the options for the detector: parts, preprocessing, backbone, neck."""
 
 from centernet2.config.option import Option
+from centernet2.config.ranges import Accepted, above, at_least, between
 
 MODEL_KEYS = (
     # Parts of the detector.
@@ -40,43 +41,65 @@ MODEL_KEYS = (
         "MODEL.PIXEL_MEAN",
         "preprocess.pixel_mean",
         "mean per channel, in the order of INPUT.FORMAT",
+        accepted=Accepted(count=3),
     ),
-    Option("MODEL.PIXEL_STD", "preprocess.pixel_std", "standard deviation per channel"),
+    Option(
+        "MODEL.PIXEL_STD",
+        "preprocess.pixel_std",
+        "standard deviation per channel",
+        accepted=above(0, count=3),
+    ),
     Option("INPUT.FORMAT", "preprocess.format", "channel order: BGR or RGB"),
     # Residual backbones.
-    Option("MODEL.RESNETS.DEPTH", "backbone.resnet.depth", "18, 34, 50, 101 or 152 layers"),
+    Option(
+        "MODEL.RESNETS.DEPTH",
+        "backbone.resnet.depth",
+        "18, 34, 50, 101 or 152 layers",
+        accepted=at_least(1),
+    ),
     Option(
         "MODEL.RESNETS.OUT_FEATURES",
         "backbone.resnet.out_features",
         "feature maps that the backbone returns",
+        accepted=Accepted(nonempty=True),
     ),
     Option(
         "MODEL.BACKBONE.FREEZE_AT",
         "backbone.resnet.freeze_at",
         "freeze up to this stage (1: stem, 2: res2); 0: freeze nothing",
+        accepted=between(0, 5),
     ),
     Option("MODEL.RESNETS.NORM", "backbone.resnet.norm", "FrozenBN, BN, SyncBN or GN"),
     Option(
         "MODEL.RESNETS.NUM_GROUPS",
         "backbone.resnet.num_groups",
         "groups of the 3x3 convolutions (ResNeXt: 32)",
+        accepted=at_least(1),
     ),
     Option(
         "MODEL.RESNETS.WIDTH_PER_GROUP",
         "backbone.resnet.width_per_group",
         "channels per group in res2 (ResNeXt: 8)",
+        accepted=at_least(1),
     ),
     Option(
         "MODEL.RESNETS.STEM_OUT_CHANNELS",
         "backbone.resnet.stem_out_channels",
         "channels of the stem",
+        accepted=at_least(1),
     ),
     Option(
         "MODEL.RESNETS.RES2_OUT_CHANNELS",
         "backbone.resnet.res2_out_channels",
         "channels of res2; each later stage doubles them",
+        accepted=at_least(1),
     ),
-    Option("MODEL.RESNETS.RES5_DILATION", "backbone.resnet.res5_dilation", "dilation of res5"),
+    Option(
+        "MODEL.RESNETS.RES5_DILATION",
+        "backbone.resnet.res5_dilation",
+        "dilation of res5",
+        accepted=at_least(1),
+    ),
     Option(
         "MODEL.RESNETS.STRIDE_IN_1X1",
         "backbone.resnet.stride_in_1x1",
@@ -87,6 +110,7 @@ MODEL_KEYS = (
         "MODEL.RESNETS.DEFORM_ON_PER_STAGE",
         "backbone.deform.on_per_stage",
         "whether res2, res3, res4, res5 are deformable",
+        accepted=Accepted(count=4),
     ),
     Option(
         "MODEL.RESNETS.DEFORM_MODULATED",
@@ -97,9 +121,15 @@ MODEL_KEYS = (
         "MODEL.RESNETS.DEFORM_NUM_GROUPS",
         "backbone.deform.num_groups",
         "groups of channels with separate offsets",
+        accepted=at_least(1),
     ),
     # Deep layer aggregation (arXiv 1707.06484).
-    Option("MODEL.DLA.NUM_LAYERS", "backbone.dla.num_layers", "34, the only one"),
+    Option(
+        "MODEL.DLA.NUM_LAYERS",
+        "backbone.dla.num_layers",
+        "34, the only one",
+        accepted=at_least(1),
+    ),
     Option(
         "MODEL.DLA.NORM", "backbone.dla.norm", "normalization of backbone and neck: BN or SyncBN"
     ),
@@ -118,6 +148,7 @@ MODEL_KEYS = (
         "MODEL.TIMM.OUT_INDICES",
         "backbone.timm.out_indices",
         "ours: indices of the feature maps in timm; empty: MODEL.FPN.IN_FEATURES",
+        accepted=at_least(0),
     ),
     Option(
         "MODEL.TIMM.NECK",
@@ -130,7 +161,12 @@ MODEL_KEYS = (
         "neck.fpn.in_features",
         "input feature maps of the neck (FPN or BiFPN), finest first",
     ),
-    Option("MODEL.FPN.OUT_CHANNELS", "neck.fpn.out_channels", "channels of every level"),
+    Option(
+        "MODEL.FPN.OUT_CHANNELS",
+        "neck.fpn.out_channels",
+        "channels of every level",
+        accepted=at_least(1),
+    ),
     Option("MODEL.FPN.NORM", "neck.fpn.norm", "normalization layer: '' (none), BN, SyncBN, GN ..."),
     Option(
         "MODEL.FPN.FUSE_TYPE",
@@ -138,19 +174,39 @@ MODEL_KEYS = (
         "how top-down and lateral feature maps are combined: sum or avg",
     ),
     # Bidirectional feature pyramid (arXiv 1911.09070).
-    Option("MODEL.BIFPN.NUM_LEVELS", "neck.bifpn.num_levels", "number of levels, from p3"),
-    Option("MODEL.BIFPN.NUM_BIFPN", "neck.bifpn.num_bifpn", "number of BiFPN cells"),
+    Option(
+        "MODEL.BIFPN.NUM_LEVELS",
+        "neck.bifpn.num_levels",
+        "number of levels, from p3",
+        accepted=at_least(1),
+    ),
+    Option(
+        "MODEL.BIFPN.NUM_BIFPN",
+        "neck.bifpn.num_bifpn",
+        "number of BiFPN cells",
+        accepted=at_least(1),
+    ),
     Option(
         "MODEL.BIFPN.NORM", "neck.bifpn.norm", "normalization layer: '' (none), BN, SyncBN, GN ..."
     ),
-    Option("MODEL.BIFPN.OUT_CHANNELS", "neck.bifpn.out_channels", "channels of every level"),
+    Option(
+        "MODEL.BIFPN.OUT_CHANNELS",
+        "neck.bifpn.out_channels",
+        "channels of every level",
+        accepted=at_least(1),
+    ),
     Option(
         "MODEL.BIFPN.SEPARABLE_CONV",
         "neck.bifpn.separable_conv",
         "depthwise separable convolutions",
     ),
     # DLA-up: iterative deep aggregation of the feature maps of DLA.
-    Option("MODEL.DLA.DLAUP_IN_FEATURES", "neck.dla_up.in_features", "feature maps to merge"),
+    Option(
+        "MODEL.DLA.DLAUP_IN_FEATURES",
+        "neck.dla_up.in_features",
+        "feature maps to merge",
+        accepted=Accepted(nonempty=True),
+    ),
     Option("MODEL.DLA.DLAUP_NODE", "neck.dla_up.node", "conv, or dcn (deformable)"),
     Option(
         "MODEL.DLA.MS_OUTPUT",

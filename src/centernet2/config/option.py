@@ -7,6 +7,8 @@ does not have begins with "ours".
 
 from typing import NamedTuple
 
+from centernet2.config.ranges import Accepted
+
 
 class Option(NamedTuple):
     """One key of config files."""
@@ -14,7 +16,7 @@ class Option(NamedTuple):
     key: str
     field: str  # dotted path in Config: "schedule.max_iter"
     meaning: str
-    at_least: float | None = None  # smallest value that is accepted
+    accepted: Accepted = Accepted()
     inverted: bool = False  # the key is negated (NOT_NMS), the field is not (nms)
 
 

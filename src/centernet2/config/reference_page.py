@@ -12,8 +12,8 @@ PAGE_HEADER = """# Configuration
 A config is a YAML file or the name of a packaged one (`centernet2 config` lists them). It may name
 a base file as `_BASE_`. Overrides on the command line, `KEY VALUE KEY VALUE ...`, take precedence.
 Keys and defaults are those of the reference. Options marked *ours* exist only here, and their
-defaults keep the behavior of the reference. An unknown key, a value of the wrong type or a key
-without a value is an error.
+defaults keep the behavior of the reference. An unknown key, a value that the option does not accept
+or a key without a value is an error. NaN is never accepted, and infinity only where it is named.
 
 `centernet2 config NAME [KEY VALUE ...]` prints the resolved config; every training run writes it to
 `config.yaml` in its output folder.
@@ -22,7 +22,7 @@ The last column is the field of `Config` that holds the value, as in `load_confi
 
 These keys of the reference, and all keys below them, have no meaning here and are skipped:
 """
-HEAD = "| key | default | meaning | field |"
+HEAD = "| key | default | accepts | meaning | field |\n|---|---|---|---|---|"
 TITLES = {  # of sections whose groups have one class
     "box_pooler": "Pooling of RoI features for boxes",
     "mask_pooler": "Pooling of RoI features for masks",
@@ -45,10 +45,17 @@ def _sections(path: str, group: Any) -> Iterator[str]:
         return
     title = TITLES.get(path) or (type(group).__doc__ or "").splitlines()[0].removesuffix(".")
     rows = [_row(slot) for slot in SLOTS.values() if slot.option.field.startswith(f"{path}.")]
-    yield "\n".join([f"\n## {title}\n", HEAD, "|---|---|---|---|", *rows])
+    yield "\n".join([f"\n## {title}\n", HEAD, *rows])
 
 
 def _row(slot: Slot) -> str:
     default = list(slot.default) if isinstance(slot.default, tuple) else slot.default
     meaning = slot.option.meaning.replace("ours:", "*ours*:")
-    return f"| `{slot.option.key}` | `{default!r}` | {meaning} | `{slot.option.field}` |"
+    cells = (
+        f"`{slot.option.key}`",
+        f"`{default!r}`",
+        slot.accepted,
+        meaning,
+        f"`{slot.option.field}`",
+    )
+    return f"| {' | '.join(cells)} |"

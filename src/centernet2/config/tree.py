@@ -4,12 +4,13 @@ import ast
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, reduce
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from centernet2.config.errors import OPTIONS, ConfigError, nearest_option
 from centernet2.config.ignored import IGNORED_KEYS, WITHOUT_MESSAGE, IgnoredOptions
@@ -127,6 +128,11 @@ class Slot(NamedTuple):
     type: Any
     default: Any  # of the key: negated where the field is inverted
 
+    @property
+    def accepted(self) -> str:
+        """Describe the accepted values."""
+        return self.option.accepted.describe(self.type)
+
 
 def _find_slot(option: Option) -> Slot:
     path = tuple(option.field.split("."))
@@ -168,20 +174,18 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
 
 
 def _check(key: str, value: Any) -> Any:
-    """Return the value for the field of a key; a wrong type raises ConfigError."""
-    slot = SLOTS[key]
-    try:
-        checked = _adapter(slot.type, slot.option.at_least).validate_python(freeze(value))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{key} is {first['input']!r}: {first['msg'].lower()}") from None
-    return not checked if slot.option.inverted else checked
+    """Return the value for the field of a key; ConfigError if the key does not accept it."""
+    slot, given = SLOTS[key], freeze(value)
+    with suppress(ValidationError):
+        checked = _adapter(slot.type).validate_python(given)
+        if slot.option.accepted.accepts(checked):
+            return not checked if slot.option.inverted else checked
+    raise ConfigError(f"{key} is {given!r}; it takes {slot.accepted}")
 
 
 @cache
-def _adapter(kind: Any, at_least: float | None) -> TypeAdapter[Any]:
-    limited: Any = kind if at_least is None else Annotated[kind, Field(ge=at_least)]
-    return TypeAdapter(limited, config=ConfigDict(strict=True))
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=ConfigDict(strict=True))
 
 
 def parse_pairs(overrides: Overrides) -> dict[str, Any]:
@@ -256,7 +260,7 @@ def freeze(value: Any) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):  # of numpy or torch
         value = value.tolist()
-    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
+    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple | range) else value
 
 
 def _plain(value: Any) -> Any:

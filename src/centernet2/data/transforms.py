@@ -100,6 +100,11 @@ class ResizeShortestEdge:
                 "a range of shortest edges needs two lengths (INPUT.MIN_SIZE_TRAIN), "
                 f"not {self.lengths}"
             )
+        if self.sampling == "range" and self.lengths[0] > self.lengths[1]:
+            raise ValueError(
+                f"a range of shortest edges (INPUT.MIN_SIZE_TRAIN) is {self.lengths}; give the "
+                "shorter one first"
+            )
 
     def __call__(self, image: Tensor | StoredImage, target: Target, generator: Generator) -> Sample:
         if self.sampling == "range":
@@ -189,6 +194,20 @@ class RandomCrop:
 
     kind: Literal["relative", "relative_range", "absolute", "absolute_range"]
     size: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if self.kind.startswith("relative"):
+            fits, wanted = max(self.size) <= 1, "fractions of the image, up to 1"
+        else:
+            fits, wanted = min(self.size) >= 1, "pixels, from 1"
+        if not fits:
+            raise ValueError(
+                f"the {self.kind} crop has the size {self.size} (INPUT.CROP.SIZE); give {wanted}"
+            )
+        if self.kind == "absolute_range" and self.size[0] > self.size[1]:
+            raise ValueError(
+                f"the range of crops is {self.size} (INPUT.CROP.SIZE); give the smaller one first"
+            )
 
     def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
         height, width = self._crop_size(image.shape[1], image.shape[2], generator)

@@ -30,6 +30,14 @@ def test_one_size_of_interest_per_stride() -> None:
         Assigner((8, 16))
 
 
+def test_no_more_positives_than_locations() -> None:
+    options = AssignerOptions(
+        sizes_of_interest=sizes_for((4,)), more_positives=True, more_positives_topk=10
+    )
+    with pytest.raises(ValueError, match="more_positives_topk is 10, but an object has 9"):
+        Assigner((4,), options=options)
+
+
 def test_one_feature_map_per_stride() -> None:
     strides = (8, 16)
     assigner = Assigner(strides, options=AssignerOptions(sizes_of_interest=sizes_for(strides)))

@@ -75,6 +75,11 @@ class Assigner(nn.Module):
                 f"there are {len(strides)} strides and {len(options.sizes_of_interest)} "
                 "sizes_of_interest; give one of each per level"
             )
+        if options.more_positives and options.more_positives_topk > 9 * len(strides):
+            raise ValueError(
+                f"more_positives_topk is {options.more_positives_topk}, but an object has "
+                f"{9 * len(strides)} locations on {len(strides)} levels; give at most that"
+            )
         self.strides, self.num_classes = list(strides), num_classes
         self.options, self.box_loss = options, box_loss
         self.sizes_of_interest = [(float(a), float(b)) for a, b in options.sizes_of_interest]
