@@ -1,0 +1,99 @@
+"""Write films: each frame at its own time, with the sound of the source."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from centernet2.files import temporary_path
+from centernet2.pictures import MARK
+from centernet2.predict.film_sound import FilmSound
+from centernet2.predict.films import FilmSource, import_av
+
+TICKS = 90_000  # per second, the unit of times; the periods of all usual rates are whole numbers
+ENCODER = "libx264"
+ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast"}
+
+
+class FilmWriter:
+    """An MP4 file that appears when it is closed.
+
+    Leaving a `with` block by an error or an interruption keeps the frames before it.
+
+    Args:
+        path: without the suffix .mp4.
+        rate: frames per second, which the encoder plans with; the times of frames are exact.
+        sound_of: film whose sound is copied; None: no sound.
+    """
+
+    def __init__(self, path: Path, rate: Fraction, sound_of: FilmSource | None = None) -> None:
+        self._av = import_av()
+        self._sound = None if sound_of is None else FilmSound(sound_of)
+        self.path = path.with_name(f"{path.name}.mp4")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = temporary_path(self.path)
+        self._container: Any = self._av.open(str(self._temporary), "w", format="mp4")
+        self._container.metadata["comment"] = MARK
+        self._video = self._container.add_stream(ENCODER, rate=rate, options=ENCODER_OPTIONS)
+        self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.time_base = Fraction(1, TICKS)
+        if self._sound is not None:
+            self._sound.add_to(self._container)
+        self._last: int | None = None  # time of the last frame
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(whole=error is None)
+
+    def write(self, image: Tensor, time: Fraction) -> None:
+        """Write a frame, uint8 [3, H, W], that is shown from a time in seconds on."""
+        pixels = _even(image.permute(1, 2, 0).cpu().numpy())
+        frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        if self._last is None:
+            self._video.width, self._video.height = frame.width, frame.height
+        ticks = round(time * TICKS)
+        self._last = ticks if self._last is None else max(ticks, self._last + 1)
+        frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
+        self._container.mux(self._video.encode(frame))
+        if self._sound is not None:
+            self._container.mux(list(self._sound.packets_until(time)))
+
+    def close(self, *, whole: bool = True) -> None:
+        """Finish the file.
+
+        Args:
+            whole: whether all frames are written; else the sound ends with the last of them.
+        """
+        try:
+            if self._last is not None:
+                self._container.mux(self._video.encode(None))
+                if self._sound is not None and whole:
+                    self._container.mux(list(self._sound.packets_until(None)))
+            self._container.close()
+            if self._last is not None:
+                os.replace(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+            if self._sound is not None:
+                self._sound.close()
+
+
+def _even(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the last row and column where the encoder needs an even number."""
+    height, width = pixels.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return np.ascontiguousarray(pixels)
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -1,0 +1,65 @@
+"""A camera on the loopback: an HTTP server of Motion JPEG that can break off."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from PIL import Image
+
+BOUNDARY = "frame"
+
+
+@contextmanager
+def serve_camera(
+    connections: list[tuple[int, tuple[int, int]]], *, pause: float = 0.02
+) -> Iterator[str]:
+    """Serve a stream; yield its address.
+
+    Args:
+        connections: of each connection, in order, the number of frames before it breaks, and their
+            height and width; more connections are refused.
+        pause: seconds between two frames.
+    """
+    remaining = iter(connections)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock:
+                connection = next(remaining, None)
+            if connection is None:
+                self.send_error(503)
+                return
+            count, size = connection
+            self.send_response(200)
+            self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+            self.end_headers()
+            for index in range(count):
+                picture = _jpeg(size, 10 * (index + 1) % 250)
+                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
+                self.wfile.write(f"{head}Content-Length: {len(picture)}\r\n\r\n".encode())
+                self.wfile.write(picture + b"\r\n")
+                time.sleep(pause)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/video"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _jpeg(size: tuple[int, int], brightness: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), brightness, np.uint8)).save(stream, "JPEG")
+    return stream.getvalue()

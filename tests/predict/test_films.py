@@ -1,0 +1,187 @@
+"""Films: frames at their times, damaged and turned films, sound that is kept."""
+
+import logging
+import struct
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from centernet2.pictures import is_own_picture
+from centernet2.predict.film_writer import FilmWriter
+from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
+from tests.helpers.films import SIZE, brightness, require_av, sound_of, write_film
+
+require_av()
+CODECS = {".avi": "mpeg4", ".webm": "libvpx-vp9", ".mpg": "mpeg2video", ".ts": "mpeg2video"}
+
+
+def source(path: Path) -> FilmSource:
+    return FilmSource(str(path), str(path))
+
+
+def frames_of(path: Path) -> list[FilmFrame]:
+    with Film(source(path)) as film:
+        return list(film.frames())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".ts"])
+def test_every_frame_is_read_at_its_time(tmp_path: Path, suffix: str) -> None:
+    frames = frames_of(write_film(tmp_path / f"a{suffix}", codec=CODECS.get(suffix, "libx264")))
+    assert len(frames) == 12 and frames[0].image.shape == (3, *SIZE)
+    for index, (image, _) in enumerate(frames):
+        assert abs(image.float().mean().item() - brightness(index)) < 3
+    steps = [float(b.time - a.time) for a, b in pairwise(frames)]
+    assert steps == pytest.approx([0.04] * 11, abs=0.002)
+
+
+def test_times_of_a_variable_rate_are_kept(tmp_path: Path) -> None:
+    times = [Fraction(t, 100) for t in (0, 4, 9, 30, 31, 55)]
+    read = frames_of(write_film(tmp_path / "a.mp4", 6, times=times))
+    with FilmWriter(tmp_path / "b", Fraction(25)) as writer:
+        for frame in read:
+            writer.write(*frame)
+    for film in (read, frames_of(tmp_path / "b.mp4")):
+        assert [frame.time for frame in film] == times
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(50)])
+def test_written_film_has_rate_frames_and_mark(tmp_path: Path, rate: Fraction) -> None:
+    path = write_film(tmp_path / "a.mp4", rate=rate)
+    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate) as writer:
+        for frame in film.frames():
+            writer.write(*frame)
+    with Film(source(tmp_path / "b.mp4")) as again:
+        assert again.rate == rate and again.count == 12
+        times = [frame.time for frame in again.frames()]
+    assert times == pytest.approx([i / rate for i in range(12)], abs=1 / 90_000)
+    assert is_own_picture(tmp_path / "b.mp4") and not is_own_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "expected"),
+    [(".mp4", "aac", "aac"), (".mkv", "libopus", "opus"), (".mkv", "pcm_s16le", "aac")],
+)
+def test_sound_is_kept(tmp_path: Path, suffix: str, codec: str, expected: str) -> None:
+    path = write_film(tmp_path / f"a{suffix}", 50, sound=codec)
+    with (
+        Film(source(path)) as film,
+        FilmWriter(tmp_path / "b", film.rate, source(path)) as writer,
+    ):
+        for frame in film.frames():
+            writer.write(*frame)
+    ((name, seconds),) = sound_of(tmp_path / "b.mp4")
+    assert name == expected and seconds == pytest.approx(2, abs=0.06)
+
+
+def test_copied_sound_is_the_same_packets(tmp_path: Path) -> None:
+    av = require_av()
+    path = write_film(tmp_path / "a.mp4", 25, sound="aac")
+    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate, source(path)) as writer:
+        for frame in film.frames():
+            writer.write(*frame)
+
+    def packets(name: str) -> list[tuple[bytes, int]]:
+        with av.open(str(tmp_path / name)) as container:
+            return [(bytes(p), p.pts) for p in container.demux(audio=0) if p.size]
+
+    assert packets("b.mp4") == packets("a.mp4") != []
+
+
+def test_interrupted_film_keeps_its_beginning(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", 50, sound="aac")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        FilmWriter(tmp_path / "b", Fraction(25), source(path)) as writer,
+    ):
+        for index, frame in enumerate(frames_of(path)):
+            if index == 25:
+                raise KeyboardInterrupt
+            writer.write(*frame)
+    assert len(frames_of(tmp_path / "b.mp4")) == 25
+    assert sound_of(tmp_path / "b.mp4")[0][1] == pytest.approx(1, abs=0.06)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+
+
+def test_film_without_frames_is_not_written(tmp_path: Path) -> None:
+    with FilmWriter(tmp_path / "b", Fraction(25)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_odd_sizes_are_padded(tmp_path: Path) -> None:
+    image = torch.full((3, 33, 47), 100, dtype=torch.uint8)
+    with FilmWriter(tmp_path / "a", Fraction(10)) as writer:
+        writer.write(image, Fraction(0))
+    (frame,) = frames_of(tmp_path / "a.mp4")
+    assert frame.image.shape == (3, 34, 48) and (frame.image.float() - 100).abs().max() < 4
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_turned_film_is_upright(tmp_path: Path, degrees: int) -> None:
+    """Telephones store frames as the sensor sees them, and the rotation beside them."""
+    path = tmp_path / "a.mp4"
+    image = torch.full((3, *SIZE), 30, dtype=torch.uint8)
+    image[:, : SIZE[0] // 2] = 200  # bright above
+    with FilmWriter(tmp_path / "a", Fraction(25)) as writer:
+        writer.write(image, Fraction(0))
+    _turn(path, degrees)
+    (frame,) = frames_of(path)
+    expected = torch.rot90(image, -degrees // 90, dims=(1, 2))
+    assert frame.image.shape == expected.shape
+    assert (frame.image.float() - expected.float()).abs().mean() < 8
+
+
+def _turn(path: Path, degrees: int) -> None:
+    """Write a clockwise rotation to the matrix of the track header of an MP4 file."""
+    content = bytearray(path.read_bytes())
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    turned = struct.pack(
+        ">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30
+    )
+    at = content.index(identity, content.index(b"tkhd"))
+    content[at : at + len(identity)] = turned
+    path.write_bytes(content)
+
+
+def test_damaged_parts_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / "a.avi", 40, codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    for at in range(len(content) // 3, len(content) // 2):
+        content[at] = 0
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(path)
+    assert 10 < len(frames) < 40 and "damaged parts of the film are left out" in caplog.text
+    assert abs(frames[-1].image.float().mean().item() - brightness(39)) < 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", r"a\.mp4: it cannot be read as a film"),
+        (b"no film" * 500, r"a\.mp4: it cannot be read as a film"),
+        (None, r"a\.mp4: it cannot be read as a film .*[Nn]o such file"),
+    ],
+)
+def test_unreadable_film_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(FilmError, match=words):
+        Film(source(tmp_path / "a.mp4"))
+
+
+def test_file_of_sound_alone_is_named(tmp_path: Path) -> None:
+    av = require_av()
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame(format="s16", layout="mono", samples=8000)
+        frame.sample_rate = 8000
+        container.mux(audio.encode(frame))
+    with pytest.raises(FilmError, match=r"a\.wav: the file has no pictures, only sound"):
+        Film(source(tmp_path / "a.wav"))

@@ -1,0 +1,109 @@
+"""Cameras and streams: reconnection, changed sizes, the end of patience."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+import torch
+
+from centernet2.predict import live_streams
+from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
+from centernet2.predict.live_streams import camera, live_frames, stream
+from tests.helpers.films import require_av
+from tests.helpers.stream_server import serve_camera
+
+require_av()
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_streams, "FIRST_WAIT", 0.05)
+
+
+def take_all(source: FilmSource, give_up: float) -> tuple[list[FilmFrame], str]:
+    """Return all frames of a stream, and the message at its end."""
+    frames: list[FilmFrame] = []
+    with pytest.raises(FilmError) as end:
+        for frame in live_frames(source, give_up=give_up):
+            frames.append(frame)
+    return frames, str(end.value)
+
+
+def test_broken_stream_comes_back_with_another_size(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        serve_camera([(15, (48, 64)), (15, (96, 80))]) as address,
+        caplog.at_level(logging.WARNING),
+    ):
+        frames, message = take_all(stream(address), give_up=1.5)
+    sizes = [tuple(frame.image.shape[1:]) for frame in frames]
+    assert set(sizes) == {(48, 64), (96, 80)} and sizes == sorted(sizes)
+    times = [frame.time for frame in frames]
+    assert times[0] == 0 and times == sorted(times) and times[-1] > Fraction(3, 10)
+    assert "Input/output error); connecting again" in caplog.text
+    assert f"{address}: no frame for 1.5 s" in message and "5XX" in message
+
+
+def test_stream_that_never_connects_ends_in_time() -> None:
+    start = time.monotonic()
+    frames, message = take_all(stream("rtsp://127.0.0.1:9/nothing"), give_up=1.0)
+    assert not frames and time.monotonic() - start < 5
+    assert message.startswith("rtsp://127.0.0.1:9/nothing: no frame for 1 s; ")
+    assert message.endswith("check the address")
+
+
+def test_stream_that_sends_nothing_ends_in_time() -> None:
+    with serve_camera([(0, (48, 64)), (1000, (48, 64))], pause=60) as address:
+        start = time.monotonic()
+        _, message = take_all(stream(address), give_up=1.0)
+    assert time.monotonic() - start < 5 and "no frame for 1 s" in message
+
+
+def test_missing_camera_is_named() -> None:
+    _, message = take_all(camera(93), give_up=0.3)
+    assert message.startswith("camera 93: no frame for 0.3 s")
+
+
+class CountingFilm:
+    """A camera of 200 frames a second; the brightness is the number of the frame."""
+
+    def __init__(self, source: FilmSource) -> None:
+        self.sent = 0
+
+    def __enter__(self) -> "CountingFilm":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def frames(self) -> Iterator[FilmFrame]:
+        for index in range(100):
+            time.sleep(0.005)
+            yield FilmFrame(torch.full((3, 8, 8), index, dtype=torch.uint8), Fraction(index))
+
+
+def test_slow_reader_gets_the_newest_frame() -> None:
+    frames = live_frames(camera(0), give_up=5, open_film=CountingFilm)  # type: ignore[arg-type]
+    next(frames)
+    time.sleep(0.25)
+    assert 20 < int(next(frames).image[0, 0, 0]) < 100
+    frames.close()
+
+
+def test_closed_stream_leaves_no_thread() -> None:
+    before = threading.active_count()
+    frames = live_frames(camera(0), give_up=5, open_film=CountingFilm)  # type: ignore[arg-type]
+    next(frames)
+    assert threading.active_count() == before + 1
+    frames.close()
+    assert threading.active_count() == before
+
+
+def test_error_of_the_program_is_raised_where_frames_are_taken() -> None:
+    def fail(source: FilmSource) -> Film:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        next(live_frames(camera(0), open_film=fail))
