@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "data.resize",
         "data.storage",
         "pictures",
+        "predict",
         "score_thresholds",
         "structures",
         "files",

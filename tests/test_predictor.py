@@ -3,6 +3,7 @@
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from centernet2.data.resize import FitShortestEdge
 from centernet2.pictures import save_picture
-from centernet2.predictor import Predictor, as_image, find_images
+from centernet2.predict.image_sources import as_image
+from centernet2.predictor import Predictor, find_images
 from centernet2.structures import Detections, ModelInfo
 
 HEIGHT, WIDTH = 30, 40
@@ -347,3 +349,49 @@ def test_scores_below_the_threshold_are_reported(tmp_path: Path, pixels: np.ndar
     (prediction,) = predictor.predict_files([path], score_threshold=1.0, on_scores=seen.append)
     assert len(prediction.detections["boxes"]) == 0
     assert torch.cat(seen).max().item() == pytest.approx(0.9)
+
+
+def test_single_path_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
+    predictor = Predictor(FakeDetector())
+    for single in ("photos", tmp_path):
+        with pytest.raises(ValueError, match="give a list of image files"):
+            predictor.predict_files(single)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="give a list"):
+            find_images(single)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="paths holds a ndarray; give image files"):
+        predictor.predict_files([np.zeros((5, 6, 3), np.uint8)])  # type: ignore[list-item]
+
+
+def test_paths_as_text_are_predicted(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path, "a.png", pixels)
+    (prediction,) = Predictor(FakeDetector()).predict_files(str(each) for each in [path])
+    assert prediction.path == path
+
+
+def test_several_images_in_any_container(tmp_path: Path, pixels: np.ndarray) -> None:
+    paths = [save(tmp_path, f"{name}.png", pixels) for name in "ab"]
+    predictor = Predictor(FakeDetector(), batch_size=2)
+    single = predictor(paths[0])
+    containers: list[Any] = [
+        (path for path in paths), map(str, paths), {*map(str, paths)}, iter(paths),
+        np.array([str(path) for path in paths]), np.array(paths, dtype=object), Column(paths),
+        dict.fromkeys(paths).keys(),
+    ]  # fmt: skip
+    for container in containers:
+        found = predictor(container)
+        assert len(found) == 2, type(container)
+        assert all(torch.equal(each["boxes"], single["boxes"]) for each in found)
+    with pytest.raises(ValueError, match=r"in a dictionary; give them as a list: list\("):
+        predictor({"a": pixels})  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="image 0 of the list: it is a list; give one flat list"):
+        predictor([paths, paths])
+
+
+class Column:
+    """A column of a data frame: it becomes an array and is not one."""
+
+    def __init__(self, values: list[Path]) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array([str(value) for value in self.values], dtype=object)

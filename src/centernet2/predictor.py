@@ -7,17 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import NamedTuple, TypeAlias, TypeVar, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
-from centernet2.data.image import from_pillow, read_image, scale_sixteen_bits
+from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.data.storage import remote_url
 from centernet2.files import IMAGE_SUFFIXES, is_image_file, printable
@@ -25,14 +22,19 @@ from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import paste, to_original
 from centernet2.models.preprocess import size_of
 from centernet2.pictures import is_own_picture
+from centernet2.predict.image_sources import (
+    ImageSource,
+    ImageSources,
+    as_image,
+    numbered_images,
+    several_images,
+)
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, Threshold, resolve_thresholds
 from centernet2.structures import Detections, ImageDetector
 
-PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
 logger = logging.getLogger(__name__)
 
-ImageSource: TypeAlias = Path | str | bytes | Image.Image | NDArray[Any] | Tensor
-ImageSources: TypeAlias = list[ImageSource] | tuple[ImageSource, ...]
+StrPath: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnError: TypeAlias = Callable[[Path, Exception], None]
@@ -84,23 +86,25 @@ class Predictor:
     def __call__(
         self, source: ImageSource | ImageSources, *, score_threshold: Threshold = NO_THRESHOLD
     ) -> Detections | list[Detections]:
-        """Return the detections of one image, or of each image of a list or tuple.
+        """Return the detections of one image, or a list with those of several images.
 
         Args:
-            source: an image, or a list or tuple of images.
+            source: an image in any form of `as_image`; or a list, tuple, set or generator of
+                images, or an array or column of paths.
             score_threshold: minimum score of a detection: a number for all classes; a list,
                 array or tensor with one for each class, by label; or a mapping from names of
                 classes to numbers, which leaves the other classes without a threshold.
         """
         threshold = self.resolve_threshold(score_threshold)
-        if not isinstance(source, list | tuple):
+        images = several_images(source)
+        if images is None:
             return self._detect([as_image(source)], threshold)[0]
-        chunks = _chunks(_numbered_images(source), self.batch_size)
+        chunks = _chunks(numbered_images(images), self.batch_size)
         return [each for chunk in chunks for each in self._detect(chunk, threshold)]
 
     def predict_files(
         self,
-        paths: Sequence[Path],
+        paths: Iterable[StrPath],
         *,
         score_threshold: Threshold = NO_THRESHOLD,
         on_error: OnError | None = None,
@@ -116,7 +120,7 @@ class Predictor:
                 those below the threshold.
         """
         threshold = self.resolve_threshold(score_threshold)
-        return self._predict_files(paths, threshold, on_error or _log_error, on_scores)
+        return self._predict_files(_as_paths(paths), threshold, on_error or _log_error, on_scores)
 
     def resolve_threshold(self, score_threshold: Threshold) -> Resolved:
         """Return a threshold as one number, or one per class; ValueError if it is none."""
@@ -173,64 +177,19 @@ def _require_batch_size(batch_size: object) -> int:
     return int(batch_size)
 
 
-def as_image(source: ImageSource) -> Tensor:  # uint8 [3, H, W] RGB
-    """Convert an image to the input format of a detector.
-
-    Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
-    [1, H, W] or [3, H, W], of 8 or, in 0..65535, 16 bits. Floating-point pixels have no defined
-    range and are refused. Files are rotated by their EXIF orientation, decoded pixels are not.
-    """
-    if isinstance(source, Path | str | bytes):
-        return read_image(source)
-    if isinstance(source, Image.Image):
-        return _from_pillow(source)
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, Tensor):
-        _require(source, source.ndim == 3 and source.shape[0] in (1, 3), "[3, H, W]")
-        if source.dtype == torch.uint16:
-            scaled = scale_sixteen_bits(source.cpu().numpy())
-            source = torch.from_numpy(scaled).to(source.device)
-        return source.detach().expand(3, -1, -1).contiguous()
-    raise ValueError(
-        f"an image of type {type(source).__name__} is not supported; "
-        "give a path, bytes, PIL, numpy or torch"
-    )
-
-
-def _from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W]
-    pixels = from_pillow(image)
-    _require(pixels, True, "[H, W, 3]")
-    return pixels
-
-
-def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
-    pixels = array[..., None] if array.ndim == 2 else array
-    _require(
-        array, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4), "[H, W], [H, W, 3] or [H, W, 4]"
-    )
-    pixels = pixels[..., :3]
-    if pixels.dtype.itemsize == 2:  # of any byte order
-        pixels = scale_sixteen_bits(pixels)
-    # a copy: the array may be read-only or reversed
-    channels = torch.tensor(pixels).permute(2, 0, 1)
-    return channels.expand(3, -1, -1).contiguous()
-
-
-def _require(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
-    kind = str(source.dtype).removeprefix("torch.").lstrip("<>")
-    if not fits or kind not in PIXEL_TYPES or 0 in source.shape:
+def _as_paths(paths: Iterable[StrPath]) -> list[Path]:
+    if isinstance(paths, str | os.PathLike):
         raise ValueError(
-            f"an image is uint8 or uint16 {wanted}, not {kind} {list(source.shape)}; convert it"
+            f"paths is '{paths}'; give a list of image files, such as find_images([...])"
         )
-
-
-def _numbered_images(sources: ImageSources) -> Iterator[Tensor]:
-    for index, source in enumerate(sources):
-        try:
-            yield as_image(source)
-        except ValueError as error:
-            raise ValueError(f"image {index} of the list: {error}") from error
+    listed = list(paths)
+    for each in listed:
+        if not isinstance(each, str | os.PathLike):
+            raise ValueError(
+                f"paths holds a {type(each).__name__}; give image files, and call the predictor "
+                "for images of other kinds"
+            )
+    return [Path(os.fsdecode(each)) for each in listed]
 
 
 def find_images(sources: Iterable[Path | str]) -> list[Path]:
@@ -238,6 +197,8 @@ def find_images(sources: Iterable[Path | str]) -> list[Path]:
 
     In folders and patterns, pictures that this package has drawn are left out.
     """
+    if isinstance(sources, str | os.PathLike):
+        raise ValueError(f"the images are '{sources}'; give a list: ['{sources}']")
     unique: dict[str, Path] = {}
     drawn = 0
     for source in sources:

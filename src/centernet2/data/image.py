@@ -43,10 +43,17 @@ class ImageError(ValueError):
     """An image file that cannot be used."""
 
 
-def read_image(source: Path | str | bytes) -> Tensor:  # uint8 [3, H, W] RGB
-    """Decode an image file (path, URL or content), upright according to EXIF."""
+def read_image(
+    source: Path | str | bytes, *, name: str = "the given bytes"
+) -> Tensor:  # uint8 [3, H, W] RGB
+    """Decode an image file, upright according to EXIF.
+
+    Args:
+        source: path, URL or content.
+        name: of the content, for messages.
+    """
     if isinstance(source, bytes):
-        content, name = source, "the given bytes"
+        content = source
     else:
         content, name = read_file(source), printable(source)
     _require_moderate_size(content, name)

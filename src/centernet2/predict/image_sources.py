@@ -1,0 +1,179 @@
+"""Images as a user holds them: paths, content of files, open files, Pillow, numpy, tensors."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from centernet2.data.image import from_pillow, read_image, scale_sixteen_bits
+
+PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
+CONTENTS = (bytes, bytearray, memoryview)
+NUMBERS = ("int", "uint", "float", "bfloat")  # beginnings of dtypes whose values have an order
+NAME_KINDS = "OUST"  # of arrays that hold paths, by the kind of their dtype
+ADVICE = "give a path, bytes, an open file, PIL, numpy or torch"
+
+# files that are open for reading, and objects with `read_bytes` or `__array__`, are of any type
+ImageSource: TypeAlias = (
+    str | os.PathLike[Any] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Tensor
+)
+ImageSources: TypeAlias = list[Any] | tuple[Any, ...] | Iterator[Any]
+
+
+def as_image(source: Any) -> Tensor:  # uint8 [3, H, W] RGB
+    """Convert an image to the input format of a detector.
+
+    Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
+    [1, H, W] or [3, H, W], of 8 or, in 0..65535, 16 bits; True is white. Pixels of other types have
+    no defined range and are refused. Files are rotated by their EXIF orientation, decoded pixels
+    are not.
+    """
+    if isinstance(source, str | os.PathLike):
+        return read_image(_path_of(source))
+    if isinstance(source, CONTENTS):
+        return read_image(bytes(source))
+    if isinstance(source, Image.Image):
+        pixels = from_pillow(source)
+        _require_pixels(pixels, True, "[H, W, 3]")
+        return pixels
+    if isinstance(source, Tensor):
+        return _from_tensor(source)
+    if hasattr(source, "read_bytes"):  # such as zipfile.Path
+        return _read_content(source.read_bytes(), str(source))
+    if hasattr(source, "read"):
+        return _read_content(_rest_of(source), _name_of(source))
+    if hasattr(source, "__array__"):
+        return _from_array(np.asarray(source))
+    raise ValueError(f"an image of type {type(source).__name__} is not supported; {ADVICE}")
+
+
+def several_images(source: Any) -> Iterable[Any] | None:
+    """Return the images of a list, generator, set or column of paths; None: it is one image."""
+    one = (str, os.PathLike, *CONTENTS, Image.Image, Tensor)
+    if isinstance(source, one) or hasattr(source, "read") or hasattr(source, "read_bytes"):
+        return None
+    if hasattr(source, "__array__"):
+        values = np.asarray(source)
+        holds_paths = values.ndim == 1 and values.dtype.kind in NAME_KINDS
+        return values.tolist() if holds_paths else None
+    if isinstance(source, dict):
+        raise ValueError(
+            "the images are in a dictionary; give them as a list: list(images.values())"
+        )
+    return source if isinstance(source, Iterable) else None
+
+
+def numbered_images(sources: Iterable[Any]) -> Iterator[Tensor]:
+    """Convert images; errors say which one of the list it is."""
+    for index, source in enumerate(sources):
+        try:
+            if isinstance(source, list | tuple):
+                raise ValueError(
+                    f"it is a {type(source).__name__}; give one flat list of images, and the "
+                    "pixels of an image as an array: np.array(pixels, dtype=np.uint8)"
+                )
+            yield as_image(source)
+        except ValueError as error:
+            raise ValueError(f"image {index} of the list: {error}") from error
+
+
+def _path_of(source: str | os.PathLike[Any]) -> str | Path:
+    name = os.fsdecode(source)
+    if name == "." and isinstance(source, Path):
+        raise ValueError("the path of an image is empty, or the current folder; give a file")
+    if os.path.isdir(name):
+        raise ValueError(f"{name} is a folder, not an image; give the paths of its images")
+    return Path(name) if name and isinstance(source, os.PathLike) else name
+
+
+def _read_content(content: bytes, name: str) -> Tensor:
+    if not content:
+        raise ValueError(f"{name}: the image file is empty; replace it or leave it out")
+    return read_image(content, name=name)
+
+
+def _rest_of(file: Any) -> bytes:
+    """Read a file from its position."""
+    name = _name_of(file)
+    if getattr(file, "closed", False):
+        raise ValueError(f"{name}: the file is closed; open it again")
+    try:
+        content = file.read()
+    except UnicodeDecodeError:
+        content = ""
+    if not isinstance(content, bytes):
+        raise ValueError(f"{name}: the file is open as text; open it as binary, with mode 'rb'")
+    if not content and file.seekable() and file.tell() > 0:
+        raise ValueError(f"{name}: the file was read to its end before; call its seek(0) first")
+    return content
+
+
+def _name_of(file: Any) -> str:
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else f"the given {type(file).__name__}"
+
+
+def _from_tensor(source: Tensor) -> Tensor:  # uint8 [3, H, W]
+    if source.layout != torch.strided or source.is_meta:
+        raise ValueError("an image is a dense tensor with values; convert it, as by to_dense()")
+    pixels = source.detach()
+    if pixels.dtype == torch.bool:
+        pixels = pixels.to(torch.uint8) * 255
+    _require_pixels(pixels, pixels.ndim == 3 and pixels.shape[0] in (1, 3), "[3, H, W]")
+    if pixels.dtype == torch.uint16:
+        scaled = scale_sixteen_bits(pixels.cpu().numpy())
+        pixels = torch.from_numpy(scaled).to(source.device)
+    return pixels.expand(3, -1, -1).contiguous()
+
+
+def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    pixels = array[..., None] if array.ndim == 2 else array
+    fits = pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4)
+    _require_pixels(array, fits, "[H, W], [H, W, 3] or [H, W, 4]")
+    pixels = pixels[..., :3]
+    if pixels.dtype.itemsize == 2:  # of any byte order
+        pixels = scale_sixteen_bits(pixels)
+    # a copy: the array may be read-only, or reversed, which PyTorch does not take
+    channels = torch.from_numpy(np.array(pixels, order="C")).permute(2, 0, 1)
+    return channels.expand(3, -1, -1).contiguous()
+
+
+def _require_pixels(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
+    kind, shape = _kind_of(source), list(source.shape)
+    if not fits or kind not in PIXEL_TYPES or 0 in shape:
+        raise ValueError(
+            f"an image is uint8 or uint16 {wanted}, not {kind} {shape}; {_conversion(source)}"
+        )
+
+
+def _kind_of(source: NDArray[Any] | Tensor) -> str:
+    return str(source.dtype).removeprefix("torch.").lstrip("<>")
+
+
+def _conversion(source: NDArray[Any] | Tensor) -> str:
+    """Say how to convert an array or tensor to an image."""
+    shape, is_tensor = tuple(source.shape), isinstance(source, Tensor)
+    if len(shape) == 4:
+        return "give the images of a batch as a list: list(batch)"
+    if len(shape) == 3 and shape[0] in (1, 3) and not is_tensor:
+        return "convert it with transpose(1, 2, 0)"
+    if len(shape) == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3) and is_tensor:
+        return "convert it with permute(2, 0, 1)"
+    kind = _kind_of(source)
+    if kind in PIXEL_TYPES or not kind.startswith(NUMBERS) or 0 in shape:
+        return "convert it"
+    to_bytes = ".to(torch.uint8)" if is_tensor else ".astype(np.uint8)"
+    low, high = float(source.min()), float(source.max())
+    if low >= 0 and high <= 1:
+        return f"its values are in 0..1: convert it with (image * 255).round(){to_bytes}"
+    if low >= 0 and high <= 255:
+        return f"its values are in 0..255: convert it with image.round(){to_bytes}"
+    return f"its values, from {low:.3g} to {high:.3g}, have no defined range: scale them to 0..255"

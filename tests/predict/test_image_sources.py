@@ -1,0 +1,159 @@
+"""Images as users hold them give the pixels of their file, or a sentence that says what to do."""
+
+import io
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from centernet2.predict.image_sources import as_image
+
+HEIGHT, WIDTH = 20, 30
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+class PathLike(os.PathLike):
+    """A path that is no pathlib.Path."""
+
+    def __init__(self, name: str | bytes) -> None:
+        self.name = name
+
+    def __fspath__(self) -> str | bytes:
+        return self.name
+
+
+class Picture:
+    """An object of another library that numpy can read."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.pixels
+
+
+ORDERS = {
+    "BGR": lambda pixels: pixels[:, :, ::-1],
+    "flipped": lambda pixels: pixels[::-1],
+    "rotated": lambda pixels: np.rot90(pixels),
+    "part": lambda pixels: pixels[::2, 1::3],
+    "columns first": np.asfortranarray,
+    "read-only": lambda pixels: np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape),
+    "gray, flipped": lambda pixels: pixels[:, ::-1, 0],
+    "16 bits, big-endian, flipped": lambda pixels: (pixels.astype(">u2") * 257)[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_array_in_any_order_of_memory_is_taken_as_its_copy(order: str, pixels: np.ndarray) -> None:
+    array = ORDERS[order](pixels)
+    image = as_image(array)
+    assert torch.equal(image, as_image(array.copy(order="C")))
+    values = np.asarray(array if array.dtype == np.uint8 else array / 257)
+    assert np.array_equal(
+        image.permute(1, 2, 0).numpy()[..., 0], values.reshape(*values.shape[:2], -1)[..., 0]
+    )
+
+
+def test_memory_mapped_array_is_an_image(tmp_path: Path, pixels: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", pixels)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert torch.equal(as_image(mapped), as_image(pixels))
+
+
+def test_true_is_white(pixels: np.ndarray) -> None:
+    bits = pixels > 127
+    expected = torch.from_numpy(bits).permute(2, 0, 1) * 255
+    assert torch.equal(as_image(bits), expected)
+    assert torch.equal(as_image(torch.from_numpy(bits).permute(2, 0, 1)), expected)
+    assert torch.equal(as_image(bits[..., 0]), as_image(Image.fromarray(bits[..., 0])))
+
+
+def test_tensor_in_any_order_of_memory_is_an_image(pixels: np.ndarray) -> None:
+    tensor = torch.from_numpy(pixels)  # [H, W, 3]
+    assert torch.equal(as_image(tensor.permute(2, 0, 1)), as_image(pixels))
+    assert torch.equal(as_image(tensor.permute(2, 1, 0)), as_image(pixels.transpose(1, 0, 2)))
+
+
+def test_content_of_a_file_is_decoded(path: Path, tmp_path: Path, pixels: np.ndarray) -> None:
+    content, archive = path.read_bytes(), tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(path, "a.png")
+    expected = as_image(pixels)
+    with path.open("rb") as opened, zipfile.ZipFile(archive).open("a.png") as member:
+        sources: list[Any] = [
+            io.BytesIO(content), opened, member, zipfile.Path(archive) / "a.png", content,
+            bytearray(content), memoryview(content), path, str(path), np.str_(path),
+            PathLike(str(path)), PathLike(os.fsencode(path)), Picture(pixels),
+        ]  # fmt: skip
+        for source in sources:
+            assert torch.equal(as_image(source), expected), type(source)
+
+
+def test_files_that_give_no_content_are_refused(path: Path, tmp_path: Path) -> None:
+    with path.open("rb") as file:
+        file.read()
+        with pytest.raises(ValueError, match=r"a\.png: .*read to its end before; call its seek"):
+            as_image(file)
+    with pytest.raises(ValueError, match=r"a\.png: the file is closed"):
+        as_image(file)
+    with path.open(encoding="latin-1") as text, pytest.raises(ValueError, match="mode 'rb'"):
+        as_image(text)
+    with pytest.raises(ValueError, match="BytesIO: the image file is empty"):
+        as_image(io.BytesIO())
+    with pytest.raises(ValueError, match="BytesIO: not a readable image"):
+        as_image(io.BytesIO(b"no image"))
+
+
+def test_folder_and_empty_path_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder, not an image"):
+        as_image(tmp_path)
+    for empty in ("", Path("")):
+        with pytest.raises(ValueError, match="the path of an image is empty"):
+            as_image(empty)
+
+
+FLOATS = np.linspace(0, 1, HEIGHT * WIDTH * 3, dtype=np.float32).reshape(HEIGHT, WIDTH, 3)
+TENSOR = torch.from_numpy(FLOATS).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        (FLOATS, "convert it with (image * 255).round().astype(np.uint8)"),
+        (FLOATS * 255, "convert it with image.round().astype(np.uint8)"),
+        ((FLOATS * 255).astype(int), "convert it with image.round().astype(np.uint8)"),
+        (FLOATS - 0.5, "its values, from -0.5 to 0.5, have no defined range"),
+        (TENSOR, "convert it with (image * 255).round().to(torch.uint8)"),
+        (TENSOR.clone().requires_grad_(), "convert it with (image * 255).round().to(torch.uint8)"),
+        (TENSOR[None], "give the images of a batch as a list"),
+        (np.zeros((3, HEIGHT, WIDTH), np.uint8), "convert it with transpose(1, 2, 0)"),
+        (torch.zeros(HEIGHT, WIDTH, 3, dtype=torch.uint8), "convert it with permute(2, 0, 1)"),
+        (torch.zeros(3, 4, 5, dtype=torch.uint8).to_sparse(), "to_dense()"),
+        (torch.zeros(3, 4, 5, dtype=torch.uint8, device="meta"), "a dense tensor with values"),
+    ],
+)
+def test_other_pixels_are_refused_with_their_conversion(source: Any, advice: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        as_image(source)
+
+
+def test_the_advised_conversion_works() -> None:
+    converted = as_image((TENSOR.clone().requires_grad_() * 255).round().to(torch.uint8))
+    assert torch.equal(converted, as_image((FLOATS * 255).round().astype(np.uint8)))
