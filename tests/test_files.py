@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ from centernet2.files import (
     write_atomic,
     write_json,
 )
+
+
+def test_folders_and_pipes_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    os.mkfifo(tmp_path / "b.txt")
+    with pytest.raises(ValueError, match=r"a\.txt: is a folder, where a file is needed; rename"):
+        read_text_file(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"b\.txt: is not a regular file, where a file is needed"):
+        read_text_file(tmp_path / "b.txt")
 
 
 def test_writes_text_bytes_and_json(tmp_path: Path) -> None:

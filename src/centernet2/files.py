@@ -4,6 +4,8 @@ import codecs
 import errno
 import math
 import os
+import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -44,6 +46,47 @@ def is_image_file(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def irregular_kind(path: Path | str) -> str:
+    """Name what a path is that is no regular file; empty for files, and for what does not exist.
+
+    Reading from a pipe or a device may never end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it says why
+        return ""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Read a file of annotations; ValueError if it is a folder, a pipe or a device."""
+    kind = irregular_kind(path)
+    if kind:
+        raise ValueError(f"{path}: is {kind}, where a file is needed; rename or remove it")
+    return path.read_bytes()
+
+
+def one_form(text: str) -> str:
+    """Return a name in one Unicode form (NFC): macOS and Windows store accents differently."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def unicode_forms(text: str) -> list[str]:
+    """List a name in the Unicode forms in which it may be stored, as it is first."""
+    if text.isascii():
+        return [text]
+    return list(dict.fromkeys((text, *(unicodedata.normalize(f, text) for f in ("NFC", "NFD")))))
+
+
+def stored_name(folder: Path, name: str) -> str:
+    """Return a name below a folder in the Unicode form in which it exists; else as it is."""
+    if name.isascii():
+        return name
+    return next((form for form in unicode_forms(name) if (folder / form).exists()), name)
+
+
 def printable(name: Path | str) -> str:
     r"""Return a file name as text that UTF-8 can hold; other bytes become \xE9."""
     text = str(name)
@@ -61,7 +104,7 @@ def read_text_file(path: Path) -> str:
     Raises:
         ValueError: the file has another encoding, which the message guesses, or is no text file.
     """
-    return decode_text(path.read_bytes(), path)
+    return decode_text(read_regular_file(path), path)
 
 
 def decode_text(content: bytes, path: Path) -> str:

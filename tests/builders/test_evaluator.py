@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from centernet2.builders import evaluator
 from centernet2.builders.class_matching import match_detector
-from centernet2.builders.evaluator import evaluate_predictions
+from centernet2.builders.evaluator import evaluate_predictions, find_validation_data
 from centernet2.builders.loading import config_of
 from centernet2.data.readers.coco import load_coco
 from tests.helpers.data import make_content, write_dataset
@@ -35,6 +36,23 @@ def test_fingerprint_depends_on_the_images(tmp_path: Path, monkeypatch: pytest.M
         for each in others
     }
     assert len(digests) == len(others)
+
+
+def test_data_without_an_object_are_refused_unless_detections_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = make_content()
+    del content["annotations"]
+    write_dataset(tmp_path, content, "val")
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"instances_val\.json: no image has an object, .* no AP"):
+        evaluate_predictions(tmp_path / "results.json", data=tmp_path)
+    model = build_untrained(classes=2)
+    find = partial(find_validation_data, tmp_path, None, config_of(model.info).datasets)
+    with pytest.raises(ValueError, match="no image has an object"):
+        find(masks=False)
+    assert len(find(masks=False, unannotated=True)) == 3
+    assert "no image has an object" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["voc_birds", "birds"])

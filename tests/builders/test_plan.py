@@ -124,3 +124,19 @@ def test_validation_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path, content, "val")
     with pytest.raises(ValueError, match=r"\(old ant, old zebra\), .*\(ant, zebra\), but no name"):
         find_training_data(Config(), tmp_path, None)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_validation_data_without_an_object_are_refused(tmp_path: Path, named: bool) -> None:
+    content = make_content()
+    train = write_dataset(tmp_path, content, "train")
+    content["annotations"] = [each for each in content["annotations"] if each["iscrowd"]]
+    val = write_dataset(tmp_path, content, "val")
+    config, data = Config(), None if named else tmp_path
+    if named:
+        sets = {"TRAIN": train, "TEST": val}
+        images = tmp_path / "images"
+        config = config.replace({f"DATASETS.{k}": (f"{v}@{images}",) for k, v in sets.items()})
+    with pytest.raises(ValueError, match=r"instances_val\.json: no image has an object, .* no AP"):
+        find_training_data(config, data, None)
+    find_training_data(config.replace({"TEST.EVAL_PERIOD": -1}), data, None)

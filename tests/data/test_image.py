@@ -24,6 +24,14 @@ def gradient(height: int = 6, width: int = 8) -> np.ndarray:
     return values.reshape(height, width, 3)
 
 
+def test_pipes_and_folders_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, reason in ((tmp_path / "pipe.png", "not a regular file"), (tmp_path, "a folder")):
+        for read in (read_image, image_size):
+            with pytest.raises(ImageError, match=f"{path.name}: the image is {reason}; replace"):
+                read(path)
+
+
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "webp"])
 def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
     pixels = gradient()

@@ -67,7 +67,7 @@ def test_files_without_an_image(tmp_path: Path) -> None:
         "empty.png": "file is empty",
         "text.png": "not a readable image",
         "loop.png": "cannot be opened",
-        "pipe.png": "no regular file",
+        "pipe.png": "not a regular file",
         "float.tif": "no defined range",
         "a\0b.png": "cannot be opened",
     }

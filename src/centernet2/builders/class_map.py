@@ -9,7 +9,7 @@ import yaml
 
 from centernet2.builders.loading import StrPath
 from centernet2.config import Config, ConfigError, Overrides, parse_pairs
-from centernet2.data import DetectionDataset, category_names, counted, rename_categories
+from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
 from centernet2.files import read_text_file
 from centernet2.spelling import meant_words
 
@@ -50,8 +50,8 @@ def parse_class_map(pairs: Sequence[str], owner: str = CLASS_MAP_KEY) -> dict[st
     """
     class_map: dict[str, str] = {}
     for pair in pairs:
-        old, _, new = pair.partition("=")
-        if not old.strip() or not new.strip() or "=" in new:
+        old, _, new = (clean_name(part) for part in pair.partition("="))
+        if not old or not new or "=" in new:
             raise ConfigError(
                 f"{owner} has '{pair}', which is no pair old=new of two class names; {PAIRS_ADVICE}"
             )

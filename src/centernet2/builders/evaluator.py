@@ -27,6 +27,7 @@ from centernet2.data import (
     FitShortestEdge,
     LoadedImage,
     eval_batches,
+    require_ground_truth,
 )
 from centernet2.data.readers import load_dataset
 from centernet2.devices import create_accelerator
@@ -79,8 +80,9 @@ def evaluate_detector(
             "--resume continues in the folder of an interrupted evaluation; give --output-dir"
         )
     dataset = find_validation_data(
-        data, data_path, config.datasets, masks=config.model.mask_on, class_map=class_map
-    )
+        data, data_path, config.datasets, masks=config.model.mask_on, class_map=class_map,
+        unannotated=output_dir is not None,
+    )  # fmt: skip
     matched = match_detector(model, dataset, known_only=known_classes_only)
     folder = output_dir or report
     scored = score_matched(
@@ -155,6 +157,7 @@ def find_validation_data(
     *,
     masks: bool,
     class_map: Sequence[str] | None = None,
+    unannotated: bool = False,
 ) -> DetectionDataset:
     """Load the validation split of `data` or, without it, the data sets of the options.
 
@@ -163,6 +166,8 @@ def find_validation_data(
     Args:
         class_map: pairs "old=new" that the data must have; None: those of the options, as far as
             the data have them, since a training run had other data, too.
+        unannotated: accept data without an object, whose detections are written all the same, as
+            the test sets of public benchmarks need it.
     """
     names = parse_class_map(datasets.class_map if class_map is None else class_map)
     dataset = load_dataset(
@@ -177,6 +182,10 @@ def find_validation_data(
     )
     if class_map is not None:
         require_renamed(names, [dataset])
+    if not unannotated:
+        require_ground_truth(dataset)
+    elif dataset.crowd.all():
+        logger.warning("%s: no image has an object, so there is no AP to compute", dataset.name)
     return dataset
 
 

@@ -17,6 +17,7 @@ from centernet2.builders.solver import build_multiplier
 from centernet2.config import Config
 from centernet2.data import (
     DetectionDataset,
+    require_ground_truth,
     require_masks,
     require_objects,
     without_empty_images,
@@ -83,6 +84,8 @@ def find_training_data(
     if needs_masks:
         require_masks(train_set)
     require_objects(train_set)
+    if config.run.eval_period >= 0:
+        require_ground_truth(val_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
 
 

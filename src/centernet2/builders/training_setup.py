@@ -1,6 +1,5 @@
 """Set up a training run: data, device, start, model and state, in this order."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,6 @@ from centernet2.config import Config
 from centernet2.data import DetectionDataset, check_before_training, images_per_class
 from centernet2.devices import create_accelerator
 from centernet2.models.detector import Detector
-
-logger = logging.getLogger(__name__)
 
 
 def set_up(
@@ -98,6 +95,4 @@ def _check_images(
     train_set = replace(train_set, unusable=check_before_training(train_set, "train"))
     if val_set is not None:
         check_before_training(val_set, "val")
-        if val_set.crowd.all():
-            logger.warning("%s: no image has an object, so there is no AP to compute", val_set.name)
     return train_set

@@ -7,11 +7,12 @@ from centernet2.data.class_join import (
     rename_classes,
     without_classes,
 )
-from centernet2.data.class_names import counted, join_classes, shown
+from centernet2.data.class_names import clean_name, counted, join_classes, shown
 from centernet2.data.dataset import (
     DatasetsOptions,
     DetectionDataset,
     concatenate,
+    require_ground_truth,
     require_masks,
     require_objects,
     with_classes,
@@ -85,6 +86,7 @@ __all__ = [
     "category_names",
     "check_before_training",
     "class_aware_weights",
+    "clean_name",
     "concatenate",
     "counted",
     "draw_objects",
@@ -99,6 +101,7 @@ __all__ = [
     "rename_categories",
     "rename_classes",
     "repeat_factors",
+    "require_ground_truth",
     "require_masks",
     "require_objects",
     "shown",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from centernet2.data.class_names import clean_name
 from centernet2.data.dataset import DetectionDataset, offsets_of
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> 
 def _name(category: Any) -> str:
     """Return the name of a category as the reader of COCO's format has it; empty: none."""
     name = category.get("name") if isinstance(category, dict) else None
-    return str(name).strip() if type(name) in (int, float, str) else ""
+    return clean_name(str(name)) if type(name) in (int, float, str) else ""
 
 
 def _records(content: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -1,22 +1,19 @@
 """Lists of class names: where the classes of one are in another, and how messages show them."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from centernet2.files import one_form
+
 SHOWN_NAMES = 5  # of a longer list
 
 
 def clean_name(text: str) -> str:
-    """Return a class name without surrounding spaces, in one Unicode form (NFC).
-
-    macOS and some tools store accents as characters of their own: the same name in other bytes.
-    """
-    name = text.strip()
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    """Return a class name without surrounding spaces, in one Unicode form."""
+    return one_form(text.strip())
 
 
 class ClassJoin(NamedTuple):

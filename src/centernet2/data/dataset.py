@@ -18,7 +18,7 @@ from centernet2.data.annotation_masks import (
     PackedMasks,
     join_masks,
 )
-from centernet2.data.class_names import counted, join_classes, shown
+from centernet2.data.class_names import clean_name, counted, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays
@@ -179,6 +179,15 @@ def require_objects(dataset: DetectionDataset) -> None:
         )
 
 
+def require_ground_truth(dataset: DetectionDataset) -> None:
+    """Raise ValueError if there is no object to compare detections with; crowds are none."""
+    if dataset.crowd.all():
+        raise ValueError(
+            f"{dataset.annotations or dataset.name}: no image has an object, so there is no AP to "
+            "compute; add annotations, or give other images for validation"
+        )
+
+
 def require_masks(dataset: DetectionDataset) -> None:
     """Raise ValueError if no object of a data set has a mask to train on."""
     if dataset.masks is None or not dataset.masks.have_pixels().any():
@@ -201,8 +210,8 @@ def with_classes(
     Raises:
         ValueError: the data set has other classes.
     """
-    own = dataset.class_names
-    if own == tuple(class_names):
+    own, class_names = dataset.class_names, tuple(map(clean_name, class_names))
+    if own == class_names:
         return dataset
     if sorted(own) != sorted(class_names):
         raise ValueError(
@@ -215,7 +224,7 @@ def with_classes(
     label = np.argsort(order).astype(dataset.labels.dtype)
     return replace(
         dataset,
-        class_names=tuple(class_names),
+        class_names=class_names,
         category_ids=tuple(dataset.category_ids[i] for i in order),
         frequencies=tuple(dataset.frequencies[i] for i in order) if dataset.frequencies else (),
         source_category_ids=tuple(

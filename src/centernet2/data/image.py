@@ -15,7 +15,7 @@ from torch import Tensor
 from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
 from centernet2.data.storage import read_bytes, remote_url
-from centernet2.files import printable
+from centernet2.files import irregular_kind, printable
 
 ORIENTATION = 0x0112  # EXIF tag
 ROTATED = (5, 6, 7, 8)  # its values that rotate the image by 90 degrees
@@ -80,6 +80,7 @@ def read_file(source: Path | str) -> bytes:
         raise ImageError("the path of an image is empty; give a file")
     if "\0" in str(source):
         raise ImageError(f"{str(source)!r}: no file can have this name; correct it")
+    _require_regular(source)
     try:
         content = read_bytes(source)
     except OSError as error:
@@ -92,6 +93,13 @@ def read_file(source: Path | str) -> bytes:
     if not content:
         raise ImageError(f"{name}: the image file is empty; replace it or leave it out")
     return content
+
+
+def _require_regular(path: Path | str) -> None:
+    """Raise ImageError for a folder, a pipe or a device, from which reading may never end."""
+    kind = irregular_kind(path)
+    if kind:
+        raise ImageError(f"{printable(path)}: the image is {kind}; replace it or leave it out")
 
 
 def _in_one_line(error: Exception) -> str:
@@ -167,6 +175,7 @@ def _decode(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
 
 def image_size(path: Path) -> tuple[int, int]:
     """Read height and width of an image from its header, upright according to EXIF."""
+    _require_regular(path)
     try:
         with Image.open(path) as file:
             return upright_size(file)

@@ -7,7 +7,6 @@ alone, so that it starts soon; `check` decodes every image.
 import logging
 import math
 import os
-import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
 from centernet2.data.image import ImageError, image_size, orientation_of, read_image, upright_size
 from centernet2.data.storage import MEMBER, remote_url
-from centernet2.files import printable
+from centernet2.files import irregular_kind, printable
 from centernet2.progress import ProgressClock
 
 logger = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ class SplitImages(NamedTuple):
 def header_facts(path: Path) -> ImageFacts:
     """Read the header of an image file; one that does not tell its size is decoded."""
     try:
-        state = os.stat(path)
+        os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return ImageFacts(MISSING_FILE)
     except (OSError, ValueError) as error:
@@ -104,8 +103,8 @@ def header_facts(path: Path) -> ImageFacts:
         return ImageFacts(
             f"{printable(path)}: the image cannot be opened ({reason}); check the path"
         )
-    if not stat.S_ISREG(state.st_mode):
-        kind = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+    kind = irregular_kind(path)
+    if kind:
         return ImageFacts(f"{printable(path)}: the image is {kind}; replace it or leave it out")
     try:
         with Image.open(path) as file:

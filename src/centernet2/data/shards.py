@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from centernet2.data.storage import open_remote, remote_url
-from centernet2.files import is_image_file
+from centernet2.files import is_image_file, unicode_forms
 
 SHARD_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -119,7 +119,11 @@ def in_shards(names: Sequence[str], shards: Sequence[str]) -> Iterator[str]:
 def _candidates(
     name: str, members: dict[str, ShardMember], by_last_part: dict[str, list[str]]
 ) -> list[str]:
-    return [name] if name in members else by_last_part.get(name.rpartition("/")[2], [])
+    for form in unicode_forms(name):
+        found = [form] if form in members else by_last_part.get(form.rpartition("/")[2], [])
+        if found:
+            return found
+    return []
 
 
 def folder_of_shards(shards: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ def test_problems_of_image_files(
         ("train", "unreadable images"): 1,
         ("train", "images of another size than annotated"): 1,
         ("val", "images that are also in train"): 1,
+        ("val", "no objects"): 1,
     }
     written = write_repaired(examination.splits, tmp_path / "fixed.json")
     assert {path.name for path in written} == {"fixed_train.json", "fixed_val.json"}

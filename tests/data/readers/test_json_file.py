@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from centernet2.data.readers.json_file import read_json
+from centernet2.data.readers.layouts import find_splits
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,13 @@ def test_legacy_encodings_are_named(tmp_path: Path) -> None:
     path.write_bytes('{"categories": [{"name": "café crème"}]}'.encode("cp1252"))
     with pytest.raises(ValueError, match=r"a\.json, line 1: .*CP1252"):
         read_json(path)
+
+
+def test_folder_in_place_of_a_file_is_named(tmp_path: Path, content: Any) -> None:
+    folder = tmp_path / "annotations" / "instances_train.json"
+    folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"instances_train\.json: is a folder, where a file is"):
+        read_json(folder)
+    (tmp_path / "annotations" / "train.json").write_text(json.dumps(content))
+    folder.rename(folder.with_name("val.json"))
+    assert list(find_splits(tmp_path)) == ["train"]

@@ -189,6 +189,13 @@ def test_other_xml_files_are_counted(tmp_path: Path) -> None:
     assert boxes(records) == BOXES
 
 
+def test_folder_in_place_of_an_xml_file_is_named(tmp_path: Path) -> None:
+    tree(tmp_path)
+    (tmp_path / "Annotations" / "b.xml").mkdir()
+    with pytest.raises(ValueError, match=r"b\.xml: is a folder, where a file is needed"):
+        read(tmp_path)
+
+
 def bndbox(text: str) -> str:
     return OBJECT.replace(f"<bndbox>{BOX}</bndbox>", text)
 

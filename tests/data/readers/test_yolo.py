@@ -1,6 +1,7 @@
 """YOLO data as many tools write it: read, repaired with a count, or refused with file and line."""
 
 import math
+import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -266,6 +267,21 @@ def test_missing_files_are_counted(tmp_path: Path) -> None:
         "images that cannot be read": 1,
     }
     assert "b.xyz" in records.findings[0].examples[0].text
+
+
+def test_folders_and_pipes_in_place_of_files_are_named(tmp_path: Path) -> None:
+    tree(tmp_path)
+    os.mkfifo(tmp_path / "images" / "train" / "pipe.png")
+    (tmp_path / "images" / "train" / "folder.png").mkdir()
+    found = {each.kind: each for each in read(tmp_path).findings}["images that cannot be read"]
+    texts = [each.text for each in found.examples]
+    assert "folder.png: the image is a folder; replace it or leave it out" in texts[0]
+    assert "pipe.png: the image is not a regular file; replace it" in texts[1]
+    (tmp_path / "labels" / "train" / "pipe.txt").mkdir()
+    (tmp_path / "images" / "train" / "pipe.png").unlink()
+    picture(tmp_path / "images" / "train" / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.txt: is a folder, where a file is needed"):
+        read(tmp_path)
 
 
 def test_folder_of_unknown_suffixes_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from centernet2.data.readers.json_records import Record
+from centernet2.files import stored_name
 
 SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "train": "train",
@@ -55,7 +56,8 @@ def find_image_folder(
     depth = max((len(PurePosixPath(name).parts) for name in probes), default=1)
     places = [(folder, cut) for cut in range(depth) for folder in candidates]
     hits = [
-        sum((folder / _shorten(name, cut)).is_file() for name in probes) for folder, cut in places
+        sum((folder / stored_name(folder, _shorten(name, cut))).is_file() for name in probes)
+        for folder, cut in places
     ]
     folder, cut = places[hits.index(max(hits))]
     if not max(hits, default=0):

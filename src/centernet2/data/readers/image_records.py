@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from centernet2.data.class_names import clean_name
 from centernet2.data.federated import FederatedLabels, pack_federated
 from centernet2.data.findings import FindingLog, ProblemExample
 from centernet2.data.image import ImageError, image_size
 from centernet2.data.readers.json_records import IdIndex, Record, RecordTable, id_order
+from centernet2.files import stored_name
 from centernet2.structures import UserId
 
 DUPLICATE_NAMES = "duplicate category names"  # kind of problem
@@ -47,7 +49,7 @@ def read_images(content: Record, folder: Path, log: FindingLog) -> ImageColumns:
             lambda _: ProblemExample("the list 'images' is missing or empty"),
         )  # fmt: skip
     ids = table.ids()
-    files = [_file_name(record) for record in table.records]
+    files = [_file_name(record, folder) for record in table.records]
     _refuse(table, "images without a usable id", "give each an id of its own", ids, "id")
     _refuse(
         table,
@@ -184,7 +186,7 @@ def _names(table: RecordTable) -> list[str | None]:
         "category names that are numbers", "repairs", "they are read as text", numbers,
         table.has("name"),
     )  # fmt: skip
-    spaces = [r for r, v in enumerate(values) if isinstance(v, str) and names[r] not in (v, None)]
+    spaces = [r for r, v in enumerate(values) if names[r] and isinstance(v, str) and v != v.strip()]
     table.log.add(
         "category names with spaces around them", "repairs", "the spaces are removed", spaces,
         table.has("name"),
@@ -193,7 +195,7 @@ def _names(table: RecordTable) -> list[str | None]:
 
 
 def _name(value: Any) -> str | None:
-    text = str(value).strip() if type(value) in (int, float, str) else ""
+    text = clean_name(str(value)) if type(value) in (int, float, str) else ""
     return text if _is_text(text) else None
 
 
@@ -205,8 +207,8 @@ def _is_text(text: str) -> bool:
         return False
 
 
-def _file_name(record: Record) -> str | None:
-    """Path below the image folder; LVIS has it only as the end of COCO's URL."""
+def _file_name(record: Record, folder: Path) -> str | None:
+    """Path below the image folder, as it is stored; LVIS has it only as the end of COCO's URL."""
     name = record.get("file_name")
     if not name and isinstance(record.get("coco_url"), str):
         name = "/".join(record["coco_url"].split("/")[-2:])
@@ -216,7 +218,7 @@ def _file_name(record: Record) -> str | None:
         os.fsencode(name)
     except UnicodeEncodeError:
         return None
-    return name
+    return stored_name(folder, name)
 
 
 def _sizes(table: RecordTable, folder: Path, files: Sequence[str | None]) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.data.readers.json_records import Record
-from centernet2.files import decode_text
+from centernet2.files import decode_text, read_regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def garbage_collection_off() -> Iterator[None]:
 def read_json(path: Path) -> Record:
     """Read the content of a COCO JSON file in UTF-8, UTF-16 or UTF-32."""
     try:
-        text = Path(path).read_bytes()
+        text = read_regular_file(Path(path))
     except OSError as error:
         raise ValueError(
             f"{path}: the annotation file cannot be opened ({error.strerror}); check the path"

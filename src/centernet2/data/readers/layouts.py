@@ -142,7 +142,7 @@ def _find_coco(folder: Path) -> dict[str, SplitFiles]:
 
 
 def _is_coco(path: Path) -> bool:
-    if path.name.startswith(OTHER_TASKS):
+    if path.name.startswith(OTHER_TASKS) or not path.is_file():
         return False
     if path.name.startswith(KNOWN_NAMES):
         return True

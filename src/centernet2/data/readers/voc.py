@@ -19,7 +19,7 @@ from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc_xml import FROM_POLYGON, VocFile, read_annotation
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
-from centernet2.files import is_image_file, read_text_file
+from centernet2.files import is_image_file, one_form, read_text_file
 
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")  # in lower case
 FLAGGED = re.compile(r"(.*\S)\s+(-1|0|1)")  # a line of a class's list
@@ -132,9 +132,9 @@ def listed_files(
     A name may have spaces, folders and the suffix of an image. A list of a class marks images
     without it by -1, the others by 0 or 1.
     """
-    file_of = {path.stem: path for path in files if path.parent == folder}
+    file_of = {one_form(path.stem): path for path in files if path.parent == folder}
     rows = []
-    for number, line in enumerate(read_text_file(names).split("\n"), start=1):
+    for number, line in enumerate(one_form(read_text_file(names)).split("\n"), start=1):
         if line.strip():
             flagged = FLAGGED.fullmatch(line.strip())
             plain = line if line in file_of else _stem(line, file_of)
@@ -181,31 +181,36 @@ class _ImageNames:
         entries = os.scandir(folder) if folder.is_dir() else ()
         for name in sorted(entry.name for entry in entries):
             if is_image_file(name) and not name.startswith("."):
-                self.names.setdefault(name.lower(), name)
-                self.by_stem.setdefault(os.path.splitext(name)[0].lower(), name)
+                self.names.setdefault(_key(name), name)
+                self.by_stem.setdefault(_key(os.path.splitext(name)[0]), name)
 
     def find(self, stated: str, path: Path, tally: Tally) -> str:
         """Return the image of an XML file: the one of its own name, or the stated one."""
-        existing = self.names.get(stated.lower())
+        existing = self.names.get(_key(stated))
         if (self.folder / stated).is_file() and stated:
             existing = stated
-        own = self.by_stem.get(path.stem.lower())
+        own = self.by_stem.get(_key(path.stem))
         stem, suffix = os.path.splitext(stated)
-        if existing is not None and (own is None or stem.lower() == path.stem.lower()):
+        if existing is not None and (own is None or _key(stem) == _key(path.stem)):
             return existing
         if own is not None:
             if existing is not None:
                 tally.add(OTHER_FILE, f"{path}: {stated}", own)
             return own
         without = stem if is_image_file(stated) or not suffix else stated
-        return self.by_stem.get(without.lower(), stated or f"{path.stem}.jpg")
+        return self.by_stem.get(_key(without), stated or f"{path.stem}.jpg")
+
+
+def _key(name: str) -> str:
+    """Return what is equal for the names of one file on any system."""
+    return one_form(name).lower()
 
 
 def _one_each(file_of: Mapping[Path, str], folder: Path, tally: Tally) -> dict[Path, str]:
     """Leave out all XML files of an image but one: that with its name, or else the first."""
 
     def has_other_name(path: Path) -> bool:
-        return path.stem.lower() != os.path.splitext(file_of[path])[0].lower()
+        return _key(path.stem) != _key(os.path.splitext(file_of[path])[0])
 
     chosen: dict[str, Path] = {}
     others = set()

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from centernet2.files import decode_text, unicode_encoding
+from centernet2.files import decode_text, read_regular_file, unicode_encoding
 
 XML_SUFFIX = ".xml"
 DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["'][^>]*\?>""")
@@ -22,7 +22,7 @@ def parse_xml(path: Path) -> ET.Element:
         ValueError: the file is no XML, or its text has another encoding than declared.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path)
         text = DECLARED.sub("", _decode(content, path), count=1).strip()
         if not text:
             raise ValueError(f"{path}: not an XML file (it is empty); export or remove it")

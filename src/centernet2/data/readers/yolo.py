@@ -5,7 +5,6 @@ and height; see yolo_rows.
 """
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,7 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
-from centernet2.files import is_image_file, read_text_file
+from centernet2.files import is_image_file, one_form, read_text_file, unicode_forms
 
 LABEL_FOLDERS = ("labels", "label", "txt")
 PROBED_LINES = 50  # lines of a list of images whose files are searched
@@ -154,8 +153,8 @@ def images_of_place(place: Path, source: YoloSource, tally: Tally) -> list[Path]
     rank = _usual_rank([line for _, line in numbered], roots)
     found = []
     for number, line in numbered:
-        tried = candidates(roots, line)
-        tried = [*tried[rank : rank + 1], *tried]
+        places = (candidates(roots, form) for form in unicode_forms(line))
+        tried = [path for each in places for path in (*each[rank : rank + 1], *each)]
         image = next((path for path in tried if path.is_file()), None)
         if image is None:
             tally.add(UNLISTED, f"{place}, line {number}: {line}", line)
@@ -197,11 +196,11 @@ def _label_files(
     for folder, indices in by_folder.items():
         folders = label_folders(folder)
         searched += [each for each in folders if each not in searched]
-        keys = {_key(images[i].stem) for i in indices}
+        keys = {one_form(images[i].stem) for i in indices}
         listed = {each: _texts_in(each) for each in folders}
         best = max(folders, key=lambda each: len(keys & listed[each].keys()))
         for i in indices:
-            files[i] = listed[best].get(_key(images[i].stem))
+            files[i] = listed[best].get(one_form(images[i].stem))
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
             _count_lonely(listed[best], keys, folder, tally)
@@ -253,12 +252,7 @@ def _texts_in(folder: Path) -> dict[str, Path]:
         return {}
     names = sorted(entry.name for entry in os.scandir(folder))
     texts = [Path(name) for name in names if name.lower().endswith(".txt") and name[0] != "."]
-    return {_key(path.stem): folder / path for path in texts}
-
-
-def _key(stem: str) -> str:
-    """Return a name in one Unicode form: macOS and Windows store accents differently."""
-    return stem if stem.isascii() else unicodedata.normalize("NFC", stem)
+    return {one_form(path.stem): folder / path for path in texts}
 
 
 OTHER_TEXTS = ("classes", "train", "val", "valid", "test", "labels", "obj", "notes", "readme")
@@ -270,7 +264,7 @@ def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: 
     if not lonely or not keys & labels.keys():
         return
     same_folder = {
-        _key(Path(entry.name).stem): entry.name
+        one_form(Path(entry.name).stem): entry.name
         for entry in os.scandir(folder)
         if entry.is_file() and not entry.name.lower().endswith(".txt")
     }

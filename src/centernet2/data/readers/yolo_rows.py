@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.readers.yolo_forms import (
     BORDER,
@@ -149,10 +150,11 @@ def _parse(
     """Return the class number, the other numbers, and whether the class was given by name."""
     value, length = _number(words[0]), 1
     if value is None:
-        name = next((k for k in range(len(words), 0, -1) if " ".join(words[:k]) in number_of), 0)
-        if not name:
+        names = {k: clean_name(" ".join(words[:k])) for k in range(len(words), 0, -1)}
+        length = next((k for k, name in names.items() if name in number_of), 0)
+        if not length:
             raise ValueError(f"{words[0]!r} is neither a number nor a class's name; correct it")
-        value, length = float(number_of[" ".join(words[:name])]), name
+        value = float(number_of[names[length]])
     if not value.is_integer():
         raise ValueError(f"the class is {words[0]}, not a whole number; correct it")
     numbers = []

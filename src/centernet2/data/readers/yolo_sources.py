@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
 from centernet2.data.readers.image_folders import SPLIT_WORDS
-from centernet2.files import read_text_file
+from centernet2.files import read_text_file, unicode_forms
 
 YAML_SUFFIXES = (".yaml", ".yml")
 USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -192,8 +193,8 @@ def _classes(
 
 
 def require_classes(classes: Mapping[int, str], path: Path) -> dict[int, str]:
-    """Return the class names without surrounding spaces; each must be there once."""
-    stripped = {number: name.strip() for number, name in sorted(classes.items())}
+    """Return the class names as `clean_name` does; each must be there once."""
+    stripped = {number: clean_name(name) for number, name in sorted(classes.items())}
     number_of: dict[str, int] = {}
     if not stripped:
         raise ValueError(f"{path}: there are no class names; add them")
@@ -304,7 +305,7 @@ def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path 
     It is tried as it is, then without leading ../ and without its leading folders. Each folder may
     be spelled in other letters, large or small.
     """
-    tried = candidates(roots, text)
+    tried = [place for form in unicode_forms(text) for place in candidates(roots, form)]
     if inner:
         tried = [*candidates(roots, re.sub(r"^(\.\./)+", "", _slashes(text))), *tried]
     existing = next((place for place in tried if place.exists()), None)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.data.class_names import SHOWN_NAMES
+from centernet2.data.class_names import SHOWN_NAMES, clean_name
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.readers.results.detection_agreement import (
     Placed,
@@ -121,7 +121,7 @@ def find_labels(
         if new in label_of:
             by_id.setdefault(number, label_of[new])
             label_of.setdefault(name, label_of[new])
-    by_name = _finder(label_of)
+    by_name = _name_finder(label_of)
     plain = _read("category_id", ids, _finder(by_id))
     named = _read_names("class name", table, CLASS_NAME_KEYS, names.classes, ids, by_name)
     if named is not None:
@@ -204,6 +204,13 @@ def _hashable_id(value: Any) -> Hashable:
 
 def _finder(positions: Mapping[Any, int]) -> Find:
     return lambda value: positions.get(value, UNKNOWN)
+
+
+def _name_finder(positions: Mapping[Any, int]) -> Find:
+    """Find class names, which may have spaces around them or another Unicode form."""
+    return lambda value: positions.get(
+        clean_name(value) if isinstance(value, str) else value, UNKNOWN
+    )
 
 
 def _of_other_type(by_id: Mapping[Any, int]) -> Find:

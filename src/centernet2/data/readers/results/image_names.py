@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from centernet2.files import is_image_file
+from centernet2.files import is_image_file, one_form
 
 UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
 INTEGER = re.compile(r"-?\d{1,40}")  # int() refuses thousands of digits
@@ -64,7 +64,8 @@ def _positions_of_all(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 
 def _parts(path: str) -> tuple[str, ...]:
     """Return the names of a path, which may be of Windows."""
-    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+    parts = one_form(path).replace("\\", "/").split("/")
+    return tuple(part for part in parts if part not in ("", "."))
 
 
 def _ends(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
