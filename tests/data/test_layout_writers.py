@@ -1,5 +1,6 @@
 """Data sets converted to another layout and back keep their content."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,20 @@ def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
     assert sorted(shifted.boxes()[:, 2].tolist()) == sorted(plain.boxes()[:, 2].tolist())
 
 
-NAMES = ("my photo 1.png", "a/x.png", "b/x.png", "a_x.png", "b/x.bmp", "猫 é.png", "v1.2.png")
-CLASSES = ("null", "traffic light", "007", "on", "红 色", "a: b", "3.10")
+NAMES = (
+    "my photo 1.png", "a/x.png", "b/x.png", "a_x.png", "b/x.bmp", "猫 é.png", "v1.2.png",
+    ".hidden.png", "two\nlines.png", "bell\a.png", "byte \udce9.png", "a\u2028b.png",
+    "- # 'q'.png", "__MACOSX/z.png", "c&<d>.png",
+)  # fmt: skip
+CLASSES = (
+    "null", "traffic light", "007", "on", "红 色", "a: b", "3.10", "two\nlines", "a\tb", "=", "~",
+    "a & <b>", "'q' \"r\"", "- x", "y\u2028z",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
 def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], to: str) -> None:
-    for folder in ("a", "b"):
+    for folder in ("a", "b", "__MACOSX"):
         (tmp_path / "images" / folder).mkdir(parents=True)
     size = {"width": 40, "height": 30}
     content = {
@@ -131,11 +139,37 @@ def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], t
     for split in ("train", "val"):
         after = load(tmp_path / "out", split)
         assert sorted(after.class_names) == sorted(CLASSES)
-        class_of = {after.boxes()[i][0]: after.class_names[after.labels[i]] for i in range(7)}
+        class_of = {after.boxes()[i][0]: after.class_names[k] for i, k in enumerate(after.labels)}
         assert class_of == {i + 1: name for i, name in enumerate(CLASSES)}
         originals = [(tmp_path / "images" / name).read_bytes() for name in NAMES]
         copies = [after.image_path(i).read_bytes() for i in range(len(after))]
         assert sorted(copies) == sorted(originals)
+
+
+def test_classes_with_control_characters_survive_or_are_refused(
+    folder: Path, content: Content, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a\x01b", "a\rb", "a\x1fb"):
+        content["categories"][0]["name"] = name
+        write(content, "val")
+        write(content, "train")
+        for to in ("coco", "yolo"):
+            out = tmp_path / f"{to} {ord(name[1])}"
+            convert(folder, out, to=to)
+            assert sorted(load(out).class_names) == sorted([name, "ant"])
+        with pytest.raises(ValueError, match=r"the class 'a.*b' has a character that XML cannot"):
+            convert(folder, tmp_path / "voc", to="voc")
+        assert not (tmp_path / "voc").exists()
+
+
+def test_missing_images_are_named_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    (folder / "images" / "wide.png").unlink()
+    with pytest.raises(ValueError, match=r"_train: the image wide\.png is missing; leave it out"):
+        convert(folder, tmp_path / "out", to="coco")
+    os.mkfifo(folder / "images" / "wide.png")
+    with pytest.raises(ValueError, match=r"wide\.png is not a regular file; leave it out"):
+        convert(folder, tmp_path / "out", to="coco")
+    assert not (tmp_path / "out").exists()
 
 
 def test_yolo_is_clipped_and_says_that_it_has_polygons(

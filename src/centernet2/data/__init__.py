@@ -20,7 +20,7 @@ from centernet2.data.dataset import (
 )
 from centernet2.data.image import ImageError, image_size, read_image
 from centernet2.data.image_check import check_before_training
-from centernet2.data.layout_writers import WRITERS
+from centernet2.data.layout_writers import WRITERS, require_writable
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
 from centernet2.data.resize import (
@@ -104,6 +104,7 @@ __all__ = [
     "require_ground_truth",
     "require_masks",
     "require_objects",
+    "require_writable",
     "shown",
     "train_batches",
     "with_classes",

@@ -5,6 +5,7 @@ and boxes and masks are clipped to their image. For Pascal VOC, masks are left o
 marked as difficult, and classes are numbered in the order of their names.
 """
 
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +17,37 @@ from typing import Any
 import yaml
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.files import write_json
+from centernet2.files import irregular_kind, write_json
 
 DIGITS = 4  # decimals of pixel coordinates
 BOX_NUMBERS = 4  # after the class, in a row of YOLO
+# in names of files: what lists, XML or UTF-8 cannot hold, and what makes a file one of the system's
+UNSAFE_IN_NAMES = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]|^\.|^__MACOSX$"
+)
+NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]")  # a carriage return becomes a newline
 DatasetWriter = Callable[[DetectionDataset, Path, str], None]
+
+
+def require_writable(dataset: DetectionDataset, layout: str) -> None:
+    """Raise ValueError if an image or a class cannot be written in a layout.
+
+    Call it for all splits before the first is written.
+    """
+    for i in range(len(dataset)):
+        path = dataset.image_path(i)
+        kind = irregular_kind(path) or ("" if path.exists() else "missing")
+        if kind:
+            raise ValueError(
+                f"{dataset.name}: the image {dataset.file_name(i)} is {kind}; leave it out, as "
+                "`centernet2 check DATA --fix OUT.json` does"
+            )
+    for name in dataset.class_names if layout == "voc" else ():
+        if NOT_IN_XML.search(name):
+            raise ValueError(
+                f"{dataset.name}: the class {name!r} has a character that XML cannot hold; rename "
+                "it with --class-map"
+            )
 
 
 def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
@@ -91,9 +118,10 @@ WRITERS: dict[str, DatasetWriter] = {"coco": write_coco, "yolo": write_yolo, "vo
 
 
 def _relative(dataset: DetectionDataset, i: int) -> str:
-    """Path of an image below the folder of the data set."""
+    """Path of an image below the folder of the data set, with a name that any layout can hold."""
     name = PurePosixPath(fsdecode(dataset.files[i]))
-    return name.name if name.is_absolute() or ".." in name.parts else str(name)
+    parts = name.parts[-1:] if name.is_absolute() or ".." in name.parts else name.parts
+    return "/".join(UNSAFE_IN_NAMES.sub("_", part) for part in parts)
 
 
 def _copy_images(

@@ -33,7 +33,7 @@ def convert(
     The number of images of each split.
     """
     from centernet2.builders.class_map import class_map_of, parse_class_map, require_renamed
-    from centernet2.data import WRITERS, rename_classes, with_classes
+    from centernet2.data import WRITERS, rename_classes, require_writable, with_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
     source_path, target = Path(data), writable_folder(Path(output), "OUTPUT")
@@ -55,6 +55,7 @@ def convert(
     for split, dataset in datasets.items():
         if to == "yolo":  # one data.yaml lists the classes of all splits
             datasets[split] = with_classes(dataset, first.class_names, owner=first.name)
+        require_writable(dataset, to)
     for split, dataset in datasets.items():
         WRITERS[to](dataset, target, split)
         logger.info("%s: %d images, %d boxes", target / split, len(dataset), len(dataset.labels))
