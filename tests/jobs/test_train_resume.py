@@ -260,3 +260,34 @@ def test_machines_must_share_output_folder(
         centernet2.ConfigError, match=r"model_0000002.pth by process 0, none by process 1"
     ):
         train(data, tmp_path, resume=True)
+
+
+def test_resume_without_a_run_names_the_runs_nearby(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "command.yaml").write_text("")
+    (tmp_path / "runs" / "notes").mkdir()
+    missing = tmp_path / "runs" / "frist"
+    for folder, reason in ((missing, "does not exist"), (tmp_path / "runs", "holds no checkpoint")):
+        with pytest.raises(ValueError, match=reason) as error:
+            centernet2.train(output_dir=folder, resume=True, device="cpu")
+        assert "coco" not in str(error.value) and "notes" not in str(error.value)
+        assert "/first" in str(error.value) and "/second" in str(error.value)
+        assert "name its --output-dir, or the --data of a new run" in str(error.value)
+    with pytest.raises(ValueError, match=r"frist does not exist; runs near it: .*/first, .*either"):
+        centernet2.train(SMALL, output_dir=missing, resume=True, data_path=tmp_path, device="cpu")
+    assert not missing.exists()
+
+
+def test_finished_run_without_checkpoints_is_not_trained_again(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model_final.pth").write_bytes(b"weights")
+    with pytest.raises(ValueError, match=r"only model_final\.pth of a finished run.*--weights"):
+        train(data, tmp_path, resume=True)
+    assert (tmp_path / "model_final.pth").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of a file"])
+def test_half_written_checkpoint_is_not_resumed(data: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model_0000002.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"no checkpoint in .* can be read; to start over"):
+        train(data, tmp_path, resume=True)

@@ -1,6 +1,7 @@
 """Maps of class names: from the command line or a file, and what the data must have of them."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,11 @@ from typing import Any
 import yaml
 
 from centernet2.builders.loading import StrPath
-from centernet2.config import Config, ConfigError, Overrides, parse_pairs
+from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
 from centernet2.files import read_text_file
 from centernet2.spelling import meant_words
 
-CLASS_MAP_KEY = "DATASETS.CLASS_MAP"
 CLASS_MAP_OPTION = "--class-map"
 PAIRS_ADVICE = "give pairs old=new, or a file with them"
 SUFFIXES = (".json", ".yaml", ".yml", ".txt")
@@ -24,8 +24,9 @@ def read_class_map(given: Mapping[str, str] | Sequence[str] | StrPath) -> tuple[
     """Read what --class-map gives into pairs "old=new", as DATASETS.CLASS_MAP holds them.
 
     Args:
-        given: a dictionary, one text or several. A text is a pair, pairs separated by commas, or
-            the path of a file: JSON or YAML with a dictionary, or lines old=new.
+        given: a dictionary, one text or several, or pairs of texts. A text is a pair, pairs
+            separated by commas, or the path of a file: JSON or YAML with a dictionary, or lines
+            old=new.
 
     Raises:
         ConfigError: a file cannot be read, or there is a malformed pair or none.
@@ -33,8 +34,8 @@ def read_class_map(given: Mapping[str, str] | Sequence[str] | StrPath) -> tuple[
     if isinstance(given, Mapping):
         pairs = _joined(given.items(), CLASS_MAP_OPTION)
     else:
-        texts = given if isinstance(given, list | tuple) else [given]
-        pairs = [pair for text in texts for pair in _read_text(str(text))]
+        items = given if isinstance(given, list | tuple) else [given]
+        pairs = [pair for item in items for pair in _read_item(item)]
     parse_class_map(pairs, CLASS_MAP_OPTION)
     return tuple(pairs)
 
@@ -122,6 +123,19 @@ def _names_in_files(dataset: DetectionDataset) -> list[str]:
         *(name for name, _, _ in dataset.renamed),
         *(name for name in dataset.class_names if name not in renamed),
     ]
+
+
+def _read_item(item: object) -> list[str]:
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return _joined([(item[0], item[1])], CLASS_MAP_OPTION)
+    if isinstance(item, Mapping):
+        return _joined(item.items(), CLASS_MAP_OPTION)
+    if not isinstance(item, str | os.PathLike):
+        raise ConfigError(
+            f"{CLASS_MAP_OPTION} is of type {type(item).__name__}; give a dictionary, pairs "
+            "old=new, or a file with them"
+        )
+    return _read_text(os.fsdecode(item))
 
 
 def _read_text(text: str) -> list[str]:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from centernet2 import distributed
-from centernet2.builders.class_map import CLASS_MAP_KEY, parse_class_map, require_renamed
+from centernet2.builders.class_map import parse_class_map, require_renamed
 from centernet2.builders.class_matching import match_classes
 from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
-from centernet2.config import Config
+from centernet2.config import CLASS_MAP_KEY, Config
 from centernet2.data import (
     DetectionDataset,
     require_ground_truth,

@@ -1,5 +1,6 @@
 """Set up a training run: data, device, start, model and state, in this order."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from centernet2.builders.training_run import TrainingRun
 from centernet2.builders.training_start import (
     Resume,
     choose_start,
+    explain_missing_run,
     fit_to_start,
     in_classes_of,
     load_start,
@@ -38,7 +40,9 @@ def set_up(
         resume: continue from the last checkpoint, if there is one.
     """
     given = command.config
-    train_set, val_set = find_training_data(given, command.data, command.data_path)
+    resumes_nothing = resume and previous is None
+    with explain_missing_run(output) if resumes_nothing else nullcontext():
+        train_set, val_set = find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
         device_for(given, command.device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them

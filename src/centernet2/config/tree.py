@@ -46,6 +46,7 @@ from centernet2.training.schedule import ScheduleOptions
 logger = logging.getLogger(__name__)
 Values = Mapping[str, Any]  # values of options by key
 Overrides = Mapping[str, Any] | Sequence[Any]  # by key, or alternating keys and values
+CLASS_MAP_KEY = "DATASETS.CLASS_MAP"  # its value may also be a dictionary
 CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 
 
@@ -176,6 +177,8 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
 def _check(key: str, value: Any) -> Any:
     """Return the value for the field of a key; ConfigError if the key does not accept it."""
     slot, given = SLOTS[key], freeze(value)
+    if key == CLASS_MAP_KEY and isinstance(given, Mapping):
+        given = tuple(f"{old}={new}" for old, new in given.items())
     with suppress(ValidationError):
         checked = _adapter(slot.type).validate_python(given)
         if slot.option.accepted.accepts(checked):

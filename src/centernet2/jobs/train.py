@@ -108,6 +108,7 @@ def train(
     from centernet2.builders.train_command import given_command, previous_command
     from centernet2.builders.train_to_end import run_to_end
     from centernet2.builders.training_setup import set_up
+    from centernet2.builders.training_start import describe_missing_run
 
     if mode.dry_run and mode.eval_only:
         raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
@@ -118,6 +119,11 @@ def train(
     previous = previous_command(output) if resume else None
     if previous is not None and config is None:
         file = previous.file_config
+    names_data = data or data_path or "DATASETS.TRAIN" in values
+    if resume and previous is None and config is None and not names_data:
+        raise ValueError(
+            f"{describe_missing_run(output)}; name its --output-dir, or the --data of a new run"
+        )
     command = given_command(
         file, values, data=data, data_path=data_path, weights=weights, device=device
     )
@@ -185,8 +191,8 @@ def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainComman
 
 def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:
     """Return the values of the overrides, of the mode and of the seed, by key."""
-    from centernet2.builders.class_map import CLASS_MAP_KEY, class_map_of
-    from centernet2.config import parse_pairs
+    from centernet2.builders.class_map import class_map_of
+    from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
     given = {
         "DATASETS.VAL_FRACTION": mode.val_fraction,
