@@ -1,11 +1,13 @@
 """Maps of class names, from texts and files."""
 
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from centernet2.builders.class_map import class_map_of, parse_class_map, read_class_map
-from centernet2.config import Config, ConfigError
+from centernet2.config import Config, ConfigError, load_config
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,36 @@ def test_option_precedes_override_precedes_config() -> None:
     assert class_map_of(None, ["SOLVER.BASE_LR", "1"]) is None
     with pytest.raises(ConfigError, match=r"^DATASETS.CLASS_MAP has 'a', which is no pair"):
         parse_class_map(("a",))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cow": "animal", "pig": "animal"},
+        MappingProxyType({"cow": "animal", "pig": "animal"}),
+        [("cow", "animal"), ["pig", "animal"]],
+        [{"cow": "animal"}, "pig=animal"],
+        ("cow=animal", "pig=animal"),
+        "cow=animal,pig=animal",
+    ],
+)
+def test_forms_of_python_are_equal(given: Any) -> None:
+    pairs = ("cow=animal", "pig=animal")
+    assert class_map_of(given) == pairs
+
+
+@pytest.mark.parametrize("given", [3, True, b"a=b", {"a=b"}, object(), iter(["a=b"]), [7]])
+def test_other_types_are_refused_by_name(given: Any) -> None:
+    item = given[0] if isinstance(given, list) else given
+    with pytest.raises(ConfigError, match=f"--class-map is of type {type(item).__name__}; give a"):
+        class_map_of(given)
+
+
+def test_dictionary_as_an_option(tmp_path: Path) -> None:
+    class_map = {"cow": "animal", "pig": "animal"}
+    key, pairs = "DATASETS.CLASS_MAP", ("cow=animal", "pig=animal")
+    (tmp_path / "own.yaml").write_text("DATASETS: {CLASS_MAP: {cow: animal, pig: animal}}\n")
+    assert load_config("CenterNet2_R18_small", {key: class_map})[key] == pairs
+    assert load_config("CenterNet2_R18_small", [key, str(class_map)])[key] == pairs
+    assert load_config(tmp_path / "own.yaml")[key] == pairs
+    assert class_map_of(None, {"DATASETS": {"CLASS_MAP": class_map}}) == pairs
