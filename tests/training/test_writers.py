@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -198,6 +199,43 @@ def test_failing_tracker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
         open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}),
     ):
         pass
+
+
+def test_failing_writer_does_not_end_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tracker fails in every step and at the end; the disk is full for some lines."""
+
+    class Unreachable:
+        requires_logging_directory = False
+
+        def __init__(self, name: str) -> None: ...
+        def start(self) -> None: ...
+        def store_init_configuration(self, values: object) -> None: ...
+
+        def log(self, values: object, step: int) -> None:
+            raise RuntimeError("server gone:\n  503")
+
+        def finish(self) -> None:
+            raise RuntimeError("server gone")
+
+    write = JsonlWriter.write
+
+    def write_unless_full(self: JsonlWriter, metrics: writers.Metrics) -> None:
+        if metrics["iteration"] == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, metrics)
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Unreachable)
+    monkeypatch.setattr(JsonlWriter, "write", write_unless_full)
+    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}) as opened:
+        logger = MetricsLogger(opened, period=2, device=CPU)
+        Run(ToyDetector()).train(stream(), 0, 5, [logger])
+    assert [line["iteration"] for line in lines_of(tmp_path / "metrics.jsonl")] == [4, 5]
+    warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(warnings) == 2 and all("training goes on" in each for each in warnings)
+    assert "metrics.jsonl (OSError: [Errno 28] No space left" in warnings[0]
+    assert "written to fake (RuntimeError: server gone: 503)" in warnings[1]
 
 
 def test_log_leaves_single_classes_out(

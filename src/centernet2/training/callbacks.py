@@ -4,8 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -82,8 +81,8 @@ class PeriodicEvaluation:
     """Evaluate every `period` steps and after the last one.
 
     `results` holds the newest metrics. An evaluation that fails is logged and does not end the
-    training: `failure` holds its error until another succeeds. Metrics that a writer or `review`
-    fails to record stay valid. `evaluate` and `review` must fail on all processes or on none.
+    training: `failure` holds its error until another succeeds. Metrics that `review` fails to
+    record stay valid. `evaluate` and `review` must fail on all processes or on none.
 
     Args:
         evaluate: returns metrics, or None if a signal has interrupted the evaluation.
@@ -123,13 +122,14 @@ class PeriodicEvaluation:
         if results is None:
             return self.failure is None  # interrupted
         line = {f"eval/{name}": value for name, value in results.items()}
-        words = f"the metrics after iteration {iteration} could not be recorded"
         for writer in self.writers:
-            with _logged_errors(words):
-                writer.write({"iteration": iteration, **line})
-        with _logged_errors(words):
+            writer.write({"iteration": iteration, **line})
+        try:
             return self.review(iteration, results)
-        return False
+        except Exception as error:
+            words = f"the metrics after iteration {iteration} could not be recorded"
+            _log_error(words, error)
+            return False
 
     def repeat(self, iteration: int) -> None:
         """Evaluate for the results alone, which a resumed run does not have."""
@@ -146,15 +146,6 @@ class PeriodicEvaluation:
             return None
         self.results = dict(results or {})
         return results
-
-
-@contextmanager
-def _logged_errors(words: str) -> Iterator[None]:
-    """Log an error of the block instead of raising it."""
-    try:
-        yield
-    except Exception as error:
-        _log_error(words, error)
 
 
 def _log_error(words: str, error: Exception) -> None:

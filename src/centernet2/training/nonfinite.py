@@ -116,8 +116,11 @@ class NonFiniteGuard:
         }
         records = distributed.gather_objects(record)
         if distributed.is_main_process():
-            with self.path.open("a") as file:
-                file.writelines(json.dumps(line) + "\n" for line in records)
+            try:
+                with self.path.open("a") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in records)
+            except OSError as error:  # a run does not end for want of a line
+                logger.warning("%s cannot be written: %s", self.path, error)
 
 
 def _json_number(value: float) -> float | str:

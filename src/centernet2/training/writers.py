@@ -36,6 +36,36 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+class GuardedWriter:
+    """Pass metrics on; the errors of a writer do not end training, and the first one is logged."""
+
+    def __init__(self, name: str, writer: Writer) -> None:
+        self.name = name
+        self.writer = writer
+        self.has_failed = False
+
+    def write(self, metrics: Metrics) -> None:
+        try:
+            self.writer.write(metrics)
+        except Exception as error:  # its type differs by tracker
+            self._report(error)
+
+    def close(self) -> None:
+        try:
+            self.writer.close()
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        if not self.has_failed:
+            logger.warning(
+                "metrics could not be written to %s (%s: %s); training goes on, and later metrics "
+                "are tried again",
+                self.name, type(error).__name__, " ".join(str(error).split()),
+            )  # fmt: skip
+        self.has_failed = True
+
+
 class MetricsLogger:
     """Read the losses from the device every `period` steps and write their medians.
 
@@ -232,6 +262,7 @@ class TrackerWriter:
         try:
             self._tracker = kind("centernet2", **options)
             self._tracker.start()
+            self._tracker.store_init_configuration(_flat(config))
         except ImportError as error:
             raise ValueError(
                 f"trackers names '{name}': {error}; pip install 'centernet2[{name}]' or {name}"
@@ -241,7 +272,6 @@ class TrackerWriter:
             raise ValueError(
                 f"trackers names '{name}', which does not start and may be left out: {reason}"
             ) from error
-        self._tracker.store_init_configuration(_flat(config))
 
     def write(self, metrics: Metrics) -> None:
         values = {
@@ -283,14 +313,15 @@ def open_writers(
         yield []
         return
     with ExitStack() as stack:
-        makers: list[Callable[[], Writer]] = [
-            LogWriter,
-            partial(JsonlWriter, folder / "metrics.jsonl", start_iteration=start_iteration),
-            partial(TensorBoardWriter, folder / "tensorboard", start_iteration=start_iteration),
-            *(partial(TrackerWriter, name, folder, config=config) for name in trackers),
-        ]
+        lines, events = folder / "metrics.jsonl", folder / "tensorboard"
+        makers: dict[str, Callable[[], Writer]] = {
+            "the log": LogWriter,
+            str(lines): partial(JsonlWriter, lines, start_iteration=start_iteration),
+            str(events): partial(TensorBoardWriter, events, start_iteration=start_iteration),
+            **{name: partial(TrackerWriter, name, folder, config=config) for name in trackers},
+        }
         writers: list[Writer] = []
-        for make in makers:
-            writers.append(make())
+        for name, make in makers.items():
+            writers.append(GuardedWriter(name, make()))
             stack.callback(writers[-1].close)
         yield writers
