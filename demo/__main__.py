@@ -8,6 +8,7 @@ from pathlib import Path
 import centernet2
 from centernet2.checkpoint.checkpoint import numbered_checkpoints
 from centernet2.cli import ending, start_logging
+from centernet2.outputs import require_replaceable
 from centernet2.report.training_page import write_training_page
 from centernet2.visualize import draw
 from demo.digits import UNSEEN, compose_split, write_split
@@ -43,6 +44,7 @@ def run(output: Path) -> None:
     config = centernet2.load_config("CenterNet2_R18_small", OVERRIDES)
     report = output / "report.html"  # written last: a run that has one is done
     interrupted = bool(numbered_checkpoints(output)) and not report.is_file()
+    require_replaceable(report, "demo", "--output")
     report.unlink(missing_ok=True)
     if interrupted:
         logger.info("%s holds an interrupted run, which is continued", output)

@@ -14,8 +14,6 @@ from centernet2.files import (
     read_text_file,
     remove_temporary,
     temporary_path,
-    writable_file,
-    writable_folder,
     write_atomic,
     write_json,
 )
@@ -71,24 +69,6 @@ def test_missing_folders_are_created(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "a.json"
     write_json(path, [])
     assert [each.name for each in path.parent.iterdir()] == ["a.json"]
-
-
-def test_outputs_that_cannot_be_written_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "new" / "a.json"
-    assert writable_file(path) == path and writable_folder(path, "--report") == path
-    assert not path.parent.exists()
-    with pytest.raises(ValueError, match=r"--output .* is a folder; give the path of a file"):
-        writable_file(tmp_path)
-    (tmp_path / "new").touch()
-    with pytest.raises(ValueError, match=r"--fix .*a\.json cannot be used: .*new is not a folder"):
-        writable_file(path, "--fix")
-    with pytest.raises(ValueError, match=r"--report .*new cannot be used: .*new is not a folder"):
-        writable_folder(path.parent, "--report")
-    monkeypatch.setattr(files.os, "access", lambda *_: False)
-    with pytest.raises(ValueError, match="cannot be written; choose another"):
-        writable_file(tmp_path / "a.json")
 
 
 def test_numbers_that_json_lacks() -> None:

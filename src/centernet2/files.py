@@ -168,29 +168,6 @@ def _share_of_usual(content: bytes, encoding: str) -> float:
     return usual / max(1, len(foreign))
 
 
-def writable_folder(folder: Path, option: str) -> Path:
-    """Return the folder that an option names; raise ValueError if it cannot be written.
-
-    Check it before the work whose results it receives. It need not exist: writing creates it.
-    """
-    return _require_writable(folder, folder, option)
-
-
-def writable_file(path: Path, option: str = "--output") -> Path:
-    """Return the file that an option names; raise ValueError if it cannot be written."""
-    if path.is_dir():
-        raise ValueError(f"{option} {path} is a folder; give the path of a file")
-    return _require_writable(path, path.parent, option)
-
-
-def _require_writable(path: Path, folder: Path, option: str) -> Path:
-    existing = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "cannot be written" if existing.is_dir() else "is not a folder"
-        raise ValueError(f"{option} {path} cannot be used: {existing} {reason}; choose another one")
-    return path
-
-
 def describe_os_error(error: OSError) -> str | None:
     """Describe an error of the file system in one sentence; None: it is not about a file."""
     if error.errno is None:

@@ -4,18 +4,16 @@ They carry a mark in the metadata of the file. A folder of photographs may hold 
 earlier run: the mark tells them apart.
 """
 
-import os
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from centernet2.files import open_atomic
+from centernet2.outputs import PICTURE_MARK, read_ends
 
 FILE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
-MARK = "picture drawn by centernet2"
 SOFTWARE = 0x0131  # EXIF tag
-SEARCHED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 
 
 def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None:
@@ -29,22 +27,19 @@ def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None
     with open_atomic(path) as file:
         if kind == "PNG":
             text = PngInfo()
-            text.add_text("Software", MARK)
+            text.add_text("Software", PICTURE_MARK)
             picture.save(file, kind, pnginfo=text)
         elif kind == "JPEG":
-            picture.save(file, kind, quality=quality, comment=MARK.encode())
+            picture.save(file, kind, quality=quality, comment=PICTURE_MARK.encode())
         else:
             exif = Image.Exif()
-            exif[SOFTWARE] = MARK
+            exif[SOFTWARE] = PICTURE_MARK
             picture.save(file, kind, quality=quality, exif=exif)
 
 
 def is_own_picture(path: Path) -> bool:
     """Whether `save_picture` has written a file; False if the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            start = file.read(SEARCHED_BYTES)
-            file.seek(max(0, file.seek(0, os.SEEK_END) - SEARCHED_BYTES))
-            return MARK.encode() in start or MARK.encode() in file.read(SEARCHED_BYTES)
+        return any(PICTURE_MARK.encode() in part for part in read_ends(path))
     except OSError:  # reading it as an image reports the error
         return False

@@ -17,6 +17,8 @@ from centernet2.structures import Detections
 from centernet2.visualize import class_name, draw, to_pillow
 
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
+PREDICTIONS_FILE = "predictions.json"
+NUMBERED = re.compile(r"\d{5,}_.*\.png", re.DOTALL)  # names of pictures
 MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
 logger = logging.getLogger(__name__)
 FileDetections = tuple[Path, Tensor, Detections]  # file, uint8 [3, H, W], detections
@@ -52,8 +54,14 @@ def write_predictions(
     return len(lines)
 
 
+def earlier_files(output: Path) -> list[str]:
+    """Return the names in a folder that `write_predictions` may replace."""
+    names = [path.name for path in output.iterdir()] if output.is_dir() else []
+    return [name for name in names if name == PREDICTIONS_FILE or NUMBERED.fullmatch(name)]
+
+
 def _write_lines(lines: Sequence[str], output: Path) -> None:
-    write_atomic(output / "predictions.json", "[\n" + ",\n".join(lines) + "\n]\n")
+    write_atomic(output / PREDICTIONS_FILE, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def _picture_name(index: int, path: Path) -> str:

@@ -27,6 +27,12 @@ def folder(content: Content, write: Callable[..., Path], tmp_path: Path) -> Path
     ).parents[1]
 
 
+@pytest.fixture
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for results, which may not be in the data set."""
+    return tmp_path_factory.mktemp("converted")
+
+
 def load(
     path: Path, split: Any = "train", *, masks: bool = False, val_fraction: float = 0.0
 ) -> DetectionDataset:
@@ -52,41 +58,41 @@ def objects(dataset: DetectionDataset, *, crowds: bool = True) -> list[tuple[Any
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
-def test_round_trips(folder: Path, tmp_path: Path, to: str) -> None:
-    counts = convert(folder, tmp_path / "out", to=to)
+def test_round_trips(folder: Path, outside: Path, to: str) -> None:
+    counts = convert(folder, outside / "out", to=to)
     assert counts == {"train": 3, "val": 1}
     for split in ("train", "val"):
-        before, after = load(folder, split), load(tmp_path / "out", split)
+        before, after = load(folder, split), load(outside / "out", split)
         assert objects(after, crowds=to != "yolo") == objects(before, crowds=to != "yolo")
         assert len(after) == len(before) and after.class_names == before.class_names
         assert all(after.image_path(i).is_file() for i in range(len(after)))
-    convert(tmp_path / "out", tmp_path / "back", to="coco")
-    assert objects(load(tmp_path / "back"), crowds=False) == objects(load(folder), crowds=False)
+    convert(outside / "out", outside / "back", to="coco")
+    assert objects(load(outside / "back"), crowds=False) == objects(load(folder), crowds=False)
 
 
-def test_polygons_survive_coco_and_yolo(folder: Path, tmp_path: Path) -> None:
+def test_polygons_survive_coco_and_yolo(folder: Path, outside: Path) -> None:
     before = load(folder, masks=True)
     for to in ("coco", "yolo"):
-        convert(folder, tmp_path / to, to=to)
-        after = load(tmp_path / to, masks=True)
+        convert(folder, outside / to, to=to)
+        after = load(outside / to, masks=True)
         found = [s for s in map(after.segmentation, range(len(after.labels))) if s is not None]
         expected = [s for s in map(before.segmentation, range(len(before.labels))) if s is not None]
         np.testing.assert_allclose(found, expected, atol=1e-3)
-    np.testing.assert_array_equal(load(tmp_path / "coco").areas, load(folder).areas)
+    np.testing.assert_array_equal(load(outside / "coco").areas, load(folder).areas)
 
 
 def test_yolo_numbers_the_classes_of_all_splits_alike(
-    folder: Path, content: Content, write: Callable[..., Path], tmp_path: Path
+    folder: Path, content: Content, write: Callable[..., Path], outside: Path
 ) -> None:
     write(renumber(content, {"zebra": 1, "ant": 2}), "val")
-    convert(folder, tmp_path / "out", to="yolo")
+    convert(folder, outside / "out", to="yolo")
     for split in ("train", "val"):
-        before, after = load(folder, split), load(tmp_path / "out", split)
+        before, after = load(folder, split), load(outside / "out", split)
         assert objects(after) == objects(before, crowds=False)
     write(renumber(content, {"zebra": 1}), "val")
     with pytest.raises(ValueError, match=r"'ant' is missing; use the same names in both"):
-        convert(folder, tmp_path / "other", to="yolo")
-    assert not (tmp_path / "other").exists()
+        convert(folder, outside / "other", to="yolo")
+    assert not (outside / "other").exists()
 
 
 def test_folder_with_content_is_refused(folder: Path) -> None:
@@ -96,13 +102,13 @@ def test_folder_with_content_is_refused(folder: Path) -> None:
         convert(folder, folder / "out", to="csv")
 
 
-def test_voc_pixels_count_from_one(folder: Path, tmp_path: Path) -> None:
-    convert(folder, tmp_path / "out", to="voc")
-    for path in (tmp_path / "out" / "Annotations").glob("*.xml"):
+def test_voc_pixels_count_from_one(folder: Path, outside: Path) -> None:
+    convert(folder, outside / "out", to="voc")
+    for path in (outside / "out" / "Annotations").glob("*.xml"):
         path.write_text(
             path.read_text().replace("<filename>", "<folder>VOC2012</folder><filename>")
         )
-    shifted, plain = load(tmp_path / "out"), load(folder)
+    shifted, plain = load(outside / "out"), load(folder)
     assert (shifted.layout, plain.layout) == ("voc", "coco")
     by_corner = [sorted(each.boxes()[:, 0].tolist()) for each in (shifted, plain)]
     assert [x + 1 for x in by_corner[0]] == by_corner[1]
@@ -121,7 +127,9 @@ CLASSES = (
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
-def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], to: str) -> None:
+def test_names_of_any_kind_survive(
+    tmp_path: Path, outside: Path, write: Callable[..., Path], to: str
+) -> None:
     for folder in ("a", "b", "__MACOSX"):
         (tmp_path / "images" / folder).mkdir(parents=True)
     size = {"width": 40, "height": 30}
@@ -135,9 +143,9 @@ def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], t
     }
     write(content, "train")
     write(content, "val")
-    convert(tmp_path, tmp_path / "out", to=to)
+    convert(tmp_path, outside / "out", to=to)
     for split in ("train", "val"):
-        after = load(tmp_path / "out", split)
+        after = load(outside / "out", split)
         assert sorted(after.class_names) == sorted(CLASSES)
         class_of = {after.boxes()[i][0]: after.class_names[k] for i, k in enumerate(after.labels)}
         assert class_of == {i + 1: name for i, name in enumerate(CLASSES)}
@@ -147,42 +155,42 @@ def test_names_of_any_kind_survive(tmp_path: Path, write: Callable[..., Path], t
 
 
 def test_classes_with_control_characters_survive_or_are_refused(
-    folder: Path, content: Content, write: Callable[..., Path], tmp_path: Path
+    folder: Path, content: Content, write: Callable[..., Path], outside: Path
 ) -> None:
     for name in ("a\x01b", "a\rb", "a\x1fb"):
         content["categories"][0]["name"] = name
         write(content, "val")
         write(content, "train")
         for to in ("coco", "yolo"):
-            out = tmp_path / f"{to} {ord(name[1])}"
+            out = outside / f"{to} {ord(name[1])}"
             convert(folder, out, to=to)
             assert sorted(load(out).class_names) == sorted([name, "ant"])
         with pytest.raises(ValueError, match=r"the class 'a.*b' has a character that XML cannot"):
-            convert(folder, tmp_path / "voc", to="voc")
-        assert not (tmp_path / "voc").exists()
+            convert(folder, outside / "voc", to="voc")
+        assert not (outside / "voc").exists()
 
 
-def test_missing_images_are_named_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+def test_missing_images_are_named_before_anything_is_written(folder: Path, outside: Path) -> None:
     (folder / "images" / "wide.png").unlink()
     with pytest.raises(ValueError, match=r"_train: the image wide\.png is missing; leave it out"):
-        convert(folder, tmp_path / "out", to="coco")
+        convert(folder, outside / "out", to="coco")
     os.mkfifo(folder / "images" / "wide.png")
     with pytest.raises(ValueError, match=r"wide\.png is not a regular file; leave it out"):
-        convert(folder, tmp_path / "out", to="coco")
-    assert not (tmp_path / "out").exists()
+        convert(folder, outside / "out", to="coco")
+    assert not (outside / "out").exists()
 
 
 def test_yolo_is_clipped_and_says_that_it_has_polygons(
-    content: Content, write: Callable[..., Path], tmp_path: Path
+    content: Content, write: Callable[..., Path], outside: Path
 ) -> None:
     content["annotations"] = content["annotations"][:1]
     content["annotations"][0]["segmentation"] = [[4.0, 6, 24, 6, 24, 16]]  # or a box with a point
     path = write(content, "train").parents[1]
-    convert(path, tmp_path / "masks", to="yolo")
-    (polygon,) = load(tmp_path / "masks", masks=True).segmentation(0)
+    convert(path, outside / "masks", to="yolo")
+    (polygon,) = load(outside / "masks", masks=True).segmentation(0)
     np.testing.assert_allclose(polygon, [4, 6, 24, 6, 24, 16], atol=1e-3)
     content["annotations"][0] |= {"bbox": [-100, 20, 200, 100], "segmentation": None}
     write(content, "train")
-    convert(path, tmp_path / "boxes", to="yolo")
-    (label,) = (tmp_path / "boxes" / "labels" / "train").glob("wide.txt")
+    convert(path, outside / "boxes", to="yolo")
+    (label,) = (outside / "boxes" / "labels" / "train").glob("wide.txt")
     assert label.read_text().split() == ["1", "0.5", "0.70833333", "1", "0.58333333"]

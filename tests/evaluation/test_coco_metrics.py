@@ -190,18 +190,19 @@ def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
     }
     results = results_of(detections, image=0)
     assert results[1].tolist() == [0, 0, 0, 5, 7, pytest.approx(0.1), 0]
-    write_results(tmp_path / "predictions.json", results, image_ids=[42], category_ids=(3, 90))
+    names = {"image_ids": [42], "category_ids": (3, 90), "class_names": ("ant", "zebra")}
+    write_results(tmp_path / "predictions.json", results, **names)
     record = json.loads((tmp_path / "predictions.json").read_text())[0]
-    assert (record["image_id"], record["category_id"]) == (42, 90) and isinstance(
-        record["category_id"], int
-    )
+    assert (record["image_id"], record["category_id"]) == (42, 90)
+    assert isinstance(record["category_id"], int) and record["category_name"] == "zebra"
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
 
 
 def ids_of(dataset: DetectionDataset) -> dict[str, Any]:
-    """The ids of the user's files, for `write_results`."""
+    """The ids and classes of the user's files, for `write_results`."""
     image_ids = [dataset.image_id(i) for i in range(len(dataset))]
-    return {"image_ids": image_ids, "category_ids": dataset.category_ids}
+    classes = {"category_ids": dataset.category_ids, "class_names": dataset.class_names}
+    return {"image_ids": image_ids, **classes}
 
 
 def random_blob(rng: np.random.Generator, box: list[float], size: tuple[int, int]) -> torch.Tensor:

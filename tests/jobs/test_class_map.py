@@ -93,25 +93,26 @@ def test_detector_is_joined_by_hand(bricks: Path, tmp_path: Path) -> None:
     assert set(chosen.by_class) == {"thing"}
 
 
-def test_other_commands_rename(bricks: Path, tmp_path: Path) -> None:
+def test_other_commands_rename(bricks: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
     pairs = ["--class-map", "block=thing", "--class-map", "brick=thing"]
-    fixed = tmp_path / "fixed.json"
+    fixed = outside / "fixed.json"
     with pytest.raises(SystemExit):  # the images are in both splits
         app(["check", str(bricks), "--no-report", "--fix", str(fixed), *pairs], exit_on_error=False)
-    categories = json.loads((tmp_path / "fixed_train.json").read_text())["categories"]
+    categories = json.loads((outside / "fixed_train.json").read_text())["categories"]
     assert categories == [{"id": 7, "name": "thing"}]
-    convert(bricks, tmp_path / "yolo", to="yolo", class_map=BOTH)
-    assert "0: thing\n" in (tmp_path / "yolo" / "data.yaml").read_text()
-    show(bricks, output=tmp_path / "show.jpg", class_map=BOTH)
+    convert(bricks, outside / "yolo", to="yolo", class_map=BOTH)
+    assert "0: thing\n" in (outside / "yolo" / "data.yaml").read_text()
+    show(bricks, output=outside / "show.jpg", class_map=BOTH)
     lost = {"class_map": {"lost": "thing"}}
     for command in (
         lambda: app(["check", str(bricks), "--no-report", "--class-map", "lost=thing"]),
-        lambda: convert(bricks, tmp_path / "voc", to="voc", **lost),
-        lambda: show(bricks, output=tmp_path / "other.jpg", **lost),
+        lambda: convert(bricks, outside / "voc", to="voc", **lost),
+        lambda: show(bricks, output=outside / "other.jpg", **lost),
     ):
         with pytest.raises(ValueError, match=r"no class 'lost'; it has 2 classes \(block, brick\)"):
             command()
-    assert not (tmp_path / "voc").exists() and not (tmp_path / "other.jpg").exists()
+    assert not (outside / "voc").exists() and not (outside / "other.jpg").exists()
 
 
 def test_teacher_labels_with_the_names_of_the_student(bricks: Path, tmp_path: Path) -> None:

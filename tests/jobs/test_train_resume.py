@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,16 +94,62 @@ def test_all_training_options_together_resume(data: Path, tmp_path: Path) -> Non
     }
 
 
-def test_checkpoints_of_earlier_run_set_aside(
+def test_earlier_run_is_moved_as_a_whole(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(data, tmp_path, "TEST.EVAL_PERIOD", "-1")  # leaves those of steps 2 and 4
-    options = ["TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1", "SOLVER.CHECKPOINTS_KEPT", "1"]
+    def content(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and not path.is_relative_to(folder / "earlier_1")
+        }
+
+    train(data, tmp_path, "SOLVER.TRAIN_ITER", "2")
+    first = content(tmp_path)
+    (tmp_path / "notes.txt").touch()  # of the user
+    options = ["TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1"]
     train(data, tmp_path, *options)
+    assert content(tmp_path / "earlier_1") == first
+    assert "model_final.pth" in first and "eval/predictions.json" in first
+    assert "earlier training run: it is moved to" in caplog.text
     assert [path.name for path in tmp_path.glob("model_0*.pth")] == ["model_0000001.pth"]
-    assert "renamed to *.old: model_0000002.pth, model_0000004.pth" in caplog.text
+    second = content(tmp_path)
     train(data, tmp_path, *options, resume=True)
-    assert len(list(tmp_path.glob("*.old"))) == 2
+    assert not (tmp_path / "earlier_2").exists()
+    train(data, tmp_path, *options)
+    assert (tmp_path / "notes.txt").is_file()
+    moved = content(tmp_path / "earlier_2")
+    assert moved["model_final.pth"] == second["model_final.pth"]
+    train(data, tmp_path / "earlier_1", "SOLVER.TRAIN_ITER", "3", resume=True)
+
+
+def test_run_that_has_saved_nothing_is_replaced(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "command.yaml").write_text("killed before the first checkpoint")
+    options = ["TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1"]
+    train(data, tmp_path, *options)
+    assert not (tmp_path / "earlier_1").exists()
+
+
+def test_config_of_other_origin_is_moved(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("MODEL:\n  MASK_ON: False\n")
+    train(data, tmp_path, "TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1")
+    moved = (tmp_path / "earlier_1" / "config.yaml").read_text()
+    assert moved == "MODEL:\n  MASK_ON: False\n"
+
+
+def test_new_run_does_not_move_its_inputs(data: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model_final.pth"
+    weights.touch()
+    (tmp_path / "config.yaml").write_text("MODEL:\n  MASK_ON: False\n")
+    for options in (
+        {"weights": weights},
+        {"config": tmp_path / "config.yaml"},
+        {"config": centernet2.load_config(SMALL, ["MODEL.WEIGHTS", str(weights)])},
+    ):
+        given: dict[str, Any] = {"config": SMALL, **options}
+        with pytest.raises(ValueError, match=r"belongs to the earlier run in the output folder"):
+            centernet2.train(data=data, output_dir=tmp_path, device="cpu", **given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "model_final.pth"]
 
 
 def test_resume_without_checkpoint_starts_anew(

@@ -59,7 +59,7 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
     )
     lines = evaluation_markdown("a", analysis).splitlines()
     assert "| wrong class |" in "\n".join(lines)
-    assert (tmp_path / "report" / "report.md").read_text().startswith("# a <b>")
+    assert "\n# a <b>\n" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_page_without_detections(tmp_path: Path) -> None:
@@ -93,7 +93,9 @@ def test_report_of_model_and_of_predictions(
     assert "First stage alone" in (tmp_path / "report" / "report.html").read_text()
 
     detections = json.loads((tmp_path / "report" / "predictions.json").read_text())
-    (tmp_path / "report" / "predictions.json").write_text(json.dumps(detections[:-1]))
+    (tmp_path / "report" / "predictions.json").write_text(
+        "[\n" + ",\n".join(map(json.dumps, detections[:-1])) + "\n]\n"
+    )
     evaluate_predictions(
         tmp_path / "report" / "predictions.json", data=tmp_path, report=tmp_path / "other"
     )

@@ -38,6 +38,7 @@ from centernet2.evaluation import (
     ResultStream,
     Scored,
     SkippedImage,
+    require_replaceable_detections,
     score_detector,
     score_results,
     weights_digest,
@@ -85,6 +86,8 @@ def evaluate_detector(
     )  # fmt: skip
     matched = match_detector(model, dataset, known_only=known_classes_only)
     folder = output_dir or report
+    if folder is not None:
+        require_replaceable_detections(Path(folder), dataset)
     scored = score_matched(
         model,
         matched,

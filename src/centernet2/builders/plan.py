@@ -23,8 +23,8 @@ from centernet2.data import (
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
-from centernet2.files import writable_folder
 from centernet2.models.detector import Detector
+from centernet2.outputs import writable_folder
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from centernet2 import distributed
 from centernet2.builders.data_pipeline import build_train_batches
+from centernet2.builders.earlier_run import set_aside_earlier_run
 from centernet2.builders.evaluator import evaluate_dataset
 from centernet2.builders.plan import describe_plan
 from centernet2.builders.solver import build_clip
@@ -61,6 +62,8 @@ class TrainingRun:
             output = self.state.output
             output.mkdir(parents=True, exist_ok=True)
             remove_unfinished(output)
+            if self.state.iteration == 0:
+                set_aside_earlier_run(output)
             set_aside_checkpoints(output, after=self.state.iteration)
             write_atomic(output / "config.yaml", self.config.to_yaml())
             self.command.write(output)

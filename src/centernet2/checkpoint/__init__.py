@@ -3,6 +3,7 @@
 from centernet2.checkpoint.checkpoint import (
     Checkpoint,
     export_reference_checkpoint,
+    holds_weights,
     load_checkpoint,
     save_checkpoint,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "export_reference_checkpoint",
+    "holds_weights",
     "is_json_file",
     "load_checkpoint",
     "load_weights",

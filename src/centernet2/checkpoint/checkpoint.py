@@ -56,6 +56,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return parse_checkpoint(content, str(path))
 
 
+def holds_weights(
+    path: Path, weights: Mapping[str, Tensor], *, resumable: bool | None = None
+) -> bool:
+    """Whether a file is a checkpoint with exactly these weights; False if it cannot be read.
+
+    Args:
+        resumable: whether it must hold the state of a training run, too; None: it may.
+    """
+    try:
+        saved = load_checkpoint(path)
+    except (OSError, ValueError):  # missing or damaged
+        return False
+    if resumable not in (None, saved.training is not None):
+        return False
+    return saved.weights.keys() == weights.keys() and all(
+        torch.equal(saved.weights[name], tensor.cpu()) for name, tensor in weights.items()
+    )
+
+
 def is_checkpoint(content: object) -> bool:
     """Whether the content of a file is one of our checkpoints."""
     return isinstance(content, dict) and content.get("format") == FORMAT
@@ -149,7 +168,7 @@ def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
 
 
 def set_aside_checkpoints(folder: Path, *, after: int) -> None:
-    """Rename later checkpoints, left by another training run, to *.old.
+    """Rename later checkpoints, such as damaged ones, to *.old.
 
     Otherwise a resumed run would treat them as its newest checkpoints and delete its own.
     """
@@ -162,9 +181,7 @@ def set_aside_checkpoints(folder: Path, *, after: int) -> None:
         os.replace(path, path.with_name(f"{path.name}.old"))
     if late:
         names = ", ".join(path.name for path in late)
-        logger.warning(
-            "%s holds checkpoints of another training run; renamed to *.old: %s", folder, names
-        )
+        logger.warning("%s holds checkpoints of later steps; renamed to *.old: %s", folder, names)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -9,7 +9,12 @@ from centernet2.evaluation.curves import (
     class_curves,
     overall_curve,
 )
-from centernet2.evaluation.detection_files import RESULTS_FILE, STAGES_FILE, read_stages
+from centernet2.evaluation.detection_files import (
+    RESULTS_FILE,
+    STAGES_FILE,
+    read_stages,
+    require_replaceable_detections,
+)
 from centernet2.evaluation.examples import boxes_of_image
 from centernet2.evaluation.ground_truth import GroundTruth, source_sets, without_images
 from centernet2.evaluation.inference import Interrupted
@@ -51,6 +56,7 @@ __all__ = [
     "overall_curve",
     "read_skipped",
     "read_stages",
+    "require_replaceable_detections",
     "score_detector",
     "score_results",
     "source_sets",

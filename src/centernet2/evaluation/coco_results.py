@@ -67,6 +67,7 @@ def write_results(
     *,
     image_ids: Sequence[UserId],
     category_ids: Sequence[UserId],
+    class_names: Sequence[str],
 ) -> None:
     """Write COCO results, a detection per line; the file appears whole or not at all.
 
@@ -75,6 +76,7 @@ def write_results(
         masks: of the detections.
         image_ids: image -> its id in the user's files.
         category_ids: label -> id in the user's files.
+        class_names: label -> name, so that the file is not read with ids of other data.
     """
     with open_atomic(path) as file:
         for index, (row, mask) in enumerate(
@@ -84,6 +86,7 @@ def write_results(
             record = {
                 "image_id": image_ids[int(image)],
                 "category_id": category_ids[int(label)],
+                "category_name": class_names[int(label)],
                 "bbox": box,
                 "score": score,
             }

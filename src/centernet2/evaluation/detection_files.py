@@ -13,6 +13,7 @@ from centernet2.evaluation.ground_truth import GroundTruth, source_sets
 from centernet2.evaluation.stage_metrics import STAGE_RECORD
 from centernet2.evaluation.stream import ImageResult
 from centernet2.files import write_json
+from centernet2.outputs import require_replaceable
 from centernet2.structures import FloatArray, RunLengths
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ def concatenate_images(
     return results, masks if has_masks else None, stages or None
 
 
+def require_replaceable_detections(folder: Path, truth: GroundTruth) -> None:
+    """Raise ValueError if `write_detections` would replace files of other origin."""
+    for each in {folder, *(folder / part.folder for part in source_sets(truth))}:
+        for name in (RESULTS_FILE, STAGES_FILE):
+            require_replaceable(each / name, "eval", f"the output folder {folder}")
+
+
 def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, ImageResult]) -> None:
     """Write predictions.json and, if the stages were inspected, stages.json.
 
@@ -44,22 +52,27 @@ def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, Imag
     image_ids = [truth.image_id(i) for i in range(len(truth))]
     for each in source_sets(truth):
         own = {i: images[i] for i in each.images.tolist() if i in images}
-        for name in (RESULTS_FILE, STAGES_FILE):  # of an earlier evaluation
-            for earlier in (folder, folder / each.folder):
-                (earlier / name).unlink(missing_ok=True)
+        target = folder / each.folder
         results, masks, stages = concatenate_images(own.values())
         write_results(
-            folder / each.folder / RESULTS_FILE,
+            target / RESULTS_FILE,
             results,
             masks,
             image_ids=image_ids,
             category_ids=each.category_ids,
+            class_names=truth.class_names,
         )
         if stages is not None:
             records = [
                 {"image_id": image_ids[i], **record} for i, record in zip(own, stages, strict=True)
             ]
-            write_json(folder / each.folder / STAGES_FILE, records)
+            write_json(target / STAGES_FILE, records)
+        stale = [target / STAGES_FILE] if stages is None else []
+        if each.folder:
+            logger.info("%s: its detections are in %s", each.name, target)
+            stale += [folder / RESULTS_FILE, folder / STAGES_FILE]
+        for path in stale:  # of an earlier evaluation
+            path.unlink(missing_ok=True)
 
 
 def read_stages(path: Path, truth: GroundTruth) -> dict[int, dict[str, Any]]:

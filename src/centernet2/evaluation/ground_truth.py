@@ -5,6 +5,7 @@ gets these numbers plus one. The ids of the user's files appear in files of resu
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -90,7 +91,8 @@ def source_sets(truth: GroundTruth) -> list[SourceSet]:
     folders: list[str] = []
     for name in truth.source_names:
         word = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "set"
-        folders.append(word if word not in folders else f"{word}_{len(folders) + 1}")
+        candidates = (f"{word}_{number}" if number > 1 else word for number in count(1))
+        folders.append(next(each for each in candidates if each not in folders))
     columns = zip(truth.source_names, folders, truth.source_category_ids, strict=True)
     return [
         SourceSet(name, folder, np.flatnonzero(truth.sources == number), category_ids)

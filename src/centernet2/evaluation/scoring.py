@@ -119,18 +119,11 @@ def score_detector(
                 )
             if any(gather_objects(interrupted())):
                 raise EvaluationInterrupted
-            images = stream.gather()
-            all_skipped = _join_skipped(dataset, skipped)
             scored = Scored({}, np.zeros((0, 7)), None, [], ())
+            images, all_skipped = stream.gather(), _join_skipped(dataset, skipped)
             with failing_together():
                 if is_main_process():
-                    scored = _score_images(
-                        dataset,
-                        images,
-                        max_detections=max_detections,
-                        output_dir=output_dir,
-                        skipped=all_skipped,
-                    )
+                    scored = _score_images(dataset, images, max_detections, output_dir, all_skipped)
         except BaseException:
             stream.close(complete=False)
             raise
@@ -141,7 +134,6 @@ def score_detector(
 def _score_images(
     dataset: GroundTruth,
     images: Mapping[int, ImageResult],
-    *,
     max_detections: int,
     output_dir: Path | None,
     skipped: Mapping[int, SkippedImage],

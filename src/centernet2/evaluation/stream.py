@@ -5,8 +5,8 @@ Memory stays flat until they are gathered, and an interruption loses nothing.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,12 +60,12 @@ class ResultStream:
         if fingerprint is not None:
             identifier = gather_objects(fingerprint() if is_main_process() else "")[0]
         if is_main_process() and not resume:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove_lines(self.folder)
         barrier()
         own: set[int] = set()
         with failing_together():
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in sorted(self.folder.glob("*.jsonl")):
+            for path in _files_of(self.folder):
                 own |= {image for image, _ in _read_lines(path, identifier)}
         # positions of the images that any process has finished
         self.done: frozenset[int] = frozenset().union(*gather_objects(own))
@@ -89,7 +89,7 @@ class ResultStream:
             self.file.flush()
         own: dict[int, ImageResult] = {}
         with failing_together():
-            for path in sorted(self.folder.glob("*.jsonl")) if is_main_process() else [self.path]:
+            for path in _files_of(self.folder) if is_main_process() else [self.path]:
                 own |= dict(_read_lines(path, None))
         seen = gather_objects(frozenset(own) if is_main_process() else frozenset())[0]
         unseen = {i: each for i, each in own.items() if i not in seen}
@@ -106,7 +106,20 @@ class ResultStream:
         self.file.close()
         if complete:
             barrier()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove_lines(self.folder)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files of all processes; others in the folder are not ours."""
+    return sorted(folder.glob("process*.jsonl"))
+
+
+def _remove_lines(folder: Path) -> None:
+    """Delete the files of all processes, and the folder unless it holds others."""
+    with suppress(OSError):  # another process may delete them, too
+        for path in _files_of(folder):
+            path.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def weights_digest(model: nn.Module, *others: str) -> str:

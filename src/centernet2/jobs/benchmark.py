@@ -66,13 +66,14 @@ def benchmark(
         JSON file for the results.
     """
     from centernet2.builders.loading import build_on_meta, config_of
-    from centernet2.files import writable_file, write_json
+    from centernet2.files import write_json
     from centernet2.kernels import device_name
+    from centernet2.outputs import json_mark, writable_file
     from centernet2.profiling.measure import cpu_threads, measure_benchmark
     from centernet2.profiling.meter import Meter
     from centernet2.profiling.operations import input_size
 
-    target = None if output is None else writable_file(Path(output))
+    target = None if output is None else writable_file(Path(output), command="benchmark")
     dtype = _require_dtype(inference.dtype)
     _require_positive(batch_sizes, runs=runs, threads=threads)
     wanted = [parse_size(size) for size in sizes]
@@ -86,7 +87,7 @@ def benchmark(
             meter, shapes, weights=origin, device_name=device_name(meter.device)
         )
     if target is not None:
-        write_json(target, asdict(result), indent=1)
+        write_json(target, json_mark("benchmark") | asdict(result), indent=1)
     return result
 
 

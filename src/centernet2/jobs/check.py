@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from centernet2.files import writable_file, writable_folder
 from centernet2.jobs import ClassMap, Data, DataPath, Flag, PathArgument
+from centernet2.outputs import require_replaceable, writable_file, writable_folder
 
 if TYPE_CHECKING:
     from centernet2.data.check import Examination
     from centernet2.report.dataset_page import FirstStageSizes
 
+WRITTEN = ("report.html", "findings.json")
 SHOWN_CONFIG = "CenterNet2_R50_1x"  # the page shows its test size and levels
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,12 @@ def check(
         parse_class_map,
         require_names,
     )
-    from centernet2.data.check import MAX_EXAMPLES, examine_dataset, write_repaired
+    from centernet2.data.check import (
+        MAX_EXAMPLES,
+        examine_dataset,
+        list_of_changes,
+        write_repaired,
+    )
     from centernet2.report.dataset_page import write_dataset_page
 
     if findings_only and report is not None:
@@ -56,8 +62,8 @@ def check(
     source = Path(data)
     folder = Path(report or f"check_{source.resolve().stem}")
     if not findings_only:
-        writable_folder(folder, "--report")
-    repaired = None if fix is None else writable_file(Path(fix), "--fix")
+        writable_folder(folder, "--report", command="check", files=WRITTEN)
+    repaired = None if fix is None else _file_for_repaired(Path(fix), source)
     rename = CategoryRenaming(parse_class_map(class_map_of(class_map) or ()))
     examination = examine_dataset(
         source,
@@ -72,10 +78,23 @@ def check(
         logger.info("report: %s", folder / "report.html")
     if repaired is not None:
         for path, changes in write_repaired(examination.splits, repaired).items():
-            logger.info(
-                "%s: %d changes, listed in %s", path, len(changes), path.with_suffix(".changes.txt")
-            )
+            logger.info("%s: %d changes, listed in %s", path, len(changes), list_of_changes(path))
     return examination
+
+
+def _file_for_repaired(path: Path, source: Path) -> Path:
+    """Return the path of --fix; raise ValueError if it would replace or join the data."""
+    from centernet2.data.check import repaired_files
+
+    writable_file(path, "--fix", command="check")
+    if source.resolve() in (path.resolve(), *path.resolve().parents):
+        raise ValueError(
+            f"--fix {path} is in the data set {source}, which would read it as annotations; give a "
+            "path elsewhere"
+        )
+    for each in repaired_files(path):
+        require_replaceable(each, "check", "--fix")
+    return path
 
 
 def _first_stage_sizes() -> FirstStageSizes:

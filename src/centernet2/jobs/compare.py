@@ -4,11 +4,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from centernet2.files import finite_or_none, writable_file, write_json
+from centernet2.files import finite_or_none, write_json
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
+from centernet2.outputs import json_mark, writable_file
 
 if TYPE_CHECKING:
-    from centernet2.evaluation import Difference
+    from collections.abc import Sequence
+
+    from centernet2.builders.results_files import FoundDetections
+    from centernet2.data import DetectionDataset
+    from centernet2.evaluation import Difference, Scored
+    from centernet2.structures import FloatArray
 
 logger = logging.getLogger(__name__)
 
@@ -61,28 +67,36 @@ def compare(
         find_validation_data,
         load_results,
     )
-    from centernet2.evaluation import compare_results, without_images
+    from centernet2.evaluation import compare_results
 
     _require_bootstrap(samples, confidence)
-    target = None if output is None else writable_file(Path(output))
+    target = None if output is None else writable_file(Path(output), command="compare")
     names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
     datasets = choose_datasets(*configs, class_map=names)
     dataset = find_validation_data(data, data_path, datasets, masks=False, class_map=names)
     sides = [load_results(source, dataset, device=device) for source in (first, second)]
+    rest, results = _without_skipped(dataset, sides)
+    differences = compare_results(rest, *results, samples=samples, confidence=confidence, seed=seed)
+    if target is not None:
+        content = {**json_mark("compare"), "first": str(first), "second": str(second)}
+        write_json(target, {**content, "metrics": _to_json(differences)}, indent=1)
+    return Comparison(differences, confidence, len(dataset) - len(rest))
+
+
+def _without_skipped(
+    dataset: "DetectionDataset", sides: "Sequence[FoundDetections | Scored]"
+) -> "tuple[DetectionDataset, list[FloatArray]]":
+    """Return the data and the results of both sides without the images that either has skipped."""
+    from centernet2.evaluation import without_images
+
     skipped = sorted({image for each in sides for image in each.skipped})
-    (rest, one), (_, other) = (without_images(dataset, each.results, skipped) for each in sides)
     if skipped:
         logger.warning(
             "%d of %d images are skipped on either side and left out on both",
             len(skipped), len(dataset),
         )  # fmt: skip
-    differences = compare_results(
-        rest, one, other, samples=samples, confidence=confidence, seed=seed
-    )
-    if target is not None:
-        sources = {"first": str(first), "second": str(second)}
-        write_json(target, {**sources, "metrics": _to_json(differences)}, indent=1)
-    return Comparison(differences, confidence, len(skipped))
+    parts = [without_images(dataset, each.results, skipped) for each in sides]
+    return parts[0][0], [results for _, results in parts]
 
 
 def _require_bootstrap(samples: int, confidence: float) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from centernet2.files import writable_folder
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ClassMap,
@@ -22,9 +21,15 @@ from centernet2.jobs import (
     PathArgument,
     split_data,
 )
+from centernet2.outputs import writable_folder
 
 if TYPE_CHECKING:
     from centernet2.config import Config
+    from centernet2.models.detector import Detector
+
+PAGES = ("report.html", "report.json", "report.md")
+RESULTS = ("predictions.json", "speed.json", "stages.json")  # of a detector
+METRICS = ("metrics.json", "notes.json", "skipped.json")
 
 
 @Parameter(name="*")
@@ -81,44 +86,63 @@ def evaluate(
         Folder for a page with an analysis of the errors, also as JSON and Markdown.
     resume
         Continue an interrupted evaluation in the output folder.
+
     Returns
     -------
     COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
     from centernet2.builders.class_map import class_map_of
     from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
-    from centernet2.builders.loading import as_config, config_of, detector_of, load_for_inference
+    from centernet2.builders.loading import as_config
 
     data, words = split_data(overrides, data, command="eval")
-    paths = {"data": data, "data_path": data_path, "output_dir": output_dir, "report": report}
-    for option, folder in (("--output-dir", output_dir), ("--report", report)):
-        if folder is not None:
-            writable_folder(Path(folder), option)
+    _require_folders(output_dir, report, METRICS if model is None else (*METRICS, *RESULTS))
     given = None if config is None else as_config(config)
-    class_map = class_map_of(classes.class_map, words)
+    shared: dict[str, Any] = {
+        "data": data, "data_path": data_path, "output_dir": output_dir, "report": report,
+        "class_map": class_map_of(classes.class_map, words),
+    }  # fmt: skip
     if predictions is not None and model is None:
+        _refuse_for_results(resume, classes.known_classes_only, inference)
         options = _options_for_results(predictions, given, words)
-        of_detectors = {"--resume": resume, "--known-classes-only": classes.known_classes_only}
-        others = [flag for flag, is_given in of_detectors.items() if is_given]
-        _refuse("--predictions runs no detector", [*others, *_changed(inference)])
-        return evaluate_predictions(predictions, config=options, class_map=class_map, **paths)
+        return evaluate_predictions(predictions, config=options, **shared)
     if model is None or predictions is not None:
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
+    detector, options = _load(model, words, given, inference)
+    shared["known_classes_only"] = classes.known_classes_only
+    return evaluate_detector(detector, options, resume=resume, **shared)
+
+
+def _require_folders(
+    output_dir: PathArgument | None, report: PathArgument | None, results: Sequence[str]
+) -> None:
+    """Raise ValueError if the folders cannot receive their files; --report stands in for both."""
+    if output_dir is not None:
+        writable_folder(Path(output_dir), "--output-dir", command="eval", files=results)
+    if report is not None:
+        files = PAGES if output_dir is not None else (*PAGES, *results)
+        writable_folder(Path(report), "--report", command="eval", files=files)
+
+
+def _load(
+    model: ModelArgument, words: Sequence[Any], config: "Config | None", inference: InferenceOptions
+) -> tuple["Detector", "Config"]:
+    """Return a detector, and the options for its evaluation."""
+    from centernet2.builders.loading import config_of, detector_of, load_for_inference
+
     if isinstance(model, str | os.PathLike):
-        detector = load_for_inference(model, words, config=given, **vars(inference))
-        options = config_of(detector.info)
-    else:
-        detector = detector_of(model)
-        _refuse("a Detector is evaluated as it is", _changed(inference))
-        options = (given or config_of(detector.info)).override(words)
-    return evaluate_detector(
-        detector,
-        options,
-        resume=resume,
-        class_map=class_map,
-        known_classes_only=classes.known_classes_only,
-        **paths,
-    )
+        detector = load_for_inference(model, words, config=config, **vars(inference))
+        return detector, config_of(detector.info)
+    _refuse("a Detector is evaluated as it is", _changed(inference))
+    detector = detector_of(model)
+    return detector, (config or config_of(detector.info)).override(words)
+
+
+def _refuse_for_results(resume: bool, known_only: bool, inference: InferenceOptions) -> None:
+    """Refuse the options of a detector beside --predictions."""
+    flags = {"--resume": resume, "--known-classes-only": known_only}
+    others = [flag for flag, is_given in flags.items() if is_given]
+    _refuse("--predictions runs no detector", [*others, *_changed(inference)])
 
 
 def _options_for_results(

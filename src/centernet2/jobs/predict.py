@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from centernet2.files import is_image_file, printable, writable_folder
+from centernet2.files import is_image_file, printable
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -17,12 +17,13 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.outputs import writable_folder
 from centernet2.usage import KEY
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from centernet2.predictor import Prediction
+    from centernet2.predictor import Prediction, Predictor
     from centernet2.score_thresholds import Resolved
 
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
@@ -62,7 +63,7 @@ def predict(
     {"images": number of images written, "skipped": of unreadable ones, "objects": in all images}.
     """
     from centernet2.builders.loading import load_predictor
-    from centernet2.prediction_files import write_predictions
+    from centernet2.prediction_files import earlier_files, write_predictions
     from centernet2.predictor import find_images
     from centernet2.score_thresholds import require_score
 
@@ -71,11 +72,11 @@ def predict(
     _require_sources(sources)
     if score_threshold is not None:
         score_threshold = require_score(score_threshold, "--score-threshold")
-    folder = writable_folder(Path(output), "--output")
+    folder = Path(output)
+    writable_folder(folder, "--output", command="predict", files=earlier_files(folder))
     paths = find_images(sources)
     predictor = load_predictor(weights, overrides, config=config, **vars(inference))
-    chosen = predictor.score_thresholds or DEFAULT_THRESHOLD
-    threshold = predictor.resolve_threshold(chosen if score_threshold is None else score_threshold)
+    threshold = _choose_threshold(predictor, score_threshold)
     counter = DetectionCounter()
     predictions = predictor.predict_files(
         paths,
@@ -87,11 +88,15 @@ def predict(
     count = write_predictions(counted, folder, class_names=predictor.class_names)
     _name_escaped(paths)
     logger.info("%d images written to %s: %s", count, folder, counter.describe(threshold))
-    if counter.failed:
-        logger.error(
-            "%d of %d images could not be read (listed above)", len(counter.failed), len(paths)
-        )
-    return {"images": count, "skipped": len(counter.failed), "objects": counter.objects}
+    failed = len(counter.failed)
+    if failed:
+        logger.error("%d of %d images could not be read (listed above)", failed, len(paths))
+    return {"images": count, "skipped": failed, "objects": counter.objects}
+
+
+def _choose_threshold(predictor: "Predictor", given: float | None) -> "Resolved":
+    stored = predictor.score_thresholds or DEFAULT_THRESHOLD
+    return predictor.resolve_threshold(stored if given is None else given)
 
 
 def _name_unread(overrides: Sequence[str]) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from centernet2.files import printable, writable_file, write_json
+from centernet2.files import printable, write_json
 from centernet2.jobs import ClassMapArgument, Device, OverridePairs, PathArgument, WeightsArgument
+from centernet2.outputs import json_mark, writable_file
 
 if TYPE_CHECKING:
-    from centernet2.predictor import OnError, Prediction
+    from centernet2.predictor import OnError, Prediction, Predictor
 
 PseudoClassMap = Annotated[
     ClassMapArgument | None,
@@ -65,22 +66,17 @@ def pseudo_label(
     -------
     The number of boxes of each class, and the number of skipped images.
     """
-    from centernet2.builders.class_map import class_map_of, parse_class_map, require_names
     from centernet2.builders.loading import load_predictor
     from centernet2.data import rename_categories
     from centernet2.predictor import find_images
     from centernet2.score_thresholds import require_score
 
     score = require_score(score, "--score")
-    folder, path = Path(images), writable_file(Path(output))
+    folder, path = Path(images), writable_file(Path(output), command="pseudo-label")
     _require_folder(folder)
     found = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
-    class_names = predictor.class_names
-    if class_names is None:
-        raise ValueError(f"{weights} has no class names, which annotations need")
-    renamed = parse_class_map(class_map_of(class_map) or ())
-    require_names(renamed, class_names, str(weights))
+    class_names, renamed = _classes(predictor, class_map, owner=str(weights))
     failed: list[Path] = []
 
     def report(path: Path, error: Exception) -> None:
@@ -91,7 +87,7 @@ def pseudo_label(
     predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
     content = rename_categories(_to_coco(predictions, folder, class_names), renamed)
     _require_images(content["images"], found, folder)
-    write_json(path, content)
+    write_json(path, json_mark("pseudo-label") | content)
     boxes = _count_boxes(content)
     logger.info(
         "%s: %d images, %d boxes at the score threshold %g",
@@ -100,6 +96,19 @@ def pseudo_label(
     if failed:
         logger.error("%d of %d images are skipped (listed above)", len(failed), len(found))
     return PseudoLabels(boxes, len(failed))
+
+
+def _classes(
+    predictor: Predictor, class_map: ClassMapArgument | None, *, owner: str
+) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the teacher's classes, and the new names of some of them."""
+    from centernet2.builders.class_map import class_map_of, parse_class_map, require_names
+
+    if predictor.class_names is None:
+        raise ValueError(f"{owner} has no class names, which annotations need")
+    renamed = parse_class_map(class_map_of(class_map) or ())
+    require_names(renamed, predictor.class_names, owner)
+    return predictor.class_names, renamed
 
 
 def _require_folder(folder: Path) -> None:

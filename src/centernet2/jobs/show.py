@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,6 +15,12 @@ from centernet2.jobs import (
     OverridePairs,
     PathArgument,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from centernet2.config import Config
+    from centernet2.data import DetectionDataset
 
 logger = logging.getLogger(__name__)
 
@@ -53,37 +59,51 @@ def show(
     """
     import numpy as np
 
-    from centernet2.builders.class_map import class_map_of, parse_class_map, require_renamed
+    from centernet2.builders.class_map import class_map_of
     from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
-    from centernet2.data import rename_classes
-    from centernet2.data.readers import ALL, find_dataset, load_split_files
-    from centernet2.files import writable_file
+    from centernet2.outputs import writable_file
     from centernet2.pictures import save_picture
     from centernet2.visualize import to_pillow
 
     _require_count(count, seed)
     options = as_config(config).override(overrides)
-    source, target = Path(data), writable_file(Path(output))
+    target = writable_file(Path(output), command="show")
     _require_suffix(target)
-    splits = find_dataset(source, None if data_path is None else Path(data_path))
-    name = split if split in splits else ALL
-    if name not in splits:
-        raise ValueError(
-            f"{data} has no {split} split, only {', '.join(splits)}; choose with --split"
-        )
     given = class_map_of(class_map, overrides)
-    names = parse_class_map(options.datasets.class_map if given is None else given)
-    dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
-    dataset = rename_classes(dataset, names)
-    if given is not None:
-        require_renamed(names, [dataset])
+    dataset = _load(Path(data), data_path, split, options, given)
     order = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets
     )
     save_picture(to_pillow(grid), target)
     logger.info("%s", target)
+
+
+def _load(
+    source: Path,
+    data_path: PathArgument | None,
+    split: str,
+    options: "Config",
+    given: "Sequence[str] | None",
+) -> "DetectionDataset":
+    """Load a split; the data must have the classes of the `given` map, not those of the config."""
+    from centernet2.builders.class_map import parse_class_map, require_renamed
+    from centernet2.data import rename_classes
+    from centernet2.data.readers import ALL, find_dataset, load_split_files
+
+    splits = find_dataset(source, None if data_path is None else Path(data_path))
+    name = split if split in splits else ALL
+    if name not in splits:
+        raise ValueError(
+            f"{source} has no {split} split, only {', '.join(splits)}; choose with --split"
+        )
+    names = parse_class_map(options.datasets.class_map if given is None else given)
+    dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
+    dataset = rename_classes(dataset, names)
+    if given is not None:
+        require_renamed(names, [dataset])
+    return dataset
 
 
 def _require_suffix(target: Path) -> None:

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from centernet2.files import writable_file
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
+from centernet2.outputs import writable_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from centernet2.builders.results_files import FoundDetections
+    from centernet2.checkpoint import Checkpoint
     from centernet2.data import DetectionDataset
     from centernet2.evaluation import GroundTruth, ThresholdChoice
     from centernet2.structures import FloatArray
@@ -56,25 +57,63 @@ def threshold(
     predictions
         COCO results file of the checkpoint on these images, if it has already been evaluated.
     output
-        File for the new checkpoint; default: overwrite the old one.
+        File for the new checkpoint; default: store the thresholds in the old one.
     """
     from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.evaluator import choose_datasets, find_validation_data, load_results
+    from centernet2.builders.evaluator import choose_datasets, find_validation_data
     from centernet2.builders.loading import config_of
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
-    from centernet2.evaluation import without_images
 
     _require_one_goal(precision, recall)
-    _require_no_device(predictions, device)
+    if predictions is not None and device is not None:
+        raise ValueError("--predictions runs no detector: --device would have no effect")
     weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
+    if output is not None:
+        _require_same_weights(target, weights, checkpoint)
     datasets = choose_datasets(config_of(checkpoint.info))
     dataset = find_validation_data(
         data, data_path, datasets, masks=False, class_map=class_map_of(class_map)
     )
     names = checkpoint.info.class_names or dataset.class_names
+    rest, results = _load_detections(weights, predictions, dataset, names, device=device)
+    by_name = _choose(rest, results, weights, precision=precision, recall=recall)
+    chosen = {name: by_name.get(name, by_name[""]) for name in names}
+    stored = tuple(choice.threshold for choice in chosen.values())
+    info = replace(checkpoint.info, score_thresholds=stored)
+    save_checkpoint(target, replace(checkpoint, info=info))
+    logger.info("thresholds of %d classes stored in %s", len(chosen), target)
+    _name_missed_goals(chosen)
+    return Thresholds(chosen, len(dataset) - len(rest))
+
+
+def _require_same_weights(target: Path, weights: Path, checkpoint: "Checkpoint") -> None:
+    """Raise ValueError if --output would replace more than the thresholds of a checkpoint."""
+    from centernet2.checkpoint import holds_weights
+
+    if not target.exists() or target.samefile(weights):
+        return
+    if not holds_weights(target, checkpoint.weights, resumable=checkpoint.training is not None):
+        raise ValueError(
+            f"--output {target} exists and is not a copy of {weights}, which would replace it; "
+            "give another path, or move the file away"
+        )
+
+
+def _load_detections(
+    weights: Path,
+    predictions: PathArgument | None,
+    dataset: "DetectionDataset",
+    names: "Sequence[str]",
+    *,
+    device: str | None,
+) -> "tuple[DetectionDataset, FloatArray]":
+    """Return the data and the detections on them, both without the images that are skipped."""
+    from centernet2.builders.evaluator import load_results
+    from centernet2.evaluation import without_images
+
     if predictions is None:
         found = load_results(weights, dataset, device=device)
     else:
@@ -82,24 +121,7 @@ def threshold(
     skipped = [*found.skipped]
     if skipped:
         logger.warning("%d of %d images are skipped and left out", len(skipped), len(dataset))
-    rest, results = without_images(dataset, found.results, skipped)
-    by_name = _choose(rest, results, precision=precision, recall=recall)
-    if not by_name:
-        raise ValueError(
-            f"{weights} has no detections on {dataset.name}, so there is no threshold to choose"
-        )
-    chosen = {name: by_name.get(name, by_name[""]) for name in names}
-    stored = tuple(choice.threshold for choice in chosen.values())
-    info = replace(checkpoint.info, score_thresholds=stored)
-    save_checkpoint(target, replace(checkpoint, info=info))
-    logger.info("thresholds of %d classes stored in %s", len(chosen), target)
-    _name_missed_goals(chosen)
-    return Thresholds(chosen, len(skipped))
-
-
-def _require_no_device(predictions: PathArgument | None, device: str | None) -> None:
-    if predictions is not None and device is not None:
-        raise ValueError("--predictions runs no detector: --device would have no effect")
+    return without_images(dataset, found.results, skipped)
 
 
 def _read_predictions(
@@ -137,9 +159,14 @@ def _name_missed_goals(chosen: "dict[str, ThresholdChoice]") -> None:
 
 
 def _choose(
-    dataset: "GroundTruth", results: "FloatArray", *, precision: float | None, recall: float | None
+    dataset: "GroundTruth",
+    results: "FloatArray",
+    owner: Path,
+    *,
+    precision: float | None,
+    recall: float | None,
 ) -> "dict[str, ThresholdChoice]":
-    """Choose a threshold for each class of the data, and "" for others; without detections none."""
+    """Choose a threshold for each class of the data, and "" for others."""
     from centernet2.evaluation import (
         ThresholdChoice,
         best_point,
@@ -152,7 +179,9 @@ def _choose(
     matches = match_detections(dataset, results)
     overall = best_point(overall_curve(matches))
     if overall is None:
-        return {}
+        raise ValueError(
+            f"{owner} has no detections on {dataset.name}, so there is no threshold to choose"
+        )
     choose = partial(
         choose_threshold, precision=precision, recall=recall, otherwise=overall.threshold
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,6 +66,11 @@ class TrainMode:
         """Whether an interrupted command can be continued with --resume."""
         return not (self.dry_run or self.eval_only)
 
+    def require_one(self) -> None:
+        """Raise ValueError for variants that exclude each other."""
+        if self.dry_run and self.eval_only:
+            raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
+
 
 DEFAULT_MODE = TrainMode()
 
@@ -108,25 +114,18 @@ def train(
     from centernet2.builders.train_command import given_command, previous_command
     from centernet2.builders.train_to_end import run_to_end
     from centernet2.builders.training_setup import set_up
-    from centernet2.builders.training_start import describe_missing_run
 
-    if mode.dry_run and mode.eval_only:
-        raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
     data, words = split_data(overrides, data, command="train")
     values = _given_values(words, mode, seed)
     file = as_config(DEFAULT_CONFIG_NAME if config is None else config)
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
-    if previous is not None and config is None:
-        file = previous.file_config
-    names_data = data or data_path or "DATASETS.TRAIN" in values
-    if resume and previous is None and config is None and not names_data:
-        raise ValueError(
-            f"{describe_missing_run(output)}; name its --output-dir, or the --data of a new run"
-        )
+    file = previous.file_config if previous is not None and config is None else file
     command = given_command(
         file, values, data=data, data_path=data_path, weights=weights, device=device
     )
+    if previous is None:
+        _check_new_run(command, config, output, resume=resume, trains=not mode.eval_only)
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
@@ -177,6 +176,32 @@ def _evaluate(
     )
 
 
+def _check_new_run(
+    command: TrainCommand,
+    config: ConfigArgument | None,
+    output: Path,
+    *,
+    resume: bool,
+    trains: bool,
+) -> None:
+    """Refuse a new run that seems to be a missing one, or that would move its own inputs."""
+    from centernet2.builders.earlier_run import require_no_inputs
+    from centernet2.builders.training_start import describe_missing_run
+
+    names_data = command.data or command.data_path or "DATASETS.TRAIN" in command.overrides
+    if resume and config is None and not names_data:
+        raise ValueError(
+            f"{describe_missing_run(output)}; name its --output-dir, or the --data of a new run"
+        )
+    if not trains:
+        return
+    inputs = {"--weights": command.weights, "MODEL.WEIGHTS": command.config.model.weights or None}
+    inputs |= {"--data": command.data, "--data-path": command.data_path}
+    if isinstance(config, str | os.PathLike):
+        inputs["--config-file"] = os.fspath(config)
+    require_no_inputs(output, inputs)
+
+
 def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
     """Scale learning rate and schedule to the batch size of a command."""
     from centernet2.builders.plan import scale_to_batch
@@ -194,6 +219,7 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     from centernet2.builders.class_map import class_map_of
     from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
+    mode.require_one()
     given = {
         "DATASETS.VAL_FRACTION": mode.val_fraction,
         CLASS_MAP_KEY: class_map_of(mode.class_map),

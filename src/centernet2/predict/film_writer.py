@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from centernet2.files import temporary_path
-from centernet2.pictures import MARK
+from centernet2.outputs import PICTURE_MARK
 from centernet2.predict.film_sound import FilmSound
 from centernet2.predict.films import FilmSource, import_av
 
@@ -39,7 +39,7 @@ class FilmWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_path(self.path)
         self._container: Any = self._av.open(str(self._temporary), "w", format="mp4")
-        self._container.metadata["comment"] = MARK
+        self._container.metadata["comment"] = PICTURE_MARK
         self._video = self._container.add_stream(ENCODER, rate=rate, options=ENCODER_OPTIONS)
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.time_base = Fraction(1, TICKS)

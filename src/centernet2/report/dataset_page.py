@@ -108,7 +108,10 @@ def write_dataset_page(
         Section("worst", "Problems in pictures", "The first examples.", _problems(examination)),
     ]
     text = page(
-        f"Data set {title}", "What training will see", [each for each in sections if each.body]
+        f"Data set {title}",
+        "What training will see",
+        [each for each in sections if each.body],
+        command="check",
     )
     write_atomic(folder / "report.html", text)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from centernet2.outputs import mark_of
+
 # metrics that are shown first, if there are any
 SUMMARY_METRICS = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR100", "AR300",
@@ -12,6 +14,8 @@ SUMMARY_METRICS = (
 def evaluation_markdown(title: str, analysis: Mapping[str, Any]) -> str:
     """Write the tables of the page as Markdown."""
     lines = [
+        f"<!-- {mark_of('eval')} -->",
+        "",
         f"# {title}",
         "",
         f"{analysis['images']:,} images, {analysis['objects']:,} objects.",

@@ -13,6 +13,7 @@ from torch import Tensor
 from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.evaluation import GroundTruth, Scored, analyze, boxes_of_image, without_images
 from centernet2.files import write_atomic, write_json
+from centernet2.outputs import json_mark
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
 from centernet2.report.gallery import Gallery
 from centernet2.report.page import (
@@ -83,7 +84,7 @@ def write_evaluation_page(
     read_image: ReadImage,
 ) -> Path:
     """Write report.html, report.json and report.md, and return the path of the page."""
-    write_json(folder / "report.json", {"title": title, **analysis}, indent=1)
+    write_json(folder / "report.json", json_mark("eval") | {"title": title, **analysis}, indent=1)
     write_atomic(folder / "report.md", evaluation_markdown(title, analysis))
     gallery = Gallery()
     threshold = analysis["best"]["threshold"] if analysis["best"] else 0.0
@@ -104,7 +105,11 @@ def write_evaluation_page(
     sections = [_summary(analysis), _errors(analysis), _stages(analysis), _calibration(analysis)]
     sections += [_classes(analysis), _confusion(analysis), *_examples(analysis, gallery)]
     content = page(
-        title, subtitle, [each for each in sections if each], hidden=gallery.definitions()
+        title,
+        subtitle,
+        [each for each in sections if each],
+        command="eval",
+        hidden=gallery.definitions(),
     )
     write_atomic(folder / "report.html", content)
     return folder / "report.html"

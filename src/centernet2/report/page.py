@@ -14,6 +14,8 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
+from centernet2.outputs import mark_of
+
 
 class Section(NamedTuple):
     """A part of a page."""
@@ -25,9 +27,15 @@ class Section(NamedTuple):
 
 
 def page(
-    title: str, subtitle: str, sections: Sequence[Section], *, hidden: str = "", footer: str = ""
+    title: str,
+    subtitle: str,
+    sections: Sequence[Section],
+    *,
+    command: str,
+    hidden: str = "",
+    footer: str = "",
 ) -> str:
-    """Compose a page; `hidden` is HTML that the sections refer to."""
+    """Compose the page of a command; `hidden` is HTML that the sections refer to."""
     links = "".join(f'<a href="#{each.name}">{escape(each.title)}</a>' for each in sections)
     parts = "".join(
         f'<section id="{each.name}"><h2>{escape(each.title)}</h2>'
@@ -36,7 +44,8 @@ def page(
     )
     style = files("centernet2.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<!doctype html>\n<!-- {mark_of(command)} -->\n"
+        '<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body>"

@@ -83,7 +83,7 @@ def write_training_page(
             f'<div class="grid">{gallery}</div>',
         ),
     ]
-    write_atomic(path, page(title, "Training report", sections))
+    write_atomic(path, page(title, "Training report", sections, command="demo"))
 
 
 def curve_tile(name: str, points: Sequence[tuple[float, float]]) -> str:

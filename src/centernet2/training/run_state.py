@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2 import distributed
-from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from centernet2.checkpoint import Checkpoint, holds_weights, save_checkpoint
 from centernet2.structures import ModelInfo
 from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
@@ -168,19 +168,8 @@ class RunState:
     ) -> None:
         weights = whole(self.model.state_dict())
         with distributed.failing_together():
-            if distributed.is_main_process() and not (keep_equal and _holds(path, weights)):
+            if distributed.is_main_process() and not (keep_equal and holds_weights(path, weights)):
                 save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
-
-
-def _holds(path: Path, weights: Mapping[str, Tensor]) -> bool:
-    """Whether a file is a checkpoint with exactly these weights."""
-    try:
-        saved = load_checkpoint(path).weights
-    except (OSError, ValueError):  # missing or damaged
-        return False
-    return saved.keys() == weights.keys() and all(
-        torch.equal(saved[name], tensor.cpu()) for name, tensor in weights.items()
-    )
 
 
 def training_state(

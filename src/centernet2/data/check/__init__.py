@@ -3,7 +3,12 @@
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
 from centernet2.data.check.images import check_across, check_image_files, read_image_files
 from centernet2.data.check.observations import check_classes, check_objects
-from centernet2.data.check.repair import repaired_content, write_repaired
+from centernet2.data.check.repair import (
+    list_of_changes,
+    repaired_content,
+    repaired_files,
+    write_repaired,
+)
 from centernet2.data.findings import (
     MAX_EXAMPLES,
     Finding,
@@ -25,7 +30,9 @@ __all__ = [
     "check_objects",
     "examine_dataset",
     "findings_json",
+    "list_of_changes",
     "read_image_files",
     "repaired_content",
+    "repaired_files",
     "write_repaired",
 ]

@@ -21,8 +21,10 @@ from centernet2.data.readers.annotation_records import (
 from centernet2.data.readers.coco import ReadRecords
 from centernet2.data.readers.image_records import DUPLICATE_NAMES
 from centernet2.data.readers.json_records import Record, as_id
+from centernet2.data.readers.layouts import SPLITS
 from centernet2.data.readers.mask_records import SHARE_MASKS, UNREADABLE_MASKS
 from centernet2.files import write_atomic
+from centernet2.outputs import json_mark, mark_of
 from centernet2.structures import UserId
 
 # kinds of problems that training refuses, but whose records the copy keeps
@@ -40,15 +42,30 @@ def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Pa
     """
     written = {}
     for name, split in splits.items():
-        path = output
-        if len(splits) > 1:
-            path = output.with_name(f"{output.stem}_{name}{output.suffix}")
+        path = output if len(splits) == 1 else _file_of_split(output, name)
         content = repaired_content(split.content, split.records, split.images)
         changes = [*_changes(split.records), *_removed_images(split.dataset, split.images)]
-        write_atomic(path, json.dumps(content))
-        write_atomic(path.with_suffix(".changes.txt"), "".join(f"{line}\n" for line in changes))
+        mark = json_mark("check")
+        write_atomic(path, json.dumps(mark | content | mark))  # the mark of another command goes
+        lines = [f"# {mark_of('check')}", *changes]
+        write_atomic(list_of_changes(path), "".join(f"{line}\n" for line in lines))
         written[path] = changes
     return written
+
+
+def repaired_files(output: Path) -> list[Path]:
+    """Return all files that `write_repaired` may write, of any splits."""
+    copies = [output, *(_file_of_split(output, split) for split in SPLITS)]
+    return [*copies, *map(list_of_changes, copies)]
+
+
+def list_of_changes(path: Path) -> Path:
+    """Return the file that lists the changes of a repaired copy."""
+    return path.with_suffix(".changes.txt")
+
+
+def _file_of_split(output: Path, split: str) -> Path:
+    return output.with_name(f"{output.stem}_{split}{output.suffix}")
 
 
 def repaired_content(

@@ -1,0 +1,54 @@
+"""An earlier training run in the output folder of a new one: it is moved, never replaced."""
+
+import logging
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+
+from centernet2.builders.loading import StrPath
+from centernet2.builders.train_command import COMMAND_FILE
+
+# what a run writes, besides its checkpoints
+NAMES = (
+    "config.yaml", COMMAND_FILE, "metrics.jsonl", "nonfinite.jsonl", "tensorboard", "pictures",
+    "eval", "eval_ema",
+)  # fmt: skip
+CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
+logger = logging.getLogger(__name__)
+
+
+def require_no_inputs(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
+    """Raise ValueError for inputs, by option, that a new run in the output folder would move."""
+    own = [path.resolve() for path in _files_of_run(output)]
+    for option, given in inputs.items():
+        path = None if given is None else Path(given).resolve()
+        if path is not None and any(each in (path, *path.parents) for each in own):
+            raise ValueError(
+                f"{option} {given} belongs to the earlier run in the output folder {output}; "
+                "choose another --output-dir, or continue that run with --resume"
+            )
+
+
+def set_aside_earlier_run(output: Path) -> None:
+    """Move the files of an earlier run to a folder earlier_1, earlier_2, ... in the output folder.
+
+    A run without a checkpoint is replaced: it had hardly begun.
+    """
+    found = _files_of_run(output)
+    has_checkpoint = any(path.name.startswith("model_") for path in found)
+    if not found or (not has_checkpoint and (output / COMMAND_FILE).is_file()):
+        return
+    folders = (output / f"earlier_{number}" for number in count(1))
+    folder = next(each for each in folders if not each.exists())
+    folder.mkdir()
+    for path in found:
+        path.rename(folder / path.name)
+    logger.warning(
+        "%s holds an earlier training run: it is moved to %s (--resume continues a run)",
+        output, folder,
+    )  # fmt: skip
+
+
+def _files_of_run(output: Path) -> list[Path]:
+    named = [output / name for name in NAMES if (output / name).exists()]
+    return named + [path for pattern in CHECKPOINTS for path in sorted(output.glob(pattern))]

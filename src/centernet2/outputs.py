@@ -1,0 +1,110 @@
+"""Outputs of commands: where they can be written, and which files a command may replace.
+
+A command replaces only files that it has made itself: never an input, never a file of other origin.
+Its files carry a mark in their first or last bytes. Lists and metrics, whose form other programs
+expect, are known by how they begin.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
+PICTURE_MARK = "picture drawn by centernet2"
+DRAWING = ("predict", "show")  # commands that make pictures
+NOTHING = (b"", b"[]")  # content that anything may replace
+BEGINNINGS = {  # command -> file name -> regular expression
+    "check": {"findings.json": rb'\[\n {\n  "split": "'},
+    "eval": {
+        "metrics.json": rb'{\n  "bbox/AP": ',
+        "notes.json": rb'\[\n "',
+        "predictions.json": rb'\[\n{"image_id": ',
+        "skipped.json": rb'\[\n {\n  "image_id": ',
+        "speed.json": rb'{"images": ',
+        "stages.json": rb'\[{"image_id": [^,]+, "object_scores": ',
+    },
+    "predict": {"predictions.json": rb'\[\n{"file": '},
+}
+
+
+def writable_folder(
+    folder: Path, option: str, *, command: str = "", files: Iterable[str] = ()
+) -> Path:
+    """Return the folder that an option names; raise ValueError if it cannot be used.
+
+    Check it before the work whose results it receives. It need not exist: writing creates it.
+
+    Args:
+        command: the command that writes the folder.
+        files: names of the files that it writes, which it must be able to replace.
+    """
+    _require_writable(folder, folder, option)
+    for name in files:
+        require_replaceable(folder / name, command, option)
+    return folder
+
+
+def writable_file(path: Path, option: str = "--output", *, command: str = "") -> Path:
+    """Return the file that an option names; raise ValueError if it cannot be used.
+
+    Args:
+        command: the command that writes the file; empty: it sees itself to what it replaces.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; give the path of a file")
+    _require_writable(path, path.parent, option)
+    require_replaceable(path, command, option)
+    return path
+
+
+def _require_writable(path: Path, folder: Path, option: str) -> None:
+    existing = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "cannot be written" if existing.is_dir() else "is not a folder"
+        raise ValueError(f"{option} {path} cannot be used: {existing} {reason}; choose another one")
+
+
+def require_replaceable(path: Path, command: str, option: str) -> None:
+    """Raise ValueError if something exists at a path that a command must not replace."""
+    if not os.path.exists(path):
+        return
+    if not path.is_file():
+        raise ValueError(
+            f"{option} cannot be used: {path} exists and is no regular file; choose another one"
+        )
+    if command and not is_made_by(path, command):
+        raise ValueError(
+            f"{option} cannot be used: {path} exists and was not made by `centernet2 {command}`, "
+            "which would replace it; choose another one, or move the file away"
+        )
+
+
+def is_made_by(path: Path, command: str) -> bool:
+    """Whether a file is an output of a command, or holds nothing."""
+    start, end = read_ends(path)
+    if start == end and start.strip() in NOTHING:
+        return True
+    if command in DRAWING and any(PICTURE_MARK.encode() in part for part in (start, end)):
+        return True
+    mark = re.compile(rb'made[_ ]by"?:? "?centernet2 %b["\s]' % re.escape(command.encode()))
+    beginning = BEGINNINGS.get(command, {}).get(path.name)
+    return mark.search(start) is not None or bool(beginning and re.match(beginning, start))
+
+
+def read_ends(path: Path) -> tuple[bytes, bytes]:
+    """Read the first and the last bytes of a file, where marks are."""
+    with path.open("rb") as file:
+        start = file.read(PROBED_BYTES)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - PROBED_BYTES))
+        return start, file.read(PROBED_BYTES)
+
+
+def mark_of(command: str) -> str:
+    """Return the mark for a comment of a file that a command makes."""
+    return f"made by centernet2 {command}"
+
+
+def json_mark(command: str) -> dict[str, str]:
+    """Return the mark as the first key of a JSON object that a command makes."""
+    return {"made_by": f"centernet2 {command}"}

@@ -1,0 +1,85 @@
+"""Where outputs can be written, and which files they may replace."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from centernet2 import outputs
+from centernet2.files import write_json
+from centernet2.outputs import (
+    is_made_by,
+    json_mark,
+    mark_of,
+    require_replaceable,
+    writable_file,
+    writable_folder,
+)
+
+
+def test_outputs_that_cannot_be_written_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "a.json"
+    assert writable_file(path, command="compare") == path
+    assert writable_folder(path, "--report") == path
+    assert not path.parent.exists()
+    with pytest.raises(ValueError, match=r"--output .* is a folder; give the path of a file"):
+        writable_file(tmp_path)
+    (tmp_path / "new").touch()
+    with pytest.raises(ValueError, match=r"--fix .*a\.json cannot be used: .*new is not a folder"):
+        writable_file(path, "--fix")
+    with pytest.raises(ValueError, match=r"--report .*new cannot be used: .*new is not a folder"):
+        writable_folder(path.parent, "--report")
+    monkeypatch.setattr(outputs.os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="cannot be written; choose another"):
+        writable_file(tmp_path / "a.json")
+
+
+def test_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(ValueError, match=r"out is not a folder"):
+        writable_folder(tmp_path / "out", "--output")
+    with pytest.raises(ValueError, match=r"out is not a folder"):
+        writable_file(tmp_path / "out" / "a.json")
+
+
+@pytest.mark.parametrize("name", ["a.json", "page.html", "list.txt"])
+def test_own_files_are_recognized_by_their_command(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "a.json":
+        write_json(path, json_mark("pseudo-label") | {"images": []}, indent=1)
+    else:
+        path.write_text(f"<!doctype html>\n<!-- {mark_of('pseudo-label')} -->\n")
+    assert is_made_by(path, "pseudo-label")
+    assert not is_made_by(path, "compare") and not is_made_by(path, "pseudo")
+    require_replaceable(path, "pseudo-label", "--output")
+
+
+@pytest.mark.parametrize("content", ["", " \n", "[]", "[]\n"])
+def test_files_that_hold_nothing_are_replaced(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    assert writable_file(tmp_path / "a.json", command="compare")
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_file_of_other_origin_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"images": [], "categories": [{"id": 1, "name": "centernet2"}]}))
+    if kind == "link":
+        (tmp_path / "link.json").symlink_to(path)
+        path = tmp_path / "link.json"
+    words = r"json exists and was not made by `centernet2 compare`, which would replace it"
+    with pytest.raises(ValueError, match=words):
+        writable_file(path, command="compare")
+    with pytest.raises(ValueError, match=words):
+        writable_folder(tmp_path, "--report", command="compare", files=["b.json", path.name])
+
+
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
+    """Renaming a file onto /dev/null would replace it."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ValueError, match="no regular file"):
+            writable_file(path, command="compare")
