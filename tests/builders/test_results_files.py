@@ -1,8 +1,11 @@
 """The files of detections of several data sets whose ids are the same."""
 
 import json
+import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,10 @@ import pytest
 
 from centernet2.builders.results_files import read_detections
 from centernet2.data import DetectionDataset, concatenate
+from centernet2.data.readers.catalog import load_dataset
 from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.detection_files import write_detections
+from centernet2.evaluation.ground_truth import source_sets
 from centernet2.evaluation.stream import ImageResult
 from tests.helpers.data import make_content, renumber, write_dataset
 
@@ -59,6 +64,50 @@ def test_each_data_set_has_its_own_file(tmp_path: Path, ids: dict[str, int]) -> 
         assert np.array_equal(found.results, rows) and found.masks is None
         assert found.stages is not None
         assert [each["index"] for each in found.stages] == list(range(6))
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The order of the data sets does not matter when the results are read again."""
+    names = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        file = write_dataset(tmp_path / folder, make_content(), "val")
+        names.append(
+            f"{file.rename(tmp_path / folder / 'val.json')}@{tmp_path / folder / 'images'}"
+        )
+    load = partial(load_dataset, data=None, data_path=None, split="val")
+    dataset = load(names=names)
+    with caplog.at_level(logging.INFO):
+        write_detections(tmp_path / "out", dataset, detections(dataset, stages=False))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_val", "b_val"]
+    assert f"b/val: its detections are in {tmp_path / 'out' / 'b_val'}" in caplog.text
+    found = read_detections(tmp_path / "out", load(names=names[::-1])).results
+    expected = np.concatenate([each.results for each in detections(dataset, stages=False).values()])
+    assert np.array_equal(found[:, 5], np.roll(expected[:, 5], 3))
+
+
+def test_numbered_names_are_different() -> None:
+    names = ("val", "val_2", "val", "val")
+    truth: Any = SimpleNamespace(
+        sources=np.arange(4), source_names=names, source_category_ids=[()] * 4
+    )
+    folders = [each.folder for each in source_sets(truth)]
+    assert folders == ["val", "val_2", "val_3", "val_4"]
+
+
+def test_results_are_not_read_as_other_classes(tmp_path: Path) -> None:
+    """The file has the names of the classes: ids of other data do not decide."""
+    file = write_dataset(tmp_path, make_content(), "val")
+    dataset = load_coco(file, tmp_path / "images", name="val")
+    write_detections(tmp_path / "out", dataset, detections(dataset, stages=False))
+    labels = read_detections(tmp_path / "out", dataset).results[:, 6]
+    exchanged = replace(dataset, category_ids=dataset.category_ids[::-1])
+    assert np.array_equal(read_detections(tmp_path / "out", exchanged).results[:, 6], labels)
+    swapped = replace(exchanged, class_names=("ant", "cow"))
+    with pytest.raises(ValueError, match=r"detection . is of class name 'zebra', which is not in"):
+        read_detections(tmp_path / "out", swapped)
 
 
 def test_one_file_for_colliding_ids_is_refused(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Outputs of all commands: what cannot be written or replaced is refused before the work."""
 
+import errno
 import json
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from centernet2.cli import app
+from centernet2.data import layout_writers
 from tests.helpers.jobs import save_untrained, write_photographs
 from tests.helpers.training import write_blocks
 
@@ -138,11 +141,20 @@ def test_copies_of_data_are_not_written_among_them(command: str, inputs: Path) -
 
 
 @pytest.mark.parametrize("existed", [False, True])
-def test_failed_conversion_leaves_nothing(inputs: Path, existed: bool) -> None:
-    (inputs / "data" / "images" / "4.png").unlink()
+def test_failed_conversion_leaves_nothing(
+    inputs: Path, existed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def copy_three(source: Path, target: Path) -> None:
+        if source.name == "4.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copy(source, target)
+
+    monkeypatch.setattr(layout_writers.shutil, "copyfile", copy_three)
     if existed:
         (inputs / "out").mkdir()
-    with pytest.raises(OSError, match=r"4\.png"):
+    with pytest.raises(OSError, match="No space left"):
         app(["convert", "data", "out", "--to", "voc"], exit_on_error=False)
     assert (inputs / "out").exists() == existed and not list((inputs / "out").glob("*"))
 

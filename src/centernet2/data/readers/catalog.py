@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -100,8 +101,10 @@ def load_dataset(
             f"no data set is named for {split}; "
             "give --data DIR or set DATASETS.TRAIN and DATASETS.TEST"
         )
+    sets = [rename_classes(_load_named(name, root, masks), class_map) for name in names]
+    titles = _distinct_titles(names, [each.name for each in sets])
     return concatenate(
-        [rename_classes(_load_named(name, root, masks), class_map) for name in names]
+        [replace(each, name=title) for each, title in zip(sets, titles, strict=True)]
     )
 
 
@@ -196,6 +199,24 @@ def _load_by_files(name: str, masks: bool) -> DetectionDataset:
         return load_coco(path, Path(remote), name=path.stem, masks=masks)
     images = _existing([Path(folder)], "the images", advice)
     return load_coco(path, images, name=path.stem, masks=masks)
+
+
+def _distinct_titles(names: Sequence[str], titles: Sequence[str]) -> list[str]:
+    """Tell data sets of one title apart by the folders of their files, in any order of the sets.
+
+    ("a/val.json@...", "b/val.json@...") have the titles "a/val" and "b/val".
+    """
+    paths = [Path(name.rpartition("@")[0] or name).absolute().with_suffix("") for name in names]
+    distinct = []
+    for title, path in zip(titles, paths, strict=True):
+        pairs = zip(titles, paths, strict=True)
+        others = {other for same, other in pairs if same == title and other != path}
+        lengths = range(1, len(path.parts) + 1)
+        length = next(
+            n for n in lengths if all(path.parts[-n:] != other.parts[-n:] for other in others)
+        )
+        distinct.append(title if length == 1 else "/".join(path.parts[-length:]))
+    return distinct
 
 
 def _files_named(name: str, root: Path) -> SplitFiles:
