@@ -48,14 +48,14 @@ def sparse_nms(
         pairs = index.pairs_within(block)
         if pairs is None:
             return None
-        kept_of_block = block[_greedy(len(boxes), *pairs)[block]]
+        kept_of_block = block[keep_best(len(boxes), *pairs)[block]]
         kept = np.concatenate([kept, kept_of_block])
         if not len(rest) or (len(kept) >= limit and score[rest[0]] < score[kept[limit - 1]]):
             break
         pairs = index.pairs_between(kept_of_block, rest)
         if pairs is None:
             return None
-        rest = rest[~_mark(len(boxes), pairs[1])[rest]]
+        rest = rest[~mark(len(boxes), pairs[1])[rest]]
     return torch.from_numpy(kept)
 
 
@@ -108,11 +108,10 @@ class SizeIndex:
     def _pairs(self, rows: Rows, others: Rows, starts: Rows, ends: Rows) -> Pairs | None:
         """Find pairs of each row [W] with others in its window starts ... ends - 1 [W]."""
         counts = np.maximum(ends - starts, 0)
-        stops = counts.cumsum()
-        if stops[-1] > MAX_NEIGHBORS * len(others):
+        if counts.sum() > MAX_NEIGHBORS * len(others):
             return None
-        first = np.repeat(rows, counts)  # [P]
-        second = others[np.arange(stops[-1]) + np.repeat(starts - stops + counts, counts)]
+        window, position = expand_ranges(starts, counts)
+        first, second = rows[window], others[position]  # [P]
         close = np.flatnonzero(self._iou(first, second) > self.iou_threshold)
         return first[close], second[close]
 
@@ -127,19 +126,25 @@ class SizeIndex:
         return iou
 
 
-def _greedy(count: int, better: Rows, worse: Rows) -> NDArray[np.bool_]:
+def expand_ranges(starts: Rows, counts: Rows) -> Pairs:
+    """List the numbers of ranges [W] one after the other: (range, number) [P] each."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) + np.repeat(starts - counts.cumsum() + counts, counts)
+
+
+def keep_best(count: int, better: Rows, worse: Rows) -> NDArray[np.bool_]:
     """Mark kept boxes; in each pair the better box, if kept, removes the worse one."""
     kept = np.ones(count, dtype=bool)
     while len(better):
-        undecided = _mark(count, worse)[better]
-        removed = _mark(count, worse[~undecided])
+        undecided = mark(count, worse)[better]
+        removed = mark(count, worse[~undecided])
         kept &= ~removed
         rest = np.flatnonzero(undecided & ~(removed[better] | removed[worse]))
         better, worse = better[rest], worse[rest]
     return kept
 
 
-def _mark(count: int, rows: Rows) -> NDArray[np.bool_]:
+def mark(count: int, rows: Rows) -> NDArray[np.bool_]:
     """Convert row numbers to a mask [count]."""
     marks = np.zeros(count, dtype=bool)
     marks[rows] = True

@@ -1,0 +1,210 @@
+"""Detection in large images: in tiles and in the whole image, merged.
+
+An object that is no larger than the overlap of two tiles is whole in one of them. Larger ones are
+joined from their parts in several tiles, or come from the whole image.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Real
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from centernet2.ops.masks import stretch_masks
+from centernet2.predict.box_pairs import Rows
+from centernet2.predict.merging import NMS_IOU, Merged, Parts, merge, slack
+from centernet2.structures import Detections
+
+Detect: TypeAlias = Callable[[Sequence[Tensor]], list[Detections]]
+MIN_TILE = 32  # pixels
+MAX_OVERLAP = 0.9  # of a tile's side; more makes ever more tiles
+SEAM_MARGIN = 0.01  # of a tile's side, within which every box ends at its border
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Size of tiles, and the fraction of it that neighboring tiles share at least."""
+
+    tile: int = 1024  # pixels of the image; a tile is square
+    overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tile, bool) or not isinstance(self.tile, int) or self.tile < MIN_TILE:
+            raise ValueError(
+                f"tile is {self.tile!r}; give a whole number of pixels from {MIN_TILE}"
+            )
+        is_number = isinstance(self.overlap, Real) and not isinstance(self.overlap, bool)
+        if not is_number or not 0 <= self.overlap <= MAX_OVERLAP:
+            raise ValueError(
+                f"overlap is {self.overlap!r}; give a fraction of the tile in 0..{MAX_OVERLAP}, "
+                "such as 0.2"
+            )
+
+
+class Window(NamedTuple):
+    """A tile in pixels of the image."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def tile_windows(size: tuple[int, int], tiling: Tiling) -> list[Window]:
+    """Return the tiles that cover an image of size (height, width), evenly spaced.
+
+    An image that is no larger than a tile gives one window, the image.
+    """
+    rows, columns = (_origins(side, tiling) for side in size)
+    height, width = (min(side, tiling.tile) for side in size)
+    return [Window(left, top, left + width, top + height) for top in rows for left in columns]
+
+
+def _origins(side: int, tiling: Tiling) -> list[int]:
+    """Return where tiles begin along a side of the image."""
+    rest = max(0, side - tiling.tile)
+    steps = math.ceil(rest / max(1, math.floor(tiling.tile * (1 - tiling.overlap))))
+    return [round(rest * step / max(1, steps)) for step in range(steps + 1)]
+
+
+def detect_tiled(
+    detect: Detect,
+    image: Tensor,
+    tiling: Tiling,
+    *,
+    batch_size: int = 1,
+    iou_threshold: float = NMS_IOU,
+) -> Detections:
+    """Detect objects in the tiles of an image and in the whole image, and merge them.
+
+    Args:
+        detect: images [3, h, w] -> detections in their pixels, masks in the grid of their box.
+        image: uint8 [3, H, W].
+        tiling: size and overlap of the tiles.
+        batch_size: tiles per call of `detect`; the whole image is alone.
+        iou_threshold: a box suppresses others of its class whose IoU with it exceeds it.
+
+    Returns:
+        Detections in pixels of the image, best first, masks in the grid of their box.
+    """
+    size = (image.shape[1], image.shape[2])
+    (whole,) = detect([image])
+    windows = tile_windows(size, tiling)
+    if len(windows) == 1:
+        return whole
+    tiles = [
+        _move(each, window)
+        for batch in _batches(windows, batch_size)
+        for each, window in zip(detect([_crop(image, w) for w in batch]), batch, strict=True)
+    ]
+    everything = [*tiles, whole]
+    return merge_tiles(everything, windows, size, tiling, iou_threshold=iou_threshold)
+
+
+def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
+    for start in range(0, len(windows), size):
+        yield windows[start : start + size]
+
+
+def _crop(image: Tensor, window: Window) -> Tensor:
+    return image[:, window.top : window.bottom, window.left : window.right]
+
+
+def _move(detections: Detections, window: Window) -> Detections:
+    """Move boxes from pixels of a tile to pixels of the image."""
+    offset = detections["boxes"].new_tensor([window.left, window.top] * 2)
+    return {**detections, "boxes": detections["boxes"] + offset}
+
+
+def merge_tiles(
+    found: Sequence[Detections],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+    tiling: Tiling,
+    *,
+    iou_threshold: float = NMS_IOU,
+) -> Detections:
+    """Merge the detections of tiles and of the whole image: each object once, none cut.
+
+    Args:
+        found: of each tile, then of the whole image, all in pixels of the image.
+        windows: the tiles.
+        size: (height, width) of the image.
+        tiling: what the tiles were made with.
+        iou_threshold: as of `detect_tiled`.
+    """
+    device = found[0]["boxes"].device
+    margin = SEAM_MARGIN * tiling.tile
+    parts = _parts(found, windows, size, margin)
+    merged = merge(parts, margin=margin, iou_threshold=iou_threshold)
+    detections: Detections = {
+        "boxes": torch.from_numpy(merged.boxes).to(device),
+        "scores": torch.from_numpy(merged.scores).to(device),
+        "labels": torch.from_numpy(merged.labels).to(device),
+    }
+    if "box_masks" in found[0]:
+        masks = torch.cat([each["box_masks"] for each in found])
+        detections["box_masks"] = _merged_masks(masks, parts, merged)
+    return detections
+
+
+def _parts(
+    found: Sequence[Detections],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+    margin: float,
+) -> Parts:
+    """Join the columns of all detections, and note what each pass can see of an object."""
+    boxes, scores, labels = (
+        torch.cat([each[key] for each in found]).cpu().numpy()
+        for key in ("boxes", "scores", "labels")
+    )
+    whole = Window(0, 0, size[1], size[0])
+    counts = [len(each["boxes"]) for each in found]
+    limits = np.repeat(np.array([*windows, whole]), counts, axis=0)  # [n, 4]
+    at_border = np.abs(boxes - limits) <= slack(boxes, margin)
+    cut = at_border & (limits != np.array(whole))
+    shared = np.array([_overlap(windows, axis) for axis in (0, 1)])  # of tiles, in x and in y
+    is_whole = np.arange(len(boxes)) >= len(boxes) - counts[-1]
+    fits = (boxes[:, 2:] - boxes[:, :2] <= shared - 2 * margin).all(axis=1)
+    return Parts(boxes, scores, labels, cut, is_whole & fits)
+
+
+def _overlap(windows: Sequence[Window], axis: int) -> float:
+    """Return how many pixels neighboring tiles share along an axis, at least."""
+    origins = sorted({window[axis] for window in windows})
+    if len(origins) == 1:
+        return math.inf
+    side = windows[0][axis + 2] - windows[0][axis]
+    return side - max(b - a for a, b in pairwise(origins))
+
+
+def _merged_masks(masks: Tensor, parts: Parts, merged: Merged) -> Tensor:  # [D, M, M]
+    """Return the mask of each merged box; those of joined parts in the grid of their union."""
+    count = len(parts.boxes)
+    single = merged.rows < count
+    result = masks.new_zeros(len(merged.rows), *masks.shape[1:])
+    result[torch.from_numpy(single)] = masks[torch.from_numpy(merged.rows[single])]
+    for row in np.flatnonzero(~single).tolist():
+        members = np.flatnonzero(merged.groups == merged.rows[row] - count)
+        result[row] = _union_mask(masks, parts.boxes, members, merged.boxes[row])
+    return result
+
+
+def _union_mask(masks: Tensor, boxes: np.ndarray, members: Rows, union: np.ndarray) -> Tensor:
+    """Return the highest probability [M, M] of the masks of some boxes in the grid of another."""
+    cells = masks.shape[1]
+    scale = cells / (union[2:] - union[:2])
+    in_cells = (boxes[members] - np.tile(union[:2], 2)) * np.tile(scale, 2)
+    stretched = stretch_masks(
+        masks[torch.from_numpy(members)].float(),
+        torch.from_numpy(in_cells).to(masks.device),
+        (0, cells),
+        (0, cells),
+    )
+    return stretched.amax(dim=0).to(masks.dtype)
