@@ -73,6 +73,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "predict": {
         "data.image",
+        "kernels",
+        "ops",
         "pictures",
         "visualize",
         "spelling",

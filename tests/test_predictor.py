@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from centernet2.data.resize import FitShortestEdge
 from centernet2.pictures import save_picture
 from centernet2.predict.image_sources import as_image
+from centernet2.predict.tiling import Tiling
 from centernet2.predictor import Predictor, find_images
 from centernet2.structures import Detections, ModelInfo
+from tests.helpers.colored_objects import ColorDetector, ColoredObjects
 
 HEIGHT, WIDTH = 30, 40
 
@@ -395,3 +397,22 @@ class Column:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array([str(value) for value in self.values], dtype=object)
+
+
+def test_tiles_of_an_image_are_detected_in_batches() -> None:
+    scene = ColoredObjects((400, 700), {60: 12}, seed=0)
+    detector = ColorDetector()
+    predictor = Predictor(detector, tiling=Tiling(256), batch_size=4)
+    found, other = predictor([scene.image, scene.image[:, :200, :200]], score_threshold=0.0)
+    assert detector.batches == [1, 4, 4, 1] and scene.count(found) == (12, 0)
+    assert not other["boxes"].is_inference() and other["boxes"].max() <= 200
+    strong = predictor(scene.image, score_threshold=0.8)
+    assert 0 < len(strong["scores"]) < 12 and (strong["scores"] >= 0.8).all()
+
+
+def test_masks_of_tiles_are_pasted_into_the_image() -> None:
+    scene = ColoredObjects((300, 500), {60: 5}, seed=0)
+    found = Predictor(ColorDetector(masks=True), tiling=Tiling(200))(scene.image)
+    assert found["masks"].shape == (5, 300, 500) and "box_masks" not in found
+    for mask, box in zip(found["masks"], found["boxes"].round().int().tolist(), strict=True):
+        assert mask[box[1] : box[3], box[0] : box[2]].float().mean() > 0.9

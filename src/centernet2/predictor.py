@@ -29,8 +29,15 @@ from centernet2.predict.image_sources import (
     numbered_images,
     several_images,
 )
-from centernet2.score_thresholds import NO_THRESHOLD, Resolved, Threshold, resolve_thresholds
-from centernet2.structures import Detections, ImageDetector
+from centernet2.predict.tiling import Tiling, detect_tiled
+from centernet2.score_thresholds import (
+    NO_THRESHOLD,
+    Resolved,
+    Threshold,
+    above_threshold,
+    resolve_thresholds,
+)
+from centernet2.structures import Detections, ImageDetector, select
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +63,8 @@ class Predictor:
         model: a detector; its mode, training or evaluation, stays as it is.
         class_names: by label, for drawing and writing detections; default: the model's.
         resize: resizes an image to the input size of the model; default: the model's test size.
-        batch_size: images per forward pass.
+        batch_size: images, or tiles of an image, per forward pass.
+        tiling: detect in tiles of each image, too; None: in the whole image alone.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class Predictor:
         class_names: Sequence[str] | None = None,
         resize: Resize | None = None,
         batch_size: int = 1,
+        tiling: Tiling | None = None,
     ) -> None:
         self.model = model
         self.num_classes: int | None = getattr(model, "num_classes", None)
@@ -73,6 +82,7 @@ class Predictor:
         self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
         self.resize = resize or make_test_resize(model.info.test_size)
         self.batch_size = _require_batch_size(batch_size)
+        self.tiling = tiling
 
     @overload
     def __call__(
@@ -143,19 +153,32 @@ class Predictor:
     def _detect(
         self, images: Sequence[Tensor], threshold: Resolved, on_scores: OnScores | None = None
     ) -> list[Detections]:
+        detections: list[Detections] = []
+        for own, image in zip(self._detect_boxes(images), images, strict=True):
+            if on_scores is not None:
+                on_scores(own["scores"])
+            kept = above_threshold(own["scores"], own["labels"], threshold)
+            detections.append(paste(select(own, kept), size_of(image)))
+        return detections
+
+    def _detect_boxes(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return detections in pixels of the images, masks in the grid of their box."""
+        if self.tiling is None:
+            return self._detect_whole(images)
+        return [
+            detect_tiled(self._detect_whole, image, self.tiling, batch_size=self.batch_size)
+            for image in images
+        ]
+
+    def _detect_whole(self, images: Sequence[Tensor]) -> list[Detections]:
         with evaluation_mode(self.model), torch.inference_mode():
             inputs = [self.resize(image) for image in images]
             found = self.model.detect(inputs)
-        detections: list[Detections] = []
-        # outside of inference mode: callers get ordinary tensors
-        with torch.no_grad():
-            for own, input, image in zip(found, inputs, images, strict=True):
-                if on_scores is not None:
-                    on_scores(own["scores"])
-                size = size_of(image)
-                kept, _ = to_original(own, size_of(input), size, score_threshold=threshold)
-                detections.append(paste(kept, size))
-        return detections
+        with torch.no_grad():  # outside of inference mode: callers get ordinary tensors
+            return [
+                to_original(own, size_of(input), size_of(image))[0]
+                for own, input, image in zip(found, inputs, images, strict=True)
+            ]
 
 
 def _class_names_of(

@@ -78,6 +78,29 @@ def test_score_threshold_limits_what_is_written(folder: Path) -> None:
     assert 0 < len(scores) < len(everything) and min(scores) >= middle - 1e-5
 
 
+def test_tiles_find_other_boxes_in_the_same_images(folder: Path) -> None:
+    options: dict[str, Any] = {"weights": folder / "ours.pth"}
+    whole, tiled = (detections(folder, **options, tile=tile) for tile in (None, 48))
+    assert {each["file"] for each in tiled} == {each["file"] for each in whole}
+    assert tiled != whole == detections(folder, **options, tile=1024, overlap=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overlap": 0.2}, "--overlap is of tiles; give their size in pixels, such as --tile 1024"),
+        ({"tile": 0}, "tile is 0; give a whole number of pixels from 32"),
+        ({"tile": 512, "overlap": 1.5}, "overlap is 1.5"),
+    ],
+)
+def test_impossible_tiles_are_refused_before_loading(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        predict("a.jpg", weights="none.pth", output=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_unreadable_images_are_reported_last(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

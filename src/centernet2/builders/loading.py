@@ -26,6 +26,7 @@ from centernet2.kernels import convert_memory_format, fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
+from centernet2.predict.tiling import Tiling
 from centernet2.predictor import Predictor
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
@@ -196,18 +197,21 @@ def load_predictor(
     device: str | None = None,
     dtype: str = "fp32",
     compile: bool = False,
+    tiling: Tiling | None = None,
 ) -> Predictor:
     """Load a predictor, with test-time augmentation if TEST.AUG.ENABLED is True.
 
-    The arguments are those of `load_for_inference`.
+    Args:
+        weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
+        tiling: see `Predictor`.
     """
     model = load_for_inference(
         weights, overrides, config=config, device=device, dtype=dtype, compile=compile
     )
     options = config_of(model.info)
     if options.test_augmentation.enabled:
-        return Predictor(build_augmented(options, model))
-    return Predictor(model)
+        return Predictor(build_augmented(options, model), tiling=tiling)
+    return Predictor(model, tiling=tiling)
 
 
 def detector_of(model: object) -> Detector:

@@ -23,6 +23,7 @@ from centernet2.usage import KEY
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from centernet2.predict.tiling import Tiling
     from centernet2.predictor import Prediction, Predictor
     from centernet2.score_thresholds import Resolved
 
@@ -38,6 +39,8 @@ def predict(
     output: PathArgument = Path("predictions"),
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     score_threshold: float | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, int]:
     """Detect objects; write annotated images and predictions.json.
@@ -57,6 +60,10 @@ def predict(
     score_threshold
         Minimum score, in 0..1, of detections that are drawn and written; default: the thresholds
         per class that `centernet2 threshold` has stored, else 0.3.
+    tile
+        Also detect in tiles of so many pixels, for small objects in large images, such as 1024.
+    overlap
+        Fraction of a tile that neighboring tiles share; default: 0.2.
 
     Returns
     -------
@@ -72,10 +79,11 @@ def predict(
     _require_sources(sources)
     if score_threshold is not None:
         score_threshold = require_score(score_threshold, "--score-threshold")
+    tiling = _tiling(tile, overlap)
     folder = Path(output)
     writable_folder(folder, "--output", command="predict", files=earlier_files(folder))
     paths = find_images(sources)
-    predictor = load_predictor(weights, overrides, config=config, **vars(inference))
+    predictor = load_predictor(weights, overrides, config=config, tiling=tiling, **vars(inference))
     threshold = _choose_threshold(predictor, score_threshold)
     counter = DetectionCounter()
     predictions = predictor.predict_files(
@@ -97,6 +105,19 @@ def predict(
 def _choose_threshold(predictor: "Predictor", given: float | None) -> "Resolved":
     stored = predictor.score_thresholds or DEFAULT_THRESHOLD
     return predictor.resolve_threshold(stored if given is None else given)
+
+
+def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":
+    """Return the tiles to detect in; None: there are none."""
+    from centernet2.predict.tiling import Tiling
+
+    if tile is None:
+        if overlap is not None:
+            raise ValueError(
+                "--overlap is of tiles; give their size in pixels, such as --tile 1024"
+            )
+        return None
+    return Tiling(tile) if overlap is None else Tiling(tile, overlap)
 
 
 def _name_unread(overrides: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -34,7 +34,8 @@ class Tiling:
     overlap: float = 0.2
 
     def __post_init__(self) -> None:
-        if isinstance(self.tile, bool) or not isinstance(self.tile, int) or self.tile < MIN_TILE:
+        is_whole = isinstance(self.tile, Integral) and not isinstance(self.tile, bool)
+        if not is_whole or self.tile < MIN_TILE:
             raise ValueError(
                 f"tile is {self.tile!r}; give a whole number of pixels from {MIN_TILE}"
             )
