@@ -74,6 +74,13 @@ def test_the_only_box_in_shares_is_refused(content: Content) -> None:
     assert list(refusals(read_content(in_shares(content)))) == [SHARES]
 
 
+def test_boxes_that_are_stated_in_another_form_are_refused(content: Content) -> None:
+    content["annotations"][0]["bbox_mode"] = 1
+    assert refusals(read_content(content)) == {}
+    content["annotations"][1]["bbox_mode"] = 0
+    assert list(refusals(read_content(content))) == ["boxes whose bbox_mode is not 1 (XYWH_ABS)"]
+
+
 def rotated(content: Content, value: Any, **others: Any) -> ReadRecords:
     content["annotations"][0] |= {"attributes": {"occluded": False, "rotation": value}, **others}
     return read_content(content)

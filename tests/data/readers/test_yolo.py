@@ -214,6 +214,7 @@ def test_class_names_with_spaces_in_rows(tmp_path: Path) -> None:
         (["0 320 240 100 50", "2 25 25 10 20"], "line 1: has 320 .* seem to be pixels"),
         ([*ROWS, ROWS[0], "1 0.5 7 0.1 0.1"], "line 4: has 7 .* correct or remove the row"),
         (["0 nan 0.5 0.1 0.1"], "line 1: 'nan' is not a number, or not a finite one"),
+        (["0 0_1 0.5 0.1 0.1"], "line 1: '0_1' is not a number"),
         (["0.5 0.5 0.5 0.1 0.1"], "line 1: the class is 0.5, not a whole number"),
         (["0 0.5 0.5 0.1"], "line 1: has 3 numbers after the class"),
         ([f"{ROWS[0]} 7.5"], "line 1: has 5 numbers after the class"),
@@ -481,11 +482,30 @@ def test_names_are_the_words_that_were_written(
         ("[]", "there are no class names"),
         ("[ant, bee", "line 5: the YAML cannot be read"),
         ("[ant]\nkpt_shape: 3", "kpt_shape is 3"),
+        (f"[ant]\nkpt_shape: [{'9' * 5000}, 3]", "kpt_shape is .*, not"),
+        ("{0: ant, 00: bee}", "'names' has a key that is not a number"),
+        (f"{{? '{'9' * 5000}' : ant}}", "'names' has a key that is not a number"),
+        ("[ant]\nnc: 99999999999", "nc is 99999999999, not a number of classes"),
+        (f"[ant]\nnc: {'9' * 5000}", "nc is 9*, not a number of classes"),
     ],
 )
 def test_wrong_names_are_refused(tmp_path: Path, names: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"data\.yaml.*{message}"):
         read(tree(tmp_path, text=YAML.replace("[ant, bee, cat]", names)))
+
+
+@pytest.mark.parametrize("digits", [11, 5000])
+def test_impossible_number_of_classes_is_refused(tmp_path: Path, digits: int) -> None:
+    text = YAML.replace("names: [ant, bee, cat]", f"nc: {'9' * digits}")
+    with pytest.raises(ValueError, match=r"data\.yaml: nc is 9*, not a number of classes"):
+        read(tree(tmp_path, text=text))
+
+
+def test_usual_keys_of_splits_take_precedence(tmp_path: Path) -> None:
+    root = tree(tmp_path, text=YAML.replace("val:", "valid: images/train\nval:"))
+    assert [file["file_name"] for file in read(root, "val").content["images"]] == [
+        "images/val/a.png"
+    ]
 
 
 def test_number_of_classes_that_differs_is_said(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def read_boxes(
     sizes = images.sizes[known] if len(images.ids) else np.zeros((len(table), 2), np.int32)
     xywh = table.rows_of("bbox", 4)
     _derive_boxes(table, xywh, image, sizes)
+    _refuse_box_modes(table)
     _enclose_rotated(table, xywh)
     usable = _finite_boxes(table, xywh, (image >= 0) & (labels >= 0))
     in_shares = _scale_shares(table, xywh, sizes, usable)
@@ -160,6 +161,16 @@ def _enclose_rotated(table: RecordTable, xywh: npt.NDArray[np.float64]) -> None:
     table.log.add(
         "boxes that are rotated by an attribute", "repairs",
         "the box around the rotated one is used", rotated, table.has("bbox", "attributes"),
+    )  # fmt: skip
+
+
+def _refuse_box_modes(table: RecordTable) -> None:
+    """Find boxes that a program of Detectron2 says are in another form than COCO's."""
+    table.log.add(
+        "boxes whose bbox_mode is not 1 (XYWH_ABS)", "refuses",
+        "write [x, y, width, height] in pixels, and remove bbox_mode",
+        [i for i, record in enumerate(table.records) if record.get("bbox_mode") not in (None, 1)],
+        table.has("bbox_mode", "bbox"),
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
 from centernet2.data.geometry import rotated_extent
+from centernet2.data.readers.json_records import as_number
 
+SHOWN_LETTERS = 40  # of a wrong text
 CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
 EXCHANGED = Problem("boxes whose corners are exchanged", "repairs", "write xmin below xmax")
 SEVERAL = Problem("objects with several boxes", "repairs", "each box is read as an object")
@@ -76,16 +78,18 @@ def read_annotation(root: ET.Element, path: Path) -> VocFile:
 
 def _object(item: ET.Element, number: int, path: Path) -> VocObject:
     problems: list[Problem] = []
-    name, error, is_difficult = "", "", False
-    boxes: list[Box] = []
     try:
         name = clean_name(_text(item, "name"))
+    except ValueError as wrong:
+        raise ValueError(f"{path}, object {number}: {wrong}") from wrong
+    if not name:
+        raise ValueError(f"{path}: object {number} has no 'name' of its class; add it")
+    is_difficult, boxes, error = False, list[Box](), ""
+    try:
         is_difficult = _flag(item, "difficult")
         boxes = _boxes(item, problems)
     except ValueError as wrong:
         error = str(wrong)
-    if not name:
-        raise ValueError(f"{path}: object {number} has no 'name' of its class; {error or 'add it'}")
     problems += [EXCHANGED for x1, y1, x2, y2 in boxes if x1 > x2 or y1 > y2]
     ordered = [(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)) for x1, y1, x2, y2 in boxes]
     return VocObject(number, name, is_difficult, tuple(ordered), tuple(problems), error)
@@ -140,7 +144,7 @@ def _flag(item: ET.Element, tag: str) -> bool:
     text = _text(item, tag)
     flag = FLAG_WORDS.get(text.lower())
     if flag is None:
-        raise ValueError(f"its <{tag}> is {text!r}; write 0 or 1")
+        raise ValueError(f"its <{tag}> is {text[:SHOWN_LETTERS]!r}; write 0 or 1")
     return flag
 
 
@@ -157,7 +161,7 @@ def _corners(box: ET.Element) -> Box:
         number = _number(text)
         if number is None:
             is_missing = box.find(key) is None
-            problem = "is missing" if is_missing else f"is {text!r}, not a number"
+            problem = "is missing" if is_missing else f"is {text[:SHOWN_LETTERS]!r}, not a number"
             raise ValueError(f"the <{key}> of its bndbox {problem}; correct it")
         numbers.append(number)
     return numbers[0], numbers[1], numbers[2], numbers[3]
@@ -200,8 +204,5 @@ def _polygon(polygon: ET.Element) -> Iterator[tuple[float, float]]:
 
 def _number(text: str) -> float | None:
     """Return a finite number; None for other texts."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
+    number = as_number(text)
     return number if math.isfinite(number) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem, Tally
+from centernet2.data.readers.json_records import as_number
 from centernet2.data.readers.yolo_forms import (
     BORDER,
     MANY_ROWS,
@@ -168,10 +169,7 @@ def _parse(
 
 def _number(word: str) -> float | None:
     """Return a finite number; None for other words."""
-    try:
-        number = float(word)
-    except ValueError:
-        return None
+    number = as_number(word)
     return number if math.isfinite(number) else None
 
 

@@ -16,6 +16,8 @@ from centernet2.files import read_text_file, unicode_forms
 YAML_SUFFIXES = (".yaml", ".yml")
 USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NO_VALUE = ("", "~", "null", "Null", "NULL")  # in YAML
+SHOWN_LETTERS = 40  # of a wrong value
+MAX_DIGITS = 6  # of a number of classes or of a class
 MAX_PLACES = 6  # of a message that says where was looked
 OTHER_COUNT = Problem("nc that differs from the number of names", "note", "correct nc")
 NO_NAMES = Problem("classes without names", "note", "add their names to data.yaml")
@@ -70,7 +72,8 @@ def find_source(folder: Path) -> YoloSource | None:
 def _has_names(path: Path) -> bool:
     """Whether a file that cannot be used seems to be a data.yaml."""
     try:
-        return b"names" in path.read_bytes().replace(b"\0", b"")
+        content = path.read_bytes().replace(b"\0", b"")
+        return b"names" in content or b"nc:" in content
     except OSError:
         return path.name.lower() in USUAL_NAMES
 
@@ -113,10 +116,10 @@ def read_data_yaml(path: Path) -> YoloSource | None:
     if not isinstance(content, dict):
         return None
     places: dict[str, list[str]] = {}
-    for key, value in content.items():
+    for key, value in sorted(content.items(), key=lambda item: item[0] not in SPLIT_WORDS.values()):
         split = SPLIT_WORDS.get(str(key).lower())
         texts = [each for each in _texts(value, path, str(key)) if each not in NO_VALUE]
-        if split and texts:
+        if split and texts:  # `val` takes precedence over `valid`
             places.setdefault(split, texts)
     counted = str(content.get("nc", "")).isdecimal()
     if not places or not ("names" in content or counted):
@@ -167,6 +170,10 @@ def _classes(
     content: Mapping[str, Any], path: Path
 ) -> tuple[dict[int, str], tuple[tuple[Problem, str], ...]]:
     names, count = content.get("names"), str(content.get("nc", ""))
+    if count.isdecimal() and len(count) > MAX_DIGITS:
+        raise ValueError(
+            f"{path}: nc is {count[:SHOWN_LETTERS]}, not a number of classes; correct it"
+        )
     if names is None or names in NO_VALUE:
         made = {number: f"class_{number}" for number in range(int(count))} if count else {}
         return require_classes(made, path), ((NO_NAMES, f"{path}: nc is {count}"),)
@@ -174,7 +181,7 @@ def _classes(
         classes = dict(enumerate(names))
     elif isinstance(names, dict):
         try:
-            classes = {int(key): name for key, name in names.items()}
+            classes = {_class_number(key): name for key, name in names.items()}
         except ValueError:
             raise ValueError(
                 f"{path}: 'names' has a key that is not a number; write NUMBER: NAME"
@@ -190,6 +197,13 @@ def _classes(
         text = f"{path}: nc is {count}, but there are {len(classes)} names"
         return classes, ((OTHER_COUNT, text),)
     return classes, ()
+
+
+def _class_number(key: str) -> int:
+    """Read the number of a class as it is usually written."""
+    if len(key) > MAX_DIGITS or key != str(int(key)):
+        raise ValueError(key)
+    return int(key)
 
 
 def require_classes(classes: Mapping[int, str], path: Path) -> dict[int, str]:
@@ -217,8 +231,9 @@ def _keypoints(content: Mapping[str, Any], path: Path) -> tuple[int, int] | None
     if shape is None or shape in NO_VALUE:
         return None
     words = shape if isinstance(shape, list) else re.findall(r"[^\s,()\[\]]+", str(shape))
-    if len(words) != 2 or not all(str(word).isdecimal() for word in words):
-        raise ValueError(f"{path}: kpt_shape is {shape}, not [POINTS, NUMBERS]; correct it")
+    if len(words) != 2 or not all(re.fullmatch(r"[0-9]{1,6}", str(word)) for word in words):
+        text = str(shape)[:SHOWN_LETTERS]
+        raise ValueError(f"{path}: kpt_shape is {text}, not [POINTS, NUMBERS]; correct it")
     points, numbers = int(words[0]), int(words[1])
     if points < 1 or numbers not in (2, 3):
         raise ValueError(f"{path}: kpt_shape is {shape}, but a key point has 2 or 3 numbers")

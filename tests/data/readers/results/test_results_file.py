@@ -175,6 +175,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "NaN box": ({"bbox": [1, 2, 3, float("nan")]}, "NaN or infinity in its 'bbox'"),
     "box of a diverged detector": ({"bbox": [1, 2, 1e20, 4]}, "beyond any image"),
     "negative size": ({"bbox": [9, 9, -3, 4]}, r"negative size, \[9, 9, -3, 4\]"),
+    "corners of Detectron2": ({"bbox_mode": 0}, "has a bbox_mode that is not 1"),
+    "underscore": ({"score": "0_9"}, "the 'score' '0_9', which is not a finite number"),
     "no score": ({"score": None}, "has no 'score'"),
     "NaN score": ({"score": float("nan")}, "NaN or infinity in its 'score'"),
     "percent": ({"score": 90.0}, "score 90, which is not in 0..1"),

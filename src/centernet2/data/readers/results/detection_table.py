@@ -1,6 +1,5 @@
 """The detections of a results file as columns; errors name file and detection."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
-from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.json_records import Record, as_number
 from centernet2.structures import FloatArray
 
 NEEDED_KEYS = "each needs image_id, category_id, bbox, score"
@@ -66,6 +65,12 @@ class DetectionTable:
         Args:
             optional: [D] detections that may lack a box; it is NaN where they do.
         """
+        modes = [row for row, mode in enumerate(self.column("bbox_mode")) if mode not in (None, 1)]
+        if modes:
+            raise self.error(
+                modes[0], "has a bbox_mode that is not 1 (XYWH_ABS); write [x, y, width, height] "
+                "in pixels, and remove bbox_mode",
+            )  # fmt: skip
         column = self.column("bbox")
         values, as_text = read_numbers(column, 4)
         absent = np.fromiter((box is None or box == [] for box in column), bool, len(column))
@@ -108,17 +113,7 @@ def read_numbers(column: Sequence[Any], width: int) -> tuple[FloatArray, list[in
     values, as_text = np.full((len(column), width), np.nan), []
     for i, row in enumerate(column):
         if isinstance(row, list) and len(row) == width:
-            values[i] = [_number(value) for value in row]
+            values[i] = [as_number(value) for value in row]
             if any(isinstance(value, str) for value in row):
                 as_text.append(i)
     return values, as_text
-
-
-def _number(value: Any) -> float:
-    """Return a number that may be written as text; NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
