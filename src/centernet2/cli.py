@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
+from centernet2.arguments import ArgumentError
 from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error
 from centernet2.jobs.benchmark import benchmark
@@ -56,6 +58,7 @@ LEVEL_OF_END = {  # else a warning
     ExitCode.EVALUATION_FAILED: logging.ERROR,
     ExitCode.INCOMPLETE: logging.INFO,  # the process that has failed says why
 }
+OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weights"}
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
@@ -245,7 +248,10 @@ def register(
                 if code == ExitCode.INTERRUPTED and not is_resumable:
                     raise KeyboardInterrupt
                 sys.exit(code)
-            result = job(*words, **options)
+            result = job(*map(_as_given, words), **{k: _as_given(v) for k, v in options.items()})
+        except ArgumentError as error:
+            option = OPTION_NAMES.get(error.name, f"--{error.name.replace('_', '-')}")
+            raise ValueError(f"{option} {error.reason}") from error
         except KeyboardInterrupt:
             if not is_resumable:
                 raise
@@ -260,6 +266,11 @@ def register(
     # cyclopts would evaluate the return type, which is imported only for type checkers
     command.__annotations__ = {k: v for k, v in job.__annotations__.items() if k != "return"}
     app.command(command, name=name)
+
+
+def _as_given(value: Any) -> Any:
+    """Return a path as its text: the current folder is ".", which Path("") equals."""
+    return str(value) if isinstance(value, Path) else value
 
 
 def print_metrics(metrics: dict[str, float]) -> None:

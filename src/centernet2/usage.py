@@ -224,6 +224,15 @@ def _advice(plain: str, command: str) -> str:
     return unused if AT_END in text and command not in COMMANDS_WITH_KEYS else text
 
 
+def named_elsewhere(name: str, command: str) -> tuple[str, tuple[str, str] | None]:
+    """Return what another package's name of an option is here: an argument, and KEY and value."""
+    advice = OTHER_NAMES.get(_plain(name), "")
+    text = advice if isinstance(advice, str) else advice.get(command, "")
+    option = re.search(r"--([a-z-]+)", text)
+    pair = re.search(rf'({KEY.pattern}) "?(\([^)]*\)|[^\s",]+)', text)
+    return _plain(option[1]) if option else "", (pair[1], pair[3]) if pair else None
+
+
 def _plain(name: str) -> str:
     return name.lstrip("-").lower().replace("-", "_")
 

@@ -175,9 +175,9 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
     ("options", "message"),
     [
         ((), "give a model to measure: --config-file NAME, or --weights CHECKPOINT"),
-        (("--config-file", SMALL, "--runs", "0"), "--runs has 0; it takes numbers from 1 on"),
-        (("--config-file", SMALL, "--threads", "-1"), "--threads has -1"),
-        (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes has 0"),
+        (("--config-file", SMALL, "--runs", "0"), "--runs is 0; it takes a whole number from 1"),
+        (("--config-file", SMALL, "--threads", "-1"), "--threads is -1; it takes"),
+        (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes is (2, 0); it"),
         (("--config-file", SMALL, "--sizes", "640"), "'640'; write HEIGHTxWIDTH such as 800x1216"),
         (
             ("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),

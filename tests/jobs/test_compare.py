@@ -45,7 +45,7 @@ def test_results_file_against_training_folder(data: Path) -> None:
 def test_wrong_sources_are_named(data: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"images has no predictions\.json"):
         compare(data / "images", data / "good.json", data=data)
-    with pytest.raises(ValueError, match="--samples is 0"):
+    with pytest.raises(ValueError, match="samples is 0; it takes a whole number from 1"):
         compare(data / "run", data / "good.json", data=data, samples=0)
     with pytest.raises(ValueError, match=r"there is no weights file .*nothing\.pth"):
         compare(data / "nothing.pth", data / "good.json", data=data)

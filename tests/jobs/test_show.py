@@ -49,5 +49,5 @@ def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("count", 0), ("count", -1), ("seed", -1)])
 def test_impossible_numbers_are_named(data: Path, tmp_path: Path, option: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"--{option} is {value}; give a"):
+    with pytest.raises(ValueError, match=f"{option} is {value}; it takes a whole number"):
         show(data, output=tmp_path / "a.png", config=SMALL, **{option: value})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from centernet2.arguments import checked
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
@@ -38,6 +39,7 @@ LEAST_SHARE = 0.5  # of its tensors that a detector takes from the weights of an
 TRAINING_ONLY = ".class_weight"  # of the federated loss; inference does not read it
 
 
+@checked()
 def build_model(
     config: Config | StrPath, *, weights: StrPath | None = None, device: str | None = "cpu"
 ) -> Detector:
@@ -60,6 +62,7 @@ def build_model(
     return place(model, device_for(options, device))
 
 
+@checked()
 def load_model(
     weights: StrPath, overrides: Overrides = (), *, device: str | None = "cpu"
 ) -> Detector:
@@ -163,6 +166,7 @@ def _load_published(published: ZooModel, overrides: Overrides, device: str | Non
     return model
 
 
+@checked()
 def load_for_inference(
     weights: StrPath,
     overrides: Overrides = (),
@@ -189,6 +193,7 @@ def load_for_inference(
     return optimize_for_inference(model, dtype=dtype, compile=compile)
 
 
+@checked()
 def load_predictor(
     weights: StrPath,
     overrides: Overrides = (),

@@ -1,7 +1,7 @@
 """Keys of the options for data: data sets, augmentation, loading."""
 
 from centernet2.config.option import Option
-from centernet2.config.ranges import above, at_least, between
+from centernet2.ranges import above, at_least, between
 
 DATA_KEYS = (
     # Which data sets.

@@ -1,7 +1,7 @@
 """Keys of the options for the first stage of the detector."""
 
 from centernet2.config.option import Option
-from centernet2.config.ranges import Accepted, above, at_least, between
+from centernet2.ranges import Accepted, above, at_least, between
 
 FIRST_STAGE_KEYS = (
     # Network of the first stage.

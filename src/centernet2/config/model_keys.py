@@ -1,7 +1,7 @@
 """Keys of the options for the detector: parts, preprocessing, backbone, neck."""
 
 from centernet2.config.option import Option
-from centernet2.config.ranges import Accepted, above, at_least, between
+from centernet2.ranges import Accepted, above, at_least, between
 
 MODEL_KEYS = (
     # Parts of the detector.

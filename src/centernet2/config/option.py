@@ -7,7 +7,7 @@ does not have begins with "ours".
 
 from typing import NamedTuple
 
-from centernet2.config.ranges import Accepted
+from centernet2.ranges import Accepted
 
 
 class Option(NamedTuple):

@@ -61,6 +61,10 @@ def find_config(source: str | os.PathLike[str]) -> Path:
     Of a path that does not exist, only configs/NAME.yaml means the packaged one: commands for the
     reference name its configs so.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"a config is a path or the name of a packaged one, not a {type(source).__name__}"
+        )
     path = Path(source)
     if path.is_file():
         return path

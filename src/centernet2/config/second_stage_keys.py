@@ -1,7 +1,7 @@
 """Keys of the options for the second stage of the detector."""
 
 from centernet2.config.option import Option
-from centernet2.config.ranges import Accepted, above, at_least, between
+from centernet2.ranges import Accepted, above, at_least, between
 
 SECOND_STAGE_KEYS = (
     # Second stage.

@@ -3,7 +3,7 @@
 import math
 
 from centernet2.config.option import Option
-from centernet2.config.ranges import Accepted, above, at_least, between
+from centernet2.ranges import Accepted, above, at_least, between
 
 MAX_SEED = 2**63 - 1  # generators of PyTorch take seeds of 64 bits
 

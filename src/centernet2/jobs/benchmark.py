@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
+from centernet2.arguments import ArgumentError, checked
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -19,6 +20,7 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.ranges import at_least
 
 if TYPE_CHECKING:
     from centernet2.devices import Precision
@@ -29,6 +31,7 @@ Several = Parameter(consume_multiple=True, negative=())
 MIN_SIDE = 32  # pixels
 
 
+@checked(runs=at_least(1), threads=at_least(1))
 def benchmark(
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     *overrides: OverridePairs,
@@ -75,7 +78,8 @@ def benchmark(
 
     target = None if output is None else writable_file(Path(output), command="benchmark")
     dtype = _require_dtype(inference.dtype)
-    _require_positive(batch_sizes, runs=runs, threads=threads)
+    if min(batch_sizes, default=0) < 1:
+        raise ArgumentError("batch_sizes", f"is {batch_sizes}; it takes whole numbers from 1")
     wanted = [parse_size(size) for size in sizes]
     with cpu_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
@@ -111,14 +115,6 @@ def _require_dtype(name: str) -> Precision:
     if name not in DTYPES:
         raise ValueError(f"--dtype is '{name}'; choose one of {', '.join(DTYPES)}")
     return cast("Precision", name)
-
-
-def _require_positive(batch_sizes: Sequence[int], *, runs: int, threads: int | None) -> None:
-    numbers = {"--runs": runs, "--threads": 1 if threads is None else threads}
-    numbers |= {"--batch-sizes": min(batch_sizes, default=0)}
-    for option, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{option} has {number}; it takes numbers from 1 on")
 
 
 def _load(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.jobs import ClassMap, Data, DataPath, Flag, PathArgument
 from centernet2.outputs import require_replaceable, writable_file, writable_folder
 
@@ -20,6 +21,7 @@ SHOWN_CONFIG = "CenterNet2_R50_1x"  # the page shows its test size and levels
 logger = logging.getLogger(__name__)
 
 
+@checked()
 def check(
     data: Data,
     *,

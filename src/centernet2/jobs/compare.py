@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from centernet2.arguments import checked
 from centernet2.files import finite_or_none, write_json
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 from centernet2.outputs import json_mark, writable_file
+from centernet2.ranges import at_least, between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +29,7 @@ class Comparison(NamedTuple):
     skipped: int  # images that could not be used, which are left out
 
 
+@checked(samples=at_least(1), confidence=between(0, 1, excluded=(0, 1)), seed=at_least(0))
 def compare(
     first: WeightsArgument,
     second: WeightsArgument,
@@ -69,7 +72,6 @@ def compare(
     )
     from centernet2.evaluation import compare_results
 
-    _require_bootstrap(samples, confidence)
     target = None if output is None else writable_file(Path(output), command="compare")
     names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
     datasets = choose_datasets(*configs, class_map=names)
@@ -97,14 +99,6 @@ def _without_skipped(
         )  # fmt: skip
     parts = [without_images(dataset, each.results, skipped) for each in sides]
     return parts[0][0], [results for _, results in parts]
-
-
-def _require_bootstrap(samples: int, confidence: float) -> None:
-    if samples < 1 or not 0 < confidence < 1:
-        raise ValueError(
-            f"--samples is {samples} and --confidence {confidence}; "
-            "give at least 1 sample and a confidence between 0 and 1"
-        )
 
 
 def _to_json(differences: "dict[str, Difference]") -> dict[str, dict[str, float | None]]:

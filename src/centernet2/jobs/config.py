@@ -1,8 +1,10 @@
 """The command `config`: print a config."""
 
+from centernet2.arguments import checked
 from centernet2.jobs import ConfigArgument, Flag, OverridePairs
 
 
+@checked()
 def config(
     name: ConfigArgument | None = None, *overrides: OverridePairs, reference: Flag = False
 ) -> str:

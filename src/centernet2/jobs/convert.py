@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from centernet2.arguments import checked
 from centernet2.jobs import ClassMap, Data, DataPath, PathArgument
 from centernet2.outputs import writable_folder
 
 logger = logging.getLogger(__name__)
 
 
+@checked()
 def convert(
     data: Data,
     output: PathArgument,

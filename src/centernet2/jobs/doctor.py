@@ -1,8 +1,11 @@
 """The command `doctor`: describe this machine."""
 
+from centernet2.arguments import checked
+
 STEP_CONFIG = "CenterNet2_R18_small"  # config of the training step that is timed
 
 
+@checked()
 def doctor(*, device: str | None = None) -> list[str]:
     """Describe this machine: versions, devices, kernels, time of a training step.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ClassMap,
@@ -51,6 +52,7 @@ class ClassMatching:
 DEFAULT_MATCHING = ClassMatching()
 
 
+@checked()
 def evaluate(
     model: Annotated[ModelArgument | None, Parameter(name="--weights")] = None,
     *overrides: OverridePairs,

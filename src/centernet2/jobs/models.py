@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.jobs import Flag
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from centernet2.zoo import ZooModel
 
 
+@checked()
 def models(
     name: str | None = None,
     *,

@@ -1,13 +1,15 @@
 """The command `predict`: detect objects in images."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.files import is_image_file, printable
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
@@ -33,6 +35,7 @@ UNREAD = ("DATALOADER.", "DATASETS.", "SOLVER.", "TEST.EVAL_", "TEST.IMS_PER_BAT
 logger = logging.getLogger(__name__)
 
 
+@checked()
 def predict(
     *images: ImageArgument,
     weights: WeightsArgument,
@@ -120,7 +123,7 @@ def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":
     return Tiling(tile) if overlap is None else Tiling(tile, overlap)
 
 
-def _name_unread(overrides: Sequence[str]) -> None:
+def _name_unread(overrides: Sequence[Any]) -> None:
     """Log overrides that have no effect on predictions."""
     from centernet2.config import parse_pairs
 
@@ -191,10 +194,35 @@ def _name_escaped(paths: "Sequence[Path]") -> None:
         )  # fmt: skip
 
 
-def split_overrides(words: Sequence[ImageArgument]) -> tuple[list[str], list[str]]:
-    """Split images from the KEY VALUE pairs after them; the first KEY is not a file."""
-    texts = [str(word) for word in words]
-    for index, text in enumerate(texts):
-        if KEY.fullmatch(text) and not is_image_file(text) and not Path(text).exists():
-            return texts[:index], texts[index:]
-    return texts, []
+def split_overrides(words: Sequence[Any]) -> tuple[list[str], list[Any]]:
+    """Split images from the overrides after them, which begin with a KEY or a dictionary."""
+    for index, word in enumerate(words):
+        if isinstance(word, Mapping) or _is_key(word):
+            return _paths_in(words[:index]), [*words[index:]]
+    return _paths_in(words), []
+
+
+def _is_key(word: Any) -> bool:
+    """Whether a word is a KEY and no file."""
+    if not isinstance(word, str) or not KEY.fullmatch(word):
+        return False
+    return not is_image_file(word) and not Path(word).exists()
+
+
+def _paths_in(words: Sequence[Any]) -> list[str]:
+    """Return paths, and those in lists and other containers of Python."""
+    paths: list[str] = []
+    for word in words:
+        if isinstance(word, str | os.PathLike):
+            paths.append(os.fsdecode(word))
+            continue
+        from centernet2.predict.image_sources import several_images  # with torch
+
+        several = several_images(word)
+        if several is None:
+            raise ValueError(
+                f"predict reads image files, not a {type(word).__name__}; "
+                "centernet2.load_predictor(weights)(image) takes images of other kinds"
+            )
+        paths += _paths_in([*several])
+    return paths

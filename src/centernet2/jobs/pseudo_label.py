@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.files import printable, write_json
 from centernet2.jobs import ClassMapArgument, Device, OverridePairs, PathArgument, WeightsArgument
 from centernet2.outputs import json_mark, writable_file
@@ -36,6 +37,7 @@ class PseudoLabels(NamedTuple):
     skipped: int  # images that cannot be read or named in the file
 
 
+@checked()
 def pseudo_label(
     *overrides: OverridePairs,
     weights: WeightsArgument,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.jobs import (
     ClassMap,
     ConfigArgument,
@@ -15,6 +16,7 @@ from centernet2.jobs import (
     OverridePairs,
     PathArgument,
 )
+from centernet2.ranges import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked(count=at_least(1), seed=at_least(0))
 def show(
     data: Data,
     *overrides: OverridePairs,
@@ -66,7 +69,6 @@ def show(
     from centernet2.pictures import save_picture
     from centernet2.visualize import to_pillow
 
-    _require_count(count, seed)
     options = as_config(config).override(overrides)
     target = writable_file(Path(output), command="show")
     _require_suffix(target)
@@ -111,10 +113,3 @@ def _require_suffix(target: Path) -> None:
 
     if target.suffix.lower() not in FILE_FORMATS:
         raise ValueError(f"--output is {target}; it must end in {', '.join(FILE_FORMATS)}")
-
-
-def _require_count(count: int, seed: int) -> None:
-    if count < 1:
-        raise ValueError(f"--count is {count}; give a number of images from 1")
-    if seed < 0:
-        raise ValueError(f"--seed is {seed}; give a whole number from 0")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from centernet2.arguments import checked
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 from centernet2.outputs import writable_file
 
@@ -29,6 +30,7 @@ class Thresholds(NamedTuple):
     skipped: int  # images that could not be used, which are left out
 
 
+@checked()
 def threshold(
     weights: WeightsArgument,
     *,

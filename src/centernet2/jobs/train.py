@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from centernet2.arguments import checked
 from centernet2.jobs import (
     ClassMap,
     ConfigArgument,
@@ -24,6 +25,7 @@ from centernet2.jobs import (
     split_data,
 )
 from centernet2.jobs.evaluate import ClassMatching, evaluate
+from centernet2.ranges import between
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +77,7 @@ class TrainMode:
 DEFAULT_MODE = TrainMode()
 
 
+@checked(val_fraction=between(0, 1, excluded=(1,)))
 def train(
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     *overrides: OverridePairs,

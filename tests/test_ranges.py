@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from centernet2.config import ConfigError, load_config, parse_config
-from centernet2.config.ranges import Accepted, above, at_least, between
 from centernet2.config.tree import SLOTS, Config
+from centernet2.ranges import Accepted, above, at_least, between
 
 
 def leaf_types(kind: Any) -> set[Any]:

@@ -11,6 +11,8 @@ WORDS = {  # by type: one value, several values
     str: ("text", "texts"),
 }
 
+FINITE = {"a number": "a finite number", "numbers": "finite numbers"}
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -66,7 +68,7 @@ class Accepted:
     def _finite(self, words: str) -> str:
         """Say that a number is finite where no interval says it."""
         is_any = math.isinf(self.low) and math.isinf(self.high)
-        return words.replace("number", "finite number") if is_any else words
+        return FINITE.get(words, words) if is_any else words
 
     def _interval(self) -> str:
         """Describe the range with a leading space; empty: it has no ends."""

@@ -1,0 +1,196 @@
+"""Check the arguments of Python functions: their names, types and ranges, and empty paths."""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import wraps
+from numbers import Integral, Real
+from pathlib import PurePath
+from typing import Any, ParamSpec, TypeVar
+
+from centernet2.ranges import Accepted
+from centernet2.spelling import did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ANY_NUMBER = Accepted()
+PATHS = frozenset(
+    ("config", "data", "data_path", "first", "fix", "images", "model", "name", "output",
+     "output_dir", "predictions", "report", "second", "weights")
+)  # fmt: skip
+TEXTS = frozenset(("device", "dtype", "split", "to"))
+WHOLE_NUMBERS = frozenset(("count", "runs", "samples", "seed", "threads", "tile"))
+NUMBERS = frozenset(("confidence", "overlap", "precision", "recall", "val_fraction"))
+FLAGS = frozenset(
+    ("as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only", "findings_only",
+     "known_classes_only", "markdown", "reference", "resume", "targets", "training")
+)  # fmt: skip
+
+# what some arguments may be instead of a path, by name; their readers know the classes
+OBJECTS = {"config": "a Config or ", "model": "a Detector or ", "name": "a Config or "}
+PLAIN_TYPES = (int, float, bytes, list, tuple, dict, set, type(None))
+
+
+class ArgumentError(ValueError):
+    """An argument that a function does not take; `name` is its name in Python."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.name, self.reason = name, reason
+
+
+def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Check the arguments of a function before its call.
+
+    The names of its parameters say which types they take. Numbers of NumPy and PyTorch and devices
+    of PyTorch become those of Python.
+
+    Args:
+        ranges: of numbers, by name of the parameter or of a field of its options.
+
+    Raises:
+        ArgumentError: at the call, for a value of the wrong type, out of range or empty.
+        TypeError: at the call, for a name that is none of the parameters.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*args: P.args, **options: P.kwargs) -> R:
+            _refuse_unknown(function.__name__, options, signature.parameters)
+            try:
+                bound = signature.bind(*args, **options)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}() is {error}") from None
+            for name, value in bound.arguments.items():
+                parameter = signature.parameters[name]
+                if parameter.kind is parameter.VAR_POSITIONAL:
+                    if name in PATHS:
+                        _require_named(name, value)
+                else:
+                    bound.arguments[name] = as_argument(name, value, parameter.default, ranges)
+            return function(*bound.args, **bound.kwargs)
+
+        return call
+
+    return decorate
+
+
+def as_argument(
+    name: str, value: Any, default: Any = None, ranges: Mapping[str, Accepted] | None = None
+) -> Any:
+    """Return an argument in the type of Python; the value of an option is checked by its name.
+
+    Args:
+        default: None is accepted where it is the default; of options, their class is needed.
+        ranges: of numbers, by name.
+    """
+    if is_dataclass(default) and not isinstance(default, type):
+        return _as_options(name, value, default, ranges)
+    if value is None and default is None:
+        return None
+    if name in PATHS:
+        _require_path(name, value)
+    elif name in TEXTS:
+        return _as_text(name, value)
+    elif name in FLAGS:
+        return _as_flag(name, value)
+    elif name in WHOLE_NUMBERS | NUMBERS:
+        return _as_number(name, value, (ranges or {}).get(name, ANY_NUMBER))
+    return value
+
+
+def _as_options(name: str, value: Any, default: Any, ranges: Mapping[str, Accepted] | None) -> Any:
+    kind = type(default)
+    if not isinstance(value, kind):
+        raise ArgumentError(name, f"is {_shown(value)}; it takes {kind.__name__}(...)")
+    given = {each.name: getattr(value, each.name) for each in fields(value)}
+    known = {each.name: getattr(default, each.name) for each in fields(default)}
+    plain = {key: as_argument(key, each, known[key], ranges) for key, each in given.items()}
+    return replace(value, **plain)
+
+
+def _require_named(name: str, values: tuple[Any, ...]) -> None:
+    for each in values:
+        if isinstance(each, str | os.PathLike):
+            _require_path(name, each)
+
+
+def _require_path(name: str, value: Any) -> None:
+    """Raise ArgumentError for what is no path; models and configs are judged by their readers."""
+    if not isinstance(value, str | os.PathLike):
+        if name in OBJECTS and not isinstance(value, PLAIN_TYPES):
+            return
+        wanted = f"{OBJECTS.get(name, '')}a path, a str or os.PathLike"
+        raise ArgumentError(name, f"is {_shown(value)}; it takes {wanted}")
+    text = os.fsdecode(value).strip()
+    if not text or (text == "." and isinstance(value, PurePath)):  # Path("") equals Path(".")
+        raise ArgumentError(name, "is empty; give a path, and the current folder as '.'")
+
+
+def _as_text(name: str, value: Any) -> str:
+    if name == "device" and type(value).__module__ == "torch" and hasattr(value, "index"):
+        return str(value)
+    if not isinstance(value, str):
+        raise ArgumentError(name, f"is {_shown(value)}; it takes a text")
+    if not value.strip():
+        raise ArgumentError(name, "is empty; leave it out, or give a value")
+    return value
+
+
+def _as_flag(name: str, value: Any) -> bool:
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise ArgumentError(name, f"is {_shown(value)}; it takes True or False")
+    return plain
+
+
+def _as_number(name: str, value: Any, accepted: Accepted) -> int | float:
+    plain = _plain(value)
+    kind = int if name in WHOLE_NUMBERS else float
+    is_number = isinstance(plain, Integral if kind is int else Real)
+    if not is_number or isinstance(plain, bool) or not accepted.accepts(kind(plain)):
+        raise ArgumentError(name, f"is {_shown(plain)}; it takes {accepted.describe(kind)}")
+    return kind(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy or PyTorch as one of Python."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _shown(value: Any) -> str:
+    """Describe a value: short ones as they are, others by their type."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"of type {type(value).__name__}"
+
+
+def _refuse_unknown(
+    function: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> None:
+    """Raise TypeError for a name that is no parameter, with the nearest one."""
+    from centernet2.usage import named_elsewhere  # with cyclopts, which only commands need
+
+    groups = {
+        field.name: (name, type(parameter.default).__name__)
+        for name, parameter in parameters.items()
+        if is_dataclass(parameter.default)
+        for field in fields(parameter.default)
+    }
+    for name in options:
+        if name in parameters:
+            continue
+        start = f"{function}() has no argument '{name}'"
+        if name in groups:
+            group, kind = groups[name]
+            raise TypeError(f"{start}; write {group}={kind}({name}=...)")
+        option, pair = named_elsewhere(name, function)
+        if option in parameters:
+            raise TypeError(f"{start}; it is called '{option}'")
+        if pair and "overrides" in parameters:
+            override = f"{{'{pair[0]}': {pair[1]}}}"
+            raise TypeError(f"{start}; give an override: {function}(..., {override})")
+        hint = did_you_mean(name, [*parameters, *groups])
+        raise TypeError(start + (hint or f"; it has {', '.join(parameters)}"))
