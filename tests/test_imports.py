@@ -231,7 +231,8 @@ def test_config_imports_only_option_groups() -> None:
         for line, module in imported_modules(
             ast.parse(path.read_text("utf-8")), f"{PACKAGE}.config"
         )
-        if part_of(module) not in ("config", "ranges", "spelling") and not module.endswith("Options")
+        if part_of(module) not in ("config", "ranges", "spelling")
+        and not module.endswith("Options")
     ]
     assert not others, "\n" + "\n".join(others)
 
