@@ -127,6 +127,7 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None
 def test_pictures_that_cannot_be_written_are_left_out(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "command.yaml").touch()  # of a run that has saved nothing
     (tmp_path / "pictures").write_text("a file")
     monkeypatch.setattr("centernet2.builders.plan.writable_folder", lambda folder, option: folder)
     monkeypatch.setattr(training_run, "evaluate_dataset", evaluated)

@@ -17,7 +17,7 @@ from centernet2.builders.solver import build_optimizer
 from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
-from tests.helpers.training import SMALL, TINY, train
+from tests.helpers.training import SMALL, TINY, train, write_blocks
 
 EVERYTHING = [
     "SOLVER.AMP.ENABLED", "True", "SOLVER.ACCUMULATION_STEPS", "2",
@@ -130,11 +130,22 @@ def test_run_that_has_saved_nothing_is_replaced(data: Path, tmp_path: Path) -> N
     assert not (tmp_path / "earlier_1").exists()
 
 
-def test_config_of_other_origin_is_moved(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("MODEL:\n  MASK_ON: False\n")
-    train(data, tmp_path, "TEST.EVAL_PERIOD", "-1", "SOLVER.TRAIN_ITER", "1")
-    moved = (tmp_path / "earlier_1" / "config.yaml").read_text()
-    assert moved == "MODEL:\n  MASK_ON: False\n"
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "pictures", "eval"])
+def test_files_that_no_run_has_written_are_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name if "." in name else tmp_path / name / "mine.png"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(ValueError, match=rf"holds '{name}', which no training run has written"):
+        train(tmp_path / "no_data", tmp_path)
+    assert path.read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_data_folder_is_no_output_folder_twice(tmp_path: Path) -> None:
+    """Its folder pictures/ may be of the data."""
+    data = write_blocks(tmp_path)
+    (data / "command.yaml").touch()
+    with pytest.raises(ValueError, match=r"--data .* belongs to the earlier run"):
+        train(data, data)
 
 
 def test_new_run_does_not_move_its_inputs(data: Path, tmp_path: Path) -> None:

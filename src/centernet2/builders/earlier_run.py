@@ -1,7 +1,7 @@
 """An earlier training run in the output folder of a new one: it is moved, never replaced."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -17,12 +17,22 @@ CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
 logger = logging.getLogger(__name__)
 
 
-def require_no_inputs(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
-    """Raise ValueError for inputs, by option, that a new run in the output folder would move."""
-    own = [path.resolve() for path in _files_of_run(output)]
+def require_movable(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
+    """Raise ValueError for what a new run in the output folder must not move.
+
+    That is an input of the run, by option, and a file or a folder that no run has written.
+    """
+    found = _files_of_run(output)
+    if found and not _is_run(output, found):
+        raise ValueError(
+            f"the output folder {output} holds '{found[0].name}', which no training run has "
+            "written; choose another --output-dir, or move it away"
+        )
+    own = [path.resolve() for path in found]
     for option, given in inputs.items():
         path = None if given is None else Path(given).resolve()
-        if path is not None and any(each in (path, *path.parents) for each in own):
+        is_data = option == "--data" and path == output.resolve()
+        if own and path and (is_data or any(each in (path, *path.parents) for each in own)):
             raise ValueError(
                 f"{option} {given} belongs to the earlier run in the output folder {output}; "
                 "choose another --output-dir, or continue that run with --resume"
@@ -35,8 +45,7 @@ def set_aside_earlier_run(output: Path) -> None:
     A run without a checkpoint is replaced: it had hardly begun.
     """
     found = _files_of_run(output)
-    has_checkpoint = any(path.name.startswith("model_") for path in found)
-    if not found or (not has_checkpoint and (output / COMMAND_FILE).is_file()):
+    if not any(map(_is_checkpoint, found)):
         return
     folders = (output / f"earlier_{number}" for number in count(1))
     folder = next(each for each in folders if not each.exists())
@@ -47,6 +56,14 @@ def set_aside_earlier_run(output: Path) -> None:
         "%s holds an earlier training run: it is moved to %s (--resume continues a run)",
         output, folder,
     )  # fmt: skip
+
+
+def _is_run(output: Path, found: Sequence[Path]) -> bool:
+    return output / COMMAND_FILE in found or any(map(_is_checkpoint, found))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.name.startswith("model_")
 
 
 def _files_of_run(output: Path) -> list[Path]:

@@ -65,8 +65,8 @@ class TrainingRun:
             if self.state.iteration == 0:
                 set_aside_earlier_run(output)
             set_aside_checkpoints(output, after=self.state.iteration)
+            self.command.write(output)  # first: it tells that the other files are of a run
             write_atomic(output / "config.yaml", self.config.to_yaml())
-            self.command.write(output)
 
     @contextmanager
     def open_writers(self) -> Iterator[list[Writer]]:

@@ -187,8 +187,8 @@ def _check_new_run(
     resume: bool,
     trains: bool,
 ) -> None:
-    """Refuse a new run that seems to be a missing one, or that would move its own inputs."""
-    from centernet2.builders.earlier_run import require_no_inputs
+    """Refuse a new run that seems to be a missing one, or that would move what is not its own."""
+    from centernet2.builders.earlier_run import require_movable
     from centernet2.builders.training_start import describe_missing_run
 
     names_data = command.data or command.data_path or "DATASETS.TRAIN" in command.overrides
@@ -202,7 +202,7 @@ def _check_new_run(
     inputs |= {"--data": command.data, "--data-path": command.data_path}
     if isinstance(config, str | os.PathLike):
         inputs["--config-file"] = os.fspath(config)
-    require_no_inputs(output, inputs)
+    require_movable(output, inputs)
 
 
 def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
