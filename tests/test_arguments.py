@@ -81,6 +81,10 @@ def test_current_folder_by_name_is_accepted() -> None:
     assert as_argument("data", ".") == "."
 
 
+def test_no_device_is_that_of_the_config() -> None:
+    assert as_argument("device", None, "cpu") is None
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

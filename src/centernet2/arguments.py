@@ -89,7 +89,7 @@ def as_argument(
     """
     if is_dataclass(default) and not isinstance(default, type):
         return _as_options(name, value, default, ranges)
-    if value is None and default is None:
+    if value is None and (default is None or name == "device"):  # None: the device of the config
         return None
     if name in PATHS:
         _require_path(name, value)

@@ -133,7 +133,7 @@ def _name_unread(overrides: Sequence[Any]) -> None:
 
 
 def _require_sources(sources: Sequence[str]) -> None:
-    if not sources or "" in sources:
+    if not sources:
         raise ValueError("no image is given; name image files, folders of images or patterns")
 
 
