@@ -78,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "data.image",
         "kernels",
         "ops",
+        "data.storage",
         "pictures",
         "visualize",
         "spelling",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from centernet2.data.storage import remote_url
 from centernet2.files import printable, write_atomic, write_json
 from centernet2.predict.prediction import Prediction
 
@@ -29,7 +30,7 @@ def row_names(columns: Mapping[str, NDArray[Any]], frame: int | None) -> list[st
 def rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Return a row of a table for each detection: where, what, how certain."""
     names = row_names(prediction.columns, prediction.frame)
-    where: list[Any] = [None if prediction.path is None else printable(prediction.path)]
+    where: list[Any] = [image_name(prediction) or None]
     if prediction.frame is not None:
         where += [prediction.frame, prediction.time]
     flat = [column.tolist() for column in prediction.columns.values() if column.ndim == 1]
@@ -38,6 +39,12 @@ def rows(prediction: Prediction) -> list[dict[str, Any]]:
         values = [*where, *each.box, each.score, each.label, each.name, *more]
         found.append(dict(zip(names, values, strict=True)))
     return found
+
+
+def image_name(prediction: Prediction) -> str:
+    """Return the file or address of an image as text that UTF-8 can hold; "": it has none."""
+    path = prediction.path
+    return "" if path is None else printable(remote_url(path) or path)
 
 
 def records(prediction: Prediction) -> list[dict[str, Any]]:
@@ -63,7 +70,7 @@ def records(prediction: Prediction) -> list[dict[str, Any]]:
     return found
 
 
-def annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
+def coco_annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
     """Return COCO annotations with scores, without ids; the category of a label is label + 1."""
     found = []
     for record in records(prediction):
@@ -84,7 +91,7 @@ def annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
     return found
 
 
-def categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
+def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the COCO categories of the annotations."""
     return [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
 

@@ -181,9 +181,9 @@ class Prediction:
         Args:
             image_id: of the image in the file that the annotations are for.
         """
-        from centernet2.predict.conversions import annotations
+        from centernet2.predict.conversions import coco_annotations
 
-        return annotations(self, image_id)
+        return coco_annotations(self, image_id)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table with a row for each detection."""

@@ -1,0 +1,190 @@
+"""What the command `predict` writes: pictures, films, records, tables, labels, crops."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from centernet2.files import write_atomic
+from centernet2.pictures import save_picture
+from centernet2.predict.conversions import yolo_lines
+from centernet2.predict.film_writer import FilmWriter
+from centernet2.predict.films import DEFAULT_RATE, Film, FilmSource
+from centernet2.predict.growing_files import CocoFile, GrowingFile, RecordsFile, TableFile
+from centernet2.predict.prediction import Prediction
+from centernet2.visualize import to_tensor
+
+KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
+DEFAULT_KINDS = ("pictures", "json")
+RECORDS_FILE, COCO_FILE, TABLE_FILE = "predictions.json", "coco.json", "detections.csv"
+LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "classes.txt", "crops"
+UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
+NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4)", re.DOTALL)  # names of pictures and films
+MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
+CROP_QUALITY = 95
+logger = logging.getLogger(__name__)
+
+
+class Outputs:
+    """The files of a run in one folder; `open_outputs` opens and closes them.
+
+    Args:
+        folder: receives them.
+        kinds: of KINDS.
+        class_names: by label; empty: unknown.
+    """
+
+    def __init__(self, folder: Path, kinds: Sequence[str], class_names: Sequence[str]) -> None:
+        self.folder, self.kinds = folder, kinds
+        self.count = 0
+        self._names = _Names()
+        self._films = _Films(folder)
+        files: dict[str, GrowingFile] = {
+            "json": RecordsFile(folder / RECORDS_FILE),
+            "coco": CocoFile(folder / COCO_FILE, class_names),
+            "csv": TableFile(folder / TABLE_FILE),
+        }
+        self._files = [file for kind, file in files.items() if kind in kinds]
+        self._class_names = class_names
+
+    def write(self, prediction: Prediction) -> None:
+        """Write all files of a prediction, which keeps its image."""
+        stem = self._names.stem_of(prediction)
+        picture = self._write_picture(prediction, stem) if "pictures" in self.kinds else None
+        if prediction.frame is not None:
+            stem = f"{stem}_{prediction.frame:06d}"
+        for file in self._files:
+            file.write(prediction, picture)
+        if "yolo" in self.kinds:
+            self._write_labels(prediction, stem)
+        if "crops" in self.kinds:
+            self._write_crops(prediction, stem)
+        self.count += 1
+
+    def _write_picture(self, prediction: Prediction, stem: str) -> str:
+        if prediction.frame is not None:
+            return self._films.write(prediction, stem)
+        path = self.folder / f"{stem}.png"
+        save_picture(prediction.plot(), path)
+        return path.name
+
+    def _write_labels(self, prediction: Prediction, stem: str) -> None:
+        if self.count == 0 and self._class_names:
+            lines = "".join(f"{name}\n" for name in self._class_names)
+            write_atomic(self.folder / LABELS_FOLDER / NAMES_FILE, lines)
+        text = "".join(f"{line}\n" for line in yolo_lines(prediction))
+        write_atomic(self.folder / LABELS_FOLDER / f"{stem}.txt", text)
+
+    def _write_crops(self, prediction: Prediction, stem: str) -> None:
+        """Write the part of the image in each box to the folder of its class."""
+        height, width = prediction.size
+        for index, (box, name) in enumerate(zip(prediction.boxes, prediction.names, strict=True)):
+            low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+            left, top = max(0, low[0]), max(0, low[1])
+            part = prediction.image[top : min(height, high[1]), left : min(width, high[0])]
+            if part.size:
+                path = self.folder / CROPS_FOLDER / safe_name(name) / f"{stem}_{index}.jpg"
+                save_picture(Image.fromarray(part), path, quality=CROP_QUALITY)
+
+    def close(self, *, whole: bool) -> None:
+        """Finish all files; `whole` is False after an error or an interruption."""
+        with ExitStack() as stack:  # the others are closed, too, if one fails
+            stack.callback(self._films.close, whole=whole)
+            for file in self._files:
+                stack.callback(file.close, whole=whole)
+
+
+@contextmanager
+def open_outputs(
+    folder: Path, kinds: Sequence[str], class_names: Sequence[str]
+) -> Iterator[Outputs]:
+    """Open the files of a run; an interruption or an error keeps what came before it."""
+    outputs = Outputs(folder, kinds, class_names)
+    try:
+        yield outputs
+    except BaseException:
+        outputs.close(whole=False)
+        if outputs.count:
+            logger.warning("stopped after %d images, which are in %s", outputs.count, folder)
+        raise
+    outputs.close(whole=True)
+
+
+def earlier_files(folder: Path) -> list[str]:
+    """Return the names in a folder that a run may replace."""
+    own = {RECORDS_FILE, COCO_FILE, TABLE_FILE, LABELS_FOLDER, CROPS_FOLDER}
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return [name for name in names if name in own or NUMBERED.fullmatch(name)]
+
+
+def safe_name(name: str) -> str:
+    """Return a name for a file or folder on any system."""
+    short = UNSAFE.sub("_", name).encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
+    return short.rstrip(". ") or "_"
+
+
+class _Names:
+    """Numbers images and films, as two folders may have files of one name."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._film: Path | None = None
+        self._frame = -1
+
+    def stem_of(self, prediction: Prediction) -> str:
+        path, frame = prediction.path, prediction.frame
+        is_next = frame is not None and path == self._film and frame > self._frame
+        if not is_next:
+            self._count += 1
+        self._film, self._frame = (None, -1) if frame is None else (path, frame)
+        return f"{self._count - 1:05d}_{safe_name('image' if path is None else path.stem)}"
+
+
+class _Films:
+    """Drawn films: one for each film, and one more where the size of its frames changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: FilmWriter | None = None
+        self._stem, self._part = "", 1
+        self._size = (0, 0)
+
+    def write(self, prediction: Prediction, stem: str) -> str:
+        """Write a frame; return the name of the film."""
+        if self._writer is None or (stem, prediction.size) != (self._stem, self._size):
+            is_part = stem == self._stem
+            self.close(whole=not is_part)
+            self._part = self._part + 1 if is_part else 1
+            self._stem, self._size = stem, prediction.size
+            self._writer = self._open(prediction)
+        time = Fraction(prediction.time or 0)
+        self._writer.write(to_tensor(prediction.plot()), time)
+        return self._writer.path.name
+
+    def _open(self, prediction: Prediction) -> FilmWriter:
+        path = self._folder / (self._stem if self._part == 1 else f"{self._stem}_{self._part}")
+        source = None if self._part > 1 else _file_of(prediction)
+        if source is None:
+            return FilmWriter(path, DEFAULT_RATE)
+        with Film(source) as film:
+            return FilmWriter(path, film.rate, source)
+
+    def close(self, *, whole: bool) -> None:
+        if self._writer is not None:
+            self._writer.close(whole=whole)
+            self._writer = None
+
+
+def _file_of(prediction: Prediction) -> FilmSource | None:
+    """Return the film that frames come from, if it can be read once more."""
+    path = prediction.path
+    if path is None or not path.is_file():
+        return None
+    return FilmSource(str(path), str(path))
