@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "ops",
         "data.storage",
         "pictures",
+        "score_thresholds",
         "visualize",
         "spelling",
         "structures",

@@ -135,9 +135,6 @@ def test_images_before_an_interruption_are_kept(
     for images, expected in ((2, 2), (0, 2)):  # without an image, the old files stay
         kinds = ("json", "coco", "csv")
         with pytest.raises(error), open_outputs(tmp_path, kinds, NAMES) as outputs:
-            pytest.raises(error),
-            open_outputs(tmp_path, ("json", "coco", "csv"), NAMES) as outputs,
-        ):
             for _ in range(images):
                 outputs.write(make_prediction())
             raise error
