@@ -1,11 +1,13 @@
-"""A camera on the loopback: an HTTP server of Motion JPEG that can break off."""
+"""Servers on the loopback: files, and a camera of Motion JPEG that can break off."""
 
+import contextlib
 import io
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -48,11 +50,46 @@ def serve_camera(
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with _serving(Handler) as address:
+        yield f"{address}/video"
+
+
+@contextmanager
+def serve_files(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder, also without their suffix as /image
+    and /film; yield the address.
+    """
+    kinds = {".png": ("image", "image/png"), ".mkv": ("film", "video/x-matroska")}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            for path in folder.iterdir():
+                name, kind = kinds.get(path.suffix, ("", ""))
+                if self.path in (f"/{path.name}", f"/{name}"):
+                    content = path.read_bytes()
+                    self.send_response(200)
+                    self.send_header("Content-Type", kind)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    with contextlib.suppress(OSError):  # whoever asks may leave early
+                        self.wfile.write(content)
+                    return
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with _serving(Handler) as address:
+        yield address
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/video"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

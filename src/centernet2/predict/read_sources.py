@@ -1,0 +1,118 @@
+"""Read the images of sources: files, films, streams, the standard input."""
+
+import sys
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+from torch import Tensor
+
+from centernet2.data.image import read_image
+from centernet2.data.storage import open_remote, remote_url
+from centernet2.predict.films import Film, FilmFrame, FilmSource
+from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
+from centernet2.predict.sources import HTTP, SIGNATURE_BYTES, Kind, Source, is_image_content
+
+STDIN_NAME = "the standard input"
+MEDIA_TYPES = {  # by their beginning; others are images
+    "multipart/x-mixed-replace": Kind.STREAM,  # Motion JPEG of a camera
+    "video/": Kind.FILM,
+    "application/vnd.apple.mpegurl": Kind.FILM,
+    "application/x-mpegurl": Kind.FILM,
+    "application/dash+xml": Kind.FILM,
+}
+PROBE_SECONDS = 10  # that the kind of an address may take
+OnError: TypeAlias = Callable[[Path, Exception], None]
+
+
+class SourceImage(NamedTuple):
+    """An image of a source."""
+
+    image: Tensor  # uint8 [3, H, W] RGB
+    path: Path | None = None
+    frame: int | None = None  # number in its film
+    time: float | None = None  # seconds from the start of its film
+
+
+def read_sources(
+    sources: Iterable[Source], on_error: OnError, *, give_up: float = GIVE_UP_SECONDS
+) -> Iterator[SourceImage]:
+    """Yield the images and frames of sources, one at a time.
+
+    Args:
+        on_error: called for each source that cannot be read, or not to its end; it is left there.
+        give_up: seconds without a frame after which a stream is over.
+    """
+    for source in sources:
+        try:
+            yield from _read(source, give_up)
+        except (ValueError, OSError) as error:
+            on_error(source.path, error)
+
+
+def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
+    path, kind = source
+    if kind is Kind.ADDRESS:
+        kind = _kind_at(remote_url(path) or "")
+    if kind is Kind.STDIN:
+        yield from _read_stdin()
+    elif kind is Kind.IMAGE:
+        yield SourceImage(read_image(path), path)
+    elif kind is Kind.STREAM:
+        name = str(path)
+        url = remote_url(path)
+        opened = camera(int(name.split()[1])) if url is None else stream(url)
+        yield from _number(live_frames(opened, give_up=give_up), path)
+    else:
+        yield from _read_film(path, give_up)
+
+
+def _read_film(path: Path, give_up: float) -> Iterator[SourceImage]:
+    opened = film_source(path)
+    with Film(opened) as film:
+        if film.is_finite or not isinstance(opened.file, str) or path.is_file():
+            yield from _number(film.frames(), path)
+            return
+    yield from _number(live_frames(opened, give_up=give_up), path)
+
+
+def film_source(path: Path) -> FilmSource:
+    """Return the film at a path or an address of any file system."""
+    url = remote_url(path)
+    if url is None:
+        return FilmSource(str(path), str(path))
+    if urlsplit(url).scheme in HTTP:
+        return FilmSource(url, url, timeout=GIVE_UP_SECONDS)
+    system, name = open_remote(url)
+    return FilmSource(system.open(name, "rb"), url)
+
+
+def _read_stdin() -> Iterator[SourceImage]:
+    buffer: Any = sys.stdin.buffer
+    if sys.stdin.isatty():
+        raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
+    path = Path(STDIN_NAME)
+    if is_image_content(buffer.peek(SIGNATURE_BYTES)):
+        yield SourceImage(read_image(buffer.read(), name=STDIN_NAME), path)
+        return
+    with Film(FilmSource(buffer, STDIN_NAME)) as film:
+        yield from _number(film.frames(), path)
+
+
+def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[SourceImage]:
+    for index, (image, time) in enumerate(frames):
+        yield SourceImage(image, path, index, float(time))
+
+
+def _kind_at(url: str) -> Kind:
+    """Return what an HTTP address answers with, by the media type."""
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as answer:
+            media: str = answer.headers.get("Content-Type", "").lower()
+    except (OSError, ValueError):  # reading it as an image reports the error
+        return Kind.IMAGE
+    return next(
+        (kind for start, kind in MEDIA_TYPES.items() if media.startswith(start)), Kind.IMAGE
+    )

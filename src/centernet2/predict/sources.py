@@ -1,0 +1,192 @@
+"""What a command or a caller names: images, films, cameras, streams, and lists of them."""
+
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from centernet2.data.storage import remote_url
+from centernet2.files import IMAGE_SUFFIXES, is_image_file, printable, read_text_file
+from centernet2.pictures import is_own_picture
+from centernet2.predict.films import VIDEO_SUFFIXES
+from centernet2.predict.live_streams import STREAM_SCHEMES
+
+STDIN = "-"
+LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or address in each line
+HTTP = ("http", "https")
+SIGNATURE_BYTES = 16  # by which Pillow knows a format
+logger = logging.getLogger(__name__)
+Word: TypeAlias = str | os.PathLike[str] | int
+
+
+class Kind(Enum):
+    """How a source is read."""
+
+    IMAGE = "image"
+    FILM = "film"
+    STREAM = "stream"
+    ADDRESS = "address"  # of one of them, which its answer tells
+    STDIN = "stdin"  # an image or a film
+
+
+class Source(NamedTuple):
+    """An image, film or stream that is not read yet."""
+
+    path: Path  # file or address, or a name
+    kind: Kind
+
+
+def find_sources(words: Iterable[Word]) -> list[Source]:
+    """Find images, films and streams by what names them, each once.
+
+    Args:
+        words: files, folders (with their subfolders), patterns, addresses, numbers of cameras, text
+            files with a path in each line, and "-" for the standard input. In folders and patterns,
+            pictures and films that this package has drawn are left out.
+
+    Raises:
+        FileNotFoundError: a word names nothing.
+    """
+    finder = _Finder(films=True)
+    for word in words:
+        finder.add(word)
+    return finder.found()
+
+
+def find_images(words: Iterable[Path | str]) -> list[Path]:
+    """Find image files by path, folder (recursively), glob pattern or URL, each once.
+
+    In folders and patterns, pictures that this package has drawn are left out.
+    """
+    if isinstance(words, str | os.PathLike):
+        raise ValueError(f"the images are '{words}'; give a list: ['{words}']")
+    finder = _Finder(films=False)
+    for word in words:
+        finder.add_files(word)
+    return [source.path for source in finder.found()]
+
+
+class _Finder:
+    """Collects sources; counts the drawn pictures that are left out."""
+
+    def __init__(self, *, films: bool) -> None:
+        self._films = films
+        self._sources: dict[str, Source] = {}
+        self._drawn = 0
+
+    def found(self) -> list[Source]:
+        if self._drawn:
+            logger.info("%d pictures that centernet2 has drawn are left out", self._drawn)
+        return list(self._sources.values())
+
+    def add(self, word: Word) -> None:
+        text = str(word)
+        is_file = os.path.isfile(text)
+        if text == STDIN:
+            self._add(Path(STDIN), Kind.STDIN)
+        elif text.isdecimal() and not os.path.exists(text):
+            self._add(Path(f"camera {int(text)}"), Kind.STREAM)
+        elif is_file and text.lower().endswith(LIST_SUFFIXES):
+            self._add_list(Path(text))
+        else:
+            self.add_files(text)
+
+    def add_files(self, word: Path | str) -> None:
+        """Add what a path, a pattern or an address names."""
+        path = Path(word)
+        if not str(word).strip():  # such as a variable of the shell that is not set
+            raise FileNotFoundError(_describe_nothing(word, 0))
+        if path.is_file() or remote_url(word) is not None:
+            self._add(path, self._kind_of(path))
+            return
+        candidates = (
+            path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(word), recursive=True))
+        )
+        wanted = sorted(each for each in candidates if self._is_wanted(each))
+        chosen = [each for each in wanted if not is_own_picture(each)]
+        if not chosen:
+            raise FileNotFoundError(_describe_nothing(word, len(wanted)))
+        self._drawn += len(wanted) - len(chosen)
+        for each in chosen:
+            self._add(each, self._kind_of(each))
+
+    def _add_list(self, path: Path) -> None:
+        """Add the lines of a text file; whether their files exist is seen when they are read."""
+        lines = [line.strip() for line in read_text_file(path).split("\n")]
+        named = [line for line in lines if line and not line.startswith("#")]
+        if not named:
+            raise FileNotFoundError(f"{path}: no image found; the list has no line with a path")
+        for line in named:
+            file = Path(line)
+            if remote_url(line) is None and not file.exists() and not file.is_absolute():
+                beside = path.parent / line
+                file = beside if beside.exists() else file
+            if file.is_dir() or (glob.has_magic(line) and not file.exists()):
+                self.add_files(file)
+            else:
+                self._add(file, self._kind_of(file))
+
+    def _add(self, path: Path, kind: Kind) -> None:
+        self._sources.setdefault(os.path.abspath(path), Source(path, kind))
+
+    def _is_wanted(self, path: Path) -> bool:
+        # "._" begins the files in which macOS keeps metadata on foreign disks
+        is_kind = is_image_file(path) or (self._films and _is_film_name(str(path)))
+        return is_kind and not path.name.startswith("._") and path.is_file()
+
+    def _kind_of(self, path: Path) -> Kind:
+        if not self._films:
+            return Kind.IMAGE
+        url = remote_url(path)
+        parts = urlsplit(url or "")
+        name = parts.path if url else str(path)
+        if parts.scheme in STREAM_SCHEMES:
+            return Kind.STREAM
+        if is_image_file(name):
+            return Kind.IMAGE
+        if url is not None:
+            is_known = _is_film_name(name) or parts.scheme not in HTTP
+            return Kind.FILM if _is_film_name(name) else Kind.IMAGE if is_known else Kind.ADDRESS
+        return Kind.FILM if _is_film_name(name) or _is_other_content(path) else Kind.IMAGE
+
+
+def _is_film_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def _is_other_content(path: Path) -> bool:
+    """Whether a file exists and does not begin as an image does; it may be a film."""
+    try:
+        with path.open("rb") as file:
+            return not is_image_content(file.read(SIGNATURE_BYTES))
+    except OSError:  # reading it reports the error
+        return False
+
+
+def is_image_content(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image format."""
+    Image.init()
+    kinds = {Image.EXTENSION.get(suffix) for suffix in IMAGE_SUFFIXES}
+    tests = [Image.OPEN[kind][1] for kind in kinds if kind in Image.OPEN]
+    return any(test(start[:SIGNATURE_BYTES]) is True for test in tests if test is not None)
+
+
+def _describe_nothing(source: Path | str, drawn: int) -> str:
+    path = Path(source)
+    if not str(source).strip():
+        return "no image found: an empty name is given; is a variable of the shell not set?"
+    if drawn:
+        reason = f"{drawn} pictures that centernet2 has drawn are left out; name them to use them"
+    elif path.is_dir():
+        reason = f"the folder has no file that ends in {', '.join(IMAGE_SUFFIXES)}"
+    elif any(mark in str(source) for mark in "*?["):
+        reason = "the pattern matches no image file"
+    else:
+        reason = "there is no such file or folder"
+    return f"{printable(source)}: no image found; {reason}"

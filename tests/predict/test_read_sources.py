@@ -1,0 +1,98 @@
+"""Reading sources: all forms of an image give the same pixels, bad ones are named and skipped."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from centernet2.predict import live_streams
+from centernet2.predict.read_sources import SourceImage, read_sources
+from centernet2.predict.sources import find_sources
+from tests.helpers.films import require_av, write_film
+from tests.helpers.stream_server import serve_camera, serve_files
+
+
+def read(*words: str | int | Path, give_up: float = 1.0) -> tuple[list[SourceImage], list[str]]:
+    """Return the images of sources, and the errors."""
+    errors: list[str] = []
+    sources = find_sources(words)
+    images = read_sources(sources, lambda path, error: errors.append(str(error)), give_up=give_up)
+    return list(images), errors
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def send(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put content on the standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+
+
+def test_image_from_anywhere_has_the_same_pixels(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp", reason="addresses need fsspec[http], the extra [remote]")
+    (photo.parent / "list.txt").write_text("a.png")
+    send(photo.read_bytes(), monkeypatch)
+    with serve_files(photo.parent) as address:
+        words = [photo, photo.parent, photo.parent / "list.txt", "-", f"{address}/a.png"]
+        found = [read(word) for word in words]
+        named, errors = read(f"{address}/image")  # without a suffix
+    expected = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)
+    for images, none in [*found, (named, errors)]:
+        assert not none and torch.equal(images[0].image, expected)
+
+
+def test_bad_files_are_named_and_skipped(photo: Path) -> None:
+    (photo.parent / "b.png").write_bytes(b"no image")
+    (photo.parent / "list.txt").write_text("b.png\ngone.png\na.png\n")
+    images, errors = read(photo.parent / "list.txt")
+    assert [each.path for each in images] == [photo]
+    assert "b.png: not a readable image" in errors[0] and "gone.png" in errors[1]
+
+
+def test_film_from_anywhere_has_the_same_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_av()
+    film = write_film(tmp_path / "a.mkv")
+    send(film.read_bytes(), monkeypatch)
+    with serve_files(tmp_path) as address:
+        found = [read(word) for word in (film, "-", f"{address}/a.mkv", f"{address}/film")]
+    assert [errors for _, errors in found] == [[]] * 4
+    for images, _ in found:
+        assert [each.frame for each in images] == list(range(12))
+        assert [each.time for each in images] == pytest.approx([i / 25 for i in range(12)])
+        assert all(torch.equal(a.image, b.image) for a, b in zip(images, found[0][0], strict=True))
+
+
+def test_film_of_a_file_system(tmp_path: Path) -> None:
+    require_av()
+    fsspec = pytest.importorskip("fsspec", reason="other file systems need fsspec, [remote]")
+    fsspec.filesystem("memory").pipe("/a.mp4", write_film(tmp_path / "a.mp4").read_bytes())
+    images, errors = read("memory://a.mp4")
+    assert not errors and len(images) == 12
+
+
+def test_stream_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_av()
+    monkeypatch.setattr(live_streams, "FIRST_WAIT", 0.05)
+    with serve_camera([(0, (48, 64)), (0, (48, 64)), (8, (48, 64))]) as address:
+        images, errors = read(address, give_up=1.5)
+    assert images and [each.frame for each in images] == list(range(len(images)))
+    assert len(errors) == 1 and f"{address}: no frame for 1.5 s" in errors[0]
+
+
+def test_film_that_cannot_be_read_is_skipped(photo: Path) -> None:
+    require_av()
+    (photo.parent / "b.mp4").write_bytes(b"no film" * 100)
+    images, errors = read(photo.parent)
+    assert len(images) == 1 and "b.mp4: it cannot be read as a film" in errors[0]

@@ -1,0 +1,96 @@
+"""Sources by name: folders, patterns, lists, films, cameras, addresses."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from centernet2.pictures import save_picture
+from centernet2.predict.sources import Kind, Source, find_images, find_sources
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a photograph, one in a folder below, and a film; the current folder."""
+    for name in ("a.PNG", "deep/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    (tmp_path / "deep" / "film.MP4").write_bytes(b"film")
+    (tmp_path / "notes.md").write_text("neither")
+    (tmp_path / "._a.png").write_bytes(b"metadata of macOS")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def kinds(*words: str | int) -> list[tuple[str, str]]:
+    return [(str(path), kind.value) for path, kind in find_sources(words)]
+
+
+def test_folders_and_patterns_have_images_and_films(folder: Path) -> None:
+    found = [("a.PNG", "image"), ("deep/b.jpg", "image"), ("deep/film.MP4", "film")]
+    assert kinds(".") == found
+    assert kinds("**/*") == found
+    assert kinds("deep", "a.PNG", str(folder / "a.PNG")) == [*found[1:], found[0]]
+    assert find_images([folder]) == [folder / "a.PNG", folder / "deep/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "kind"),
+    [
+        ("0", "camera 0", "stream"),
+        (2, "camera 2", "stream"),
+        ("-", "-", "stdin"),
+        ("rtsp://user@host:554/live", "rtsp:/user@host:554/live", "stream"),
+        ("udp://@:1234", "udp:/@:1234", "stream"),
+        ("https://host/a.jpg?size=2", "https:/host/a.jpg?size=2", "image"),
+        ("https://host/a.mp4", "https:/host/a.mp4", "film"),
+        ("https://host/list.m3u8", "https:/host/list.m3u8", "film"),
+        ("http://host:8080/video", "http:/host:8080/video", "address"),
+        ("s3://bucket/a.mkv", "s3:/bucket/a.mkv", "film"),
+        ("s3://bucket/a", "s3:/bucket/a", "image"),
+    ],
+)
+def test_kind_of_a_word(word: str | int, path: str, kind: str) -> None:
+    assert kinds(word) == [(path, kind)]
+
+
+def test_named_file_is_known_by_its_content(folder: Path) -> None:
+    Image.new("RGB", (4, 3)).save(folder / "photo", "jpeg")
+    (folder / "1").write_bytes((folder / "a.PNG").read_bytes())
+    assert kinds("photo", "1", "notes.md") == [
+        ("photo", "image"), ("1", "image"), ("notes.md", "film"),
+    ]  # fmt: skip
+
+
+def test_list_of_paths(folder: Path) -> None:
+    (folder / "lists").mkdir()
+    Image.new("RGB", (4, 3)).save(folder / "lists" / "beside.png")
+    lines = ["# chosen", "", "a.PNG", " deep/*.jpg ", "beside.png", "gone.jpg", "http://h/x.png"]
+    (folder / "lists" / "list.txt").write_text("\r\n".join(lines), encoding="utf-16")
+    assert kinds("lists/list.txt") == [
+        ("a.PNG", "image"), ("deep/b.jpg", "image"), ("lists/beside.png", "image"),
+        ("gone.jpg", "image"), ("http:/h/x.png", "image"),
+    ]  # fmt: skip
+    (folder / "empty.txt").write_text("\n# nothing\n")
+    with pytest.raises(FileNotFoundError, match=r"empty\.txt: .*no line with a path"):
+        find_sources(["empty.txt"])
+
+
+def test_own_pictures_are_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    drawn = folder / "out" / "00000_a.png"
+    save_picture(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), drawn)
+    with caplog.at_level(logging.INFO):
+        assert len(find_sources(["."])) == 3
+    assert "1 pictures that centernet2 has drawn are left out" in caplog.text
+    assert find_sources([drawn]) == [Source(drawn, Kind.IMAGE)]  # it is named
+    with pytest.raises(FileNotFoundError, match=r"out: no image found; 1 pictures that centernet2"):
+        find_sources(["out"])
+
+
+@pytest.mark.parametrize("word", ["", " ", "absent.jpg", "*.bmp", "empty"])
+def test_nothing_is_named(folder: Path, word: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no image found"):
+        find_sources(["a.PNG", word])
