@@ -24,7 +24,11 @@ BEGINNINGS = {  # command -> file name -> regular expression
         "speed.json": rb'{"images": ',
         "stages.json": rb'\[{"image_id": [^,]+, "object_scores": ',
     },
-    "predict": {"predictions.json": rb'\[\n{"file": '},
+    "predict": {
+        "detections.csv": rb"image,frame,time,left,top,right,bottom,score,label,name",
+        "events.csv": rb"frame,time,id,name,place,what",
+        "predictions.json": rb'\[\n{"file": ',
+    },
 }
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from centernet2.data.readers import load_dataset
+from centernet2.outputs import writable_folder
 from centernet2.pictures import is_own_picture
 from centernet2.predict.output_files import KINDS, earlier_files, open_outputs
 from centernet2.predict.prediction import Prediction
@@ -39,10 +41,27 @@ def test_every_kind_is_written(tmp_path: Path) -> None:
         "crops/dog/00000_scene_2.jpg",
         "detections.csv",
         "labels/00000_scene.txt",
-        "labels/classes.txt",
+        "labels/data.yaml",
         "predictions.json",
     ]
-    assert sorted(earlier_files(tmp_path)) == sorted(path.name for path in tmp_path.iterdir())
+    write_again = writable_folder(
+        tmp_path, "--output", command="predict", files=earlier_files(tmp_path)
+    )
+    assert write_again == tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "predictions.json", "coco.json", "detections.csv", "00000_a.png", "00000_a.mp4",
+        "labels/00000_a.txt", "labels/data.yaml", "crops/cat/00000_a_0.jpg",
+    ],
+)  # fmt: skip
+def test_files_of_others_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(ValueError, match="exists and was not made by `centernet2 predict`"):
+        writable_folder(tmp_path, "--output", command="predict", files=earlier_files(tmp_path))
 
 
 def test_records(tmp_path: Path) -> None:
@@ -97,7 +116,8 @@ def test_labels_are_read_as_yolo(tmp_path: Path) -> None:
     photo.parent.mkdir()
     Image.new("RGB", (80, 60)).save(photo)
     write(tmp_path, [make_prediction()], "yolo")
-    assert (tmp_path / "labels" / "classes.txt").read_text().split() == list(NAMES)
+    content = yaml.safe_load((tmp_path / "labels" / "data.yaml").read_text())
+    assert content == {"names": list(NAMES)}
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
     data = load_dataset(data=tmp_path, data_path=None, names=(), split="train")
     assert data.xywh.tolist() == pytest.approx(

@@ -16,8 +16,8 @@ from centernet2.files import printable
 
 VIDEO_SUFFIXES = (  # in lower case; other names of films are recognized by their content
     ".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m3u8", ".m4v",
-    ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpd", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg", ".ogv", ".rm",
-    ".rmvb", ".swf", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpd", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg",
+    ".ogv", ".rm", ".rmvb", ".swf", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 )  # fmt: skip
 DEFAULT_RATE = Fraction(25)  # frames per second, of films that do not state it
 SECOND = 1_000_000  # in the unit of a container's times

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from centernet2.files import open_atomic
+from centernet2.outputs import json_mark
 from centernet2.predict.conversions import (
     IN_FILM,
     WHERE,
@@ -27,6 +28,7 @@ from centernet2.predict.conversions import (
 )
 from centernet2.predict.prediction import Prediction
 
+HEAD = json.dumps(json_mark("predict")).removesuffix("}")
 COPIED_BYTES = 1 << 20  # at a time
 
 
@@ -119,11 +121,13 @@ class CocoFile(GrowingFile):
             "width": prediction.size[1],
             "height": prediction.size[0],
         }
-        start = '{"images": [\n' if first else ",\n"
+        start = f'{HEAD}, "images": [\n' if first else ",\n"
         return start + json.dumps(image, ensure_ascii=False)
 
     def _end(self) -> str:
-        self._write('\n], "annotations": [\n' if self.count else '{"images": [], "annotations": [')
+        self._write(
+            '\n], "annotations": [\n' if self.count else f'{HEAD}, "images": [], "annotations": ['
+        )
         if self._annotations is not None:
             self._annotations.seek(0)
             while part := self._annotations.read(COPIED_BYTES):

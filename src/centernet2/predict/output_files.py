@@ -10,9 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from centernet2.files import write_atomic
+from centernet2.outputs import mark_of
 from centernet2.pictures import save_picture
 from centernet2.predict.conversions import yolo_lines
 from centernet2.predict.film_writer import FilmWriter
@@ -24,9 +26,9 @@ from centernet2.visualize import to_tensor
 KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
 DEFAULT_KINDS = ("pictures", "json")
 RECORDS_FILE, COCO_FILE, TABLE_FILE = "predictions.json", "coco.json", "detections.csv"
-LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "classes.txt", "crops"
+LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "data.yaml", "crops"
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
-NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4)", re.DOTALL)  # names of pictures and films
+NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4|txt|jpg)", re.DOTALL)  # pictures, films, labels
 MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
 CROP_QUALITY = 95
 logger = logging.getLogger(__name__)
@@ -76,9 +78,10 @@ class Outputs:
         return path.name
 
     def _write_labels(self, prediction: Prediction, stem: str) -> None:
-        if self.count == 0 and self._class_names:
-            lines = "".join(f"{name}\n" for name in self._class_names)
-            write_atomic(self.folder / LABELS_FOLDER / NAMES_FILE, lines)
+        if self.count == 0:
+            names = yaml.safe_dump({"names": list(self._class_names)}, allow_unicode=True)
+            content = f"# {mark_of('predict')}\n{names}"
+            write_atomic(self.folder / LABELS_FOLDER / NAMES_FILE, content)
         text = "".join(f"{line}\n" for line in yolo_lines(prediction))
         write_atomic(self.folder / LABELS_FOLDER / f"{stem}.txt", text)
 
@@ -118,10 +121,20 @@ def open_outputs(
 
 
 def earlier_files(folder: Path) -> list[str]:
-    """Return the names in a folder that a run may replace."""
-    own = {RECORDS_FILE, COCO_FILE, TABLE_FILE, LABELS_FOLDER, CROPS_FOLDER}
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return [name for name in names if name in own or NUMBERED.fullmatch(name)]
+    """Return the files below a folder that a run may replace.
+
+    Labels carry no mark, so NAMES_FILE, which does, stands for those beside it.
+    """
+    known = [folder / RECORDS_FILE, folder / COCO_FILE, folder / TABLE_FILE]
+    labels = _numbered(folder / LABELS_FOLDER)
+    names = folder / LABELS_FOLDER / NAMES_FILE
+    files = [*_numbered(folder), *_numbered(folder / CROPS_FOLDER, below="*/*"), *known]
+    files += [names] if names.exists() else labels[:1]
+    return [str(path.relative_to(folder)) for path in files]
+
+
+def _numbered(folder: Path, below: str = "*") -> list[Path]:
+    return [path for path in folder.glob(below) if NUMBERED.fullmatch(path.name)]
 
 
 def safe_name(name: str) -> str:

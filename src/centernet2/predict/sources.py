@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import re
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
@@ -144,16 +145,22 @@ class _Finder:
         if not self._films:
             return Kind.IMAGE
         url = remote_url(path)
-        parts = urlsplit(url or "")
-        name = parts.path if url else str(path)
-        if parts.scheme in STREAM_SCHEMES:
-            return Kind.STREAM
+        if url is not None:
+            return _kind_of_address(url)
+        name = str(path)
         if is_image_file(name):
             return Kind.IMAGE
-        if url is not None:
-            is_known = _is_film_name(name) or parts.scheme not in HTTP
-            return Kind.FILM if _is_film_name(name) else Kind.IMAGE if is_known else Kind.ADDRESS
         return Kind.FILM if _is_film_name(name) or _is_other_content(path) else Kind.IMAGE
+
+
+def _kind_of_address(url: str) -> Kind:
+    scheme = urlsplit(url).scheme
+    name = re.split("[?#]", url)[0]
+    if scheme in STREAM_SCHEMES:
+        return Kind.STREAM
+    if _is_film_name(name):
+        return Kind.FILM
+    return Kind.IMAGE if is_image_file(name) or scheme not in HTTP else Kind.ADDRESS
 
 
 def _is_film_name(name: str) -> bool:
