@@ -147,7 +147,7 @@ def _select(parts: Parts, rows: Rows) -> Parts:
 
 def _append(parts: Parts, others: Parts) -> Parts:
     columns = zip(parts, others, strict=True)
-    return Parts(*(np.concatenate(pair) for pair in columns))
+    return Parts(*(np.concatenate(pair) for pair in columns))  # type: ignore[arg-type,unused-ignore]
 
 
 def _suppress(parts: Parts, is_joined: Flags, iou_threshold: float) -> Rows:
