@@ -116,3 +116,19 @@ def test_polygons_of_points_are_read(content: Content, segmentation: Any) -> Non
     assert records.dataset.segmentation(1) == [[4, 6, 24, 6, 24, 16, 4, 16]]
     counted = {each.kind: each.total for each in records.mask_findings if each.action == "repairs"}
     assert counted == {"polygons with a list [x, y] for each point": 1}
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[PAIRS]], [{"x": 4, "y": 6}, {"x": 24, "y": 6}, {"x": 24, "y": 16}]],
+)
+def test_points_of_other_forms_are_refused(content: Content, segmentation: Any) -> None:
+    content["annotations"][0]["segmentation"] = segmentation
+    (finding,) = refusals(read_content(content, masks=True)).values()
+    assert "polygon whose points are neither numbers nor lists [x, y]" in finding.examples[0].text
+
+
+@pytest.mark.parametrize("box", [[4, 6, -20, 10], None])
+def test_rotation_needs_a_box(content: Content, box: Any) -> None:
+    found = rotated(content, 30, bbox=box).dataset.findings
+    assert all("rotated" not in each.kind for each in found)

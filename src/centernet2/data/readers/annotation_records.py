@@ -152,8 +152,10 @@ def _enclose_rotated(table: RecordTable, xywh: npt.NDArray[np.float64]) -> None:
         if not attributes or not isinstance(attributes, dict) or record.get("segmentation"):
             continue
         angle = math.radians(as_number(attributes.get("rotation", 0)))  # degrees, clockwise
-        if math.isfinite(angle) and round(math.sin(angle), 9) and np.isfinite(xywh[row]).all():
-            x, y, width, height = xywh[row].tolist()
+        if not math.isfinite(angle) or not round(math.sin(angle), 9):
+            continue
+        x, y, width, height = xywh[row].tolist()
+        if width > 0 and height > 0:  # not so where there is no box
             new_width, new_height = rotated_extent(width, height, angle)
             left, top = x + (width - new_width) / 2, y + (height - new_height) / 2
             xywh[row] = left, top, new_width, new_height

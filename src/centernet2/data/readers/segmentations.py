@@ -119,6 +119,8 @@ def box_of_segmentation(segmentation: Any, size: tuple[int, int]) -> Xywh | None
 def _read_polygons(
     parts: Sequence[Sequence[Any]], repair: Repair, size: tuple[int, int]
 ) -> Segmentation:
+    if any(part and isinstance(part[0], list | dict) for part in parts):
+        raise ValueError("has a polygon whose points are neither numbers nor lists [x, y]")
     kept = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
     if len(kept) < len(parts):
         repair = "parts"
