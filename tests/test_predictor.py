@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,9 @@ def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray)
     # a named file is accepted: reading it reports an error
     assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(FileNotFoundError, match="no image found; it is not a regular file"):
+        find_images([tmp_path / "pipe.png"])
     for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
         with pytest.raises(FileNotFoundError, match="no image found"):
             find_images([a, nothing])

@@ -17,7 +17,7 @@ from torch import Tensor
 from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.data.storage import remote_url
-from centernet2.files import IMAGE_SUFFIXES, is_image_file, printable
+from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, printable
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import paste, to_original
 from centernet2.models.preprocess import size_of
@@ -264,6 +264,8 @@ def _describe_nothing(source: Path | str, drawn: int) -> str:
         reason = f"{drawn} pictures that centernet2 has drawn are left out; name them to use them"
     elif path.is_dir():
         reason = f"the folder has no file that ends in {', '.join(IMAGE_SUFFIXES)}"
+    elif irregular_kind(path):
+        reason = f"it is {irregular_kind(path)}"
     elif any(mark in str(source) for mark in "*?["):
         reason = "the pattern matches no image file"
     else:
