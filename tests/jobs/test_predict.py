@@ -127,7 +127,7 @@ def test_overrides_follow_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("words", [[], [""], ["TEST.AUG.ENABLED", "True"]])
 def test_prediction_without_images_is_refused(tmp_path: Path, words: list[str]) -> None:
-    with pytest.raises(ValueError, match="no image is given|images is empty"):
+    with pytest.raises(ValueError, match=r"no image is given|images is empty"):
         predict(*words, weights=tmp_path / "model.pth", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
