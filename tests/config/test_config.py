@@ -335,3 +335,11 @@ def test_path_of_another_folder_is_no_packaged_config() -> None:
     assert load_config("configs/CenterNet2_R50_1x.yaml") == load_config("CenterNet2_R50_1x")
     with pytest.raises(ConfigError, match=r"no config file 'mine/.*packaged config is 'CenterNet2"):
         load_config("mine/CenterNet2_R50_1x.yaml")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "2024-99-99"])
+def test_values_that_yaml_cannot_read_name_the_file(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"SOLVER:\n  MAX_ITER: {value}\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml has a number or a date that no program can"):
+        load_config(path)
