@@ -77,6 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "predict": {
         "data.image",
         "kernels",
+        "models",
         "ops",
         "data.storage",
         "pictures",

@@ -31,6 +31,7 @@ from centernet2.jobs.config import config
 from centernet2.jobs.convert import convert
 from centernet2.jobs.doctor import doctor
 from centernet2.jobs.evaluate import evaluate
+from centernet2.jobs.explain import explain
 from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
@@ -367,6 +368,7 @@ register(evaluate, name="eval", show=print_metrics, first_by_name=True)
 register(compare, show=print_comparison)
 register(threshold, show=print_thresholds)
 register(predict, show=lambda counts: exit_if_skipped(counts["skipped"]))
+register(explain, show=lambda explanation: print_lines(explanation.text()))
 register(pseudo_label, show=print_pseudo_labels)
 register(benchmark, show=print_benchmark, first_by_name=True)
 register(check, show=print_findings)

@@ -3,11 +3,11 @@
 import glob
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import NamedTuple, TypeAlias, TypeVar, overload
 
 import torch
 from rich import get_console
@@ -18,10 +18,13 @@ from centernet2.data.image import read_image
 from centernet2.data.resize import make_test_resize
 from centernet2.data.storage import remote_url
 from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, printable
+from centernet2.models.detector import Detector
+from centernet2.models.explain import explain
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import paste, to_original
 from centernet2.models.preprocess import size_of
 from centernet2.pictures import is_own_picture
+from centernet2.predict.explaining import PointExplanation
 from centernet2.predict.image_sources import (
     ImageSource,
     ImageSources,
@@ -71,20 +74,11 @@ class Predictor:
         self,
         model: ImageDetector,
         *,
-        class_names: Iterable[str] | Mapping[int, str] | None = None,
+        class_names: Sequence[str] | None = None,
         resize: Resize | None = None,
         batch_size: int = 1,
         tiling: Tiling | None = None,
     ) -> None:
-        if not hasattr(model, "detect"):
-            raise ValueError(
-                f"model is of type {type(model).__name__}; give a detector, or the weights to "
-                "centernet2.load_predictor"
-            )
-        if resize is not None and not callable(resize):
-            raise ValueError(
-                f"resize is {resize!r}; give a function of an image, such as FitSquare(size=640)"
-            )
         self.model = model
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.class_names = _class_names_of(model, class_names, self.num_classes)
@@ -120,6 +114,41 @@ class Predictor:
             return self._detect([as_image(source)], threshold)[0]
         chunks = _chunks(numbered_images(images), self.batch_size)
         return [each for chunk in chunks for each in self._detect(chunk, threshold)]
+
+    def explain(
+        self, source: ImageSource, x: float, y: float, *, score_threshold: Threshold = NO_THRESHOLD
+    ) -> PointExplanation:
+        """Explain why there is a detection at a point of an image, or why there is none.
+
+        Args:
+            source: an image in any form of `as_image`.
+            x, y: the point, in pixels of the image.
+            score_threshold: as for a call; the explanation says which detections reach it.
+        """
+        threshold = self.resolve_threshold(score_threshold)
+        model, image = self._plain_detector("an explanation"), as_image(source)
+        height, width = size_of(image)
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(
+                f"the point ({x:g}, {y:g}) is outside of the image of {width} x {height} pixels"
+            )
+        resized = self.resize(image)
+        scale = width / resized.shape[2], height / resized.shape[1]
+        with evaluation_mode(model):
+            record = explain(model, resized, x, y, scale=scale)
+        names = model.proposal_generator.in_features
+        levels = names or [str(level) for level in range(len(record.locations))]
+        return PointExplanation(image, record, levels, self.class_names, threshold)
+
+    def _plain_detector(self, purpose: str) -> Detector:
+        """Return the detector, which looks at the whole image once."""
+        if self.tiling is not None:
+            raise ValueError(f"{purpose} is of the whole image; load the predictor without tiling")
+        if not isinstance(self.model, Detector):
+            raise ValueError(
+                f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
+            )
+        return self.model
 
     def predict_files(
         self,
@@ -191,20 +220,11 @@ class Predictor:
 
 
 def _class_names_of(
-    model: ImageDetector,
-    class_names: Iterable[str] | Mapping[int, str] | None,
-    num_classes: int | None,
+    model: ImageDetector, class_names: Sequence[str] | None, num_classes: int | None
 ) -> tuple[str, ...] | None:
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the text {class_names!r}; give a list of names")
-    if isinstance(class_names, Mapping):
-        if sorted(class_names) != [*range(len(class_names))]:
-            raise ValueError("class_names is a dictionary; give a list of names by label")
-        class_names = [class_names[label] for label in range(len(class_names))]
-    names = tuple(map(_plain, () if class_names is None else class_names))
-    if wrong := [each for each in names if not isinstance(each, str)]:
-        raise ValueError(f"class_names holds {wrong[0]!r}; names are texts")
-    names = names or tuple(model.info.class_names)
+    names = tuple(class_names or model.info.class_names)
     if names and num_classes is not None and len(names) != num_classes:
         raise ValueError(
             f"class_names has {len(names)} names, but the model has {num_classes} classes"
@@ -212,13 +232,7 @@ def _class_names_of(
     return names or None
 
 
-def _plain(value: Any) -> Any:
-    """Return a number or text of NumPy or PyTorch as one of Python."""
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
 def _require_batch_size(batch_size: object) -> int:
-    batch_size = _plain(batch_size)
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or int(batch_size) < 1:
         raise ValueError(f"batch_size is {batch_size!r}; give a whole number of images from 1")
     return int(batch_size)

@@ -77,7 +77,7 @@ class Decoder(nn.Module):
         limits = self.options.training if self.training else self.options.inference
         topk = limits.post_nms_topk if limit is None else limit
         levels = [
-            self._candidates(output, level, limits.pre_nms_topk)
+            self.candidates(output, level, limits.pre_nms_topk)
             for level in range(len(self.strides))
         ]
         threshold = 0.0 if self.options.center_nms or not self.options.nms else limits.nms_threshold
@@ -91,21 +91,30 @@ class Decoder(nn.Module):
         rows = num_candidates if self.training else min(topk, num_candidates)
         return split_images(batch, rows if padded else None)
 
-    def _candidates(self, output: HeadOutput, level: int, topk: int) -> Candidates:
+    def heatmaps(self, output: HeadOutput, level: int) -> tuple[Tensor, Tensor | None]:
+        """Return the probabilities [N, C, H, W] of a level, and the factor of its scores.
+
+        With classes and objectness, the factor is objectness [N, 1, H, W], else None.
+        """
         classes, objects = output.class_logits, output.object_logits
         logits = objects if classes is None else classes
         if logits is None:
             raise ValueError("the head predicts neither classes nor objectness")
-        heatmap = logits[level].float().sigmoid()
+        factor = objects[level].float().sigmoid() if classes and objects else None
+        return logits[level].float().sigmoid(), factor
+
+    def candidates(self, output: HeadOutput, level: int, topk: int) -> Candidates:
+        """Return the `topk` best locations of a level, in no order."""
+        heatmap, factor = self.heatmaps(output, level)
         candidates = select_candidates(
             keep_local_maxima(heatmap) if self.options.center_nms else heatmap,
-            objects[level].float().sigmoid() if classes and objects else None,
+            factor,
             output.ltrb[level],
             self.strides[level],
             score_threshold=self.options.score_threshold,
             topk=topk,
         )
-        if objects is None:
+        if output.object_logits is None:
             return candidates
         # before sorting: scores that become equal by rounding keep their order
         root = candidates.scores.clamp(min=0).sqrt()
@@ -158,9 +167,20 @@ def select_candidates(
     points = level_points(height, width, stride, heatmap.device)[location]  # [N, K, 2]
     rows = location[:, :, None].expand(-1, -1, 4)
     distances = ltrb.flatten(2).transpose(1, 2).gather(1, rows)  # [N, K, 4]
-    boxes = ltrb_to_boxes(points, distances.float() * stride)
+    return Candidates(location_boxes(points, distances, stride), best, index % channels)
+
+
+def location_boxes(points: Tensor, ltrb: Tensor, stride: int) -> Tensor:
+    """Return the boxes [..., 4] that locations predict.
+
+    Args:
+        points: [..., 2] (x, y).
+        ltrb: [..., 4] distances in units of the stride.
+        stride: of the level.
+    """
+    boxes = ltrb_to_boxes(points, ltrb.float() * stride)
     far_corner = torch.max(boxes[..., 2:], boxes[..., :2] + MIN_BOX_SIZE)
-    return Candidates(torch.cat([boxes[..., :2], far_corner], dim=-1), best, index % channels)
+    return torch.cat([boxes[..., :2], far_corner], dim=-1)
 
 
 def merge_levels(

@@ -1,0 +1,110 @@
+"""The command `explain`: text, JSON and a picture; points that it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import centernet2
+from centernet2 import cli
+from centernet2.jobs import InferenceOptions
+from centernet2.jobs.explain import explain
+from centernet2.structures import ModelInfo
+from tests.helpers.colored_objects import ColorDetector
+from tests.helpers.jobs import save_untrained, write_photographs
+
+CPU = InferenceOptions(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of 64 x 48 and 64 x 56 pixels, and a detector with its predictions."""
+    folder = tmp_path_factory.mktemp("explain")
+    write_photographs(folder / "photos")
+    save_untrained(folder / "model.pth")
+    return folder
+
+
+def run(folder: Path, **options: Any) -> Any:
+    return explain(
+        folder / "photos" / "0.png", weights=folder / "model.pth", inference=CPU, **options
+    )
+
+
+def test_files_and_text_say_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explain", str(folder / "photos" / "0.png"), "--at", "30,20.5", "--device", "cpu"]
+    words += ["--weights", str(folder / "model.pth"), "--output", str(tmp_path / "out")]
+    cli.app([*words, "--score-threshold", "0"], exit_on_error=False)
+    text = capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "explanation.json").read_text())
+    assert text.startswith(f"point (30, 20.5): {record['summary']}\n")
+    assert record["image"].endswith("0.png") and record["point"] == [30, 20.5]
+    assert [each["level"] for each in record["locations"]] == ["p3", "p4", "p5", "p6", "p7"]
+    for location in record["locations"]:
+        assert f"value {location['heat']:.4f}" in text and f"rank {location['rank']} of" in text
+    for path in record["proposals"]:
+        assert f"proposal {path['row']} of {record['num_proposals']}" in text
+        assert len(path["stages"]) == 3 and all(
+            sum(stage["probabilities"]) == pytest.approx(1, abs=1e-5) for stage in path["stages"]
+        )
+    with Image.open(tmp_path / "out" / "explanation.png") as picture:
+        assert picture.size == (320, 240)
+        assert picture.getpixel((150, 102)) == (255, 255, 255), "the cross at the point"
+    cli.app(words, exit_on_error=False)  # replaces its own files
+
+
+def test_detections_are_those_of_a_prediction(folder: Path, tmp_path: Path) -> None:
+    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+    found = predictor(folder / "photos" / "0.png")
+    explanation = predictor.explain(folder / "photos" / "0.png", 10, 40)
+    record = explanation.to_dict()
+    boxes = torch.tensor([each["box"] for each in record["detections"]])
+    limits = torch.tensor([64.0, 48, 64, 48])
+    torch.testing.assert_close(boxes.clamp(min=0).minimum(limits), found["boxes"])
+    assert [each["label"] for each in record["detections"]] == found["labels"].tolist()
+    assert [each["class"] for each in record["detections"]] == [
+        predictor.class_names[label] for label in found["labels"].tolist()
+    ]
+    behind = {step["detection"]: step for path in record["proposals"] for step in path["classes"]}
+    for row, box in enumerate(found["boxes"].tolist()):
+        if box[0] <= 10 <= box[2] and box[1] <= 40 <= box[3]:
+            assert behind[row]["score"] == pytest.approx(float(found["scores"][row]))
+
+
+def test_threshold_tells_shown_detections(folder: Path) -> None:
+    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+    photo = folder / "photos" / "0.png"
+    weak = predictor.explain(photo, 30, 20, score_threshold=1.0)
+    steps = [step for path in weak.record.proposals for step in path.classes]
+    assert any(step.detection is not None for step in steps)
+    assert not any(map(weak.is_shown, steps)) and "behind a detection" not in weak.text()
+    strong = predictor.explain(photo, 30, 20, score_threshold=0.0)
+    assert any(map(strong.is_shown, steps))
+
+
+@pytest.mark.parametrize("at", ["", "30", "30,20,10", "a,b", "-1,5", "1..2,3"])
+def test_point_that_is_none_is_refused(folder: Path, tmp_path: Path, at: str) -> None:
+    with pytest.raises(ValueError, match=rf"--at is '{at}'; give a point .* X,Y"):
+        run(folder, at=at, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_point_outside_of_the_image_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\(64, 20\) is outside of the image of 64 x 48 pixels"):
+        run(folder, at="64,20", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_predictors_are_refused() -> None:
+    image = torch.zeros(3, 40, 50, dtype=torch.uint8)
+    detector = ColorDetector()
+    with pytest.raises(ValueError, match=r"TEST\.AUG\.ENABLED False"):
+        centernet2.Predictor(detector).explain(image, 1, 1)
+    with pytest.raises(ValueError, match="load the predictor without tiling"):
+        centernet2.Predictor(detector, tiling=centernet2.Tiling(64)).explain(image, 1, 1)
+    assert detector.info == ModelInfo()
