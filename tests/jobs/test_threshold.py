@@ -141,7 +141,7 @@ def test_thresholds_belong_to_classes_of_the_checkpoint(folder: Path) -> None:
     chosen = threshold(folder / "model.pth", **options).by_class
     assert chosen["cat"].threshold == 0.9 and chosen["dog"].point is None
     content["categories"] = [{"id": 2, "name": "bee"}]
-    content["annotations"] = []
+    content["annotations"] = [{**each, "category_id": 2} for each in content["annotations"]]
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"has 1 class \(bee\), and .*model\.pth has 2 classes"):
         threshold(folder / "model.pth", **options)
