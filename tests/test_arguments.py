@@ -140,16 +140,16 @@ def test_unknown_argument_gets_the_nearest_name(call: Callable[[], Any], message
 def test_numbers_and_devices_of_other_libraries_become_those_of_python() -> None:
     @checked(count=at_least(1), val_fraction=between(0, 1))
     def call(
-        *, count: Any, val_fraction: Any, resume: Any = False, device: Any = None
+        *, count: Any, val_fraction: Any, resume: Any = 0, device: Any = 0, dtype: Any = 0
     ) -> list[Any]:
-        return [count, val_fraction, resume, device]
+        return [count, val_fraction, resume, device, dtype]
 
     given = call(
         count=np.int64(3), val_fraction=torch.tensor(0.5), resume=np.bool_(True),
-        device=torch.device("cpu"),
+        device=torch.device("cpu"), dtype=torch.bfloat16,
     )  # fmt: skip
-    assert given == [3, 0.5, True, "cpu"]
-    assert [type(each) for each in given] == [int, float, bool, str]
+    assert given == [3, 0.5, True, "cpu", "bf16"]
+    assert [type(each) for each in given] == [int, float, bool, str, str]
     with pytest.raises(ArgumentError, match="count is 0; it takes a whole number from 1"):
         call(count=np.uint8(0), val_fraction=0.5)
 

@@ -420,3 +420,29 @@ def test_masks_of_tiles_are_pasted_into_the_image() -> None:
     assert found["masks"].shape == (5, 300, 500) and "box_masks" not in found
     for mask, box in zip(found["masks"], found["boxes"].round().int().tolist(), strict=True):
         assert mask[box[1] : box[3], box[0] : box[2]].float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "names", [np.array(["a", "b"]), ("a", "b"), iter("ab"), {1: "b", 0: "a"}, [np.str_("a"), "b"]]
+)
+def test_class_names_in_any_container(names: Any) -> None:
+    assert Predictor(FakeDetector(), class_names=names).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"class_names": {1: "a", 2: "b"}}, "class_names is a dictionary; give a list"),
+        ({"class_names": [1, 2]}, "class_names holds 1; names are texts"),
+        ({"resize": 640}, "resize is 640; give a function of an image"),
+        ({"model": "a.pth"}, "model is of type str; give a detector, or the weights to"),
+    ],
+)
+def test_unusable_parts_of_a_predictor_are_named(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor(**{"model": FakeDetector(), **arguments})
+
+
+@pytest.mark.parametrize("size", [np.int64(2), torch.tensor(2)])
+def test_batch_size_of_other_libraries(size: Any) -> None:
+    assert Predictor(FakeDetector(), batch_size=size).batch_size == 2

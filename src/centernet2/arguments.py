@@ -29,6 +29,7 @@ FLAGS = frozenset(
 
 # what some arguments may be instead of a path, by name; their readers know the classes
 OBJECTS = {"config": "a Config or ", "model": "a Detector or ", "name": "a Config or "}
+DTYPES = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
 PLAIN_TYPES = (int, float, bytes, list, tuple, dict, set, type(None))
 
 
@@ -131,8 +132,8 @@ def _require_path(name: str, value: Any) -> None:
 
 
 def _as_text(name: str, value: Any) -> str:
-    if name == "device" and type(value).__module__ == "torch" and hasattr(value, "index"):
-        return str(value)
+    if type(value).__module__ == "torch" and name in ("device", "dtype"):
+        return DTYPES.get(str(value), str(value))
     if not isinstance(value, str):
         raise ArgumentError(name, f"is {_shown(value)}; it takes a text")
     if not value.strip():

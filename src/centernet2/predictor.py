@@ -3,11 +3,11 @@
 import glob
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import torch
 from rich import get_console
@@ -74,11 +74,20 @@ class Predictor:
         self,
         model: ImageDetector,
         *,
-        class_names: Sequence[str] | None = None,
+        class_names: Iterable[str] | Mapping[int, str] | None = None,
         resize: Resize | None = None,
         batch_size: int = 1,
         tiling: Tiling | None = None,
     ) -> None:
+        if not hasattr(model, "detect"):
+            raise ValueError(
+                f"model is of type {type(model).__name__}; give a detector, or the weights to "
+                "centernet2.load_predictor"
+            )
+        if resize is not None and not callable(resize):
+            raise ValueError(
+                f"resize is {resize!r}; give a function of an image, such as FitSquare(size=640)"
+            )
         self.model = model
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.class_names = _class_names_of(model, class_names, self.num_classes)
@@ -220,11 +229,20 @@ class Predictor:
 
 
 def _class_names_of(
-    model: ImageDetector, class_names: Sequence[str] | None, num_classes: int | None
+    model: ImageDetector,
+    class_names: Iterable[str] | Mapping[int, str] | None,
+    num_classes: int | None,
 ) -> tuple[str, ...] | None:
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the text {class_names!r}; give a list of names")
-    names = tuple(class_names or model.info.class_names)
+    if isinstance(class_names, Mapping):
+        if sorted(class_names) != [*range(len(class_names))]:
+            raise ValueError("class_names is a dictionary; give a list of names by label")
+        class_names = [class_names[label] for label in range(len(class_names))]
+    names = tuple(map(_plain, () if class_names is None else class_names))
+    if wrong := [each for each in names if not isinstance(each, str)]:
+        raise ValueError(f"class_names holds {wrong[0]!r}; names are texts")
+    names = names or tuple(model.info.class_names)
     if names and num_classes is not None and len(names) != num_classes:
         raise ValueError(
             f"class_names has {len(names)} names, but the model has {num_classes} classes"
@@ -232,7 +250,13 @@ def _class_names_of(
     return names or None
 
 
+def _plain(value: Any) -> Any:
+    """Return a number or text of NumPy or PyTorch as one of Python."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _require_batch_size(batch_size: object) -> int:
+    batch_size = _plain(batch_size)
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or int(batch_size) < 1:
         raise ValueError(f"batch_size is {batch_size!r}; give a whole number of images from 1")
     return int(batch_size)

@@ -64,6 +64,7 @@ def test_malformed_pairs_are_refused(given: str | dict[str, str], message: str) 
         ("map.json", '{"a": 1}', "has '1' where a class name is needed"),
         ("map.json", '["a"]', "must hold a dictionary"),
         ("map.json", "{", "is not valid JSON"),
+        ("map.json", '{"a": ' + "9" * 5000 + "}", "JSON: it holds an integer of thousands of"),
         ("map.yaml", "a: b\na: c\n", "gives 'a' two new names"),
         ("map.yaml", "a: [b, c]\n", "where a class name is needed"),
         ("map.yaml", "- a\n", "must hold a dictionary"),

@@ -134,6 +134,24 @@ def test_wrong_overrides_of_python_are_refused(overrides: Any, message: str) -> 
     assert message in str(error.value)
 
 
+def test_values_of_pytorch_and_ranges() -> None:
+    values = {"MODEL.DEVICE": torch.device("cpu"), "INPUT.MIN_SIZE_TRAIN": range(64, 128, 32)}
+    config = load_config("CenterNet2_R18_small", values)
+    assert [config[key] for key in values] == ["cpu", (64, 96)]
+
+
+def test_other_types_of_values_and_keys_are_named() -> None:
+    config = load_config("CenterNet2_R18_small")
+    for values in (None, ["SEED", 1]):
+        with pytest.raises(ConfigError, match="`replace` takes a dictionary of values by key"):
+            config.replace(values)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="there is no option '3'"):
+        config[3]  # type: ignore[index]
+    with pytest.raises(ConfigError) as error:
+        config.replace({"INPUT.MIN_SIZE_TRAIN": np.zeros(10000)})
+    assert len(str(error.value)) < 400
+
+
 def test_number_of_classes_of_a_packaged_file_is_no_wish(tmp_path: Path) -> None:
     key = "MODEL.ROI_HEADS.NUM_CLASSES"
     packaged = load_config("LVIS_CenterNet2_R50_1x")
@@ -317,3 +335,11 @@ def test_path_of_another_folder_is_no_packaged_config() -> None:
     assert load_config("configs/CenterNet2_R50_1x.yaml") == load_config("CenterNet2_R50_1x")
     with pytest.raises(ConfigError, match=r"no config file 'mine/.*packaged config is 'CenterNet2"):
         load_config("mine/CenterNet2_R50_1x.yaml")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "2024-99-99"])
+def test_values_that_yaml_cannot_read_name_the_file(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"SOLVER:\n  MAX_ITER: {value}\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml has a number or a date that no program can"):
+        load_config(path)

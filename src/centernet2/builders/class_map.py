@@ -11,6 +11,7 @@ import yaml
 from centernet2.builders.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
+from centernet2.data.readers.json_file import json_problem
 from centernet2.files import read_text_file
 from centernet2.spelling import meant_words
 
@@ -171,7 +172,7 @@ def _pairs_of_json(text: str, owner: str) -> NamePairs:
     try:  # pairs, because a dictionary keeps only the last of two new names
         content = json.loads(text, object_pairs_hook=lambda pairs: {"pairs": pairs})
     except ValueError as error:
-        raise ConfigError(f"{owner} is not valid JSON: {error}") from None
+        raise ConfigError(f"{owner} is not valid JSON: {json_problem(error)}") from None
     if not isinstance(content, dict):
         raise ConfigError(f'{owner} must hold a dictionary {{"old": "new"}}')
     pairs: NamePairs = content["pairs"]

@@ -127,6 +127,10 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
         raise ConfigError(
             f"config file {name} is not valid YAML: {' '.join(str(error).split())}"
         ) from None
+    except ValueError:  # YAML's own types: thousands of digits, the 99th month
+        raise ConfigError(
+            f"config file {name} has a number or a date that no program can read; correct it"
+        ) from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config file {name} has no keys")
     return tree

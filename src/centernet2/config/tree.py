@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache, reduce
 from typing import Any, NamedTuple, get_type_hints
 
+import torch
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -46,6 +47,7 @@ from centernet2.training.schedule import ScheduleOptions
 logger = logging.getLogger(__name__)
 Values = Mapping[str, Any]  # values of options by key
 Overrides = Mapping[str, Any] | Sequence[Any]  # by key, or alternating keys and values
+SHOWN_LENGTH = 200  # of a value in a message
 CLASS_MAP_KEY = "DATASETS.CLASS_MAP"  # its value may also be a dictionary
 CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 
@@ -95,6 +97,11 @@ class Config:
 
     def replace(self, values: Values) -> "Config":
         """Return a copy with new values for some keys."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"`replace` takes a dictionary of values by key, not a {type(values).__name__}; "
+                "`override` takes lists, too"
+            )
         return make_config(self.name, values, base=self)
 
     def override(self, overrides: "Overrides") -> "Config":
@@ -183,7 +190,12 @@ def _check(key: str, value: Any) -> Any:
         checked = _adapter(slot.type).validate_python(given)
         if slot.option.accepted.accepts(checked):
             return not checked if slot.option.inverted else checked
-    raise ConfigError(f"{key} is {given!r}; it takes {slot.accepted}")
+    raise ConfigError(f"{key} is {_shown(given)}; it takes {slot.accepted}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
 @cache
@@ -240,7 +252,8 @@ def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def known_key(key: str, where: str = "") -> str:
     """Return the key; an unknown one raises ConfigError with the nearest key."""
     if key not in SLOTS:
-        raise ConfigError(f"there is no option '{key}'{where}{nearest_option(key, list(SLOTS))}")
+        hint = nearest_option(str(key), list(SLOTS))
+        raise ConfigError(f"there is no option '{key}'{where}{hint}")
     return key
 
 
@@ -261,6 +274,8 @@ def freeze(value: Any) -> Any:
     """Return the value with tuples in place of lists, and Python's numbers and texts."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, torch.device):
+        return str(value)
     if hasattr(value, "tolist"):  # of numpy or torch
         value = value.tolist()
     return tuple(freeze(v) for v in value) if isinstance(value, list | tuple | range) else value
