@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from centernet2.kernels.dispatch import current_situation, kernel_for
+from centernet2.kernels.nms_exported import nms_of_batch
 from centernet2.ops.heatmap import Shape
 
 
@@ -90,6 +91,31 @@ def nms_mask(
     if current_situation() == "exported":
         return _run_nms(boxes, scores, labels, iou_threshold, limit)
     return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
+
+
+def nms_masks(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou_threshold: float,
+    *,
+    limit: int,
+    num_classes: int,
+) -> Tensor:
+    """Return a mask [N, R] of the boxes that NMS per class keeps in each image of a batch.
+
+    Args:
+        boxes, scores, labels: [N, R, ...], see `nms_mask`; with one class, labels are not read.
+    """
+    if current_situation() == "exported":
+        kept = nms_of_batch(boxes.float(), scores.float(), labels, iou_threshold, num_classes)
+        return cast(Tensor, kept)
+    return torch.stack(
+        [
+            nms_mask(b, s, None if num_classes == 1 else c, iou_threshold, limit=limit)
+            for b, s, c in zip(boxes, scores, labels, strict=True)
+        ]
+    )
 
 
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:

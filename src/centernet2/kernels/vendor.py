@@ -130,7 +130,7 @@ def _pool_by_level(
     size: int,
     scales: Sequence[float],
 ) -> Tensor:
-    pooled = features[0].new_zeros(len(rois), features[0].shape[1], size, size)
+    pooled = features[0].new_zeros(rois.shape[0], features[0].shape[1], size, size)
     for i, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         if torch.compiler.is_exporting():
             index = (level == i).nonzero().squeeze(1)

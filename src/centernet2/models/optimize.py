@@ -104,8 +104,7 @@ def optimize_for_inference(
     model.eval()
     stop_recomputation(model)
     model.inference_dtype = DTYPES[dtype]
-    convert_norm(model, "FrozenBN")
-    fused = fuse_into_weights(model, [*sequential_pairs(model), *_backbone_pairs(model)])
+    fused = fuse_norms(model)
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     for layer in (*fused, *linears):
         layer.to(DTYPES[dtype])  # nearly all weights; autocast would convert them in each call
@@ -159,6 +158,16 @@ def optimize_for_training(
     elif is_synchronous(device):  # on an accelerator the per-operator policy costs time
         recompute_expansions(model.backbone)
     return model
+
+
+def fuse_norms(model: Detector) -> list[nn.Conv2d]:
+    """Fuse normalization by fixed statistics into convolutions, in place, for inference.
+
+    Returns:
+        The convolutions with changed weights.
+    """
+    convert_norm(model, "FrozenBN")
+    return fuse_into_weights(model, [*sequential_pairs(model), *_backbone_pairs(model)])
 
 
 def _backbone_pairs(model: Detector) -> list[NormPair]:

@@ -61,9 +61,13 @@ class Preprocess(nn.Module):
         batch = self.mean.new_zeros(len(images), 3, height, width)
         for row, image, (h, w) in zip(batch, images, sizes, strict=True):
             image = image.to(row.device, non_blocking=True)
-            image = image.flip(0) if self.reverses_channels else image
-            row[:, :h, :w] = (image - self.mean) / self.std
+            row[:, :h, :w] = self.normalize(image)
         return ImageBatch(batch, sizes)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Normalize pixels [..., 3, h, w] of RGB images, in the channel order of the weights."""
+        images = images.flip(-3) if self.reverses_channels else images
+        return (images - self.mean) / self.std
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
         fitting = [(h, w) for h, w in self.fixed_sizes if h >= height and w >= width]

@@ -26,10 +26,15 @@ def box_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def clip_to(boxes: Tensor, limits: Tensor) -> Tensor:
+    """Clip boxes [..., 4] to images of `limits` [..., 4]: width, height, width, height."""
+    return boxes.clamp(min=0).minimum(limits)
+
+
 def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
     """Clip boxes [..., 4] to an image of `size`."""
     if isinstance(size, Tensor):
-        return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes.dtype))
+        return clip_to(boxes, size.flip(0).repeat(2).to(boxes.dtype))
     height, width = size
     x = boxes[..., 0::2].clamp(0, width)
     y = boxes[..., 1::2].clamp(0, height)

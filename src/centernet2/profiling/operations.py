@@ -129,9 +129,9 @@ class _MetaPooler(RoIPooler):
         super().__init__(strides=())
         self.resolution = resolution
 
-    def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        count, channels = sum(len(each) for each in boxes), levels[0].shape[1]
-        return levels[0].new_empty(count, channels, self.resolution, self.resolution)
+    def forward(self, levels: Sequence[Tensor], rois: Tensor) -> Tensor:
+        channels = levels[0].shape[1]
+        return levels[0].new_empty(len(rois), channels, self.resolution, self.resolution)
 
 
 def _shares(total: int, images: int) -> list[int]:

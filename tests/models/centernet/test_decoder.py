@@ -16,7 +16,7 @@ def level(boxes: Tensor, scores: list[float]) -> Candidates:
 
 
 def merge(levels: list[Candidates], *, nms_threshold: float, topk: int) -> Proposals:
-    batch = merge_levels(levels, nms_threshold=nms_threshold, topk=topk, class_agnostic=True)
+    batch = merge_levels(levels, nms_threshold=nms_threshold, topk=topk, num_classes=1)
     (proposals,) = split_images(batch, None)
     return proposals
 

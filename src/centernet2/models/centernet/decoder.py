@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.kernels import nms_mask
+from centernet2.kernels import nms_masks
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.ops.boxes import ltrb_to_boxes
 from centernet2.structures import Proposals
@@ -61,7 +61,6 @@ class Decoder(nn.Module):
         self.strides = list(strides)
         self.options = options
 
-    @torch.no_grad()
     def forward(
         self, output: HeadOutput, *, limit: int | None = None, padded: bool = False
     ) -> list[Proposals]:
@@ -74,6 +73,17 @@ class Decoder(nn.Module):
             padded: return a fixed number of rows per image, so that nothing waits for the device.
                 In training there are as many rows as candidates, so no proposal is cut off.
         """
+        batch = self.batch(output, limit=limit, padded=padded)
+        return split_images(batch, batch.scores.shape[1] if padded else None)
+
+    @torch.no_grad()
+    def batch(
+        self, output: HeadOutput, *, limit: int | None = None, padded: bool = True
+    ) -> Proposals:
+        """Return the proposals of all images in one record [N, R, ...], padding last.
+
+        The arguments are those of `forward`.
+        """
         limits = self.options.training if self.training else self.options.inference
         topk = limits.post_nms_topk if limit is None else limit
         levels = [
@@ -82,14 +92,12 @@ class Decoder(nn.Module):
         ]
         threshold = 0.0 if self.options.center_nms or not self.options.nms else limits.nms_threshold
         batch = merge_levels(
-            levels,
-            nms_threshold=threshold,
-            topk=topk,
-            class_agnostic=_heatmap_channels(output) == 1,
+            levels, nms_threshold=threshold, topk=topk, num_classes=_heatmap_channels(output)
         )
-        num_candidates = batch.scores.shape[1]
-        rows = num_candidates if self.training else min(topk, num_candidates)
-        return split_images(batch, rows if padded else None)
+        if self.training or not padded:
+            return batch
+        rows = torch.sym_min(topk, batch.scores.shape[1])
+        return Proposals(*(column[:, :rows] for column in batch))
 
     def heatmaps(self, output: HeadOutput, level: int) -> tuple[Tensor, Tensor | None]:
         """Return the probabilities [N, C, H, W] of a level, and the factor of its scores.
@@ -162,7 +170,8 @@ def select_candidates(
     scores = heatmap if factor is None else heatmap * factor
     scores = torch.where(heatmap > score_threshold, scores, PADDING_SCORE)
     scores = scores.permute(0, 2, 3, 1).reshape(n, -1)  # [N, H * W * C]
-    best, index = scores.topk(min(topk, scores.shape[1]), dim=1, sorted=False)  # [N, K]
+    count = torch.sym_min(topk, scores.shape[1])
+    best, index = scores.topk(count, dim=1, sorted=False)  # [N, K]
     location = index // channels  # [N, K]
     points = level_points(height, width, stride, heatmap.device)[location]  # [N, K, 2]
     rows = location[:, :, None].expand(-1, -1, 4)
@@ -184,7 +193,7 @@ def location_boxes(points: Tensor, ltrb: Tensor, stride: int) -> Tensor:
 
 
 def merge_levels(
-    levels: Sequence[Candidates], *, nms_threshold: float, topk: int, class_agnostic: bool
+    levels: Sequence[Candidates], *, nms_threshold: float, topk: int, num_classes: int
 ) -> Proposals:
     """Merge the levels of each image, apply NMS and keep the `topk` best boxes.
 
@@ -195,7 +204,7 @@ def merge_levels(
         levels: candidates of each level.
         nms_threshold: IoU; 0 or less skips NMS.
         topk: boxes to keep per image.
-        class_agnostic: apply NMS to all boxes together, instead of per class.
+        num_classes: NMS is applied per class.
 
     Returns:
         [N, K, ...] with one row per candidate; removed candidates become padding.
@@ -203,18 +212,12 @@ def merge_levels(
     boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
     merged = _sort(Candidates(boxes, scores, labels))
     if nms_threshold > 0:
-        kept = torch.stack(
-            [
-                nms_mask(b, s, None if class_agnostic else c, nms_threshold, limit=topk)
-                for b, s, c in zip(*merged, strict=True)
-            ]
-        )
+        kept = nms_masks(*merged, nms_threshold, limit=topk, num_classes=num_classes)
         scores = torch.where(kept, merged.scores, PADDING_SCORE)
         merged = _sort(merged._replace(scores=scores))
     boxes, scores, labels = merged
-    valid = scores >= 0
-    if scores.shape[1] > topk:
-        valid &= scores >= scores[:, topk - 1, None]
+    last = scores[:, torch.sym_min(topk, scores.shape[1]) - 1, None]
+    valid = (scores >= 0) & (scores >= last)
     return Proposals(boxes, scores.clamp(min=0), labels, valid)
 
 

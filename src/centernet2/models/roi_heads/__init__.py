@@ -18,6 +18,7 @@ from centernet2.models.roi_heads.sampling import RoIs, RoISampler, SamplerOption
 from centernet2.models.roi_heads.selection import (
     CANDIDATES_PER_DETECTION,
     DetectionSelector,
+    RankedBoxes,
     SelectionOptions,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "MaskHead",
     "MaskHeadOptions",
     "PoolerOptions",
+    "RankedBoxes",
     "RoIHeadsOptions",
     "RoIHeadsOutput",
     "RoIPooler",

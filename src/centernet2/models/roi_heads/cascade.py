@@ -11,10 +11,11 @@ from centernet2.kernels import is_synchronous
 from centernet2.layers import ScaleGradient
 from centernet2.models.roi_heads.box_stage import BoxStage, StageOutput
 from centernet2.models.roi_heads.mask_head import MaskBranch
-from centernet2.models.roi_heads.pooler import RoIPooler
+from centernet2.models.roi_heads.pooler import RoIPooler, number_boxes
 from centernet2.models.roi_heads.sampling import RoIs, RoISampler, join, match
 from centernet2.models.roi_heads.selection import DetectionSelector, Selected
-from centernet2.ops.boxes import Size, clip_boxes, nonempty
+from centernet2.ops.boxes import Size, clip_boxes, clip_to, nonempty
+from centernet2.ops.tensors import constant
 from centernet2.structures import Detections, Proposals, Target
 
 
@@ -103,20 +104,38 @@ class CascadeRoIHeads(nn.Module):
         self, stages: Sequence[StageOutput], proposals: Sequence[Proposals]
     ) -> list[Tensor]:
         """Return class probabilities [R, C] of each image, averaged over the cascade."""
+        mean = self.mean_probabilities(stages)
+        return list(torch.split(mean, [len(each.boxes) for each in proposals]))
+
+    def mean_probabilities(self, stages: Sequence[StageOutput]) -> Tensor:
+        """Return class probabilities [R, C], averaged over the cascade."""
         total = stages[0].logits.new_zeros((), dtype=torch.float32)
         for stage, output in zip(self.stages, stages, strict=True):
             total = total + cast(BoxStage, stage).probabilities(output.logits)
-        return list(torch.split(total[:, :-1] / len(stages), [len(p.boxes) for p in proposals]))
+        return total[:, :-1] / len(stages)
+
+    def refine(self, levels: Sequence[Tensor], rois: Tensor, limits: Tensor) -> list[StageOutput]:
+        """Refine and classify RoIs by the cascade.
+
+        Args:
+            levels: feature maps [N, channels, h, w], finest first.
+            rois: [R, 5], see `number_boxes`.
+            limits: [R, 4] or [4], width and height twice: the RoIs are clipped to their image.
+        """
+        images, boxes = rois[:, :1], rois[:, 1:]
+        outputs: list[StageOutput] = []
+        for stage in self.stages:
+            if outputs:  # the boxes of a cascade are class-agnostic
+                boxes = clip_to(outputs[-1].boxes[:, 0], limits)
+                rois = torch.cat([images, boxes], dim=1)
+            outputs.append(stage(self.pooler(levels, rois), boxes))
+        return outputs
 
     def _detect(
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> tuple[list[StageOutput], list[Selected]]:
         boxes = [each.boxes for each in proposals]
-        outputs: list[StageOutput] = []
-        for stage in self.stages:
-            if outputs:
-                boxes = _refined(boxes, outputs[-1], sizes)
-            outputs.append(stage(self.pooler(levels, boxes), torch.cat(boxes)))
+        outputs = self.refine(levels, number_boxes(boxes), _limits(boxes, sizes))
         refined = torch.split(outputs[-1].boxes, [len(each) for each in boxes])
         probabilities = self.probabilities(outputs, proposals)
         columns = zip(refined, probabilities, proposals, sizes, strict=True)
@@ -147,7 +166,7 @@ class CascadeRoIHeads(nn.Module):
             if output is not None:
                 rois = self._match_again(rois, output, sizes, targets, stage.min_iou)
             boxes = [each.boxes for each in rois]
-            output = stage(self.pooler(levels, boxes), torch.cat(boxes))
+            output = stage(self.pooler(levels, number_boxes(boxes)), torch.cat(boxes))
             suffix = f"_stage{k}" if len(self.stages) > 1 else ""
             named = stage.losses(join(rois), output, self.generator)
             losses |= {name + suffix: loss for name, loss in named.items()}
@@ -189,6 +208,12 @@ class CascadeRoIHeads(nn.Module):
             limit = max(int(count) for count in counts)  # no mask head for negatives
         first = [RoIs(*(column[:limit] for column in each)) for each in rois]
         return {"loss_mask": self.mask_branch.loss(levels, first, targets, self.num_classes)}
+
+
+def _limits(boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
+    """Return the limits [R, 4] that boxes [R_i, 4] of images of `sizes` are clipped to."""
+    limits = constant([(width, height, width, height) for height, width in sizes], boxes[0])
+    return torch.cat([own.expand(len(b), 4) for own, b in zip(limits, boxes, strict=True)])
 
 
 def _refined(boxes: Sequence[Tensor], output: StageOutput, sizes: Sequence[Size]) -> list[Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.layers import conv_norm, init_he, init_normal
-from centernet2.models.roi_heads.pooler import RoIPooler
+from centernet2.models.roi_heads.pooler import RoIPooler, number_boxes
 from centernet2.models.roi_heads.sampling import RoIs
 from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels
 from centernet2.structures import Detections, Target
@@ -70,16 +70,21 @@ class MaskBranch(nn.Module):
         self.pooler = pooler
         self.head = head
 
-    def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """Return mask logits [R, C or 1, M, M] of boxes, [R_i, 4] for each image."""
-        logits: Tensor = self.head(self.pooler(levels, boxes))
+    def forward(self, levels: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Return mask logits [R, C or 1, M, M] of RoIs [R, 5]."""
+        logits: Tensor = self.head(self.pooler(levels, rois))
         return logits
+
+    def probabilities(self, levels: Sequence[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Return mask probabilities [R, M, M] of RoIs [R, 5] with labels [R]."""
+        return masks_of_labels(self(levels, rois), labels).float().sigmoid()
 
     def predict(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
         """Return mask probabilities [D, M, M] of detections, each in the grid of its box."""
-        logits = self(levels, [each["boxes"] for each in detections])
-        own = masks_of_labels(logits, torch.cat([each["labels"] for each in detections]))
-        return list(torch.split(own.float().sigmoid(), [len(d["boxes"]) for d in detections]))
+        rois = number_boxes([each["boxes"] for each in detections])
+        labels = torch.cat([each["labels"] for each in detections])
+        masks = self.probabilities(levels, rois, labels)
+        return list(torch.split(masks, [len(each["boxes"]) for each in detections]))
 
     def loss(
         self,
@@ -89,7 +94,7 @@ class MaskBranch(nn.Module):
         num_classes: int,
     ) -> Tensor:
         """Return the mean loss of the masks of positive RoIs."""
-        logits = self(levels, [each.boxes for each in rois])
+        logits = self(levels, number_boxes([each.boxes for each in rois]))
         masks = [
             mask_targets(target["masks"], each.boxes, each.objects, logits.shape[-1])
             for each, target in zip(rois, targets, strict=True)

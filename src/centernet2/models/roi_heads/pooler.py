@@ -43,15 +43,13 @@ class RoIPooler(nn.Module):
         self.sampling_ratio = options.sampling_ratio
         self.aligned = options.pooler_type == "ROIAlignV2"
 
-    def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+    def forward(self, levels: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pool features [R, channels, resolution, resolution] of RoIs.
 
         Args:
             levels: feature maps [N, channels, h, w], finest first.
-            boxes: [R_i, 4] of each image.
+            rois: [R, 5], see `number_boxes`.
         """
-        parts = [torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)]
-        rois = torch.cat(parts)  # [R, 5] index of the image, xyxy
         return pyramid_roi_align(
             levels,
             rois,
@@ -61,6 +59,12 @@ class RoIPooler(nn.Module):
             sampling_ratio=self.sampling_ratio,
             aligned=self.aligned,
         )
+
+
+def number_boxes(boxes: Sequence[Tensor]) -> Tensor:
+    """Join the boxes [R_i, 4] of all images: RoIs [R, 5], index of the image and xyxy."""
+    parts = [torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)]
+    return torch.cat(parts)
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
