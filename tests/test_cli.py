@@ -19,8 +19,8 @@ from centernet2.exit_codes import MEANINGS, ExitCode
 from centernet2.launch import LAUNCHED_VARIABLE, Processes
 
 COMMANDS = [
-    "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "models", "predict",
-    "pseudo-label", "show", "threshold", "train",
+    "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "export", "models",
+    "predict", "pseudo-label", "show", "threshold", "train", "verify",
 ]  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "pydantic", "yaml"}
 

@@ -89,6 +89,8 @@ ALLOWED: dict[str, set[str]] = {
         "outputs",
     },
     "profiling": {"models", "data.resize", "ops", "structures", "files", "devices"},
+    "runtime": set(),
+    "export": {"models", "runtime", "data.resize", "ops", "outputs", "structures", "files"},
     "launch": {"devices", "distributed", "exit_codes"},
 }
 ALLOWED["builders"] = set(ALLOWED)

@@ -16,15 +16,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 ANY_NUMBER = Accepted()
 PATHS = frozenset(
-    ("config", "data", "data_path", "first", "fix", "images", "model", "name", "output",
+    ("config", "data", "data_path", "file", "first", "fix", "images", "model", "name", "output",
      "output_dir", "predictions", "report", "second", "weights")
 )  # fmt: skip
-TEXTS = frozenset(("device", "dtype", "split", "to"))
-WHOLE_NUMBERS = frozenset(("count", "runs", "samples", "seed", "threads", "tile"))
-NUMBERS = frozenset(("confidence", "overlap", "precision", "recall", "val_fraction"))
+TEXTS = frozenset(("device", "dtype", "size", "split", "to"))
+WHOLE_NUMBERS = frozenset(("batch", "count", "runs", "samples", "seed", "threads", "tile"))
+NUMBERS = frozenset(
+    ("confidence", "overlap", "precision", "recall", "required_share", "val_fraction")
+)
 FLAGS = frozenset(
     ("as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only", "findings_only",
-     "known_classes_only", "markdown", "reference", "resume", "targets", "training")
+     "known_classes_only", "lists", "markdown", "record", "reference", "resume", "targets",
+     "training")
 )  # fmt: skip
 
 # what some arguments may be instead of a path, by name; their readers know the classes

@@ -32,6 +32,7 @@ from centernet2.jobs.convert import convert
 from centernet2.jobs.doctor import doctor
 from centernet2.jobs.evaluate import evaluate
 from centernet2.jobs.explain import explain
+from centernet2.jobs.export import export
 from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
@@ -41,6 +42,7 @@ from centernet2.jobs.train import (
     DEFAULT_MODE,
     train,
 )
+from centernet2.jobs.verify import verify
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 from centernet2.usage import describe_refusal, refuse_empty_words, refuse_unknown_words
 
@@ -194,7 +196,8 @@ def start_logging() -> None:
         logging.getLogger("centernet2").setLevel(level)
         level = "INFO"
     # An interrupted import of torch would leave its own loggers at this level.
-    logging.getLogger("torch").setLevel(logging.WARNING)
+    for name in ("torch", "onnx_ir", "onnxscript"):  # the others log each rewritten node
+        logging.getLogger(name).setLevel(logging.WARNING)
     if get_console().is_terminal:
         handlers = [RichHandler(show_path=False, markup=False)]
         logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
@@ -343,6 +346,13 @@ def print_models(shown: "str | RenderableType") -> None:
     _print(shown, wide=True, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 
+def print_agreement(agreement: dict[str, Any]) -> None:
+    """Print how far an exported file agrees with PyTorch."""
+    from centernet2.runtime.verification import sentence
+
+    print(sentence(agreement))
+
+
 def print_lines(text: str | list[str]) -> None:
     """Print text without formatting."""
     print(text if isinstance(text, str) else "\n".join(text))
@@ -370,6 +380,8 @@ register(threshold, show=print_thresholds)
 register(predict, show=lambda counts: exit_if_skipped(counts["skipped"]))
 register(explain, show=lambda explanation: print_lines(explanation.text()))
 register(pseudo_label, show=print_pseudo_labels)
+register(export, show=print_agreement)
+register(verify, show=print_agreement)
 register(benchmark, show=print_benchmark, first_by_name=True)
 register(check, show=print_findings)
 register(show)

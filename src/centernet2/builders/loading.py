@@ -186,11 +186,21 @@ def load_for_inference(
         device: None: MODEL.DEVICE; if this machine does not have it, the best available device.
         dtype, compile: see `optimize_for_inference`.
     """
-    if config is None:
-        model = load_model(weights, overrides, device=device)
-    else:
-        model = _build_whole(as_config(config).override(overrides), weights, device)
+    model = load_detector(weights, overrides, config=config, device=device)
     return optimize_for_inference(model, dtype=dtype, compile=compile)
+
+
+def load_detector(
+    weights: StrPath,
+    overrides: Overrides = (),
+    *,
+    config: Config | StrPath | None = None,
+    device: str | None = None,
+) -> Detector:
+    """Load a detector in evaluation mode; the arguments are those of `load_for_inference`."""
+    if config is None:
+        return load_model(weights, overrides, device=device)
+    return _build_whole(as_config(config).override(overrides), weights, device)
 
 
 @checked()

@@ -95,17 +95,17 @@ def benchmark(
     return result
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--sizes") -> tuple[int, int]:
     """Parse "HEIGHTxWIDTH"."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None:
         raise ValueError(
-            f"--sizes has '{text}'; write HEIGHTxWIDTH such as 800x1216 "
+            f"{option} has '{text}'; write HEIGHTxWIDTH such as 800x1216 "
             "(put KEY VALUE pairs before it)"
         )
     height, width = int(match[1]), int(match[2])
     if min(height, width) < MIN_SIDE:
-        raise ValueError(f"--sizes has '{text}'; height and width are at least {MIN_SIDE}")
+        raise ValueError(f"{option} has '{text}'; height and width are at least {MIN_SIDE}")
     return height, width
 
 

@@ -1,0 +1,125 @@
+"""The certificate of an exported file: how far it agrees with PyTorch, and where the two part."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from centernet2.data.resize import make_test_resize
+from centernet2.export import onnx_file
+from centernet2.export.graph import DetectionGraph
+from centernet2.models.detector import Detector
+from centernet2.models.postprocess import to_original
+from centernet2.models.preprocess import size_of
+from centernet2.runtime.exported_model import Arrays
+from centernet2.runtime.matching import Agreement, compare, join
+from centernet2.runtime.verification import Call
+
+VERSIONED_PACKAGES = ("centernet2", "torch", "torchvision", *onnx_file.ONNX_PACKAGES)
+COMPARED = 3  # images
+DRAWN_SIZES = ((333, 500), (480, 360), (427, 640))
+CUT = 0.8  # share of the second image that is kept, so that its size differs from the first one's
+
+
+def batches_of(
+    images: Sequence[Tensor], *, batch: int | None = None, size: tuple[int, int] | None = None
+) -> list[Tensor]:
+    """Make batches of three images, two of one image and one of two: [N, 3, H, W] each.
+
+    Args:
+        images: uint8 [3, H, W]; those that are missing are drawn.
+        batch, size: of the exported graph, if they are fixed.
+    """
+    first, second, third = (*images, *drawn_images()[len(images) :])[:COMPARED]
+    height, width = size_of(second)
+    second = second[:, : round(CUT * height), : round(CUT * width)]
+    counts = (batch, batch, batch) if batch else (1, 1, 2)
+    return [
+        torch.stack([own.roll(32 * k, dims=2) for k in range(count)])
+        for own, count in zip(
+            [F.resize(image, list(size)) if size else image for image in (first, second, third)],
+            counts,
+            strict=True,
+        )
+    ]
+
+
+def drawn_images() -> list[Tensor]:
+    """Draw images of rectangles on a shaded background: uint8 [3, H, W]."""
+    random = np.random.default_rng(0)
+    return [torch.from_numpy(_draw(random, *size)) for size in DRAWN_SIZES]
+
+
+def _draw(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    y, x = np.mgrid[:height, :width]
+    shade = random.uniform(0, 255, (3, 1, 1)) + random.uniform(-0.2, 0.2, (3, 1, 1)) * (x + y)
+    image = np.clip(shade + random.normal(0, 5, (3, height, width)), 0, 255)
+    for _ in range(12):
+        (top, left), (h, w) = (random.integers(10, (height // 2, width // 2)) for _ in range(2))
+        image[:, top : top + h, left : left + w] = random.uniform(0, 255, (3, 1, 1))
+    pixels: NDArray[np.uint8] = image.astype(np.uint8)
+    return pixels
+
+
+@torch.inference_mode()
+def call_detector(detector: Detector, images: Tensor) -> Call:
+    """Run a detector on images [N, 3, H, W] at its test size."""
+    resize = make_test_resize(detector.info.test_size)
+    inputs = [resize(image) for image in images]
+    detections = []
+    for own, input in zip(detector.detect(inputs), inputs, strict=True):
+        kept, _ = to_original(own, size_of(input), size_of(images[0]))
+        detections.append({name: kept[name].numpy() for name in ("boxes", "scores", "labels")})
+    return Call(images.numpy(), detections)
+
+
+@torch.inference_mode()
+def compare_stages(
+    graph: DetectionGraph, outputs: Sequence[Mapping[str, NDArray[Any]]], batches: Sequence[Tensor]
+) -> dict[str, Agreement]:
+    """Compare the proposals and the results of the cascade's stages.
+
+    Args:
+        graph: records them, run by PyTorch.
+        outputs: of the exported graph, for each batch.
+        batches: images [N, 3, H, W].
+    """
+    agreements: dict[str, list[Agreement]] = {}
+    for actual, images in zip(outputs, batches, strict=True):
+        expected = {name: column.numpy() for name, column in graph(images).items()}
+        for name, number in stage_numbers(expected).items():
+            pairs = zip(_stage(actual, number), _stage(expected, number), strict=True)
+            agreements.setdefault(name, []).extend(compare(*pair) for pair in pairs)
+    return {name: join(each) for name, each in agreements.items()}
+
+
+def stage_numbers(outputs: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the names of the recorded stages, with their numbers in the cascade."""
+    count = sum(name.endswith("_probabilities") for name in outputs)
+    return {"proposals": None, **{f"stage {k}": k for k in range(count)}}
+
+
+def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[Arrays]:
+    """Yield the boxes of each image after a stage with their best class; None: proposals."""
+    for i, count in enumerate(outputs["proposal_count"]):
+        if number is None:
+            boxes, scores = (outputs[f"proposal_{key}"][i, :count] for key in ("boxes", "scores"))
+            yield {"boxes": boxes, "scores": scores, "labels": np.zeros(count, np.int64)}
+            continue
+        boxes, probabilities = (
+            outputs[f"stage{number}_{key}"][i, :count] for key in ("boxes", "probabilities")
+        )  # [R, K, 4], [R, C]
+        labels = probabilities.argmax(axis=1)
+        rows = np.arange(count)
+        own = labels if boxes.shape[1] > 1 else 0
+        yield {"boxes": boxes[rows, own], "scores": probabilities[rows, labels], "labels": labels}
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of the packages that an export depends on."""
+    return {name: version(name) for name in VERSIONED_PACKAGES}

@@ -1,0 +1,137 @@
+"""Export a detector to a file, and compare it with PyTorch before the file appears."""
+
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from centernet2.export.certificate import (
+    batches_of,
+    call_detector,
+    compare_stages,
+    describe_versions,
+)
+from centernet2.export.graph import RECORDED, DetectionGraph
+from centernet2.export.onnx_file import OPSET, content_of, translate, without_outputs
+from centernet2.export.program import export_program, exportable
+from centernet2.files import write_atomic, write_json
+from centernet2.models.detector import Detector
+from centernet2.outputs import json_mark
+from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel
+from centernet2.runtime.matching import Agreement
+from centernet2.runtime.verification import (
+    agreement_of,
+    certificate_path,
+    describe,
+    pack_calls,
+    reference_path,
+    require,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an exported file takes and returns."""
+
+    batch: int | None = None  # images of a call; None: any number
+    size: tuple[int, int] | None = None  # height and width of the images; None: any
+    lists: bool = False  # detections of all images one after the other, without padding
+    record: bool = False  # also return the proposals and the results of the cascade's stages
+    required_share: float = 0.99  # of the detections that agree with PyTorch
+
+
+def export_detector(
+    detector: Detector,
+    path: Path,
+    options: ExportOptions = ExportOptions(),
+    *,
+    images: Sequence[Tensor] = (),
+) -> dict[str, Any]:
+    """Export a detector to an ONNX file, with a certificate and its reference beside it.
+
+    Args:
+        detector: in evaluation mode, not optimized.
+        path: of the file.
+        options: form of the file.
+        images: uint8 [3, H, W] RGB, up to three on which the file is compared with PyTorch; those
+            that are missing are drawn.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        ValueError: fewer detections agree than the options require; nothing is written.
+    """
+    batches = batches_of(images, batch=options.batch, size=options.size)
+    calls = [call_detector(detector, each) for each in batches]
+    graph = DetectionGraph(exportable(detector), lists=options.lists, record=True).eval()
+    logger.info("tracing the detector, which takes minutes")
+    program = export_program(graph, batch=options.batch, size=options.size)
+    logger.info("translating it to ONNX")
+    model = translate(program, {METADATA_KEY: json.dumps(_metadata(detector))})
+    logger.info("comparing the file with PyTorch")
+    with TemporaryDirectory() as folder:
+        temporary = Path(folder) / path.name
+        temporary.write_bytes(content_of(model))
+        recorded = ExportedModel(temporary)
+        outputs = [recorded.run(each.numpy()) for each in batches]
+        stages = compare_stages(graph, outputs, batches)
+        content = content_of(model if options.record else without_outputs(model, RECORDED))
+        temporary.write_bytes(content)
+        exported = ExportedModel(temporary)
+        agreement = agreement_of(exported, calls)
+    parts_at = _first_below(stages, options.required_share)
+    require(agreement, options.required_share, f"{path} is not written{_after(parts_at)}")
+    certificate = {
+        **json_mark("export"),
+        "file": path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "required_share": options.required_share,
+        **describe(agreement),
+        "stages": {name: describe(each) for name, each in stages.items()},
+        "parts_at": parts_at,
+        "images": [list(each.shape) for each in batches],
+        "drawn_images": max(0, len(batches) - len(images)),
+        "runtime": exported.session.description,
+        "versions": describe_versions(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
+    write_atomic(reference_path(path), pack_calls(calls))
+    write_json(certificate_path(path), certificate, indent=2)
+    write_atomic(path, content)  # last: a file always has its certificate
+    return certificate
+
+
+def _metadata(detector: Detector) -> dict[str, Any]:
+    """Return what a runtime needs to know about a detector."""
+    info = detector.info
+    return {
+        "class_names": info.class_names,
+        "num_classes": detector.num_classes,
+        "score_thresholds": info.score_thresholds,
+        "channel_order": "RGB",
+        "test_size": asdict(info.test_size),
+        "config": info.config_name,
+        "masks": detector.predicts_masks,
+        "precision": "fp32",
+        "opset": OPSET,
+        "versions": describe_versions(),
+    }
+
+
+def _first_below(stages: Mapping[str, Agreement], share: float) -> str | None:
+    """Return the first stage of which a smaller share of the boxes agrees."""
+    return next((name for name, each in stages.items() if each.share < share), None)
+
+
+def _after(stage: str | None) -> str:
+    return "" if stage is None else f" (they part at: {stage})"

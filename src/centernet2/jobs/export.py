@@ -1,0 +1,98 @@
+"""The command `export`: write a detector to a file that other runtimes run."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from centernet2.arguments import checked
+from centernet2.jobs import ConfigArgument, Flag, OverridePairs, PathArgument, WeightsArgument
+from centernet2.jobs.benchmark import parse_size
+from centernet2.outputs import require_replaceable, writable_file
+from centernet2.ranges import at_least, between
+
+REQUIRED_SHARE = 0.99  # as ExportOptions has it
+logger = logging.getLogger(__name__)
+
+
+@checked(batch=at_least(1), required_share=between(0, 1))
+def export(
+    *overrides: OverridePairs,
+    weights: WeightsArgument,
+    output: PathArgument = Path("model.onnx"),
+    config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
+    images: PathArgument | None = None,
+    batch: int | None = None,
+    size: str | None = None,
+    lists: Flag = False,
+    record: Flag = False,
+    required_share: float = REQUIRED_SHARE,
+) -> dict[str, Any]:
+    """Export a detector to an ONNX file: uint8 images in, boxes in their pixels out.
+
+    The file is compared with PyTorch before it appears. Beside it are OUTPUT.certificate.json, the
+    result of this comparison, and OUTPUT.reference.npz, with which `centernet2 verify` repeats it.
+
+    Parameters
+    ----------
+    weights
+        A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
+        checkpoints need no --config-file.
+    output
+        The file, which ends in .onnx.
+    config
+        Path or name of the config, for weights files without one.
+    images
+        Image file, folder or pattern: the file is compared with PyTorch on the first three images;
+        missing ones are drawn.
+    batch
+        Number of images of a call; default: any.
+    size
+        Height and width of the images, as in 480x640; default: any.
+    lists
+        Return the detections of all images one after the other, with the image of each, instead of
+        a fixed number of rows per image and the count of those that are detections.
+    record
+        Also return the proposals and the results of the second stage's cascade.
+    required_share
+        Share of the detections, in 0..1, that must agree with PyTorch within 0.1 pixels and 0.001
+        of the score.
+
+    Returns
+    -------
+    The certificate.
+    """
+    from centernet2.builders.loading import load_detector
+    from centernet2.data.image import read_image
+    from centernet2.export.certificate import COMPARED
+    from centernet2.export.exporting import ExportOptions, export_detector
+    from centernet2.export.onnx_file import require_packages
+    from centernet2.predictor import find_images
+    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
+    from centernet2.runtime.verification import certificate_path, reference_path
+
+    path = writable_file(Path(output), "--output", command="export")
+    if path.suffix not in EXPORTED_SUFFIXES:
+        raise ValueError(f"--output is {path}; end it in {' or '.join(EXPORTED_SUFFIXES)}")
+    _require_replaceable(certificate_path(path), reference_path(path))
+    options = ExportOptions(
+        batch, None if size is None else parse_size(size, "--size"), lists, record, required_share
+    )
+    paths = [] if images is None else find_images([str(images)])[:COMPARED]
+    pictures = [read_image(each) for each in paths]
+    require_packages()
+    detector = load_detector(weights, overrides, config=config, device="cpu")
+    certificate = export_detector(detector, path, options, images=pictures)
+    logger.info("%s is written, with %s", path, certificate_path(path).name)
+    return certificate
+
+
+def _require_replaceable(certificate: Path, reference: Path) -> None:
+    """Raise ValueError if a file beside the output is of other origin."""
+    require_replaceable(certificate, "export", "--output")
+    if reference.exists() and not certificate.exists():
+        raise ValueError(
+            f"--output cannot be used: {reference} exists, without {certificate.name}; choose "
+            "another one, or move the file away"
+        )

@@ -1,0 +1,1 @@
+"""Run exported files with numpy and their runtime, without PyTorch."""

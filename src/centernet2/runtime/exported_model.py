@@ -1,0 +1,76 @@
+"""An exported file as a function of images."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.runtime.onnx_session import OnnxSession
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
+
+METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
+EXPORTED_SUFFIXES = (".onnx",)
+# outputs with a row for each detection; a file has those that its detector computes
+DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
+
+
+class ExportedModel:
+    """A detector in an exported file.
+
+    Args:
+        path: the file.
+        providers: execution providers of ONNX Runtime, the preferred one first; None: the CPU's.
+
+    Raises:
+        ValueError: the file or the runtime cannot be used.
+    """
+
+    def __init__(self, path: Path, *, providers: Sequence[str] | None = None) -> None:
+        self.path = path
+        if path.suffix not in EXPORTED_SUFFIXES:
+            raise ValueError(
+                f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
+            )
+        self.session = OnnxSession(path, providers)
+        text = self.session.metadata.get(METADATA_KEY)
+        if text is None:
+            raise ValueError(f"{path} was not written by `centernet2 export`; export it again")
+        self.metadata: Mapping[str, Any] = json.loads(text)
+
+    def run(self, images: NDArray[np.uint8]) -> Arrays:
+        """Return all outputs of the file for RGB images [N, 3, H, W] of one size."""
+        shape = self.session.input_shape
+        fits = images.ndim == len(shape) and all(
+            isinstance(own, str) or own == given
+            for own, given in zip(shape, images.shape, strict=True)
+        )
+        if images.dtype != np.uint8 or not fits:
+            raise ValueError(
+                f"{self.path} takes uint8 images [{', '.join(map(str, shape))}], not "
+                f"{images.dtype} {list(images.shape)}"
+            )
+        return self.session.run(images)
+
+    def detect(self, images: NDArray[np.uint8]) -> list[Arrays]:
+        """Return the detections of each image of a batch, best first, boxes in its pixels."""
+        return split_images(self.run(images), len(images))
+
+
+def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:
+    """Return the detections [D, ...] of each of `count` images.
+
+    A batch has either rows of all images, with their `images`, or padded rows of each image, the
+    first `count` of which are detections.
+    """
+    columns = {name: outputs[name] for name in DETECTION_OUTPUTS if name in outputs}
+    if "images" in outputs:
+        rows = [outputs["images"] == i for i in range(count)]
+        return [{name: column[own] for name, column in columns.items()} for own in rows]
+    return [
+        {name: column[i, :length] for name, column in columns.items()}
+        for i, length in enumerate(outputs["count"])
+    ]

@@ -1,0 +1,138 @@
+"""Check an exported file against images and detections that were stored beside it."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.runtime.exported_model import Arrays, ExportedModel
+from centernet2.runtime.matching import Agreement, compare, join
+
+
+class Call(NamedTuple):
+    """A batch of images, and the detections that PyTorch computes for them."""
+
+    images: NDArray[np.uint8]  # [N, 3, H, W] RGB
+    detections: Sequence[Arrays]  # of each image, boxes in its pixels
+
+
+def certificate_path(path: Path) -> Path:
+    """Return the path of the certificate (JSON) of an exported file."""
+    return path.with_suffix(".certificate.json")
+
+
+def reference_path(path: Path) -> Path:
+    """Return the path of the images and detections (npz) of an exported file."""
+    return path.with_suffix(".reference.npz")
+
+
+def agreement_of(model: ExportedModel, calls: Sequence[Call]) -> Agreement:
+    """Run a file on the images of all calls and compare the detections."""
+    return join(
+        compare(own, wanted)
+        for call in calls
+        for own, wanted in zip(model.detect(call.images), call.detections, strict=True)
+    )
+
+
+def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[str, Any]:
+    """Repeat the comparison of an exported file's certificate on this machine.
+
+    Returns:
+        The agreement, see `describe`, with the runtime.
+
+    Raises:
+        ValueError: the file is not the one of its certificate, or fewer detections agree than it
+            requires.
+    """
+    certificate = read_certificate(path)
+    if certificate["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise ValueError(f"{path} is not the file that {certificate_path(path)} was made for")
+    model = ExportedModel(path, providers=providers)
+    agreement = agreement_of(model, read_calls(reference_path(path)))
+    require(agreement, certificate["required_share"], f"{path} with {model.session.description}")
+    return {"runtime": model.session.description, **describe(agreement)}
+
+
+def require(agreement: Agreement, share: float, name: str) -> None:
+    """Raise ValueError if a smaller share of detections agrees."""
+    if agreement.share < share:
+        raise ValueError(
+            f"{name}: {agreement.matched} of {agreement.expected} detections agree with PyTorch, "
+            f"{agreement.share:.2%}, but {share:.2%} are required"
+        )
+
+
+def describe(agreement: Agreement) -> dict[str, Any]:
+    """Return an agreement for JSON."""
+    return {
+        "detections": agreement.expected,
+        "matched": agreement.matched,
+        "share": agreement.share,
+        "largest_offset": agreement.offset,
+        "largest_score_difference": agreement.score_difference,
+    }
+
+
+def sentence(agreement: Mapping[str, Any]) -> str:
+    """Say what `describe` returns, and which runtime it is of."""
+    return (
+        f"{agreement['runtime']}: {agreement['matched']} of {agreement['detections']} detections "
+        f"agree with PyTorch ({agreement['share']:.2%}); those differ by at most "
+        f"{agreement['largest_offset']:.2g} pixels and {agreement['largest_score_difference']:.2g} "
+        "of the score"
+    )
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Read the certificate of an exported file."""
+    source = certificate_path(path)
+    try:
+        certificate: dict[str, Any] = json.loads(source.read_text("utf-8"))
+        certificate["sha256"], certificate["required_share"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{source} is damaged; export the model again") from error
+    return certificate
+
+
+def pack_calls(calls: Sequence[Call]) -> bytes:
+    """Return the content of a file of calls."""
+    arrays: dict[str, Any] = {}
+    for k, call in enumerate(calls):
+        arrays[f"{k}/images"] = call.images
+        for i, own in enumerate(call.detections):
+            arrays |= {f"{k}/{i}/{name}": column for name, column in own.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_calls(path: Path) -> list[Call]:
+    """Read a file of calls."""
+    try:
+        with np.load(path) as file:
+            return list(_unpack(dict(file)))
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{path} is damaged; export the model again") from error
+
+
+def _unpack(arrays: Arrays) -> Iterator[Call]:
+    for k in range(sum(name.endswith("images") for name in arrays)):
+        images = arrays[f"{k}/images"]
+        yield Call(
+            images,
+            [
+                {
+                    name.rpartition("/")[2]: column
+                    for name, column in arrays.items()
+                    if name.startswith(f"{k}/{i}/")
+                }
+                for i in range(len(images))
+            ],
+        )

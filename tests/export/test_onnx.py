@@ -1,0 +1,156 @@
+"""ONNX files: their detections, their certificate, and `verify` without PyTorch."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.checkpoint import Checkpoint, save_checkpoint
+from centernet2.export import exporting
+from centernet2.export.certificate import call_detector, drawn_images
+from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.jobs.export import REQUIRED_SHARE, export
+from centernet2.jobs.verify import verify
+from centernet2.models.detector import Detector
+from centernet2.outputs import is_made_by
+from centernet2.runtime.exported_model import ExportedModel
+from centernet2.runtime.matching import compare
+from centernet2.runtime.verification import certificate_path, reference_path
+from tests.helpers.exported import build_two_levels
+
+pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+
+pytestmark = pytest.mark.slow  # tracing the detector takes half a minute
+STANDARD = {"", "ai.onnx"}
+# without PyTorch, as on a machine that only runs files
+VERIFY = """
+import sys
+sys.modules["torch"] = None
+sys.argv = ["centernet2", "verify", sys.argv[1]]
+from centernet2.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return build_two_levels()
+
+
+@pytest.fixture(scope="module")
+def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported file: any size, any number of images, padded rows."""
+    folder = tmp_path_factory.mktemp("exported")
+    weights = folder / "model.pth"
+    save_checkpoint(weights, Checkpoint(detector.state_dict(), detector.info, 1, {}))
+    export(weights=weights, output=folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def test_detections_of_sizes_and_batches_that_were_not_traced(
+    exported: Path, detector: Detector
+) -> None:
+    model = ExportedModel(exported)
+    image = drawn_images()[0]
+    for images in (image[None, :, :90, :77], image[None].repeat(3, 1, 1, 1), image[None].mT):
+        call = call_detector(detector, images.contiguous())
+        for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
+            assert len(wanted["boxes"]) and compare(own, wanted).share == 1
+
+
+def test_certificate(exported: Path) -> None:
+    certificate = json.loads(certificate_path(exported).read_text())
+    assert certificate["share"] >= REQUIRED_SHARE and certificate["parts_at"] is None
+    assert list(certificate["stages"]) == ["proposals", "stage 0", "stage 1"]
+    assert all(each["share"] >= REQUIRED_SHARE for each in certificate["stages"].values())
+    assert certificate["drawn_images"] == 3 and sorted(
+        {shape[0] for shape in certificate["images"]}
+    ) == [1, 2]
+
+
+def test_file_has_standard_operators_and_no_branches(exported: Path) -> None:
+    import onnx
+
+    nodes = onnx.load(exported).graph.node
+    assert {node.domain for node in nodes} <= STANDARD
+    assert not {"If", "Loop", "Scan"} & {node.op_type for node in nodes}
+
+
+def test_verify_needs_no_pytorch(exported: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", VERIFY, exported], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agree with PyTorch (100.00%)" in done.stdout
+
+
+def test_file_may_be_replaced_by_the_next_export(exported: Path) -> None:
+    assert is_made_by(exported, "export") and is_made_by(certificate_path(exported), "export")
+
+
+def test_metadata(exported: Path, detector: Detector) -> None:
+    metadata = ExportedModel(exported).metadata
+    assert metadata["num_classes"] == detector.num_classes
+    assert metadata["test_size"] == {"fit": "shortest_edge", "length": 64, "max_size": 96}
+    assert metadata["channel_order"] == "RGB" and "torch" in metadata["versions"]
+
+
+def copy_of(exported: Path, folder: Path) -> Path:
+    for path in (exported, certificate_path(exported), reference_path(exported)):
+        shutil.copy(path, folder)
+    return folder / exported.name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not the file that"),
+        (lambda path: certificate_path(path).write_text("{}"), "certificate.json is damaged"),
+        (lambda path: reference_path(path).write_bytes(b"PK"), "reference.npz is damaged"),
+        (lambda path: reference_path(path).unlink(), "No such file"),
+    ],
+)
+def test_damage_is_named(exported: Path, tmp_path: Path, spoil: Any, message: str) -> None:
+    path = copy_of(exported, tmp_path)
+    spoil(path)
+    with pytest.raises((ValueError, OSError), match=message):
+        verify(path)
+
+
+def test_other_files_and_inputs_are_refused(exported: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"damaged\.onnx cannot be opened by onnxruntime"):
+        ExportedModel(damaged)
+    with pytest.raises(ValueError, match="is no exported file"):
+        ExportedModel(tmp_path / "model.pth")
+    with pytest.raises(ValueError, match="no execution provider NoneExecutionProvider"):
+        ExportedModel(exported, providers=["NoneExecutionProvider"])
+    model = ExportedModel(exported)
+    for images in (np.zeros((1, 3, 64, 64), np.float32), np.zeros((3, 64, 64), np.uint8)):
+        with pytest.raises(ValueError, match=r"takes uint8 images \[batch, 3, height, width\]"):
+            model.run(images)
+
+
+def test_too_little_agreement_writes_nothing(
+    detector: Detector, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = build_two_levels("MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.1")
+    monkeypatch.setattr(exporting, "call_detector", lambda _, images: call_detector(other, images))
+    monkeypatch.setattr(exporting, "export_program", lambda *_, **__: None)
+    monkeypatch.setattr(exporting, "translate", lambda *_: None)
+    monkeypatch.setattr(exporting, "without_outputs", lambda *_: None)
+    monkeypatch.setattr(exporting, "content_of", lambda _: exported.read_bytes())
+    monkeypatch.setattr(exporting, "compare_stages", lambda *_: {})
+    with pytest.raises(
+        ValueError,
+        match=r"model\.onnx is not written: .* but 99\.00% are required",
+    ):
+        export_detector(detector, tmp_path / "model.onnx", ExportOptions())
+    assert not list(tmp_path.iterdir())

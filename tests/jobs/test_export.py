@@ -1,0 +1,43 @@
+"""Options of `export` that are refused before the detector is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from centernet2.export import onnx_file
+from centernet2.jobs.export import export
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "ONNX_PACKAGES", ("onnx", "nopackage"))
+    with pytest.raises(ValueError, match=r"needs .*nopackage; .* pip install centernet2\[export\]"):
+        export(weights=tmp_path / "none.pth", output=tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "model.pth"}, "end it in .onnx"),
+        ({"batch": 0}, "batch is 0"),
+        ({"size": "480"}, "--size has '480'"),
+        ({"required_share": 1.5}, "required_share is 1.5"),
+        ({"images": "nowhere"}, "nowhere: no image found"),
+    ],
+)
+def test_options_are_checked_before_the_work(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    if "output" in options:
+        options = {**options, "output": tmp_path / options["output"]}
+    with pytest.raises((ValueError, OSError), match=message):
+        export(weights=tmp_path / "none.pth", **{"output": tmp_path / "model.onnx", **options})
+
+
+def test_files_of_other_origin_stay(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.certificate.json", "model.reference.npz"):
+        (tmp_path / name).write_text("of another program")
+        with pytest.raises(ValueError, match="--output cannot be used"):
+            export(weights=tmp_path / "none.pth", output=tmp_path / "model.onnx")
+        assert (tmp_path / name).read_text() == "of another program"
+        (tmp_path / name).unlink()
