@@ -32,8 +32,9 @@ import numpy as np
 import torch
 from harness import machine, spread
 
-from centernet2.data.dataset import DetectionDataset, offsets_of, without_empty_images
+from centernet2.data.dataset import DetectionDataset, without_empty_images
 from centernet2.data.index import load_index, save_index
+from centernet2.data.sharing import offsets_of
 
 SIZES = {"coco": (120_000, 860_000), "objects365": (1_700_000, 25_000_000)}
 READS = 2_000

@@ -27,10 +27,11 @@ from PIL import Image, ImageOps
 
 from centernet2.builders.data_pipeline import build_train_transform
 from centernet2.config import load_config
-from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
+from centernet2.data.dataset import DetectionDataset, pack_paths
 from centernet2.data.geometry import clip_and_drop_empty, flip_target, resize_target
 from centernet2.data.resize import fit_square, shortest_edge_size
 from centernet2.data.samplers import ShuffledSampler
+from centernet2.data.sharing import offsets_of
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     TrainTransform,

@@ -1,7 +1,7 @@
 """Data sets: from annotation files to an index, from image files to batches."""
 
 from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.class_join import (
+from centernet2.data.class_changes import (
     category_names,
     rename_categories,
     rename_classes,

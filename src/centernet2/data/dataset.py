@@ -21,7 +21,7 @@ from centernet2.data.annotation_masks import (
 from centernet2.data.class_names import clean_name, counted, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
-from centernet2.data.sharing import SharedArrays
+from centernet2.data.sharing import SharedArrays, offsets_of
 from centernet2.data.user_ids import PackedIds, join_ids, unpack_id
 from centernet2.files import printable
 from centernet2.structures import Target, UserId
@@ -157,6 +157,31 @@ class DetectionDataset(SharedArrays):
             offsets=offsets,
         )
 
+    def relabeled(
+        self,
+        class_names: Sequence[str],
+        first: Sequence[int],
+        label: npt.NDArray[np.int32],
+    ) -> "DetectionDataset":
+        """Number the classes anew.
+
+        Args:
+            class_names: by new label.
+            first: old label of each new one, whose ids it keeps.
+            label: new label of each old one; -1: no box has it.
+        """
+        return replace(
+            self,
+            class_names=tuple(class_names),
+            category_ids=tuple(self.category_ids[i] for i in first),
+            frequencies=tuple(self.frequencies[i] for i in first) if self.frequencies else (),
+            source_category_ids=tuple(
+                tuple(ids[i] for i in first) for ids in self.source_category_ids
+            ),
+            labels=label[self.labels],
+            federated=None if self.federated is None else self.federated.relabeled(label),
+        )
+
 
 def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     """Remove images without an object, or with crowds only, as the reference does."""
@@ -221,18 +246,7 @@ def with_classes(
         )
     logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)
     order = [own.index(name) for name in class_names]
-    label = np.argsort(order).astype(dataset.labels.dtype)
-    return replace(
-        dataset,
-        class_names=class_names,
-        category_ids=tuple(dataset.category_ids[i] for i in order),
-        frequencies=tuple(dataset.frequencies[i] for i in order) if dataset.frequencies else (),
-        source_category_ids=tuple(
-            tuple(ids[i] for i in order) for ids in dataset.source_category_ids
-        ),
-        labels=label[dataset.labels],
-        federated=None if dataset.federated is None else dataset.federated.relabeled(label),
-    )
+    return dataset.relabeled(class_names, order, np.argsort(order).astype(np.int32))
 
 
 def _differences(own: Sequence[str], others: Sequence[str]) -> str:
@@ -306,11 +320,6 @@ def _join_federated(datasets: Sequence[DetectionDataset]) -> FederatedLabels | N
 def xywh_to_xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Convert boxes [B, 4] from position and size to corners."""
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-
-
-def offsets_of(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:  # [I + 1]
-    """Turn the number of boxes per image into the first row of each, and the end."""
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
 def pack_paths(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]

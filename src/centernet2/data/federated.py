@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from centernet2.data.sharing import SharedArrays
+from centernet2.data.sharing import SharedArrays, offsets_of
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,9 +63,9 @@ def pack_federated(
     """Pack the two lists of labels of each image."""
     return FederatedLabels(
         negative=_joined(negative),
-        negative_offsets=_offsets(negative),
+        negative_offsets=offsets_of([len(labels) for labels in negative]),
         not_exhaustive=_joined(not_exhaustive),
-        not_exhaustive_offsets=_offsets(not_exhaustive),
+        not_exhaustive_offsets=offsets_of([len(labels) for labels in not_exhaustive]),
     )
 
 
@@ -80,13 +80,8 @@ def join_federated(parts: Sequence[FederatedLabels]) -> FederatedLabels:
 
 
 def _join_offsets(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    counts = [np.diff(part) for part in parts]
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts))])
+    return offsets_of(np.concatenate([np.diff(part) for part in parts]))
 
 
 def _joined(lists: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
     return np.array([label for labels in lists for label in labels], dtype=np.int32)
-
-
-def _offsets(lists: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
-    return np.cumsum([0, *map(len, lists)], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Arrays that worker processes share instead of holding one copy each."""
+"""Packed arrays that worker processes share instead of holding one copy each."""
 
 from typing import Any
 
@@ -29,6 +29,11 @@ class SharedArrays:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, _received(value))
+
+
+def offsets_of(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:  # [I + 1]
+    """Turn the number of rows of each image into the first row of each, and the end."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
 class _SentArray:

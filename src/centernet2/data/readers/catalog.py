@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from centernet2.data.class_join import rename_classes
+from centernet2.data.class_changes import rename_classes
 from centernet2.data.dataset import DetectionDataset, concatenate
 from centernet2.data.readers.coco import load_coco, load_coco_in_shards
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits

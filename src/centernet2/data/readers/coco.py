@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet2.data.dataset import DetectionDataset, offsets_of, pack_paths
+from centernet2.data.dataset import DetectionDataset, pack_paths
 from centernet2.data.findings import (
     MAX_EXAMPLES,
     Finding,
@@ -31,6 +31,7 @@ from centernet2.data.readers.json_file import garbage_collection_off, read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.mask_records import read_masks
 from centernet2.data.shards import folder_of_shards, in_shards
+from centernet2.data.sharing import offsets_of
 from centernet2.data.user_ids import pack_ids
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Two lists of classes, joined by their names."""
+"""Classes of data sets: joined by name, renamed, merged and left out."""
 
 import pytest
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from centernet2.data.class_names import clean_name
-from centernet2.data.dataset import DetectionDataset, offsets_of
+from centernet2.data.dataset import BOX_COLUMNS, DetectionDataset
+from centernet2.data.sharing import offsets_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +33,14 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str]) -> D
             "its classes cannot be merged; give each class another name in --class-map"
         )
     label_of = {name: label for label, name in enumerate(kept)}
-    label = np.array([label_of[name] for name in names], dtype=dataset.labels.dtype)
+    label = np.array([label_of[name] for name in names], dtype=np.int32)
     unchanged = {name: i for i, name in enumerate(own) if name not in class_map}
     first = [unchanged.get(name, names.index(name)) for name in kept]
     logger.info(
         "%s: classes are renamed: %s",
         dataset.name, ", ".join(f"'{old}' to '{new}'" for old, _, new in renamed),
     )  # fmt: skip
-    return replace(
-        dataset,
-        class_names=kept,
-        category_ids=tuple(dataset.category_ids[i] for i in first),
-        frequencies=tuple(dataset.frequencies[i] for i in first) if dataset.frequencies else (),
-        renamed=renamed,
-        labels=label[dataset.labels],
-        federated=None if dataset.federated is None else dataset.federated.relabeled(label),
-    )
+    return replace(dataset.relabeled(kept, first, label), renamed=renamed)
 
 
 def category_names(content: dict[str, Any]) -> list[str]:
@@ -103,23 +96,14 @@ def _records(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def without_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:
     """Leave out some classes with their objects; the images stay."""
     kept = [label for label, name in enumerate(dataset.class_names) if name not in names]
-    label = np.full(len(dataset.class_names), -1, dtype=dataset.labels.dtype)
+    label = np.full(len(dataset.class_names), -1, dtype=np.int32)
     label[kept] = np.arange(len(kept))
     rows = np.flatnonzero(label[dataset.labels] >= 0)
     image = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[rows]
-    return replace(
+    rest = replace(
         dataset,
-        class_names=tuple(dataset.class_names[i] for i in kept),
-        category_ids=tuple(dataset.category_ids[i] for i in kept),
-        frequencies=tuple(dataset.frequencies[i] for i in kept) if dataset.frequencies else (),
-        source_category_ids=tuple(
-            tuple(ids[i] for i in kept) for ids in dataset.source_category_ids
-        ),
-        offsets=offsets_of(np.bincount(image, minlength=len(dataset))),
-        xywh=dataset.xywh[rows],
-        labels=label[dataset.labels[rows]],
-        areas=dataset.areas[rows],
-        crowd=dataset.crowd[rows],
+        **{column: getattr(dataset, column)[rows] for column in BOX_COLUMNS},
         masks=None if dataset.masks is None else dataset.masks.take(rows),
-        federated=None if dataset.federated is None else dataset.federated.relabeled(label),
+        offsets=offsets_of(np.bincount(image, minlength=len(dataset))),
     )
+    return rest.relabeled([dataset.class_names[i] for i in kept], kept, label)
