@@ -10,7 +10,7 @@ from centernet2.checkpoint.checkpoint import numbered_checkpoints
 from centernet2.cli import ending, start_logging
 from centernet2.outputs import require_replaceable
 from centernet2.report.training_page import write_training_page
-from centernet2.visualize import draw
+from centernet2.visualize import to_tensor
 from demo.digits import UNSEEN, compose_split, write_split
 
 logger = logging.getLogger("demo")
@@ -55,8 +55,9 @@ def run(output: Path) -> None:
 
     predictor = centernet2.load_predictor(output / "model_final.pth", device="cpu")
     pictures = [
-        (each.path.name, draw(each.image, each.detections, predictor.class_names))
-        for each in predictor.predict_files(sorted((data / UNSEEN).iterdir()), score_threshold=0.4)
+        (each.path.name, to_tensor(each.plot()))
+        for each in predictor.stream(data / UNSEEN, score_threshold=0.4)
+        if each.path is not None
     ]
     write_training_page(
         report,

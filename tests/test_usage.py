@@ -48,7 +48,10 @@ from centernet2.usage import (
         ("train --half", "has no option --half: write SOLVER.AMP.ENABLED True"),
         ("eval --amp", "has no option --amp: write --dtype fp16"),
         ("eval --batch 8", "has no option --batch: write TEST.IMS_PER_BATCH 8"),
-        ("predict a.jpg --batch 8", "--batch: `centernet2 predict` does not use it; leave it out"),
+        (
+            "predict a.jpg --batch 8",
+            "`centernet2 predict` has no option --batch: write --batch-size 8",
+        ),
         ("eval --lr 8", "has no option --lr: `centernet2 eval` does not use it; leave it out"),
         ("check a --imgsz 8", "--imgsz: `centernet2 check` does not use it; leave it out"),
         ("train --resume lr=0.01", "'lr=0.01' is not how `centernet2 train` takes an option"),

@@ -13,7 +13,7 @@ from centernet2.models.centernet import CenterNetHead as CenterNetHead
 from centernet2.models.detector import Detector as Detector
 from centernet2.models.optimize import optimize_for_inference as optimize_for_inference
 from centernet2.models.optimize import optimize_for_training as optimize_for_training
+from centernet2.predict.prediction import Prediction as Prediction
 from centernet2.predict.tiling import Tiling as Tiling
-from centernet2.predictor import Predictor as Predictor
 
 __version__: str

@@ -20,14 +20,17 @@ PATHS = frozenset(
      "output_dir", "predictions", "report", "second", "weights")
 )  # fmt: skip
 TEXTS = frozenset(("device", "dtype", "size", "split", "to"))
-WHOLE_NUMBERS = frozenset(("batch", "count", "runs", "samples", "seed", "threads", "tile"))
+WHOLE_NUMBERS = frozenset((
+    ("batch", "batch_size", "count", "max_detections", "runs", "samples", "seed", "threads", "tile")
+))
 NUMBERS = frozenset(
-    ("confidence", "overlap", "precision", "recall", "required_share", "val_fraction")
+    ("confidence", "overlap", "precision", "recall", "required_share", "stream_timeout",
+     "val_fraction")
 )
 FLAGS = frozenset(
     ("as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only", "findings_only",
      "known_classes_only", "lists", "markdown", "record", "reference", "resume", "targets",
-     "training")
+     "track", "training")
 )  # fmt: skip
 
 # what some arguments may be instead of a path, by name; their readers know the classes

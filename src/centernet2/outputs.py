@@ -27,7 +27,7 @@ BEGINNINGS = {  # command -> file name -> regular expression
     "explain": {"explanation.json": rb'{\n "image": '},
     "predict": {
         "detections.csv": rb"image,frame,time,left,top,right,bottom,score,label,name",
-        "events.csv": rb"frame,time,id,name,place,what",
+        "events.csv": rb"image,frame,time,id,name,place,what",
         "predictions.json": rb'\[\n{"file": ',
     },
 }

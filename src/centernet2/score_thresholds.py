@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, SupportsFloat, TypeAlias
@@ -28,6 +29,31 @@ def require_score(value: object, name: str) -> float:
     if not 0 <= score <= 1:  # also NaN
         raise ValueError(f"{name} is {score:g}; scores are in 0..1, so give a number such as 0.3")
     return score
+
+
+def parse_thresholds(words: Sequence[str], name: str) -> Threshold:
+    """Parse a threshold from a command line: a number, or CLASS=NUMBER, several with commas.
+
+    Args:
+        name: of the option, for messages.
+    """
+    if len(words) == 1 and "=" not in words[0]:
+        return require_score(_number(words[0], name), name)
+    scores: dict[str, float] = {}
+    for word in words:
+        for part in re.split(r"(?<=[\d.]),", word):  # names may have commas
+            key, _, value = part.rpartition("=")
+            if not key:
+                raise ValueError(f"{name} is '{word}'; give one number, or CLASS=NUMBER,...")
+            scores[key.strip()] = require_score(_number(value, name), f"{name} {key.strip()}")
+    return scores
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} is '{text}'; it takes a number in 0..1 such as 0.3") from None
 
 
 def resolve_thresholds(

@@ -55,6 +55,9 @@ class Detections(TypedDict):
     labels: Tensor  # [D] int64 in 0..C-1
     masks: NotRequired[Tensor]  # [D, H, W] bool
     box_masks: NotRequired[Tensor]  # [D, M, M] mask probability in a grid over the box
+    objectness: NotRequired[Tensor]  # [D] score of the proposal behind each detection
+    class_probability: NotRequired[Tensor]  # [D] of the second stage alone
+    ids: NotRequired[Tensor]  # [D] int64, of the tracked objects of a film
 
 
 class RunLengths(TypedDict):

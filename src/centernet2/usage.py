@@ -44,6 +44,7 @@ _AMP = {"train": _key("SOLVER.AMP.ENABLED True"), "": "write --dtype fp16"}
 _BATCH = {
     "train": _key("SOLVER.IMS_PER_BATCH 8 (training) or TEST.IMS_PER_BATCH 8 (evaluation)"),
     "eval": _key("TEST.IMS_PER_BATCH 8"),
+    "predict": "write --batch-size 8",
 }
 _SIZE = {
     "train": _key(

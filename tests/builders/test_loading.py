@@ -15,7 +15,7 @@ from centernet2.builders.loading import device_for, load_for_inference
 from centernet2.checkpoint import WeightsError, WeightsFile, export_reference_checkpoint
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import load_config
-from centernet2.predictor import Predictor
+from centernet2.predict.predictor import Predictor
 from tests.helpers.jobs import QUICK, SMALL, build_untrained, save_untrained
 
 

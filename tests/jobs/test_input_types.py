@@ -95,7 +95,7 @@ def test_predictor_and_evaluation_agree(data: Path, tmp_path: Path, kind: str, c
         lambda _, images: seen.extend(tuple(x.shape[1:]) for x in images[0])
     )
     centernet2.evaluate(model, data=data, output_dir=tmp_path)
-    detections = centernet2.Predictor(model)(data / "images" / "a.png")
+    detections = centernet2.Predictor(model)(data / "images" / "a.png").to_detections()
     assert seen == [INPUTS[kind]] * 2
     written = json.loads((tmp_path / "predictions.json").read_text())
     boxes = torch.tensor([record["bbox"] for record in written])

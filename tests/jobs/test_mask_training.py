@@ -89,8 +89,8 @@ def test_masks_from_data_to_pictures(data: Path, tmp_path: Path) -> None:
     detections = centernet2.load_predictor(
         weights, ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"], device="cpu"
     )(data / "images" / "1.png")
-    count = len(detections["boxes"])
-    assert count and detections["masks"].shape == (count, SIDE, SIDE)
+    count = len(detections.boxes)
+    assert count and detections.masks.shape == (count, SIDE, SIDE)
 
     command = [
         "predict",

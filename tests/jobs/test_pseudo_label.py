@@ -37,7 +37,7 @@ def test_annotations_come_from_teacher_detections(
     predictor = centernet2.load_predictor(teacher, device="cpu")
     detections = predictor(data / "images" / image["file_name"])
     left, top, width, height = best["bbox"]
-    assert detections["boxes"][0].tolist() == pytest.approx(
+    assert detections.boxes[0].tolist() == pytest.approx(
         [left, top, left + width, top + height], abs=0.011
     )
 

@@ -84,13 +84,13 @@ def test_predictor_applies_thresholds_per_class(folder: Path) -> None:
     predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
     image = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     everything = predictor(image)
-    least = [1.0, float(everything["scores"][everything["labels"] == 1].median())]
+    least = [1.0, float(np.median(everything.scores[everything.labels == 1]))]
     kept = predictor(image, score_threshold=least)
-    assert (kept["labels"] == 1).all()
+    assert (kept.labels == 1).all()
     assert (
         0
-        < len(kept["scores"])
-        == int(((everything["labels"] == 1) & (everything["scores"] >= least[1])).sum())
+        < len(kept.scores)
+        == int(((everything.labels == 1) & (everything.scores >= least[1])).sum())
     )
 
 

@@ -45,7 +45,7 @@ def test_resumed_run_equals_uninterrupted_run(data: Path, tmp_path: Path) -> Non
 
     predictor = centernet2.load_predictor(tmp_path / "whole" / "model_final.pth", device="cpu")
     assert predictor.class_names == ("block",)
-    assert predictor(data / "images" / "1.png")["boxes"].shape[1] == 4
+    assert predictor(data / "images" / "1.png").boxes.shape[1] == 4
     model = centernet2.load_model(tmp_path / "whole" / "model_final.pth")
     assert centernet2.evaluate(model, data=data)["bbox/AP"] == pytest.approx(
         metrics["bbox/AP"], abs=1e-6

@@ -27,8 +27,8 @@ from centernet2.kernels import convert_memory_format, fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
+from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
-from centernet2.predictor import Predictor
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 

@@ -22,7 +22,7 @@ from centernet2.devices import Precision
 from centernet2.evaluation import EvaluationInterrupted
 from centernet2.files import write_atomic
 from centernet2.models.detector import Detector
-from centernet2.predictor import Predictor
+from centernet2.predict.predictor import Predictor
 from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, drawn_batches
 from centernet2.structures import Batch, Detections
 from centernet2.training.loop import StepOptions, train_loop
@@ -147,7 +147,7 @@ class TrainingRun:
         predictor = Predictor(self.model)
 
         def detect(image: Tensor) -> Detections:
-            return predictor(image, score_threshold=SHOWN_SCORE)
+            return predictor(image, score_threshold=SHOWN_SCORE).to_detections()
 
         with self.state.whole_model(), distributed.failing_together():
             if distributed.is_main_process():

@@ -233,9 +233,13 @@ def _unreadable(name: str, error: Exception) -> ImageError:
 
 
 def from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W] RGB
-    """Convert an image of Pillow in any mode; ImageError if its pixels have no range."""
+    """Convert an image of Pillow in any mode, upright according to EXIF.
+
+    Raises:
+        ImageError: its pixels have no range, or its file is damaged.
+    """
     try:
-        return _to_tensor(image)
+        return _to_tensor(_upright(image))
     except FAILURES as error:  # it is decoded only now
         name = getattr(image, "filename", "") or "the given image"
         raise _unreadable(str(name), error) from error

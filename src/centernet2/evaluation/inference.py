@@ -1,13 +1,10 @@
 """Run a detector on the images of a data set and write its detections to a stream."""
 
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
-from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from centernet2.distributed import is_main_process, world_size
@@ -17,10 +14,8 @@ from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
-from centernet2.progress import ProgressClock
+from centernet2.progress import with_progress
 from centernet2.structures import Detections, ImageDetector, Inspection, select
-
-logger = logging.getLogger(__name__)
 
 Inspect = Callable[[Sequence[Tensor]], Sequence[Inspection]]
 Interrupted = Callable[[], bool]
@@ -55,7 +50,13 @@ def detect_batches(
     """
     share = math.ceil((len(dataset) - len(stream.done)) / world_size())
     with evaluation_mode(model), torch.inference_mode():
-        for batch in _with_progress(batches, total=share):
+        for batch in with_progress(
+            batches,
+            ("evaluating", "evaluated"),
+            total=share,
+            images_in=lambda batch: len(batch.indices),
+            is_shown=is_main_process(),
+        ):
             if interrupted():
                 return
             inspected = inspect(batch.images) if inspect else [None] * len(batch.images)
@@ -88,35 +89,3 @@ def _relabel(detections: Detections, label_map: Tensor) -> tuple[Detections, Ten
     labels = label_map.to(detections["labels"].device)[detections["labels"]]
     known = labels >= 0
     return select({**detections, "labels": labels}, known), known
-
-
-def _with_progress(batches: Iterable[EvalBatch], *, total: int) -> Iterator[EvalBatch]:
-    """Show the main process's progress: a bar in a terminal, log lines elsewhere."""
-    console = get_console()  # the one of rich's log handler: lines appear above the bar
-    columns = (
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    shown = is_main_process()
-    clock, done = ProgressClock(), 0
-    with Progress(
-        *columns, console=console, disable=not (shown and console.is_interactive)
-    ) as progress:
-        task = progress.add_task("", total=total, rate="")
-        for batch in batches:
-            yield batch
-            done += len(batch.indices)
-            rate = done / max(clock.seconds, 1e-6)
-            progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
-            if shown and not console.is_interactive and clock.is_line_due():
-                logger.info(
-                    "evaluated %d of %d images, %.1f/s, %.0f s left",
-                    done,
-                    total,
-                    rate,
-                    (total - done) / rate,
-                )

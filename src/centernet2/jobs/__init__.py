@@ -23,7 +23,7 @@ from centernet2.usage import KEY
 if TYPE_CHECKING:
     from centernet2.config import Config
     from centernet2.models.detector import Detector
-    from centernet2.predictor import Predictor
+    from centernet2.predict.predictor import Predictor
 
     PathArgument: TypeAlias = str | os.PathLike[str]
     ImageArgument: TypeAlias = PathArgument  # of predict, which accepts KEY VALUE pairs there too

@@ -68,7 +68,7 @@ def export(
     from centernet2.export.certificate import COMPARED
     from centernet2.export.exporting import ExportOptions, export_detector
     from centernet2.export.onnx_file import require_packages
-    from centernet2.predictor import find_images
+    from centernet2.predict.sources import find_images
     from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
     from centernet2.runtime.verification import certificate_path, reference_path
 

@@ -1,16 +1,20 @@
-"""The command `predict`: detect objects in images."""
+"""The command `predict`: detect objects in images, films and streams."""
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
-from centernet2.files import is_image_file, printable
+from centernet2.builders.prediction_options import (
+    DetectionOptions,
+    FilmOptions,
+    WordsArgument,
+)
+from centernet2.files import is_image_file
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -19,50 +23,60 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
-from centernet2.outputs import writable_folder
+from centernet2.ranges import at_least
 from centernet2.usage import KEY
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from centernet2.predict.tiling import Tiling
-    from centernet2.predictor import Prediction, Predictor
-    from centernet2.score_thresholds import Resolved
+    from centernet2.score_thresholds import Threshold
 
-DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
-SHOWN_FILES = 5
+    ThresholdArgument: TypeAlias = Threshold
+else:  # a type to which cyclopts converts
+    ThresholdArgument = list[str]
+
+DEFAULT_DETECTION, DEFAULT_FILM = DetectionOptions(), FilmOptions()
 UNREAD = ("DATALOADER.", "DATASETS.", "SOLVER.", "TEST.EVAL_", "TEST.IMS_PER_BATCH")
 logger = logging.getLogger(__name__)
 
 
-@checked()
+@checked(
+    batch_size=at_least(1), max_detections=at_least(1), threads=at_least(1),
+    stream_timeout=at_least(0),
+)  # fmt: skip
 def predict(
     *images: ImageArgument,
     weights: WeightsArgument,
     output: PathArgument = Path("predictions"),
+    write: Annotated[WordsArgument, Parameter(negative=())] = ("pictures", "json"),
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
-    score_threshold: float | None = None,
+    score_threshold: Annotated[ThresholdArgument | None, Parameter(negative=())] = None,
     tile: int | None = None,
     overlap: float | None = None,
+    detection: DetectionOptions = DEFAULT_DETECTION,
+    film: FilmOptions = DEFAULT_FILM,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, int]:
-    """Detect objects; write annotated images and predictions.json.
+    """Detect objects in images, films and streams; write annotated images and predictions.json.
 
     Parameters
     ----------
     images
-        Image files, URLs, folders and glob patterns; then config overrides: KEY VALUE ... Pictures
-        that this program has drawn are left out of folders and patterns.
+        Image files, films, folders, patterns, addresses (http, rtsp, s3 ...), numbers of cameras,
+        text files with a path in each line, - for the standard input; then config overrides:
+        KEY VALUE ... Pictures that this program has drawn are left out of folders and patterns.
     weights
         A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
         checkpoints need no --config-file.
     output
         Folder for the results.
+    write
+        What to write, with commas: pictures (and films), json, coco, csv, yolo, crops.
     config
         Path or name of the config, for weights files without one.
     score_threshold
-        Minimum score, in 0..1, of detections that are drawn and written; default: the thresholds
-        per class that `centernet2 threshold` has stored, else 0.3.
+        Minimum score, in 0..1, of detections that are drawn and written, or several by class, such
+        as cat=0.5,dog=0.3; default: the thresholds per class that `centernet2 threshold` has
+        stored, else 0.3.
     tile
         Also detect in tiles of so many pixels, for small objects in large images, such as 1024.
     overlap
@@ -70,44 +84,20 @@ def predict(
 
     Returns
     -------
-    {"images": number of images written, "skipped": of unreadable ones, "objects": in all images}.
+    {"images": number of images written, "skipped": of unreadable sources, "objects": in all
+    images}.
     """
     from centernet2.builders.loading import load_predictor
-    from centernet2.prediction_files import earlier_files, write_predictions
-    from centernet2.predictor import find_images
-    from centernet2.score_thresholds import require_score
+    from centernet2.builders.prediction_run import plan_prediction, run_prediction
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
-    _require_sources(sources)
-    if score_threshold is not None:
-        score_threshold = require_score(score_threshold, "--score-threshold")
+    if not sources:
+        raise ValueError("no image is given; name image files, films, folders or patterns")
     tiling = _tiling(tile, overlap)
-    folder = Path(output)
-    writable_folder(folder, "--output", command="predict", files=earlier_files(folder))
-    paths = find_images(sources)
+    plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
     predictor = load_predictor(weights, overrides, config=config, tiling=tiling, **vars(inference))
-    threshold = _choose_threshold(predictor, score_threshold)
-    counter = DetectionCounter()
-    predictions = predictor.predict_files(
-        paths,
-        score_threshold=threshold,
-        on_error=counter.add_failure,
-        on_scores=counter.add_scores,
-    )
-    counted = counter.count(_require_any(predictions, len(paths)))
-    count = write_predictions(counted, folder, class_names=predictor.class_names)
-    _name_escaped(paths)
-    logger.info("%d images written to %s: %s", count, folder, counter.describe(threshold))
-    failed = len(counter.failed)
-    if failed:
-        logger.error("%d of %d images could not be read (listed above)", failed, len(paths))
-    return {"images": count, "skipped": failed, "objects": counter.objects}
-
-
-def _choose_threshold(predictor: "Predictor", given: float | None) -> "Resolved":
-    stored = predictor.score_thresholds or DEFAULT_THRESHOLD
-    return predictor.resolve_threshold(stored if given is None else given)
+    return run_prediction(predictor, plan)
 
 
 def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":
@@ -132,68 +122,6 @@ def _name_unread(overrides: Sequence[Any]) -> None:
         logger.warning("predict does not read %s; leave that out", ", ".join(unread))
 
 
-def _require_sources(sources: Sequence[str]) -> None:
-    if not sources:
-        raise ValueError("no image is given; name image files, folders of images or patterns")
-
-
-def _require_any(predictions: "Iterator[Prediction]", count: int) -> "Iterator[Prediction]":
-    """Pass predictions on, after the first image could be read: so nothing is written without."""
-    first = next(predictions, None)
-    if first is None:
-        raise ValueError(f"no image could be read ({count} are listed above); nothing is written")
-    return chain([first], predictions)
-
-
-class DetectionCounter:
-    """Counts of a run: unreadable images, objects, and the highest score of all."""
-
-    def __init__(self) -> None:
-        self.failed: list[Path] = []
-        self.objects = 0
-        self.highest: float | None = None  # also of detections below the threshold
-
-    def add_failure(self, path: Path, error: Exception) -> None:
-        """Log and count an unreadable image."""
-        self.failed.append(path)
-        logger.error("%s", error)
-
-    def add_scores(self, scores: "Tensor") -> None:
-        """Take note of the scores of all detections of an image."""
-        if len(scores):
-            self.highest = max(float(scores.max()), self.highest or 0.0)
-
-    def count(self, predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
-        """Pass predictions on, and count their objects."""
-        for prediction in predictions:
-            self.objects += len(prediction.detections["boxes"])
-            yield prediction
-
-    def describe(self, threshold: "Resolved") -> str:
-        """Say how many objects reach the threshold, and if none do, what the highest score is."""
-        from centernet2.score_thresholds import describe_threshold
-
-        limit = describe_threshold(threshold)
-        if self.objects:
-            return f"{self.objects} objects at {limit}"
-        if self.highest is None:
-            return f"no objects at {limit}; the detector returns no detection of any score"
-        return (
-            f"no objects at {limit}; the highest score is {self.highest:.3g}, "
-            "and --score-threshold sets a lower one"
-        )
-
-
-def _name_escaped(paths: "Sequence[Path]") -> None:
-    """Log the files whose names UTF-8 cannot hold, and thus predictions.json neither."""
-    escaped = [printable(path) for path in paths if printable(path) != str(path)]
-    if escaped:
-        logger.warning(
-            "the names of %d images are not UTF-8; predictions.json has their other bytes as "
-            "\\xNN: %s", len(escaped), ", ".join(escaped[:SHOWN_FILES])
-        )  # fmt: skip
-
-
 def split_overrides(words: Sequence[Any]) -> tuple[list[str], list[Any]]:
     """Split images from the overrides after them, which begin with a KEY or a dictionary."""
     for index, word in enumerate(words):
@@ -215,6 +143,9 @@ def _paths_in(words: Sequence[Any]) -> list[str]:
     for word in words:
         if isinstance(word, str | os.PathLike):
             paths.append(os.fsdecode(word))
+            continue
+        if isinstance(word, int) and not isinstance(word, bool):  # of a camera
+            paths.append(str(word))
             continue
         from centernet2.predict.image_sources import several_images  # with torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,7 +16,9 @@ from centernet2.jobs import ClassMapArgument, Device, OverridePairs, PathArgumen
 from centernet2.outputs import json_mark, writable_file
 
 if TYPE_CHECKING:
-    from centernet2.predictor import OnError, Prediction, Predictor
+    from centernet2.predict.prediction import Prediction
+    from centernet2.predict.predictor import Predictor
+    from centernet2.predict.read_sources import OnError
 
 PseudoClassMap = Annotated[
     ClassMapArgument | None,
@@ -70,7 +72,8 @@ def pseudo_label(
     """
     from centernet2.builders.loading import load_predictor
     from centernet2.data import rename_categories
-    from centernet2.predictor import find_images
+    from centernet2.predict.sources import Kind, Source, find_images
+    from centernet2.progress import with_progress
     from centernet2.score_thresholds import require_score
 
     score = require_score(score, "--score")
@@ -85,9 +88,10 @@ def pseudo_label(
         failed.append(path)
         logger.error("%s", error)
 
-    named = [each for each in found if _can_be_named(each, report)]
-    predictions = predictor.predict_files(named, score_threshold=score, on_error=report)
-    content = rename_categories(_to_coco(predictions, folder, class_names), renamed)
+    named = [Source(each, Kind.IMAGE) for each in found if _can_be_named(each, report)]
+    predictions = predictor.stream(named, score_threshold=score, on_error=report)
+    shown = with_progress(predictions, ("labeling", "labeled"), total=len(named))
+    content = rename_categories(_to_coco(shown, folder, class_names), renamed)
     _require_images(content["images"], found, folder)
     write_json(path, json_mark("pseudo-label") | content)
     boxes = _count_boxes(content)
@@ -144,36 +148,20 @@ def _count_boxes(content: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
 def _to_coco(
     predictions: Iterable[Prediction], folder: Path, class_names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
+    from centernet2.predict.conversions import coco_categories
+
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for prediction in predictions:
         image_id = len(images) + 1
         images.append({"id": image_id, **_describe_image(prediction, folder)})
-        for annotation in _to_annotations(prediction):
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **annotation})
-    categories = [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
+        for annotation in prediction.to_coco(image_id):
+            annotations.append({"id": len(annotations) + 1, **annotation})
+    categories = coco_categories(class_names)
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:
-    height, width = prediction.image.shape[1:]
-    name = prediction.path.relative_to(folder).as_posix()
+    height, width = prediction.size
+    name = (prediction.path or folder).relative_to(folder).as_posix()
     return {"file_name": name, "width": width, "height": height}
-
-
-def _to_annotations(prediction: Prediction) -> Iterator[dict[str, Any]]:
-    """Convert detections to COCO annotations without ids."""
-    from centernet2.prediction_files import detection_records
-
-    for record in detection_records(prediction.detections, None):
-        left, top, right, bottom = record["box"]
-        width, height = round(right - left, 2), round(bottom - top, 2)
-        mask = {"segmentation": record["segmentation"]} if "segmentation" in record else {}
-        yield {
-            "category_id": record["label"] + 1,
-            "bbox": [left, top, width, height],
-            "area": round(width * height, 2),
-            "iscrowd": 0,
-            "score": record["score"],
-            **mask,
-        }

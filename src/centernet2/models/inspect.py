@@ -10,13 +10,15 @@ from centernet2.structures import Inspection, Proposals
 
 
 @torch.no_grad()
-def inspect(model: Detector, images: Sequence[Tensor], *, num_proposals: int) -> list[Inspection]:
+def inspect(
+    model: Detector, images: Sequence[Tensor], *, num_proposals: int = 0
+) -> list[Inspection]:
     """Return detections of images [3, h, w] (uint8 RGB), with scores of both stages.
 
     Args:
         model: a two-stage detector in evaluation mode.
         num_proposals: proposals to report per image. They may be more than enter the second stage,
-            to measure what it would gain from more.
+            to measure what it would gain from more; 0: those that enter it.
     """
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
@@ -25,7 +27,7 @@ def inspect(model: Detector, images: Sequence[Tensor], *, num_proposals: int) ->
         raise ValueError("a model in training mode cannot be inspected; call model.eval() first")
     used = [_without_padding(each) for each in trace.proposals]
     limit = max([num_proposals, *(len(each.boxes) for each in used)])
-    more = model.proposal_generator.decoder(trace.head, limit=limit)
+    more = model.proposal_generator.decoder(trace.head, limit=limit) if num_proposals else used
     probabilities = model.roi_heads.probabilities(trace.stages, trace.proposals)
     return [
         Inspection(

@@ -1,5 +1,7 @@
 """Detections at the size of the original image, with pasted masks."""
 
+from typing import cast
+
 from torch import Tensor
 
 from centernet2.kernels import paste_box_masks
@@ -39,9 +41,5 @@ def paste(detections: Detections, size: tuple[int, int]) -> Detections:
     if "box_masks" not in detections:
         return detections
     masks = paste_box_masks(detections["box_masks"], detections["boxes"], size)
-    return {
-        "boxes": detections["boxes"],
-        "scores": detections["scores"],
-        "labels": detections["labels"],
-        "masks": masks,
-    }
+    others = {name: value for name, value in detections.items() if name != "box_masks"}
+    return cast(Detections, {**others, "masks": masks})

@@ -3,14 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from centernet2.predict.conversions import image_name
 from centernet2.predict.prediction import Prediction
 from centernet2.predict.tracking import UNCONFIRMED
 
 Point: TypeAlias = tuple[float, float]
+Key: TypeAlias = tuple[Path | None, int]  # film and number of an object
+Counts: TypeAlias = dict[str, dict[str, dict[str, int]]]
 MARGIN = 0.05  # of the diagonal of its box by which an object must have left a line
 FORTH, BACK, ENTERED = "forth", "back", "entered"
 
@@ -18,6 +22,7 @@ FORTH, BACK, ENTERED = "forth", "back", "entered"
 class Event(NamedTuple):
     """An object crosses a line or enters a zone."""
 
+    image: str  # the film
     frame: int
     time: float  # seconds
     id: int  # of the object
@@ -37,7 +42,7 @@ class Line:
     start: Point
     end: Point
     name: str = "line"
-    _last: dict[int, tuple[Point, float]] = field(default_factory=dict)  # clear places, by id
+    _last: dict[Key, tuple[Point, float]] = field(default_factory=dict)  # clear places
 
     def update(self, prediction: Prediction) -> list[Event]:
         """Return the crossings in the next frame."""
@@ -46,8 +51,9 @@ class Line:
             side = self._side(center)
             if abs(side) < MARGIN * size:
                 continue
-            before = self._last.get(number)
-            self._last[number] = (center, side)
+            key = (prediction.path, number)
+            before = self._last.get(key)
+            self._last[key] = (center, side)
             if before is not None and before[1] * side < 0 and self._is_between(before[0], center):
                 what = FORTH if side > 0 else BACK
                 events.append(_event(prediction, number, name, self.name, what))
@@ -71,14 +77,15 @@ class Zone:
 
     corners: Sequence[Point]
     name: str = "zone"
-    _entered: set[int] = field(default_factory=set)
+    _entered: set[Key] = field(default_factory=set)
 
     def update(self, prediction: Prediction) -> list[Event]:
         """Return the objects that are inside for the first time in the next frame."""
         events = []
         for number, name, center, _ in _confirmed(prediction):
-            if number not in self._entered and self.contains(center):
-                self._entered.add(number)
+            key = (prediction.path, number)
+            if key not in self._entered and self.contains(center):
+                self._entered.add(key)
                 events.append(_event(prediction, number, name, self.name, ENTERED))
         return events
 
@@ -94,7 +101,7 @@ class Zone:
         return inside
 
 
-def count_events(events: Sequence[Event]) -> dict[str, dict[str, dict[str, int]]]:
+def count_events(events: Sequence[Event]) -> Counts:
     """Return the number of events by place, then by what happened, then by class."""
     counts: dict[str, dict[str, Counter[str]]] = {}
     for each in events:
@@ -138,4 +145,4 @@ def _confirmed(prediction: Prediction) -> list[tuple[int, str, Point, float]]:
 
 def _event(prediction: Prediction, number: int, name: str, place: str, what: str) -> Event:
     frame, time = prediction.frame, prediction.time
-    return Event(frame or 0, time or 0.0, number, name, place, what)
+    return Event(image_name(prediction), frame or 0, time or 0.0, number, name, place, what)

@@ -26,6 +26,7 @@ from centernet2.predict.conversions import (
     row_names,
     rows,
 )
+from centernet2.predict.counting import Event, Line, Zone
 from centernet2.predict.prediction import Prediction
 
 HEAD = json.dumps(json_mark("predict")).removesuffix("}")
@@ -148,6 +149,23 @@ class TableFile(GrowingFile):
             own = row_names(prediction.columns, None)
             self._names = [*WHERE, *IN_FILM, *own[len(WHERE) :]]
         return csv_lines(rows(prediction), self._names, head=first)
+
+    def _end(self) -> str:
+        return ""
+
+
+class EventsFile(GrowingFile):
+    """A CSV file with a row for each crossing of a line and entry to a zone."""
+
+    def __init__(self, path: Path, counters: Sequence[Line | Zone]) -> None:
+        super().__init__(path)
+        self.events: list[Event] = []
+        self._counters = counters
+
+    def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
+        new = [event for counter in self._counters for event in counter.update(prediction)]
+        self.events += new
+        return csv_lines([each._asdict() for each in new], Event._fields, head=first)
 
     def _end(self) -> str:
         return ""

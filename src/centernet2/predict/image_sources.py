@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -12,12 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from centernet2.data.image import from_pillow, read_image, scale_sixteen_bits
+from centernet2.predict.films import VIDEO_SUFFIXES
 
 PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
 CONTENTS = (bytes, bytearray, memoryview)
 NUMBERS = ("int", "uint", "float", "bfloat")  # beginnings of dtypes whose values have an order
 NAME_KINDS = "OUST"  # of arrays that hold paths, by the kind of their dtype
 ADVICE = "give a path, bytes, an open file, PIL, numpy or torch"
+
+Color: TypeAlias = Literal["rgb", "bgr"]
+COLORS = get_args(Color)
 
 # files that are open for reading, and objects with `read_bytes` or `__array__`, are of any type
 ImageSource: TypeAlias = (
@@ -26,14 +30,35 @@ ImageSource: TypeAlias = (
 ImageSources: TypeAlias = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 
-def as_image(source: Any) -> Tensor:  # uint8 [3, H, W] RGB
+class SourceImage(NamedTuple):
+    """An image of a source."""
+
+    image: Tensor  # uint8 [3, H, W] RGB
+    path: Path | None = None  # file or address
+    frame: int | None = None  # number in its film, from 0
+    time: float | None = None  # seconds from the start of its film
+
+
+def named_image(source: Any, *, color: Color = "rgb") -> SourceImage:
+    """Convert an image as `as_image` does; it keeps its path."""
+    is_path = isinstance(source, str | os.PathLike)
+    path = Path(os.fsdecode(source)) if is_path else None
+    return SourceImage(as_image(source, color=color), path)
+
+
+def as_image(source: Any, *, color: Color = "rgb") -> Tensor:  # uint8 [3, H, W] RGB
     """Convert an image to the input format of a detector.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
     [1, H, W] or [3, H, W], of 8 or, in 0..65535, 16 bits; True is white. Pixels of other types have
-    no defined range and are refused. Files are rotated by their EXIF orientation, decoded pixels
-    are not.
+    no defined range and are refused. Files and images of Pillow are rotated by their EXIF
+    orientation, so that both give the same boxes.
+
+    Args:
+        color: order of the channels of arrays and tensors, "rgb" or "bgr".
     """
+    if color not in COLORS:
+        raise ValueError(f"color is {color!r}; give 'rgb', or 'bgr' for pixels as of OpenCV")
     if isinstance(source, str | os.PathLike):
         return read_image(_path_of(source))
     if isinstance(source, CONTENTS):
@@ -43,13 +68,15 @@ def as_image(source: Any) -> Tensor:  # uint8 [3, H, W] RGB
         _require_pixels(pixels, True, "[H, W, 3]")
         return pixels
     if isinstance(source, Tensor):
-        return _from_tensor(source)
+        pixels = _from_tensor(source)
+        return pixels.flip(0) if color == "bgr" else pixels
     if hasattr(source, "read_bytes"):  # such as zipfile.Path
         return _read_content(source.read_bytes(), str(source))
     if hasattr(source, "read"):
         return _read_content(_rest_of(source), _name_of(source))
     if hasattr(source, "__array__"):
-        return _from_array(np.asarray(source))
+        pixels = _from_array(np.asarray(source))
+        return pixels.flip(0) if color == "bgr" else pixels
     raise ValueError(f"an image of type {type(source).__name__} is not supported; {ADVICE}")
 
 
@@ -69,7 +96,7 @@ def several_images(source: Any) -> Iterable[Any] | None:
     return source if isinstance(source, Iterable) else None
 
 
-def numbered_images(sources: Iterable[Any]) -> Iterator[Tensor]:
+def numbered_images(sources: Iterable[Any], *, color: Color = "rgb") -> Iterator[SourceImage]:
     """Convert images; errors say which one of the list it is."""
     for index, source in enumerate(sources):
         try:
@@ -78,7 +105,7 @@ def numbered_images(sources: Iterable[Any]) -> Iterator[Tensor]:
                     f"it is a {type(source).__name__}; give one flat list of images, and the "
                     "pixels of an image as an array: np.array(pixels, dtype=np.uint8)"
                 )
-            yield as_image(source)
+            yield named_image(source, color=color)
         except ValueError as error:
             raise ValueError(f"image {index} of the list: {error}") from error
 
@@ -89,6 +116,8 @@ def _path_of(source: str | os.PathLike[Any]) -> str | Path:
         raise ValueError("the path of an image is empty, or the current folder; give a file")
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not an image; give the paths of its images")
+    if name.lower().endswith(VIDEO_SUFFIXES):
+        raise ValueError(f"{name} is a film; predictor.stream('{name}') yields its frames")
     return Path(name) if name and isinstance(source, os.PathLike) else name
 
 

@@ -13,19 +13,27 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from centernet2.files import write_atomic
-from centernet2.outputs import mark_of
+from centernet2.files import write_atomic, write_json
+from centernet2.outputs import json_mark, mark_of
 from centernet2.pictures import save_picture
 from centernet2.predict.conversions import yolo_lines
+from centernet2.predict.counting import Counts, Line, Zone, count_events
 from centernet2.predict.film_writer import FilmWriter
 from centernet2.predict.films import DEFAULT_RATE, Film, FilmSource
-from centernet2.predict.growing_files import CocoFile, GrowingFile, RecordsFile, TableFile
+from centernet2.predict.growing_files import (
+    CocoFile,
+    EventsFile,
+    GrowingFile,
+    RecordsFile,
+    TableFile,
+)
 from centernet2.predict.prediction import Prediction
 from centernet2.visualize import to_tensor
 
 KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
 DEFAULT_KINDS = ("pictures", "json")
 RECORDS_FILE, COCO_FILE, TABLE_FILE = "predictions.json", "coco.json", "detections.csv"
+EVENTS_FILE, COUNTS_FILE = "events.csv", "counts.json"
 LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "data.yaml", "crops"
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
 NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4|txt|jpg)", re.DOTALL)  # pictures, films, labels
@@ -41,9 +49,16 @@ class Outputs:
         folder: receives them.
         kinds: of KINDS.
         class_names: by label; empty: unknown.
+        counters: lines and zones whose events are written.
     """
 
-    def __init__(self, folder: Path, kinds: Sequence[str], class_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kinds: Sequence[str],
+        class_names: Sequence[str],
+        counters: Sequence[Line | Zone] = (),
+    ) -> None:
         self.folder, self.kinds = folder, kinds
         self.count = 0
         self._names = _Names()
@@ -54,7 +69,14 @@ class Outputs:
             "csv": TableFile(folder / TABLE_FILE),
         }
         self._files = [file for kind, file in files.items() if kind in kinds]
+        self._events = EventsFile(folder / EVENTS_FILE, counters)
+        self._files += [self._events] if counters else []
         self._class_names = class_names
+
+    @property
+    def counts(self) -> Counts:
+        """Number of events by place, then by what happened, then by class."""
+        return count_events(self._events.events)
 
     def write(self, prediction: Prediction) -> None:
         """Write all files of a prediction, which keeps its image."""
@@ -102,14 +124,20 @@ class Outputs:
             stack.callback(self._films.close, whole=whole)
             for file in self._files:
                 stack.callback(file.close, whole=whole)
+            if self._events in self._files and self.count:
+                content = json_mark("predict") | self.counts
+                stack.callback(write_json, self.folder / COUNTS_FILE, content, indent=1)
 
 
 @contextmanager
 def open_outputs(
-    folder: Path, kinds: Sequence[str], class_names: Sequence[str]
+    folder: Path,
+    kinds: Sequence[str],
+    class_names: Sequence[str],
+    counters: Sequence[Line | Zone] = (),
 ) -> Iterator[Outputs]:
     """Open the files of a run; an interruption or an error keeps what came before it."""
-    outputs = Outputs(folder, kinds, class_names)
+    outputs = Outputs(folder, kinds, class_names, counters)
     try:
         yield outputs
     except BaseException:
@@ -125,7 +153,8 @@ def earlier_files(folder: Path) -> list[str]:
 
     Labels carry no mark, so NAMES_FILE, which does, stands for those beside it.
     """
-    known = [folder / RECORDS_FILE, folder / COCO_FILE, folder / TABLE_FILE]
+    own = (RECORDS_FILE, COCO_FILE, TABLE_FILE, EVENTS_FILE, COUNTS_FILE)
+    known = [folder / name for name in own]
     labels = _numbered(folder / LABELS_FOLDER)
     names = folder / LABELS_FOLDER / NAMES_FILE
     files = [*_numbered(folder), *_numbered(folder / CROPS_FOLDER, below="*/*"), *known]

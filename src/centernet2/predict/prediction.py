@@ -167,6 +167,8 @@ class Prediction:
         from centernet2.spelling import did_you_mean
 
         for name in names:
+            if name not in self.class_names and name in dir(self):
+                raise KeyError(f"['{name}'] selects a class of this name; write .{name}")
             if name not in self.class_names:
                 hint = did_you_mean(name, self.class_names)
                 raise KeyError(f"the detector has no class '{name}'{hint}")
@@ -213,7 +215,7 @@ class Prediction:
         )
 
     def to_detections(self) -> Detections:
-        """Return the boxes, scores, labels and masks as tensors, for drawing and evaluation."""
+        """Return boxes, scores, labels, masks and ids as tensors, for drawing and evaluation."""
         import torch
 
         found: Detections = {
@@ -223,7 +225,14 @@ class Prediction:
         }
         if "masks" in self.columns:
             found["masks"] = torch.from_numpy(self.masks)
+        if "ids" in self.columns:
+            found["ids"] = torch.from_numpy(self.ids)
         return found
+
+    def without_pixels(self) -> Prediction:
+        """Return the prediction without the pixels of its image, if they can be read again."""
+        is_file = self.path is not None and self.frame is None
+        return replace(self, pixels=None) if is_file else self
 
     def plot(self) -> Image.Image:
         """Return the image with boxes, masks, class names and scores; a small one enlarged."""

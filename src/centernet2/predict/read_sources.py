@@ -4,14 +4,13 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-
-from torch import Tensor
 
 from centernet2.data.image import read_image
 from centernet2.data.storage import open_remote, remote_url
 from centernet2.predict.films import Film, FilmFrame, FilmSource
+from centernet2.predict.image_sources import SourceImage
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
 from centernet2.predict.sources import HTTP, SIGNATURE_BYTES, Kind, Source, is_image_content
 
@@ -25,15 +24,6 @@ MEDIA_TYPES = {  # by their beginning; others are images
 }
 PROBE_SECONDS = 10  # that the kind of an address may take
 OnError: TypeAlias = Callable[[Path, Exception], None]
-
-
-class SourceImage(NamedTuple):
-    """An image of a source."""
-
-    image: Tensor  # uint8 [3, H, W] RGB
-    path: Path | None = None
-    frame: int | None = None  # number in its film
-    time: float | None = None  # seconds from the start of its film
 
 
 def read_sources(

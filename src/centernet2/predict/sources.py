@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from centernet2.data.storage import remote_url
-from centernet2.files import IMAGE_SUFFIXES, is_image_file, printable, read_text_file
+from centernet2.files import (
+    IMAGE_SUFFIXES,
+    irregular_kind,
+    is_image_file,
+    printable,
+    read_text_file,
+)
 from centernet2.pictures import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
 from centernet2.predict.live_streams import STREAM_SCHEMES
@@ -192,6 +198,8 @@ def _describe_nothing(source: Path | str, drawn: int) -> str:
         reason = f"{drawn} pictures that centernet2 has drawn are left out; name them to use them"
     elif path.is_dir():
         reason = f"the folder has no file that ends in {', '.join(IMAGE_SUFFIXES)}"
+    elif irregular_kind(path):
+        reason = f"it is {irregular_kind(path)}"
     elif any(mark in str(source) for mark in "*?["):
         reason = "the pattern matches no image file"
     else:

@@ -35,7 +35,7 @@ class Tracker:
 
     def __init__(self, threshold: Resolved = NO_THRESHOLD) -> None:
         self._threshold = np.asarray(threshold)
-        trackers = _import_trackers()
+        trackers = require_trackers()
         self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(HIDDEN_SECONDS * LIBRARY_RATE),
             frame_rate=float(DEFAULT_RATE),
@@ -97,7 +97,8 @@ def lowest_threshold(threshold: Resolved) -> Resolved:
     return min(threshold, LOWEST_SCORE)
 
 
-def _import_trackers() -> Any:
+def require_trackers() -> Any:
+    """Import the package that tracks; a ValueError names the extra."""
     try:
         import trackers
     except ImportError as error:

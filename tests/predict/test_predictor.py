@@ -1,8 +1,6 @@
 """The predictor: sources, detections in pixels of the image, unreadable files."""
 
-import io
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from centernet2.data.resize import FitShortestEdge
-from centernet2.pictures import save_picture
 from centernet2.predict.image_sources import as_image
+from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
-from centernet2.predictor import Predictor, find_images
 from centernet2.structures import Detections, ModelInfo
 from tests.helpers.colored_objects import ColorDetector, ColoredObjects
 
@@ -167,12 +164,12 @@ def test_error_names_unknown_types() -> None:
 def test_boxes_are_in_original_pixels(pixels: np.ndarray, resize: FitShortestEdge | None) -> None:
     model = FakeDetector()
     detections = Predictor(model, resize=resize)(pixels)
-    assert detections["boxes"].tolist() == [
+    assert detections.boxes.tolist() == [
         [0, 0, WIDTH, HEIGHT],
         [WIDTH / 4, HEIGHT / 4, WIDTH / 2, HEIGHT / 2],
     ]
-    assert detections["scores"].tolist() == pytest.approx([0.9, 0.4])
-    assert detections["labels"].tolist() == [1, 0]
+    assert detections.scores.tolist() == pytest.approx([0.9, 0.4])
+    assert detections.labels.tolist() == [1, 0]
     assert model.batches == [[(3, HEIGHT, WIDTH) if resize is None else (3, 90, 120)]]
 
 
@@ -182,7 +179,7 @@ def test_list_and_tuple_give_a_list(several: type, pixels: np.ndarray) -> None:
     predictor = Predictor(model, batch_size=2)
     images = several([pixels, pixels[:10], torch.tensor(pixels[:, :, 0])[None]])
     detections = predictor(images, score_threshold=0.5)
-    assert [each["boxes"].tolist() for each in detections] == [
+    assert [each.boxes.tolist() for each in detections] == [
         [[0, 0, WIDTH, HEIGHT]],
         [[0, 0, WIDTH, 10]],
         [[0, 0, WIDTH, HEIGHT]],
@@ -208,57 +205,15 @@ def test_class_names_fit_the_model() -> None:
 
 @pytest.mark.parametrize("masks", [False, True], ids=["boxes", "masks"])
 def test_detections_are_ordinary_tensors(pixels: np.ndarray, masks: bool) -> None:
-    """They can be changed in place, and used in a graph."""
+    """They can be used in a graph."""
     predictor = Predictor(FakeMaskDetector() if masks else FakeDetector(), batch_size=2)
-    for own in [predictor(pixels), *predictor([pixels] * 3, score_threshold=[0.1, 0.1])]:
+    for prediction in [predictor(pixels), *predictor([pixels] * 3, score_threshold=[0.1, 0.1])]:
+        own = prediction.to_detections()
+        assert ("masks" in own) is masks
         assert not any(value.is_inference() for value in own.values())  # type: ignore[attr-defined]
-        own["boxes"] += 1
         weights = torch.ones(4, requires_grad=True)
         (own["boxes"] * weights).sum().backward()
         assert weights.grad is not None
-
-
-def test_find_images_leaves_out_own_pictures(
-    tmp_path: Path, pixels: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
-    photo = save(tmp_path, "a.png", pixels)
-    drawn = tmp_path / "out" / "00000_a.png"
-    save_picture(Image.fromarray(pixels), drawn)
-    (tmp_path / "._a.png").write_bytes(b"metadata of macOS")
-    with caplog.at_level(logging.INFO):
-        assert find_images([tmp_path]) == [photo]
-        assert find_images([str(tmp_path / "**/*.png")]) == [photo]
-    assert "1 pictures that centernet2 has drawn are left out" in caplog.text
-    assert find_images([drawn]) == [drawn]  # it is named
-    with pytest.raises(FileNotFoundError, match=r"out: no image found; 1 pictures that centernet2"):
-        find_images([tmp_path / "out"])
-
-
-def test_find_images_takes_addresses_and_each_file_once(
-    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(tmp_path, "a.png", pixels)
-    monkeypatch.chdir(tmp_path)
-    assert find_images(["a.png", str(path), "./a.png"]) == [Path("a.png")]
-    assert find_images(["memory://a.png"]) == [Path("memory://a.png")]
-    with pytest.raises(FileNotFoundError, match="an empty name is given"):
-        find_images([""])
-
-
-def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
-    a, b = save(tmp_path, "a.PNG", pixels), save(tmp_path, "deep/b.jpg", pixels)
-    (tmp_path / "notes.txt").write_text("no image")
-    assert find_images([tmp_path]) == [a, b]
-    assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
-    # a named file is accepted: reading it reports an error
-    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
-    (tmp_path / "empty").mkdir()
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(FileNotFoundError, match="no image found; it is not a regular file"):
-        find_images([tmp_path / "pipe.png"])
-    for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
-        with pytest.raises(FileNotFoundError, match="no image found"):
-            find_images([a, nothing])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -272,31 +227,74 @@ def test_bad_file_is_skipped(
     failed = []
     predictor = Predictor(FakeDetector(), batch_size=batch_size)
     predictions = list(
-        predictor.predict_files(
-            paths, on_error=lambda path, error: failed.append((path, str(error)))
-        )
+        predictor.stream(paths, on_error=lambda path, error: failed.append((path, str(error))))
     )
     assert [prediction.path for prediction in predictions] == good
-    assert torch.equal(predictions[0].image, as_image(pixels))
-    assert len(predictions[0].detections["boxes"]) == 2
+    assert np.array_equal(predictions[0].image, pixels)
+    assert len(predictions[0]) == 2
     assert (
         [path for path, _ in failed] == [bad]
         and "b.png" in failed[0][1]
         and "\n" not in failed[0][1]
     )
     with caplog.at_level(logging.WARNING):
-        assert len(list(predictor.predict_files(paths, score_threshold=0.95))) == 2
+        assert len(list(predictor.stream(paths, score_threshold=0.95))) == 2
     assert "b.png" in caplog.text
 
 
-def test_only_files_are_rotated_upright(pixels: np.ndarray) -> None:
-    """Pixels that are passed are not rotated, so that boxes fit them."""
-    stream = io.BytesIO()
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_every_form_of_an_image_gives_equal_boxes(
+    tmp_path: Path, pixels: np.ndarray, orientation: int, suffix: str
+) -> None:
+    """A path, content, a list, an address and an image of Pillow, of each EXIF orientation."""
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(pixels).save(stream, "jpeg", exif=exif)
-    assert as_image(Image.open(stream)).shape == (3, HEIGHT, WIDTH)
-    assert as_image(stream.getvalue()).shape == (3, WIDTH, HEIGHT)
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif, **({"quality": 90} if suffix == ".jpg" else {}))
+    fsspec = pytest.importorskip("fsspec", reason="addresses need fsspec, the extra [remote]")
+    fsspec.filesystem("memory").pipe(f"/{path.name}", path.read_bytes())
+    predictor = Predictor(BrightestDetector())
+    first = predictor(path)
+    others = [
+        predictor(str(path)), predictor(path.read_bytes()), predictor(Image.open(path)),
+        predictor(f"memory://{path.name}"), predictor([path])[0], next(predictor.stream(path)),
+        next(predictor.stream([Image.open(path)])), predictor(first.image),
+        predictor(torch.from_numpy(first.image).permute(2, 0, 1)),
+        predictor(first.image[..., ::-1], color="bgr"),
+    ]  # fmt: skip
+    for other in others:
+        assert np.array_equal(other.boxes, first.boxes)
+    assert first.size == ((WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH))
+
+
+class BrightestDetector(FakeDetector):
+    """Detect a box whose corners are the brightest red and the brightest blue pixel."""
+
+    def detect(self, images: list[Tensor]) -> list[Detections]:
+        found = super().detect(images)
+        for own, image in zip(found, images, strict=True):
+            red, blue = (divmod(int(image[c].argmax()), image.shape[2]) for c in (0, 2))
+            low, high = np.minimum(red, blue), np.maximum(red, blue) + 1
+            own["boxes"][:] = torch.tensor([low[1], low[0], high[1], high[0]])
+        return found
+
+
+def test_color_is_rgb_or_bgr(pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"color is 'BGR'; give 'rgb', or 'bgr'"):
+        Predictor(FakeDetector())(pixels, color="BGR")  # type: ignore[call-overload]
+
+
+def test_film_is_no_image() -> None:
+    with pytest.raises(ValueError, match=r"a\.mp4 is a film; predictor\.stream\('a\.mp4'\) yields"):
+        Predictor(FakeDetector())("a.mp4")
+
+
+def test_predictions_of_a_list_read_their_files_again(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path, "a.png", pixels)
+    of_file, of_pixels = Predictor(FakeDetector())([path, pixels])
+    assert of_file.pixels is None and np.array_equal(of_file.image, pixels)
+    assert of_pixels.pixels is not None and of_pixels.path is None
 
 
 class FakeMaskDetector(FakeDetector):
@@ -310,14 +308,14 @@ class FakeMaskDetector(FakeDetector):
 def test_masks_are_in_original_pixels(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeMaskDetector(), resize=FitShortestEdge(length=60, max_size=1000))
     detections = predictor(pixels)
-    assert set(detections) == {"boxes", "scores", "labels", "masks"}
-    masks = detections["masks"]
-    assert masks.dtype == torch.bool and masks.shape == (2, HEIGHT, WIDTH)
-    columns = masks.any(dim=1)  # [2, W]
+    assert set(detections.columns) == {"masks"}
+    masks = detections.masks
+    assert masks.dtype == np.bool_ and masks.shape == (2, HEIGHT, WIDTH)
+    columns = masks.any(axis=1)  # [2, W]
     left, middle = WIDTH // 2, slice(WIDTH // 4, 3 * WIDTH // 8)
     assert columns[0, :left].all() and not columns[0, left:].any()
     assert columns[1, middle].all() and columns[1].sum() == WIDTH // 8
-    assert predictor(pixels, score_threshold=0.99)["masks"].shape == (0, HEIGHT, WIDTH)
+    assert predictor(pixels, score_threshold=0.99).masks.shape == (0, HEIGHT, WIDTH)
 
 
 def test_training_modes_are_restored(pixels: np.ndarray) -> None:
@@ -333,18 +331,18 @@ def test_training_modes_are_restored(pixels: np.ndarray) -> None:
 
 def test_score_threshold_per_class(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeDetector())
-    assert predictor(pixels, score_threshold=(0.5, 0.5))["labels"].tolist() == [1]
-    assert predictor(pixels, score_threshold=(0.3, 0.95))["labels"].tolist() == [0]
-    assert predictor(pixels, score_threshold=np.float32(0.5))["labels"].tolist() == [1]
+    assert predictor(pixels, score_threshold=(0.5, 0.5)).labels.tolist() == [1]
+    assert predictor(pixels, score_threshold=(0.3, 0.95)).labels.tolist() == [0]
+    assert predictor(pixels, score_threshold=np.float32(0.5)).labels.tolist() == [1]
     with pytest.raises(ValueError, match="score_threshold is 30"):
         predictor(pixels, score_threshold=30)
     with pytest.raises(ValueError, match="score_threshold is nan"):
-        predictor.predict_files([], score_threshold=float("nan"))
+        predictor.stream([], score_threshold=float("nan"))
 
 
 def test_score_threshold_by_class_name(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeDetector(), class_names=["cat", "dog"])
-    assert predictor(pixels, score_threshold={"dog": 0.95})["labels"].tolist() == [0]
+    assert predictor(pixels, score_threshold={"dog": 0.95}).labels.tolist() == [0]
     with pytest.raises(ValueError, match="nearest of its 2 classes is 'cat'"):
         predictor(pixels, score_threshold={"cats": 0.5})
 
@@ -352,26 +350,21 @@ def test_score_threshold_by_class_name(pixels: np.ndarray) -> None:
 def test_scores_below_the_threshold_are_reported(tmp_path: Path, pixels: np.ndarray) -> None:
     path, seen = save(tmp_path, "a.png", pixels), []
     predictor = Predictor(FakeDetector())
-    (prediction,) = predictor.predict_files([path], score_threshold=1.0, on_scores=seen.append)
-    assert len(prediction.detections["boxes"]) == 0
+    (prediction,) = predictor.stream([path], score_threshold=1.0, on_scores=seen.append)
+    assert len(prediction) == 0
     assert torch.cat(seen).max().item() == pytest.approx(0.9)
 
 
-def test_single_path_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
-    predictor = Predictor(FakeDetector())
-    for single in ("photos", tmp_path):
-        with pytest.raises(ValueError, match="give a list of image files"):
-            predictor.predict_files(single)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="give a list"):
-            find_images(single)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="paths holds a ndarray; give image files"):
-        predictor.predict_files([np.zeros((5, 6, 3), np.uint8)])  # type: ignore[list-item]
-
-
-def test_paths_as_text_are_predicted(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_stream_takes_paths_in_any_form(tmp_path: Path, pixels: np.ndarray) -> None:
     path = save(tmp_path, "a.png", pixels)
-    (prediction,) = Predictor(FakeDetector()).predict_files(str(each) for each in [path])
-    assert prediction.path == path
+    predictor = Predictor(FakeDetector())
+    for source in (path, str(path), tmp_path, [path], (str(each) for each in [path]), {path}):
+        (prediction,) = predictor.stream(source)
+        assert prediction.path == path and np.array_equal(prediction.image, pixels)
+    (prediction,) = predictor.stream(pixels)
+    assert prediction.path is None and np.array_equal(prediction.image, pixels)
+    with pytest.raises(FileNotFoundError, match="no image found"):
+        predictor.stream(tmp_path / "gone.png")
 
 
 def test_several_images_in_any_container(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -386,7 +379,7 @@ def test_several_images_in_any_container(tmp_path: Path, pixels: np.ndarray) -> 
     for container in containers:
         found = predictor(container)
         assert len(found) == 2, type(container)
-        assert all(torch.equal(each["boxes"], single["boxes"]) for each in found)
+        assert all(np.array_equal(each.boxes, single.boxes) for each in found)
     with pytest.raises(ValueError, match=r"in a dictionary; give them as a list: list\("):
         predictor({"a": pixels})  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="image 0 of the list: it is a list; give one flat list"):
@@ -408,18 +401,18 @@ def test_tiles_of_an_image_are_detected_in_batches() -> None:
     detector = ColorDetector()
     predictor = Predictor(detector, tiling=Tiling(256), batch_size=4)
     found, other = predictor([scene.image, scene.image[:, :200, :200]], score_threshold=0.0)
-    assert detector.batches == [1, 4, 4, 1] and scene.count(found) == (12, 0)
-    assert not other["boxes"].is_inference() and other["boxes"].max() <= 200
+    assert detector.batches == [1, 4, 4, 1] and scene.count(found.to_detections()) == (12, 0)
+    assert other.boxes.max() <= 200
     strong = predictor(scene.image, score_threshold=0.8)
-    assert 0 < len(strong["scores"]) < 12 and (strong["scores"] >= 0.8).all()
+    assert 0 < len(strong.scores) < 12 and (strong.scores >= 0.8).all()
 
 
 def test_masks_of_tiles_are_pasted_into_the_image() -> None:
     scene = ColoredObjects((300, 500), {60: 5}, seed=0)
     found = Predictor(ColorDetector(masks=True), tiling=Tiling(200))(scene.image)
-    assert found["masks"].shape == (5, 300, 500) and "box_masks" not in found
-    for mask, box in zip(found["masks"], found["boxes"].round().int().tolist(), strict=True):
-        assert mask[box[1] : box[3], box[0] : box[2]].float().mean() > 0.9
+    assert found.masks.shape == (5, 300, 500)
+    for mask, box in zip(found.masks, found.boxes.round().astype(int).tolist(), strict=True):
+        assert mask[box[1] : box[3], box[0] : box[2]].mean() > 0.9
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""Options of the command `predict` in groups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    WordsArgument: TypeAlias = Sequence[str] | str
+else:  # a type to which cyclopts converts
+    WordsArgument = list[str]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Which detections are kept, and how fast they are made.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes to keep, such as cat,dog; default: all.
+    max_detections
+        Number of detections to keep in each image, those with the highest scores.
+    batch_size
+        Images, or tiles of an image, per forward pass.
+    threads
+        Threads of the CPU; default: as many as PyTorch chooses.
+    """
+
+    classes: Annotated[WordsArgument, Parameter(negative=())] = ()
+    max_detections: int | None = None
+    batch_size: int = 1
+    threads: int | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FilmOptions:
+    """What is done with films and streams besides detection.
+
+    Parameters
+    ----------
+    track
+        Follow objects from frame to frame: each gets a number.
+    count_line
+        Count tracked objects that cross a line: x,y,x,y in pixels.
+    count_zone
+        Count tracked objects that enter a polygon: x,y,x,y,x,y,... in pixels.
+    stream_timeout
+        Seconds without a frame after which a camera or stream is over.
+    """
+
+    track: Annotated[bool, Parameter(negative=())] = False
+    count_line: str | None = None
+    count_zone: str | None = None
+    stream_timeout: float = 30.0

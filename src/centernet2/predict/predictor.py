@@ -1,0 +1,359 @@
+"""Run a detector on images, films and streams from anywhere."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from numbers import Integral
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast, overload
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from centernet2.data.resize import make_test_resize
+from centernet2.models.detector import Detector
+from centernet2.models.explain import explain
+from centernet2.models.inspect import inspect
+from centernet2.models.modes import evaluation_mode
+from centernet2.models.postprocess import paste, to_original
+from centernet2.models.preprocess import size_of
+from centernet2.ops.boxes import scale_boxes
+from centernet2.predict.explaining import PointExplanation
+from centernet2.predict.image_sources import (
+    Color,
+    ImageSource,
+    ImageSources,
+    SourceImage,
+    as_image,
+    named_image,
+    numbered_images,
+    several_images,
+)
+from centernet2.predict.live_streams import GIVE_UP_SECONDS
+from centernet2.predict.prediction import Prediction
+from centernet2.predict.read_sources import OnError, read_sources
+from centernet2.predict.sources import Source, find_sources
+from centernet2.predict.tiling import Tiling, detect_tiled
+from centernet2.score_thresholds import (
+    NO_THRESHOLD,
+    Resolved,
+    Threshold,
+    above_threshold,
+    resolve_thresholds,
+)
+from centernet2.structures import Detections, ImageDetector, select
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Resize: TypeAlias = Callable[[Tensor], Tensor]
+OnScores: TypeAlias = Callable[[Tensor], None]
+COLUMNS = ("masks", "objectness", "class_probability")  # of detections, that predictions carry
+NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
+
+
+class Predictor:
+    """Run a detector on images; detections are in pixels of the original images.
+
+    Calls keep no state, so several threads may share a predictor.
+
+    Args:
+        model: a detector; its mode, training or evaluation, stays as it is.
+        class_names: by label, for drawing and writing detections; default: the model's.
+        resize: resizes an image to the input size of the model; default: the model's test size.
+        batch_size: images, or tiles of an image, per forward pass.
+        tiling: detect in tiles of each image, too; None: in the whole image alone.
+    """
+
+    def __init__(
+        self,
+        model: ImageDetector,
+        *,
+        class_names: Iterable[str] | Mapping[int, str] | None = None,
+        resize: Resize | None = None,
+        batch_size: int = 1,
+        tiling: Tiling | None = None,
+    ) -> None:
+        if not hasattr(model, "detect"):
+            raise ValueError(
+                f"model is of type {type(model).__name__}; give a detector, or the weights to "
+                "centernet2.load_predictor"
+            )
+        if resize is not None and not callable(resize):
+            raise ValueError(
+                f"resize is {resize!r}; give a function of an image, such as FitSquare(size=640)"
+            )
+        self.model = model
+        self.num_classes: int | None = getattr(model, "num_classes", None)
+        self.class_names = _class_names_of(model, class_names, self.num_classes)
+        self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
+        self.resize = resize or make_test_resize(model.info.test_size)
+        self.batch_size = _require_batch_size(batch_size)
+        self.tiling = tiling
+
+    @overload
+    def __call__(
+        self,
+        source: ImageSources,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: Color = "rgb",
+    ) -> list[Prediction]: ...
+    @overload
+    def __call__(
+        self,
+        source: ImageSource,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: Color = "rgb",
+    ) -> Prediction: ...
+
+    def __call__(
+        self,
+        source: ImageSource | ImageSources,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: Color = "rgb",
+    ) -> Prediction | list[Prediction]:
+        """Return the detections of one image, or a list with those of several images.
+
+        Predictions of a list do not keep the pixels of image files, which would fill the memory.
+        For films, folders, cameras and many images there is `stream`.
+
+        Args:
+            source: an image in any form of `as_image`; or a list, tuple, set or generator of
+                images, or an array or column of paths.
+            score_threshold: minimum score of a detection: a number for all classes; a list,
+                array or tensor with one for each class, by label; or a mapping from names of
+                classes to numbers, which leaves the other classes without a threshold.
+            color: order of the channels of arrays and tensors, "rgb" or "bgr" (as of OpenCV).
+        """
+        threshold = self.resolve_threshold(score_threshold)
+        images = several_images(source)
+        if images is None:
+            return self._predict([named_image(source, color=color)], threshold)[0]
+        chunks = _chunks(numbered_images(images, color=color), self.batch_size)
+        return [
+            each.without_pixels() for chunk in chunks for each in self._predict(chunk, threshold)
+        ]
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: Color = "rgb",
+        on_error: OnError | None = None,
+        on_scores: OnScores | None = None,
+        give_up: float = GIVE_UP_SECONDS,
+    ) -> Iterator[Prediction]:
+        """Yield the detections of images, films and streams, one image at a time.
+
+        Args:
+            source: a file, folder, pattern, list of paths, film, address, number of a camera, or
+                "-" (see `find_sources`); an image in any form of `as_image`; or several of them.
+            score_threshold, color: as for a call.
+            on_error: called for each source that cannot be read; default: log a warning.
+            on_scores: called for each image with the scores [D] of all its detections, also of
+                those below the threshold.
+            give_up: seconds without a frame after which a stream is over.
+        """
+        threshold = self.resolve_threshold(score_threshold)
+        images = _open(source, color, on_error or _log_error, give_up)
+        return self._stream(images, threshold, on_scores)
+
+    def explain(
+        self, source: ImageSource, x: float, y: float, *, score_threshold: Threshold = NO_THRESHOLD
+    ) -> PointExplanation:
+        """Explain why there is a detection at a point of an image, or why there is none.
+
+        Args:
+            source: an image in any form of `as_image`.
+            x, y: the point, in pixels of the image.
+            score_threshold: as for a call; the explanation says which detections reach it.
+        """
+        threshold = self.resolve_threshold(score_threshold)
+        model, image = self._plain_detector("an explanation"), as_image(source)
+        height, width = size_of(image)
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(
+                f"the point ({x:g}, {y:g}) is outside of the image of {width} x {height} pixels"
+            )
+        resized = self.resize(image)
+        scale = width / resized.shape[2], height / resized.shape[1]
+        with evaluation_mode(model):
+            record = explain(model, resized, x, y, scale=scale)
+        names = model.proposal_generator.in_features
+        levels = names or [str(level) for level in range(len(record.locations))]
+        return PointExplanation(image, record, levels, self.class_names, threshold)
+
+    def _plain_detector(self, purpose: str) -> Detector:
+        """Return the detector, which looks at the whole image once."""
+        if self.tiling is not None:
+            raise ValueError(f"{purpose} is of the whole image; load the predictor without tiling")
+        if not isinstance(self.model, Detector):
+            raise ValueError(
+                f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
+            )
+        return self.model
+
+    def resolve_threshold(self, score_threshold: Threshold) -> Resolved:
+        """Return a threshold as one number, or one per class; ValueError if it is none."""
+        return resolve_thresholds(score_threshold, self.class_names, self.num_classes)
+
+    def _stream(
+        self, images: Iterable[SourceImage], threshold: Resolved, on_scores: OnScores | None
+    ) -> Iterator[Prediction]:
+        for chunk in _chunks(images, self.batch_size):
+            yield from self._predict(chunk, threshold, on_scores)
+
+    def _predict(
+        self,
+        images: Sequence[SourceImage],
+        threshold: Resolved,
+        on_scores: OnScores | None = None,
+    ) -> list[Prediction]:
+        predictions = []
+        with evaluation_mode(self.model), torch.inference_mode():
+            detected = self._detect([each.image for each in images])
+            for (own, proposals), image in zip(detected, images, strict=True):
+                if on_scores is not None:
+                    on_scores(own["scores"])
+                kept = above_threshold(own["scores"], own["labels"], threshold)
+                pasted = paste(select(own, kept), size_of(image.image))
+                predictions.append(self._to_prediction(pasted, proposals, image))
+        return predictions
+
+    def _detect(self, images: Sequence[Tensor]) -> list[tuple[Detections, Tensor | None]]:
+        """Return detections in pixels of the images, masks in the grid of their box, proposals."""
+        if self.tiling is None:
+            return self._detect_whole(images)
+        return [
+            (
+                detect_tiled(self._detect_parts, image, self.tiling, batch_size=self.batch_size),
+                None,
+            )
+            for image in images
+        ]
+
+    def _detect_parts(self, images: Sequence[Tensor]) -> list[Detections]:
+        inputs = [self.resize(image) for image in images]
+        rows = zip(self.model.detect(inputs), inputs, images, strict=True)
+        return [to_original(own, size_of(x), size_of(image))[0] for own, x, image in rows]
+
+    def _detect_whole(self, images: Sequence[Tensor]) -> list[tuple[Detections, Tensor | None]]:
+        """Return detections with the scores of both stages, and the proposals, if there are any."""
+        model = self.model
+        if not isinstance(model, Detector) or model.roi_heads is None:
+            return [(own, None) for own in self._detect_parts(images)]
+        detected: list[tuple[Detections, Tensor | None]] = []
+        inputs = [self.resize(image) for image in images]
+        for each, x, image in zip(inspect(model, inputs), inputs, images, strict=True):
+            found: Detections = {
+                **each.detections,
+                "objectness": each.object_scores,
+                "class_probability": each.class_scores,
+            }
+            sizes = size_of(x), size_of(image)
+            own, _ = to_original(found, *sizes)
+            detected.append((own, scale_boxes(each.proposals.boxes, *sizes)))
+        return detected
+
+    def _to_prediction(
+        self, detections: Detections, proposals: Tensor | None, image: SourceImage
+    ) -> Prediction:
+        arrays = {name: _to_array(cast(Tensor, each)) for name, each in detections.items()}
+        columns = {name: arrays[name] for name in COLUMNS if name in arrays}
+        if proposals is not None:
+            columns["proposals"] = _to_array(proposals)
+        return Prediction(
+            arrays["boxes"],
+            arrays["scores"],
+            arrays["labels"],
+            size_of(image.image),
+            class_names=self.class_names or (),
+            path=image.path,
+            frame=image.frame,
+            time=image.time,
+            pixels=_to_array(image.image.permute(1, 2, 0)),
+            columns=columns,
+        )
+
+
+def _to_array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    return array
+
+
+def _class_names_of(
+    model: ImageDetector,
+    class_names: Iterable[str] | Mapping[int, str] | None,
+    num_classes: int | None,
+) -> tuple[str, ...] | None:
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names is the text {class_names!r}; give a list of names")
+    if isinstance(class_names, Mapping):
+        if sorted(class_names) != [*range(len(class_names))]:
+            raise ValueError("class_names is a dictionary; give a list of names by label")
+        class_names = [class_names[label] for label in range(len(class_names))]
+    names = tuple(map(_plain, () if class_names is None else class_names))
+    if wrong := [each for each in names if not isinstance(each, str)]:
+        raise ValueError(f"class_names holds {wrong[0]!r}; names are texts")
+    names = names or tuple(model.info.class_names)
+    if names and num_classes is not None and len(names) != num_classes:
+        raise ValueError(
+            f"class_names has {len(names)} names, but the model has {num_classes} classes"
+        )
+    return names or None
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or text of NumPy or PyTorch as one of Python."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _require_batch_size(batch_size: object) -> int:
+    batch_size = _plain(batch_size)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or int(batch_size) < 1:
+        raise ValueError(f"batch_size is {batch_size!r}; give a whole number of images from 1")
+    return int(batch_size)
+
+
+def _open(source: Any, color: Color, on_error: OnError, give_up: float) -> Iterator[SourceImage]:
+    """Return the images of sources, those by name and those in memory."""
+    several = [source] if isinstance(source, Source) else several_images(source)
+    names = [source] if several is None else several
+    if isinstance(names, Sequence) and all(_is_name(each) for each in names):
+        return _read(names, on_error, give_up)  # names of nothing raise an error here
+    return _open_each(names, color, on_error, give_up)
+
+
+def _open_each(
+    sources: Iterable[Any], color: Color, on_error: OnError, give_up: float
+) -> Iterator[SourceImage]:
+    for each in sources:
+        if _is_name(each):
+            yield from _read([each], on_error, give_up)
+        else:
+            yield named_image(each, color=color)
+
+
+def _is_name(source: Any) -> bool:
+    return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
+
+
+def _read(names: Sequence[Any], on_error: OnError, give_up: float) -> Iterator[SourceImage]:
+    is_found = all(isinstance(each, Source) for each in names)
+    return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
+
+
+def _log_error(path: Path, error: Exception) -> None:
+    logger.warning("%s", error)  # it names the file
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
