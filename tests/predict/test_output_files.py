@@ -106,7 +106,7 @@ def test_table(tmp_path: Path) -> None:
     with (tmp_path / "detections.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 and rows[0]["frame"] == "" and rows[0]["image"] == "photos/scene.jpg"
-    expected = {"image": "a, b.mp4", "frame": "3", "time": "0.12", "name": "dog", "ids": "0"}
+    expected = {"image": "a, b.mp4", "frame": "3", "time": "0.12", "name": "dog", "id": "0"}
     assert {key: rows[3][key] for key in expected} == expected
     assert [float(rows[3][side]) for side in ("left", "top", "right", "bottom")] == [1, 2, 30, 40]
 

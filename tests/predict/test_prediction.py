@@ -72,9 +72,9 @@ def test_rows_and_pandas() -> None:
     prediction = make_prediction(columns={"ids": np.array([4, 5, -1])})
     table = prediction.to_pandas()
     assert list(table.columns) == [
-        "image", "left", "top", "right", "bottom", "score", "label", "name", "ids",
+        "image", "left", "top", "right", "bottom", "score", "label", "name", "id",
     ]  # fmt: skip
-    assert table["ids"].tolist() == [4, 5, -1] and table["name"].tolist() == ["dog", "cat", "dog"]
+    assert table["id"].tolist() == [4, 5, -1] and table["name"].tolist() == ["dog", "cat", "dog"]
     film = replace(prediction, frame=7, time=0.28)
     assert film.to_pandas()[["frame", "time"]].iloc[0].tolist() == [7, 0.28]
     empty = film[:0].to_pandas()

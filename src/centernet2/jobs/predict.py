@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
     stream_timeout=at_least(0),
 )  # fmt: skip
 def predict(
-    *images: ImageArgument,
+    *images: Annotated[ImageArgument, Parameter(allow_leading_hyphen=True)],  # - is one
     weights: WeightsArgument,
     output: PathArgument = Path("predictions"),
     write: Annotated[WordsArgument, Parameter(negative=())] = ("pictures", "json"),

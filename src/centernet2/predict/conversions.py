@@ -24,7 +24,8 @@ SHOWN_ROWS = 20  # of the table in a notebook
 def row_names(columns: Mapping[str, NDArray[Any]], frame: int | None) -> list[str]:
     """Return the names of the columns of `rows`, also where there is no detection."""
     film = IN_FILM if frame is not None else ()
-    return [*WHERE, *film, *WHAT, *(name for name, column in columns.items() if column.ndim == 1)]
+    others = ["id" if name == "ids" else name for name, each in columns.items() if each.ndim == 1]
+    return [*WHERE, *film, *WHAT, *others]
 
 
 def rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -115,8 +116,13 @@ def csv_lines(found: Iterable[Mapping[str, Any]], names: Sequence[str], *, head:
     writer = csv.DictWriter(text, names)
     if head:
         writer.writeheader()
-    writer.writerows(found)
+    for row in found:
+        writer.writerow({key: _rounded(value) for key, value in row.items()})
     return text.getvalue()
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, SCORE_DIGITS) if isinstance(value, float) else value
 
 
 def save(prediction: Prediction, path: Path) -> None:
