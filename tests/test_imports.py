@@ -65,7 +65,6 @@ ALLOWED: dict[str, set[str]] = {
     "predict": {
         "models",
         "kernels",
-        "models",
         "ops",
         "data.image",
         "data.resize",

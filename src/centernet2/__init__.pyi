@@ -14,6 +14,7 @@ from centernet2.models.detector import Detector as Detector
 from centernet2.models.optimize import optimize_for_inference as optimize_for_inference
 from centernet2.models.optimize import optimize_for_training as optimize_for_training
 from centernet2.predict.prediction import Prediction as Prediction
+from centernet2.predict.predictor import Predictor as Predictor
 from centernet2.predict.tiling import Tiling as Tiling
 
 __version__: str

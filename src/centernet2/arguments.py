@@ -20,12 +20,19 @@ PATHS = frozenset(
      "output_dir", "predictions", "report", "second", "weights")
 )  # fmt: skip
 TEXTS = frozenset(("device", "dtype", "size", "split", "to"))
-WHOLE_NUMBERS = frozenset((
+WHOLE_NUMBERS = frozenset(
     ("batch", "batch_size", "count", "max_detections", "runs", "samples", "seed", "threads", "tile")
-))
+)
 NUMBERS = frozenset(
-    ("confidence", "overlap", "precision", "recall", "required_share", "stream_timeout",
-     "val_fraction")
+    (
+        "confidence",
+        "overlap",
+        "precision",
+        "recall",
+        "required_share",
+        "stream_timeout",
+        "val_fraction",
+    )
 )
 FLAGS = frozenset(
     ("as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only", "findings_only",

@@ -60,7 +60,7 @@ def test_files_and_text_say_the_same(
 
 def test_detections_are_those_of_a_prediction(folder: Path, tmp_path: Path) -> None:
     predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
-    found = predictor(folder / "photos" / "0.png")
+    found = predictor(folder / "photos" / "0.png").to_detections()
     explanation = predictor.explain(folder / "photos" / "0.png", 10, 40)
     record = explanation.to_dict()
     boxes = torch.tensor([each["box"] for each in record["detections"]])

@@ -31,7 +31,6 @@ from centernet2.score_thresholds import (
 )
 from centernet2.spelling import did_you_mean
 
-DEFAULT_THRESHOLD = 0.3  # minimum score of detections that are drawn
 SHOWN_FILES = 5
 logger = logging.getLogger(__name__)
 
@@ -117,8 +116,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
         batch_size=plan.detection.batch_size,
         tiling=predictor.tiling,
     )
-    stored = predictor.score_thresholds or DEFAULT_THRESHOLD
-    threshold = predictor.resolve_threshold(stored if plan.threshold is None else plan.threshold)
+    threshold = predictor.shown_threshold(plan.threshold)
     classes = _split(plan.detection.classes)
     _require_classes(classes, predictor.class_names or ())
     counter = DetectionCounter()

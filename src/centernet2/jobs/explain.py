@@ -17,7 +17,6 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
-from centernet2.jobs.predict import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from centernet2.predict.explaining import PointExplanation
@@ -69,8 +68,7 @@ def explain(
         score_threshold = require_score(score_threshold, "--score-threshold")
     folder = writable_folder(Path(output), "--output", command="explain", files=FILES)
     predictor = load_predictor(weights, overrides, config=config, **vars(inference))
-    stored = predictor.score_thresholds or DEFAULT_THRESHOLD
-    threshold = stored if score_threshold is None else score_threshold
+    threshold = predictor.shown_threshold(score_threshold)
     explanation = predictor.explain(image, x, y, score_threshold=threshold)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"image": str(image), **explanation.to_dict()}

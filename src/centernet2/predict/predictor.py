@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnScores: TypeAlias = Callable[[Tensor], None]
+DEFAULT_THRESHOLD = 0.3  # minimum score of detections that commands show
 COLUMNS = ("masks", "objectness", "class_probability")  # of detections, that predictions carry
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 
@@ -198,6 +199,11 @@ class Predictor:
                 f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
             )
         return self.model
+
+    def shown_threshold(self, given: Threshold | None) -> Resolved:
+        """Return the threshold of detections that are shown: given, stored, or DEFAULT_THRESHOLD."""
+        stored = self.score_thresholds or DEFAULT_THRESHOLD
+        return self.resolve_threshold(stored if given is None else given)
 
     def resolve_threshold(self, score_threshold: Threshold) -> Resolved:
         """Return a threshold as one number, or one per class; ValueError if it is none."""
