@@ -26,7 +26,9 @@ KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TES
 NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
 
 
-COMMANDS_WITH_KEYS = ("benchmark", "config", "eval", "predict", "pseudo-label", "show", "train")
+COMMANDS_WITH_KEYS = (
+    "benchmark", "config", "eval", "explain", "export", "predict", "pseudo-label", "show", "train",
+)  # fmt: skip
 AT_END = "at the end of the command"
 Advice = str | Mapping[str, str]  # by command; "": of all others
 

@@ -201,7 +201,7 @@ class Predictor:
         return self.model
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:
-        """Return the threshold of detections that are shown: given, stored, or DEFAULT_THRESHOLD."""
+        """Return the threshold of shown detections: given, stored, or DEFAULT_THRESHOLD."""
         stored = self.score_thresholds or DEFAULT_THRESHOLD
         return self.resolve_threshold(stored if given is None else given)
 
