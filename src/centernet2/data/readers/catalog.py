@@ -135,11 +135,15 @@ def _is_path(data: Path, data_path: Path | None) -> bool:
     name = str(data)
     if name in DATASETS or _splits_named(name):
         return False
-    near = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = _nearest(name)
+    hint = f"; did you mean {near}?" if near else ""
     raise FileNotFoundError(
         f"{data} does not exist; give a folder, an annotation file or the name of a data set{hint}"
     )
+
+
+def _nearest(name: str) -> str | None:
+    return next(iter(difflib.get_close_matches(name, DATASETS, n=1)), None)
 
 
 def _is_split(name: str) -> bool:
@@ -179,8 +183,8 @@ def _load_named(name: str, root: Path, masks: bool) -> DetectionDataset:
     if FILES_SEPARATOR in name:
         return _load_by_files(name, masks)
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
+        near = _nearest(name)
+        hint = f"did you mean {near}?" if near else f"known are {', '.join(DATASETS)}."
         raise ValueError(f"unknown data set {name!r}; {hint} For your own data give --data DIR")
     files = _files_named(name, root)
     return load_coco(files.annotations, files.images[0], name=name, masks=masks)

@@ -4,6 +4,7 @@ A column is first read as all well-formed files have it. Only if a value is of a
 values are looked at one by one.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -93,18 +94,7 @@ class RecordTable:
 
     def rows_of(self, key: str, width: int) -> npt.NDArray[np.float64]:  # [records, width]
         """Return the lists of numbers of a key; NaN where a list is no such list."""
-        values = self.column(key)
-        if _are_rows(values, width):
-            with suppress(OverflowError):  # an integer above 2^1024
-                flat = np.fromiter(chain.from_iterable(values), np.float64, width * len(values))
-                return flat.reshape(len(values), width)
-        rows = np.full((len(values), width), np.nan)
-        texts = []
-        for i, value in enumerate(values):
-            if isinstance(value, list | tuple) and len(value) == width:
-                rows[i] = [as_number(x) for x in value]
-                if any(type(x) is str for x in value):
-                    texts.append(i)
+        rows, texts = read_rows_of_numbers(self.column(key), width)
         self._count_texts(key, texts, rows.sum(axis=1))
         return rows
 
@@ -184,6 +174,12 @@ def as_number(value: Any) -> float:
         return float("nan")
 
 
+def finite_number(text: str) -> float | None:
+    """Return the finite number that a text is, or None."""
+    number = as_number(text)
+    return number if math.isfinite(number) else None
+
+
 def id_order(ids: Sequence[UserId]) -> list[int]:
     """Return the positions of ids in ascending order: numbers and texts of digits, then texts."""
 
@@ -197,7 +193,28 @@ def id_order(ids: Sequence[UserId]) -> list[int]:
     return sorted(range(len(ids)), key=key)
 
 
-def _are_rows(values: list[Any], width: int) -> bool:
+def read_rows_of_numbers(
+    values: Sequence[Any], width: int
+) -> tuple[npt.NDArray[np.float64], list[int]]:
+    """Return lists of numbers [rows, width], and the rows that have numbers written as text.
+
+    A row is NaN where a value is no number, or the list has another length.
+    """
+    if _are_rows(values, width):
+        with suppress(OverflowError):  # an integer above 2^1024
+            flat = np.fromiter(chain.from_iterable(values), np.float64, width * len(values))
+            return flat.reshape(len(values), width), []
+    rows = np.full((len(values), width), np.nan)
+    texts = []
+    for i, value in enumerate(values):
+        if isinstance(value, list | tuple) and len(value) == width:
+            rows[i] = [as_number(x) for x in value]
+            if any(type(x) is str for x in value):
+                texts.append(i)
+    return rows, texts
+
+
+def _are_rows(values: Sequence[Any], width: int) -> bool:
     """Whether values are lists of `width` numbers."""
     if not set(map(type, values)) <= {list, tuple} or not set(map(len, values)) <= {width}:
         return False

@@ -38,9 +38,8 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> Segmentation:
     """Convert a `segmentation` of COCO's JSON format to its form and bytes.
 
     Polygons are [[x1, y1, x2, y2, ...], ...], also with each point as a list [x, y]; those with
-    fewer than three points are left out. Run
-    lengths are {"size": [height, width], "counts": [...] or "..."}. A bitmap is one list of 0 and 1
-    per row of the image.
+    fewer than three points are left out. Run lengths are {"size": [height, width], "counts": [...]
+    or "..."}. A bitmap is one list of 0 and 1 per row of the image.
 
     Args:
         segmentation: value of the key.
@@ -56,13 +55,11 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> Segmentation:
     if not isinstance(segmentation, list):
         raise ValueError("has neither a list of polygons nor run lengths nor a bitmap as its mask")
     are_lists = [isinstance(part, list) for part in segmentation]
-    if all(are_lists):
-        if _is_bitmap(segmentation, size):
-            bitmap = np.array(segmentation, dtype=np.uint8)
-            return _with_pixels(bytes(rle.encode(np.asfortranarray(bitmap))["counts"]), size)
-        return _read_polygons(*flat_polygons(segmentation), size)
-    if any(are_lists):
+    if any(are_lists) and not all(are_lists):
         raise ValueError("has a list of polygons that holds something else as its mask")
+    if all(are_lists) and _is_bitmap(segmentation, size):
+        bitmap = np.array(segmentation, dtype=np.uint8)
+        return _with_pixels(bytes(rle.encode(np.asfortranarray(bitmap))["counts"]), size)
     return _read_polygons(*flat_polygons(segmentation), size)
 
 

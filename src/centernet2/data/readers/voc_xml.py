@@ -10,7 +10,7 @@ from typing import NamedTuple
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
 from centernet2.data.geometry import rotated_extent
-from centernet2.data.readers.json_records import as_number
+from centernet2.data.readers.json_records import finite_number
 
 SHOWN_LETTERS = 40  # of a wrong text
 CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
@@ -104,12 +104,12 @@ def _boxes(item: ET.Element, problems: list[Problem]) -> list[Box]:
         problems.append(FROM_POLYGON)
         return [_enclosing(item)]
     for place in ("angle", "bndbox/angle"):
-        if _number(item.findtext(place, "")):
+        if finite_number(item.findtext(place, "")):
             raise ValueError(
                 f"its box has an <angle> of {item.findtext(place, '').strip()}, which is not read; "
                 "write the box around the rotated one"
             )
-    angle = math.radians(_number(item.findtext(ROTATION, "")) or 0.0)
+    angle = math.radians(finite_number(item.findtext(ROTATION, "")) or 0.0)
     if not round(math.sin(angle), 9):
         return boxes
     problems.append(TURNED_BOX)
@@ -150,7 +150,7 @@ def _flag(item: ET.Element, tag: str) -> bool:
 
 def _stated_edge(root: ET.Element, tag: str) -> float | None:
     """Read a size of the image; None: it is missing, no number, or two different ones."""
-    numbers = {_number(each.text or "") for each in root.findall(f"size/{tag}")}
+    numbers = {finite_number(each.text or "") for each in root.findall(f"size/{tag}")}
     return numbers.pop() if len(numbers) == 1 else None
 
 
@@ -158,7 +158,7 @@ def _corners(box: ET.Element) -> Box:
     numbers = []
     for key in CORNER_TAGS:
         text = _text(box, key)
-        number = _number(text)
+        number = finite_number(text)
         if number is None:
             is_missing = box.find(key) is None
             problem = "is missing" if is_missing else f"is {text[:SHOWN_LETTERS]!r}, not a number"
@@ -179,7 +179,7 @@ def _enclosing(item: ET.Element) -> Box:
 
 def _rotated(box: ET.Element) -> list[tuple[float, float]]:
     """Return two corners of the box around a <robndbox> of roLabelImg, with radians."""
-    values = [_number(_text(box, key)) for key in ("cx", "cy", "w", "h", "angle")]
+    values = [finite_number(_text(box, key)) for key in ("cx", "cy", "w", "h", "angle")]
     x, y, w, h, angle = (math.nan if value is None else value for value in values)
     if abs(angle) > 2 * math.pi:
         raise ValueError(
@@ -198,11 +198,5 @@ def _polygon(polygon: ET.Element) -> Iterator[tuple[float, float]]:
         pairs.append((polygon.findtext(f"x{k}", ""), polygon.findtext(f"y{k}", "")))
         k += 1
     for pair in pairs:
-        x, y = (math.nan if value is None else value for value in map(_number, pair))
+        x, y = (math.nan if value is None else value for value in map(finite_number, pair))
         yield x, y
-
-
-def _number(text: str) -> float | None:
-    """Return a finite number; None for other texts."""
-    number = as_number(text)
-    return number if math.isfinite(number) else None

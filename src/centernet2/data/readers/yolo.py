@@ -22,6 +22,8 @@ from centernet2.data.readers.yolo_sources import YoloSource, candidates
 from centernet2.files import is_image_file, one_form, read_text_file, unicode_forms
 
 LABEL_FOLDERS = ("labels", "label", "txt")
+# names of text files that hold no labels
+OTHER_TEXTS = ("classes", "train", "val", "valid", "test", "labels", "obj", "notes", "readme")
 PROBED_LINES = 50  # lines of a list of images whose files are searched
 UNREADABLE = Problem("images that cannot be read", "drops", "replace or remove them")
 UNLISTED = Problem("listed images that do not exist", "drops", "correct the list")
@@ -253,9 +255,6 @@ def _texts_in(folder: Path) -> dict[str, Path]:
     names = sorted(entry.name for entry in os.scandir(folder))
     texts = [Path(name) for name in names if name.lower().endswith(".txt") and name[0] != "."]
     return {one_form(path.stem): folder / path for path in texts}
-
-
-OTHER_TEXTS = ("classes", "train", "val", "valid", "test", "labels", "obj", "notes", "readme")
 
 
 def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: Tally) -> None:

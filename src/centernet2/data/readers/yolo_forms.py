@@ -19,6 +19,7 @@ MOSTLY, FEW = 0.95, 0.8  # shares of rows
 MIN_ROWS = 3  # that show key points by their shape
 MIN_WIDE = 6  # numbers of a polygon, or of a box with key points
 CONFIDENCES = Problem("label rows with a confidence", "note", "it is not used")
+Side = tuple[tuple[float, float], tuple[float, float]]  # of a polygon
 KEY_POINTS = Problem("label rows with key points", "note", "the box is used, the points are not")
 
 
@@ -219,9 +220,6 @@ def _is_simple(points: Sequence[tuple[float, float]]) -> bool:
         for i in range(len(sides))
         for j in range(i + 2, len(sides) - (i == 0))
     )
-
-
-Side = tuple[tuple[float, float], tuple[float, float]]
 
 
 def _cross(first: Side, second: Side) -> bool:

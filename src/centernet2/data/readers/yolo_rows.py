@@ -1,6 +1,5 @@
 """Read and check the rows of YOLO's label files: a class, then numbers; see yolo_forms."""
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.readers.json_records import as_number
+from centernet2.data.readers.json_records import finite_number
 from centernet2.data.readers.yolo_forms import (
     BORDER,
     MANY_ROWS,
@@ -149,7 +148,7 @@ def _parse(
     words: Sequence[str], number_of: Mapping[str, int]
 ) -> tuple[int, tuple[float, ...], bool]:
     """Return the class number, the other numbers, and whether the class was given by name."""
-    value, length = _number(words[0]), 1
+    value, length = finite_number(words[0]), 1
     if value is None:
         names = {k: clean_name(" ".join(words[:k])) for k in range(len(words), 0, -1)}
         length = next((k for k, name in names.items() if name in number_of), 0)
@@ -160,17 +159,11 @@ def _parse(
         raise ValueError(f"the class is {words[0]}, not a whole number; correct it")
     numbers = []
     for word in words[length:]:
-        number = _number(word)
+        number = finite_number(word)
         if number is None:
             raise ValueError(f"{word!r} is not a number, or not a finite one; correct it")
         numbers.append(number)
-    return int(value), tuple(numbers), _number(words[0]) is None
-
-
-def _number(word: str) -> float | None:
-    """Return a finite number; None for other words."""
-    number = as_number(word)
-    return number if math.isfinite(number) else None
+    return int(value), tuple(numbers), finite_number(words[0]) is None
 
 
 def _wrong_count(count: int, source: YoloSource) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
-from centernet2.data.readers.json_records import Record, as_number
+from centernet2.data.readers.json_records import Record, read_rows_of_numbers
 from centernet2.structures import FloatArray
 
 NEEDED_KEYS = "each needs image_id, category_id, bbox, score"
@@ -43,7 +43,7 @@ class DetectionTable:
 
     def scores(self) -> FloatArray:  # [D]
         """Return the scores, which must be numbers from 0 to 1."""
-        values, as_text = read_numbers([[value] for value in self.column("score")], 1)
+        values, as_text = read_rows_of_numbers([[value] for value in self.column("score")], 1)
         wrong = ~np.isfinite(values[:, 0])
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -72,7 +72,7 @@ class DetectionTable:
                 "in pixels, and remove bbox_mode",
             )  # fmt: skip
         column = self.column("bbox")
-        values, as_text = read_numbers(column, 4)
+        values, as_text = read_rows_of_numbers(column, 4)
         absent = np.fromiter((box is None or box == [] for box in column), bool, len(column))
         wrong = ~np.isfinite(values).all(axis=1) & ~(absent & optional)
         if wrong.any():
@@ -100,20 +100,3 @@ def _lack(key: str, value: Any, wanted: str) -> str:
     if any(word in text.lower() for word in ("nan", "inf")):
         return f"has a NaN or infinity in its {key!r}, {text}; correct or remove it"
     return f"has the {key!r} {text}, which is not {wanted}; correct or remove it"
-
-
-def read_numbers(column: Sequence[Any], width: int) -> tuple[FloatArray, list[int]]:
-    """Convert rows of numbers to [rows, width], NaN where invalid; also name rows of text."""
-    try:
-        array = np.array(column)
-    except ValueError:  # rows of different lengths
-        array = np.array(None)
-    if array.shape == (len(column), width) and array.dtype.kind in "if":
-        return array.astype(np.float64), []
-    values, as_text = np.full((len(column), width), np.nan), []
-    for i, row in enumerate(column):
-        if isinstance(row, list) and len(row) == width:
-            values[i] = [as_number(value) for value in row]
-            if any(isinstance(value, str) for value in row):
-                as_text.append(i)
-    return values, as_text

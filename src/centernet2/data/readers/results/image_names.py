@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -16,11 +15,7 @@ Find = Callable[[Any], int]  # an id or a name -> position, UNKNOWN or AMBIGUOUS
 
 def positions_of(values: Sequence[Hashable]) -> dict[Any, int]:
     """Map each value to its position; one that occurs twice is ambiguous."""
-    positions = {value: i for i, value in enumerate(values)}
-    if len(positions) < len(values):
-        counts = Counter(values)
-        positions = {v: AMBIGUOUS if counts[v] > 1 else i for v, i in positions.items()}
-    return positions
+    return _positions_of_all((value, i) for i, value in enumerate(values))
 
 
 def file_finder(files: Sequence[str]) -> Find:
