@@ -8,7 +8,8 @@ import pytest
 
 from centernet2.builders import evaluator
 from centernet2.builders.class_matching import match_detector
-from centernet2.builders.evaluator import evaluate_predictions, find_validation_data
+from centernet2.builders.evaluation_data import find_validation_data
+from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.builders.loading import config_of
 from centernet2.data.readers.coco import load_coco
 from tests.helpers.data import make_content, write_dataset

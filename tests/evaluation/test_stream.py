@@ -8,6 +8,7 @@ from torch import nn
 
 import centernet2
 from centernet2.builders import evaluator
+from centernet2.builders.evaluation_data import find_validation_data
 from centernet2.evaluation import stream
 from centernet2.evaluation.stream import ResultStream, weights_digest
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
@@ -58,7 +59,7 @@ def test_weights_are_hashed_only_to_resume(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         evaluator, "weights_digest", lambda model, *_: hashed.append(model) or "digest"
     )
-    dataset = evaluator.find_validation_data(tmp_path, None, config.datasets, masks=False)
+    dataset = find_validation_data(tmp_path, None, config.datasets, masks=False)
     evaluator.evaluate_dataset(model, dataset, config, tmp_path / "periodic")
     assert hashed == []
     centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "eval")

@@ -13,7 +13,7 @@ from centernet2.ranges import at_least, between
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from centernet2.builders.results_files import FoundDetections
+    from centernet2.builders.stored_results import FoundDetections
     from centernet2.data import DetectionDataset
     from centernet2.evaluation import Difference, Scored
     from centernet2.structures import FloatArray
@@ -64,12 +64,12 @@ def compare(
         JSON file for the metrics.
     """
     from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.evaluator import (
+    from centernet2.builders.evaluation_data import (
         choose_datasets,
         config_of_source,
         find_validation_data,
-        load_results,
     )
+    from centernet2.builders.evaluator import load_results
     from centernet2.evaluation import compare_results
 
     target = None if output is None else writable_file(Path(output), command="compare")

@@ -151,7 +151,7 @@ def _options_for_results(
     predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
     """Return the options for a results file, of which evaluation reads those of the data."""
-    from centernet2.builders.evaluator import COCO_CONFIG, config_of_results
+    from centernet2.builders.evaluation_data import COCO_CONFIG, config_of_results
     from centernet2.config import parse_pairs
 
     options = (config or config_of_results(predictions) or COCO_CONFIG).override(overrides)

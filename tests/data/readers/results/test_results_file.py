@@ -171,6 +171,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown class name": ({"category_name": "bat", "category_id": 1}, "class name"),
     "no box": ({"bbox": None}, "has no 'bbox'"),
     "three numbers": ({"bbox": [1, 2, 3]}, "which is not four finite numbers"),
+    "true in a box": ({"bbox": [1, 2, True, 4]}, "which is not four finite numbers"),
     "text": ({"bbox": "1\n2"}, "which is not four finite numbers"),
     "NaN box": ({"bbox": [1, 2, 3, float("nan")]}, "NaN or infinity in its 'bbox'"),
     "box of a diverged detector": ({"bbox": [1, 2, 1e20, 4]}, "beyond any image"),

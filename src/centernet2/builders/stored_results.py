@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from centernet2.builders.loading import StrPath
+from centernet2.checkpoint import is_json_file
 from centernet2.data import DetectionDataset
 from centernet2.data.readers.results import read_results
 from centernet2.evaluation import (
@@ -22,6 +24,7 @@ from centernet2.structures import FloatArray, RunLengths
 
 logger = logging.getLogger(__name__)
 
+RESULTS_SUFFIXES = (".json", ".jsonl", ".ndjson")  # whatever such a file holds
 Stages = dict[int, dict[str, Any]]  # by position of the image
 
 
@@ -32,6 +35,12 @@ class FoundDetections(NamedTuple):
     masks: list[RunLengths] | None
     stages: list[dict[str, Any]] | None  # of each image, in the order of the results
     skipped: dict[int, SkippedImage]  # by position: images that the evaluation could not use
+
+
+def holds_results(source: StrPath) -> bool:
+    """Whether a path names results rather than weights."""
+    path = Path(source)
+    return path.is_dir() or path.suffix in RESULTS_SUFFIXES or is_json_file(path)
 
 
 def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:

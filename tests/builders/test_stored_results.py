@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from centernet2.builders.results_files import read_detections
+from centernet2.builders.stored_results import read_detections
 from centernet2.data import DetectionDataset, concatenate
 from centernet2.data.readers.catalog import load_dataset
 from centernet2.data.readers.coco import load_coco
