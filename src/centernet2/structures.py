@@ -35,6 +35,10 @@ class Proposals(NamedTuple):
     labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage is class-agnostic
     valid: Tensor  # [R] bool: the others are padding
 
+    def without_padding(self) -> "Proposals":
+        """Return the valid rows; this waits for the device."""
+        return Proposals(*(column[self.valid] for column in self))
+
 
 class Target(TypedDict):
     """Ground truth of one image."""
@@ -57,6 +61,7 @@ class Detections(TypedDict):
     box_masks: NotRequired[Tensor]  # [D, M, M] mask probability in a grid over the box
     objectness: NotRequired[Tensor]  # [D] score of the proposal behind each detection
     class_probability: NotRequired[Tensor]  # [D] of the second stage alone
+    embeddings: NotRequired[Tensor]  # [D, channels] RoI features
     ids: NotRequired[Tensor]  # [D] int64, of the tracked objects of a film
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 import centernet2
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
+from centernet2.ops.boxes import clip_boxes
 from centernet2.structures import Target
 
 OPTIONS = (
@@ -82,6 +83,48 @@ def test_predicted_masks_equal_those_of_detections() -> None:
         masks = model.predict_masks(trace.features, trace.detections)
     for own, detections in zip(masks, trace.detections, strict=True):
         assert torch.equal(own, detections["box_masks"])
+
+
+def test_proposals_are_those_of_the_second_stage() -> None:
+    model = small_detector()
+    expected = model.run(IMAGES).proposals
+    for own, wanted in zip(model.propose(IMAGES), expected, strict=True):
+        assert len(own.boxes) > 0 and own.valid.all() and not own.labels.any()
+        assert torch.equal(own.boxes, wanted.boxes) and torch.equal(own.scores, wanted.scores)
+        assert not own.boxes.requires_grad
+    for limit in (3, 10**6):
+        more = model.propose(IMAGES, limit=limit)
+        for own, wanted in zip(more, expected, strict=True):
+            shorter = min(len(own.boxes), len(wanted.boxes))
+            assert torch.equal(own.boxes[:shorter], wanted.boxes[:shorter])
+        assert [len(own.boxes) > len(e.boxes) for own, e in zip(more, expected, strict=True)] == [
+            limit > 3
+        ] * 2
+    model.use_static_shapes([(96, 96)])
+    assert all(own.valid.all() for own in model.propose(IMAGES))
+
+
+def test_models_that_propose_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
+        small_detector().train().propose(IMAGES)
+    with pytest.raises(ValueError, match="only a two-stage one proposes"):
+        small_detector(*ONE_STAGE).propose(IMAGES)
+    with pytest.raises(ValueError, match="no RoI features"):
+        small_detector(*ONE_STAGE).embed({}, [])
+
+
+def test_embeddings_are_what_the_last_stage_classifies() -> None:
+    model = small_detector()
+    with torch.no_grad():
+        trace = model.run(IMAGES)
+        before = trace.stages[-2].boxes[:, 0].split([len(p.boxes) for p in trace.proposals])
+        boxes = [clip_boxes(own, size) for own, size in zip(before, trace.sizes, strict=True)]
+        embeddings = model.embed(trace.features, boxes)
+        logits = model.roi_heads.stages[-1].cls_score(torch.cat(embeddings))
+    assert [len(each) for each in embeddings] == [len(each) for each in boxes]
+    torch.testing.assert_close(logits, trace.stages[-1].logits)
+    nothing = model.embed(trace.features, [torch.zeros(0, 4)] * 2)
+    assert [each.shape[0] for each in nothing] == [0, 0]
 
 
 def test_training_keeps_no_detections() -> None:

@@ -16,6 +16,7 @@ from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
 from centernet2.structures import Detections, ModelInfo
 from tests.helpers.colored_objects import ColorDetector, ColoredObjects
+from tests.helpers.networks import build
 
 HEIGHT, WIDTH = 30, 40
 
@@ -439,3 +440,34 @@ def test_unusable_parts_of_a_predictor_are_named(arguments: Any, message: str) -
 @pytest.mark.parametrize("size", [np.int64(2), torch.tensor(2)])
 def test_batch_size_of_other_libraries(size: Any) -> None:
     assert Predictor(FakeDetector(), batch_size=size).batch_size == 2
+
+
+def test_embeddings_belong_to_the_detections() -> None:
+    model = build("masks").eval()
+    images = [torch.randint(0, 256, (3, h, 80), dtype=torch.uint8) for h in (60, 90)]
+    predictor = Predictor(model, resize=FitShortestEdge(length=48, max_size=400))
+    embedded = predictor.embed(images)
+    for own, image in zip(embedded, images, strict=True):
+        expected = predictor(image)
+        assert np.array_equal(own.boxes, expected.boxes) and own.masks.shape == expected.masks.shape
+        assert own.embeddings.shape == (len(expected), 32) and len(expected) > 3
+        with pytest.raises(
+            AttributeError, match=r"no embeddings: `Predictor\.embed` computes them"
+        ):
+            _ = expected.embeddings
+    few = predictor.embed(images[0], score_threshold=float(embedded[0].scores[2]))
+    assert len(few) == len(few.embeddings) < len(embedded[0])
+    assert np.allclose(few.embeddings, embedded[0].embeddings[: len(few)], atol=1e-5)
+    assert np.array_equal(embedded[0][1:3].embeddings, embedded[0].embeddings[1:3])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (FakeDetector, "an embedding is of a detector alone"),
+        (lambda: build("one-stage"), "a one-stage detector has no RoI features"),
+    ],
+)
+def test_detectors_without_embeddings_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor(make()).embed(torch.zeros(3, 40, 50, dtype=torch.uint8))

@@ -100,6 +100,41 @@ class Detector(nn.Module):
         detections: list[Detections] = self(images, pasted=False)
         return detections
 
+    @torch.no_grad()
+    def propose(self, images: Sequence[Tensor], *, limit: int | None = None) -> list[Proposals]:
+        """Return class-agnostic proposals of images [3, h, w], best first, without padding.
+
+        Their scores are the probability that a box holds an object, of whatever class.
+
+        Args:
+            images: uint8 RGB.
+            limit: maximum number per image, not counting proposals that tie with the last;
+                default: as many as enter the second stage.
+        """
+        if self.training:
+            raise ValueError("a model in training mode proposes nothing; call model.eval() first")
+        if self.proposal_generator.head.predicts_classes:
+            raise ValueError("a one-stage detector detects classes; only a two-stage one proposes")
+        trace = self.run(images, second_stage=False)
+        proposals = trace.proposals
+        if limit is not None and trace.head is not None:
+            proposals = self.proposal_generator.decoder(trace.head, limit=limit)
+        return [each.without_padding() for each in proposals]
+
+    @torch.no_grad()
+    def embed(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+        """Return RoI features [R, channels] of given boxes: of the last box head.
+
+        Args:
+            features: of a Trace.
+            boxes: [R, 4] of each image, in pixels of the model's input.
+        """
+        if self.roi_heads is None:
+            raise ValueError("a one-stage detector has no RoI features")
+        levels = [features[name] for name in self.roi_heads.in_features]
+        with lower_precision(levels[0], self.inference_dtype):
+            return self.roi_heads.embed(levels, boxes)
+
     # compiled programs begin behind this method, which depends on the sizes of images
     @not_compiled(recursive=False)
     def run(
@@ -107,24 +142,34 @@ class Detector(nn.Module):
         images: Sequence[Tensor],
         targets: Sequence[Target] | None = None,
         *,
+        second_stage: bool = True,
         masks: bool = True,
     ) -> Trace:
-        """Run all parts on images and return all results; `masks=False` skips masks."""
+        """Run all parts on images and return all results.
+
+        Without `second_stage` there are no detections, and without `masks` no masks.
+        """
         x, sizes, targets = self._prepare(images, targets)
         dtype = torch.float32 if self.training else self.inference_dtype
         with lower_precision(x, dtype):
-            return self._run_stages(x, sizes, targets, masks=masks)
+            return self._run_stages(x, sizes, targets, second_stage=second_stage, masks=masks)
 
     def _run_stages(
-        self, x: Tensor, sizes: Sequence[Size], targets: Sequence[Target] | None, *, masks: bool
+        self,
+        x: Tensor,
+        sizes: Sequence[Size],
+        targets: Sequence[Target] | None,
+        *,
+        second_stage: bool,
+        masks: bool,
     ) -> Trace:
         features = self.neck(self.backbone(x))
         padded = self.training or self.static_shapes
         proposals, losses, head = self.proposal_generator(features, sizes, targets, padded=padded)
-        if self.roi_heads is not None:
-            second = self.roi_heads(features, proposals, sizes, targets, masks=masks)
-        elif self.training:
+        if not second_stage or (self.roi_heads is None and self.training):
             second = RoIHeadsOutput([], [], [], {})
+        elif self.roi_heads is not None:
+            second = self.roi_heads(features, proposals, sizes, targets, masks=masks)
         else:
             second = _first_stage_detections(proposals, sizes)
         stages, detections, sources, roi_losses = second

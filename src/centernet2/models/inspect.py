@@ -11,7 +11,7 @@ from centernet2.structures import Inspection, Proposals
 
 @torch.no_grad()
 def inspect(
-    model: Detector, images: Sequence[Tensor], *, num_proposals: int = 0
+    model: Detector, images: Sequence[Tensor], *, num_proposals: int = 0, embed: bool = False
 ) -> list[Inspection]:
     """Return detections of images [3, h, w] (uint8 RGB), with scores of both stages.
 
@@ -19,16 +19,21 @@ def inspect(
         model: a two-stage detector in evaluation mode.
         num_proposals: proposals to report per image. They may be more than enter the second stage,
             to measure what it would gain from more; 0: those that enter it.
+        embed: give each detection its RoI features.
     """
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
     trace = model.run(images)
     if trace.head is None:
         raise ValueError("a model in training mode cannot be inspected; call model.eval() first")
-    used = [_without_padding(each) for each in trace.proposals]
+    used = [each.without_padding() for each in trace.proposals]
     limit = max([num_proposals, *(len(each.boxes) for each in used)])
     more = model.proposal_generator.decoder(trace.head, limit=limit) if num_proposals else used
     probabilities = model.roi_heads.probabilities(trace.stages, trace.proposals)
+    found = trace.detections
+    if embed:
+        vectors = model.embed(trace.features, [each["boxes"] for each in found])
+        found = [{**each, "embeddings": own} for each, own in zip(found, vectors, strict=True)]
     return [
         Inspection(
             detections,
@@ -38,13 +43,9 @@ def inspect(
             class_scores=p[rows, detections["labels"]],
         )
         for detections, rows, padded, own, longer, p in zip(
-            trace.detections, trace.sources, trace.proposals, used, more, probabilities, strict=True
+            found, trace.sources, trace.proposals, used, more, probabilities, strict=True
         )
     ]
-
-
-def _without_padding(proposals: Proposals) -> Proposals:
-    return Proposals(*(column[proposals.valid] for column in proposals))
 
 
 def _extend(used: Proposals, more: Proposals) -> Proposals:

@@ -26,6 +26,7 @@ MISSING: Mapping[str, str] = {
     "masks": "the detector predicts no masks; train it with MODEL.MASK_ON True",
     "proposals": "the proposals of test-time augmentation and of tiles are not kept",
     "objectness": "only a two-stage detector has it, without test-time augmentation",
+    "embeddings": "`Predictor.embed` computes them",
     "class_probability": "only a two-stage detector has it, without test-time augmentation",
     "ids": "the objects are not tracked; use --track, or `track` in Python",
 }
@@ -102,6 +103,11 @@ class Prediction:
     def class_probability(self) -> NDArray[np.float32]:
         """Probability [D] of the class of each detection, given that there is an object."""
         return self._column("class_probability")
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """RoI features [D, channels] of each detection; see `Predictor.embed`."""
+        return self._column("embeddings")
 
     @property
     def ids(self) -> NDArray[np.int64]:

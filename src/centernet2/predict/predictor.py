@@ -51,7 +51,7 @@ T = TypeVar("T")
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 OnScores: TypeAlias = Callable[[Tensor], None]
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that commands show
-COLUMNS = ("masks", "objectness", "class_probability")  # of detections, that predictions carry
+COLUMNS = ("masks", "objectness", "class_probability", "embeddings")  # that predictions carry
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 
 
@@ -131,14 +131,7 @@ class Predictor:
                 classes to numbers, which leaves the other classes without a threshold.
             color: order of the channels of arrays and tensors, "rgb" or "bgr" (as of OpenCV).
         """
-        threshold = self.resolve_threshold(score_threshold)
-        images = several_images(source)
-        if images is None:
-            return self._predict([named_image(source, color=color)], threshold)[0]
-        chunks = _chunks(numbered_images(images, color=color), self.batch_size)
-        return [
-            each.without_pixels() for chunk in chunks for each in self._predict(chunk, threshold)
-        ]
+        return self._call(source, score_threshold, color)
 
     def stream(
         self,
@@ -190,6 +183,22 @@ class Predictor:
         levels = names or [str(level) for level in range(len(record.locations))]
         return PointExplanation(image, record, levels, self.class_names, threshold)
 
+    def embed(
+        self,
+        source: ImageSource | ImageSources,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: Color = "rgb",
+    ) -> Prediction | list[Prediction]:
+        """Return the detections of a call with their RoI features, as `embeddings`.
+
+        They are the output [D, channels] of the last box head, before it classifies: similar
+        objects have similar ones. The arguments are those of a call.
+        """
+        if self._plain_detector("an embedding").roi_heads is None:
+            raise ValueError("a one-stage detector has no RoI features")
+        return self._call(source, score_threshold, color, embed=True)
+
     def _plain_detector(self, purpose: str) -> Detector:
         """Return the detector, which looks at the whole image once."""
         if self.tiling is not None:
@@ -209,6 +218,24 @@ class Predictor:
         """Return a threshold as one number, or one per class; ValueError if it is none."""
         return resolve_thresholds(score_threshold, self.class_names, self.num_classes)
 
+    def _call(
+        self,
+        source: ImageSource | ImageSources,
+        score_threshold: Threshold,
+        color: Color,
+        *,
+        embed: bool = False,
+    ) -> Prediction | list[Prediction]:
+        threshold = self.resolve_threshold(score_threshold)
+        images = several_images(source)
+        if images is None:
+            return self._predict([named_image(source, color=color)], threshold, embed=embed)[0]
+        return [
+            each.without_pixels()
+            for chunk in _chunks(numbered_images(images, color=color), self.batch_size)
+            for each in self._predict(chunk, threshold, embed=embed)
+        ]
+
     def _stream(
         self, images: Iterable[SourceImage], threshold: Resolved, on_scores: OnScores | None
     ) -> Iterator[Prediction]:
@@ -220,10 +247,12 @@ class Predictor:
         images: Sequence[SourceImage],
         threshold: Resolved,
         on_scores: OnScores | None = None,
+        *,
+        embed: bool = False,
     ) -> list[Prediction]:
         predictions = []
         with evaluation_mode(self.model), torch.inference_mode():
-            detected = self._detect([each.image for each in images])
+            detected = self._detect([each.image for each in images], embed=embed)
             for (own, proposals), image in zip(detected, images, strict=True):
                 if on_scores is not None:
                     on_scores(own["scores"])
@@ -232,10 +261,12 @@ class Predictor:
                 predictions.append(self._to_prediction(pasted, proposals, image))
         return predictions
 
-    def _detect(self, images: Sequence[Tensor]) -> list[tuple[Detections, Tensor | None]]:
+    def _detect(
+        self, images: Sequence[Tensor], *, embed: bool
+    ) -> list[tuple[Detections, Tensor | None]]:
         """Return detections in pixels of the images, masks in the grid of their box, proposals."""
         if self.tiling is None:
-            return self._detect_whole(images)
+            return self._detect_whole(images, embed=embed)
         return [
             (
                 detect_tiled(self._detect_parts, image, self.tiling, batch_size=self.batch_size),
@@ -249,14 +280,17 @@ class Predictor:
         rows = zip(self.model.detect(inputs), inputs, images, strict=True)
         return [to_original(own, size_of(x), size_of(image))[0] for own, x, image in rows]
 
-    def _detect_whole(self, images: Sequence[Tensor]) -> list[tuple[Detections, Tensor | None]]:
+    def _detect_whole(
+        self, images: Sequence[Tensor], *, embed: bool
+    ) -> list[tuple[Detections, Tensor | None]]:
         """Return detections with the scores of both stages, and the proposals, if there are any."""
         model = self.model
         if not isinstance(model, Detector) or model.roi_heads is None:
             return [(own, None) for own in self._detect_parts(images)]
         detected: list[tuple[Detections, Tensor | None]] = []
         inputs = [self.resize(image) for image in images]
-        for each, x, image in zip(inspect(model, inputs), inputs, images, strict=True):
+        inspected = inspect(model, inputs, embed=embed)
+        for each, x, image in zip(inspected, inputs, images, strict=True):
             found: Detections = {
                 **each.detections,
                 "objectness": each.object_scores,

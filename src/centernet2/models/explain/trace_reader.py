@@ -37,7 +37,7 @@ class TraceReader:
         self.padded = trace.proposals[0]
         self.detections, self.sources = trace.detections[0], trace.sources[0]
         self.source_rows = self.padded.valid.nonzero()[:, 0]  # of the proposals without padding
-        self.proposals = Proposals(*(column[self.padded.valid] for column in self.padded))
+        self.proposals = self.padded.without_padding()
 
     def box(self, box: Tensor) -> Box:
         """Return a box [4] in pixels of the original image."""

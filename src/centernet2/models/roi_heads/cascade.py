@@ -131,6 +131,12 @@ class CascadeRoIHeads(nn.Module):
             outputs.append(stage(self.pooler(levels, rois), boxes))
         return outputs
 
+    def embed(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+        """Return the features [R_i, channels] of boxes [R_i, 4] from the last box head."""
+        last = cast(BoxStage, self.stages[-1])
+        embedded: Tensor = last.box_head(self.pooler(levels, number_boxes(boxes)))
+        return list(torch.split(embedded.float(), [len(each) for each in boxes]))
+
     def _detect(
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> tuple[list[StageOutput], list[Selected]]:
