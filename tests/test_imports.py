@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "data.resize",
         "data.storage",
         "pictures",
+        "runtime",
         "score_thresholds",
         "visualize",
         "spelling",

@@ -14,7 +14,9 @@ from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.export import exporting
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.jobs import InferenceOptions
 from centernet2.jobs.export import REQUIRED_SHARE, export
+from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
@@ -22,11 +24,13 @@ from centernet2.runtime.exported_model import ExportedModel
 from centernet2.runtime.matching import compare
 from centernet2.runtime.verification import certificate_path, reference_path
 from tests.helpers.exported import build_two_levels
+from tests.helpers.jobs import write_photographs
 
 pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 pytestmark = pytest.mark.slow  # tracing the detector takes half a minute
+CPU = InferenceOptions(device="cpu")
 STANDARD = {"", "ai.onnx"}
 # without PyTorch, as on a machine that only runs files
 VERIFY = """
@@ -154,3 +158,34 @@ def test_too_little_agreement_writes_nothing(
     ):
         export_detector(detector, tmp_path / "model.onnx", ExportOptions())
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_takes_an_exported_file(exported: Path, tmp_path: Path) -> None:
+    photos = write_photographs(tmp_path / "photos")
+    found = {}
+    for weights in (exported, exported.with_name("model.pth")):
+        folder = tmp_path / weights.suffix
+        predict(photos, weights=weights, output=folder, score_threshold=0.0, inference=CPU)
+        found[weights.suffix] = json.loads((folder / "predictions.json").read_text())
+    for ours, wanted in zip(found[".onnx"], found[".pth"], strict=True):
+        assert len(ours["detections"]) == len(wanted["detections"]) > 0
+        for own, other in zip(ours["detections"], wanted["detections"], strict=True):
+            assert own["box"] == pytest.approx(other["box"], abs=0.1)
+            assert own["score"] == pytest.approx(other["score"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        (("MODEL.DEVICE", "cpu"), {}, "config overrides cannot be applied; export the model"),
+        ((), {"config": "CenterNet2_R50_1x"}, "--config-file cannot be applied"),
+        ((), {"inference": InferenceOptions(dtype="bf16")}, "--dtype cannot be applied"),
+        ((), {"inference": InferenceOptions(device="mps")}, "runs on cpu or cuda"),
+    ],
+)
+def test_predict_refuses_what_the_file_has_settled(
+    exported: Path, tmp_path: Path, words: tuple[str, ...], options: dict[str, Any], message: str
+) -> None:
+    photos = write_photographs(tmp_path / "photos", 1)
+    with pytest.raises(ValueError, match=message):
+        predict(photos, *words, weights=exported, output=tmp_path / "out", **options)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from centernet2.arguments import checked
+from centernet2.builders.exported_files import load_exported, require_plain
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_augmented, build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
@@ -29,6 +30,7 @@ from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
+from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
@@ -220,6 +222,9 @@ def load_predictor(
         weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
         tiling: see `Predictor`.
     """
+    if Path(weights).suffix in EXPORTED_SUFFIXES:
+        require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
+        return Predictor(load_exported(Path(weights), device), tiling=tiling)
     model = load_for_inference(
         weights, overrides, config=config, device=device, dtype=dtype, compile=compile
     )

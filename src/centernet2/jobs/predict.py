@@ -65,8 +65,8 @@ def predict(
         text files with a path in each line, - for the standard input; then config overrides:
         KEY VALUE ... Pictures that this program has drawn are left out of folders and patterns.
     weights
-        A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
-        checkpoints need no --config-file.
+        A checkpoint, the folder of a training run, zoo:NAME of a published model, or an exported
+        file (.onnx). Our checkpoints and exported files need no --config-file.
     output
         Folder for the results.
     write
