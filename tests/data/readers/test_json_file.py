@@ -30,6 +30,10 @@ TEXTS = {
         "the record with the id 7 has the key 'width' twice",
     ),
     "one and true": ('{"annotations": [{"iscrowd": 1, "iscrowd": true}]}', "key 'iscrowd' twice"),
+    "two box modes": (
+        '{"annotations": [{"bbox_mode": 1, "bbox_mode": 0}]}',
+        "key 'bbox_mode' twice",
+    ),
     "list twice": ('{"images": [], "images": [{"id": 1}]}', "key 'images' twice"),
     "spaces": ('{"images" : [{"id" : 7, "width" : 1, "width" : 2}]}', "key 'width' twice"),
     "colon in a text": ('{"info": {"a": "b\\": "}, "images": []}', None),

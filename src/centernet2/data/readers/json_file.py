@@ -18,8 +18,9 @@ LARGE_JSON = 2**26  # bytes: reading it takes seconds
 LISTS = ("images", "annotations", "categories")
 # keys that are read: of the file, of its images, annotations and categories
 READ_KEYS = {*LISTS, "id", "file_name", "width", "height", "name", "frequency"} | {
-    "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "size", "counts",
-    "attributes", "rotation", "coco_url", "neg_category_ids", "not_exhaustive_category_ids",
+    "image_id", "category_id", "bbox", "bbox_mode", "area", "iscrowd", "segmentation", "size",
+    "counts", "attributes", "rotation", "coco_url", "neg_category_ids",
+    "not_exhaustive_category_ids",
 }  # fmt: skip
 NAMING_KEYS = ("id", "image_id", "file_name", "file")  # that tell which record is meant
 ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
