@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from centernet2.builders.training_run import TrainingRun
+from centernet2.checkpoint.checkpoint import FINAL_FILE
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.training.callbacks import (
     EXPECTED_ERRORS,
@@ -78,7 +79,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
 
 def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:
     """Write model_final.pth with the last metrics, and return these."""
-    state, path = run.state, run.state.output / "model_final.pth"
+    state, path = run.state, run.state.output / FINAL_FILE
     is_saved = state.iteration >= run.max_iteration  # by `_save_if_done`
     if evaluation.failure is not None:
         if not is_saved:
@@ -91,7 +92,7 @@ def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float
         if not is_saved:
             raise
         raise TrainedWithoutEvaluation(path, error) from error
-    logger.info("training is done: model_final.pth and all other results are in %s", path.parent)
+    logger.info("training is done: %s and all other results are in %s", path.name, path.parent)
     return evaluation.results
 
 

@@ -20,14 +20,13 @@ from centernet2.builders.initial_weights import (
 from centernet2.builders.loading import StrPath, config_of
 from centernet2.builders.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsFile
-from centernet2.checkpoint.checkpoint import last_checkpoint, numbered_checkpoints
+from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint, numbered_checkpoints
 from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import REFUSED, Config, ConfigError
 from centernet2.data import DetectionDataset, counted, with_classes
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError, zoo_model
 
-FINAL_FILE = "model_final.pth"
 SHOWN_RUNS = 3
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from centernet2.structures import ModelInfo, TestSize
 logger = logging.getLogger(__name__)
 
 FORMAT = "centernet2"  # identifies our checkpoints
+FINAL_FILE, BEST_FILE = "model_final.pth", "model_best.pth"  # of a training run
 NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -137,11 +138,11 @@ def find_in_run(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    candidates = [path / "model_final.pth", path / "model_best.pth"]
-    found = [each for each in candidates if each.is_file()] + numbered_checkpoints(path)[::-1]
+    named = [path / name for name in (FINAL_FILE, BEST_FILE)]
+    found = [each for each in named if each.is_file()] + numbered_checkpoints(path)[::-1]
     if not found:
         raise WeightsError(
-            f"{path} is a folder without a checkpoint (model_final.pth, model_best.pth or "
+            f"{path} is a folder without a checkpoint ({FINAL_FILE}, {BEST_FILE} or "
             "model_0001000.pth); give a weights file or the output folder of a training run"
         )
     logger.info("weights: %s", found[0])

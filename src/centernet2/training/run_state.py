@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2 import distributed
 from centernet2.checkpoint import Checkpoint, holds_weights, save_checkpoint
+from centernet2.checkpoint.checkpoint import BEST_FILE, FINAL_FILE
 from centernet2.structures import ModelInfo
 from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
@@ -146,7 +147,7 @@ class RunState:
         def write(name: str) -> None:
             self._write(self.output / name, self.iteration, metrics, keep_equal=keep_equal)
 
-        write("model_final.pth")
+        write(FINAL_FILE)
         if self.average is not None:
             with self.average.applied():
                 write("model_final_ema.pth")
@@ -155,7 +156,7 @@ class RunState:
         """Write model_best.pth with the raw or averaged weights, by the metric's name."""
         averaged = self.average is not None and name.startswith(AVERAGED)
         with self.average.applied() if averaged and self.average else nullcontext():
-            self._write(self.output / "model_best.pth", self.iteration, metrics)
+            self._write(self.output / BEST_FILE, self.iteration, metrics)
 
     def _write(
         self,
