@@ -15,6 +15,7 @@ from centernet2.spelling import did_you_mean
 P = ParamSpec("P")
 R = TypeVar("R")
 ANY_NUMBER = Accepted()
+# A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
     ("config", "data", "data_path", "file", "first", "fix", "images", "model", "name", "output",
      "output_dir", "predictions", "report", "second", "weights")

@@ -38,10 +38,7 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import Thresholds, threshold
-from centernet2.jobs.train import (
-    DEFAULT_MODE,
-    train,
-)
+from centernet2.jobs.train import DEFAULT_MODE, train
 from centernet2.jobs.verify import verify
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 from centernet2.usage import describe_refusal, refuse_empty_words, refuse_unknown_words
@@ -62,6 +59,9 @@ LEVEL_OF_END = {  # else a warning
     ExitCode.INCOMPLETE: logging.INFO,  # the process that has failed says why
 }
 OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weights"}
+PROCESSES = inspect.Parameter(
+    "processes", inspect.Parameter.KEYWORD_ONLY, default=ONE_PROCESS, annotation=Processes
+)
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
@@ -231,14 +231,7 @@ def register(
     if first_by_name:
         first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     if launched:
-        others.append(
-            inspect.Parameter(
-                "processes",
-                inspect.Parameter.KEYWORD_ONLY,
-                default=ONE_PROCESS,
-                annotation=Processes,
-            )
-        )
+        others.append(PROCESSES)
 
     @wraps(job)
     def command(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:

@@ -87,9 +87,8 @@ def benchmark(
         meter = Meter(model, plan, dtype=dtype, compile=inference.compile, runs=runs)
         shapes = {(n, *size) for n in batch_sizes for size in wanted or [input_size(plan)]}
         origin = None if weights is None else str(weights)
-        result = measure_benchmark(
-            meter, shapes, weights=origin, device_name=device_name(meter.device)
-        )
+        name = device_name(meter.device)
+        result = measure_benchmark(meter, shapes, weights=origin, device_name=name)
     if target is not None:
         write_json(target, json_mark("benchmark") | asdict(result), indent=1)
     return result
