@@ -24,6 +24,7 @@ from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays, offsets_of
 from centernet2.data.user_ids import PackedIds, join_ids, unpack_id
 from centernet2.files import printable
+from centernet2.ops.box_arrays import xywh_to_xyxy
 from centernet2.structures import Target, UserId
 
 logger = logging.getLogger(__name__)
@@ -315,11 +316,6 @@ def _join_federated(datasets: Sequence[DetectionDataset]) -> FederatedLabels | N
             "+".join(dataset.name for dataset in datasets),
         )
     return None
-
-
-def xywh_to_xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Convert boxes [B, 4] from position and size to corners."""
-    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
 
 
 def pack_paths(files: Sequence[str]) -> npt.NDArray[np.bytes_]:  # [I]

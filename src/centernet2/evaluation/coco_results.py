@@ -15,9 +15,9 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
-from centernet2.evaluation.ground_truth import xyxy_to_xywh
 from centernet2.files import open_atomic
 from centernet2.models.postprocess import paste
+from centernet2.ops.box_arrays import xyxy_to_xywh
 from centernet2.structures import Detections, FloatArray, RunLengths, UserId, select
 
 RESULT_COLUMNS = ("image", "x", "y", "width", "height", "score", "label")

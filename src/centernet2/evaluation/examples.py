@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import BoolArray, GroundTruth, box_iou_matrix
+from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
 from centernet2.evaluation.matching import Matches
+from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.structures import FloatArray, IntArray
 
 EXAMPLES_PER_KIND = 12
@@ -23,7 +24,7 @@ class NearestObjects(NamedTuple):
 
 def nearest_objects(matches: Matches, results: FloatArray) -> NearestObjects:
     """Compare the detections with all objects of their image, crowds left out."""
-    boxes = _corners(results[matches.rows])
+    boxes = xywh_to_xyxy(results[matches.rows, 1:5])
     best, own = np.zeros(len(boxes)), np.zeros(len(boxes))
     best_label = np.full(len(boxes), -1)
     rows_of = _groups(matches.images)
@@ -55,7 +56,7 @@ def find_examples(
         & (nearest.label != matches.labels)
         & (nearest.own_iou < ON_OBJECT_IOU)
     )
-    boxes = _corners(results[matches.rows])
+    boxes = xywh_to_xyxy(results[matches.rows, 1:5])
 
     def of_detection(d: int) -> dict[str, Any]:
         other = int(nearest.label[d])
@@ -116,7 +117,7 @@ def boxes_of_image(
         ],
         "detections": [
             {"box": box, "class": truth.class_names[int(row[6])], "score": float(row[5])}
-            for box, row in zip(_corners(shown).round(1).tolist(), shown, strict=True)
+            for box, row in zip(xywh_to_xyxy(shown[:, 1:5]).round(1).tolist(), shown, strict=True)
         ],
     }
 
@@ -147,7 +148,3 @@ def _groups(keys: IntArray) -> dict[int, IntArray]:
     values, starts = np.unique(keys[order], return_index=True)
     parts = np.split(order, starts[1:])
     return {key: part for key, part in zip(values.tolist(), parts, strict=True) if key >= 0}
-
-
-def _corners(results: FloatArray) -> FloatArray:  # [D, 4] xyxy
-    return np.concatenate([results[:, 1:3], results[:, 1:3] + results[:, 3:5]], axis=1)

@@ -178,22 +178,3 @@ def load_detections(ground_truth: COCO, results: FloatArray) -> COCO:
 def is_federated(truth: GroundTruth) -> bool:
     """Whether each image was annotated for some of the classes only, as in LVIS."""
     return truth.federated is not None
-
-
-def xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> FloatArray:
-    """Convert boxes [..., 4] in float64, so that a results file keeps every digit."""
-    corners = boxes.astype(np.float64)  # [B, 4]
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-
-
-def box_iou_matrix(boxes: FloatArray, others: FloatArray) -> FloatArray:  # [D, G]
-    """IoU of boxes [D, 4] and [G, 4], both xyxy, in float64."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=2)
-    area, other_area = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others))
-    union = area[:, None] + other_area[None] - intersection
-    iou: FloatArray = np.divide(
-        intersection, union, out=np.zeros_like(intersection), where=union > 0
-    )
-    return iou

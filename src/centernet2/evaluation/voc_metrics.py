@@ -9,7 +9,8 @@ pixels: its box from 1 to 10 is ours from 0 to 10.
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import GroundTruth, box_iou_matrix
+from centernet2.evaluation.ground_truth import GroundTruth
+from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.structures import FloatArray
 
 VOC_IOU = 0.5
@@ -36,7 +37,7 @@ def _curve(truth: GroundTruth, label: int, rows: FloatArray) -> tuple[FloatArray
     total = (of_class & ~truth.crowd).sum()
     if not total:
         return np.full(1, np.nan), np.full(1, np.nan)
-    corners = np.concatenate([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], axis=1)  # [D, 4]
+    corners = xywh_to_xyxy(rows[:, 1:5])  # [D, 4]
     taken = np.zeros(len(truth.labels), dtype=bool)
     hit, false = np.zeros(len(rows)), np.zeros(len(rows))
     for d, image in enumerate(rows[:, 0].astype(int).tolist()):

@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.ops.boxes import pairwise_iou
+from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.structures import FloatArray, IntArray
 
 PROBED = 1000  # detections of the highest scores
@@ -65,12 +63,7 @@ def _objects_below(
     best = best[images[best] >= 0]
     for row, image in zip(best.tolist(), images[best].tolist(), strict=True):
         rows = slice(dataset.offsets[image], dataset.offsets[image + 1])
-        overlap = pairwise_iou(_corners(placed.boxes[row : row + 1]), _corners(dataset.xywh[rows]))
-        found.append((row, dataset.labels[rows][overlap[0].numpy() >= PROBED_IOU]))
+        box, objects = xywh_to_xyxy(placed.boxes[row : row + 1]), xywh_to_xyxy(dataset.xywh[rows])
+        iou = box_iou_matrix(box, objects)[0]
+        found.append((row, dataset.labels[rows][iou >= PROBED_IOU]))
     return found
-
-
-def _corners(xywh: FloatArray) -> Tensor:
-    """Convert boxes [N, 4] to xyxy in float64."""
-    low, size = xywh[:, :2], xywh[:, 2:]
-    return torch.from_numpy(np.concatenate([low, low + size], axis=1))
