@@ -1,6 +1,7 @@
 """The command `explain`: text, JSON and a picture; points that it refuses."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, **options: Any) -> Any:
-    return explain(
-        folder / "photos" / "0.png", weights=folder / "model.pth", inference=CPU, **options
-    )
+def run(folder: Path, *, overrides: Sequence[str] = (), **options: Any) -> Any:
+    photo = folder / "photos" / "0.png"
+    return explain(photo, *overrides, weights=folder / "model.pth", inference=CPU, **options)
 
 
 def test_files_and_text_say_the_same(
@@ -85,6 +85,36 @@ def test_threshold_tells_shown_detections(folder: Path) -> None:
     assert not any(map(weak.is_shown, steps)) and "behind a detection" not in weak.text()
     strong = predictor.explain(photo, 30, 20, score_threshold=0.0)
     assert any(map(strong.is_shown, steps))
+
+
+def test_way_that_ends_in_the_first_stage_has_no_proposal(folder: Path, tmp_path: Path) -> None:
+    overrides = ["MODEL.CENTERNET.INFERENCE_TH", "0.9"]
+    explanation = run(folder, at="30,20", output=tmp_path / "out", overrides=overrides)
+    record = explanation.to_dict()
+    assert record["proposals"] == record["detections"] == ()
+    value = max(each["heat"] for each in record["locations"])
+    assert f"not above the score threshold: {value:.4g}, threshold 0.9" in explanation.summary()
+    assert "proposal" not in explanation.text()
+    assert explanation.picture().shape == (3, 240, 320)
+
+
+def test_suppressor_is_followed_in_place_of_what_it_suppressed(
+    folder: Path, tmp_path: Path
+) -> None:
+    overrides = ["MODEL.CENTERNET.NMS_TH_TEST", "0.01"]
+    predictor = centernet2.load_predictor(folder / "model.pth", overrides, device="cpu")
+    photo = folder / "photos" / "0.png"
+    points = [(x, y) for x in range(4, 64, 8) for y in range(4, 48, 8)]
+    found = [predictor.explain(photo, x, y) for x, y in points]
+    suppressed = [each for each in found if each.record.location.cut]
+    assert suppressed
+    for each in suppressed:
+        rival = each.record.location.cut.by
+        assert rival is not None and each.record.proposals[0].row == rival.row
+        assert each.record.proposals[0].box == pytest.approx(rival.box)
+        assert f"with proposal {rival.row}, score" in each.summary()
+        assert "which is followed instead" in each.summary()
+        assert each.picture().shape == (3, 240, 320)
 
 
 @pytest.mark.parametrize("at", ["", "30", "30,20,10", "a,b", "-1,5", "1..2,3"])

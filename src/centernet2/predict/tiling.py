@@ -161,10 +161,11 @@ def _parts(
     margin: float,
 ) -> Parts:
     """Join the columns of all detections, and note what each pass can see of an object."""
-    boxes, scores, labels = (
-        torch.cat([each[key] for each in found]).cpu().numpy()
-        for key in ("boxes", "scores", "labels")
+    boxes, scores = (
+        torch.cat([each[key] for each in found]).float().cpu().numpy()
+        for key in ("boxes", "scores")
     )
+    labels = torch.cat([each["labels"] for each in found]).cpu().numpy()
     whole = Window(0, 0, size[1], size[0])
     counts = [len(each["boxes"]) for each in found]
     limits = np.repeat(np.array([*windows, whole]), counts, axis=0)  # [n, 4]
