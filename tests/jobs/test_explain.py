@@ -1,10 +1,12 @@
 """The command `explain`: text, JSON and a picture; points that it refuses."""
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -74,6 +76,19 @@ def test_detections_are_those_of_a_prediction(folder: Path, tmp_path: Path) -> N
     for row, box in enumerate(found["boxes"].tolist()):
         if box[0] <= 10 <= box[2] and box[1] <= 40 <= box[3]:
             assert behind[row]["score"] == pytest.approx(float(found["scores"][row]))
+
+
+def test_prediction_explains_its_image(folder: Path) -> None:
+    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+    photo = folder / "photos" / "0.png"
+    (prediction,) = predictor([photo])  # without pixels: the file is read again
+    expected = predictor.explain(photo, 30, 20).record
+    assert prediction[:2].explain(30, 20).record == expected
+    assert predictor(np.asarray(Image.open(photo))).explain(30, 20).record == expected
+    copied = pickle.loads(pickle.dumps(prediction))
+    with pytest.raises(AttributeError, match=r"use `Predictor\.explain`"):
+        copied.explain(30, 20)
+    assert np.array_equal(copied.boxes, prediction.boxes)
 
 
 def test_threshold_tells_shown_detections(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     import supervision
     from PIL import Image
 
+    from centernet2.predict.explaining import PointExplanation
     from centernet2.structures import Detections
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
+Explainer: TypeAlias = "Callable[[Pixels, float, float], PointExplanation]"
 PER_IMAGE = ("proposals",)  # the other columns have one row for each detection
 # why a detector does not give a column; makers of exported files state their own reason
 MISSING: Mapping[str, str] = {
@@ -65,6 +67,7 @@ class Prediction:
         pixels: the image, uint8 [H, W, 3] RGB; None: it is read from `path` again when needed.
         columns: what not every detector gives; the properties of these names return it.
         missing: why a column is missing, by its name.
+        explainer: explains a point of an image, as `Predictor.explain`; it is not pickled.
     """
 
     boxes: NDArray[np.float32]
@@ -78,6 +81,7 @@ class Prediction:
     pixels: Pixels | None = None
     columns: Columns = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=lambda: MISSING)
+    explainer: Explainer | None = None
 
     @property
     def names(self) -> list[str]:
@@ -239,6 +243,21 @@ class Prediction:
         """Return the prediction without the pixels of its image, if they can be read again."""
         is_file = self.path is not None and self.frame is None
         return replace(self, pixels=None) if is_file else self
+
+    def explain(self, x: float, y: float) -> PointExplanation:
+        """Explain why there is a detection at a point, or why there is none.
+
+        The detector looks at the image again. x and y are in pixels of the image.
+        """
+        if self.explainer is None:
+            raise NotCarriedError(
+                "only predictions of a `Predictor` in this process are explained; "
+                "use `Predictor.explain`"
+            )
+        return self.explainer(self.image, x, y)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "explainer": None}  # it holds the detector
 
     def plot(self) -> Image.Image:
         """Return the image with boxes, masks, class names and scores; a small one enlarged."""

@@ -319,6 +319,7 @@ class Predictor:
             time=image.time,
             pixels=_to_array(image.image.permute(1, 2, 0)),
             columns=columns,
+            explainer=self.explain,
         )
 
 
