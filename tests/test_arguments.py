@@ -57,7 +57,8 @@ EMPTY = ["", " ", Path("")]
 def test_empty_path_is_not_the_current_folder(
     call: Callable[[Any], Any], name: str, empty: Any
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is empty; give a path"):
+    words = "is empty; give a path" if isinstance(empty, str) else r"is Path\('\.'\), as an empty"
+    with pytest.raises(ValueError, match=f"^{name} {words}"):
         call(empty)
 
 

@@ -110,3 +110,9 @@ def test_threshold_of_each_class_is_applied() -> None:
 def test_description_of_thresholds() -> None:
     assert describe_threshold(0.3) == "the score threshold 0.3"
     assert describe_threshold((0.25, 0.5)) == "the score thresholds per class (0.25 to 0.5)"
+
+
+def test_names_are_equal_in_both_unicode_forms() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for own, given in ((composed, decomposed), (decomposed, composed)):
+        assert resolve_thresholds({given: 0.5}, ("tea", own), 2) == (0.0, 0.5)

@@ -71,14 +71,15 @@ def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+        called = function.__qualname__.removesuffix(".__init__").removesuffix(".__call__")
 
         @wraps(function)
         def call(*args: P.args, **options: P.kwargs) -> R:
-            _refuse_unknown(function.__name__, options, signature.parameters)
+            _refuse_unknown(called, options, signature.parameters)
             try:
                 bound = signature.bind(*args, **options)
             except TypeError as error:
-                raise TypeError(f"{function.__name__}() is {error}") from None
+                raise TypeError(f"{called}() is {error}") from None
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
                 if parameter.kind is parameter.VAR_POSITIONAL:
@@ -141,8 +142,12 @@ def _require_path(name: str, value: Any) -> None:
         wanted = f"{OBJECTS.get(name, '')}a path, a str or os.PathLike"
         raise ArgumentError(name, f"is {_shown(value)}; it takes {wanted}")
     text = os.fsdecode(value).strip()
-    if not text or (text == "." and isinstance(value, PurePath)):  # Path("") equals Path(".")
+    if not text:
         raise ArgumentError(name, "is empty; give a path, and the current folder as '.'")
+    if text == "." and isinstance(value, PurePath):
+        raise ArgumentError(
+            name, "is Path('.'), as an empty Path is, too; give the current folder as '.'"
+        )
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -9,6 +9,8 @@ from typing import Any, SupportsFloat, TypeAlias
 
 from torch import Tensor
 
+from centernet2.files import one_form
+
 # any number, list, array or tensor; a mapping is by class name
 Threshold: TypeAlias = SupportsFloat | Sequence[SupportsFloat] | Tensor | Mapping[str, Any]
 Resolved: TypeAlias = float | tuple[float, ...]  # for all classes, or per class by label
@@ -98,15 +100,18 @@ def _by_name(
         raise ValueError(
             f"{name} is by class name, but the model has no class names; give a list by label"
         )
-    for key in threshold:
-        if key not in class_names:
+    label_of = {one_form(name): label for label, name in enumerate(class_names)}
+    scores = [NO_THRESHOLD] * len(class_names)
+    for key, value in threshold.items():
+        label = label_of.get(one_form(key)) if isinstance(key, str) else None
+        if label is None:
             near = difflib.get_close_matches(str(key), class_names, n=1, cutoff=0.0)
             raise ValueError(
                 f"{name} names the class {key!r}, which the model does not have; "
                 f"the nearest of its {len(class_names)} classes is {near[0]!r}"
             )
-    scores = {key: require_score(value, f"{name}[{key!r}]") for key, value in threshold.items()}
-    return tuple(scores.get(each, NO_THRESHOLD) for each in class_names)
+        scores[label] = require_score(value, f"{name}[{key!r}]")
+    return tuple(scores)
 
 
 def _to_python(value: object) -> Any:

@@ -124,7 +124,7 @@ def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
         (["SOLVER.MAX_ITER", True], "SOLVER.MAX_ITER is True"),
         (["SOLVER.MAX_ITER", 1.5], "SOLVER.MAX_ITER is 1.5"),
         ({"SOLVER.BASE_RL": 1}, "did you mean 'SOLVER.BASE_LR'"),
-        ({"SOLVER": 1}, "there is no option 'SOLVER'"),
+        ({"SOLVER": 1}, "'SOLVER' is a group of options, such as SOLVER."),
         (["SOLVER.BASE_LR", {"a": 1}], "SOLVER.BASE_LR is {'a': 1}"),
     ],
 )
@@ -343,3 +343,27 @@ def test_values_that_yaml_cannot_read_name_the_file(tmp_path: Path, value: str) 
     path.write_text(f"SOLVER:\n  MAX_ITER: {value}\n")
     with pytest.raises(ConfigError, match=r"c\.yaml has a number or a date that no program can"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SOLVER:\n  BASE_LR: -1\n", r"SOLVER\.BASE_LR is -1 in .*own\.yaml; it takes"),
+        ("_BASE_: below.yaml\n", r"SOLVER\.BASE_LR is 'high' in .*below\.yaml; it takes"),
+        ("_BASE_: own.yaml\n", r"own\.yaml: its _BASE_ 'own\.yaml' leads back to this file"),
+        ("_BASE_: none.yaml\n", r"own\.yaml: its _BASE_ is not known: .* 'none\.yaml'"),
+        ("SOLVER: 3\n", r"'SOLVER' in .*own\.yaml is a group of options, such as SOLVER\."),
+    ],
+)
+def test_errors_of_config_files_name_the_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "below.yaml").write_text("SOLVER:\n  BASE_LR: high\n")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "own.yaml")
+
+
+def test_config_files_of_another_encoding_are_named(tmp_path: Path) -> None:
+    text = 'DATASETS:\n  TRAIN: ("\u6771\u4eac\u306e\u732b\u3068\u72ac",)\n'
+    (tmp_path / "own.yaml").write_bytes(text.encode("shift-jis"))
+    with pytest.raises(ConfigError, match=r"own\.yaml, line 2: the text is not UTF-8"):
+        load_config(tmp_path / "own.yaml")

@@ -191,7 +191,7 @@ def test_list_and_tuple_give_a_list(several: type, pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, None])
 def test_impossible_batch_size_is_named(size: object) -> None:
-    with pytest.raises(ValueError, match=f"batch_size is {size}; give a whole number"):
+    with pytest.raises(ValueError, match=f"batch_size is {size}; it takes a whole number from 1"):
         Predictor(FakeDetector(), batch_size=size)  # type: ignore[arg-type]
 
 
@@ -471,3 +471,21 @@ def test_embeddings_belong_to_the_detections() -> None:
 def test_detectors_without_embeddings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictor(make()).embed(torch.zeros(3, 40, 50, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batchsize": 2}, r"Predictor\(\) has no argument 'batchsize'; did you mean 'batch_size'"),
+        ({"model": FakeDetector()}, r"Predictor\(\) is multiple values for argument 'model'"),
+    ],
+)
+def test_misspelled_arguments_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Predictor(FakeDetector(), **options)
+
+
+def test_misspelled_arguments_of_a_call_are_named(pixels: np.ndarray) -> None:
+    call: Any = Predictor(FakeDetector())
+    with pytest.raises(TypeError, match=r"Predictor\(\) has no argument 'conf'; .*score_threshold"):
+        call(pixels, conf=0.5)

@@ -16,6 +16,7 @@ from centernet2.config.tree import (
     SLOTS,
     Config,
     Overrides,
+    check_value,
     freeze,
     is_skipped,
     known_key,
@@ -23,6 +24,7 @@ from centernet2.config.tree import (
     parse_literal,
     parse_pairs,
 )
+from centernet2.files import read_text_file
 
 logger = logging.getLogger(__name__)
 
@@ -84,23 +86,38 @@ def _packaged() -> Path:
     return Path(str(resources.files("centernet2"))) / "configs"
 
 
-def _read_tree(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
-    """Read the values of a file, on top of those of its _BASE_, and the keys that it states."""
+def _read_tree(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], frozenset[str]]:
+    """Read the values of a file, on top of those of its _BASE_, and the keys that it states.
+
+    Args:
+        above: the files of which this one is the base.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text_file(path)
+    except OSError as error:
         raise ConfigError(f"config file {path} cannot be read: {error}") from None
+    except ValueError as error:  # it names the file and its encoding
+        raise ConfigError(str(error)) from None
     tree = _parse_yaml(text, str(path))
     base = tree.pop("_BASE_", None)
     values: dict[str, Any] = {}
     stated: frozenset[str] = frozenset()
     if base is not None:
-        base_path = path.parent / str(base)
-        values, stated = _read_tree(base_path if base_path.is_file() else find_config(str(base)))
+        base_path = _find_base(path, str(base))
+        if base_path.resolve() in (each.resolve() for each in (path, *above)):
+            raise ConfigError(f"config file {path}: its _BASE_ '{base}' leads back to this file")
+        values, stated = _read_tree(base_path, (path, *above))
     own = dict(_flatten(tree, str(path)))
     # A packaged file has the number of classes of its own data. It is no wish of the user.
     wished = own.keys() - set(CLASS_KEYS) if path.is_relative_to(_packaged()) else own.keys()
     return values | own, stated | wished
+
+
+def _find_base(path: Path, base: str) -> Path:
+    try:
+        return beside if (beside := path.parent / base).is_file() else find_config(base)
+    except ConfigError as error:
+        raise ConfigError(f"config file {path}: its _BASE_ is not known: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -143,7 +160,9 @@ def _flatten(tree: Mapping[str, Any], name: str, prefix: str = "") -> Iterator[t
         if is_skipped(key):
             logger.debug("%s: %s has no meaning here and is skipped", name, key)
         elif key in SLOTS:
-            yield key, parse_literal(value) if isinstance(value, str) else freeze(value)
+            parsed = parse_literal(value) if isinstance(value, str) else freeze(value)
+            check_value(key, parsed, f" in {name}")
+            yield key, parsed
         elif isinstance(value, dict):
             yield from _flatten(value, name, f"{key}.")
         else:

@@ -158,7 +158,7 @@ SLOTS = {option.key: _find_slot(option) for option in OPTIONS}
 
 def make_config(name: str, values: Values, base: Config) -> Config:
     """Return the base with new values for some keys, which count as stated."""
-    checked = {SLOTS[known_key(key)].path: _check(key, value) for key, value in values.items()}
+    checked = {SLOTS[known_key(key)].path: check_value(key, value) for key, value in values.items()}
     for option in IGNORED_KEYS:
         accepted = WITHOUT_MESSAGE.get(option.key, (SLOTS[option.key].default,))
         if option.key in values and values[option.key] not in accepted:
@@ -181,7 +181,7 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
     return replace(group, **changes)
 
 
-def _check(key: str, value: Any) -> Any:
+def check_value(key: str, value: Any, where: str = "") -> Any:
     """Return the value for the field of a key; ConfigError if the key does not accept it."""
     slot, given = SLOTS[key], freeze(value)
     if key == CLASS_MAP_KEY and isinstance(given, Mapping):
@@ -190,7 +190,7 @@ def _check(key: str, value: Any) -> Any:
         checked = _adapter(slot.type).validate_python(given)
         if slot.option.accepted.accepts(checked):
             return not checked if slot.option.inverted else checked
-    raise ConfigError(f"{key} is {_shown(given)}; it takes {slot.accepted}")
+    raise ConfigError(f"{key} is {_shown(given)}{where}; it takes {slot.accepted}")
 
 
 def _shown(value: Any) -> str:
@@ -251,10 +251,16 @@ def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def known_key(key: str, where: str = "") -> str:
     """Return the key; an unknown one raises ConfigError with the nearest key."""
+    if any(other.startswith(f"{key}.") for other in SLOTS) and key not in SLOTS:
+        raise ConfigError(f"'{key}'{where} is a group of options, such as {_first_below(key)}")
     if key not in SLOTS:
         hint = nearest_option(str(key), list(SLOTS))
         raise ConfigError(f"there is no option '{key}'{where}{hint}")
     return key
+
+
+def _first_below(group: str) -> str:
+    return next(key for key in sorted(SLOTS) if key.startswith(f"{group}."))
 
 
 def is_skipped(key: str) -> bool:

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from centernet2.arguments import checked
 from centernet2.data.resize import make_test_resize
 from centernet2.models.detector import Detector
 from centernet2.models.explain import explain
@@ -36,6 +36,7 @@ from centernet2.predict.prediction import Prediction
 from centernet2.predict.read_sources import OnError, read_sources
 from centernet2.predict.sources import Source, find_sources
 from centernet2.predict.tiling import Tiling, detect_tiled
+from centernet2.ranges import at_least
 from centernet2.score_thresholds import (
     NO_THRESHOLD,
     Resolved,
@@ -68,6 +69,7 @@ class Predictor:
         tiling: detect in tiles of each image, too; None: in the whole image alone.
     """
 
+    @checked(batch_size=at_least(1))
     def __init__(
         self,
         model: ImageDetector,
@@ -91,7 +93,7 @@ class Predictor:
         self.class_names = _class_names_of(model, class_names, self.num_classes)
         self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
         self.resize = resize or make_test_resize(model.info.test_size)
-        self.batch_size = _require_batch_size(batch_size)
+        self.batch_size = batch_size
         self.tiling = tiling
 
     @overload
@@ -111,6 +113,7 @@ class Predictor:
         color: Color = "rgb",
     ) -> Prediction: ...
 
+    @checked()
     def __call__(
         self,
         source: ImageSource | ImageSources,
@@ -353,13 +356,6 @@ def _class_names_of(
 def _plain(value: Any) -> Any:
     """Return a number or text of NumPy or PyTorch as one of Python."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _require_batch_size(batch_size: object) -> int:
-    batch_size = _plain(batch_size)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or int(batch_size) < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; give a whole number of images from 1")
-    return int(batch_size)
 
 
 def _open(source: Any, color: Color, on_error: OnError, give_up: float) -> Iterator[SourceImage]:

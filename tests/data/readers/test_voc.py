@@ -163,6 +163,10 @@ def test_numbers_of_any_form(tmp_path: Path) -> None:
             "its box has an <angle> of 0.5, which is not read",
         ),
         (
+            xml(objects=OBJECT.replace("</bndbox>", "</bndbox><rotation>30</rotation>")),
+            "its box has a <rotation> of 30, which is not read",
+        ),
+        (
             xml(
                 objects="<object><name>cat</name><robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
                 "<angle>90</angle></robndbox></object>"

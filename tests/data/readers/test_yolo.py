@@ -626,3 +626,38 @@ def test_lists_of_classes(tmp_path: Path) -> None:
 def test_validation_on_the_training_images_is_possible(tmp_path: Path) -> None:
     root = tree(tmp_path, text=YAML.replace("images/val", "./images/train/"))
     assert boxes(read(root, "val")) == boxes(read(root)) == BOXES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["ant", "bee", "cat"]', "ant, bee, cat", "names: [ant, bee, cat]", '{"0": "ant"}',
+        '"ant"\n"bee"\n"cat"', "ant,\nbee,\ncat", "# classes\nant\nbee\ncat",
+    ],
+)  # fmt: skip
+def test_class_lists_in_another_syntax_are_refused(tmp_path: Path, text: str) -> None:
+    (tree(tmp_path) / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=r"classes\.txt, line 1: .* is not the name of one class"):
+        load_split(tmp_path, "train", masks=False)
+
+
+@pytest.mark.parametrize("text", ["1 ant\n2 bee\n3 cat", "ant:0\nbee:1\ncat:2"])
+def test_numbers_in_class_lists_are_refused(tmp_path: Path, text: str) -> None:
+    (tree(tmp_path) / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=r"classes\.txt: the .* number"):
+        load_split(tmp_path, "train", masks=False)
+
+
+@pytest.mark.parametrize("text", ["1 euro\n2 euro\n5 euro", "traffic light\nstop sign\nBB-8"])
+def test_names_with_numbers_and_spaces_are_names(tmp_path: Path, text: str) -> None:
+    (tree(tmp_path) / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text(f"{text}\n")
+    assert load_split(tmp_path, "train", masks=False).class_names == tuple(text.split("\n"))
+
+
+def test_two_label_files_of_one_image_are_refused(tmp_path: Path) -> None:
+    labels(tree(tmp_path) / "labels" / "train" / "a.TXT", ROWS)
+    with pytest.raises(ValueError, match=r"a\.TXT and a\.txt are label files of one image"):
+        load_split(tmp_path, "train", masks=False)

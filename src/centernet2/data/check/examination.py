@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from centernet2.data.check.images import check_across, check_image_files, read_image_files
-from centernet2.data.check.observations import check_classes, check_objects, without_masks
+from centernet2.data.check.observations import (
+    check_classes,
+    check_objects,
+    check_splits,
+    without_masks,
+)
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import ACTIONS, MAX_EXAMPLES, Finding, raise_refusal
 from centernet2.data.image_check import ImageFacts
@@ -58,6 +63,7 @@ def examine_dataset(
     for name, files in find_dataset(data, data_path).items():
         splits[name], found = _examine_split(files, name, rename, max_examples)
         findings += found
+    findings += check_splits(list(splits))
     findings += check_classes({name: split.dataset.class_names for name, split in splits.items()})
     findings += check_across(
         {name: (split.records.images.files, split.images) for name, split in splits.items()}

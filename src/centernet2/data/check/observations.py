@@ -51,6 +51,18 @@ def check_objects(records: ReadRecords, split: str) -> list[Finding]:
     return [*log.findings, *([] if gaps is None else [gaps])]
 
 
+def check_splits(names: Sequence[str]) -> list[Finding]:
+    """Find out whether a training run needs a fraction of the images for validation."""
+    lacks = "val" not in names and bool({"train", "all"} & set(names))
+    example = ProblemExample(f"there is only {', '.join(names)}")
+    note = make_finding(
+        names[0], "no validation split", "note",
+        "train with --val-fraction 0.1, which keeps a tenth of the images for it",
+        [example] if lacks else [],
+    )  # fmt: skip
+    return [] if note is None else [note]
+
+
 def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Find class names that only one of the training split and another split has.
 

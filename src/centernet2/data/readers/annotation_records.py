@@ -19,6 +19,8 @@ CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind o
 SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
 SHARE_RANGE = (-0.05, 1.05)  # of shares; they may exceed the image a little
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
+ROTATION_KEYS = ("rotation", "angle")  # some tools write degrees, others radians
+KNOWN_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 Flags = npt.NDArray[np.bool_]
 
 
@@ -39,6 +41,7 @@ def read_boxes(
 ) -> BoxColumns:
     """Read the list of annotations; test sets are published without one."""
     table = RecordTable("annotation", content, "annotations", log)
+    table.rename_keys(KNOWN_KEYS)
     _count_ids(table)
     image = table.positions("image_id", images.positions, "images")
     table.place = lambda row: images.files[image[row]] if image[row] >= 0 else ""
@@ -48,6 +51,7 @@ def read_boxes(
     xywh = table.rows_of("bbox", 4)
     _derive_boxes(table, xywh, image, sizes)
     _refuse_box_modes(table)
+    _refuse_rotations(table)
     _enclose_rotated(table, xywh)
     usable = _finite_boxes(table, xywh, (image >= 0) & (labels >= 0))
     in_shares = _scale_shares(table, xywh, sizes, usable)
@@ -55,6 +59,7 @@ def read_boxes(
     usable = _boxes_in_images(table, xywh, sizes, usable)
     areas = _areas(table, xywh, usable, sizes.prod(axis=1, where=in_shares[:, None]))
     crowd = _crowd(table, usable)
+    _count_ignored(table, crowd)
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(image[rows], kind="stable")]
     return BoxColumns(table, rows, image[rows], xywh[rows], labels[rows], areas[rows], crowd[rows])
@@ -173,6 +178,36 @@ def _refuse_box_modes(table: RecordTable) -> None:
         "write [x, y, width, height] in pixels, and remove bbox_mode",
         [i for i, record in enumerate(table.records) if record.get("bbox_mode") not in (None, 1)],
         table.has("bbox_mode", "bbox"),
+    )  # fmt: skip
+
+
+def _refuse_rotations(table: RecordTable) -> None:
+    """Find boxes with an angle beside them, whose unit and center are not known."""
+    for key in ROTATION_KEYS:
+        rows = [
+            row
+            for row, record in enumerate(table.records)
+            if key in record and is_rotation(record[key]) and not record.get("segmentation")
+        ]
+        table.log.add(
+            f"boxes that are rotated by '{key}'", "refuses",
+            f"write the box around the rotated one, and remove {key}", rows,
+            table.has("bbox", key),
+        )  # fmt: skip
+
+
+def is_rotation(value: Any) -> bool:
+    """Whether the value of a rotation turns a box: any but nothing and 0."""
+    return value not in (None, "", False) and as_number(value) != 0
+
+
+def _count_ignored(table: RecordTable, crowd: Flags) -> None:
+    """Find objects that some tools mark as ignored; COCO's evaluation has crowds alone."""
+    ignored = [row for row, value in enumerate(table.column("ignore")) if value and not crowd[row]]
+    table.log.add(
+        "annotations that are marked as ignored", "keeps",
+        "they count as objects, as in pycocotools; write iscrowd 1 to leave them out", ignored,
+        table.has("ignore", "iscrowd"),
     )  # fmt: skip
 
 

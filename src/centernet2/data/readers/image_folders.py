@@ -6,12 +6,14 @@ backslashes.
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from centernet2.data.findings import Problem, Tally
 from centernet2.data.readers.json_records import Record
-from centernet2.files import stored_name
+from centernet2.files import is_image_file, one_form, stored_name
 
 SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "train": "train",
@@ -27,7 +29,46 @@ SPLIT_WORDS = {  # of file and folder names and keys, in lower case
 # names of folders of images, of every layout, in lower case
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs", "img", "jpgimages", "pngimages")
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data", "coco2017", "coco")
+OTHER_NAME = Problem(
+    "file names that differ from those of the images", "repairs",
+    "they are the same but for case, suffix, spaces or URL encoding",
+)  # fmt: skip
 PROBED_IMAGES = 20  # images whose files are searched in each folder
+
+
+class NearNames:
+    """Find files whose names differ in case, suffix, spaces around them or URL encoding."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, dict[str, list[Path]]] = {}  # by folder and comparable name
+
+    def find(self, path: Path) -> Path | None:
+        """Return the only file with nearly the name of a path; None if there is none."""
+        files = self._files.get(path.parent)
+        if files is None:
+            files = self._files[path.parent] = self._list(path.parent)
+        name = _comparable(unquote(path.name.split("?")[0]))
+        found = files.get(name) or files.get(_without_suffix(name)) or []
+        return found[0] if len(found) == 1 else None
+
+    @staticmethod
+    def _list(folder: Path) -> dict[str, list[Path]]:
+        """List the images of a folder by their names, and by these without suffix."""
+        files: dict[str, list[Path]] = {}
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if is_image_file(path):
+                name = _comparable(path.name)
+                for key in (name, _without_suffix(name)):
+                    files.setdefault(key, []).append(path)
+        return files
+
+
+def _comparable(name: str) -> str:
+    return one_form(name).strip().casefold()
+
+
+def _without_suffix(name: str) -> str:
+    return os.path.splitext(name)[0] if is_image_file(name) else name
 
 
 def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -40,12 +81,13 @@ def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def find_image_folder(
-    content: Record, annotations: Path, split: str, given: Sequence[Path] = ()
+    content: Record, annotations: Path, split: str, given: Sequence[Path], tally: Tally
 ) -> Path:
-    """Find the folder of the images, and shorten file names in `content`, in place.
+    """Find the folder of the images, and correct file names in `content`, in place.
 
-    Full names are tried first, in every folder, then names without their leading folders. Among
-    equally good folders the first is chosen; `given` folders replace the usual ones.
+    Full names are tried first, in every folder, then names without their leading folders, then
+    names that differ from those of the files a little. Among equally good folders the first is
+    chosen; `given` folders replace the usual ones.
     """
     records = [r for r in content.get("images") or () if isinstance(r, dict)]
     names = {id(r): _clean_name(r) for r in records}
@@ -55,17 +97,39 @@ def find_image_folder(
     candidates = list(given) or _usual_folders(annotations, split)
     depth = max((len(PurePosixPath(name).parts) for name in probes), default=1)
     places = [(folder, cut) for cut in range(depth) for folder in candidates]
-    hits = [
-        sum((folder / stored_name(folder, _shorten(name, cut))).is_file() for name in probes)
-        for folder, cut in places
-    ]
-    folder, cut = places[hits.index(max(hits))]
-    if not max(hits, default=0):
-        folder, cut = candidates[0], 0
+    near = NearNames()
+
+    def count(exists: Callable[[Path], object]) -> list[int]:
+        return [
+            sum(bool(exists(_stored(folder, _shorten(name, cut)))) for name in probes)
+            for folder, cut in places
+        ]
+
+    hits = count(Path.is_file)
+    if not max(hits):
+        hits = count(near.find)
+    folder, cut = places[hits.index(max(hits))] if max(hits) else (candidates[0], 0)
     for record in records:
         if names[id(record)]:
             record["file_name"] = _shorten(names[id(record)], cut)
+    if max(hits) and not all(_stored(folder, _shorten(name, cut)).is_file() for name in probes):
+        _correct_names([r for r in records if names[id(r)]], folder, near, tally)
     return folder
+
+
+def _correct_names(records: Sequence[Record], folder: Path, near: NearNames, tally: Tally) -> None:
+    """Replace names of missing files by those of files that differ a little, in place."""
+    paths = [_stored(folder, record["file_name"]) for record in records]
+    found = [None if path.is_file() else near.find(path) for path in paths]
+    claims = Counter(new or path for path, new in zip(paths, found, strict=True))
+    for record, new in zip(records, found, strict=True):
+        if new is not None and claims[new] == 1:
+            tally.add(OTHER_NAME, f"{record['file_name']!r} is read as {new.name!r}", new.name)
+            record["file_name"] = str(PurePosixPath(record["file_name"]).with_name(new.name))
+
+
+def _stored(folder: Path, name: str) -> Path:
+    return folder / stored_name(folder, name)
 
 
 def _shorten(name: str, cut: int) -> str:

@@ -19,7 +19,7 @@ LISTS = ("images", "annotations", "categories")
 # keys that are read: of the file, of its images, annotations and categories
 READ_KEYS = {*LISTS, "id", "file_name", "width", "height", "name", "frequency"} | {
     "image_id", "category_id", "bbox", "bbox_mode", "area", "iscrowd", "segmentation", "size",
-    "counts", "attributes", "rotation", "coco_url", "neg_category_ids",
+    "counts", "attributes", "rotation", "angle", "ignore", "coco_url", "neg_category_ids",
     "not_exhaustive_category_ids",
 }  # fmt: skip
 NAMING_KEYS = ("id", "image_id", "file_name", "file")  # that tell which record is meant
@@ -69,6 +69,15 @@ def read_json(path: Path) -> Record:
         _parsed(text, path, object_pairs_hook=repeated)
         repeated.raise_first(path)
     return content
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON of any content."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _parsed(text: bytes | str, path: Path, **options: Any) -> Any:

@@ -46,6 +46,24 @@ class RecordTable:
     def __len__(self) -> int:
         return len(self.records)
 
+    def rename_keys(self, known: Sequence[str]) -> None:
+        """Rename keys in other letters, such as isCrowd, in place, if the known one is missing."""
+        plain = {key.replace("_", ""): key for key in known}
+        keys = set[str]().union(*self.records) - set(known)
+        others = {key: known for key in keys if (known := plain.get(_plain_key(key), ""))}
+        if not others:
+            return
+        renamed = []
+        for row, record in enumerate(self.records):
+            for key in record.keys() & others.keys():
+                if others[key] not in record:
+                    record[others[key]] = record[key]
+                    renamed.append(row)
+        self.log.add(
+            "keys in other letters", "repairs", f"they are read as {', '.join(others.values())}",
+            sorted(set(renamed)), self.has(*others),
+        )  # fmt: skip
+
     def column(self, key: str) -> list[Any]:
         """Return the values of a key, None where it is missing."""
         return [record.get(key) for record in self.records]
@@ -219,6 +237,10 @@ def _are_rows(values: Sequence[Any], width: int) -> bool:
     if not set(map(type, values)) <= {list, tuple} or not set(map(len, values)) <= {width}:
         return False
     return set(map(type, chain.from_iterable(values))) <= {int, float}
+
+
+def _plain_key(key: str) -> str:
+    return key.replace("_", "").replace("-", "").lower()
 
 
 def _short(value: Any) -> str:

@@ -19,7 +19,7 @@ from centernet2.data.readers.image_folders import (
     find_image_folder,
     folders_named,
 )
-from centernet2.data.readers.json_file import read_json
+from centernet2.data.readers.json_file import is_json, read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
 from centernet2.data.readers.yolo import LABEL_FOLDERS, read_yolo
@@ -101,13 +101,11 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
 
 def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
     """Read a split as records in COCO's format."""
+    tally = Tally(split)
     if files.layout == "coco":
         content = read_json(files.annotations)
-        return SplitRecords(
-            content, find_image_folder(content, files.annotations, split, files.images)
-        )
-    tally = Tally(split)
-    if files.layout == "voc":
+        folder = find_image_folder(content, files.annotations, split, files.images, tally)
+    elif files.layout == "voc":
         folder = files.images[0]
         content = read_voc(files.annotations, files.xml_folders, folder, tally)
     else:
@@ -151,6 +149,8 @@ def _is_coco(path: Path) -> bool:
     encoding, start = unicode_encoding(content)
     text = content[start:].decode(encoding, errors="ignore")
     if len(content) < SMALL_JSON:  # such as the notes.json of Label Studio, with categories alone
+        if path.stem.lower() in SPLIT_WORDS and not is_json(text):
+            return True  # its reader says what is wrong
         others = '"annotations"' in text or '"categories"' in text
         return text.lstrip().startswith("{") and '"images"' in text and others
     return FIRST_KEYS.match(text) is not None

@@ -4,6 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,11 +104,12 @@ def _boxes(item: ET.Element, problems: list[Problem]) -> list[Box]:
     if not boxes:
         problems.append(FROM_POLYGON)
         return [_enclosing(item)]
-    for place in ("angle", "bndbox/angle"):
-        if finite_number(item.findtext(place, "")):
+    for tag, place in product(("angle", "rotation"), ("", "bndbox/")):
+        text = item.findtext(f"{place}{tag}", "").strip()
+        if finite_number(text):
             raise ValueError(
-                f"its box has an <angle> of {item.findtext(place, '').strip()}, which is not read; "
-                "write the box around the rotated one"
+                f"its box has {'a' if tag == 'rotation' else 'an'} <{tag}> of {text}, which is not "
+                "read; write the box around the rotated one"
             )
     angle = math.radians(finite_number(item.findtext(ROTATION, "")) or 0.0)
     if not round(math.sin(angle), 9):

@@ -253,8 +253,13 @@ def _texts_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     names = sorted(entry.name for entry in os.scandir(folder))
-    texts = [Path(name) for name in names if name.lower().endswith(".txt") and name[0] != "."]
-    return {one_form(path.stem): folder / path for path in texts}
+    texts: dict[str, Path] = {}
+    for name in names:
+        if name.lower().endswith(".txt") and name[0] != ".":
+            path = texts.setdefault(one_form(Path(name).stem), folder / name)
+            if path.name != name:
+                raise ValueError(f"{path} and {name} are label files of one image; remove one")
+    return texts
 
 
 def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: Tally) -> None:

@@ -18,6 +18,8 @@ USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NO_VALUE = ("", "~", "null", "Null", "NULL")  # in YAML
 SHOWN_LETTERS = 40  # of a wrong value
 MAX_DIGITS = 6  # of a number of classes or of a class
+# brackets, a comment, a comma at the end, a name in quotes, a key of YAML
+NO_PLAIN_NAME = re.compile(r"""^[\[{]|^#\s|[,;]$|^(["']).*\1$|^(names|nc)\s*:""")
 MAX_PLACES = 6  # of a message that says where was looked
 OTHER_COUNT = Problem("nc that differs from the number of names", "note", "correct nc")
 NO_NAMES = Problem("classes without names", "note", "add their names to data.yaml")
@@ -251,7 +253,17 @@ def read_class_list(path: Path) -> dict[int, str]:
             raise ValueError(
                 f"{path}, line {number}: has no class name; each line is the name of one class"
             )
+        if NO_PLAIN_NAME.search(line) or (len(lines) == 1 and re.search(r"[,;\t]", line)):
+            raise ValueError(
+                f"{path}, line {number}: {line[:SHOWN_LETTERS]!r} is not the name of one class; "
+                "write one name per line, without brackets, quotes, comments or commas after it"
+            )
     numbered = [re.fullmatch(rf"{k}\s*[:,.]?\s+(\S.*)", line) for k, line in enumerate(lines)]
+    from_one = [re.match(rf"{k}\s*[:,.]?\s+\S", line) for k, line in enumerate(lines, start=1)]
+    if len(lines) > 2 and all(from_one):  # "1 euro" and "2 euro" are names
+        raise ValueError(f"{path}: the classes are numbered from 1; number them from 0, or not")
+    if len(lines) > 1 and all(line.endswith(f":{k}") for k, line in enumerate(lines)):
+        raise ValueError(f"{path}: the names are followed by their numbers; remove these")
     names = [match[1] for match in numbered if match is not None]
     return require_classes(dict(enumerate(names if len(names) == len(lines) else lines)), path)
 

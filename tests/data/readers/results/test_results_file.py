@@ -288,6 +288,7 @@ def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptu
     ("change", "message"),
     [
         (lambda x, y, w, h: [x, y, x + w, y + h], r"\[x1, y1, x2, y2\]"),
+        (lambda x, y, w, h: [x + w / 2, y + h / 2, w, h], r"\[center x, center y, width, height\]"),
         (lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT], "shares of the image"),
         (
             lambda x, y, w, h: [x / WIDTH, y / HEIGHT, (x + w) / WIDTH, (y + h) / HEIGHT],
@@ -516,3 +517,21 @@ def test_unreadable_masks_are_refused_by_number(sample: Sample, mask: Any, messa
     with pytest.raises(ValueError, match=message) as error:
         sample.read(found)
     assert "found.json: detection 3 " in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["rotation", "angle"])
+def test_rotations_beside_boxes_are_refused(sample: Sample, key: str) -> None:
+    sample.found[2][key] = 30
+    with pytest.raises(ValueError, match=rf"detection 2 has the {key} 30, which is not read"):
+        sample.read(sample.found)
+    sample.found[2][key] = 0
+    assert_perfect(sample, sample.read(sample.found))
+
+
+def test_corners_inside_their_images_are_refused(sample: Sample) -> None:
+    """No box exceeds its image in either reading; the objects tell which one is meant."""
+    for annotation, detection in zip(sample.content["annotations"], sample.found, strict=True):
+        annotation["bbox"], detection["bbox"] = [10, 10, 15, 15], [10, 10, 25, 25]
+    (sample.dataset.xywh)[:] = [10, 10, 15, 15]
+    with pytest.raises(ValueError, match=r"the boxes are \[x1, y1, x2, y2\], as only so"):
+        sample.read(sample.found)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
+from centernet2.data.readers.annotation_records import ROTATION_KEYS, is_rotation
 from centernet2.data.readers.json_records import Record, read_rows_of_numbers
 from centernet2.structures import FloatArray
 
@@ -71,6 +72,7 @@ class DetectionTable:
                 modes[0], "has a bbox_mode that is not 1 (XYWH_ABS); write [x, y, width, height] "
                 "in pixels, and remove bbox_mode",
             )  # fmt: skip
+        self._refuse_rotations()
         column = self.column("bbox")
         values, as_text = read_rows_of_numbers(column, 4)
         absent = np.fromiter((box is None or box == [] for box in column), bool, len(column))
@@ -91,6 +93,16 @@ class DetectionTable:
             raise self.error(row, f"has the bbox {column[row]}, which is beyond any image")
         self.note("box as text", "repairs", as_text, "a bbox in quotes is read as numbers")
         return values
+
+    def _refuse_rotations(self) -> None:
+        for key in self.keys & set(ROTATION_KEYS):
+            for row, value in enumerate(self.column(key)):
+                if is_rotation(value) and not self.records[row].get("segmentation"):
+                    raise self.error(
+                        row,
+                        f"has the {key} {value!r}, which is not read; write the box around the "
+                        f"rotated one, and remove {key}",
+                    )
 
 
 def _lack(key: str, value: Any, wanted: str) -> str:

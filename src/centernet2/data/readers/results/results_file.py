@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.annotation_records import CORNERS_OUTSIDE, rows_in_shares
+from centernet2.data.readers.annotation_records import rows_in_shares
 from centernet2.data.readers.json_file import (
     READ_KEYS,
     RepeatedKeys,
@@ -46,7 +46,7 @@ LIST_KEYS = ("annotations", "predictions", "detections", "results")  # of an obj
 RESULT_KEYS = {*READ_KEYS, *LIST_KEYS, *IMAGE_NAME_KEYS, *CLASS_NAME_KEYS, "score", "box"}
 OBJECT_SUFFIXES = (".pth", ".pt", ".pkl", ".npy", ".npz", ".safetensors")
 IMAGE_SIZE = "image size"  # key of (height, width) in the records of `predict`
-BEYOND = 1.0  # pixels: boxes may exceed their image by that
+FORM_ON_OBJECTS = 0.5  # share of the best detections that shows another form of boxes
 
 
 class ResultsContent(NamedTuple):
@@ -290,20 +290,34 @@ def _refuse_other_units(
             f"has the bbox {boxes[row].tolist()}, as the boxes are shares of the image size; "
             "multiply x and width by the width of the image, y and height by its height",
         )
-    corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    exceeding = (ends > sizes + BEYOND).any(axis=1)
-    if exceeding.mean() >= CORNERS_OUTSIDE and (corners[:, 2:] > 0).all():
-        as_corners, as_sizes = (
-            share_on_objects(dataset, Placed(each, placed.scores), images)
-            for each in (corners, boxes)
-        )
-        if is_clearly_better(as_corners, as_sizes, least=0.25):
-            raise ValueError(
-                f"{table.path}: the boxes are [x1, y1, x2, y2], but COCO's bbox is "
-                "[x, y, width, height]; subtract x1 from x2 and y1 from y2"
-            )
+    _refuse_other_forms(table, dataset, placed, images)
     outside = (boxes[:, :2] >= sizes).any(axis=1) | (ends <= 0).any(axis=1)
     table.note(
         "box outside", "keeps", np.flatnonzero(outside).tolist(),
         "a box lies outside its image; were these detections made on resized images?",
     )  # fmt: skip
+
+
+def _refuse_other_forms(
+    table: DetectionTable, dataset: DetectionDataset, placed: Placed, images: IntArray
+) -> None:
+    """Refuse corners, and centers, in place of [x, y, width, height].
+
+    All of these may be inside their images, so the objects tell which form is meant.
+    """
+    low, last = placed.boxes[:, :2], placed.boxes[:, 2:]
+    forms = {
+        "[center x, center y, width, height]": np.concatenate([low - last / 2, last], axis=1),
+        "[x1, y1, x2, y2]": np.concatenate([low, last - low], axis=1),
+    }
+    plain = share_on_objects(dataset, placed, images)
+    for name, boxes in forms.items():
+        if not (boxes[:, 2:] > 0).all():
+            continue
+        share = share_on_objects(dataset, Placed(boxes, placed.scores), images)
+        if is_clearly_better(share, plain, least=FORM_ON_OBJECTS):
+            raise ValueError(
+                f"{table.path}: the boxes are {name}, as only so they lie on the objects, but "
+                "COCO's bbox is [x, y, width, height], where x and y are its top left corner; "
+                "convert them"
+            )
