@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from centernet2.arguments import ArgumentError
 from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
@@ -99,7 +99,7 @@ def ending() -> Iterator[None]:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where an error of it is reported
     except CycloptsError as error:
-        code, message = ExitCode.REFUSED, describe_refusal(error, list(app))
+        code, message = ExitCode.REFUSED, describe_refusal(error, list(app)) + _weights_for(error)
     except BrokenPipeError:  # such as of `| head -1`; rich ends with the same code
         if not _reader_has_left():
             raise  # of another pipe or connection
@@ -129,6 +129,16 @@ def ending() -> Iterator[None]:
     logger.log(LEVEL_OF_END.get(code, logging.WARNING), "%s", message)
     logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
     sys.exit(code)
+
+
+def _weights_for(error: CycloptsError) -> str:
+    """Name weights that would do, where they are missing."""
+    argument = error.argument if isinstance(error, MissingArgumentError) else None
+    if argument is None or argument.field_info.name != "weights":
+        return ""
+    from centernet2.builders.weights_at_hand import describe_weights_at_hand
+
+    return f"; {describe_weights_at_hand(Path())}"
 
 
 def _reader_has_left() -> bool:

@@ -16,6 +16,7 @@ from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
 from centernet2.structures import Detections, ModelInfo
 from tests.helpers.colored_objects import ColorDetector, ColoredObjects
+from tests.helpers.jobs import build_untrained
 from tests.helpers.networks import build
 
 HEIGHT, WIDTH = 30, 40
@@ -328,6 +329,20 @@ def test_training_modes_are_restored(pixels: np.ndarray) -> None:
     with pytest.raises(RuntimeError):
         Predictor(model, resize=lambda image: image.view(7))(pixels)
     assert model.training and not model.frozen.training
+
+
+def test_scores_of_both_stages_and_proposals(pixels: np.ndarray) -> None:
+    prediction = Predictor(build_untrained().eval())(pixels)
+    assert len(prediction) > 0
+    joined = np.sqrt(prediction.objectness * prediction.class_probability)
+    assert prediction.scores == pytest.approx(joined, abs=1e-6)
+    boxes = prediction.proposals
+    assert len(boxes) > 0 and boxes.min() >= 0 and boxes[:, 2].max() <= WIDTH
+    one_stage = Predictor(FakeDetector())(pixels)
+    with pytest.raises(AttributeError, match="no objectness: only a two-stage detector has it"):
+        _ = one_stage.objectness
+    with pytest.raises(AttributeError, match=r"no masks: .*MODEL\.MASK_ON True"):
+        _ = prediction.masks
 
 
 def test_score_threshold_per_class(pixels: np.ndarray) -> None:

@@ -36,6 +36,16 @@ def test_box_and_filled_label() -> None:
     assert count_pixels(picture[:, 100 - height : 99], COLORS[3]) > 2 * height
 
 
+def test_tracked_objects_have_their_number() -> None:
+    found = detections([[50, 100, 150, 200], [200, 100, 300, 200]], [0.9, 0.8], [3, 3])
+    plain = draw(canvas(), found, NAMES)
+    untracked = draw(canvas(), {**found, "ids": torch.tensor([-1, -1])}, NAMES)
+    numbered = draw(canvas(), {**found, "ids": torch.tensor([-1, 7])}, NAMES)
+    assert torch.equal(untracked, plain)
+    assert torch.equal(numbered[:, :, :180], plain[:, :, :180])
+    assert not torch.equal(numbered[:, :, 200:], plain[:, :, 200:])
+
+
 def test_image_without_detections_is_unchanged() -> None:
     image = canvas()
     assert torch.equal(draw(image, detections([], [], []), NAMES), image)

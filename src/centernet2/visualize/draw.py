@@ -35,7 +35,7 @@ def draw(
 
     The image is uint8 [3, H, W] RGB. A small one is enlarged by a whole factor, to have room for
     legible labels. Detections with the highest scores are on top. Those below the threshold, of all
-    classes, by label or by class name, are left out.
+    classes, by label or by class name, are left out. Tracked objects have their number (`ids`).
     """
     threshold = resolve_thresholds(
         score_threshold, class_names, len(class_names) if class_names else None
@@ -60,6 +60,8 @@ def draw(
         _draw_box(pen, box, color, style)
     face = find_font(class_names or ())
     texts = _texts(labels, None if scored is None else scores[order].tolist(), class_names, face)
+    if "ids" in objects:
+        texts = _with_ids(texts, cast(Detections, objects)["ids"][order].tolist())
     font = face.at(style.font)
     for label in reversed(place_labels(texts, boxes, colors, canvas.size, font, style.padding)):
         draw_label(pen, label, font, style.padding)
@@ -88,6 +90,14 @@ def _texts(
     if scores is None:
         return shown
     return [f"{name}: {score:.2f}" for name, score in zip(shown, scores, strict=True)]
+
+
+def _with_ids(texts: Sequence[str], ids: Sequence[int]) -> list[str]:
+    """Put the numbers of tracked objects before their labels; negative ones are of none."""
+    return [
+        f"#{number} {text}" if number >= 0 else text
+        for text, number in zip(texts, ids, strict=True)
+    ]
 
 
 def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
