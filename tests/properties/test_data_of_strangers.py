@@ -12,12 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from centernet2.data import (
+    DetectionDataset,
+    check_before_training,
+    require_ground_truth,
+    require_objects,
+)
 from centernet2.data.check import Examination, examine_dataset
-from centernet2.data.dataset import DetectionDataset, require_objects
 from centernet2.data.readers import load_dataset
 from centernet2.data.readers.splits import SplitName
 from tests.helpers.coco_habits import COCO_HABITS, write_coco_truth
@@ -90,11 +96,13 @@ def assert_right_counted_or_refused(truth: Truth, root: Path, habits: list[str])
 
 
 def load(root: Path, split: SplitName) -> DetectionDataset:
-    """Load a split as training does, which needs an object to train on."""
+    """Load and check a split as training does before its first step; leave out unusable images."""
     dataset = load_dataset(data=root, data_path=None, names=(), split=split)
     if split == "train":
         require_objects(dataset)
-    return dataset
+    else:
+        require_ground_truth(dataset)
+    return dataset.subset(np.flatnonzero(~check_before_training(dataset, split)))
 
 
 def examined(root: Path) -> tuple[Examination | None, str]:
