@@ -23,11 +23,6 @@ def rank() -> int:
     return dist.get_rank() if is_distributed() else 0
 
 
-def local_rank() -> int:
-    """Rank of this process among those on its machine."""
-    return dist.get_node_local_rank(fallback_rank=0) if is_distributed() else 0
-
-
 def world_size() -> int:
     """Number of processes."""
     return dist.get_world_size() if is_distributed() else 1

@@ -19,8 +19,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich import get_console
-from rich.progress import track
 from torch import Tensor
 
 from centernet2 import distributed
@@ -29,7 +27,7 @@ from centernet2.data.findings import Action, Finding, ProblemExample, make_findi
 from centernet2.data.image import ImageError, image_size, orientation_of, read_image, upright_size
 from centernet2.data.storage import MEMBER, remote_url
 from centernet2.files import irregular_kind, printable
-from centernet2.progress import ProgressClock
+from centernet2.progress import with_progress
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -299,21 +297,9 @@ def in_threads(
     pool = ThreadPoolExecutor(THREADS)
     try:
         done = pool.map(lambda task: [work(item) for item in task], tasks)
-        yield from _with_progress(chain.from_iterable(done), len(items), what)
+        is_shown = distributed.is_main_process() and len(items) >= SHOWN_IMAGES
+        verbs = (f"reading {what}", f"{what}:")
+        tasks_done = with_progress(done, verbs, total=len(items), images_in=len, is_shown=is_shown)
+        yield from chain.from_iterable(tasks_done)
     finally:
         pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest
-
-
-def _with_progress(results: Iterable[Result], total: int, what: str) -> Iterator[Result]:
-    """Show the main process's progress: a bar in a terminal, log lines elsewhere."""
-    console = get_console()
-    shown = distributed.is_main_process() and total >= SHOWN_IMAGES
-    if shown and console.is_interactive:
-        yield from track(results, f"reading {what}", total=total, console=console)
-        return
-    clock = ProgressClock()
-    for done, result in enumerate(results, start=1):
-        yield result
-        if shown and clock.is_line_due():
-            left = (total - done) * clock.seconds / done
-            logger.info("read %d of %d %s, %.0f s left", done, total, what, left)

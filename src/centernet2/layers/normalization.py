@@ -28,7 +28,6 @@ NORM_ACTS: dict[str, Callable[[int], nn.Module]] = {
     "GN": lambda channels: GroupNormAct(channels, _groups(channels)),
     "LN": LayerNormAct2d,
 }
-NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm2d)
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
