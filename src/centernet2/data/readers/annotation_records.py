@@ -9,15 +9,14 @@ import numpy.typing as npt
 
 from centernet2.data.findings import FindingLog, ProblemExample, Xywh
 from centernet2.data.geometry import rotated_extent
+from centernet2.data.readers.box_units import are_corners, rows_in_shares
 from centernet2.data.readers.image_records import ClassColumns, ImageColumns
 from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_number
 from centernet2.data.readers.segmentations import box_of_segmentation
 
-CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
 SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
-SHARE_RANGE = (-0.05, 1.05)  # of shares; they may exceed the image a little
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
 ROTATION_KEYS = ("rotation", "angle")  # some tools write degrees, others radians
 KNOWN_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
@@ -73,41 +72,6 @@ def clip_xywh(
     low = np.maximum(xywh[:, :2], 0)
     high = np.minimum(xywh[:, :2] + xywh[:, 2:], limits)
     return np.concatenate([low, high - low], axis=1)
-
-
-def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]) -> bool:
-    """Whether boxes that should be [x, y, width, height] are [x1, y1, x2, y2].
-
-    They are if all of them are valid as corners, and many exceed their images if read as width and
-    height. `sizes` [B, 2] holds the (height, width) of each box's image.
-    """
-    if not len(xywh):
-        return False
-    limits = sizes[:, ::-1] + 1
-    good_corners = (xywh[:, 2:] > xywh[:, :2]) & (xywh[:, :2] >= -1) & (xywh[:, 2:] <= limits)
-    outside = (xywh[:, :2] + xywh[:, 2:] > limits).any(axis=1)
-    return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
-
-
-def rows_in_shares(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]) -> Flags:
-    """Return which boxes [B, 4] are shares of the image's sides in place of pixels.
-
-    They are if half of all boxes or more lie in the first pixel of their image and some have sides
-    below a pixel. `sizes` [B, 2] are those of the images.
-    """
-    low, high = SHARE_RANGE
-    with np.errstate(invalid="ignore"):
-        numbers = np.all((xywh >= low) & (xywh <= high), axis=1)
-        inside: Flags = numbers & np.all(sizes > 2, axis=1) & np.all(xywh[:, 2:] > 0, axis=1)
-    has_fractions = bool((xywh[inside, 2:] < 1).any())
-    if has_fractions and is_unit_of(int(inside.sum()), len(inside)):
-        return inside
-    return np.zeros(len(xywh), dtype=bool)
-
-
-def is_unit_of(count: int, total: int) -> bool:
-    """Whether `count` objects show the unit of all; a single one among others may be a slip."""
-    return 2 * count >= total and (count > 1 or count == total > 0)
 
 
 def _count_ids(table: RecordTable) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from centernet2.data.annotation_masks import NO_MASK, NO_PIXEL, POLYGONS, PackedMasks, pack_masks
 from centernet2.data.findings import FindingLog
-from centernet2.data.readers.annotation_records import BoxColumns, is_unit_of
+from centernet2.data.readers.annotation_records import BoxColumns
+from centernet2.data.readers.box_units import is_unit_of
 from centernet2.data.readers.image_records import ImageColumns
 from centernet2.data.readers.segmentations import (
     Repair,

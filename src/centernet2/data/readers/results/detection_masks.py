@@ -11,7 +11,7 @@ import numpy as np
 from hotcoco import mask as rle
 
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
-from centernet2.data.readers.annotation_records import is_unit_of
+from centernet2.data.readers.box_units import is_unit_of
 from centernet2.data.readers.results.detection_table import DetectionTable
 from centernet2.data.readers.segmentations import are_shares, flat_polygons, read_segmentation
 from centernet2.structures import FloatArray, IntArray, RunLengths

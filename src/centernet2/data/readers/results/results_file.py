@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.annotation_records import rows_in_shares
+from centernet2.data.readers.box_units import rows_in_shares
 from centernet2.data.readers.json_file import (
     READ_KEYS,
     RepeatedKeys,
