@@ -67,10 +67,11 @@ class PointExplanation:
     def _location(self, step: LocationStep) -> str:
         kind = f", {self._class_name(step.label)}" if self.record.predicts_classes else ""
         fate = f"proposal {step.proposal}" if step.cut is None else self._cut(step.cut, "proposal")
+        rank = f"rank {step.rank} of" if step.rank <= step.num_candidates else "behind all"
         return (
             f"  {self.level_names[step.level]} (stride {step.stride}), column {step.column}, row "
             f"{step.row}, at {_corners(step.point)}{kind}: value {step.heat:.4f}, score "
-            f"{step.score:.4f}, rank {step.rank} of {step.num_candidates} candidates, box "
+            f"{step.score:.4f}, {rank} {step.num_candidates} candidates, box "
             f"{_corners(step.box)}: {fate}"
         )
 

@@ -189,6 +189,15 @@ def test_every_rule_of_the_first_stage_is_named(make: Callable[[], Detector], ru
             assert step.cut.value > step.cut.limit
 
 
+def test_rank_of_a_location_that_ties_with_candidates_is_behind_them() -> None:
+    model = with_decoder(pre_nms_topk=4)()
+    torch.nn.init.zeros_(model.proposal_generator.head.agn_hm.weight)  # all scores are equal
+    trace = read(model)
+    ended = [step.cut for step in all_locations(trace) if step.cut]
+    ranks = [cut for cut in ended if cut.rule == "candidates per level"]
+    assert ranks and all(cut.value > cut.limit == 4 for cut in ranks)
+
+
 def with_selection(*, static: bool = False, **changes: object) -> Callable[[], Detector]:
     def make() -> Detector:
         model = lively("two-stage")

@@ -85,7 +85,7 @@ class LocationReader:
         own = self.levels[level]
         if find_row(Candidates(*(column[0] for column in own)), box, score, label) is None:
             everything = self.decoder.candidates(self.trace.head, level, EVERYTHING)
-            rank = 1 + int((everything.scores > score).sum())
+            rank = int((everything.scores >= score).sum())  # equal scores: the last of them
             return Cut("candidates per level", rank, limits.pre_nms_topk)
         place = find_row(self.after_nms, box, score, label)
         if place is None:
