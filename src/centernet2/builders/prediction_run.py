@@ -74,9 +74,19 @@ def plan_prediction(
     plan = Plan(sources, folder, kinds, threshold, detection, film, _counters(film))
     if plan.is_tracked:
         require_trackers()
+        _require_films(sources)
     if any(each.kind in (Kind.FILM, Kind.STREAM) for each in sources):
         import_av()
     return plan
+
+
+def _require_films(sources: Sequence[Source]) -> None:
+    images = [printable(source.path) for source in sources if source.kind is Kind.IMAGE]
+    if images:
+        raise ValueError(
+            f"{images[0]} is no film, and only films have tracks; leave it out, or leave out "
+            "--track, --count-line and --count-zone"
+        )
 
 
 def _counters(film: FilmOptions) -> list[Line | Zone]:
