@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from centernet2.builders.loading import device_for
+from centernet2.builders.missing_run import explain_missing_run
 from centernet2.builders.network import build_detector
 from centernet2.builders.parallel import prepare_for_training
 from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
@@ -16,7 +17,6 @@ from centernet2.builders.training_run import TrainingRun
 from centernet2.builders.training_start import (
     Resume,
     choose_start,
-    explain_missing_run,
     fit_to_start,
     in_classes_of,
     load_start,

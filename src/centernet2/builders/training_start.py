@@ -1,9 +1,7 @@
 """Start of a training run: resumed, from weights, or from scratch."""
 
-import difflib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +18,13 @@ from centernet2.builders.initial_weights import (
 from centernet2.builders.loading import StrPath, config_of
 from centernet2.builders.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsFile
-from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint, numbered_checkpoints
+from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import REFUSED, Config, ConfigError
 from centernet2.data import DetectionDataset, counted, with_classes
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError, zoo_model
 
-SHOWN_RUNS = 3
 logger = logging.getLogger(__name__)
 
 
@@ -178,36 +175,6 @@ def _checkpoint_to_resume(output: Path) -> Resume | None:
     if checkpoint.training is None:
         raise ConfigError(f"{path} has weights only: load it with --weights, without --resume")
     return Resume(path, checkpoint, checkpoint.training)
-
-
-@contextmanager
-def explain_missing_run(output: Path) -> Iterator[None]:
-    """Say that there is no run to resume, too, where the data for a new one are not found."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(
-            f"{describe_missing_run(output)}; a new run cannot start either: {error}"
-        ) from error
-
-
-def describe_missing_run(output: Path) -> str:
-    """Say that a folder has no checkpoint to resume, and which runs are near it."""
-    reason = "holds no checkpoint to resume" if output.is_dir() else "does not exist"
-    folders = [*_folders(output), *_folders(output.absolute().parent)]
-    runs = [each for each in folders if each != output.absolute() and _is_run(each)]
-    near = difflib.get_close_matches(output.name, [each.name for each in runs], SHOWN_RUNS, 0.0)
-    shown = [str(next(each for each in runs if each.name == name)) for name in near]
-    nearby = f"; runs near it: {', '.join(shown)}" if shown else ""
-    return f"{output} {reason}{nearby}"
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(each for each in path.absolute().glob("*") if each.is_dir())
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / COMMAND_FILE).is_file() or bool(numbered_checkpoints(folder))
 
 
 def _configured_weights(config: Config) -> WeightsFile | None:

@@ -189,7 +189,7 @@ def _check_new_run(
 ) -> None:
     """Refuse a new run that seems to be a missing one, or that would move what is not its own."""
     from centernet2.builders.earlier_run import require_movable
-    from centernet2.builders.training_start import describe_missing_run
+    from centernet2.builders.missing_run import describe_missing_run
 
     names_data = command.data or command.data_path or "DATASETS.TRAIN" in command.overrides
     if resume and config is None and not names_data:
