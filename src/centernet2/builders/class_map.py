@@ -12,8 +12,8 @@ from centernet2.builders.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
 from centernet2.data.readers.json_file import json_problem
-from centernet2.files import read_text_file
 from centernet2.spelling import meant_words
+from centernet2.text_files import read_text_file
 
 CLASS_MAP_OPTION = "--class-map"
 PAIRS_ADVICE = "give pairs old=new, or a file with them"

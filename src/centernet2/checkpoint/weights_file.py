@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from centernet2.files import unicode_encoding
+from centernet2.text_files import unicode_encoding
 
 # Caffe2 has fused the statistics: mean 0, variance 1. The reference stores the variance minus eps.
 CAFFE2_BN_EPS = 1e-5

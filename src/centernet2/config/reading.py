@@ -24,7 +24,7 @@ from centernet2.config.tree import (
     parse_literal,
     parse_pairs,
 )
-from centernet2.files import read_text_file
+from centernet2.text_files import read_text_file
 
 logger = logging.getLogger(__name__)
 

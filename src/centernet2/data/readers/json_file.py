@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.data.readers.json_records import Record
-from centernet2.files import decode_text, read_regular_file
+from centernet2.files import read_regular_file
+from centernet2.text_files import decode_text
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from centernet2.data.readers.yolo_sources import (
     read_darknet,
     read_source,
 )
-from centernet2.files import is_image_file, unicode_encoding
+from centernet2.files import is_image_file
+from centernet2.text_files import unicode_encoding
 
 ALL = "all"  # the only split of undivided data
 SPLITS = ("train", "val", "test", ALL)  # in the order in which commands treat them

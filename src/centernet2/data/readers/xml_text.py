@@ -4,7 +4,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from centernet2.files import decode_text, read_regular_file, unicode_encoding
+from centernet2.files import read_regular_file
+from centernet2.text_files import decode_text, unicode_encoding
 
 XML_SUFFIX = ".xml"
 DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["'][^>]*\?>""")

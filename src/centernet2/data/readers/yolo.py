@@ -19,7 +19,8 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
-from centernet2.files import is_image_file, one_form, read_text_file, unicode_forms
+from centernet2.files import is_image_file, one_form, unicode_forms
+from centernet2.text_files import read_text_file
 
 LABEL_FOLDERS = ("labels", "label", "txt")
 # names of text files that hold no labels

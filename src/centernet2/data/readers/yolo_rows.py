@@ -20,7 +20,7 @@ from centernet2.data.readers.yolo_forms import (
     tell_forms,
 )
 from centernet2.data.readers.yolo_sources import YoloSource
-from centernet2.files import read_text_file
+from centernet2.text_files import read_text_file
 
 MANY_OUTSIDE = 0.1  # share of boxes beyond their image that shows another form of boxes
 SEPARATORS = Problem(

@@ -11,7 +11,8 @@ import yaml
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
 from centernet2.data.readers.image_folders import SPLIT_WORDS
-from centernet2.files import read_text_file, unicode_forms
+from centernet2.files import unicode_forms
+from centernet2.text_files import read_text_file
 
 YAML_SUFFIXES = (".yaml", ".yml")
 USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")

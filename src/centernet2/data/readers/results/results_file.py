@@ -37,8 +37,8 @@ from centernet2.data.readers.results.detection_joins import (
 )
 from centernet2.data.readers.results.detection_masks import fill_boxes, read_detection_masks
 from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable
-from centernet2.files import decode_text
 from centernet2.structures import FloatArray, IntArray, RunLengths
+from centernet2.text_files import decode_text
 
 logger = logging.getLogger(__name__)
 
