@@ -56,6 +56,7 @@ from centernet2.usage import (
         ("check a --imgsz 8", "--imgsz: `centernet2 check` does not use it; leave it out"),
         ("train --resume lr=0.01", "'lr=0.01' is not how `centernet2 train` takes an option"),
         ("predict --source a.jpg", "has no option --source: images and folders come without"),
+        ("train --SOLVER.MAX_ITER 3", "SOLVER.MAX_ITER is written without hyphens: write SOLVER."),
         ("train -b 3", "has no option -b; "),
     ],
 )

@@ -188,6 +188,8 @@ def refuse_unknown_words(
             is_known = name in own or name in GENERAL_OPTIONS
             if OPTION_WORD.fullmatch(name) and not is_known and not is_number:
                 raise ValueError(_unknown_option(name, command, options))
+            if KEY.fullmatch(key := name.lstrip("-")) and command in COMMANDS_WITH_KEYS:
+                raise ValueError(f"{key} is written without hyphens: {_key(f'{key} VALUE')}")
         elif assigned and not own.get(before) and not Path(word).exists():
             _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
 
