@@ -82,19 +82,18 @@ def test_advice_names_options_that_exist() -> None:
         for argument in cli.app[command].assemble_argument_collection()
         for name in argument.names
     }
-    advices = {
-        text
-        for advice in OTHER_NAMES.values()
-        for text in ([advice] if isinstance(advice, str) else advice.values())
-    }
-    for advice in advices:
-        keys = re.findall(r"[A-Z]\w*(?:\.[A-Z_0-9]+)+", advice)
-        written = re.findall(r"--[a-z-]+", advice)
-        assert set(keys) <= SLOTS.keys(), advice
-        assert set(written) <= options, advice
-        for key, value in re.findall(r"([A-Z]\w*(?:\.[A-Z_0-9]+)+) \"?([^ \"]+)", advice):
-            if value not in ("and", "or"):
-                Config().override([key, value.rstrip(",")])
+    parameters = {name.removeprefix("--").replace("-", "_") for name in options} | {"config"}
+    for each in OTHER_NAMES:
+        keys = re.findall(r"[A-Z]\w*(?:\.[A-Z_0-9]+)+", each.text)
+        written = re.findall(r"--[a-z-]+", each.text)
+        assert set(keys) <= SLOTS.keys(), each
+        assert set(written) <= options, each
+        assert each.option in parameters | {""}, each
+        assert set(each.commands) <= set(cli.app), each
+        if each.key:
+            assert each.key in keys, each
+            assert str(each.value) in each.text, each
+            Config().replace({each.key: each.value})
     assert set(OTHER_COMMANDS.values()) <= set(cli.app)
 
 

@@ -191,7 +191,7 @@ def _refuse_unknown(
     function: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
 ) -> None:
     """Raise TypeError for a name that is no parameter, with the nearest one."""
-    from centernet2.usage import named_elsewhere  # with cyclopts, which only commands need
+    from centernet2.usage import find_replacement  # with cyclopts, which only commands need
 
     groups = {
         field.name: (name, type(parameter.default).__name__)
@@ -206,11 +206,11 @@ def _refuse_unknown(
         if name in groups:
             group, kind = groups[name]
             raise TypeError(f"{start}; write {group}={kind}({name}=...)")
-        option, pair = named_elsewhere(name, function)
-        if option in parameters:
-            raise TypeError(f"{start}; it is called '{option}'")
-        if pair and "overrides" in parameters:
-            override = f"{{'{pair[0]}': {pair[1]}}}"
+        replacement = find_replacement(name, function)
+        if replacement and replacement.option in parameters:
+            raise TypeError(f"{start}; it is called '{replacement.option}'")
+        if replacement and replacement.key and "overrides" in parameters:
+            override = {replacement.key: replacement.value}
             raise TypeError(f"{start}; give an override: {function}(..., {override})")
         hint = did_you_mean(name, [*parameters, *groups])
         raise TypeError(start + (hint or f"; it has {', '.join(parameters)}"))

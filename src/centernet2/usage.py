@@ -7,6 +7,7 @@ KEY of an override. Options of other packages get a sentence that says what to w
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import NamedTuple
 
 from cyclopts import (
     CoercionError,
@@ -30,98 +31,122 @@ COMMANDS_WITH_KEYS = (
     "benchmark", "config", "eval", "explain", "export", "predict", "pseudo-label", "show", "train",
 )  # fmt: skip
 AT_END = "at the end of the command"
-Advice = str | Mapping[str, str]  # by command; "": of all others
 
 
-def _key(pair: str) -> str:
-    return f"write {pair} {AT_END}"
+class Replacement(NamedTuple):
+    """What is written here in place of an option of other packages."""
+
+    words: tuple[str, ...]  # the names there, with underscores
+    text: str  # for messages
+    option: str = ""  # argument here, with underscores
+    key: str = ""  # option of a config here
+    value: bool | float | str | tuple[int, ...] = ""  # example for the key
+    commands: tuple[str, ...] = ()  # for which it is; none: for all
+
+    def is_for(self, command: str) -> bool:
+        """Whether a command takes it."""
+        takes_key = not self.key or command in COMMANDS_WITH_KEYS
+        return takes_key and (not self.commands or command in self.commands)
 
 
-def _training(pair: str) -> Advice:
-    return {"train": _key(pair)}
+def _key(
+    words: tuple[str, ...],
+    key: str,
+    value: bool | float | str,
+    note: str = "",
+    *,
+    commands: tuple[str, ...] = (),
+) -> Replacement:
+    text = f"write {key} {value}{note} {AT_END}"
+    return Replacement(words, text, key=key, value=value, commands=commands)
 
 
-_LEARNING_RATE = _training("SOLVER.BASE_LR 0.01")
-_AMP = {"train": _key("SOLVER.AMP.ENABLED True"), "": "write --dtype fp16"}
-_BATCH = {
-    "train": _key("SOLVER.IMS_PER_BATCH 8 (training) or TEST.IMS_PER_BATCH 8 (evaluation)"),
-    "eval": _key("TEST.IMS_PER_BATCH 8"),
-    "predict": "write --batch-size 8",
-}
-_SIZE = {
-    "train": _key(
-        'INPUT.MIN_SIZE_TRAIN "(640,)" and INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side)'
+_AMP = ("amp", "half")
+_BATCH = ("batch", "batch_size")
+_SIZE = ("image_size", "img", "img_size", "imgsz")
+_WORKERS = ("num_workers", "workers")
+_TRAIN = ("train",)
+_PIXELS = " (pixels of the shorter side)"
+
+OTHER_NAMES = (  # the first one that is for a command counts
+    _key(_AMP, "SOLVER.AMP.ENABLED", True, commands=_TRAIN),
+    Replacement(_AMP, "write --dtype fp16", option="dtype"),
+    _key(("augment",), "TEST.AUG.ENABLED", True),
+    _key(
+        _BATCH, "SOLVER.IMS_PER_BATCH", 8,
+        " (training) or TEST.IMS_PER_BATCH 8 (evaluation)", commands=_TRAIN,
     ),
-    "": _key("INPUT.MIN_SIZE_TEST 640 (pixels of the shorter side)"),
-}
-_WORKERS = dict.fromkeys(("train", "eval"), _key("DATALOADER.NUM_WORKERS 4"))
-_FOLDER = "the folder for the results is --output-dir runs/mine (--output in predict)"
-_WEIGHTS = "weights are given by --weights FILE"
-_PAIRS = "leave it out: KEY VALUE pairs come last, such as SOLVER.BASE_LR 0.01"
-_IMAGES = "images and folders come without an option: centernet2 predict photos/"
-_SCORE = "the minimum score is --score-threshold 0.3, of predict"
-_PROCESSES = "the number of processes is --num-gpus 2, of train"
-_NO_CLASSES = "leave it out: the classes come from the data or from the checkpoint"
-_NMS = _key("MODEL.ROI_HEADS.NMS_THRESH_TEST 0.6")
-
-# by the name in another package, with underscores
-OTHER_NAMES: dict[str, Advice] = {
-    "amp": _AMP,
-    "augment": _key("TEST.AUG.ENABLED True"),
-    "backbone": "a backbone belongs to a config: --config-file CenterNet2_R50_1x",
-    "batch": _BATCH,
-    "batch_size": _BATCH,
-    "cfg": "a config is given by --config-file NAME",
-    "cfg_options": _PAIRS,
-    "checkpoint": _WEIGHTS,
-    "ckpt": _WEIGHTS,
-    "classes": _NO_CLASSES,
-    "conf": _SCORE,
-    "conf_thres": _SCORE,
-    "confidence_threshold": _SCORE,
-    "config": "a config is given by --config-file NAME",
-    "dataset": "data are given by --data my_data",
-    "dataset_dir": "data are given by --data my_data",
-    "epochs": _training("SOLVER.MAX_EPOCHS 10, or SOLVER.MAX_ITER 1000 (iterations),"),
-    "gpu_ids": _PROCESSES,
-    "gpus": _PROCESSES,
-    "half": _AMP,
-    "image_size": _SIZE,
-    "img": _SIZE,
-    "img_size": _SIZE,
-    "imgsz": _SIZE,
-    "input": _IMAGES,
-    "iou": _NMS,
-    "iou_thres": _NMS,
-    "launcher": _PROCESSES,
-    "learning_rate": _LEARNING_RATE,
-    "load_from": _WEIGHTS,
-    "lr": _LEARNING_RATE,
-    "lr0": _LEARNING_RATE,
-    "lrf": _training("SOLVER.BASE_LR_END 0.0001"),
-    "max_epochs": _training("SOLVER.MAX_EPOCHS 10"),
-    "max_iter": _training("SOLVER.MAX_ITER 1000"),
-    "mode": "the command itself says it: centernet2 train, eval or predict",
-    "model": "an architecture is given by --config-file NAME, trained weights by --weights FILE",
-    "momentum": _training("SOLVER.MOMENTUM 0.9"),
-    "name": _FOLDER,
-    "num_classes": _NO_CLASSES,
-    "num_workers": _WORKERS,
-    "optimizer": _training("SOLVER.OPTIMIZER ADAMW"),
-    "opts": _PAIRS,
-    "out": _FOLDER,
-    "out_dir": _FOLDER,
-    "patience": _training("TEST.PATIENCE 5 (evaluations)"),
-    "pretrained": _WEIGHTS,
-    "project": _FOLDER,
-    "save_dir": _FOLDER,
-    "save_period": _training("SOLVER.CHECKPOINT_PERIOD 500 (iterations)"),
-    "source": _IMAGES,
-    "task": "the command itself says it: centernet2 train, eval or predict",
-    "weight_decay": _training("SOLVER.WEIGHT_DECAY 0.0001"),
-    "work_dir": _FOLDER,
-    "workers": _WORKERS,
-}
+    _key(_BATCH, "TEST.IMS_PER_BATCH", 8, commands=("eval",)),
+    Replacement(_BATCH, "write --batch-size 8", option="batch_size", commands=("predict",)),
+    Replacement(
+        ("cfg", "config"), "a config is given by --config-file NAME", option="config"
+    ),
+    Replacement(
+        ("backbone",), "a backbone belongs to a config: --config-file CenterNet2_R50_1x",
+    ),
+    Replacement(
+        ("model",),
+        "an architecture is given by --config-file NAME, trained weights by --weights FILE",
+    ),
+    Replacement(
+        ("checkpoint", "ckpt", "load_from", "pretrained"), "weights are given by --weights FILE",
+        option="weights",
+    ),
+    Replacement(
+        ("cfg_options", "opts"),
+        "leave it out: KEY VALUE pairs come last, such as SOLVER.BASE_LR 0.01",
+        key="SOLVER.BASE_LR", value=0.01,
+    ),
+    Replacement(
+        ("classes", "num_classes"),
+        "leave it out: the classes come from the data or from the checkpoint",
+    ),
+    Replacement(
+        ("conf", "conf_thres", "confidence_threshold"),
+        "the minimum score is --score-threshold 0.3, of predict", option="score_threshold",
+    ),
+    Replacement(("dataset", "dataset_dir"), "data are given by --data my_data", option="data"),
+    _key(
+        ("epochs",), "SOLVER.MAX_EPOCHS", 10, ", or SOLVER.MAX_ITER 1000 (iterations),",
+        commands=_TRAIN,
+    ),
+    Replacement(
+        ("gpu_ids", "gpus", "launcher"), "the number of processes is --num-gpus 2, of train",
+        option="num_gpus",
+    ),
+    Replacement(
+        _SIZE,
+        'write INPUT.MIN_SIZE_TRAIN "(640,)" and INPUT.MIN_SIZE_TEST 640'
+        f"{_PIXELS} {AT_END}",
+        key="INPUT.MIN_SIZE_TRAIN", value=(640,), commands=_TRAIN,
+    ),
+    _key(_SIZE, "INPUT.MIN_SIZE_TEST", 640, _PIXELS),
+    Replacement(
+        ("input", "source"),
+        "images and folders come without an option: centernet2 predict photos/",
+    ),
+    _key(("iou", "iou_thres"), "MODEL.ROI_HEADS.NMS_THRESH_TEST", 0.6),
+    _key(("learning_rate", "lr", "lr0"), "SOLVER.BASE_LR", 0.01, commands=_TRAIN),
+    _key(("lrf",), "SOLVER.BASE_LR_END", 0.0001, commands=_TRAIN),
+    _key(("max_epochs",), "SOLVER.MAX_EPOCHS", 10, commands=_TRAIN),
+    _key(("max_iter",), "SOLVER.MAX_ITER", 1000, commands=_TRAIN),
+    Replacement(
+        ("mode", "task"), "the command itself says it: centernet2 train, eval or predict"
+    ),
+    _key(("momentum",), "SOLVER.MOMENTUM", 0.9, commands=_TRAIN),
+    Replacement(
+        ("name", "out", "out_dir", "project", "save_dir", "work_dir"),
+        "the folder for the results is --output-dir runs/mine (--output in predict)",
+        option="output_dir",
+    ),
+    _key(_WORKERS, "DATALOADER.NUM_WORKERS", 4, commands=("train", "eval")),
+    _key(("optimizer",), "SOLVER.OPTIMIZER", "ADAMW", commands=_TRAIN),
+    _key(("patience",), "TEST.PATIENCE", 5, " (evaluations)", commands=_TRAIN),
+    _key(
+        ("save_period",), "SOLVER.CHECKPOINT_PERIOD", 500, " (iterations)", commands=_TRAIN
+    ),
+    _key(("weight_decay",), "SOLVER.WEIGHT_DECAY", 0.0001, commands=_TRAIN),
+)  # fmt: skip
 OTHER_COMMANDS = {
     "demo": "predict",
     "detect": "predict",
@@ -189,7 +214,7 @@ def refuse_unknown_words(
             if OPTION_WORD.fullmatch(name) and not is_known and not is_number:
                 raise ValueError(_unknown_option(name, command, options))
             if KEY.fullmatch(key := name.lstrip("-")) and command in COMMANDS_WITH_KEYS:
-                raise ValueError(f"{key} is written without hyphens: {_key(f'{key} VALUE')}")
+                raise ValueError(f"{key} is written without hyphens: write {key} VALUE {AT_END}")
         elif assigned and not own.get(before) and not Path(word).exists():
             _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
 
@@ -223,19 +248,17 @@ def _refuse_assignment(word: str, name: str, value: str, command: str, known: Se
 
 def _advice(plain: str, command: str) -> str:
     """Return what to write instead of an option of another package; "": it is not known."""
-    advice = OTHER_NAMES.get(plain, "")
-    unused = f"`centernet2 {command}` does not use it; leave it out"
-    text = advice if isinstance(advice, str) else advice.get(command, advice.get("", unused))
-    return unused if AT_END in text and command not in COMMANDS_WITH_KEYS else text
+    if replacement := find_replacement(plain, command):
+        return replacement.text
+    if any(plain in each.words for each in OTHER_NAMES):
+        return f"`centernet2 {command}` does not use it; leave it out"
+    return ""
 
 
-def named_elsewhere(name: str, command: str) -> tuple[str, tuple[str, str] | None]:
-    """Return what another package's name of an option is here: an argument, and KEY and value."""
-    advice = OTHER_NAMES.get(_plain(name), "")
-    text = advice if isinstance(advice, str) else advice.get(command, "")
-    option = re.search(r"--([a-z-]+)", text)
-    pair = re.search(rf'({KEY.pattern}) "?(\([^)]*\)|[^\s",]+)', text)
-    return _plain(option[1]) if option else "", (pair[1], pair[3]) if pair else None
+def find_replacement(name: str, command: str) -> Replacement | None:
+    """Find what another package's name of an option is for a command, or for its function."""
+    plain, command = _plain(name), OTHER_COMMANDS.get(command, command)
+    return next((r for r in OTHER_NAMES if plain in r.words and r.is_for(command)), None)
 
 
 def _plain(name: str) -> str:
