@@ -61,7 +61,7 @@ def test_named_file_is_known_by_its_content(folder: Path) -> None:
     Image.new("RGB", (4, 3)).save(folder / "photo", "jpeg")
     (folder / "1").write_bytes((folder / "a.PNG").read_bytes())
     assert kinds("photo", "1", "notes.md") == [
-        ("photo", "image"), ("1", "image"), ("notes.md", "film"),
+        ("photo", "image"), ("1", "image"), ("notes.md", "image"),
     ]  # fmt: skip
 
 
@@ -140,3 +140,10 @@ def test_single_path_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
     for single in ("photos", tmp_path):
         with pytest.raises(ValueError, match="give a list"):
             find_images(single)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ['{"images": []}', "<annotation/>", "a,b\n", ""])
+def test_text_is_no_film(folder: Path, text: str) -> None:
+    """The reader of images says that it is none; that of films may not be installed."""
+    (folder / "train.json").write_text(text)
+    assert kinds("train.json") == [("train.json", "image")]

@@ -169,12 +169,14 @@ def _is_film_name(name: str) -> bool:
 
 
 def _is_other_content(path: Path) -> bool:
-    """Whether a file exists and does not begin as an image does; it may be a film."""
+    """Whether a file exists and begins neither as an image nor as text; it may be a film."""
     try:
         with path.open("rb") as file:
-            return not is_image_content(file.read(SIGNATURE_BYTES))
+            start = file.read(SIGNATURE_BYTES)
     except OSError:  # reading it reports the error
         return False
+    is_text = start.isascii() and b"\0" not in start  # such as JSON, which no film is
+    return not is_text and not is_image_content(start)
 
 
 def is_image_content(start: bytes) -> bool:
