@@ -67,8 +67,19 @@ class CheckedImage(NamedTuple):
         return not self.facts.problem and self.facts.size != self.size
 
     @property
+    def sizes(self) -> str:
+        """Width and height of the file, and as annotated."""
+        (height, width), (annotated_height, annotated_width) = self.facts.size, self.size
+        return f"{width} x {height}, annotated as {annotated_width:g} x {annotated_height:g}"
+
+    @property
+    def why_unusable(self) -> str:
+        """Why the file cannot be used; empty if it can."""
+        return f"it is {self.sizes}" if self.has_other_size else self.facts.problem
+
+    @property
     def is_unusable(self) -> bool:
-        return bool(self.facts.problem) or self.has_other_size
+        return bool(self.why_unusable)
 
     @property
     def is_notable(self) -> bool:
@@ -88,6 +99,11 @@ class SplitImages(NamedTuple):
     def unusable(self) -> list[int]:
         """Indices of the images that cannot be used."""
         return [index for index, image in self.notable.items() if image.is_unusable]
+
+
+def checked_image(dataset: DetectionDataset, index: int, facts: ImageFacts) -> CheckedImage:
+    """Join an image of a data set and the facts of its file."""
+    return CheckedImage(dataset.file_name(index), dataset.size(index), facts)
 
 
 def header_facts(path: Path) -> ImageFacts:
@@ -150,9 +166,7 @@ def image_findings(
             broken.append(ProblemExample(facts.problem, name))
             continue
         if image.has_other_size:
-            actual = f"{facts.size[1]} x {facts.size[0]}"
-            text = f"{name}: {actual}, annotated as {image.size[1]:g} x {image.size[0]:g}"
-            resized.append(ProblemExample(text, name))
+            resized.append(ProblemExample(f"{name}: {image.sizes}", name))
         if facts.is_rotated:
             rotated.append(ProblemExample(name, name))
         if facts.mode not in PLAIN_MODES:
@@ -265,12 +279,12 @@ def _check_header(dataset: DetectionDataset, index: int) -> CheckedImage | None:
     path = dataset.image_path(index)
     if remote_url(path) is not None or MEMBER.fullmatch(str(path)):
         return None
-    return CheckedImage(dataset.file_name(index), dataset.size(index), header_facts(path))
+    return checked_image(dataset, index, header_facts(path))
 
 
 def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
     facts = decoded_facts(dataset.image_path(index), ImageFacts(""))
-    return CheckedImage(dataset.file_name(index), dataset.size(index), facts)
+    return checked_image(dataset, index, facts)
 
 
 def read_sizes(paths: Sequence[Path], what: str) -> Iterator[tuple[int, int] | ImageError]:

@@ -11,8 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding, ProblemExample, make_finding
 from centernet2.data.image_check import (
-    CheckedImage,
     ImageFacts,
+    checked_image,
     decoded_facts,
     header_facts,
     image_findings,
@@ -47,9 +47,7 @@ def check_image_files(
     dataset: DetectionDataset, images: Sequence[ImageFacts], split: str
 ) -> list[Finding]:
     """Find the problems of the image files of one split."""
-    checked = [
-        CheckedImage(dataset.file_name(i), dataset.size(i), facts) for i, facts in enumerate(images)
-    ]
+    checked = [checked_image(dataset, i, facts) for i, facts in enumerate(images)]
     return image_findings(split, checked, len(checked))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from centernet2.data.check.examination import ExaminedSplit
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.image_check import ImageFacts
+from centernet2.data.image_check import ImageFacts, checked_image
 from centernet2.data.readers.annotation_records import (
     BORDER_TOLERANCE,
     CORNER_BOXES,
@@ -81,7 +81,7 @@ def repaired_content(
     dataset = records.dataset
     kept = np.ones(len(dataset), dtype=bool)
     for i, facts in enumerate(images):
-        kept[i] = not _why_unusable(dataset, i, facts)
+        kept[i] = not checked_image(dataset, i, facts).is_unusable
     return {
         **content,
         "images": [_image(records, i) for i in np.flatnonzero(kept).tolist()],
@@ -159,14 +159,6 @@ def _is_corrected(finding: Finding) -> bool:
 
 def _removed_images(dataset: DetectionDataset, images: Sequence[ImageFacts]) -> Iterator[str]:
     for i, facts in enumerate(images):
-        reason = _why_unusable(dataset, i, facts)
-        if reason:
-            name = os.fsdecode(dataset.files[i])
-            yield f"removed: image {dataset.image_id(i)} ({name}): {reason}"
-
-
-def _why_unusable(dataset: DetectionDataset, i: int, facts: ImageFacts) -> str:
-    if facts.problem or facts.size == dataset.size(i):
-        return facts.problem
-    (height, width), (recorded_height, recorded_width) = facts.size, dataset.size(i)
-    return f"it is {width} x {height}, annotated as {recorded_width} x {recorded_height}"
+        image = checked_image(dataset, i, facts)
+        if image.is_unusable:
+            yield f"removed: image {dataset.image_id(i)} ({image.name}): {image.why_unusable}"
