@@ -95,10 +95,8 @@ def pseudo_label(
     _require_images(content["images"], found, folder)
     write_json(path, json_mark("pseudo-label") | content)
     boxes = _count_boxes(content)
-    logger.info(
-        "%s: %d images, %d boxes at the score threshold %g",
-        path, len(content["images"]), sum(boxes.values()), score,
-    )  # fmt: skip
+    counts = (len(content["images"]), sum(boxes.values()))
+    logger.info("%s: %d images, %d boxes at the score threshold %g", path, *counts, score)
     if failed:
         logger.error("%d of %d images are skipped (listed above)", len(failed), len(found))
     return PseudoLabels(boxes, len(failed))
