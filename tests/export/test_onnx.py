@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.export import exporting
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.graph import DetectionGraph
+from centernet2.export.program import exportable
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.export import REQUIRED_SHARE, export
 from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
-from centernet2.runtime.exported_model import ExportedModel
+from centernet2.runtime.exported_model import ExportedModel, split_images
 from centernet2.runtime.matching import compare
 from centernet2.runtime.verification import certificate_path, reference_path
 from tests.helpers.exported import build_two_levels
@@ -44,7 +47,7 @@ main()
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return build_two_levels()
+    return build_two_levels("MODEL.MASK_ON", "True")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,16 @@ def test_detections_of_sizes_and_batches_that_were_not_traced(
         call = call_detector(detector, images.contiguous())
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
             assert len(wanted["boxes"]) and compare(own, wanted).share == 1
+
+
+def test_masks(exported: Path, detector: Detector) -> None:
+    images = drawn_images()[0][None]
+    with torch.no_grad():
+        graph = DetectionGraph(exportable(detector))(images)
+    (wanted,) = split_images({name: column.numpy() for name, column in graph.items()}, 1)
+    (found,) = ExportedModel(exported).detect(images.numpy())
+    assert len(found["masks"]) == len(wanted["masks"]) > 0
+    assert np.abs(found["masks"] - wanted["masks"]).max() < 1e-3
 
 
 def test_certificate(exported: Path) -> None:

@@ -41,9 +41,8 @@ def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
     """Select the mask [R, M, M] of each RoI's class from [R, C, M, M] or [R, 1, M, M]."""
     if masks.shape[1] == 1:
         return masks[:, 0]
-    return masks[
-        torch.arange(len(labels), device=labels.device), labels.clamp(max=masks.shape[1] - 1)
-    ]
+    rows = torch.arange(labels.shape[0], device=labels.device)  # len() fixes it in exported graphs
+    return masks[rows, labels.clamp(max=masks.shape[1] - 1)]
 
 
 def paste_masks(
