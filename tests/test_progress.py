@@ -1,4 +1,7 @@
-"""Lines about the progress of long work are LOG_SECONDS apart."""
+"""Lines about the progress of long work are LOG_SECONDS apart, and count its images."""
+
+import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,3 +16,35 @@ def test_line_is_due_after_each_interval(monkeypatch: pytest.MonkeyPatch) -> Non
         if clock.is_line_due():
             due.append(clock.seconds)
     assert due == [16, 32, 48]
+
+
+@pytest.mark.parametrize(
+    ("total", "lines"),
+    [
+        (
+            40,
+            ["evaluated 20 of 40 images, 1.0/s, 20 s left", "evaluated 40 of 40 images, 1.0/s, 0"],
+        ),
+        (None, ["predicted 20 images, 1.0/s", "predicted 40 images, 1.0/s"]),
+        (25, ["evaluated 20 of 25 images, 1.0/s, 5 s left", "evaluated 40 images, 1.0/s"]),
+    ],
+)
+def test_lines_count_images(
+    total: int | None,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+
+    def work() -> Iterator[int]:
+        for _ in range(4):
+            seconds[0] += 10
+            yield 10
+
+    verbs = ("evaluating", "evaluated") if total else ("predicting", "predicted")
+    with caplog.at_level(logging.INFO):
+        shown = progress.with_progress(work(), verbs, total=total, images_in=lambda item: item)
+        assert sum(shown) == 40
+    assert [m[: len(line)] for m, line in zip(caplog.messages, lines, strict=True)] == lines

@@ -66,6 +66,7 @@ _BATCH = ("batch", "batch_size")
 _SIZE = ("image_size", "img", "img_size", "imgsz")
 _WORKERS = ("num_workers", "workers")
 _TRAIN = ("train",)
+_PREDICT = ("predict",)
 _PIXELS = " (pixels of the shorter side)"
 
 OTHER_NAMES = (  # the first one that is for a command counts
@@ -77,7 +78,7 @@ OTHER_NAMES = (  # the first one that is for a command counts
         " (training) or TEST.IMS_PER_BATCH 8 (evaluation)", commands=_TRAIN,
     ),
     _key(_BATCH, "TEST.IMS_PER_BATCH", 8, commands=("eval",)),
-    Replacement(_BATCH, "write --batch-size 8", option="batch_size", commands=("predict",)),
+    Replacement(_BATCH, "write --batch-size 8", option="batch_size", commands=_PREDICT),
     Replacement(
         ("cfg", "config"), "a config is given by --config-file NAME", option="config"
     ),
@@ -130,6 +131,13 @@ OTHER_NAMES = (  # the first one that is for a command counts
     _key(("lrf",), "SOLVER.BASE_LR_END", 0.0001, commands=_TRAIN),
     _key(("max_epochs",), "SOLVER.MAX_EPOCHS", 10, commands=_TRAIN),
     _key(("max_iter",), "SOLVER.MAX_ITER", 1000, commands=_TRAIN),
+    Replacement(
+        ("max_det",), "write --max-detections 100", option="max_detections", commands=_PREDICT
+    ),
+    Replacement(("save_crop",), "write --write crops", option="write", commands=_PREDICT),
+    Replacement(
+        ("save_conf", "save_txt"), "write --write yolo", option="write", commands=_PREDICT
+    ),
     Replacement(
         ("mode", "task"), "the command itself says it: centernet2 train, eval or predict"
     ),
