@@ -118,6 +118,14 @@ def test_metadata(exported: Path, detector: Detector) -> None:
     assert metadata["channel_order"] == "RGB" and "torch" in metadata["versions"]
 
 
+def test_fixed_shape_and_lists(detector: Detector, tmp_path: Path) -> None:
+    path, options = tmp_path / "model.onnx", ExportOptions(batch=1, size=(96, 128), lists=True)
+    export_detector(detector, path, options)  # it compares the detections
+    session = ExportedModel(path).session
+    assert list(session.input_shape) == [1, 3, 96, 128]
+    assert "image_index" in session.names and "count" not in session.names
+
+
 def copy_of(exported: Path, folder: Path) -> Path:
     for path in (exported, certificate_path(exported), reference_path(exported)):
         shutil.copy(path, folder)

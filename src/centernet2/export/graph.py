@@ -162,6 +162,7 @@ def _as_rows(outputs: Mapping[str, Tensor], valid: Tensor) -> dict[str, Tensor]:
 
 
 def _as_lists(outputs: Mapping[str, Tensor], valid: Tensor) -> dict[str, Tensor]:
-    """Drop padding and add the image [D] of each detection."""
+    """Drop padding and add the index [D] of the image of each detection."""
     images, rows = valid.nonzero().unbind(1)
-    return {**{name: column[images, rows] for name, column in outputs.items()}, "images": images}
+    listed = {name: column[images, rows] for name, column in outputs.items()}
+    return {**listed, "image_index": images}

@@ -63,12 +63,12 @@ class ExportedModel:
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:
     """Return the detections [D, ...] of each of `count` images.
 
-    A batch has either rows of all images, with their `images`, or padded rows of each image, the
-    first `count` of which are detections.
+    A batch has either rows of all images, with their `image_index`, or padded rows of each image,
+    the first `count` of which are detections.
     """
     columns = {name: outputs[name] for name in DETECTION_OUTPUTS if name in outputs}
-    if "images" in outputs:
-        rows = [outputs["images"] == i for i in range(count)]
+    if "image_index" in outputs:
+        rows = [outputs["image_index"] == i for i in range(count)]
         return [{name: column[own] for name, column in columns.items()} for own in rows]
     return [
         {name: column[i, :length] for name, column in columns.items()}
