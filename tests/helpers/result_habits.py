@@ -114,7 +114,10 @@ def _bad_box(found: list[Detection], content: dict[str, Any], rng: Random) -> No
 
 
 def _unknown(found: list[Detection], content: dict[str, Any], rng: Random) -> None:
-    found.append({**found[0], **rng.choice(({"image_id": 10**12}, {"category_id": 10**12}))})
+    other = {**found[0], **rng.choice(({"image_id": 10**12}, {"category_id": 10**12}))}
+    if other["image_id"] == found[0]["image_id"]:
+        other.pop("category_name", None)  # a known name would tell the class
+    found.append(other)
 
 
 def _more_keys(found: list[Detection], content: dict[str, Any], rng: Random) -> None:
