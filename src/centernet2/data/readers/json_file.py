@@ -3,7 +3,7 @@
 import gc
 import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -46,30 +46,41 @@ def garbage_collection_off() -> Iterator[None]:
 @garbage_collection_off()
 def read_json(path: Path) -> Record:
     """Read the content of a COCO JSON file in UTF-8, UTF-16 or UTF-32."""
-    try:
-        text = read_regular_file(Path(path))
-    except OSError as error:
-        raise ValueError(
-            f"{path}: the annotation file cannot be opened ({error.strerror}); check the path"
-        ) from error
-    archive = next((name for mark, name in ARCHIVES.items() if text.startswith(mark)), None)
-    if archive:
-        raise ValueError(f"{path}: the file is compressed with {archive}; unpack it")
-    if not text.strip():
-        raise ValueError(f"{path}: not a JSON file, but an empty one; export the annotations again")
-    if len(text) >= LARGE_JSON:
-        logger.info("reading %s (%d MiB)", path, len(text) // 2**20)
-    content = _parsed(text, path)
+    path = Path(path)
+    content = read_json_file(path, "annotation file", _parse_annotations, READ_KEYS)
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: COCO's format is an object with images, annotations and categories, "
             f"not {_described(content)}"
         )
-    if may_repeat_keys(text, content):
-        repeated = RepeatedKeys(READ_KEYS)
-        _parsed(text, path, object_pairs_hook=repeated)
-        repeated.raise_first(path)
     return content
+
+
+def read_json_file(path: Path, kind: str, parse: Callable[..., Any], keys: Collection[str]) -> Any:
+    """Read a JSON file, and refuse keys that occur twice in a record with different values.
+
+    Args:
+        kind: of the file, for messages.
+        parse: makes a value of a path and its bytes, with options of `json.loads`.
+        keys: those that are read.
+    """
+    try:
+        content = read_regular_file(path)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: the {kind} cannot be opened ({error.strerror}); check the path"
+        ) from error
+    archive = next((name for mark, name in ARCHIVES.items() if content.startswith(mark)), None)
+    if archive:
+        raise ValueError(f"{path}: the file is compressed with {archive}; unpack it")
+    if len(content) >= LARGE_JSON:
+        logger.info("reading %s (%d MiB)", path, len(content) // 2**20)
+    value = parse(path, content)
+    if may_repeat_keys(content, value):
+        repeated = RepeatedKeys(keys)
+        parse(path, content, object_pairs_hook=repeated)
+        repeated.raise_first(path)
+    return value
 
 
 def is_json(text: str) -> bool:
@@ -81,11 +92,13 @@ def is_json(text: str) -> bool:
     return True
 
 
-def _parsed(text: bytes | str, path: Path, **options: Any) -> Any:
+def _parse_annotations(path: Path, text: bytes | str, **options: Any) -> Any:
+    if not text.strip():
+        raise ValueError(f"{path}: not a JSON file, but an empty one; export the annotations again")
     try:
         return json.loads(text, **options)
     except UnicodeDecodeError as error:  # decode_text raises an error that names the encoding
-        return _parsed(decode_text(error.object, path), path, **options)
+        return _parse_annotations(path, decode_text(error.object, path), **options)
     except ValueError as error:
         raise ValueError(
             f"{path}: not a JSON file ({json_problem(error)}); export the annotations in COCO "
@@ -114,9 +127,9 @@ def json_problem(error: ValueError) -> str:
     return "it holds an integer of thousands of digits"  # the advice of Python is for programs
 
 
-def may_repeat_keys(text: bytes | str, content: Any) -> bool:
+def may_repeat_keys(text: bytes, content: Any) -> bool:
     """Whether a text seems to have more keys than the records that were read from it."""
-    written = text.count('":') if isinstance(text, str) else text.count(b'":')
+    written = text.count(b'":')
     if isinstance(content, dict):
         written -= len(content)
         lists = [value for value in content.values() if isinstance(value, list)]

@@ -1,6 +1,8 @@
 """Results files of many programs, joined to one data set."""
 
+import gzip
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +246,19 @@ def test_ground_truth_is_refused_as_results(sample: Sample) -> None:
 def test_missing_file_is_named(sample: Sample) -> None:
     with pytest.raises(ValueError, match=r"nothing\.json: the results file cannot be opened"):
         parse_results(sample.folder / "nothing.json")
+
+
+def test_folders_pipes_and_archives_are_refused_as_results(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    os.mkfifo(tmp_path / "b.json")
+    (tmp_path / "c.json").write_bytes(gzip.compress(b"[]"))
+    for name, problem in {
+        "a.json": "is a folder, where a file is needed",
+        "b.json": "is not a regular file, where a file is needed",
+        "c.json": "the file is compressed with gzip; unpack it",
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}: {problem}"):
+            parse_results(tmp_path / name)
 
 
 def test_weights_are_refused_as_results(sample: Sample) -> None:

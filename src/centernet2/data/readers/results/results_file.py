@@ -17,10 +17,9 @@ from centernet2.data.findings import Finding
 from centernet2.data.readers.box_units import rows_in_shares
 from centernet2.data.readers.json_file import (
     READ_KEYS,
-    RepeatedKeys,
     garbage_collection_off,
     json_problem,
-    may_repeat_keys,
+    read_json_file,
 )
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.results.detection_agreement import (
@@ -77,7 +76,9 @@ def read_results(path: Path, dataset: DetectionDataset) -> Results:
 
 def parse_results(path: Path) -> ResultsContent:
     """Read a results file in any of the accepted forms."""
-    content = _parse_json(path)
+    if path.suffix.lower() in OBJECT_SUFFIXES and path.is_file():
+        raise _not_results(path, "it holds Python objects; weights are given as --weights")
+    content = read_json_file(path, "results file", _parse_text, RESULT_KEYS)
     names = RecordNames({}, {})
     if isinstance(content, dict):
         names = _own_names(content)
@@ -126,34 +127,11 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
     return Results(results, masks, tuple(table.findings))
 
 
-def _parse_json(path: Path) -> Any:
-    """Parse a JSON file, or a file with a JSON object per line.
-
-    Raises:
-        ValueError: it is damaged, or has a key twice in a record with different values.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"{path}: the results file cannot be opened ({error.strerror}); check the path"
-        ) from error
-    if path.suffix.lower() in OBJECT_SUFFIXES:
-        raise _not_results(path, "it holds Python objects; weights are given as --weights")
+def _parse_text(path: Path, content: bytes, **options: Any) -> Any:
+    """Parse a JSON value, or a JSON object per line."""
     if not content.strip():
         raise _not_results(path, "the file is empty; results without a detection are []")
     text = decode_text(content, path)
-    del content
-    content = _parse_text(path, text)
-    if may_repeat_keys(text, content):
-        repeated = RepeatedKeys(RESULT_KEYS)
-        _parse_text(path, text, object_pairs_hook=repeated)
-        repeated.raise_first(path)
-    return content
-
-
-def _parse_text(path: Path, text: str, **options: Any) -> Any:
-    """Parse a JSON value, or a JSON object per line."""
     try:
         return json.loads(text, **options)
     except RecursionError as error:
