@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from centernet2 import cli
+from centernet2 import cli, printing
 from centernet2.distributed import OtherProcessError
 from centernet2.exit_codes import MEANINGS, ExitCode
 from centernet2.launch import LAUNCHED_VARIABLE, Processes
@@ -139,7 +139,7 @@ def test_config_without_a_name_lists_names(capsys: pytest.CaptureFixture[str]) -
 
 def test_metrics_without_some_images_exit_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        cli.print_metrics({"bbox/AP": 1.0, "images_skipped": 2})
+        printing.print_metrics({"bbox/AP": 1.0, "images_skipped": 2})
     assert stop.value.code == ExitCode.INCOMPLETE
     assert "2 images could not be used" in capsys.readouterr().out
 

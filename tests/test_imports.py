@@ -91,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)
 ALLOWED["__init__"] = set(ALLOWED)
+ALLOWED["printing"] = {"jobs", "evaluation", "report", "runtime", "data", "profiling", "exit_codes"}
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
 

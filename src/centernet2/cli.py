@@ -1,4 +1,4 @@
-"""The command line: commands and their jobs, output, logging and exit codes.
+"""The command line: commands and their jobs, logging and exit codes.
 
 To add a command, write a function in a file of `jobs/`, import it here, and register it below.
 Jobs import heavy packages inside their functions, so that --help is fast.
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError
 
@@ -26,7 +26,7 @@ from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, 
 from centernet2.files import describe_os_error
 from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
-from centernet2.jobs.compare import Comparison, compare
+from centernet2.jobs.compare import compare
 from centernet2.jobs.config import config
 from centernet2.jobs.convert import convert
 from centernet2.jobs.doctor import doctor
@@ -35,19 +35,26 @@ from centernet2.jobs.explain import explain
 from centernet2.jobs.export import export
 from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
-from centernet2.jobs.pseudo_label import PseudoLabels, pseudo_label
+from centernet2.jobs.pseudo_label import pseudo_label
 from centernet2.jobs.show import show
-from centernet2.jobs.threshold import Thresholds, threshold
+from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import DEFAULT_MODE, train
 from centernet2.jobs.verify import verify
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
+from centernet2.printing import (
+    exit_if_skipped,
+    print_agreement,
+    print_benchmark,
+    print_comparison,
+    print_findings,
+    print_lines,
+    print_metrics,
+    print_models,
+    print_pseudo_labels,
+    print_thresholds,
+    print_training,
+)
 from centernet2.usage import describe_refusal, refuse_empty_words, refuse_unknown_words
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from centernet2.data.check import Examination
-    from centernet2.profiling.records import Benchmark
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -62,7 +69,6 @@ OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weig
 PROCESSES = inspect.Parameter(
     "processes", inspect.Parameter.KEYWORD_ONLY, default=ONE_PROCESS, annotation=Processes
 )
-PIPE_WIDTH = 130  # columns of a table in a file or a pipe
 logger = logging.getLogger(__name__)
 
 app = App(
@@ -278,98 +284,6 @@ def register(
 def _as_given(value: Any) -> Any:
     """Return a path as its text: the current folder is ".", which Path("") equals."""
     return str(value) if isinstance(value, Path) else value
-
-
-def print_metrics(metrics: dict[str, float]) -> None:
-    """Print the metrics of an evaluation; exit with code 1 if it has skipped images."""
-    from centernet2.evaluation import IMAGES_SKIPPED
-    from centernet2.report.tables import metrics_table
-
-    _print(metrics_table(metrics))
-    if metrics.get(IMAGES_SKIPPED):
-        sys.exit(ExitCode.INCOMPLETE)
-
-
-def print_training(result: dict[str, float] | list[str]) -> None:
-    """Print the metrics of a training run, or the plan of a dry run."""
-    if isinstance(result, dict):
-        print_metrics(result)
-    else:
-        print_lines(result)
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print the metrics of two detectors side by side; exit with code 1 if images were skipped."""
-    from centernet2.report.tables import differences_table
-
-    _print(differences_table(comparison.differences, confidence=comparison.confidence))
-    exit_if_skipped(comparison.skipped)
-
-
-def print_thresholds(chosen: Thresholds) -> None:
-    """Print the threshold of each class; exit with code 1 if images were skipped."""
-    from centernet2.report.tables import thresholds_table
-
-    _print(thresholds_table(chosen.by_class))
-    exit_if_skipped(chosen.skipped)
-
-
-def print_pseudo_labels(labels: PseudoLabels) -> None:
-    """Print the number of boxes of each class; exit with code 1 if images were skipped."""
-    from centernet2.report.tables import counts_table
-
-    _print(counts_table(labels.boxes))
-    exit_if_skipped(labels.skipped)
-
-
-def exit_if_skipped(count: int) -> None:
-    """Exit with code 1 if inputs were skipped, which the log names."""
-    if count:
-        sys.exit(ExitCode.INCOMPLETE)
-
-
-def print_benchmark(result: "Benchmark") -> None:
-    """Print the results of a benchmark, in wide tables."""
-    from centernet2.report.benchmark_tables import benchmark_tables
-
-    _print(benchmark_tables(result), wide=True, highlight=False)
-
-
-def print_findings(examination: "Examination") -> None:
-    """Print the problems of a data set; exit with code 2 if there are any."""
-    from centernet2.report.dataset_page import findings_table
-
-    _print(findings_table(examination.findings), wide=True)
-    if not examination.is_clean:
-        sys.exit(ExitCode.REFUSED)
-
-
-def print_models(shown: "str | RenderableType") -> None:
-    """Print the table of models; JSON and Markdown without formatting."""
-    _print(shown, wide=True, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
-
-
-def print_agreement(agreement: dict[str, Any]) -> None:
-    """Print how far an exported file agrees with PyTorch."""
-    from centernet2.runtime.verification import sentence
-
-    print(sentence(agreement))
-
-
-def print_lines(text: str | list[str]) -> None:
-    """Print text without formatting."""
-    print(text if isinstance(text, str) else "\n".join(text))
-
-
-def _print(shown: "RenderableType", *, wide: bool = False, **options: bool) -> None:
-    """Print to the terminal; `wide`: with PIPE_WIDTH columns in a file or a pipe."""
-    from rich import get_console
-    from rich.console import Console
-
-    console = get_console()
-    if wide and not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
-    console.print(shown, **options)  # type: ignore[arg-type]
 
 
 def _is_main_process() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from centernet2 import cli
+from centernet2 import cli, printing
 from centernet2.jobs.compare import compare
 from tests.helpers.jobs import save_untrained, write_divided_run
 
@@ -94,5 +94,5 @@ def test_images_that_either_side_has_skipped_are_left_out_of_both(
     assert result.differences["AP"][:2] == pytest.approx((100, 100)) and result.skipped == 1
     assert "1 of 2 images are skipped on either side" in caplog.text
     with pytest.raises(SystemExit) as exit_code:
-        cli.print_comparison(result)
+        printing.print_comparison(result)
     assert exit_code.value.code == 1

@@ -6,8 +6,9 @@ docstring into options and help. Only the types differ: a Python caller may pass
 
 These files import heavy packages inside functions only, so that --help is fast.
 
-To add a command, write such a file, and register its function in cli.py with a function that prints
-its result. A public function is also a line of __init__.pyi. Options of several commands are below.
+To add a command, write such a file, and register its function in cli.py with a function of
+printing.py that prints its result. A public function is also a line of __init__.pyi. Options of
+several commands are below.
 """
 
 import os
