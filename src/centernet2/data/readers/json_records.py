@@ -174,12 +174,22 @@ def as_id(value: Any) -> UserId | None:
 
 
 def as_integer(text: str) -> int | None:
-    """Return the integer that a text is the usual form of, or None."""
-    digits = text.strip().removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 1000:
-        return None
-    number = int(text)
+    """Return the integer that a text is the usual form of, or None.
+
+    In one file, "7" is the id 7, but "007" is another one. See `lenient_integer`.
+    """
+    number = lenient_integer(text)
     return number if str(number) == text.strip() else None
+
+
+def lenient_integer(text: str) -> int | None:
+    """Return the integer that a text is, also one such as 007, or None.
+
+    Programs that write results turn names of files and ids such as "007" into numbers.
+    """
+    digits = text.strip().removeprefix("-")
+    is_integer = digits.isascii() and digits.isdigit() and len(digits) <= 1000
+    return int(text) if is_integer else None  # int() refuses thousands of digits
 
 
 def as_number(value: Any) -> float:

@@ -14,6 +14,7 @@ from hotcoco import mask as rle
 
 from centernet2.data import DetectionDataset, concatenate
 from centernet2.data.readers import load_coco
+from centernet2.data.readers.json_records import IdIndex, lenient_integer
 from centernet2.data.readers.results import Results, parse_results, read_results
 from centernet2.data.user_ids import pack_ids
 
@@ -413,6 +414,21 @@ def test_ids_of_the_data_may_be_text(tmp_path: Path) -> None:
     results = sample.read(changed(sample, image_id=lambda d: by_number[d["image_id"]]))
     assert_perfect(sample, results)
     assert results.findings[0].total == 3
+
+
+def test_zeros_before_an_id_are_kept_in_one_file_and_lost_between_two() -> None:
+    """Annotations refer to ids as these are written; other programs write 7 for "007"."""
+    index = IdIndex(["007", 8])
+    assert [index.find(each) for each in ("007", 7, "7", "8", "008")] == [0, -1, -1, 1, -1]
+    texts = ("007", " 7", "-7", "7.0", "")
+    assert [lenient_integer(each) for each in texts] == [7, 7, -7, None, None]
+
+
+def test_numbers_find_only_one_of_two_ids_with_other_zeros(tmp_path: Path) -> None:
+    sample = Sample(tmp_path, {1: "x.jpg", 2: "y.jpg"})
+    sample.dataset = replace(sample.dataset, image_ids=pack_ids(["07", "007"]))
+    with pytest.raises(ValueError, match="is of image_id 7, which"):
+        sample.read(changed(sample, image_id=lambda d: 7))
 
 
 def test_detections_with_a_list_of_their_own_stay_whole(sample: Sample) -> None:

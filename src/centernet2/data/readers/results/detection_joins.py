@@ -14,6 +14,7 @@ import numpy as np
 
 from centernet2.data.class_names import SHOWN_NAMES, clean_name
 from centernet2.data.dataset import DetectionDataset
+from centernet2.data.readers.json_records import as_id, lenient_integer
 from centernet2.data.readers.results.detection_agreement import (
     Placed,
     is_clearly_better,
@@ -23,7 +24,6 @@ from centernet2.data.readers.results.detection_agreement import (
 from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable
 from centernet2.data.readers.results.image_names import (
     AMBIGUOUS,
-    INTEGER,
     UNKNOWN,
     Find,
     file_finder,
@@ -195,10 +195,10 @@ def _hashable(column: Sequence[Any]) -> list[Hashable]:
 
 
 def _hashable_id(value: Any) -> Hashable:
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT_FLOAT:
-        return int(value)
+    is_rounded = isinstance(value, float) and abs(value) >= LARGEST_EXACT_FLOAT
+    identity = None if is_rounded else as_id(value)
+    if identity is not None:
+        return identity
     return MISSING if value is None else (repr(value),)
 
 
@@ -231,8 +231,7 @@ def _of_other_type(by_id: Mapping[Any, int]) -> Find:
 def _as_integer(value: Any) -> int | None:
     if isinstance(value, int):
         return value
-    text = value.strip() if isinstance(value, str) else ""
-    return int(text) if INTEGER.fullmatch(text) else None
+    return lenient_integer(value) if isinstance(value, str) else None
 
 
 def _number_from(first: int, count: int) -> Find:

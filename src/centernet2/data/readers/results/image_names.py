@@ -1,14 +1,13 @@
 """Find images by ids and by names of files, however much of a path is given."""
 
 import os
-import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
+from centernet2.data.readers.json_records import lenient_integer
 from centernet2.files import is_image_file, one_form
 
 UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
-INTEGER = re.compile(r"-?\d{1,40}")  # int() refuses thousands of digits
 
 Find = Callable[[Any], int]  # an id or a name -> position, UNKNOWN or AMBIGUOUS
 
@@ -24,9 +23,9 @@ def file_finder(files: Sequence[str]) -> Find:
     ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
     stems = _positions_of_all((_stem(parts[-1]), i) for i, parts in enumerate(paths))
     numbers = _positions_of_all(
-        (int(stem), i)
+        (number, i)
         for i, parts in enumerate(paths)
-        if INTEGER.fullmatch(stem := _stem(parts[-1]))
+        if (number := lenient_integer(_stem(parts[-1]))) is not None
     )
 
     def find(name: Any) -> int:
