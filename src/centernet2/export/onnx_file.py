@@ -83,14 +83,16 @@ def output_names(program: ExportedProgram) -> list[str]:
 def _name_dimensions(value: Any) -> None:
     import onnxscript.ir as ir
 
-    dimensions = zip(value.shape, INPUT_SHAPE, strict=True)
-    value.shape = ir.Shape([own if isinstance(own, int) else name for own, name in dimensions])
+    named = zip(value.shape, INPUT_SHAPE, strict=True)
+    dimensions: list[Any] = [own if isinstance(own, int) else name for own, name in named]
+    value.shape = ir.Shape(dimensions)
 
 
 def _sort(self: Any, *, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
     """Translate a stable sort: TopK puts the lower index first where values are equal."""
-    from onnxscript import opset20 as op
+    from onnxscript import opset20
 
+    op: Any = opset20  # whose annotations know no Python numbers and lists
     length = op.Shape(self, start=dim, end=dim + 1)
     return op.TopK(self, length, axis=dim, largest=int(descending), sorted=1)
 
@@ -99,9 +101,9 @@ def _nms_of_batch(
     boxes: Any, scores: Any, labels: Any, iou_threshold: float, num_classes: int
 ) -> Any:
     """Translate NMS per class, with a row of scores for each class."""
-    from onnxscript import BOOL
-    from onnxscript import opset20 as op
+    from onnxscript import BOOL, opset20
 
+    op: Any = opset20  # whose annotations know no Python numbers and lists
     by_class = op.Unsqueeze(scores, [1])  # [N, 1, R]
     if num_classes > 1:
         classes = op.Reshape(op.Range(0, num_classes, 1), [1, -1, 1])

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from centernet2.jobs import ConfigArgument, Flag, OverridePairs, PathArgument, W
 from centernet2.jobs.benchmark import parse_size
 from centernet2.outputs import require_replaceable, writable_file
 from centernet2.ranges import at_least, between
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REQUIRED_SHARE = 0.99  # as ExportOptions has it
 logger = logging.getLogger(__name__)
@@ -64,28 +67,39 @@ def export(
     The certificate.
     """
     from centernet2.builders.loading import load_detector
-    from centernet2.data.image import read_image
-    from centernet2.export.certificate import COMPARED
     from centernet2.export.exporting import ExportOptions, export_detector
     from centernet2.export.onnx_file import require_packages
-    from centernet2.predict.sources import find_images
-    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
-    from centernet2.runtime.verification import certificate_path, reference_path
 
-    path = writable_file(Path(output), "--output", command="export")
-    if path.suffix not in EXPORTED_SUFFIXES:
-        raise ValueError(f"--output is {path}; end it in {' or '.join(EXPORTED_SUFFIXES)}")
-    _require_replaceable(certificate_path(path), reference_path(path))
-    options = ExportOptions(
-        batch, None if size is None else parse_size(size, "--size"), lists, record, required_share
-    )
-    paths = [] if images is None else find_images([str(images)])[:COMPARED]
-    pictures = [read_image(each) for each in paths]
+    path = _output_file(Path(output))
+    shape = None if size is None else parse_size(size, "--size")
+    options = ExportOptions(batch, shape, lists, record, required_share)
+    pictures = _first_images(images)
     require_packages()
     detector = load_detector(weights, overrides, config=config, device="cpu")
     certificate = export_detector(detector, path, options, images=pictures)
-    logger.info("%s is written, with %s", path, certificate_path(path).name)
+    logger.info("%s is written, with its certificate", path)
     return certificate
+
+
+def _first_images(images: PathArgument | None) -> "list[Tensor]":
+    """Read the images to compare with PyTorch on."""
+    from centernet2.data.image import read_image
+    from centernet2.export.certificate import COMPARED
+    from centernet2.predict.sources import find_images
+
+    return [] if images is None else list(map(read_image, find_images([str(images)])[:COMPARED]))
+
+
+def _output_file(output: Path) -> Path:
+    """Return the file to write; raise ValueError if it cannot be, or would replace another."""
+    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
+    from centernet2.runtime.verification import certificate_path, reference_path
+
+    path = writable_file(output, "--output", command="export")
+    if path.suffix not in EXPORTED_SUFFIXES:
+        raise ValueError(f"--output is {path}; end it in {' or '.join(EXPORTED_SUFFIXES)}")
+    _require_replaceable(certificate_path(path), reference_path(path))
+    return path
 
 
 def _require_replaceable(certificate: Path, reference: Path) -> None:
