@@ -56,15 +56,15 @@ def test_value_outside_is_refused_by_key_value_and_range(key: str, tmp_path: Pat
     text = yaml.safe_dump({key: list(value) if isinstance(value, tuple) else value})
     path = tmp_path / "own.yaml"
     path.write_text(f"_BASE_: CenterNet2_R18_small\n{text}".replace("!!python/tuple", ""))
-    for make in (
-        lambda: Config().replace({key: value}),
-        lambda: load_config("CenterNet2_R18_small", {key: value}),
-        lambda: load_config(path),
-        lambda: parse_config(text.replace("!!python/tuple", ""), "own"),
+    for file, make in (
+        ("", lambda: Config().replace({key: value})),
+        ("", lambda: load_config("CenterNet2_R18_small", {key: value})),
+        (f" in {path}", lambda: load_config(path)),
+        (" in own", lambda: parse_config(text.replace("!!python/tuple", ""), "own")),
     ):
         with pytest.raises(ConfigError) as error:
             make()
-        assert f"{key} is {value!r}; it takes {SLOTS[key].accepted}" == str(error.value)
+        assert f"{key} is {value!r}{file}; it takes {SLOTS[key].accepted}" == str(error.value)
 
 
 @pytest.mark.parametrize("key", NUMERIC)

@@ -225,5 +225,5 @@ def test_detectron2_addresses_are_cached_files(
 
 
 def test_unknown_source_is_refused() -> None:
-    with pytest.raises(ValueError, match="no weights are given"):
+    with pytest.raises(ValueError, match="weights is empty"):
         centernet2.build_model("CenterNet2_R18_small", weights="")

@@ -101,4 +101,8 @@ def test_real_broken_images(shared: Path, tmp_path: Path) -> None:
         3,
     )
     assert found.pop("images of another size than annotated") in (3, 4)
-    assert found == {"images rotated by EXIF": 1, "images that are not 8-bit grayscale or RGB": 4}
+    assert found == {
+        "images rotated by EXIF": 1,
+        "images that are not 8-bit grayscale or RGB": 4,
+        "no validation split": 1,
+    }
