@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.export import exporting
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
 from centernet2.export.graph import DetectionGraph
 from centernet2.export.program import exportable
 from centernet2.jobs import InferenceOptions
-from centernet2.jobs.export import REQUIRED_SHARE, export
+from centernet2.jobs.export import REQUIRED_SHARE
 from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
@@ -28,9 +27,6 @@ from centernet2.runtime.matching import compare
 from centernet2.runtime.verification import certificate_path, reference_path
 from tests.helpers.exported import build_two_levels
 from tests.helpers.jobs import write_photographs
-
-pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
-onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 pytestmark = pytest.mark.slow  # tracing the detector takes half a minute
 CPU = InferenceOptions(device="cpu")
@@ -43,21 +39,6 @@ sys.argv = ["centernet2", "verify", sys.argv[1]]
 from centernet2.cli import main
 main()
 """
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return build_two_levels("MODEL.MASK_ON", "True")
-
-
-@pytest.fixture(scope="module")
-def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported file: any size, any number of images, padded rows."""
-    folder = tmp_path_factory.mktemp("exported")
-    weights = folder / "model.pth"
-    save_checkpoint(weights, Checkpoint(detector.state_dict(), detector.info, 1, {}))
-    export(weights=weights, output=folder / "model.onnx")
-    return folder / "model.onnx"
 
 
 def test_detections_of_sizes_and_batches_that_were_not_traced(

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from centernet2.export import onnx_file
+from centernet2.export import exporting
 from centernet2.jobs.export import export
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "ONNX_PACKAGES", ("onnx", "nopackage"))
+    monkeypatch.setattr(exporting, "WRITERS", ("onnx", "nopackage"))
     with pytest.raises(ValueError, match=r"needs .*nopackage; .* pip install centernet2\[export\]"):
         export(weights=tmp_path / "none.pth", output=tmp_path / "model.onnx")
 

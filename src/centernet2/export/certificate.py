@@ -1,5 +1,6 @@
 """The certificate of an exported file: how far it agrees with PyTorch, and where the two part."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -11,7 +12,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from centernet2.data.resize import make_test_resize
-from centernet2.export import onnx_file
 from centernet2.export.graph import DetectionGraph
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
@@ -20,7 +20,9 @@ from centernet2.runtime.exported_model import Arrays
 from centernet2.runtime.matching import Agreement, compare, join
 from centernet2.runtime.verification import Call
 
-VERSIONED_PACKAGES = ("centernet2", "torch", "torchvision", *onnx_file.ONNX_PACKAGES)
+PACKAGES_OF_EXPORT = (
+    "centernet2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino",
+)  # fmt: skip
 COMPARED = 3  # images
 DRAWN_SIZES = ((333, 500), (480, 360), (427, 640))
 CUT = 0.8  # share of the second image that is kept, so that its size differs from the first one's
@@ -121,5 +123,6 @@ def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions of the packages that an export depends on."""
-    return {name: version(name) for name in VERSIONED_PACKAGES}
+    """Return the versions of the installed packages that an export depends on."""
+    names = [name for name in PACKAGES_OF_EXPORT if importlib.util.find_spec(name)]
+    return {name: version(name) for name in names}

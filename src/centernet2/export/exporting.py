@@ -1,6 +1,6 @@
 """Export a detector to a file, and compare it with PyTorch before the file appears."""
 
-import hashlib
+import importlib.util
 import json
 import logging
 import platform
@@ -20,22 +20,29 @@ from centernet2.export.certificate import (
 )
 from centernet2.export.graph import RECORDED, DetectionGraph
 from centernet2.export.onnx_file import OPSET, content_of, translate, without_outputs
+from centernet2.export.openvino_file import save_openvino
 from centernet2.export.program import export_program, exportable
 from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
-from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel
+from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel, parts_of
 from centernet2.runtime.matching import Agreement
 from centernet2.runtime.verification import (
     agreement_of,
     certificate_path,
     describe,
+    hash_of,
     pack_calls,
     reference_path,
     require,
 )
 
 logger = logging.getLogger(__name__)
+
+
+WRITERS = ("onnx", "onnxscript")  # packages that every format needs
+# by suffix: the package that runs the file, and the extra that installs all of them
+RUNTIMES = {".onnx": ("onnxruntime", "export"), ".xml": ("openvino", "openvino")}
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,16 @@ class ExportOptions:
     required_share: float = 0.99  # of the detections that agree with PyTorch
 
 
+def require_packages(path: Path) -> None:
+    """Raise ValueError if a package is missing that writes or runs a file of this suffix."""
+    runtime, extra = RUNTIMES[path.suffix]
+    missing = [name for name in (*WRITERS, runtime) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"export needs {', '.join(missing)}; install them: pip install centernet2[{extra}]"
+        )
+
+
 def export_detector(
     detector: Detector,
     path: Path,
@@ -56,7 +73,7 @@ def export_detector(
     *,
     images: Sequence[Tensor] = (),
 ) -> dict[str, Any]:
-    """Export a detector to an ONNX file, with a certificate and its reference beside it.
+    """Export a detector to an ONNX or OpenVINO file, with its certificate beside it.
 
     Args:
         detector: in evaluation mode, not optimized.
@@ -77,38 +94,48 @@ def export_detector(
     logger.info("tracing the detector, which takes minutes")
     program = export_program(graph, batch=options.batch, size=options.size)
     logger.info("translating it to ONNX")
-    model = translate(program, {METADATA_KEY: json.dumps(_metadata(detector))})
+    metadata = json.dumps(_metadata(detector))
+    model = translate(program, {METADATA_KEY: metadata})
     logger.info("comparing the file with PyTorch")
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
-        temporary.write_bytes(content_of(model))
+        _write(model, temporary, metadata)
         recorded = ExportedModel(temporary)
         outputs = [recorded.run(each.numpy()) for each in batches]
         stages = compare_stages(graph, outputs, batches)
-        content = content_of(model if options.record else without_outputs(model, RECORDED))
-        temporary.write_bytes(content)
+        if not options.record:
+            _write(without_outputs(model, RECORDED), temporary, metadata)
         exported = ExportedModel(temporary)
         agreement = agreement_of(exported, calls)
-    parts_at = _first_below(stages, options.required_share)
-    require(agreement, options.required_share, f"{path} is not written{_after(parts_at)}")
-    certificate = {
-        **json_mark("export"),
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "required_share": options.required_share,
-        **describe(agreement),
-        "stages": {name: describe(each) for name, each in stages.items()},
-        "parts_at": parts_at,
-        "images": [list(each.shape) for each in batches],
-        "drawn_images": max(0, len(batches) - len(images)),
-        "runtime": exported.session.description,
-        "versions": describe_versions(),
-        "machine": f"{platform.machine()}, {platform.system()}",
-    }
-    write_atomic(reference_path(path), pack_calls(calls))
-    write_json(certificate_path(path), certificate, indent=2)
-    write_atomic(path, content)  # last: a file always has its certificate
+        parts_at = _first_below(stages, options.required_share)
+        require(agreement, options.required_share, f"{path} is not written{_after(parts_at)}")
+        certificate = {
+            **json_mark("export"),
+            "file": path.name,
+            "sha256": hash_of(temporary),
+            "required_share": options.required_share,
+            **describe(agreement),
+            "stages": {name: describe(each) for name, each in stages.items()},
+            "parts_at": parts_at,
+            "images": [list(each.shape) for each in batches],
+            "drawn_images": max(0, len(batches) - len(images)),
+            "runtime": exported.session.description,
+            "versions": describe_versions(),
+            "machine": f"{platform.machine()}, {platform.system()}",
+        }
+        write_atomic(reference_path(path), pack_calls(calls))
+        write_json(certificate_path(path), certificate, indent=2)
+        for source, target in zip(parts_of(temporary), parts_of(path), strict=True):
+            write_atomic(target, source.read_bytes())  # last: a file always has its certificate
     return certificate
+
+
+def _write(model: Any, path: Path, metadata: str) -> None:
+    """Write an ONNX model in the format that the suffix of a path names."""
+    onnx_path = path.with_suffix(".onnx")
+    onnx_path.write_bytes(content_of(model))
+    if path.suffix == ".xml":
+        save_openvino(onnx_path, path, metadata)
 
 
 def _metadata(detector: Detector) -> dict[str, Any]:

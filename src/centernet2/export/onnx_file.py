@@ -3,7 +3,6 @@
 PyTorch's exporter translates nearly all operators; `translate` gives it functions for the others.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,20 +11,10 @@ from torch.export import ExportedProgram
 
 from centernet2.outputs import mark_of
 
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20  # DeformConv is wrong up to 18
 INPUT = "images"
 INPUT_SHAPE = ("batch", 3, "height", "width")  # names of the dimensions that are not fixed
 ANY_NUMBER = 2**31 - 1
-
-
-def require_packages() -> None:
-    """Raise ValueError if a package is missing that writes or runs ONNX files."""
-    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"export needs {', '.join(missing)}; install them: pip install centernet2[export]"
-        )
 
 
 def translate(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:

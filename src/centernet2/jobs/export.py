@@ -1,6 +1,7 @@
 """The command `export`: write a detector to a file that other runtimes run."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ def export(
     record: Flag = False,
     required_share: float = REQUIRED_SHARE,
 ) -> dict[str, Any]:
-    """Export a detector to an ONNX file: uint8 images in, boxes in their pixels out.
+    """Export a detector to an ONNX or OpenVINO file: uint8 images in, their boxes out.
 
     The file is compared with PyTorch before it appears. Beside it are OUTPUT.certificate.json, the
     result of this comparison, and OUTPUT.reference.npz, with which `centernet2 verify` repeats it.
@@ -43,7 +44,7 @@ def export(
         A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
         checkpoints need no --config-file.
     output
-        The file, which ends in .onnx.
+        The file, which ends in .onnx, or in .xml for OpenVINO.
     config
         Path or name of the config, for weights files without one.
     images
@@ -67,14 +68,13 @@ def export(
     The certificate.
     """
     from centernet2.builders.loading import load_detector
-    from centernet2.export.exporting import ExportOptions, export_detector
-    from centernet2.export.onnx_file import require_packages
+    from centernet2.export.exporting import ExportOptions, export_detector, require_packages
 
     path = _output_file(Path(output))
     shape = None if size is None else parse_size(size, "--size")
     options = ExportOptions(batch, shape, lists, record, required_share)
     pictures = _first_images(images)
-    require_packages()
+    require_packages(path)
     detector = load_detector(weights, overrides, config=config, device="cpu")
     certificate = export_detector(detector, path, options, images=pictures)
     logger.info("%s is written, with its certificate", path)
@@ -92,21 +92,22 @@ def _first_images(images: PathArgument | None) -> "list[Tensor]":
 
 def _output_file(output: Path) -> Path:
     """Return the file to write; raise ValueError if it cannot be, or would replace another."""
-    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
+    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
     from centernet2.runtime.verification import certificate_path, reference_path
 
     path = writable_file(output, "--output", command="export")
     if path.suffix not in EXPORTED_SUFFIXES:
         raise ValueError(f"--output is {path}; end it in {' or '.join(EXPORTED_SUFFIXES)}")
-    _require_replaceable(certificate_path(path), reference_path(path))
+    _require_replaceable(certificate_path(path), [reference_path(path), *parts_of(path)[:-1]])
     return path
 
 
-def _require_replaceable(certificate: Path, reference: Path) -> None:
+def _require_replaceable(certificate: Path, others: Sequence[Path]) -> None:
     """Raise ValueError if a file beside the output is of other origin."""
     require_replaceable(certificate, "export", "--output")
-    if reference.exists() and not certificate.exists():
+    existing = [path for path in others if path.exists()]
+    if existing and not certificate.exists():
         raise ValueError(
-            f"--output cannot be used: {reference} exists, without {certificate.name}; choose "
+            f"--output cannot be used: {existing[0]} exists, without {certificate.name}; choose "
             "another one, or move the file away"
         )

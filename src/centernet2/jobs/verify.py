@@ -25,7 +25,7 @@ def verify(
         The exported file.
     providers
         Execution providers of ONNX Runtime, the preferred one first, such as
-        CUDAExecutionProvider; default: the CPU's.
+        CUDAExecutionProvider; or devices of OpenVINO, such as GPU; default: the CPU.
 
     Returns
     -------

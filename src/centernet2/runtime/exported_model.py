@@ -1,5 +1,6 @@
 """An exported file as a function of images."""
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.runtime.onnx_session import OnnxSession
+from centernet2.runtime.openvino_session import OpenVinoSession
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
 
 METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
-EXPORTED_SUFFIXES = (".onnx",)
+EXPORTED_SUFFIXES = (".onnx", ".xml")  # of ONNX and OpenVINO
 # outputs with a row for each detection; a file has those that its detector computes
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
 
@@ -23,7 +25,8 @@ class ExportedModel:
 
     Args:
         path: the file.
-        providers: execution providers of ONNX Runtime, the preferred one first; None: the CPU's.
+        providers: execution providers of ONNX Runtime or devices of OpenVINO, the preferred one
+            first; None: the CPU.
 
     Raises:
         ValueError: the file or the runtime cannot be used.
@@ -35,7 +38,7 @@ class ExportedModel:
             raise ValueError(
                 f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
             )
-        self.session = OnnxSession(path, providers)
+        self.session = _open(path, providers or ())
         text = self.session.metadata.get(METADATA_KEY)
         if text is None:
             raise ValueError(f"{path} was not written by `centernet2 export`; export it again")
@@ -58,6 +61,20 @@ class ExportedModel:
     def detect(self, images: NDArray[np.uint8]) -> list[Arrays]:
         """Return the detections of each image of a batch, best first, boxes in its pixels."""
         return split_images(self.run(images), len(images))
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that an exported file consists of, itself last."""
+    return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
+
+
+def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession:
+    for part in parts_of(path):
+        if not part.is_file():
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
+    if path.suffix == ".xml":
+        return OpenVinoSession(path, providers, METADATA_KEY)
+    return OnnxSession(path, providers)
 
 
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:

@@ -16,12 +16,12 @@ class OnnxSession:
 
     Args:
         path: the file.
-        providers: execution providers, the preferred one first; None: the CPU's.
+        providers: execution providers, the preferred one first; empty: the CPU's.
     """
 
-    def __init__(self, path: Path, providers: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, providers: Sequence[str]) -> None:
         runtime = _load_onnxruntime()
-        chosen = _check_providers(providers or (), runtime.get_available_providers())
+        chosen = _check_providers(providers, runtime.get_available_providers())
         content = path.read_bytes()
         try:
             self.session = runtime.InferenceSession(content, providers=chosen)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.runtime.exported_model import Arrays, ExportedModel
+from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of
 from centernet2.runtime.matching import Agreement, compare, join
 
 
@@ -52,12 +52,20 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
             requires.
     """
     certificate = read_certificate(path)
-    if certificate["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest():
+    if certificate["sha256"] != hash_of(path):
         raise ValueError(f"{path} is not the file that {certificate_path(path)} was made for")
     model = ExportedModel(path, providers=providers)
     agreement = agreement_of(model, read_calls(reference_path(path)))
     require(agreement, certificate["required_share"], f"{path} with {model.session.description}")
     return {"runtime": model.session.description, **describe(agreement)}
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of an exported file, over all its parts."""
+    digest = hashlib.sha256()
+    for part in parts_of(path):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
 
 
 def require(agreement: Agreement, share: float, name: str) -> None:

@@ -1,0 +1,68 @@
+"""OpenVINO files from ONNX models.
+
+OpenVINO reads all operators of these models, except for two: it has no rule for DeformConv, and
+ignores that Resize smooths where it shrinks.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from centernet2.outputs import mark_of
+from centernet2.runtime.exported_model import METADATA_KEY
+
+
+def save_openvino(onnx_model: Path, path: Path, metadata: str) -> None:
+    """Write an .xml file and, beside it, the .bin file of its weights.
+
+    Args:
+        onnx_model: file to convert.
+        path: of the .xml file.
+        metadata: JSON that the file carries under METADATA_KEY.
+    """
+    import openvino
+    from openvino.frontend.onnx import ConversionExtension
+
+    rules = [ConversionExtension("DeformConv", _deform_conv)]
+    model = openvino.convert_model(onnx_model, extension=rules)
+    for node in model.get_ops():
+        if node.get_type_name() == "Interpolate" and node.get_attributes()["antialias"]:
+            _smooth(node)
+    model.validate_nodes_and_infer_types()
+    model.set_friendly_name(mark_of("export"))
+    model.set_rt_info(metadata, METADATA_KEY)
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _smooth(node: Any) -> None:
+    """Replace a resizing of height and width by one that smooths as Pillow does."""
+    from openvino import opset11, opset13
+
+    axes = opset13.constant([2, 3])
+    size = opset13.gather(node.input_value(1), axes, opset13.constant(0))
+    resized = opset11.interpolate(node.input_value(0), size, "bilinear_pillow", "sizes", axes=axes)
+    node.output(0).replace(resized.output(0))
+
+
+def _deform_conv(node: Any) -> list[Any]:
+    """Convert DeformConv of ONNX: inputs are image, weight, offset, bias and mask."""
+    from openvino import opset8
+
+    inputs = [node.get_input(i) for i in range(node.get_input_size())]
+    image, weight, offset = inputs[:3]
+    pads = node.get_attribute("pads")
+    out = opset8.deformable_convolution(
+        image,
+        offset,
+        weight,
+        node.get_attribute("strides"),
+        pads[:2],
+        pads[2:],
+        node.get_attribute("dilations"),
+        mask=inputs[4] if len(inputs) > 4 else None,
+        group=node.get_attribute("group", 1),
+        deformable_group=node.get_attribute("offset_group", 1),
+        bilinear_interpolation_pad=True,  # a sample beyond the edge is interpolated with zeros
+    )
+    if len(inputs) > 3:  # the bias, one per channel
+        out = opset8.add(out, opset8.unsqueeze(inputs[3], opset8.constant([0, 2, 3])))
+    return list(out.outputs())

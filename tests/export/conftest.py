@@ -1,0 +1,27 @@
+"""An exported file that the tests of all formats share: tracing takes half a minute."""
+
+from pathlib import Path
+
+import pytest
+
+from centernet2.checkpoint import Checkpoint, save_checkpoint
+from centernet2.jobs.export import export
+from centernet2.models.detector import Detector
+from tests.helpers.exported import build_two_levels
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    return build_two_levels("MODEL.MASK_ON", "True")
+
+
+@pytest.fixture(scope="session")
+def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of the detector, with its weights in model.pth: any size and batch."""
+    for package in ("onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra [export] is not installed")
+    folder = tmp_path_factory.mktemp("exported")
+    weights = folder / "model.pth"
+    save_checkpoint(weights, Checkpoint(detector.state_dict(), detector.info, 1, {}))
+    export(weights=weights, output=folder / "model.onnx")
+    return folder / "model.onnx"
