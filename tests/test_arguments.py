@@ -16,7 +16,7 @@ from centernet2.arguments import (
     NUMBERS,
     PATHS,
     WHOLE_NUMBERS,
-    ArgumentError,
+    ArgumentValueError,
     as_argument,
     checked,
 )
@@ -154,7 +154,7 @@ def test_numbers_and_devices_of_other_libraries_become_those_of_python() -> None
     )  # fmt: skip
     assert given == [3, 0.5, True, "cpu", "bf16"]
     assert [type(each) for each in given] == [int, float, bool, str, str]
-    with pytest.raises(ArgumentError, match="count is 0; it takes a whole number from 1"):
+    with pytest.raises(ArgumentValueError, match="count is 0; it takes a whole number from 1"):
         call(count=np.uint8(0), val_fraction=0.5)
 
 

@@ -47,7 +47,7 @@ DTYPES = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "b
 PLAIN_TYPES = (int, float, bytes, list, tuple, dict, set, type(None))
 
 
-class ArgumentError(ValueError):
+class ArgumentValueError(ValueError):
     """An argument that a function does not take; `name` is its name in Python."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -65,7 +65,7 @@ def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
         ranges: of numbers, by name of the parameter or of a field of its options.
 
     Raises:
-        ArgumentError: at the call, for a value of the wrong type, out of range or empty.
+        ArgumentValueError: at the call, for a value of the wrong type, out of range or empty.
         TypeError: at the call, for a name that is none of the parameters.
     """
 
@@ -121,7 +121,7 @@ def as_argument(
 def _as_options(name: str, value: Any, default: Any, ranges: Mapping[str, Accepted] | None) -> Any:
     kind = type(default)
     if not isinstance(value, kind):
-        raise ArgumentError(name, f"is {_shown(value)}; it takes {kind.__name__}(...)")
+        raise ArgumentValueError(name, f"is {_shown(value)}; it takes {kind.__name__}(...)")
     given = {each.name: getattr(value, each.name) for each in fields(value)}
     known = {each.name: getattr(default, each.name) for each in fields(default)}
     plain = {key: as_argument(key, each, known[key], ranges) for key, each in given.items()}
@@ -135,17 +135,17 @@ def _require_named(name: str, values: tuple[Any, ...]) -> None:
 
 
 def _require_path(name: str, value: Any) -> None:
-    """Raise ArgumentError for what is no path; models and configs are judged by their readers."""
+    """Raise ArgumentValueError for what is no path; readers judge models and configs."""
     if not isinstance(value, str | os.PathLike):
         if name in OBJECTS and not isinstance(value, PLAIN_TYPES):
             return
         wanted = f"{OBJECTS.get(name, '')}a path, a str or os.PathLike"
-        raise ArgumentError(name, f"is {_shown(value)}; it takes {wanted}")
+        raise ArgumentValueError(name, f"is {_shown(value)}; it takes {wanted}")
     text = os.fsdecode(value).strip()
     if not text:
-        raise ArgumentError(name, "is empty; give a path, and the current folder as '.'")
+        raise ArgumentValueError(name, "is empty; give a path, and the current folder as '.'")
     if text == "." and isinstance(value, PurePath):
-        raise ArgumentError(
+        raise ArgumentValueError(
             name, "is Path('.'), as an empty Path is, too; give the current folder as '.'"
         )
 
@@ -154,16 +154,16 @@ def _as_text(name: str, value: Any) -> str:
     if type(value).__module__ == "torch" and name in ("device", "dtype"):
         return DTYPES.get(str(value), str(value))
     if not isinstance(value, str):
-        raise ArgumentError(name, f"is {_shown(value)}; it takes a text")
+        raise ArgumentValueError(name, f"is {_shown(value)}; it takes a text")
     if not value.strip():
-        raise ArgumentError(name, "is empty; leave it out, or give a value")
+        raise ArgumentValueError(name, "is empty; leave it out, or give a value")
     return value
 
 
 def _as_flag(name: str, value: Any) -> bool:
     plain = _plain(value)
     if not isinstance(plain, bool):
-        raise ArgumentError(name, f"is {_shown(value)}; it takes True or False")
+        raise ArgumentValueError(name, f"is {_shown(value)}; it takes True or False")
     return plain
 
 
@@ -172,7 +172,7 @@ def _as_number(name: str, value: Any, accepted: Accepted) -> int | float:
     kind = int if name in WHOLE_NUMBERS else float
     is_number = isinstance(plain, Integral if kind is int else Real)
     if not is_number or isinstance(plain, bool) or not accepted.accepts(kind(plain)):
-        raise ArgumentError(name, f"is {_shown(plain)}; it takes {accepted.describe(kind)}")
+        raise ArgumentValueError(name, f"is {_shown(plain)}; it takes {accepted.describe(kind)}")
     return kind(plain)
 
 

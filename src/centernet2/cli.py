@@ -21,7 +21,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError
 
-from centernet2.arguments import ArgumentError
+from centernet2.arguments import ArgumentValueError
 from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error
 from centernet2.jobs.benchmark import benchmark
@@ -262,7 +262,7 @@ def register(
                     raise KeyboardInterrupt
                 sys.exit(code)
             result = job(*map(_as_given, words), **{k: _as_given(v) for k, v in options.items()})
-        except ArgumentError as error:
+        except ArgumentValueError as error:
             option = OPTION_NAMES.get(error.name, f"--{error.name.replace('_', '-')}")
             raise ValueError(f"{option} {error.reason}") from error
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from centernet2.predict.prediction import Detection, NotCarriedError, Prediction
@@ -55,6 +56,22 @@ def test_selection_by_score_and_class() -> None:
     with pytest.raises(KeyError, match="no class 'dogs'; did you mean 'dog'"):
         prediction["dogs"]
     assert make_prediction(class_names=()).names == ["1", "0", "1"]
+
+
+def test_reads_as_a_dictionary_of_tensors() -> None:
+    prediction = make_prediction()
+    assert [*dict(prediction)] == ["boxes", "scores", "labels"] and "masks" not in prediction
+    weights = torch.ones(4, requires_grad=True)
+    prediction["boxes"] += 1
+    (prediction["boxes"] * weights).sum().backward()
+    prediction["scores"].mul_(2)
+    assert prediction.boxes[0].tolist() == [2, 3, 31, 41]
+    assert prediction.scores.tolist() == [1.5, 1, 0.5]
+    masked = make_prediction(class_names=("cat", "masks"), columns={"masks": left_half()})
+    assert masked["masks"].dtype == torch.bool
+    assert masked[["masks"]].scores.tolist() == [0.75, 0.25]
+    with pytest.raises(KeyError, match="cannot be set"):
+        masked["cat"] = 1
 
 
 @pytest.mark.parametrize("name", ["masks", "proposals", "objectness", "class_probability", "ids"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
-from centernet2.arguments import ArgumentError, checked
+from centernet2.arguments import ArgumentValueError, checked
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
@@ -79,7 +79,7 @@ def benchmark(
     target = None if output is None else writable_file(Path(output), command="benchmark")
     dtype = _require_dtype(inference.dtype)
     if min(batch_sizes, default=0) < 1:
-        raise ArgumentError("batch_sizes", f"is {batch_sizes}; it takes whole numbers from 1")
+        raise ArgumentValueError("batch_sizes", f"is {batch_sizes}; it takes whole numbers from 1")
     wanted = [parse_size(size) for size in sizes]
     with cpu_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
     import supervision
     from PIL import Image
+    from torch import Tensor
 
     from centernet2.predict.explaining import PointExplanation
     from centernet2.structures import Detections
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.uint8]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 Explainer: TypeAlias = "Callable[[Pixels, float, float], PointExplanation]"
+TENSORS = ("boxes", "scores", "labels", "masks")  # as torchvision's detectors return them
 PER_IMAGE = ("proposals",)  # the other columns have one row for each detection
 # why a detector does not give a column; makers of exported files state their own reason
 MISSING: Mapping[str, str] = {
@@ -54,6 +56,10 @@ class Prediction:
     `len(prediction)` is the number of detections, and iteration yields a `Detection` for each.
     `prediction[3]` is one of them. A slice, an array of indices or bool [D], a class name or a list
     of class names selects some: `prediction[prediction.scores > 0.5]["cat"]`.
+
+    As in torchvision's dictionaries, "boxes", "scores", "labels" and "masks" are tensors:
+    `prediction["boxes"]` shares its memory with `prediction.boxes`. A class of such a name is
+    selected by a list: `prediction[["masks"]]`.
 
     Args:
         boxes: float32 [D, 4], left, top, right, bottom in pixels of the image.
@@ -146,18 +152,39 @@ class Prediction:
     @overload
     def __getitem__(self, key: int) -> Detection: ...
     @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
     def __getitem__(
-        self, key: slice | str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
+        self, key: slice | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
     ) -> Prediction: ...
 
-    def __getitem__(self, key: Any) -> Detection | Prediction:
+    def __getitem__(self, key: Any) -> Detection | Prediction | Tensor:
         if isinstance(key, int | np.integer):
             return next(iter(self._select([int(key)])))
+        if isinstance(key, str) and key in TENSORS:
+            return self._tensor(key)
         if isinstance(key, str):
             return self._select(np.isin(self.labels, self._labels_of([key])))
         if isinstance(key, Sequence) and key and all(isinstance(each, str) for each in key):
             return self._select(np.isin(self.labels, self._labels_of(key)))
         return self._select(key if isinstance(key, slice) else np.asarray(key, _index_type(key)))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in TENSORS:
+            raise KeyError(f"['{key}'] cannot be set; {', '.join(TENSORS)} can")
+        self._tensor(key)[...] = value
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def keys(self) -> list[str]:
+        """Names of the tensors, so that `dict(prediction)` is a dictionary as of torchvision."""
+        return [name for name in TENSORS if name != "masks" or name in self.columns]
+
+    def _tensor(self, name: str) -> Tensor:
+        import torch
+
+        return torch.from_numpy(getattr(self, name))
 
     def _select(self, rows: Any) -> Prediction:
         """Select detections by a slice, indices or [D] bool."""
