@@ -10,8 +10,8 @@ from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.graph import RECORDED, DetectionGraph
 from centernet2.export.program import exportable
 from centernet2.models.detector import Detector
+from centernet2.runtime.agreement import compare
 from centernet2.runtime.exported_model import split_images
-from centernet2.runtime.matching import compare
 from centernet2.structures import TestSize
 from tests.helpers.exported import build_two_levels
 from tests.helpers.networks import build

@@ -22,8 +22,8 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
+from centernet2.runtime.agreement import compare
 from centernet2.runtime.exported_model import ExportedModel, split_images
-from centernet2.runtime.matching import compare
 from centernet2.runtime.verification import certificate_path, reference_path
 from tests.helpers.exported import build_two_levels
 from tests.helpers.jobs import write_photographs

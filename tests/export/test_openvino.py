@@ -15,8 +15,8 @@ from centernet2.export.onnx_file import OPSET
 from centernet2.export.openvino_file import save_openvino
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
+from centernet2.runtime.agreement import compare
 from centernet2.runtime.exported_model import ExportedModel
-from centernet2.runtime.matching import compare
 
 openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ from centernet2.export.graph import DetectionGraph
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
+from centernet2.runtime.agreement import Agreement, compare, join
 from centernet2.runtime.exported_model import Arrays
-from centernet2.runtime.matching import Agreement, compare, join
 from centernet2.runtime.verification import Call
 
 PACKAGES_OF_EXPORT = (

@@ -25,8 +25,8 @@ from centernet2.export.program import export_program, exportable
 from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
+from centernet2.runtime.agreement import Agreement
 from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel, parts_of
-from centernet2.runtime.matching import Agreement
 from centernet2.runtime.verification import (
     agreement_of,
     certificate_path,
@@ -38,7 +38,6 @@ from centernet2.runtime.verification import (
 )
 
 logger = logging.getLogger(__name__)
-
 
 WRITERS = ("onnx", "onnxscript")  # packages that every format needs
 # by suffix: the package that runs the file, and the extra that installs all of them
@@ -100,9 +99,7 @@ def export_detector(
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
         _write(model, temporary, metadata)
-        recorded = ExportedModel(temporary)
-        outputs = [recorded.run(each.numpy()) for each in batches]
-        stages = compare_stages(graph, outputs, batches)
+        stages = _compare_stages_of(temporary, graph, batches)
         if not options.record:
             _write(without_outputs(model, RECORDED), temporary, metadata)
         exported = ExportedModel(temporary)
@@ -120,14 +117,29 @@ def export_detector(
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
             "runtime": exported.session.description,
-            "versions": describe_versions(),
-            "machine": f"{platform.machine()}, {platform.system()}",
+            **_environment(),
         }
         write_atomic(reference_path(path), pack_calls(calls))
         write_json(certificate_path(path), certificate, indent=2)
         for source, target in zip(parts_of(temporary), parts_of(path), strict=True):
             write_atomic(target, source.read_bytes())  # last: a file always has its certificate
     return certificate
+
+
+def _compare_stages_of(
+    path: Path, graph: DetectionGraph, batches: Sequence[Tensor]
+) -> dict[str, Agreement]:
+    """Compare the proposals and stages of a recorded file with those of PyTorch."""
+    recorded = ExportedModel(path)
+    return compare_stages(graph, [recorded.run(each.numpy()) for each in batches], batches)
+
+
+def _environment() -> dict[str, Any]:
+    """Return the versions of the packages and the machine, for a certificate."""
+    return {
+        "versions": describe_versions(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
 
 
 def _write(model: Any, path: Path, metadata: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,7 @@ HEAD = json.dumps(json_mark("predict")).removesuffix("}")
 COPIED_BYTES = 1 << 20  # at a time
 
 
-class GrowingFile:
+class GrowingFile(ABC):
     """A file that receives predictions; subclasses say how."""
 
     def __init__(self, path: Path) -> None:
@@ -67,11 +68,13 @@ class GrowingFile:
             self._file = self._stack.enter_context(open_atomic(self.path))
         self._file.write(text.encode("utf-8"))
 
+    @abstractmethod
     def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
-        raise NotImplementedError
+        """Return what a prediction adds; `first`: nothing is written before it."""
 
+    @abstractmethod
     def _end(self) -> str:
-        raise NotImplementedError
+        """Return what finishes the file."""
 
 
 class RecordsFile(GrowingFile):

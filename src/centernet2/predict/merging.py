@@ -142,12 +142,11 @@ def _join(parts: Parts, groups: Rows, margin: float) -> Parts:
 
 
 def _select(parts: Parts, rows: Rows) -> Parts:
-    return Parts(*(column[rows] for column in parts))  # type: ignore[arg-type]
+    return Parts._make(column[rows] for column in parts)
 
 
 def _append(parts: Parts, others: Parts) -> Parts:
-    columns = zip(parts, others, strict=True)
-    return Parts(*(np.concatenate(pair) for pair in columns))  # type: ignore[arg-type,unused-ignore]
+    return Parts._make(np.concatenate(pair) for pair in zip(parts, others, strict=True))
 
 
 def _suppress(parts: Parts, is_joined: Flags, iou_threshold: float) -> Rows:

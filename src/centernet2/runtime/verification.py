@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from centernet2.runtime.agreement import Agreement, compare, join
 from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of
-from centernet2.runtime.matching import Agreement, compare, join
 
 
 class Call(NamedTuple):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from centernet2.runtime.agreement import compare, join
 from centernet2.runtime.exported_model import Arrays
-from centernet2.runtime.matching import compare, join
 
 
 def detections(offset: float = 0.0, count: int = 3) -> Arrays:
