@@ -75,6 +75,7 @@ Device = Annotated[
         "does not have it, the best available device."
     ),
 ]
+ProvidersArgument = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
 
 
 @Parameter(name="*")

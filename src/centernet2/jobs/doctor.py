@@ -1,16 +1,33 @@
-"""The command `doctor`: describe this machine."""
+"""The command `doctor`: describe this machine, or where an exported file runs on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from centernet2.arguments import checked
+from centernet2.jobs import PathArgument, ProvidersArgument
 
 STEP_CONFIG = "CenterNet2_R18_small"  # config of the training step that is timed
 
 
 @checked()
-def doctor(*, device: str | None = None) -> list[str]:
+def doctor(
+    file: PathArgument | None = None,
+    *,
+    providers: ProvidersArgument = (),
+    device: str | None = None,
+) -> list[str]:
     """Describe this machine: versions, devices, kernels, time of a training step.
+
+    For an exported file: which execution provider would run each of its nodes, without PyTorch.
 
     Parameters
     ----------
+    file
+        An exported file.
+    providers
+        Execution providers of ONNX Runtime, the preferred one first, such as
+        CUDAExecutionProvider; or a device of OpenVINO, such as GPU; default: all that onnxruntime
+        has, or the CPU of OpenVINO.
     device
         cuda, npu, xpu, mps or cpu; default: the best one available.
 
@@ -18,6 +35,24 @@ def doctor(*, device: str | None = None) -> list[str]:
     -------
     Lines of text.
     """
+    if file is not None:
+        return _describe_file(Path(file), providers, device)
+    if providers:
+        raise ValueError("--providers is of an exported file; name one: centernet2 doctor FILE")
+    return _describe_machine(device)
+
+
+def _describe_file(path: Path, providers: Sequence[str], device: str | None) -> list[str]:
+    from centernet2.runtime.placement import describe_placement, place_nodes
+
+    if device is not None:
+        raise ValueError(
+            f"--device cannot be applied to {path}, an exported file; give --providers"
+        )
+    return list(describe_placement(path, place_nodes(path, providers)))
+
+
+def _describe_machine(device: str | None) -> list[str]:
     import torch
 
     from centernet2.builders.network import build_detector

@@ -1,19 +1,17 @@
 """The command `verify`: compare an exported file with PyTorch's detections again."""
 
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from centernet2.arguments import checked
-from centernet2.jobs import PathArgument
+from centernet2.jobs import PathArgument, ProvidersArgument
 
 
 @checked()
 def verify(
     file: PathArgument,
     *,
-    providers: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    providers: ProvidersArgument = (),
 ) -> dict[str, Any]:
     """Compare an exported file on this machine with the detections that PyTorch gave.
 

@@ -34,10 +34,7 @@ class ExportedModel:
 
     def __init__(self, path: Path, *, providers: Sequence[str] | None = None) -> None:
         self.path = path
-        if path.suffix not in EXPORTED_SUFFIXES:
-            raise ValueError(
-                f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
-            )
+        require_exported(path)
         self.session = _open(path, providers or ())
         text = self.session.metadata.get(METADATA_KEY)
         if text is None:
@@ -68,10 +65,18 @@ def parts_of(path: Path) -> list[Path]:
     return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
 
 
-def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession:
+def require_exported(path: Path) -> None:
+    """Raise an error if a path is not that of an exported file, or a part of it is missing."""
+    if path.suffix not in EXPORTED_SUFFIXES:
+        raise ValueError(
+            f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
+        )
     for part in parts_of(path):
         if not part.is_file():
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
+
+
+def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession:
     if path.suffix == ".xml":
         return OpenVinoSession(path, providers, METADATA_KEY)
     return OnnxSession(path, providers)

@@ -1,6 +1,7 @@
 """A session of ONNX Runtime."""
 
 import importlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 CPU = "CPUExecutionProvider"
+REMOTE = "AzureExecutionProvider"  # takes only nodes that are made for it
 INPUT = "images"
 
 
@@ -21,15 +23,7 @@ class OnnxSession:
 
     def __init__(self, path: Path, providers: Sequence[str]) -> None:
         runtime = _load_onnxruntime()
-        chosen = _check_providers(providers, runtime.get_available_providers())
-        content = path.read_bytes()
-        try:
-            self.session = runtime.InferenceSession(content, providers=chosen)
-        except Exception as error:  # the errors of ONNX Runtime have no class of their own
-            raise ValueError(
-                f"{path} cannot be opened by onnxruntime {runtime.__version__}: it is damaged, or "
-                f"needs a newer onnxruntime ({' '.join(str(error).split())})"
-            ) from error
+        self.session = _open(runtime, path, providers)
         self.names = [output.name for output in self.session.get_outputs()]
         self.input_shape: Sequence[int | str] = self.session.get_inputs()[0].shape
         self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
@@ -39,6 +33,36 @@ class OnnxSession:
         """Return the outputs for a batch of images, by name."""
         outputs = self.session.run(self.names, {INPUT: images})
         return dict(zip(self.names, outputs, strict=True))
+
+
+def place_onnx_nodes(
+    path: Path, providers: Sequence[str]
+) -> tuple[str, list[str], dict[str, Counter[str]]]:
+    """Find the execution provider of each node of a file, see `Placement`."""
+    runtime = _load_onnxruntime()
+    available = [name for name in runtime.get_available_providers() if name != REMOTE]
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers = providers or available
+    session = _open(runtime, path, providers, options)
+    # also of those whose libraries are missing, for which onnxruntime logs the reason
+    operators: dict[str, Counter[str]] = {name: Counter() for name in (*providers, CPU)}
+    for part in session.get_provider_graph_assignment_info():
+        operators[part.ep_name].update(node.op_type for node in part.get_nodes())
+    return f"onnxruntime {runtime.__version__}", available, operators
+
+
+def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any = None) -> Any:
+    """Open a session with these execution providers, or the CPU's."""
+    chosen = _check_providers(providers, runtime.get_available_providers())
+    content = path.read_bytes()
+    try:
+        return runtime.InferenceSession(content, options, providers=chosen)
+    except Exception as error:  # the errors of ONNX Runtime have no class of their own
+        raise ValueError(
+            f"{path} cannot be opened by onnxruntime {runtime.__version__}: it is damaged, or "
+            f"needs a newer onnxruntime ({' '.join(str(error).split())})"
+        ) from error
 
 
 def _load_onnxruntime() -> Any:

@@ -1,12 +1,16 @@
 """A session of OpenVINO."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+NO_DEVICE = "no device"
+DATA = ("Constant", "Parameter", "Result")  # nodes that compute nothing
 DIMENSIONS = ("batch", "channels", "height", "width")  # names of those that are not fixed
 
 
@@ -23,15 +27,10 @@ class OpenVinoSession:
         openvino = _load_openvino()
         core = openvino.Core()
         device = _choose_device(devices, core.available_devices)
-        try:
+        with _named_errors(openvino, path):
             model = core.read_model(path)
             # other precisions are the choice of an export, not of the device
             self.model = core.compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32"})
-        except RuntimeError as error:
-            raise ValueError(
-                f"{path} cannot be opened by openvino {openvino.__version__}: it or its .bin file "
-                f"is damaged, or needs a newer openvino ({' '.join(str(error).split())})"
-            ) from error
         self.metadata: Mapping[str, str] = {}
         if model.has_rt_info(key):
             self.metadata = {key: model.get_rt_info(key).value}
@@ -41,12 +40,46 @@ class OpenVinoSession:
             name if length is None else length
             for length, name in zip(lengths, DIMENSIONS, strict=True)
         ]
-        self.description = f"openvino {openvino.__version__.split('-')[0]}, {device}"
+        self.description = f"{_name(openvino)}, {device}"
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the outputs for a batch of images, by name."""
         results = self.model(images)
         return {output.get_any_name(): results[output] for output in self.model.outputs}
+
+
+def place_openvino_nodes(
+    path: Path, devices: Sequence[str]
+) -> tuple[str, list[str], dict[str, Counter[str]]]:
+    """Find which nodes of a file a device can run, see `Placement`."""
+    openvino = _load_openvino()
+    core = openvino.Core()
+    device = _choose_device(devices, core.available_devices)
+    with _named_errors(openvino, path):
+        model = core.read_model(path)
+        supported = core.query_model(model, device)
+    operators: dict[str, Counter[str]] = {device: Counter(), NO_DEVICE: Counter()}
+    for node in model.get_ops():
+        if node.get_type_name() not in DATA:
+            own = device if node.get_friendly_name() in supported else NO_DEVICE
+            operators[own][node.get_type_name()] += 1
+    return _name(openvino), core.available_devices, operators
+
+
+def _name(openvino: Any) -> str:
+    return f"openvino {openvino.__version__.split('-')[0]}"
+
+
+@contextmanager
+def _named_errors(openvino: Any, path: Path) -> Iterator[None]:
+    """Turn the errors of OpenVINO about a file into a sentence that names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} cannot be opened by openvino {openvino.__version__}: it or its .bin file "
+            f"is damaged, or needs a newer openvino ({' '.join(str(error).split())})"
+        ) from error
 
 
 def _load_openvino() -> Any:
