@@ -5,7 +5,7 @@ WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-long test-strangers lint format clean
+.PHONY: help setup demo docs test test-core test-long test-strangers lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml
 
 demo: setup  ## compose a data set of handwritten digits, train, evaluate, predict, write a report
 	$(BIN)/python -m demo --output runs/demo
+
+docs: setup  ## build the documentation site in both languages: build/docs/site
+	$(BIN)/python docs/build_site.py
 
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 CORE := tests/test_imports.py tests/test_architecture.py tests/test_reference.py tests/training \

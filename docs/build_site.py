@@ -1,0 +1,157 @@
+"""Build the documentation site in English and Chinese, from README, docs/ and docs/zh/.
+
+    python docs/build_site.py [FOLDER]     # writes FOLDER/site; default: build/docs
+
+Needs `pip install zensical`. Both languages have the same pages; the README is the home page.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
+SECTIONS = {  # the title in each language, and the pages
+    ("Start", "入门"): ["index", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones"],
+    ("Train", "训练"): [
+        "training", "augmentation", "masks", "configuration", "large-data", "multi-node",
+        "performance",
+    ],
+    ("Evaluate", "评估"): ["evaluation"],
+    ("Predict and deploy", "预测与部署"): [
+        "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
+        "labelling", "scale",
+    ],
+    ("About", "关于"): [
+        "faq", "differences", "migrating", "reproduce", "paper", "architecture", "contributing",
+        "benchmarks", "changelog", "network-addresses",
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language of the site.
+
+    Args:
+        code: of HTML.
+        position: of its titles in `SECTIONS`.
+        folder: with its pages.
+        sources: pages outside the folder; relative to the root of the project.
+        address: below the site's.
+        site_name: title of the site.
+        to_dark: title of the switch to dark pages.
+        to_light: title of the switch to light pages.
+    """
+
+    code: str
+    position: int
+    folder: str
+    sources: dict[str, str]
+    address: str
+    site_name: str
+    to_dark: str
+    to_light: str
+
+
+ENGLISH_SOURCES = {
+    "index": "README.md",
+    "contributing": "CONTRIBUTING.md",
+    "benchmarks": "benchmarks/README.md",
+    "changelog": "CHANGELOG.md",
+    "network-addresses": "public_address_statement.md",
+}
+LANGUAGES = (
+    Language("en", 0, "docs", ENGLISH_SOURCES, "", "CenterNet2", "Dark pages", "Light pages"),
+    Language(
+        "zh", 1, "docs/zh", {**ENGLISH_SOURCES, "index": "README.zh-CN.md"}, "zh/",
+        "CenterNet2 文档", "深色页面", "浅色页面",
+    ),
+)  # fmt: skip
+
+
+def build_site(folder: Path) -> None:
+    """Build both languages into FOLDER/site; raise CalledProcessError where a page has an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for language in LANGUAGES:
+        pages = folder / "pages" / language.code
+        stage_pages(language, pages)
+        config = folder / f"{language.code}.yml"
+        config.write_text(write_config(language, pages), "utf-8")
+        command = ["-m", "zensical", "build", "--clean", "--strict", "--config-file", str(config)]
+        subprocess.run([sys.executable, *command], check=True)
+
+
+def sources_of(language: Language) -> dict[str, Path]:
+    """Return the file of each page, by its name on the site; in English, if it has no other."""
+    folders = [ROOT / "docs", ROOT / language.folder]
+    own = {path.stem: path for folder in folders for path in sorted(folder.glob("*.md"))}
+    return {**{name: ROOT / path for name, path in language.sources.items()}, **own}
+
+
+def stage_pages(language: Language, folder: Path) -> None:
+    """Copy the pages of a language and their pictures to a folder, with links that fit there."""
+    folder.mkdir(parents=True)
+    sources = sources_of(language)
+    for name, path in sources.items():
+        text = path.read_text("utf-8")
+        (folder / f"{name}.md").write_text(move_links(text, path, sources), "utf-8")
+    shutil.copytree(ROOT / "docs/images", folder / "images")
+
+
+def move_links(text: str, page: Path, sources: dict[str, Path]) -> str:
+    """Rewrite relative links of a page to those of the site; raise ValueError for other files."""
+    names = {path.resolve(): f"{name}.md" for name, path in sources_of(LANGUAGES[0]).items()}
+    names |= {path.resolve(): f"{name}.md" for name, path in sources.items()}
+    for language in LANGUAGES:  # from README to README
+        readme = (ROOT / language.sources["index"]).resolve()
+        if sources["index"].resolve() != readme:
+            names[readme] = f"/{language.address}"
+
+    def moved(match: re.Match[str]) -> str:
+        target = match[2]
+        if "://" in target or target.startswith("mailto:"):
+            return match[0]
+        path = (page.parent / target).resolve()
+        images = ROOT / "docs/images"
+        if images in path.parents:
+            return f"{match[1]}images/{path.relative_to(images).as_posix()}{match[3]}"
+        if path not in names:
+            raise ValueError(f"{page} links to {target}, which is no page of the site")
+        return f"{match[1]}{names[path]}{match[3]}"
+
+    return LINK.sub(moved, text)
+
+
+def write_config(language: Language, pages: Path) -> str:
+    """Return the YAML config of a language, relative to the folder of the config file."""
+    common = Template((ROOT / "docs/site.yml").read_text("utf-8")).substitute(vars(language))
+    own = {
+        "site_name": language.site_name,
+        "docs_dir": f"pages/{language.code}",
+        "site_dir": f"site/{language.address}",
+        "nav": navigation(language, pages),
+    }
+    return yaml.safe_dump(own, allow_unicode=True) + common
+
+
+def navigation(language: Language, pages: Path) -> list[dict[str, list[str]]]:
+    """Return the sections with their pages that exist; raise ValueError for pages outside them."""
+    existing = {path.stem for path in pages.glob("*.md")}
+    listed = [page for names in SECTIONS.values() for page in names]
+    if missing := existing - set(listed):
+        raise ValueError(f"SECTIONS lacks the pages {', '.join(sorted(missing))}")
+    return [
+        {titles[language.position]: [f"{name}.md" for name in names if name in existing]}
+        for titles, names in SECTIONS.items()
+    ]
+
+
+if __name__ == "__main__":
+    build_site(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/docs").resolve())
