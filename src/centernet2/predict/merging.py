@@ -142,11 +142,13 @@ def _join(parts: Parts, groups: Rows, margin: float) -> Parts:
 
 
 def _select(parts: Parts, rows: Rows) -> Parts:
-    return Parts._make(column[rows] for column in parts)
+    return Parts._make(getattr(parts, name)[rows] for name in Parts._fields)
 
 
 def _append(parts: Parts, others: Parts) -> Parts:
-    return Parts._make(np.concatenate(pair) for pair in zip(parts, others, strict=True))
+    return Parts._make(
+        np.concatenate([getattr(parts, name), getattr(others, name)]) for name in Parts._fields
+    )
 
 
 def _suppress(parts: Parts, is_joined: Flags, iou_threshold: float) -> Rows:
