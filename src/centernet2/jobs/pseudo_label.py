@@ -51,7 +51,7 @@ def pseudo_label(
 ) -> PseudoLabels:
     """Label images with a trained detector, to train another one on the labels.
 
-    This is the self-training of arXiv 2103.07461, section 5. An image without detections gets no
+    This is the self-training of arXiv 2103.07461. An image without detections gets no
     annotations, and training skips it. An unreadable image is skipped and logged.
 
     Parameters

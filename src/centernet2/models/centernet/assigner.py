@@ -53,7 +53,7 @@ class StageTargets(NamedTuple):
 
 
 class Assigner(nn.Module):
-    """Assignment of objects to locations (arXiv 2103.07461, section 4.1; 1904.07850).
+    """Assignment of objects to locations (arXiv 2103.07461, section 5; 1904.07850).
 
     Args:
         strides: of the levels, finest first.

@@ -1,4 +1,4 @@
-"""CenterNet as a first stage (arXiv 2103.07461, section 4.1)."""
+"""CenterNet as a first stage (arXiv 2103.07461, section 5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

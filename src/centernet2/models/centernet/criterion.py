@@ -40,7 +40,7 @@ class CriterionOptions:
 
 
 class Criterion(nn.Module):
-    """Focal loss of heat maps and IoU loss of boxes (arXiv 2103.07461, section 4.1)."""
+    """Focal loss of heat maps and IoU loss of boxes (arXiv 2103.07461, section 5)."""
 
     def __init__(self, options: CriterionOptions = CriterionOptions()) -> None:
         super().__init__()

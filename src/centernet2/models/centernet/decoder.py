@@ -46,7 +46,7 @@ class Candidates(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Decoder of the best boxes after NMS (arXiv 2103.07461, section 4.1).
+    """Decoder of the best boxes after NMS (arXiv 2103.07461, section 5).
 
     The score of a location is the square root of its objectness. If the head predicts classes too,
     it is the root of class probability times objectness; without objectness, the class probability.

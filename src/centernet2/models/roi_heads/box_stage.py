@@ -38,7 +38,7 @@ class BoxStageOptions:
 class FederatedOptions:
     """Federated loss for LVIS, which annotates a part of the classes.
 
-    arXiv 2103.07461, section 5.
+    arXiv 2103.07461, experiments on LVIS.
     """
 
     enabled: bool = False
@@ -178,7 +178,7 @@ def federated_classes(
 ) -> Tensor:
     """Sample the classes of the federated loss: [C], 1 for each of them, else 0.
 
-    They are the classes of the RoIs, and others drawn by weight (arXiv 2103.07461, section 5).
+    They are the classes of the RoIs, and others drawn by weight (arXiv 2103.07461, LVIS).
 
     Args:
         labels: [R] in 0..C.

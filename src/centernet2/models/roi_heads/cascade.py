@@ -41,7 +41,7 @@ class CascadeRoIHeads(nn.Module):
 
     A Faster R-CNN head is a cascade of one stage. The score of a detection combines both stages of
     the detector: the square root of the product of the class probability, averaged over the
-    cascade, and the first stage's score (section 3, eq. 1).
+    cascade, and the first stage's score (section 4, eq. 1).
 
     Args:
         pooler: pools RoI features for boxes.

@@ -59,7 +59,7 @@ class DetectionSelector:
         self.static_shapes = False
 
     def scores(self, probabilities: Tensor, proposals: Proposals) -> Tensor:
-        """Combine class probabilities [..., R, C] and proposal scores (section 3, eq. 1)."""
+        """Combine class probabilities [..., R, C] and proposal scores (section 4, eq. 1)."""
         if self.options.multiply_proposal_score:
             return (probabilities * proposals.scores[..., None]).sqrt()
         return probabilities
