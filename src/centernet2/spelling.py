@@ -1,4 +1,4 @@
-"""The known word that a user may have meant."""
+"""Words of messages: a known one that a user may have meant, and nouns with their number."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,6 +14,11 @@ def meant_words(word: str, known: Iterable[str]) -> list[str]:
     if not close and wanted:
         close = sorted((each for each in lower if wanted in each), key=len)[:SHOWN_WORDS]
     return [lower[each] for each in close]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 image, 2 images."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -186,7 +186,7 @@ def test_name_that_is_not_utf8_is_written(
     predict(photos, weights=folder / "ours.pth", output=tmp_path / "out", inference=CPU)
     records = json.loads((tmp_path / "out" / "predictions.json").read_text("utf-8"))
     assert sorted(Path(each["file"]).name for each in records) == ["1.png", r"caf\xe9.png"]
-    assert "the names of 1 images are not UTF-8" in caplog.text
+    assert "1 image with a name that is not UTF-8" in caplog.text
 
 
 def test_unknown_keys_are_named(folder: Path) -> None:

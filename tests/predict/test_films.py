@@ -1,6 +1,6 @@
 """Films: frames at their times, damaged and turned films, sound that is kept."""
 
-import logging
+import re
 import struct
 from fractions import Fraction
 from itertools import pairwise
@@ -20,6 +20,15 @@ CODECS = {".avi": "mpeg4", ".webm": "libvpx-vp9", ".mpg": "mpeg2video", ".ts": "
 
 def source(path: Path) -> FilmSource:
     return FilmSource(str(path), str(path))
+
+
+def incomplete_frames_of(path: Path) -> tuple[list[FilmFrame], str]:
+    """Return the frames of a film before it ends with an error, and the error."""
+    frames: list[FilmFrame] = []
+    with Film(source(path)) as film, pytest.raises(FilmError) as error:
+        for frame in film.frames():
+            frames.append(frame)
+    return frames, str(error.value)
 
 
 def frames_of(path: Path) -> list[FilmFrame]:
@@ -147,18 +156,45 @@ def _turn(path: Path, degrees: int) -> None:
     path.write_bytes(content)
 
 
-def test_damaged_parts_are_left_out_and_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.avi", 40, codec="mjpeg")
     content = bytearray(path.read_bytes())
     for at in range(len(content) // 3, len(content) // 2):
         content[at] = 0
     path.write_bytes(content)
-    with caplog.at_level(logging.WARNING):
-        frames = frames_of(path)
-    assert 10 < len(frames) < 40 and "damaged parts of the film are left out" in caplog.text
+    frames, message = incomplete_frames_of(path)
+    assert 10 < len(frames) < 40
+    assert re.search(r"a\.avi: \d+ of \d+ frames are damaged and left out", message)
     assert abs(frames[-1].image.float().mean().item() - brightness(39)) < 3
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv"])
+def test_film_that_was_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
+    path = write_film(tmp_path / f"a{suffix}", 100, codec=CODECS.get(suffix, "libx264"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    frames, message = incomplete_frames_of(path)
+    assert 30 < len(frames) < 80 and "it was cut off; copy or download it again" in message
+
+
+def test_film_whose_sound_lasts_longer_is_whole(tmp_path: Path) -> None:
+    times = [Fraction(index, 1000) for index in range(50)]
+    path = write_film(tmp_path / "a.mkv", 50, times=times, sound="libopus")  # of 2 seconds
+    assert len(frames_of(path)) == 50
+
+
+def test_film_without_frames_is_named(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.avi", 1, codec="mjpeg")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"movi") + 4])  # where its frames begin
+    frames, message = incomplete_frames_of(path)
+    assert not frames and "a.avi: the film has no frame that can be read" in message
+
+
+def test_film_without_its_index_is_named(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", 50)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FilmError, match=r"a\.mp4: it (holds no film|cannot be read)"):
+        Film(source(path))
 
 
 @pytest.mark.parametrize(

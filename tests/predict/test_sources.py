@@ -84,9 +84,9 @@ def test_own_pictures_are_left_out(folder: Path, caplog: pytest.LogCaptureFixtur
     save_picture(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), drawn)
     with caplog.at_level(logging.INFO):
         assert len(find_sources(["."])) == 3
-    assert "1 pictures that centernet2 has drawn are left out" in caplog.text
+    assert "left out: 1 picture that centernet2 has drawn" in caplog.text
     assert find_sources([drawn]) == [Source(drawn, Kind.IMAGE)]  # it is named
-    with pytest.raises(FileNotFoundError, match=r"out: no image found; 1 pictures that centernet2"):
+    with pytest.raises(FileNotFoundError, match=r"out: no image found; it has only 1 picture"):
         find_sources(["out"])
 
 

@@ -29,7 +29,7 @@ from centernet2.score_thresholds import (
     parse_thresholds,
     require_score,
 )
-from centernet2.spelling import did_you_mean
+from centernet2.spelling import counted, did_you_mean
 
 SHOWN_FILES = 5
 logger = logging.getLogger(__name__)
@@ -182,7 +182,9 @@ def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Pred
     """Pass predictions on, after the first image could be read: so nothing is written without."""
     first = next(predictions, None)
     if first is None:
-        raise ValueError(f"no image could be read ({count} are listed above); nothing is written")
+        raise ValueError(
+            f"no image could be read ({counted(count, 'source')}, listed above); nothing is written"
+        )
     return chain([first], predictions)
 
 
@@ -220,7 +222,7 @@ def _report(plan: Plan, outputs: Outputs, counter: "DetectionCounter", threshold
     """Log what is written, counted and skipped."""
     _name_escaped([source.path for source in plan.sources])
     described = counter.describe(threshold)
-    logger.info("%d images written to %s: %s", outputs.count, plan.folder, described)
+    logger.info("%s written to %s: %s", counted(outputs.count, "image"), plan.folder, described)
     for place, events in outputs.counts.items():
         for what, classes in events.items():
             by_class = ", ".join(f"{count} {name}" for name, count in classes.items())
@@ -228,7 +230,7 @@ def _report(plan: Plan, outputs: Outputs, counter: "DetectionCounter", threshold
     if counter.failed:
         is_images = all(source.kind is Kind.IMAGE for source in plan.sources)
         logger.error(
-            "%d of %d %s could not be read (listed above)",
+            "%d of %d %s could not be read, or not whole (listed above)",
             len(counter.failed), len(plan.sources), "images" if is_images else "sources",
         )  # fmt: skip
 
@@ -261,7 +263,7 @@ class DetectionCounter:
         """Say how many objects reach the threshold, and if none do, what the highest score is."""
         limit = describe_threshold(threshold)
         if self.objects:
-            return f"{self.objects} objects at {limit}"
+            return f"{counted(self.objects, 'object')} at {limit}"
         if self.highest is None:
             return f"no objects at {limit}; the detector returns no detection of any score"
         return (
@@ -275,6 +277,6 @@ def _name_escaped(paths: Sequence[Path]) -> None:
     escaped = [printable(path) for path in paths if printable(path) != str(path)]
     if escaped:
         logger.warning(
-            "the names of %d images are not UTF-8; predictions.json has their other bytes as "
-            "\\xNN: %s", len(escaped), ", ".join(escaped[:SHOWN_FILES])
+            "%s with a name that is not UTF-8; predictions.json has the other bytes as \\xNN: %s",
+            counted(len(escaped), "image"), ", ".join(escaped[:SHOWN_FILES]),
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from types import ModuleType, TracebackType
@@ -21,7 +20,8 @@ VIDEO_SUFFIXES = (  # in lower case; other names of films are recognized by thei
 )  # fmt: skip
 DEFAULT_RATE = Fraction(25)  # frames per second, of films that do not state it
 SECOND = 1_000_000  # in the unit of a container's times
-logger = logging.getLogger(__name__)
+WITHOUT_LENGTH = ("avi",)  # formats whose header states the number of frames instead
+SHORT = Fraction(1, 20)  # of the stated length, by which headers may be wrong
 
 
 class FilmError(ValueError):
@@ -87,7 +87,10 @@ class Film:
         except self._errors as error:
             raise self._error("it cannot be read as a film", error) from error
         if not self._container.streams.video:
+            is_empty = not len(self._container.streams)
             self._container.close()
+            if is_empty:  # such as an MP4 file whose end, where its index is, is missing
+                raise FilmError(self.name, "it holds no film; it was cut off, or is being written")
             raise FilmError(self.name, "the file has no pictures, only sound or data")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
@@ -97,6 +100,7 @@ class Film:
             self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE
         )
         self.count = self._count()
+        self._promised = self._length()
         self.is_finite = self.count is not None  # as a file; a camera has no end
 
     def __enter__(self) -> Film:
@@ -117,27 +121,37 @@ class Film:
         duration = self._container.duration
         return None if duration is None else round(duration / SECOND * self.rate)
 
+    def _length(self) -> Fraction | None:
+        """Length in seconds that the header states; None: it states none."""
+        if self._container.format.name in WITHOUT_LENGTH and self._stream.frames:
+            return self._stream.frames / self.rate
+        is_timed = self._container.start_time is not None  # else the length is a guess
+        duration = self._container.duration if is_timed else None
+        return None if duration is None else Fraction(duration, SECOND)
+
     def frames(self) -> Iterator[FilmFrame]:
-        """Yield the frames in the order of their times; damaged ones are skipped and counted.
+        """Yield the frames in the order of their times; damaged ones are left out.
 
         Raises:
-            FilmError: the film breaks off.
+            FilmError: the film breaks off, or not all of its frames could be read.
         """
-        damaged, time = 0, Fraction(-1) / self.rate
-        packets = self._container.demux(self._stream)
+        count, damaged = 0, 0
+        time, end = Fraction(-1) / self.rate, Fraction(0)
+        packets = self._container.demux()
         while (packet := self._next_packet(packets, time)) is not None:
-            if packet.size == 0 and packet.dts is not None:  # the frame before it is shown longer
+            end = max(end, self._end_of(packet))
+            is_repeat = packet.size == 0 and packet.dts is not None  # the frame before it stays
+            if packet.stream_index != self._stream.index or is_repeat:
                 continue
             try:
                 decoded = packet.decode()
             except self._errors:
-                damaged += 1
+                damaged += packet.size > 0
                 continue
             for frame in decoded:
-                time = self._time_of(frame, time)
+                count, time = count + 1, self._time_of(frame, time)
                 yield FilmFrame(_upright_image(frame), time)
-        if damaged:
-            logger.warning("%s: %d damaged parts of the film are left out", self.name, damaged)
+        self._require_all(count, damaged, end)
 
     def _next_packet(self, packets: Iterator[Any], time: Fraction) -> Any | None:
         try:
@@ -145,6 +159,29 @@ class Film:
         except self._errors as error:
             seconds = max(0.0, float(time))
             raise self._error(f"the film breaks off at {seconds:.2f} s", error) from error
+
+    def _end_of(self, packet: Any) -> Fraction:
+        """Return the time up to which a packet of pictures or sound lasts."""
+        shown = packet.dts if packet.pts is None else packet.pts
+        if shown is None or packet.time_base is None:
+            return Fraction(0)
+        return Fraction((shown + (packet.duration or 0)) * packet.time_base) - self.start
+
+    def _require_all(self, count: int, damaged: int, end: Fraction) -> None:
+        """Raise FilmError if frames are missing at the end of the film."""
+        if damaged:
+            raise FilmError(
+                self.name, f"{damaged} of {count + damaged} frames are damaged and left out",
+                "the others are used",
+            )  # fmt: skip
+        if count == 0:
+            raise FilmError(self.name, "the film has no frame that can be read")
+        if self._promised is not None and 0 < end < self._promised - max(1, SHORT * self._promised):
+            raise FilmError(
+                self.name,
+                f"the film ends at {float(end):.2f} s, but its header states "
+                f"{float(self._promised):.2f} s; it was cut off", "copy or download it again",
+            )  # fmt: skip
 
     def _time_of(self, frame: Any, before: Fraction) -> Fraction:
         if frame.pts is None or frame.time_base is None:

@@ -28,6 +28,7 @@ from centernet2.predict.growing_files import (
     TableFile,
 )
 from centernet2.predict.prediction import Prediction
+from centernet2.spelling import counted
 from centernet2.visualize import to_tensor
 
 KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
@@ -143,7 +144,8 @@ def open_outputs(
     except BaseException:
         outputs.close(whole=False)
         if outputs.count:
-            logger.warning("stopped after %d images, which are in %s", outputs.count, folder)
+            images = counted(outputs.count, "image")
+            logger.warning("stopped after %s; the files in %s end there", images, folder)
         raise
     outputs.close(whole=True)
 

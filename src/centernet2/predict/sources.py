@@ -17,6 +17,7 @@ from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, prin
 from centernet2.pictures import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
 from centernet2.predict.live_streams import STREAM_SCHEMES
+from centernet2.spelling import counted
 from centernet2.text_files import read_text_file
 
 STDIN = "-"
@@ -84,7 +85,7 @@ class _Finder:
 
     def found(self) -> list[Source]:
         if self._drawn:
-            logger.info("%d pictures that centernet2 has drawn are left out", self._drawn)
+            logger.info("left out: %s", _describe_drawn(self._drawn))
         return list(self._sources.values())
 
     def add(self, word: Word) -> None:
@@ -187,12 +188,16 @@ def is_image_content(start: bytes) -> bool:
     return any(test(start[:SIGNATURE_BYTES]) is True for test in tests if test is not None)
 
 
+def _describe_drawn(count: int) -> str:
+    return f"{counted(count, 'picture')} that centernet2 has drawn"
+
+
 def _describe_nothing(source: Path | str, drawn: int) -> str:
     path = Path(source)
     if not str(source).strip():
         return "no image found: an empty name is given; is a variable of the shell not set?"
     if drawn:
-        reason = f"{drawn} pictures that centernet2 has drawn are left out; name them to use them"
+        reason = f"it has only {_describe_drawn(drawn)}; name files to use them"
     elif path.is_dir():
         reason = f"the folder has no file that ends in {', '.join(IMAGE_SUFFIXES)}"
     elif irregular_kind(path):
