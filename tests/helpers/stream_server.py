@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +82,42 @@ def serve_files(folder: Path) -> Iterator[str]:
 
     with _serving(Handler) as address:
         yield address
+
+
+@contextmanager
+def serve_endless(
+    content: bytes, kind: str, *, part: int = 1880, pause: float = 0.01
+) -> Iterator[str]:
+    """Serve content as a live source does: in parts, without its length; yield the address.
+
+    Args:
+        kind: media type.
+        part: bytes at a time.
+        pause: seconds between two parts.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # whoever asks may leave early
+                for start in range(0, len(content), part):
+                    self.wfile.write(content[start : start + part])
+                    time.sleep(pause)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with _serving(Handler) as address:
+        yield address
+
+
+@contextmanager
+def serve_silence() -> Iterator[str]:
+    """Accept connections and answer nothing; yield the address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @contextmanager

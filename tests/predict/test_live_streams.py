@@ -1,18 +1,22 @@
 """Cameras and streams: reconnection, changed sizes, the end of patience."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from centernet2.predict import live_streams
 from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
-from centernet2.predict.live_streams import camera, live_frames, stream
-from tests.helpers.films import require_av
+from centernet2.predict.live_streams import CAMERAS, camera, live_frames, stream
+from tests.helpers.films import require_av, write_film
+from tests.helpers.rtsp_server import serve_rtsp
 from tests.helpers.stream_server import serve_camera
 
 require_av()
@@ -21,6 +25,11 @@ require_av()
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_streams, "FIRST_WAIT", 0.05)
+
+
+def motion_jpeg(folder: Path, size: tuple[int, int]) -> bytes:
+    """Return pictures of a height and width, one after the other."""
+    return write_film(folder / "a.mjpeg", 30, codec="mjpeg", size=size).read_bytes()
 
 
 def take_all(source: FilmSource, give_up: float) -> tuple[list[FilmFrame], str]:
@@ -44,6 +53,49 @@ def test_broken_stream_comes_back_with_another_size(caplog: pytest.LogCaptureFix
     assert times[0] == 0 and times == sorted(times) and times[-1] > Fraction(3, 10)
     assert "Input/output error); connecting again" in caplog.text
     assert f"{address}: no frame for 1.5 s" in message and "5XX" in message
+
+
+def test_rtsp_camera_that_breaks_comes_back_with_another_size(tmp_path: Path) -> None:
+    films = [
+        write_film(tmp_path / f"{size[0]}.ts", 40, codec="mpeg2video", size=size)
+        for size in ((48, 64), (96, 80))
+    ]
+    with serve_rtsp(films) as address:
+        frames, message = take_all(stream(address), give_up=2.0)
+    sizes = [tuple(frame.image.shape[1:]) for frame in frames]
+    assert set(sizes) == {(48, 64), (96, 80)} and sizes == sorted(sizes)
+    assert frames[0].time == 0 and f"{address}: no frame for 2 s" in message
+
+
+def test_waits_between_connections_grow() -> None:
+    times: list[float] = []
+
+    def refuse(source: FilmSource) -> Film:
+        times.append(time.monotonic())
+        raise FilmError(source.name, "it is refused")
+
+    with pytest.raises(FilmError, match=r"no frame for 1\.5 s; it is refused"):
+        next(live_frames(camera(0), give_up=1.5, open_film=refuse))
+    waits = [after - before for before, after in pairwise(times)]
+    for number, wait in enumerate(waits[:-1]):  # the last one ends with the patience
+        assert wait >= 0.05 * 2**number
+    assert 1 < len(waits) < 6
+
+
+def test_camera_that_is_pulled_out_and_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands in for the device: its pictures come, it ends, and it is opened again."""
+    monkeypatch.setitem(CAMERAS, sys.platform, (f"{tmp_path}/video{{number}}", "mjpeg"))
+    device = tmp_path / "video7"
+    device.write_bytes(motion_jpeg(tmp_path, (48, 64)))
+    frames = live_frames(camera(7), give_up=2.0)
+    assert next(frames).image.shape == (3, 48, 64)
+    device.write_bytes(motion_jpeg(tmp_path, (96, 80)))
+    assert any(frame.image.shape == (3, 96, 80) for frame in frames)
+    device.unlink()
+    with pytest.raises(FilmError, match=r"camera 7: no frame for 2 s; .*No such file"):
+        list(frames)
 
 
 def test_stream_that_never_connects_ends_in_time() -> None:

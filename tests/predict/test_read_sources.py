@@ -2,6 +2,8 @@
 
 import io
 import sys
+import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from centernet2.data import storage
 from centernet2.predict import live_streams
+from centernet2.predict.live_streams import CAMERAS
 from centernet2.predict.read_sources import SourceImage, read_sources
 from centernet2.predict.sources import find_sources
 from tests.helpers.films import require_av, write_film
-from tests.helpers.stream_server import serve_camera, serve_files
+from tests.helpers.stream_server import serve_camera, serve_endless, serve_files, serve_silence
 
 
 def read(*words: str | int | Path, give_up: float = 1.0) -> tuple[list[SourceImage], list[str]]:
@@ -89,6 +93,48 @@ def test_stream_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
         images, errors = read(address, give_up=1.5)
     assert images and [each.frame for each in images] == list(range(len(images)))
     assert len(errors) == 1 and f"{address}: no frame for 1.5 s" in errors[0]
+
+
+def test_camera_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_av()
+    monkeypatch.setitem(CAMERAS, sys.platform, (f"{tmp_path}/{{number}}.mjpeg", "mjpeg"))
+    write_film(tmp_path / "3.mjpeg", codec="mjpeg")  # a file in place of the device
+    images = read_sources(find_sources([3]), lambda path, error: None)
+    numbered = list(islice(images, 5))
+    assert [(str(each.path), each.frame) for each in numbered] == [
+        ("camera 3", index) for index in range(5)
+    ]
+
+
+@pytest.mark.parametrize("name", ["live.ts", "live"])
+def test_endless_film_at_an_address(tmp_path: Path, name: str) -> None:
+    require_av()
+    content = write_film(tmp_path / "a.ts", 60, codec="mpeg2video").read_bytes()
+    with serve_endless(content, "video/mp2t") as address:
+        images = read_sources(find_sources([f"{address}/{name}"]), lambda path, error: None)
+        numbered = list(islice(images, 3))
+    assert [each.frame for each in numbered] == [0, 1, 2] and numbered[0].time == 0
+
+
+@pytest.mark.parametrize("name", ["live", "film.mp4"])
+def test_address_that_never_answers_ends_in_time(name: str) -> None:
+    require_av()
+    with serve_silence() as address:
+        start = time.monotonic()
+        images, errors = read(f"{address}/{name}", give_up=1.0)
+    assert not images and time.monotonic() - start < 10
+    assert len(errors) == 1 and f"{address}/{name}: " in errors[0]
+    assert "no answer within 1 s" in errors[0] or "no data for 1 s" in errors[0]
+
+
+def test_image_at_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp", reason="addresses need fsspec[http], the extra [remote]")
+    monkeypatch.setattr(storage, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "RETRY_PAUSES", (0.1,))
+    with serve_silence() as address:
+        images, errors = read(f"{address}/a.jpg")
+    assert not images and "a.jpg: the image cannot be opened" in errors[0]
+    assert "after 2 tries" in errors[0]
 
 
 def test_film_that_cannot_be_read_is_skipped(photo: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 REMOTE = re.compile(r"([a-z][a-z0-9+]+):/+(?=[^/])")  # a Path keeps only one of the slashes
 MEMBER = re.compile(r"(?P<shard>.+\.tar)/.+@(?P<start>\d+)\+(?P<size>\d+)", re.DOTALL)
+STALLED_SECONDS = 10.0  # without data, after which a read over HTTP is tried again
 RETRY_PAUSES = (0.5, 1.0, 2.0)  # seconds before each retry of a remote read
 
 
@@ -72,6 +73,16 @@ def _fetch(url: str, start: int | None = None, size: int = 0) -> bytes:
         time.sleep(pause)
 
 
+def _limits(url: str) -> dict[str, Any]:
+    """Return the arguments with which an HTTP server that stalls ends an attempt in time."""
+    if not url.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    stalled = ClientTimeout(total=None, sock_connect=STALLED_SECONDS, sock_read=STALLED_SECONDS)
+    return {"client_kwargs": {"timeout": stalled}}
+
+
 def open_remote(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path on it."""
     try:
@@ -81,7 +92,7 @@ def open_remote(url: str) -> tuple[Any, str]:
             f"{url}: images at a URL need fsspec; pip install 'centernet2[remote]'"
         ) from error
     try:
-        return cast(tuple[Any, str], fsspec.core.url_to_fs(url))
+        return cast(tuple[Any, str], fsspec.core.url_to_fs(url, **_limits(url)))
     except (ImportError, ValueError) as error:  # no such scheme, or its package is missing
         raise ValueError(
             f"{url}: cannot be read ({error}); pip install 'centernet2[remote]' has http, s3, gs"

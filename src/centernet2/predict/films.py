@@ -78,7 +78,8 @@ class Film:
     def __init__(self, source: FilmSource) -> None:
         av = import_av()
         self._errors = (av.FFmpegError, OSError, ValueError)
-        self.name = printable(source.name)
+        self._stalled = av.error.ExitError  # what PyAV raises after the timeout
+        self.name, self._timeout = printable(source.name), source.timeout
         try:
             self._container: Any = av.open(
                 source.file, format=source.format, options=dict(source.options),
@@ -124,7 +125,7 @@ class Film:
     def _length(self) -> Fraction | None:
         """Length in seconds that the header states; None: it states none."""
         if self._container.format.name in WITHOUT_LENGTH and self._stream.frames:
-            return self._stream.frames / self.rate
+            return int(self._stream.frames) / self.rate
         is_timed = self._container.start_time is not None  # else the length is a guess
         duration = self._container.duration if is_timed else None
         return None if duration is None else Fraction(duration, SECOND)
@@ -176,11 +177,12 @@ class Film:
             )  # fmt: skip
         if count == 0:
             raise FilmError(self.name, "the film has no frame that can be read")
-        if self._promised is not None and 0 < end < self._promised - max(1, SHORT * self._promised):
+        promised = self._promised
+        if promised is not None and 0 < end < promised - max(Fraction(1), SHORT * promised):
             raise FilmError(
                 self.name,
                 f"the film ends at {float(end):.2f} s, but its header states "
-                f"{float(self._promised):.2f} s; it was cut off", "copy or download it again",
+                f"{float(promised):.2f} s; it was cut off", "copy or download it again",
             )  # fmt: skip
 
     def _time_of(self, frame: Any, before: Fraction) -> Fraction:
@@ -190,6 +192,8 @@ class Film:
 
     def _error(self, what: str, error: Exception) -> FilmError:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, self._stalled) and self._timeout is not None:
+            reason = f"no data for {self._timeout:g} s"
         return FilmError(self.name, f"{what} ({reason})")
 
 

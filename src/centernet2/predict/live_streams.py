@@ -52,8 +52,10 @@ def live_frames(
         FilmError: no frame has come for so long.
     """
     with _Receiver(source, give_up, open_film) as receiver:
+        start: Fraction | None = None
         while (frame := receiver.next_frame()) is not None:
-            yield frame
+            start = frame.time if start is None else start
+            yield frame._replace(time=frame.time - start)
         raise FilmError(
             source.name, f"no frame for {give_up:g} s; {receiver.reason}", "check the address"
         )
@@ -89,7 +91,10 @@ class _Receiver:
         self._thread.join(timeout=self._give_up)
 
     def next_frame(self) -> FilmFrame | None:
-        """Return a frame newer than the last one; None: the stream is over."""
+        """Return a frame newer than the last one, at its time on the clock of this machine.
+
+        None: the stream is over.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._is_over)
             if self._newest is None and self._failure is not None:
@@ -109,7 +114,6 @@ class _Receiver:
     def _receive(self) -> None:
         """Receive frames over one connection after the other, until none comes for too long."""
         last, wait = time.monotonic(), FIRST_WAIT
-        start: float | None = None
         while not self._closing.is_set() and (left := last + self._give_up - time.monotonic()) > 0:
             patience = min(left, STALLED_SHARE * self._give_up)
             try:
@@ -118,8 +122,7 @@ class _Receiver:
                         if self._closing.is_set():
                             return
                         last, wait = time.monotonic(), FIRST_WAIT
-                        start = last if start is None else start
-                        self._put(frame._replace(time=_milliseconds(last - start)))
+                        self._put(frame._replace(time=_milliseconds(last)))
                 self.reason = "it has ended"
             except FilmError as error:
                 self.reason = error.reason

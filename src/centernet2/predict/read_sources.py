@@ -45,7 +45,7 @@ def read_sources(
 def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
     path, kind = source
     if kind is Kind.ADDRESS:
-        kind = _kind_at(remote_url(path) or "")
+        kind = _kind_at(remote_url(path) or "", min(PROBE_SECONDS, give_up))
     if kind is Kind.STDIN:
         yield from _read_stdin()
     elif kind is Kind.IMAGE:
@@ -60,7 +60,7 @@ def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
 
 
 def _read_film(path: Path, give_up: float) -> Iterator[SourceImage]:
-    opened = film_source(path)
+    opened = film_source(path, give_up)
     with Film(opened) as film:
         if film.is_finite or not isinstance(opened.file, str) or path.is_file():
             yield from _number(film.frames(), path)
@@ -68,13 +68,17 @@ def _read_film(path: Path, give_up: float) -> Iterator[SourceImage]:
     yield from _number(live_frames(opened, give_up=give_up), path)
 
 
-def film_source(path: Path) -> FilmSource:
-    """Return the film at a path or an address of any file system."""
+def film_source(path: Path, timeout: float = GIVE_UP_SECONDS) -> FilmSource:
+    """Return the film at a path or an address of any file system.
+
+    Args:
+        timeout: seconds without data after which reading an address over HTTP fails.
+    """
     url = remote_url(path)
     if url is None:
         return FilmSource(str(path), str(path))
     if urlsplit(url).scheme in HTTP:
-        return FilmSource(url, url, timeout=GIVE_UP_SECONDS)
+        return FilmSource(url, url, timeout=timeout)
     system, name = open_remote(url)
     return FilmSource(system.open(name, "rb"), url)
 
@@ -96,13 +100,16 @@ def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[SourceImage]:
         yield SourceImage(image, path, index, float(time))
 
 
-def _kind_at(url: str) -> Kind:
+def _kind_at(url: str, timeout: float) -> Kind:
     """Return what an HTTP address answers with, by the media type."""
     try:
-        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
             media: str = answer.headers.get("Content-Type", "").lower()
-    except (OSError, ValueError):  # reading it as an image reports the error
-        return Kind.IMAGE
+    except (OSError, ValueError) as error:
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            reason = f"no answer within {timeout:g} s; check the address"
+            raise ValueError(f"{url}: {reason}") from error
+        return Kind.IMAGE  # reading it as an image reports the error
     return next(
         (kind for start, kind in MEDIA_TYPES.items() if media.startswith(start)), Kind.IMAGE
     )
