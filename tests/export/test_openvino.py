@@ -1,6 +1,5 @@
 """OpenVINO files: their detections and their errors."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ from centernet2.runtime.exported_model import ExportedModel
 
 openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def converted(exported: Path) -> Path:
-    metadata = json.dumps(dict(ExportedModel(exported).metadata))
-    path = exported.with_name("converted.xml")
-    save_openvino(exported, path, metadata)
-    return path
 
 
 def test_detections_are_those_of_the_detector(converted: Path, detector: Detector) -> None:
