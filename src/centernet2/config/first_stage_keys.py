@@ -42,6 +42,11 @@ FIRST_STAGE_KEYS = (
         "make the last convolution of each tower deformable",
     ),
     Option(
+        "MODEL.CENTERNET.SEPARABLE_CONV",
+        "head.separable",
+        "ours: depthwise separable convolutions in the towers",
+    ),
+    Option(
         "MODEL.CENTERNET.PRIOR_PROB",
         "head.prior_prob",
         "initial score of every location",

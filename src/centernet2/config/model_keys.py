@@ -142,7 +142,7 @@ MODEL_KEYS = (
     Option(
         "MODEL.TIMM.PRETRAINED",
         "backbone.timm.pretrained",
-        "ours: download the pretrained weights of timm",
+        "ours: start from the pretrained weights of timm, of an installed package or downloaded",
     ),
     Option(
         "MODEL.TIMM.OUT_INDICES",
@@ -199,6 +199,12 @@ MODEL_KEYS = (
         "MODEL.BIFPN.SEPARABLE_CONV",
         "neck.bifpn.separable_conv",
         "depthwise separable convolutions",
+    ),
+    Option(
+        "MODEL.BIFPN.SIZE_DIVISIBILITY",
+        "neck.bifpn.size_divisibility",
+        "ours: images are padded to multiples of this, or of the stride of the coarsest level",
+        accepted=at_least(1),
     ),
     # DLA-up: iterative deep aggregation of the feature maps of DLA.
     Option(

@@ -103,3 +103,8 @@ def test_fusion_weights_are_normalized() -> None:
 def test_fewer_levels_than_feature_maps_are_refused() -> None:
     with pytest.raises(ValueError, match="num_levels is 2, but there are 3 feature maps"):
         make_neck(num_levels=2)
+
+
+def test_images_are_padded_as_the_options_say() -> None:
+    assert make_neck(num_levels=4).size_divisibility == 128
+    assert make_neck(num_levels=4, size_divisibility=1).size_divisibility == 64

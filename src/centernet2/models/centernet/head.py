@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from centernet2.layers import Conv2d, DeformConv2d, init_normal, make_norm
+from centernet2.layers import Conv2d, DeformConv2d, init_normal, init_xavier, make_norm
 from centernet2.ops.tensors import full_precision
 
 
@@ -25,6 +25,7 @@ class HeadOptions:
     num_box_convs: int = 4
     num_shared_convs: int = 0  # before both towers
     deformable: bool = False  # make the last convolution of each tower deformable
+    separable: bool = False  # depthwise separable convolutions in the towers
     prior_prob: float = 0.01  # probability of every location before training
 
 
@@ -112,15 +113,26 @@ def _predict(feature: Tensor, *layers: nn.Conv2d) -> Sequence[Tensor]:
 def _tower(channels: int, num_convs: int, options: HeadOptions) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(num_convs):
-        deformable = options.deformable and i == num_convs - 1
-        conv = (nn.Conv2d if deformable else Conv2d)(channels, channels, 3, padding=1)
-        init_normal(conv, std=0.01)
-        layers.append(
-            DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)
-            if deformable
-            else conv
-        )
+        is_last = i == num_convs - 1
+        layers += _tower_convs(channels, options, deformable=options.deformable and is_last)
         if options.norm:
             layers.append(make_norm(options.norm, channels))
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
+
+
+def _tower_convs(channels: int, options: HeadOptions, *, deformable: bool) -> list[nn.Module]:
+    """Make a 3x3 convolution, which may be a depthwise and a pointwise one, or deformable."""
+    if deformable:
+        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        init_normal(conv, std=0.01)
+        return [DeformConv2d(conv, modulated=True, offset_groups=1, offset_bias=True)]
+    if not options.separable:
+        conv = Conv2d(channels, channels, 3, padding=1)
+        init_normal(conv, std=0.01)
+        return [conv]
+    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    pointwise = nn.Conv2d(channels, channels, 1)
+    init_xavier(depthwise)
+    init_normal(pointwise, std=0.01)
+    return [depthwise, pointwise]

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class BiFPNOptions:
     norm: str = "GN"  # after each convolution, "" for none
     out_channels: int = 160
     separable_conv: bool = False  # depthwise separable convolutions after each fusion
+    size_divisibility: int = 128  # of images, whatever the coarsest level, as in the reference
 
 
 class BiFPN(nn.Module):
@@ -75,8 +77,8 @@ class BiFPN(nn.Module):
         levels = range(finest, finest + options.num_levels)
         self.channels = {f"p{level}": out_channels for level in levels}
         self.strides = {f"p{level}": 2**level for level in levels}
-        # each map is then exactly twice as large as the next; at least 128, as the reference
-        self.size_divisibility = max(128, *self.strides.values())
+        # each map is then exactly twice as large as the next
+        self.size_divisibility = lcm(options.size_divisibility, max(self.strides.values()))
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the pyramid {"p3": [N, out_channels, H / 8, W / 8], ...}."""
