@@ -1,16 +1,13 @@
 """The table of what resuming does with each option."""
 
-from pathlib import Path
-
 import pytest
 
 from centernet2.builders.loading import build_on_meta
-from centernet2.config import Config, load_config, resume_table
+from centernet2.config import Config, load_config
 from centernet2.config.errors import OPTIONS
 from centernet2.config.ignored import IGNORED_KEYS
 from centernet2.config.on_resume import ON_RESUME, REFUSED
 
-PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 OBEYED = [key for row in ON_RESUME if row.action == "obeys" for key in row.keys]
 CHOICES = {  # other values of options that are no numbers
     "MODEL.CENTERNET.LOC_LOSS_TYPE": "iou",
@@ -22,12 +19,6 @@ CHOICES = {  # other values of options that are no numbers
 def test_each_option_has_one_statement() -> None:
     stated = [key for row in ON_RESUME for key in row.keys]
     assert sorted(stated) == sorted(option.key for option in OPTIONS)
-
-
-def test_page_shows_the_table() -> None:
-    assert resume_table() in PAGE.read_text(encoding="utf-8"), (
-        "run python -c 'from centernet2.config import *; print(resume_table())'"
-    )
 
 
 def test_ignored_options_are_those_that_nothing_reads() -> None:

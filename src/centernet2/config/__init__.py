@@ -1,7 +1,7 @@
 """Config files, and the map from their keys to the fields of option groups."""
 
 from centernet2.config.errors import ConfigError, add_keys, one_of
-from centernet2.config.on_resume import REFUSED, resume_table
+from centernet2.config.on_resume import REFUSED
 from centernet2.config.reading import config_names, find_config, load_config, parse_config
 from centernet2.config.reference_page import configuration_page
 from centernet2.config.tree import CLASS_KEYS, CLASS_MAP_KEY, Config, Overrides, parse_pairs
@@ -21,5 +21,4 @@ __all__ = [
     "one_of",
     "parse_config",
     "parse_pairs",
-    "resume_table",
 ]

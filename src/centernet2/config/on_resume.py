@@ -1,6 +1,14 @@
-"""What `--resume` does with each option whose value has changed: the table of docs/training.md."""
+"""What `--resume` does with each option whose value has changed."""
 
 from typing import Literal, NamedTuple
+
+SECTION_HEADER = """
+## Options that differ when a run is resumed
+
+`centernet2 train --resume` obeys a changed option from the next step on, or refuses it.
+
+| `--resume` | what this means | options |
+|---|---|---|"""
 
 
 class OnResume(NamedTuple):
@@ -316,8 +324,10 @@ ON_RESUME = (
 REFUSED = {key: row.reason for row in ON_RESUME if row.action == "refuses" for key in row.keys}
 
 
-def resume_table() -> str:
-    """Return the table of docs/training.md: a row per option, in alphabetical order."""
-    rows = sorted((key, row.action, row.reason) for row in ON_RESUME for key in row.keys)
-    lines = [f"| `{key}` | {action} | {reason} |" for key, action, reason in rows]
-    return "\n".join(["| option | `--resume` | what this means |", "|---|---|---|", *lines])
+def resume_section() -> str:
+    """Return the section of docs/configuration.md: a row per action and reason."""
+    rows = [
+        f"| {row.action} | {row.reason} | {', '.join(f'`{key}`' for key in row.keys)} |"
+        for row in ON_RESUME
+    ]
+    return "\n".join([SECTION_HEADER, *rows])

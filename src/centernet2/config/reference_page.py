@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from centernet2.config.on_resume import resume_section
 from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.tree import SLOTS, Slot, groups
 
@@ -33,7 +34,7 @@ def configuration_page() -> str:
     """Return the text of docs/configuration.md."""
     skipped = ", ".join(f"`{key}`" for key in SKIPPED_KEYS)
     sections = (section for name, group in groups() for section in _sections(name, group))
-    return "\n".join([PAGE_HEADER + skipped + ".", *sections])
+    return "\n".join([PAGE_HEADER + skipped + ".", *sections, resume_section()])
 
 
 def _sections(path: str, group: Any) -> Iterator[str]:
