@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs.build_site import LANGUAGES, LINK, ROOT, build_site, sources_of
+from docs.translate_configuration import translate_page
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
@@ -64,6 +65,11 @@ def test_both_languages_have_the_same_headings_commands_and_numbers(name: str) -
     assert outline(chinese) == outline(english)
     assert commands(chinese) == commands(english)
     assert numbers(chinese) == numbers(english)
+
+
+def test_configuration_is_translated() -> None:
+    page = (ROOT / "docs/zh/configuration.md").read_text("utf-8")
+    assert page == translate_page(), "run python docs/translate_configuration.py"
 
 
 def test_site_is_built_without_warnings(tmp_path: Path) -> None:
