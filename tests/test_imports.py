@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "profiling": {"models", "data.resize", "ops", "structures", "files", "devices"},
     "runtime": set(),
     "export": {"models", "runtime", "data.resize", "ops", "outputs", "structures", "files"},
+    "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling"},
     "launch": {"devices", "distributed", "exit_codes"},
 }
 ALLOWED["builders"] = set(ALLOWED)

@@ -17,21 +17,26 @@ R = TypeVar("R")
 ANY_NUMBER = Accepted()
 # A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
-    ("config", "data", "data_path", "file", "first", "fix", "images", "model", "name", "output",
-     "output_dir", "predictions", "report", "second", "weights")
+    ("approved", "config", "data", "data_path", "file", "first", "fix", "images", "model", "name",
+     "output", "output_dir", "predictions", "report", "second", "token_file", "weights")
 )  # fmt: skip
-TEXTS = frozenset(("device", "dtype", "size", "split", "to"))
+TEXTS = frozenset(("device", "dtype", "host", "size", "split", "to"))
 WHOLE_NUMBERS = frozenset(
-    ("batch", "batch_size", "count", "max_detections", "runs", "samples", "seed", "threads", "tile")
-)
+    ("batch", "batch_size", "count", "max_detections", "max_queue", "port", "runs", "samples",
+     "seed", "threads", "tile")
+)  # fmt: skip
 NUMBERS = frozenset(
     (
         "confidence",
+        "max_megabytes",
+        "max_megapixels",
+        "max_wait",
         "overlap",
         "precision",
         "recall",
         "required_share",
         "stream_timeout",
+        "timeout",
         "val_fraction",
     )
 )

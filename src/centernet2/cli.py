@@ -36,6 +36,7 @@ from centernet2.jobs.export import export
 from centernet2.jobs.models import models
 from centernet2.jobs.predict import predict
 from centernet2.jobs.pseudo_label import pseudo_label
+from centernet2.jobs.serve import serve
 from centernet2.jobs.show import show
 from centernet2.jobs.threshold import threshold
 from centernet2.jobs.train import DEFAULT_MODE, train
@@ -299,6 +300,7 @@ register(explain, show=lambda explanation: print_lines(explanation.text()))
 register(pseudo_label, show=print_pseudo_labels)
 register(export, show=print_agreement)
 register(verify, show=print_agreement)
+register(serve)
 register(benchmark, show=print_benchmark, first_by_name=True)
 register(check, show=print_findings)
 register(show)

@@ -1,0 +1,141 @@
+"""Load the detectors that a service offers."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from os import fspath
+from pathlib import Path
+from typing import Any
+
+from centernet2.builders.initial_weights import find_weights
+from centernet2.builders.loading import StrPath, load_predictor
+from centernet2.checkpoint.checkpoint import find_in_run
+from centernet2.config import Config, Overrides
+from centernet2.models.detector import Detector
+from centernet2.predict.exported_detector import ExportedDetector
+from centernet2.predict.predictor import Predictor
+from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
+from centernet2.serve.served_model import ServedModel
+from centernet2.text_files import read_text_file
+from centernet2.zoo import ZOO_PREFIX
+from centernet2.zoo.download import sha256
+
+HASH = re.compile(r"([0-9a-f]{64})(?:\s.*)?", re.IGNORECASE)  # a line of sha256sum
+Bucket = Callable[[int, int], tuple[int, int]]
+
+
+def load_served(
+    weights: Sequence[StrPath],
+    overrides: Overrides = (),
+    *,
+    config: Config | StrPath | None = None,
+    approved: Path | None = None,
+    batch_size: int,
+    **inference: Any,
+) -> list[ServedModel]:
+    """Load the detectors of a service; each is named by its weights.
+
+    Args:
+        weights: of each detector; the first is the default.
+        overrides, config, inference: for all of them, as for `load_predictor`.
+        approved: file with the SHA-256 of the weights that may be loaded; None: all may.
+        batch_size: images per forward pass.
+    """
+    hashes = None if approved is None else _read_hashes(approved)
+    digests = [_digest(each, hashes) for each in weights]
+    models = []
+    for name, source, digest in zip(_names_of(weights), weights, digests, strict=True):
+        loaded = load_predictor(source, overrides, config=config, **inference)
+        predictor = Predictor(
+            loaded.model,
+            class_names=loaded.class_names,
+            resize=loaded.resize,
+            batch_size=batch_size,
+        )
+        model = ServedModel(
+            name, predictor, _bucket_of(predictor), _unexplained(predictor, name), digest,
+            _image_size(predictor),
+        )  # fmt: skip
+        models.append(model)
+    return models
+
+
+def _names_of(weights: Sequence[StrPath]) -> list[str]:
+    """Return a name for each detector, of its file or folder; equal ones are numbered."""
+    texts = [fspath(each).removeprefix(ZOO_PREFIX).rstrip("/") for each in weights]
+    stems = [Path(text).stem if Path(text).is_file() else Path(text).name for text in texts]
+    return [
+        stem if stems.index(stem) == number else f"{stem} ({number + 1})"
+        for number, stem in enumerate(stems)
+    ]
+
+
+def _bucket_of(predictor: Predictor) -> Bucket:
+    """Return the function that tells which images have one size for the detector."""
+    model, resize = predictor.model, predictor.resize
+    if not isinstance(model, Detector):  # an exported file, or test-time augmentation
+        return lambda height, width: (height, width)
+    multiple = model.preprocess.size_divisibility
+
+    def padded(height: int, width: int) -> tuple[int, int]:
+        high, wide = resize.output_size(height, width)  # type: ignore[attr-defined]
+        return -(-high // multiple) * multiple, -(-wide // multiple) * multiple
+
+    return padded
+
+
+def _unexplained(predictor: Predictor, name: str) -> str:
+    if isinstance(predictor.model, Detector):
+        return ""
+    if isinstance(predictor.model, ExportedDetector):
+        return (
+            f"the model {name} is an exported file without a record of its steps; serve the "
+            "checkpoint to read why there is a box or none"
+        )
+    return f"the model {name} has test-time augmentation; serve it with TEST.AUG.ENABLED False"
+
+
+def _image_size(predictor: Predictor) -> tuple[int, int]:
+    """Return height and width of an image that the detector takes."""
+    if isinstance(predictor.model, ExportedDetector):
+        height, width = predictor.model.model.session.input_shape[-2:]
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
+    return ServedModel.image_size
+
+
+def _read_hashes(path: Path) -> set[str]:
+    """Read the SHA-256 of each line, as `sha256sum` writes them."""
+    lines = [line.strip() for line in read_text_file(path).splitlines()]
+    found = set()
+    for number, line in enumerate(lines, start=1):
+        match = HASH.fullmatch(line)
+        if match:
+            found.add(match[1].lower())
+        elif line and not line.startswith("#"):
+            raise ValueError(
+                f"{path}, line {number}: this is no SHA-256; write lines as of sha256sum"
+            )
+    if not found:
+        raise ValueError(f"{path}: the list of approved weights is empty; add lines of sha256sum")
+    return found
+
+
+def _digest(weights: StrPath, approved: set[str] | None) -> str:
+    """Return the SHA-256 of weights that are approved; empty: there is no list."""
+    if approved is None:
+        return ""
+    digests = [(path, sha256(path)) for path in _files_of(weights)]
+    for path, digest in digests:
+        if digest not in approved:
+            raise ValueError(
+                f"{path}: its SHA-256, {digest}, is not in --approved; add it if you trust it"
+            )
+    return digests[-1][1]
+
+
+def _files_of(weights: StrPath) -> Iterator[Path]:
+    path = find_weights(weights)
+    if path.suffix in EXPORTED_SUFFIXES:
+        yield from parts_of(path)
+    else:
+        yield find_in_run(path)

@@ -1,0 +1,170 @@
+"""The command `serve`: an HTTP service of detectors, and a page."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from centernet2.arguments import checked
+from centernet2.jobs import (
+    DEFAULT_INFERENCE,
+    ConfigArgument,
+    InferenceOptions,
+    OverridePairs,
+    PathArgument,
+    WeightsArgument,
+)
+from centernet2.ranges import above, at_least, between
+
+if TYPE_CHECKING:
+    from centernet2.serve.service import ServiceOptions
+
+TOKEN_VARIABLE = "CENTERNET2_TOKEN"
+Words = Annotated[Sequence[str], Parameter(negative=())]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class QueueOptions:
+    """How images are collected into batches, and how many may wait.
+
+    Parameters
+    ----------
+    batch_size
+        Images in a forward pass, at most.
+    max_wait
+        Seconds that an image waits for others while the device is free.
+    max_queue
+        Images that are accepted and not answered; more get the status 429.
+    timeout
+        Seconds for a request to arrive, and again for its answer.
+    """
+
+    batch_size: int = 8
+    max_wait: float = 0.005
+    max_queue: int = 64
+    timeout: float = 30.0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class AccessOptions:
+    """Who may ask, and what is accepted.
+
+    Parameters
+    ----------
+    token_file
+        File with a token that requests must have; default: $CENTERNET2_TOKEN, else none is needed.
+    approved
+        File with the SHA-256 of the weights that may be loaded, as sha256sum writes it.
+    allow_host
+        Hosts from which images are fetched where a request names an address, such as
+        images.example.com or *.example.com; default: none. Private networks stay closed.
+    max_megabytes
+        Size of a request.
+    max_megapixels
+        Size of an image, all its frames together.
+    """
+
+    token_file: PathArgument | None = None
+    approved: PathArgument | None = None
+    allow_host: Words = ()
+    max_megabytes: float = 20.0
+    max_megapixels: float = 50.0
+
+
+DEFAULT_QUEUE, DEFAULT_ACCESS = QueueOptions(), AccessOptions()
+
+
+@checked(
+    port=between(0, 65535), batch_size=at_least(1), max_wait=at_least(0), max_queue=at_least(1),
+    timeout=above(0), max_megabytes=above(0), max_megapixels=above(0),
+)  # fmt: skip
+def serve(
+    *overrides: OverridePairs,
+    weights: WeightsArgument,
+    compare: Words = (),
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
+    queue: QueueOptions = DEFAULT_QUEUE,
+    access: AccessOptions = DEFAULT_ACCESS,
+    inference: InferenceOptions = DEFAULT_INFERENCE,
+) -> None:
+    """Answer HTTP requests with detections, and show a page to try a detector.
+
+    One process serves one device. It ends on SIGTERM or Ctrl-C, after the accepted requests.
+
+    Parameters
+    ----------
+    weights
+        A checkpoint, the folder of a training run, zoo:NAME of a published model, or an exported
+        file (.onnx, .xml).
+    compare
+        Weights of other detectors; the page shows two side by side.
+    host
+        Address to listen on; 0.0.0.0 for all networks of this machine.
+    port
+        Port to listen on.
+    config
+        Path or name of the config, for weights files without one.
+    """
+    _require_packages()
+    from centernet2.builders.serving import load_served
+    from centernet2.serve.server import bind, run
+    from centernet2.serve.service import Service
+
+    options = _service_options(queue, access)
+    with bind(host, port) as taken:
+        models = load_served(
+            [weights, *compare],
+            overrides,
+            config=config,
+            approved=None if access.approved is None else Path(access.approved),
+            batch_size=queue.batch_size,
+            **vars(inference),
+        )
+        run(Service(models, options), taken)
+
+
+def _require_packages() -> None:
+    """Raise ValueError if the packages of the extra are missing."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"the service needs the package {error.name}; pip install 'centernet2[serve]'"
+        ) from error
+
+
+def _service_options(queue: QueueOptions, access: AccessOptions) -> "ServiceOptions":
+    from centernet2.serve.addresses import AddressRules
+    from centernet2.serve.batching import BatchOptions
+    from centernet2.serve.limits import Limits
+    from centernet2.serve.service import ServiceOptions
+
+    limits = Limits(access.max_megabytes, access.max_megapixels, queue.max_queue, queue.timeout)
+    return ServiceOptions(
+        limits,
+        BatchOptions(queue.batch_size, queue.max_wait),
+        AddressRules(tuple(access.allow_host), limits.max_bytes),
+        _read_token(access.token_file),
+    )
+
+
+def _read_token(file: PathArgument | None) -> str | None:
+    """Return the token of a file or of the environment; None: there is none."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    from centernet2.text_files import read_text_file
+
+    token = read_text_file(Path(file)).strip()
+    if not token:
+        raise ValueError(f"{file}: the file of --token-file is empty; write the token into it")
+    return token

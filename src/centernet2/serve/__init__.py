@@ -1,0 +1,1 @@
+"""The HTTP service: from requests to batches to answers."""

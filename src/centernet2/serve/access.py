@@ -1,0 +1,48 @@
+"""Who may ask: an optional token."""
+
+import base64
+import binascii
+import hmac
+from http import HTTPStatus
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+
+from centernet2.serve.service import Service
+
+SCHEMES = {"WWW-Authenticate": 'Bearer, Basic realm="centernet2"'}
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request is for."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def require_token(request: Request) -> None:
+    """Refuse a request without the token of the service, if it has one.
+
+    The token is a bearer token, or the password of basic authentication.
+    """
+    token = service_of(request).options.token
+    if token is None:
+        return
+    given = _given(request.headers.get("authorization", ""))
+    if not hmac.compare_digest(given, token.encode()):
+        raise HTTPException(
+            HTTPStatus.UNAUTHORIZED,
+            "the service needs its token, as by the header 'Authorization: Bearer TOKEN'",
+            SCHEMES,
+        )
+
+
+def _given(header: str) -> bytes:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode("utf-8", "replace")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return b""

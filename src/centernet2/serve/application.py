@@ -1,0 +1,37 @@
+"""The application: routes, limits and the lifetime of the service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from centernet2.serve import page_routes, refusals
+from centernet2.serve.connections import Connections
+from centernet2.serve.detection_routes import health_router, router
+from centernet2.serve.service import Service
+
+DESCRIPTION = "Detect objects in images: send an image, get boxes, scores and classes."
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service; it starts and stops the service."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="CenterNet2",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page of FastAPI loads scripts from another host
+        redoc_url=None,
+    )
+    app.state.service = service
+    refusals.install(app)
+    for each in (router, health_router, page_routes.router):
+        app.include_router(each)
+    app.add_middleware(Connections, metrics=service.metrics, send_timeout=service.limits.timeout)
+    return app

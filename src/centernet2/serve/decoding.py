@@ -1,0 +1,68 @@
+"""Decode the images of clients, whose content may be hostile."""
+
+import io
+import warnings
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from centernet2.serve.refusals import Refused, unprocessable
+
+
+def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:  # [H, W, 3] RGB
+    """Decode an image file, upright according to EXIF.
+
+    Its size is read from its header first, so that a small file cannot fill the memory.
+
+    Args:
+        content: of the file.
+        max_pixels: of all its frames together.
+
+    Raises:
+        Refused: it is no image, too large, or damaged.
+    """
+    from centernet2.predict.image_sources import as_image
+
+    if not content:
+        raise unprocessable("an image is empty; send the content of its file")
+    _require_moderate(content, max_pixels)
+    try:
+        image = as_image(content)  # [3, H, W]
+    except ValueError as error:
+        raise unprocessable(str(error)) from error
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0))
+    return pixels
+
+
+def _require_moderate(content: bytes, max_pixels: int) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as file:
+                count = file.width * file.height * _frames_of(file)
+    except UnidentifiedImageError:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the content is no image of a known format; send JPEG, PNG, WebP, BMP, TIFF or GIF",
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(max_pixels) from None
+    except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise unprocessable(f"the image is damaged ({reason}); send it whole") from error
+    if count > max_pixels:
+        raise _too_many_pixels(max_pixels)
+
+
+def _frames_of(file: Any) -> int:
+    return max(1, getattr(file, "n_frames", 1))
+
+
+def _too_many_pixels(max_pixels: int) -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the image has more than {max_pixels / 1e6:g} megapixels; make it smaller",
+    )

@@ -1,0 +1,197 @@
+"""Detect objects in images, and explain a point of one."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from centernet2.serve.access import require_token, service_of
+from centernet2.serve.answers import (
+    EXAMPLE,
+    JSON_TYPE,
+    PICTURES,
+    ImageAnswer,
+    media_type,
+    to_json,
+    to_picture,
+)
+from centernet2.serve.connections import read_body, unless_left
+from centernet2.serve.refusals import unprocessable
+from centernet2.serve.request_options import RequestOptions, with_options
+from centernet2.serve.service import Service
+from centernet2.serve.uploads import FORM, JSON, Upload, parse_upload
+
+router = APIRouter(dependencies=[Depends(require_token)])
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": BINARY,
+            "application/octet-stream": BINARY,
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                }
+            },
+            JSON: {
+                "schema": {"oneOf": [{"type": "object"}, {"type": "array"}]},
+                "examples": {
+                    "one image": {
+                        "summary": "base64, with options beside it",
+                        "value": {"image": "/9j/4AAQSkZJRg...", "score_threshold": 0.5},
+                    },
+                    "several images": {
+                        "summary": "a list; the answer is a list, too",
+                        "value": ["/9j/4AAQSkZJRg...", "iVBORw0KGgo..."],
+                    },
+                },
+            },
+        },
+    }
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "the token is missing or wrong"},
+    403: {"description": "the address of an image is not allowed"},
+    406: {"description": "no media type of the Accept header is available"},
+    408: {"description": "the request did not arrive in time"},
+    413: {"description": "the body, an image, or the number of images is too large"},
+    415: {"description": "the body is no image, form or JSON"},
+    422: {"description": "an image or an option cannot be used; `detail` says why"},
+    429: {"description": "too many images are waiting; try again after Retry-After seconds"},
+    503: {"description": "no answer in time, or the service is not ready"},
+}
+DETECTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "detections, best first; for a list of images a list of these",
+        "model": ImageAnswer,
+        "content": {JSON_TYPE: {"example": EXAMPLE}, **{kind: {} for kind in PICTURES.values()}},
+    }
+}
+
+
+@router.post(
+    "/detect",
+    summary="Detect objects in images",
+    responses=DETECTED | REFUSALS,
+    openapi_extra=BODY,
+)
+async def detect(request: Request, query: Annotated[RequestOptions, Query()]) -> Response:
+    """Detect objects in one image, or in several of a form or a JSON list.
+
+    Options stand in the address, in fields of the form, or beside `image` in JSON.
+    """
+    service = service_of(request)
+    with service.gate.hold():
+        upload = await receive(request, service)
+        options = with_options(query, upload.options)
+        accept = request.headers.get("accept", "")
+        media = media_type(options.format, accept, len(upload.images))
+        with service.gate.hold(len(upload.images) - 1, held=1):  # all or none of them are accepted
+            work = _detect(service, upload, options, media)
+            content = await unless_left(request, work, service.limits.timeout)
+    return Response(content, media_type=media)
+
+
+async def receive(request: Request, service: Service) -> Upload:
+    """Read the images of a request within the limits."""
+    with service.metrics.timed("read"):
+        body = await read_body(request, service.limits)
+        return await parse_upload(request, body, service.fetch)
+
+
+async def _detect(service: Service, upload: Upload, options: RequestOptions, media: str) -> bytes:
+    model = service.model(options.model)
+    wanted = model.wanted(options)
+    images = await asyncio.gather(*map(service.pixels, upload.images))
+    predictions = await asyncio.gather(*(service.detect(x, model, wanted) for x in images))
+    with service.metrics.timed("encode"):
+        if media == JSON_TYPE:
+            is_list = upload.is_list
+            return await service.work(to_json, predictions, model.name, is_list=is_list)
+        return await service.work(to_picture, predictions[0], media)
+
+
+class ExplainOptions(RequestOptions):
+    """A point of an image, in its pixels, and the options of a request."""
+
+    x: float
+    y: float
+
+
+@router.post(
+    "/explain",
+    summary="Explain a point of an image",
+    responses=REFUSALS,
+    openapi_extra=BODY,
+)
+async def explain(request: Request, query: Annotated[ExplainOptions, Query()]) -> Response:
+    """Say why there is a detection at a point of an image, or why there is none."""
+    service = service_of(request)
+    with service.gate.hold():
+        upload = await receive(request, service)
+        if len(upload.images) != 1 or upload.options:
+            raise unprocessable("send one image, and the options in the address")
+        work = _explain(service, upload.images[0], query)
+        return JSONResponse(await unless_left(request, work, service.limits.timeout))
+
+
+async def _explain(service: Service, content: bytes, query: ExplainOptions) -> dict[str, Any]:
+    model = service.model(query.model)
+    if model.unexplained:
+        raise unprocessable(model.unexplained)
+    wanted = model.wanted(query)
+    pixels = await service.pixels(content)
+    try:
+        explanation = await service.on_device(
+            model.predictor.explain, pixels, query.x, query.y, score_threshold=wanted.threshold
+        )
+    except ValueError as error:
+        raise unprocessable(str(error)) from error
+    return {"model": model.name, "text": explanation.text(), **explanation.to_dict()}
+
+
+class ServedModelAnswer(BaseModel):
+    """A model of the service."""
+
+    name: str
+    classes: list[str]
+    score_threshold: float | list[float]
+    explains: bool
+    sha256: str | None = None
+
+
+@router.get("/models", summary="List the models", response_model_exclude_unset=True)
+async def models(request: Request) -> list[ServedModelAnswer]:
+    """List the models of the service, the default one first."""
+    service = service_of(request)
+    return [ServedModelAnswer(**model.describe()) for model in service.models.values()]
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Return queue length, batch sizes, times of each stage, and counts of requests."""
+    content = service_of(request).metrics.text()
+    return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+health_router = APIRouter()
+
+
+@health_router.get("/health", summary="Whether the process runs")
+async def health(request: Request) -> dict[str, str]:
+    """Answer as long as the process runs."""
+    return {"status": "UP", "model_class": next(iter(service_of(request).models))}
+
+
+@health_router.get("/ready", summary="Whether requests are answered", responses={503: {}})
+async def ready(request: Request) -> Response:
+    """Answer 200 when the models are loaded and warm, else 503."""
+    is_ready = service_of(request).is_ready
+    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"ready": is_ready}, status)

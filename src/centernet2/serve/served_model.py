@@ -1,0 +1,97 @@
+"""A detector that the service offers, and the detections that a request wants of it."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from centernet2.score_thresholds import NO_THRESHOLD, Resolved, parse_thresholds
+from centernet2.serve.batching import Pixels
+from centernet2.serve.refusals import unprocessable
+from centernet2.serve.request_options import RequestOptions, split_names
+from centernet2.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from centernet2.predict.prediction import Prediction
+    from centernet2.predict.predictor import Predictor
+
+
+class Wanted(NamedTuple):
+    """Detections that a request wants."""
+
+    threshold: Resolved = NO_THRESHOLD
+    labels: Sequence[int] | None = None  # None: all
+    max_detections: int | None = None
+
+    @property
+    def floor(self) -> float:
+        """Score below which no detection is wanted, of whichever class."""
+        return min(self.threshold) if isinstance(self.threshold, tuple) else self.threshold
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A detector with its name.
+
+    Args:
+        name: in requests and answers.
+        predictor: takes a batch of images and detects objects.
+        bucket_of: by height and width of an image; images of one bucket may share a batch.
+        unexplained: why it cannot explain a point; empty: it can.
+        sha256: of its weights; empty: they were not checked.
+        image_size: height and width of an image that it takes, to warm up with.
+    """
+
+    name: str
+    predictor: "Predictor"
+    bucket_of: Callable[[int, int], Hashable]
+    unexplained: str = ""
+    sha256: str = ""
+    image_size: tuple[int, int] = (64, 64)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.predictor.class_names or ())
+
+    def detect(self, images: Sequence[Pixels], floor: float) -> "list[Prediction]":
+        """Return the detections of a batch that reach a score."""
+        return self.predictor([*images], score_threshold=floor)
+
+    def wanted(self, options: RequestOptions) -> Wanted:
+        """Return what a request wants; Refused if the detector has no such class."""
+        given = options.score_threshold
+        try:
+            parsed = None if given is None else parse_thresholds([given], "score_threshold")
+            threshold = self.predictor.shown_threshold(parsed)
+        except ValueError as error:
+            raise unprocessable(str(error)) from error
+        return Wanted(threshold, self._labels_of(options.classes), options.max_detections)
+
+    def _labels_of(self, words: Sequence[str]) -> list[int] | None:
+        names = split_names(words, self.class_names)
+        for name in names:
+            if name not in self.class_names:
+                hint = did_you_mean(name, self.class_names)
+                raise unprocessable(f"the model {self.name} has no class '{name[:80]}'{hint}")
+        return [self.class_names.index(name) for name in names] or None
+
+    def describe(self) -> dict[str, Any]:
+        """Return a record of the model for JSON."""
+        threshold = self.predictor.shown_threshold(None)
+        return {
+            "name": self.name,
+            "classes": list(self.class_names),
+            "score_threshold": list(threshold) if isinstance(threshold, tuple) else threshold,
+            "explains": not self.unexplained,
+            **({"sha256": self.sha256} if self.sha256 else {}),
+        }
+
+
+def choose(prediction: "Prediction", wanted: Wanted) -> "Prediction":
+    """Keep the detections that a request wants."""
+    limits = np.asarray(wanted.threshold, np.float32)
+    kept = prediction.scores >= (limits[prediction.labels] if limits.ndim else limits)
+    if wanted.labels is not None:
+        kept &= np.isin(prediction.labels, wanted.labels)
+    return prediction[kept][: wanted.max_detections]

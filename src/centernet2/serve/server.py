@@ -1,0 +1,59 @@
+"""Run the service on a port until a signal ends it."""
+
+import asyncio
+import errno
+import logging
+import socket
+from urllib.parse import urlunsplit
+
+import uvicorn
+
+from centernet2.serve.application import create_app
+from centernet2.serve.service import Service
+
+MAX_CONNECTIONS = 1000  # at the same time; more get the status 503
+KEEP_ALIVE = 5  # seconds that an idle connection stays open
+logger = logging.getLogger(__name__)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take a port, before weights are loaded; ValueError if that fails."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, socket.SOCK_STREAM)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(
+                f"--port {port} of {host} is in use; choose another one, or end its process"
+            ) from error
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"--host {host}, --port {port} cannot be used ({reason})") from error
+    return taken
+
+
+def run(service: Service, taken: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT; those that are accepted are still answered."""
+    host, port = taken.getsockname()[:2]
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,  # as the command logs
+        access_log=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        server_header=False,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    page = urlunsplit(("http", f"{shown}:{port}", "/", "", ""))
+    logger.info("%s is the page, %sdocs the interface", page, page)
+    server = uvicorn.Server(config)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        asyncio.run(server.serve([taken]))
+    except KeyboardInterrupt:  # uvicorn raises the signal again after it has ended
+        if not server.started:
+            raise
+    logger.info("the service has ended")

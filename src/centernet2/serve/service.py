@@ -1,0 +1,127 @@
+"""The state of the service: models, queue, threads; from the content of images to detections."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import numpy as np
+
+from centernet2.serve.addresses import AddressRules, fetch
+from centernet2.serve.batching import Batcher, BatchOptions, Pixels
+from centernet2.serve.decoding import decode
+from centernet2.serve.limits import Gate, Limits
+from centernet2.serve.refusals import unprocessable
+from centernet2.serve.served_model import ServedModel, Wanted, choose
+from centernet2.serve.service_metrics import ServiceMetrics
+from centernet2.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from centernet2.predict.prediction import Prediction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What an operator decides."""
+
+    limits: Limits = field(default_factory=Limits)
+    batches: BatchOptions = field(default_factory=BatchOptions)
+    addresses: AddressRules = field(default_factory=AddressRules)
+    token: str | None = None  # None: everybody may ask
+
+
+class Service:
+    """Detectors that share one device, with a queue of images.
+
+    Args:
+        models: the first is the default.
+        options: of the operator; default: those of ServiceOptions.
+    """
+
+    def __init__(
+        self, models: Sequence[ServedModel], options: ServiceOptions | None = None
+    ) -> None:
+        self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
+        self.options = options or ServiceOptions()
+        self.limits = self.options.limits
+        self.metrics = ServiceMetrics()
+        self.gate = Gate(self.limits.max_queue)
+        self.is_ready = False
+        self._device = ThreadPoolExecutor(1, "device")
+        self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
+        self._batchers: dict[str, Batcher] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to form batches; the service is ready after a first image of each model."""
+        for name, model in self.models.items():
+            self._batchers[name] = Batcher(
+                model.detect, model.bucket_of, device=self._device,
+                options=self.options.batches, gate=self.gate, metrics=self.metrics,
+            )  # fmt: skip
+        self._tasks = [asyncio.create_task(each.run()) for each in self._batchers.values()]
+        self._tasks.append(asyncio.create_task(self._warm_up()))
+
+    async def stop(self) -> None:
+        """Answer the images that wait, and end the threads."""
+        self.is_ready = False
+        for batcher in self._batchers.values():
+            batcher.close()
+        await asyncio.gather(*self._tasks)
+        self._device.shutdown()
+        self._workers.shutdown()
+
+    async def _warm_up(self) -> None:
+        for name, model in self.models.items():
+            try:
+                await self._batchers[name].detect(np.zeros((*model.image_size, 3), np.uint8), 1.0)
+            except Exception:
+                logger.exception("the model %s fails on a blank image; /ready says so", name)
+                return
+        self.is_ready = True
+
+    def model(self, name: str | None) -> ServedModel:
+        """Return a model by name, or the first; Refused if there is none."""
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            hint = did_you_mean(name, [*self.models])
+            raise unprocessable(
+                f"there is no model '{name[:80]}'{hint}; there are {', '.join(self.models)}"
+            )
+        return self.models[name]
+
+    async def pixels(self, content: bytes) -> Pixels:
+        """Decode an image."""
+        with self.metrics.timed("decode"):
+            return await self.work(decode, content, self.limits.max_pixels)
+
+    async def detect(self, pixels: Pixels, model: ServedModel, wanted: Wanted) -> "Prediction":
+        """Return the wanted detections of an image, from a batch with others."""
+        try:
+            prediction = await self._batchers[model.name].detect(pixels, wanted.floor)
+        except ValueError as error:  # such as of a file that takes one size of images
+            raise unprocessable(str(error)) from error
+        return choose(prediction, wanted)
+
+    async def fetch(self, url: str) -> bytes:
+        """Return the content of an address that the rules of the operator admit."""
+        return await self.work(fetch, url, self.options.addresses)
+
+    async def work(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+        """Call a function in a thread, so that others are answered meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._workers, partial(function, *args, **options))
+
+    async def on_device(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+        """Call a function between two batches."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._device, partial(function, *args, **options))

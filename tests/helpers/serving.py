@@ -1,0 +1,103 @@
+"""A service with a stand-in for a detector, and clients of it."""
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from centernet2.predict.prediction import Prediction
+from centernet2.score_thresholds import Resolved, Threshold, resolve_thresholds
+from centernet2.serve.application import create_app
+from centernet2.serve.served_model import ServedModel
+from centernet2.serve.service import Service, ServiceOptions
+
+NAMES = ("cat", "dog")
+SHARES = np.array([[0.1, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.8], [0, 0, 1, 1]], np.float32)
+SCORES = np.array([0.9, 0.5, 0.2], np.float32)
+LABELS = np.array([1, 0, 1])
+
+
+class StandIn:
+    """A predictor that detects two dogs and a cat in each image.
+
+    Args:
+        delay: seconds that a forward pass takes.
+        bad_value: red value of the first pixel at which a batch fails.
+    """
+
+    def __init__(self, *, delay: float = 0.0, bad_value: int | None = None) -> None:
+        self.class_names = NAMES
+        self.delay, self.bad_value = delay, bad_value
+        self.batches: list[int] = []  # sizes
+        self.seen: list[int] = []  # red values of first pixels
+        self.may_run = threading.Event()
+        self.may_run.set()
+
+    def __call__(
+        self, images: Sequence[np.ndarray], *, score_threshold: float = 0.0
+    ) -> list[Prediction]:
+        self.may_run.wait()
+        time.sleep(self.delay)
+        values = [int(image[0, 0, 0]) for image in images]
+        self.batches.append(len(images))
+        self.seen += values
+        if self.bad_value in values:
+            raise RuntimeError("this image fails")
+        return [self._predict(image, score_threshold) for image in images]
+
+    def _predict(self, image: np.ndarray, floor: float) -> Prediction:
+        height, width = image.shape[:2]
+        scale = np.array([width, height, width, height], np.float32)
+        found = Prediction(
+            SHARES * scale, SCORES, LABELS, (height, width), class_names=NAMES, pixels=image
+        )
+        return found[found.scores >= floor]
+
+    def shown_threshold(self, given: Threshold | None) -> Resolved:
+        return resolve_thresholds(0.3 if given is None else given, NAMES, len(NAMES))
+
+    def explain(self, image: Any, x: float, y: float, *, score_threshold: Resolved) -> Any:
+        raise ValueError(f"the point ({x:g}, {y:g}) is outside of the image")
+
+
+def make_service(
+    predictor: StandIn | None = None, options: ServiceOptions | None = None, **changes: Any
+) -> Service:
+    """Return a service of one stand-in, `pets`; images share a batch if their sizes are equal."""
+    model: Any = predictor or StandIn()
+    served = ServedModel("pets", model, lambda height, width: (height, width), **changes)
+    return Service([served], options)
+
+
+@contextmanager
+def client_of(service: Service) -> Iterator[TestClient]:
+    """Start a service that is ready, and give a client of it."""
+    with TestClient(create_app(service), raise_server_exceptions=False) as client:
+        wait_until(lambda: service.is_ready)
+        yield client
+
+
+def wait_until(holds: Any, seconds: float = 10.0) -> None:
+    """Wait until a condition holds; AssertionError if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "the condition does not hold in time"
+        time.sleep(0.005)
+
+
+def encode(value: int = 128, size: tuple[int, int] = (60, 80), kind: str = "PNG") -> bytes:
+    """Return an image file of one gray value; `size` is height and width."""
+    stream = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def as_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

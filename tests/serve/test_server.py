@@ -1,0 +1,179 @@
+"""A server on a port: clients that leave, wait or do not read, and the end of the service."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from centernet2.serve.application import create_app
+from centernet2.serve.batching import BatchOptions
+from centernet2.serve.limits import Limits
+from centernet2.serve.server import bind
+from centernet2.serve.service import Service, ServiceOptions
+from tests.helpers.jobs import save_untrained
+from tests.helpers.serving import StandIn, encode, make_service, wait_until
+
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    """Run a service in a thread; yield its port."""
+    with bind(HOST, 0) as taken:
+        port = taken.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None))
+        thread = threading.Thread(target=server.run, args=([taken],))
+        thread.start()
+        wait_until(lambda: service.is_ready)
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    assert not thread.is_alive()
+
+
+def send(port: int, value: int = 128, path: str = "/detect") -> HTTPConnection:
+    connection = HTTPConnection(HOST, port, timeout=30)
+    connection.request("POST", path, encode(value), {"Content-Type": "image/png"})
+    return connection
+
+
+def ask(port: int, value: int = 128) -> HTTPResponse:
+    return send(port, value).getresponse()
+
+
+def test_client_that_leaves_costs_no_forward_pass() -> None:
+    predictor = StandIn()
+    service = make_service(predictor)
+    with serving(service) as port:
+        predictor.may_run.clear()
+        first = send(port, 1)
+        wait_until(lambda: service.gate.count == 1)
+        time.sleep(0.1)  # its forward pass has begun
+        leaving, staying = send(port, 2), send(port, 3)
+        wait_until(lambda: service.gate.count == 3)
+        leaving.close()
+        wait_until(lambda: service.gate.count == 2)
+        predictor.may_run.set()
+        assert [each.getresponse().status for each in (first, staying)] == [200, 200]
+        assert "centernet2_cancelled_total 1.0" in service.metrics.text().decode()
+    assert sorted(predictor.seen) == [0, 1, 3]  # 0: the first image of the service
+
+
+def test_full_queue_is_429_with_a_time() -> None:
+    predictor = StandIn()
+    service = make_service(predictor, ServiceOptions(Limits(max_queue=2)))
+    with serving(service) as port:
+        predictor.may_run.clear()
+        waiting = [send(port), send(port)]
+        wait_until(lambda: service.gate.count == 2)
+        refused = ask(port)
+        assert (refused.status, int(refused.headers["Retry-After"]) >= 1) == (429, True)
+        predictor.may_run.set()
+        assert [each.getresponse().status for each in waiting] == [200, 200]
+        assert ask(port).status == 200
+
+
+def test_no_answer_in_time_is_503_and_costs_no_forward_pass() -> None:
+    predictor = StandIn()
+    service = make_service(predictor, ServiceOptions(Limits(timeout=0.3)))
+    with serving(service) as port:
+        predictor.may_run.clear()
+        first = send(port, 1)
+        wait_until(lambda: service.gate.count == 1)
+        time.sleep(0.1)  # its forward pass has begun
+        late = ask(port, 2)
+        assert (late.status, "Retry-After" in late.headers) == (503, True)
+        predictor.may_run.set()
+        first.close()
+    assert predictor.seen == [0, 1]  # 0: the first image of the service
+
+
+def test_body_that_does_not_arrive_is_408() -> None:
+    with (
+        serving(make_service(options=ServiceOptions(Limits(timeout=0.3)))) as port,
+        socket.create_connection((HOST, port), 10) as client,
+    ):
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        assert b" 408 " in client.recv(4096).split(b"\r\n")[0]
+
+
+def test_concurrent_requests_share_batches() -> None:
+    predictor = StandIn(delay=0.02)
+    options = ServiceOptions(batches=BatchOptions(8, 0.02))
+    with serving(make_service(predictor, options)) as port, ThreadPoolExecutor(16) as clients:
+        statuses = [each.status for each in clients.map(lambda _: ask(port), range(48))]
+    assert statuses == [200] * 48
+    assert max(predictor.batches) > 1
+
+
+def test_end_of_the_service_answers_accepted_requests() -> None:
+    predictor = StandIn()
+    service = make_service(predictor)
+    with serving(service) as port:
+        predictor.may_run.clear()
+        waiting = [send(port) for _ in range(5)]
+        wait_until(lambda: service.gate.count == 5)
+        threading.Timer(0.3, predictor.may_run.set).start()
+    assert [each.getresponse().status for each in waiting] == [200] * 5
+
+
+def test_port_in_use_is_one_sentence() -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--port {port} of {HOST} is in use; choose another"):
+            bind(HOST, port)
+
+
+def test_host_of_another_machine_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"--host 192\.0\.2\.1, --port 0 cannot be used"):
+        bind("192.0.2.1", 0)
+
+
+@pytest.mark.slow
+def test_command_serves_a_checkpoint_until_sigterm(tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path / "pets.pth")
+    with bind(HOST, 0) as taken:
+        port = taken.getsockname()[1]
+    words = ["serve", "--weights", str(weights), "--port", str(port), "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "centernet2", *words],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        wait_until(lambda: is_ready(port) or process.poll() is not None, 120)
+        answer = ask(port)
+        found: Any = json.loads(answer.read())
+        assert (answer.status, found["model"], found["width"]) == (200, "pets", 80)
+        explained = send(port, path="/explain?x=10&y=20").getresponse()
+        assert "the strongest location is on level" in json.loads(explained.read())["summary"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        log = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, log
+    assert "the service has ended" in log
+
+
+def is_ready(port: int) -> bool:
+    try:
+        connection = HTTPConnection(HOST, port, timeout=5)
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
