@@ -159,7 +159,8 @@ def describe_plan(
     evaluation = "evaluated at the end" if options.eval_period >= 0 else "not evaluated"
     if options.eval_period > 0:
         evaluation += f" and every {options.eval_period} iterations"
-    minutes = options.checkpoint_minutes
+    minutes, limit = options.checkpoint_minutes, options.max_minutes
+    within = f", or less within {limit:g} minutes with all evaluations" if limit > 0 else ""
     or_minutes = f" or {minutes:g} minutes" if minutes > 0 else ""
     return [
         f"training data: {train_set.name}, {len(train_set)} images, "
@@ -168,7 +169,8 @@ def describe_plan(
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
         f"{sum(trained) / 1e6:.1f} M of them trainable",
         f"batch: {options.ims_per_batch} images = {processes} processes{parts} x {share}",
-        f"length: {last} iterations = {last * options.ims_per_batch / len(train_set):.2f} epochs",
+        f"length: {last} iterations = {last * options.ims_per_batch / len(train_set):.2f} epochs"
+        f"{within}",
         f"learning rate by iteration: {', '.join(_learning_rates(config, last))} "
         f"({config.optimizer.optimizer})",
         f"checkpoints: every {options.checkpoint_period} iterations{or_minutes}",

@@ -20,7 +20,13 @@ from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import adamw, clip_gradients, parameter_groups, sgd, stage_lr_factors
 from centernet2.training.run_state import RunState
-from centernet2.training.schedule import Multiplier, learning_rate_multiplier, scheduler
+from centernet2.training.schedule import (
+    Multiplier,
+    Schedule,
+    learning_rate_multiplier,
+    scheduler,
+)
+from centernet2.training.time_budget import TimeBudget
 
 logger = logging.getLogger(__name__)
 
@@ -94,24 +100,44 @@ def build_average(config: Config, model: nn.Module) -> AveragedWeights | None:
         return AveragedWeights(model, decay=ema.decay, warmup_iters=ema.warmup_iters)
 
 
+def build_budget(config: Config, schedule: Schedule, *, started: float) -> TimeBudget | None:
+    """Build the limit on the time of a run; None: there is none."""
+    if config.run.max_minutes == 0:
+        return None
+    return TimeBudget(
+        60 * config.run.max_minutes,
+        schedule,
+        length=config.schedule.max_iter,
+        started=started,
+        period=config.run.log_period,
+    )
+
+
 def build_run_state(
     config: Config,
     model: Detector,
     device: torch.device,
     precision: Precision,
     *,
+    started: float,
     output: Path,
 ) -> RunState:
-    """Build the state of a training run; the model is on its device."""
+    """Build the state of a training run; the model is on its device.
+
+    Args:
+        started: value of time.monotonic() at the start of the command.
+    """
     optimizer = build_optimizer(config, model)
+    schedule = scheduler(optimizer, build_multiplier(config))
     return RunState(
         model,
         model.info,
         optimizer=optimizer,
-        schedule=scheduler(optimizer, build_multiplier(config)),
+        schedule=schedule,
         scaler=grad_scaler(device, precision),
         generator=torch.Generator(device).manual_seed(config.run.seed + distributed.rank()),
         average=build_average(config, model),
         patience=config.run.patience,
+        budget=build_budget(config, schedule, started=started),
         output=output,
     )

@@ -29,6 +29,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
     start, period, output = state.iteration, options.log_period, state.output
     for line in run.plan():
         logger.info("%s", line)
+    run.try_evaluation()
     run.prepare_folder()
     stop = StopOnSignal(period=period)
     checkpoint = PeriodicCheckpoint(
@@ -52,6 +53,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
         )
         callbacks: list[Callback] = [
             stop,
+            *([] if state.budget is None else [state.budget]),
             *([] if state.average is None else [state.average]),
             MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,

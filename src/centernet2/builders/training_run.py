@@ -1,10 +1,12 @@
 """A training run: its parts, and the operations that need several of them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from centernet2.builders.plan import describe_plan
 from centernet2.builders.solver import build_clip
 from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
-from centernet2.config import Config, add_keys
+from centernet2.config import Config, ConfigError, add_keys
 from centernet2.data import DetectionDataset
 from centernet2.devices import Precision
 from centernet2.evaluation import EvaluationInterrupted
@@ -29,6 +31,9 @@ from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.run_state import RunState
 from centernet2.training.step import Callback
 from centernet2.training.writers import Writer, open_writers
+
+TRIED_IMAGES = 16  # of the validation set, whose evaluation is timed before the training
+MIN_SHARE = 0.3  # of the time of a run that is left for its steps
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,10 @@ class TrainingRun:
 
     @property
     def max_iteration(self) -> int:
-        """Number of steps of the whole run."""
-        schedule, options = self.config.schedule, self.config.run
+        """Number of steps of the whole run; a time budget may end it earlier."""
+        schedule, options, budget = self.config.schedule, self.config.run, self.state.budget
+        if budget is not None and budget.is_over:
+            return self.state.iteration
         return schedule.max_iter if options.train_iter < 0 else options.train_iter
 
     def plan(self) -> list[str]:
@@ -125,10 +132,38 @@ class TrainingRun:
                 self.model, self.val_set, self.config, output, interrupted=interrupted
             )
 
-        try:
+        def evaluate_all() -> dict[str, float]:
             return self.state.evaluate(evaluate_into)
+
+        budget = self.state.budget
+        try:
+            return evaluate_all() if budget is None else budget.measure(evaluate_all)
         except EvaluationInterrupted:
             return None
+
+    def try_evaluation(self) -> None:
+        """Evaluate on a few validation images, so that the budget knows how long that takes.
+
+        Raises:
+            ConfigError: the start and one evaluation take most of the time of a new run.
+        """
+        budget, count = self.state.budget, min(TRIED_IMAGES, len(self.val_set))
+        if budget is None or budget.is_over or self.config.run.eval_period < 0:
+            return
+        few = self.val_set.subset(np.linspace(0, len(self.val_set) - 1, count).astype(int))
+        share = count / len(self.val_set) / (1 if self.state.average is None else 2)
+        with self.state.whole_model():
+            budget.measure(
+                lambda: evaluate_dataset(self.model, few, self.config, None), share=share
+            )
+        if self.state.iteration == 0 and budget.left < MIN_SHARE * budget.seconds:
+            minutes = (budget.reserve + budget.spent) / (1 - MIN_SHARE) / 60
+            raise ConfigError(
+                f"{self.config.run.max_minutes:g} minutes (SOLVER.MAX_MINUTES) are too few: the "
+                f"start and an evaluation of {len(self.val_set)} images take "
+                f"{(budget.reserve + budget.spent) / 60:.1f} of them; give {math.ceil(minutes)} "
+                "minutes or more, or TEST.EVAL_PERIOD -1, which leaves the evaluation out"
+            )
 
     def keep_if_best(self, iteration: int, metrics: Mapping[str, float]) -> bool:
         """Save the best weights; return whether training should stop.

@@ -29,7 +29,12 @@ from centernet2.models.detector import Detector
 
 
 def set_up(
-    command: TrainCommand, previous: TrainCommand | None, output: Path, *, resume: bool
+    command: TrainCommand,
+    previous: TrainCommand | None,
+    output: Path,
+    *,
+    resume: bool,
+    started: float,
 ) -> TrainingRun:
     """Build all parts of a training run, in order.
 
@@ -38,6 +43,7 @@ def set_up(
         previous: the latter alone; None: there is none.
         output: output folder.
         resume: continue from the last checkpoint, if there is one.
+        started: value of time.monotonic() at the start of the command.
     """
     given = command.config
     resumes_nothing = resume and previous is None
@@ -63,7 +69,9 @@ def set_up(
     # The order of the data depends only on seed and step.
     prepared = prepare_for_training(config, model, accelerator)
     precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
-    state = build_run_state(config, model, accelerator.device, precision, output=output)
+    state = build_run_state(
+        config, model, accelerator.device, precision, started=started, output=output
+    )
     if model.roi_heads is not None:
         model.roi_heads.generator = state.generator
     if isinstance(start, Resume):

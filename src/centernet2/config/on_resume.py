@@ -152,6 +152,7 @@ ON_RESUME = (
             "SOLVER.LR_SCHEDULER_NAME",
             "SOLVER.MAX_ITER",
             "SOLVER.MAX_EPOCHS",
+            "SOLVER.MAX_MINUTES",
             "SOLVER.TRAIN_ITER",
             "SOLVER.STEPS",
             "SOLVER.GAMMA",

@@ -204,6 +204,13 @@ TRAINING_KEYS = (
         "ours: sets MAX_ITER to this many epochs and scales STEPS; 0: use MAX_ITER",
         accepted=at_least(0),
     ),
+    Option(
+        "SOLVER.MAX_MINUTES",
+        "run.max_minutes",
+        "ours: wall-clock time of the run with its evaluations; the schedule keeps up with it; "
+        "0: unlimited",
+        accepted=at_least(0),
+    ),
     Option("SOLVER.AMP.ENABLED", "run.amp", "automatic mixed precision"),
     Option(
         "SOLVER.AMP.DTYPE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,6 +112,7 @@ def train(
     -------
     Metrics of the last evaluation in percent, {"bbox/AP": ..., ...}; for a dry run, its plan.
     """
+    started = time.monotonic()
     from centernet2 import distributed
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
@@ -136,7 +138,7 @@ def train(
             command = command.after(previous)
         if mode.auto_scale_lr:
             command = _scaled(command, previous)
-        run = set_up(command, previous, output, resume=resume)
+        run = set_up(command, previous, output, resume=resume, started=started)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
 
 

@@ -12,6 +12,7 @@ from centernet2.layers.deformable import DeformConv2d
 from centernet2.layers.fused_norm import fuse_frozen_norms, fuse_into_weights
 from centernet2.layers.norm_pairs import NormPair, find_norm_pairs, sequential_pairs
 from centernet2.layers.normalization import convert_norm, make_norm
+from centernet2.layers.same_padding import fix_same_padding
 from centernet2.layers.winograd_conv import transform_convolutions
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "conv_norm",
     "convert_norm",
     "find_norm_pairs",
+    "fix_same_padding",
     "fuse_frozen_norms",
     "fuse_into_weights",
     "init_he",

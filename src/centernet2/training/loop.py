@@ -48,7 +48,7 @@ def train_loop(
     Args:
         model: prepared by the accelerator.
         start_iteration: number of steps already done.
-        max_iteration: number of the last step.
+        max_iteration: number of the last step, which a callback may bring forward.
         callbacks: called in this order after each step.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -84,7 +84,7 @@ def train_loop(
         )
         for callback in callbacks:
             callback(step)
-        if step.stop:
+        if step.is_last:
             break
 
 

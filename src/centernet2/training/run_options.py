@@ -15,6 +15,7 @@ class RunOptions:
     checkpoint_minutes: float = 0.0
     train_iter: int = -1
     max_epochs: float = 0.0
+    max_minutes: float = 0.0
     amp: bool = False
     amp_dtype: str = "bf16"
     accumulation_steps: int = 1

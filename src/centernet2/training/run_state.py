@@ -19,6 +19,7 @@ from centernet2.training.best_result import BestResult
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import carry_state
 from centernet2.training.sharding import gathered, shard_optimizer_state, whole
+from centernet2.training.time_budget import TimeBudget
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class RunState:
         generator: random numbers of this process.
         average: averaged weights, evaluated and saved in addition to the raw ones.
         patience: evaluations without improvement after which training should stop; 0: never.
+        budget: limit on the time of the run.
         output: folder of the checkpoints.
     """
 
@@ -60,6 +62,7 @@ class RunState:
         generator: torch.Generator,
         average: AveragedWeights | None,
         patience: int,
+        budget: TimeBudget | None = None,
         output: Path,
     ) -> None:
         self.model = model
@@ -69,6 +72,7 @@ class RunState:
         self.scaler = scaler
         self.generator = generator
         self.average = average
+        self.budget = budget
         self.output = output
         names = [METRIC] if average is None else [f"{AVERAGED}{METRIC}", METRIC]
         self.best = BestResult(names, patience=patience)
@@ -87,7 +91,8 @@ class RunState:
             "scaler": self.scaler,
             "best": self.best,
         }
-        return parts if self.average is None else parts | {"average": self.average}
+        optional = {"average": self.average, "budget": self.budget}
+        return parts | {name: part for name, part in optional.items() if part is not None}
 
     @property
     def is_sharded(self) -> bool:
@@ -110,6 +115,9 @@ class RunState:
         if self.average is not None and "average" not in state["parts"]:
             logger.info("the averaged weights start from those of the checkpoint")
             del parts["average"]
+        if self.budget is not None and "budget" not in state["parts"]:
+            logger.info("the time of the run is counted from now on")
+            del parts["budget"]
         generators = [self.generator] if same_seed else None
         restore_training_state(state, parts, generators)
 

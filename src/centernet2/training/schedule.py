@@ -118,15 +118,34 @@ def _end_factor(base_lr_end: float, base_lr: float) -> float:
 class Schedule(LambdaLR):
     """The scheduler that multiplies the learning rate of every group.
 
-    The rates are a function of the iteration alone, so that is its whole state.
+    The rates are a function of the position alone: of the iteration, and of the iterations that a
+    time budget has left out.
     """
 
+    def __init__(self, optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> None:
+        self.left_out = 0.0
+        super().__init__(optimizer, lambda iteration: multiplier(iteration + self.left_out))
+
+    @property
+    def position(self) -> float:
+        """The iteration of the schedule, which is not below the number of steps done."""
+        return self.last_epoch + self.left_out
+
+    def advance(self, iterations: float) -> None:
+        """Leave out iterations of the schedule."""
+        self.left_out += iterations
+        self._set_rates()
+
     def state_dict(self) -> dict[str, Any]:
-        return {"last_epoch": self.last_epoch}
+        return {"last_epoch": self.last_epoch, "left_out": self.left_out}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
         """Continue at an iteration, with the rates and the multiplier of this schedule."""
         self.last_epoch = int(state_dict["last_epoch"])
+        self.left_out = state_dict.get("left_out", 0.0)
+        self._set_rates()
+
+    def _set_rates(self) -> None:
         rates = zip(self.lr_lambdas, self.base_lrs, strict=True)
         self._last_lr = [base * multiplier(self.last_epoch) for multiplier, base in rates]
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):

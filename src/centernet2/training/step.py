@@ -11,7 +11,7 @@ class FinishedStep:
     """One finished step. A callback may set `stop` to make it the last one."""
 
     iteration: int  # steps done, this one included
-    max_iteration: int
+    max_iteration: int  # a time budget may lower it to `iteration`
     losses: dict[str, Tensor]  # [] each, of this process; reading them synchronizes
     finite: Tensor  # [] bool, equal on all processes; False: the step was skipped
     image_ids: list[int | str]  # of this process

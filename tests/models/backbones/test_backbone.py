@@ -24,7 +24,8 @@ SMALL = [
     "MODEL.BIFPN.NORM", "BN", "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
 ]  # fmt: skip
 FAMILIES = [
-    "resnet18", "convnext_atto", "efficientnet_lite0", "mobilenetv3_small_050",
+    "resnet18", "convnext_atto", "efficientnet_lite0", "tf_efficientnet_lite0",
+    "mobilenetv3_small_050",
     "swin_tiny_patch4_window7_224", "pvt_v2_b0", "regnetx_002",
 ]  # fmt: skip
 NECKS = {

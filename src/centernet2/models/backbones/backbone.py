@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers import convert_norm
+from centernet2.layers import convert_norm, fix_same_padding
 
 PROBE_SIZE = (224, 320)  # height and width of a test image that is not square
 # options of timm.create_model that may allow images of any size
@@ -65,6 +65,7 @@ class Backbone(nn.Module):
             )
         indices = sorted(index_of[f] for f in out_features)
         self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
+        fix_same_padding(self.body)  # images are padded to multiples of `size_divisibility`
         self.norm = norm
         self.channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
         convert_norm(self.body, norm)

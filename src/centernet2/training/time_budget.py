@@ -1,0 +1,102 @@
+"""A limit on the wall-clock time of a training run, its evaluations included."""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from centernet2 import distributed
+from centernet2.training.schedule import Schedule
+from centernet2.training.step import FinishedStep
+
+MEASURED_STEPS = 20  # whose median is the time of a step
+FIRST_STEPS = 3  # which do not count until others are measured: they warm up caches
+MARGIN = 1.1  # evaluations differ from the last one
+
+
+class TimeBudget:
+    """Callback that ends training in time for its last evaluation; it precedes all that read it.
+
+    The schedule keeps up with the time: if fewer steps remain in the time than in the schedule,
+    each step advances the schedule by more than one iteration, so that the learning rate always
+    decays to its end. Steps that are faster than expected change nothing: the schedule ends the
+    run before the time does.
+
+    Args:
+        seconds: of the whole run.
+        schedule: advanced after each step.
+        length: iterations of the schedule.
+        started: time on the clock at which the run, or its resumption, started.
+        period: steps after which processes compare their clocks; that of the main one is decisive.
+        clock: returns seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        schedule: Schedule,
+        *,
+        length: int,
+        started: float,
+        period: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = seconds
+        self.schedule = schedule
+        self.length = length
+        self.started = started
+        self.period = period
+        self.clock = clock
+        self.reserve = 0.0  # seconds for what follows the last step
+        self._step_times: deque[float] = deque(maxlen=MEASURED_STEPS)
+        self._measured = 0
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start of the run, without pauses between resumptions."""
+        return self.clock() - self.started
+
+    @property
+    def left(self) -> float:
+        """Seconds for further steps."""
+        return self.seconds - self.spent - self.reserve
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the schedule has reached its end."""
+        return self.schedule.position >= self.length
+
+    def __call__(self, step: FinishedStep) -> None:
+        self._measured += 1
+        if self._measured > FIRST_STEPS:
+            self._step_times.append(step.step_time)
+        several = distributed.world_size() > 1
+        if several and step.iteration % self.period != 0:
+            return
+        left, pace = self.left, statistics.median(self._step_times or [step.step_time])
+        if several:
+            left, pace = distributed.gather_objects((left, pace))[0]
+        steps = self.period if several else 1  # until the next call
+        if left < steps * pace:
+            self.schedule.advance(self.length - self.schedule.position)
+        elif self._step_times:
+            per_step = (self.length - self.schedule.position) * pace / left
+            self.schedule.advance(steps * max(0.0, per_step - 1))
+        if self.is_over:
+            step.max_iteration = step.iteration
+
+    def measure(self, work: Callable[[], Any], *, share: float = 1.0) -> Any:
+        """Do a share of the work that follows the last step; reserve time for all of it."""
+        before = self.clock()
+        result = work()
+        seconds = distributed.gather_objects(self.clock() - before)[0]
+        self.reserve = MARGIN * seconds / share
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"spent": self.spent}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
+        """Continue with the time that the run had spent at its checkpoint."""
+        self.started -= state_dict["spent"]
