@@ -94,7 +94,8 @@ def is_made_by(path: Path, command: str) -> bool:
         return True
     mark = re.compile(rb'made[_ ]by"?:? "?centernet2 %b["\s]' % re.escape(command.encode()))
     beginning = BEGINNINGS.get(command, {}).get(path.name)
-    return mark.search(start) is not None or bool(beginning and re.match(beginning, start))
+    is_marked = any(mark.search(part) for part in (start, end))
+    return is_marked or bool(beginning and re.match(beginning, start))
 
 
 def read_ends(path: Path) -> tuple[bytes, bytes]:

@@ -64,7 +64,8 @@ def test_recorded_stages_lead_to_the_detections() -> None:
     outputs = run(build_two_levels(), batch(), record=True)
     recorded = {name for name in outputs if name.startswith(RECORDED)}
     assert recorded == {
-        "proposal_boxes", "proposal_scores", "proposal_count",
+        "level0_object_logits", "level0_ltrb", "level1_object_logits", "level1_ltrb",
+        "proposal_boxes", "proposal_scores", "proposal_labels", "proposal_count", "proposal_rows",
         "stage0_boxes", "stage0_probabilities", "stage1_boxes", "stage1_probabilities",
     }  # fmt: skip
     best = outputs["object_scores"][:, 0]

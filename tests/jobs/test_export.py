@@ -5,20 +5,24 @@ from typing import Any
 
 import pytest
 
-from centernet2.export import exporting
 from centernet2.jobs.export import export
-
-
-def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "WRITERS", ("onnx", "nopackage"))
-    with pytest.raises(ValueError, match=r"needs .*nopackage; .* pip install centernet2\[export\]"):
-        export(weights=tmp_path / "none.pth", output=tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"output": "model.pth"}, "end it in .onnx"),
+        ({"format": "openvino"}, "--format openvino ends in .xml"),
+        ({"output": "model.xml", "format": "model-api"}, "one image of a fixed size at a time"),
+        (
+            {"output": "model.xml", "format": "model-api", "size": "96x128", "batch": 4},
+            "give --batch 1",
+        ),
+        (
+            {"output": "model.xml", "format": "model-api", "record": True},
+            "outputs of its own; leave out --record",
+        ),
+        ({"output": "model.pt2", "format": "aotinductor"}, "compiles for one size of images"),
         ({"batch": 0}, "batch is 0"),
         ({"size": "480"}, "--size has '480'"),
         ({"required_share": 1.5}, "required_share is 1.5"),

@@ -115,7 +115,8 @@ def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[
             continue
         boxes, probabilities = (
             outputs[f"stage{number}_{key}"][i, :count] for key in ("boxes", "probabilities")
-        )  # [R, K, 4], [R, C]
+        )  # [R, K, 4], [R, C + 1]
+        probabilities = probabilities[:, :-1]  # without background
         labels = probabilities.argmax(axis=1)
         rows = np.arange(count)
         own = labels if boxes.shape[1] > 1 else 0

@@ -1,6 +1,5 @@
 """Export a detector to a file, and compare it with PyTorch before the file appears."""
 
-import importlib.util
 import json
 import logging
 import platform
@@ -19,9 +18,17 @@ from centernet2.export.certificate import (
     describe_versions,
 )
 from centernet2.export.graph import RECORDED, DetectionGraph
-from centernet2.export.onnx_file import OPSET, content_of, translate, without_outputs
+from centernet2.export.model_api import model_info
+from centernet2.export.onnx_file import (
+    INPUT_SHAPE,
+    OPSET,
+    content_of,
+    translate,
+    without_outputs,
+)
 from centernet2.export.openvino_file import save_openvino
 from centernet2.export.program import export_program, exportable
+from centernet2.export.torch_file import save_program
 from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
@@ -37,11 +44,8 @@ from centernet2.runtime.verification import (
     require,
 )
 
+PROGRAMS = ("torch", "aotinductor")  # formats of PyTorch, which always return their record
 logger = logging.getLogger(__name__)
-
-WRITERS = ("onnx", "onnxscript")  # packages that every format needs
-# by suffix: the package that runs the file, and the extra that installs all of them
-RUNTIMES = {".onnx": ("onnxruntime", "export"), ".xml": ("openvino", "openvino")}
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,26 @@ class ExportOptions:
     size: tuple[int, int] | None = None  # height and width of the images; None: any
     lists: bool = False  # detections of all images one after the other, without padding
     record: bool = False  # also return the proposals and the results of the cascade's stages
+    format: str = "onnx"  # of FORMATS
     required_share: float = 0.99  # of the detections that agree with PyTorch
 
 
-def require_packages(path: Path) -> None:
-    """Raise ValueError if a package is missing that writes or runs a file of this suffix."""
-    runtime, extra = RUNTIMES[path.suffix]
-    missing = [name for name in (*WRITERS, runtime) if importlib.util.find_spec(name) is None]
-    if missing:
+def require_fit(options: ExportOptions) -> None:
+    """Raise ValueError for options that contradict each other."""
+    if options.format == "aotinductor" and options.size is None:
         raise ValueError(
-            f"export needs {', '.join(missing)}; install them: pip install centernet2[{extra}]"
+            "--format aotinductor compiles for one size of images; give their height and width, as "
+            "in --size 480x640"
         )
+    if options.format == "model-api":
+        given = {"--lists": options.lists, "--record": options.record}
+        if unfit := [name for name, is_given in given.items() if is_given]:
+            raise ValueError(f"--format model-api has outputs of its own; leave out {unfit[0]}")
+        if options.size is None or options.batch != 1:
+            raise ValueError(
+                "--format model-api takes one image of a fixed size at a time; give --batch 1 and "
+                "its height and width, as in --size 480x640"
+            )
 
 
 def export_detector(
@@ -72,7 +85,7 @@ def export_detector(
     *,
     images: Sequence[Tensor] = (),
 ) -> dict[str, Any]:
-    """Export a detector to an ONNX or OpenVINO file, with its certificate beside it.
+    """Export a detector to a file of a format of FORMATS, with its certificate beside it.
 
     Args:
         detector: in evaluation mode, not optimized.
@@ -89,19 +102,24 @@ def export_detector(
     """
     batches = batches_of(images, batch=options.batch, size=options.size)
     calls = [call_detector(detector, each) for each in batches]
-    graph = DetectionGraph(exportable(detector), lists=options.lists, record=True).eval()
+    graph = DetectionGraph(
+        exportable(detector),
+        lists=options.lists,
+        model_api=options.format == "model-api",
+        record=True,
+    ).eval()
     logger.info("tracing the detector, which takes minutes")
     program = export_program(graph, batch=options.batch, size=options.size)
-    logger.info("translating it to ONNX")
-    metadata = json.dumps(_metadata(detector))
-    model = translate(program, {METADATA_KEY: metadata})
+    metadata = json.dumps(_metadata(detector, options))
+    is_program = options.format in PROGRAMS
+    model = program if is_program else translate(program, {METADATA_KEY: metadata})
     logger.info("comparing the file with PyTorch")
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
-        _write(model, temporary, metadata)
+        _write(model, temporary, metadata, options)
         stages = _compare_stages_of(temporary, graph, batches)
-        if not options.record:
-            _write(without_outputs(model, RECORDED), temporary, metadata)
+        if not (options.record or is_program):
+            _write(without_outputs(model, RECORDED), temporary, metadata, options)
         exported = ExportedModel(temporary)
         agreement = agreement_of(exported, calls)
         parts_at = _first_below(stages, options.required_share)
@@ -142,18 +160,24 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _write(model: Any, path: Path, metadata: str) -> None:
-    """Write an ONNX model in the format that the suffix of a path names."""
+def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> None:
+    """Write a program or an ONNX model in the format that the suffix of a path names."""
+    if options.format in PROGRAMS:
+        return save_program(model, path, metadata, compile=options.format == "aotinductor")
     onnx_path = path.with_suffix(".onnx")
     onnx_path.write_bytes(content_of(model))
     if path.suffix == ".xml":
-        save_openvino(onnx_path, path, metadata)
+        save_openvino(onnx_path, path, metadata, json.loads(metadata)["model_info"])
 
 
-def _metadata(detector: Detector) -> dict[str, Any]:
+def _metadata(detector: Detector, options: ExportOptions) -> dict[str, Any]:
     """Return what a runtime needs to know about a detector."""
     info = detector.info
+    fixed = (options.batch, None, *(options.size or (None, None)))
     return {
+        "input_shape": [own or name for own, name in zip(fixed, INPUT_SHAPE, strict=True)],
+        "rules": _rules(detector) if options.record or options.format in PROGRAMS else None,
+        "model_info": model_info(detector) if options.format == "model-api" else {},
         "class_names": info.class_names,
         "num_classes": detector.num_classes,
         "score_thresholds": info.score_thresholds,
@@ -164,6 +188,18 @@ def _metadata(detector: Detector) -> dict[str, Any]:
         "precision": "fp32",
         "opset": OPSET,
         "versions": describe_versions(),
+    }
+
+
+def _rules(detector: Detector) -> dict[str, Any]:
+    """Return the options by which proposals and detections are chosen, for explanations."""
+    first, heads = detector.proposal_generator, detector.roi_heads
+    strides = first.decoder.strides
+    return {
+        "level_names": first.in_features or [str(level) for level in range(len(strides))],
+        "strides": strides,
+        "decoder": asdict(first.decoder.options),
+        "selection": None if heads is None else asdict(heads.selection.options),
     }
 
 

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from centernet2.export.model_api import for_model_api
 from centernet2.export.resizing import Resized, resize
+from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads import BoxStage, CascadeRoIHeads, RankedBoxes, StageOutput
 from centernet2.ops.boxes import clip_boxes, nonempty
 from centernet2.structures import Proposals
 
-RECORDED = ("proposal_", "stage")  # beginnings of the names of what `record` adds
+RECORDED = ("level", "proposal_", "stage")  # beginnings of the names of what `record` adds
 PADDING_SCORE = -1.0  # of padding while detections are sorted: below all others
 
 
@@ -21,6 +23,7 @@ class BatchTrace(NamedTuple):
     """Results of a detector for images of one size, boxes in pixels of the model's input."""
 
     features: Mapping[str, Tensor]  # {name: [N, channels, h, w]} of the feature pyramid
+    head: HeadOutput  # of the first stage
     proposals: Proposals  # [N, R, ...]
     stages: Sequence[StageOutput]  # of the second stage's cascade, for N * R proposals
     probabilities: Tensor | None  # [N, R, C] of the second stage
@@ -35,13 +38,22 @@ class DetectionGraph(nn.Module):
         detector: in evaluation mode.
         lists: return the detections of all images one after the other, with the image of each.
             Otherwise there are D rows of each image, the first `count` of which are detections.
+        model_api: return what OpenVINO's Model API reads, see `model_api.py`.
         record: return the proposals and the results of the cascade's stages, too.
     """
 
-    def __init__(self, detector: Detector, *, lists: bool = False, record: bool = False) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        lists: bool = False,
+        model_api: bool = False,
+        record: bool = False,
+    ) -> None:
         super().__init__()
         self.detector = detector
         self.lists = lists
+        self.model_api = model_api
         self.record = record
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -61,17 +73,19 @@ class DetectionGraph(nn.Module):
             **self._masks(trace.features, ranked),
         }
         outputs = _as_lists(outputs, valid) if self.lists else _as_rows(outputs, valid)
-        return {**outputs, **(self._record(trace, scale) if self.record else {})}
+        outputs = for_model_api(outputs) if self.model_api else outputs
+        return {**outputs, **(self._record(trace, ranked, scale) if self.record else {})}
 
     def _run(self, resized: Resized) -> BatchTrace:
         detector, (below, right) = self.detector, resized.padding
         x = F.pad(detector.preprocess.normalize(resized.images), (0, right, 0, below))
         features = detector.neck(detector.backbone(x))
         first = detector.proposal_generator
-        proposals = first.decoder.batch(first.head(first.levels(features)))
+        head = first.head(first.levels(features))
+        proposals = first.decoder.batch(head)
         if detector.roi_heads is None:
-            return _from_first_stage(features, proposals, resized.size)
-        return _from_second_stage(detector.roi_heads, features, proposals, resized.size)
+            return _from_first_stage(features, head, proposals, resized.size)
+        return _from_second_stage(detector.roi_heads, features, head, proposals, resized.size)
 
     def _masks(self, features: Mapping[str, Tensor], ranked: RankedBoxes) -> dict[str, Tensor]:
         """Return mask probabilities [N, D, M, M] in the grids of boxes, if there are masks."""
@@ -83,35 +97,43 @@ class DetectionGraph(nn.Module):
         masks = heads.mask_branch.probabilities(levels, _rois(ranked.boxes), labels)
         return {"masks": torch.unflatten(masks, 0, ranked.labels.shape)}
 
-    def _record(self, trace: BatchTrace, scale: Tensor) -> dict[str, Tensor]:
-        """Return the results of both stages, [N, R, ...], boxes in pixels of the images."""
+    def _record(self, trace: BatchTrace, ranked: RankedBoxes, scale: Tensor) -> dict[str, Tensor]:
+        """Return the results of both stages, boxes in pixels of the images."""
         proposals, heads = trace.proposals, self.detector.roi_heads
         record = {
+            **_maps_by_name(trace.head),
             "proposal_boxes": proposals.boxes * scale,
             "proposal_scores": proposals.scores,
+            "proposal_labels": proposals.labels,
             "proposal_count": proposals.valid.sum(dim=1),
+            "proposal_rows": ranked.sources,
         }
         shape = proposals.scores.shape  # N, R
         own: Iterable[nn.Module] = [] if heads is None else heads.stages
         for k, (stage, output) in enumerate(zip(own, trace.stages, strict=True)):
-            probabilities = cast(BoxStage, stage).probabilities(output.logits)[:, :-1]
+            probabilities = cast(BoxStage, stage).probabilities(output.logits)
             record[f"stage{k}_boxes"] = torch.unflatten(output.boxes, 0, shape) * scale
             record[f"stage{k}_probabilities"] = torch.unflatten(probabilities, 0, shape)
         return record
 
 
 def _from_first_stage(
-    features: Mapping[str, Tensor], proposals: Proposals, size: Tensor
+    features: Mapping[str, Tensor], head: HeadOutput, proposals: Proposals, size: Tensor
 ) -> BatchTrace:
     """Take proposals as the detections of a one-stage detector."""
     boxes = clip_boxes(proposals.boxes, size)
     sources = torch.arange(boxes.shape[1], device=boxes.device).expand_as(proposals.labels)
     ranked = RankedBoxes(boxes, proposals.scores, proposals.labels, sources)
-    return BatchTrace(features, proposals, [], None, ranked, proposals.valid & nonempty(boxes))
+    valid = proposals.valid & nonempty(boxes)
+    return BatchTrace(features, head, proposals, [], None, ranked, valid)
 
 
 def _from_second_stage(
-    heads: CascadeRoIHeads, features: Mapping[str, Tensor], proposals: Proposals, size: Tensor
+    heads: CascadeRoIHeads,
+    features: Mapping[str, Tensor],
+    head: HeadOutput,
+    proposals: Proposals,
+    size: Tensor,
 ) -> BatchTrace:
     levels = [features[name] for name in heads.in_features]
     stages = heads.refine(levels, _rois(proposals.boxes), _limits(size))
@@ -119,7 +141,16 @@ def _from_second_stage(
     boxes = torch.unflatten(stages[-1].boxes, 0, shape)
     probabilities = torch.unflatten(heads.mean_probabilities(stages), 0, shape)
     ranked, valid = heads.selection.batch(boxes, probabilities, proposals, size)
-    return BatchTrace(features, proposals, stages, probabilities, ranked, valid)
+    return BatchTrace(features, head, proposals, stages, probabilities, ranked, valid)
+
+
+def _maps_by_name(head: HeadOutput) -> dict[str, Tensor]:
+    """Return the maps [N, ..., h, w] of each level by the name of their field, as of level0."""
+    return {
+        f"level{level}_{field}": own
+        for field, maps in head._asdict().items()
+        for level, own in enumerate(maps or [])
+    }
 
 
 def _rois(boxes: Tensor) -> Tensor:

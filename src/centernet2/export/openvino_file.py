@@ -4,20 +4,27 @@ OpenVINO reads all operators of these models, except for two: it has no rule for
 ignores that Resize smooths where it shrinks.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from centernet2.outputs import mark_of
 from centernet2.runtime.exported_model import METADATA_KEY
 
+NO_INFO: Mapping[str, str] = MappingProxyType({})
 
-def save_openvino(onnx_model: Path, path: Path, metadata: str) -> None:
+
+def save_openvino(
+    onnx_model: Path, path: Path, metadata: str, model_info: Mapping[str, str] = NO_INFO
+) -> None:
     """Write an .xml file and, beside it, the .bin file of its weights.
 
     Args:
         onnx_model: file to convert.
         path: of the .xml file.
         metadata: JSON that the file carries under METADATA_KEY.
+        model_info: keys of Model API.
     """
     import openvino
     from openvino.frontend.onnx import ConversionExtension
@@ -30,6 +37,8 @@ def save_openvino(onnx_model: Path, path: Path, metadata: str) -> None:
     model.validate_nodes_and_infer_types()
     model.set_friendly_name(mark_of("export"))
     model.set_rt_info(metadata, METADATA_KEY)
+    for key, value in model_info.items():
+        model.set_rt_info(value, ["model_info", key])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 def export(
     *overrides: OverridePairs,
     weights: WeightsArgument,
-    output: PathArgument = Path("model.onnx"),
+    output: PathArgument | None = None,
+    format: str | None = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     images: PathArgument | None = None,
     batch: int | None = None,
@@ -33,7 +34,7 @@ def export(
     record: Flag = False,
     required_share: float = REQUIRED_SHARE,
 ) -> dict[str, Any]:
-    """Export a detector to an ONNX or OpenVINO file: uint8 images in, their boxes out.
+    """Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their boxes out.
 
     The file is compared with PyTorch before it appears. Beside it are OUTPUT.certificate.json, the
     result of this comparison, and OUTPUT.reference.npz, with which `centernet2 verify` repeats it.
@@ -44,7 +45,13 @@ def export(
         A checkpoint, the folder of a training run, or zoo:NAME of a published model. Our
         checkpoints need no --config-file.
     output
-        The file, which ends in .onnx, or in .xml for OpenVINO.
+        The file, which ends in .onnx, in .xml for OpenVINO, or in .pt2 for PyTorch; default: model
+        with the suffix of --format.
+    format
+        onnx; openvino; model-api, which OpenVINO's Model API opens without this package and which
+        needs --size; torch, an exported program; or aotinductor, a program compiled for CPUs like
+        that of this machine, which needs a C++ compiler. Default: onnx, openvino or torch, as the
+        suffix of --output says.
     config
         Path or name of the config, for weights files without one.
     images
@@ -68,13 +75,16 @@ def export(
     The certificate.
     """
     from centernet2.builders.loading import load_detector
-    from centernet2.export.exporting import ExportOptions, export_detector, require_packages
+    from centernet2.export.exporting import ExportOptions, export_detector, require_fit
+    from centernet2.export.formats import choose_format, require_packages
 
-    path = _output_file(Path(output))
+    path, format = choose_format(None if output is None else Path(output), format)
+    _require_writable(path)
     shape = None if size is None else parse_size(size, "--size")
-    options = ExportOptions(batch, shape, lists, record, required_share)
+    options = ExportOptions(batch, shape, lists, record, format, required_share)
+    require_fit(options)
     pictures = _first_images(images)
-    require_packages(path)
+    require_packages(format)
     detector = load_detector(weights, overrides, config=config, device="cpu")
     certificate = export_detector(detector, path, options, images=pictures)
     logger.info("%s is written, with its certificate", path)
@@ -90,16 +100,13 @@ def _first_images(images: PathArgument | None) -> "list[Tensor]":
     return [] if images is None else list(map(read_image, find_images([str(images)])[:COMPARED]))
 
 
-def _output_file(output: Path) -> Path:
-    """Return the file to write; raise ValueError if it cannot be, or would replace another."""
-    from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
+def _require_writable(path: Path) -> None:
+    """Raise ValueError if the file cannot be written, or would replace another one."""
+    from centernet2.runtime.exported_model import parts_of
     from centernet2.runtime.verification import certificate_path, reference_path
 
-    path = writable_file(output, "--output", command="export")
-    if path.suffix not in EXPORTED_SUFFIXES:
-        raise ValueError(f"--output is {path}; end it in {' or '.join(EXPORTED_SUFFIXES)}")
+    writable_file(path, "--output", command="export")
     _require_replaceable(certificate_path(path), [reference_path(path), *parts_of(path)[:-1]])
-    return path
 
 
 def _require_replaceable(certificate: Path, others: Sequence[Path]) -> None:

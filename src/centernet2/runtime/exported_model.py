@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from centernet2.runtime.onnx_session import OnnxSession
 from centernet2.runtime.openvino_session import OpenVinoSession
+from centernet2.runtime.torch_session import TorchSession
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
 
 METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
-EXPORTED_SUFFIXES = (".onnx", ".xml")  # of ONNX and OpenVINO
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")  # of ONNX, OpenVINO and PyTorch
+BOX_SIDES = 4
 # outputs with a row for each detection; a file has those that its detector computes
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
 
@@ -25,8 +27,8 @@ class ExportedModel:
 
     Args:
         path: the file.
-        providers: execution providers of ONNX Runtime or devices of OpenVINO, the preferred one
-            first; None: the CPU.
+        providers: execution providers of ONNX Runtime, or devices of OpenVINO or PyTorch, the
+            preferred one first; None: the CPU.
 
     Raises:
         ValueError: the file or the runtime cannot be used.
@@ -76,9 +78,11 @@ def require_exported(path: Path) -> None:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
 
 
-def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession:
+def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession | TorchSession:
     if path.suffix == ".xml":
         return OpenVinoSession(path, providers, METADATA_KEY)
+    if path.suffix == ".pt2":
+        return TorchSession(path, providers, METADATA_KEY)
     return OnnxSession(path, providers)
 
 
@@ -86,8 +90,12 @@ def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays
     """Return the detections [D, ...] of each of `count` images.
 
     A batch has either rows of all images, with their `image_index`, or padded rows of each image,
-    the first `count` of which are detections.
+    the first `count` of which are detections. In the form of Model API, the last column of the
+    boxes is the score, which is 0 in padding.
     """
+    if outputs["boxes"].shape[-1] > BOX_SIDES:
+        boxes, scores = outputs["boxes"][..., :BOX_SIDES], outputs["boxes"][..., BOX_SIDES]
+        outputs = {**outputs, "boxes": boxes, "scores": scores, "count": (scores > 0).sum(axis=1)}
     columns = {name: outputs[name] for name in DETECTION_OUTPUTS if name in outputs}
     if "image_index" in outputs:
         rows = [outputs["image_index"] == i for i in range(count)]

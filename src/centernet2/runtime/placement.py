@@ -30,6 +30,8 @@ def place_nodes(path: Path, providers: Sequence[str] = ()) -> Placement:
         ValueError: the file, the runtime or a provider cannot be used.
     """
     require_exported(path)
+    if path.suffix == ".pt2":
+        raise ValueError(f"PyTorch runs all of {path} on one device; only other runtimes share it")
     place = place_openvino_nodes if path.suffix == ".xml" else place_onnx_nodes
     return Placement(*place(path, providers))
 

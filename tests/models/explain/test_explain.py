@@ -16,6 +16,7 @@ from centernet2.models.explain.explanation import ClassStep, LocationStep
 from centernet2.models.explain.locations import LocationReader
 from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
+from centernet2.models.explain.traced_image import trace_image
 from tests.helpers.networks import build
 
 IMAGE = torch.randint(
@@ -45,7 +46,7 @@ def _lively(kind: str) -> Detector:
 
 def read(model: Detector, image: Tensor = IMAGE) -> TraceReader:
     with torch.no_grad():
-        return TraceReader(model, model.run([image], masks=False), (1.0, 1.0))
+        return TraceReader(trace_image(model, image), (1.0, 1.0))
 
 
 @torch.no_grad()
@@ -65,10 +66,10 @@ def all_locations(trace: TraceReader) -> list[LocationStep]:
 def all_classes(trace: TraceReader) -> dict[tuple[int, int], ClassStep]:
     """Explain every proposal as every class."""
     rows = range(len(trace.proposals.boxes))
-    if trace.heads is None:
+    if trace.selection is None:
         paths = [one_stage_path(trace, row) for row in rows]
     else:
-        reader = PathReader(trace, trace.heads)
+        reader = PathReader(trace, trace.selection)
         paths = [reader.path(row) for row in rows]
     return {(path.row, step.label): step for path in paths for step in path.classes}
 
@@ -109,11 +110,13 @@ def test_boxes_without_a_cut_are_the_detections(kind: str, monkeypatch: pytest.M
 
 
 def test_stages_are_those_of_the_cascade() -> None:
-    trace = read(lively("two-stage"))
-    assert trace.heads is not None and len(trace.stages) == 3
+    model = lively("two-stage")
+    trace = read(model)
+    assert trace.selection is not None and len(trace.stages) == 3
     with torch.no_grad():
-        path = PathReader(trace, trace.heads).path(2)
-    for k, (step, output) in enumerate(zip(path.stages, trace.stages, strict=True)):
+        path = PathReader(trace, trace.selection).path(2)
+        outputs = model.run([IMAGE]).stages
+    for k, (step, output) in enumerate(zip(path.stages, outputs, strict=True)):
         assert step.probabilities == tuple(output.logits[2].softmax(0).tolist())
         before = trace.proposals.boxes[2] if k == 0 else torch.tensor(path.stages[k - 1].box)
         assert step.roi == tuple(before.tolist())

@@ -14,8 +14,9 @@ from centernet2.models.explain.explanation import Explanation, FoundObject, Prop
 from centernet2.models.explain.locations import LocationReader
 from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
+from centernet2.models.explain.traced_image import StageResult, TracedImage, trace_image
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "StageResult", "TracedImage", "explain", "explain_traced"]
 
 
 @torch.no_grad()
@@ -30,7 +31,15 @@ def explain(
         x, y: a point, in pixels of the original image.
         scale: factors in x and y from the model's input to the original image.
     """
-    trace = TraceReader(model, model.run([image], masks=False), scale)
+    return explain_traced(trace_image(model, image), x, y, scale=scale)
+
+
+@torch.no_grad()
+def explain_traced(
+    traced: TracedImage, x: float, y: float, *, scale: tuple[float, float] = (1.0, 1.0)
+) -> Explanation:
+    """Explain a point by results that are there; the arguments are those of `explain`."""
+    trace = TraceReader(traced, scale)
     place = x / scale[0], y / scale[1]  # in the model's input
     reader = LocationReader(trace)
     locations = tuple(reader.location(level, *place) for level in range(len(reader.levels)))
@@ -56,7 +65,7 @@ def _detections(trace: TraceReader) -> tuple[FoundObject, ...]:
 def _paths(trace: TraceReader, rows: Sequence[int]) -> tuple[ProposalStep, ...]:
     """Return the way of each proposal once."""
     unique = dict.fromkeys(rows)
-    if trace.heads is None:
+    if trace.selection is None:
         return tuple(one_stage_path(trace, row) for row in unique)
-    reader = PathReader(trace, trace.heads)
+    reader = PathReader(trace, trace.selection)
     return tuple(reader.path(row) for row in unique)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import cast
 
 from torch import Tensor
 
@@ -13,8 +12,7 @@ from centernet2.models.explain.trace_reader import (
     find_suppressor,
     first_row,
 )
-from centernet2.models.roi_heads import CascadeRoIHeads, DetectionSelector
-from centernet2.models.roi_heads.box_stage import BoxStage
+from centernet2.models.roi_heads import DetectionSelector, mean_probabilities
 from centernet2.models.roi_heads.selection import CANDIDATES_PER_DETECTION, Selected
 from centernet2.ops.boxes import clip_boxes, nonempty
 
@@ -34,9 +32,9 @@ def one_stage_path(trace: TraceReader, row: int) -> ProposalStep:
 class PathReader:
     """Reader of the second stage of a trace."""
 
-    def __init__(self, trace: TraceReader, heads: CascadeRoIHeads) -> None:
-        self.trace, self.heads, self.selection = trace, heads, heads.selection
-        (self.probabilities,) = heads.probabilities(trace.stages, [trace.padded])  # [R, C]
+    def __init__(self, trace: TraceReader, selection: DetectionSelector) -> None:
+        self.trace, self.selection = trace, selection
+        self.probabilities = mean_probabilities([each.probabilities for each in trace.stages])
         self.scores = self.selection.scores(self.probabilities, trace.padded)  # [R, C]
 
     @cached_property
@@ -50,7 +48,7 @@ class PathReader:
     def path(self, row: int) -> ProposalStep:
         """Return the way of a proposal."""
         trace, source = self.trace, int(self.trace.source_rows[row])
-        count = min(TOP_CLASSES, self.heads.num_classes)
+        count = min(TOP_CLASSES, self.probabilities.shape[1])
         best = self.probabilities[source].topk(count).indices.tolist()
         found = trace.detections["labels"][trace.sources == source].tolist()
         return ProposalStep(
@@ -64,13 +62,11 @@ class PathReader:
     def _stages(self, source: int, label: int) -> list[StageStep]:
         roi = self.trace.padded.boxes[source]
         steps: list[StageStep] = []
-        for stage, output in zip(self.heads.stages, self.trace.stages, strict=True):
-            boxes = output.boxes[source]  # [K, 4]
+        for stage in self.trace.stages:
+            boxes = stage.boxes[source]  # [K, 4]
             box = clip_boxes(boxes[label if len(boxes) > 1 else 0], self.trace.size)
-            probabilities = cast(BoxStage, stage).probabilities(output.logits)[source]
-            steps.append(
-                StageStep(self.trace.box(roi), self.trace.box(box), tuple(probabilities.tolist()))
-            )
+            probabilities = tuple(stage.probabilities[source].tolist())
+            steps.append(StageStep(self.trace.box(roi), self.trace.box(box), probabilities))
             roi = box
         return steps
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from centernet2.models.centernet.decoder import Candidates
-from centernet2.models.centernet.head import HeadOutput
-from centernet2.models.detector import Detector, Trace
 from centernet2.models.explain.explanation import Box
+from centernet2.models.explain.traced_image import TracedImage
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.structures import Proposals
 
@@ -16,26 +15,19 @@ EVERYTHING = 2**31 - 1  # a limit that cuts nothing off
 
 
 class TraceReader:
-    """Trace of one image, with the scale of its boxes.
+    """Reader of the results for one image, whose boxes it scales.
 
     Args:
-        model: the detector.
-        trace: of one image.
+        traced: the results.
         scale: factors in x and y from the model's input to the original image.
     """
 
-    def __init__(self, model: Detector, trace: Trace, scale: tuple[float, float]) -> None:
-        if trace.head is None:
-            raise ValueError(
-                "a model in training mode cannot be explained; call model.eval() first"
-            )
-        self.decoder = model.proposal_generator.decoder
-        self.heads = model.roi_heads
-        self.head: HeadOutput = trace.head
-        self.stages = trace.stages
-        self.size, self.scale = trace.sizes[0], scale
-        self.padded = trace.proposals[0]
-        self.detections, self.sources = trace.detections[0], trace.sources[0]
+    def __init__(self, traced: TracedImage, scale: tuple[float, float]) -> None:
+        self.decoder, self.selection = traced.decoder, traced.selection
+        self.head, self.stages = traced.head, traced.stages
+        self.size, self.scale = traced.size, scale
+        self.padded = traced.proposals
+        self.detections, self.sources = traced.detections, traced.sources
         self.source_rows = self.padded.valid.nonzero()[:, 0]  # of the proposals without padding
         self.proposals = self.padded.without_padding()
 

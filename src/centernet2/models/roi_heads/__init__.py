@@ -11,6 +11,7 @@ from centernet2.models.roi_heads.cascade import (
     CascadeRoIHeads,
     RoIHeadsOptions,
     RoIHeadsOutput,
+    mean_probabilities,
 )
 from centernet2.models.roi_heads.mask_head import MaskBranch, MaskHead, MaskHeadOptions
 from centernet2.models.roi_heads.pooler import PoolerOptions, RoIPooler
@@ -44,4 +45,5 @@ __all__ = [
     "SamplerOptions",
     "SelectionOptions",
     "StageOutput",
+    "mean_probabilities",
 ]

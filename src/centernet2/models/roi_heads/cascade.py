@@ -109,10 +109,12 @@ class CascadeRoIHeads(nn.Module):
 
     def mean_probabilities(self, stages: Sequence[StageOutput]) -> Tensor:
         """Return class probabilities [R, C], averaged over the cascade."""
-        total = stages[0].logits.new_zeros((), dtype=torch.float32)
-        for stage, output in zip(self.stages, stages, strict=True):
-            total = total + cast(BoxStage, stage).probabilities(output.logits)
-        return total[:, :-1] / len(stages)
+        return mean_probabilities(
+            [
+                cast(BoxStage, stage).probabilities(output.logits)
+                for stage, output in zip(self.stages, stages, strict=True)
+            ]
+        )
 
     def refine(self, levels: Sequence[Tensor], rois: Tensor, limits: Tensor) -> list[StageOutput]:
         """Refine and classify RoIs by the cascade.
@@ -214,6 +216,14 @@ class CascadeRoIHeads(nn.Module):
             limit = max(int(count) for count in counts)  # no mask head for negatives
         first = [RoIs(*(column[:limit] for column in each)) for each in rois]
         return {"loss_mask": self.mask_branch.loss(levels, first, targets, self.num_classes)}
+
+
+def mean_probabilities(stages: Sequence[Tensor]) -> Tensor:
+    """Average the class probabilities [R, C + 1] of the stages, without the background: [R, C]."""
+    total = stages[0].new_zeros(())
+    for probabilities in stages:
+        total = total + probabilities
+    return total[:, :-1] / len(stages)
 
 
 def _limits(boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:

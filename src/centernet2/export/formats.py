@@ -1,0 +1,102 @@
+"""The formats of exported files, and what this machine needs to write them."""
+
+import importlib.util
+import shutil
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+THIS_PACKAGE = "centernet2"
+TRACING = ("torch", "torchvision")
+ONNX = (*TRACING, "onnx", "onnxscript")
+COMPILERS = ("c++", "g++", "clang++")
+
+
+class Format(NamedTuple):
+    """A format of exported files."""
+
+    suffix: str
+    packages: tuple[str, ...]  # that write and run the files
+    extra: str  # that installs them
+
+
+FORMATS = {  # the first one of a suffix is what the suffix stands for
+    "onnx": Format(".onnx", (*ONNX, "onnxruntime"), "export"),
+    "openvino": Format(".xml", (*ONNX, "openvino"), "openvino"),
+    "torch": Format(".pt2", TRACING, "export"),
+    "model-api": Format(".xml", (*ONNX, "openvino"), "openvino"),
+    "aotinductor": Format(".pt2", TRACING, "export"),
+}
+DEFAULT = "onnx"
+
+
+def choose_format(output: Path | None, name: str | None) -> tuple[Path, str]:
+    """Return the file to write and its format, from --output and --format.
+
+    Raises:
+        ValueError: there is no such format, or the two contradict each other.
+    """
+    if name is not None and name not in FORMATS:
+        raise ValueError(f"--format is '{name}'; choose one of {', '.join(FORMATS)}")
+    if output is None:
+        return Path("model").with_suffix(FORMATS[name or DEFAULT].suffix), name or DEFAULT
+    if name is None:
+        return output, format_of(output)
+    suffix = FORMATS[name].suffix
+    if output.suffix != suffix:
+        raise ValueError(f"--output is {output}, but a file of --format {name} ends in {suffix}")
+    return output, name
+
+
+def format_of(path: Path) -> str:
+    """Return the format that the suffix of a path stands for."""
+    suffixes = {own.suffix: name for name, own in reversed(FORMATS.items())}
+    if path.suffix not in suffixes:
+        raise ValueError(f"--output is {path}; end it in {' or '.join(sorted(suffixes))}")
+    return suffixes[path.suffix]
+
+
+def require_packages(name: str) -> None:
+    """Raise ValueError if a package is missing or too old that writes or runs such files."""
+    unfit = list(filter(None, map(_reason, FORMATS[name].packages)))
+    if unfit:
+        raise ValueError(
+            f"--format {name} is not possible: {', '.join(unfit)}; install what it needs: "
+            f'pip install "{THIS_PACKAGE}[{FORMATS[name].extra}]"'
+        )
+    if name == "aotinductor" and not any(map(shutil.which, COMPILERS)):
+        raise ValueError(
+            f"--format {name} needs a C++ compiler, and there is none ({', '.join(COMPILERS)}); "
+            "install one, or use --format torch"
+        )
+
+
+def _reason(package: str) -> str | None:
+    """Say why an installed package cannot be used; None: it can be."""
+    if importlib.util.find_spec(package) is None:
+        return f"{package} is not installed"
+    try:
+        installed, needed = version(package), _needed(package)
+    except PackageNotFoundError:  # of another distribution, such as onnxruntime-gpu
+        return None
+    is_fit = needed.contains(installed, prereleases=True)
+    return None if is_fit else f"{package} {installed} is installed, but {needed} is needed"
+
+
+def _needed(package: str) -> SpecifierSet:
+    """Return the versions of a package that the extras of this package ask for."""
+    try:
+        own = [Requirement(text) for text in requires(THIS_PACKAGE) or []]
+    except PackageNotFoundError:  # it is run from its sources
+        own = []
+    extras = [each.extra for each in FORMATS.values()]
+    specifiers = [
+        each.specifier
+        for each in own
+        if each.name == package
+        and (each.marker is None or any(each.marker.evaluate({"extra": e}) for e in extras))
+    ]
+    return SpecifierSet(",".join(map(str, specifiers)))

@@ -1,0 +1,61 @@
+"""Files of PyTorch: exported programs, and programs compiled by AOTInductor."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from centernet2.outputs import mark_of
+from centernet2.runtime.exported_model import METADATA_KEY
+
+
+def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile: bool) -> None:
+    """Write a program to a .pt2 file, which needs PyTorch and torchvision alone.
+
+    Args:
+        program: of a detector.
+        path: of the file.
+        metadata: JSON that the file carries under METADATA_KEY.
+        compile: compile the program for the CPU of this machine.
+    """
+    table = {torch.ops.centernet2.nms_of_batch.default: _nms_of_batch}
+    portable = program.run_decompositions(table)
+    if compile:
+        _compile(portable, path, metadata)
+    else:
+        torch.export.save(portable, path, extra_files={METADATA_KEY: metadata})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = f"{mark_of('export')}\n".encode()
+
+
+def _compile(program: ExportedProgram, path: Path, metadata: str) -> None:
+    options: dict[str, Any] = {"aot_inductor.metadata": {METADATA_KEY: metadata}}
+    try:
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=options
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"AOTInductor cannot compile the detector ({reason}); use --format torch"
+        ) from error
+
+
+def _nms_of_batch(
+    boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, num_classes: int
+) -> Tensor:
+    """Mark the boxes that NMS keeps, as `nms_of_batch`, with torchvision's operator.
+
+    Boxes of other classes and images are moved apart. float64 keeps their sides exact.
+    """
+    images = torch.arange(boxes.shape[0], device=boxes.device)[:, None]
+    groups = images if num_classes == 1 else images * num_classes + labels  # [N, R]
+    corners = boxes.double()
+    place = groups.double() * (corners.max() - corners.min() + 1)
+    moved = (corners + place[..., None]).flatten(0, 1)
+    kept = torch.ops.torchvision.nms(moved, scores.double().flatten(), iou_threshold)
+    mask = torch.zeros_like(scores, dtype=torch.bool).flatten().index_fill(0, kept, True)
+    return mask.unflatten(0, scores.shape) & (scores >= 0)

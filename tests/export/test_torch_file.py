@@ -1,0 +1,96 @@
+"""Files of PyTorch: a program with the operators of PyTorch and torchvision alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from centernet2.export.certificate import call_detector, drawn_images
+from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.torch_file import save_program
+from centernet2.kernels.nms_exported import nms_of_batch
+from centernet2.models.detector import Detector
+from centernet2.outputs import is_made_by
+from centernet2.runtime.agreement import compare
+from centernet2.runtime.exported_model import ExportedModel
+from centernet2.runtime.verification import certificate_path, read_certificate
+
+METADATA = '{"input_shape": ["batch", 3, "height", "width"], "class_names": ["cat"]}'
+NUM_CLASSES = 1203
+
+
+class Suppressor(nn.Module):
+    """NMS of boxes that depend on the images."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = images.float().flatten(1)[:, :2000].unflatten(1, (-1, 5))  # [N, R, 5]
+        boxes = torch.cat([x[..., :2], x[..., :2] + x[..., 2:4]], dim=2)
+        labels = (x[..., 4] / 64).long() * (NUM_CLASSES // 4)
+        kept = nms_of_batch(boxes, x[..., 4] - 5, labels, 0.3, NUM_CLASSES)
+        return {"boxes": boxes, "kept": kept}
+
+
+@pytest.fixture(scope="module")
+def suppressor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("torch") / "model.pt2"
+    images = torch.zeros(2, 3, 40, 60, dtype=torch.uint8)
+    program = torch.export.export(
+        Suppressor(), (images,), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False
+    )
+    save_program(program, path, METADATA, compile=False)
+    return path
+
+
+def test_nms_is_that_of_the_graph(suppressor: Path) -> None:
+    model = ExportedModel(suppressor)
+    random = np.random.default_rng(0)
+    for count in (1, 3):
+        images = random.integers(0, 255, (count, 3, 40, 60), dtype=np.uint8)
+        expected = Suppressor()(torch.from_numpy(images))["kept"].numpy()
+        assert 0.1 < expected.mean() < 0.9
+        np.testing.assert_array_equal(model.run(images)["kept"], expected)
+
+
+def test_program_needs_no_operator_of_this_package(suppressor: Path) -> None:
+    graph = torch.export.load(suppressor).graph
+    namespaces = {
+        node.target.namespace for node in graph.nodes if hasattr(node.target, "namespace")
+    }
+    assert namespaces == {"aten", "torchvision"}
+
+
+def test_metadata_and_mark(suppressor: Path) -> None:
+    model = ExportedModel(suppressor)
+    assert model.metadata["class_names"] == ["cat"]
+    assert model.session.description.startswith("torch ") and is_made_by(suppressor, "export")
+
+
+def test_damage_is_named(suppressor: Path, tmp_path: Path) -> None:
+    content = suppressor.read_bytes()
+    for spoiled in (content[:-200], content[:100], b"nothing", b""):
+        (tmp_path / "model.pt2").write_bytes(spoiled)
+        with pytest.raises(ValueError, match=r"model\.pt2 cannot be opened by torch"):
+            ExportedModel(tmp_path / "model.pt2")
+    with pytest.raises(ValueError, match="this torch has no device TPU; it has cpu"):
+        ExportedModel(suppressor, providers=["TPU"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["torch", "aotinductor"])
+def test_detections_are_those_of_the_detector(
+    name: str, detector: Detector, tmp_path: Path
+) -> None:
+    path, size = tmp_path / "model.pt2", (96, 128)
+    options = ExportOptions(format=name, size=size if name == "aotinductor" else None)
+    export_detector(detector, path, options)
+    certificate = read_certificate(certificate_path(path))
+    assert certificate["share"] == 1 and len(certificate["stages"]) == 3
+    image = drawn_images()[0][:, : size[0], : size[1]]
+    model = ExportedModel(path)
+    for images in (image[None], image[None].repeat(3, 1, 1, 1)):
+        call = call_detector(detector, images)
+        for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
+            assert len(wanted["boxes"]) and compare(own, wanted).share == 1
