@@ -58,4 +58,4 @@ def _nms_of_batch(
     moved = (corners + place[..., None]).flatten(0, 1)
     kept = torch.ops.torchvision.nms(moved, scores.double().flatten(), iou_threshold)
     mask = torch.zeros_like(scores, dtype=torch.bool).flatten().index_fill(0, kept, True)
-    return mask.unflatten(0, scores.shape) & (scores >= 0)
+    return torch.unflatten(mask, 0, scores.shape) & (scores >= 0)
