@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,8 +72,18 @@ def machine() -> dict[str, Any]:
     """Describe the machine and the versions."""
     return {
         "machine": platform.machine(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "torchvision")}
         | {"python": platform.python_version()},
     }
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells it."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

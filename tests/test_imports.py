@@ -85,7 +85,16 @@ ALLOWED: dict[str, set[str]] = {
     },
     "profiling": {"models", "data.resize", "ops", "structures", "files", "devices"},
     "runtime": set(),
-    "export": {"models", "runtime", "data.resize", "ops", "outputs", "structures", "files"},
+    "export": {
+        "models",
+        "layers",
+        "runtime",
+        "data.resize",
+        "ops",
+        "outputs",
+        "structures",
+        "files",
+    },
     "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling"},
     "launch": {"devices", "distributed", "exit_codes"},
 }

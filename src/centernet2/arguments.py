@@ -17,8 +17,9 @@ R = TypeVar("R")
 ANY_NUMBER = Accepted()
 # A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
-    ("approved", "config", "data", "data_path", "file", "first", "fix", "images", "model", "name",
-     "output", "output_dir", "predictions", "report", "second", "token_file", "weights")
+    ("approved", "calibration", "config", "data", "data_path", "file", "first", "fix", "images",
+     "model", "name", "output", "output_dir", "predictions", "report", "second", "token_file",
+     "weights")
 )  # fmt: skip
 TEXTS = frozenset(("device", "dtype", "host", "size", "split", "to"))
 WHOLE_NUMBERS = frozenset(
@@ -27,6 +28,7 @@ WHOLE_NUMBERS = frozenset(
 )  # fmt: skip
 NUMBERS = frozenset(
     (
+        "accepted_loss",
         "confidence",
         "max_megabytes",
         "max_megapixels",

@@ -47,6 +47,7 @@ from centernet2.printing import (
     print_agreement,
     print_benchmark,
     print_comparison,
+    print_export,
     print_findings,
     print_lines,
     print_metrics,
@@ -298,7 +299,7 @@ register(threshold, show=print_thresholds)
 register(predict, show=lambda counts: exit_if_skipped(counts["skipped"]))
 register(explain, show=lambda explanation: print_lines(explanation.text()))
 register(pseudo_label, show=print_pseudo_labels)
-register(export, show=print_agreement)
+register(export, show=print_export)
 register(verify, show=print_agreement)
 register(serve)
 register(benchmark, show=print_benchmark, first_by_name=True)

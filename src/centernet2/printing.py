@@ -93,6 +93,15 @@ def print_agreement(agreement: dict[str, Any]) -> None:
     print(sentence(agreement))
 
 
+def print_export(certificate: dict[str, Any]) -> None:
+    """Print how far an exported file agrees with PyTorch, and what its precision costs."""
+    print_agreement(certificate)
+    if evaluation := certificate.get("evaluation"):
+        from centernet2.report.tables import precision_tables
+
+        _print(precision_tables(evaluation["before"], evaluation["after"]))
+
+
 def print_lines(text: str | list[str]) -> None:
     """Print text without formatting."""
     print(text if isinstance(text, str) else "\n".join(text))

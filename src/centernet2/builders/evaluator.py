@@ -21,6 +21,7 @@ from centernet2.builders.stored_results import FoundDetections, holds_results, r
 from centernet2.config import Config, ConfigError
 from centernet2.data import (
     DetectionDataset,
+    EvalTransform,
     FitShortestEdge,
     LoadedImage,
     eval_batches,
@@ -41,6 +42,7 @@ from centernet2.evaluation import (
 from centernet2.files import write_json
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
+from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.report.evaluation_page import report_evaluation
 from centernet2.structures import Batch
 
@@ -49,6 +51,7 @@ logger = logging.getLogger(__name__)
 NOTES_FILE = "notes.json"
 MAX_NAMED_SKIPPED = 20  # skipped images that the log names; skipped.json has all
 MAX_DETECTIONS_OF_A_FILE = 100  # per image, as in COCO's metrics
+WHOLE = FitShortestEdge(length=0, max_size=0)  # of detectors that resize images themselves
 
 
 def evaluate_detector(
@@ -197,7 +200,12 @@ def score_matched(
         build_augmented(config, model) if augmented else model,
         dataset,
         _read_batches(
-            model, dataset, config, skip=done, on_failure=partial(_skip, dataset, skipped)
+            dataset,
+            config,
+            WHOLE if augmented else build_test_transform(config),
+            size_divisibility=model.preprocess.size_divisibility,
+            skip=done,
+            on_failure=partial(_skip, dataset, skipped),
         ),
         max_detections=_max_detections(model, config),
         output_dir=output,
@@ -219,6 +227,20 @@ def score_matched(
     return scored
 
 
+def score_exported(model: ExportedDetector, matched: MatchedData, config: Config) -> Scored:
+    """Evaluate a detector in an exported file on a data set that is matched to it."""
+    dataset, skipped = matched.dataset, dict[int, SkippedImage]()
+    return score_detector(
+        model,
+        dataset,
+        _read_batches(dataset, config, WHOLE, on_failure=partial(_skip, dataset, skipped)),
+        max_detections=MAX_DETECTIONS_OF_A_FILE,
+        output_dir=None,
+        label_map=matched.label_map,
+        skipped=skipped,
+    )
+
+
 def _skip(dataset: DetectionDataset, skipped: dict[int, SkippedImage], loaded: LoadedImage) -> None:
     """Note an image that cannot be used, and name it in the log unless they are many."""
     index, reason = loaded.image_index, loaded.failures[0]
@@ -228,17 +250,15 @@ def _skip(dataset: DetectionDataset, skipped: dict[int, SkippedImage], loaded: L
 
 
 def _read_batches(
-    model: Detector,
     dataset: DetectionDataset,
     config: Config,
+    transform: EvalTransform,
     *,
-    skip: Collection[int],
+    size_divisibility: int = 1,
+    skip: Collection[int] = (),
     on_failure: Callable[[LoadedImage], None],
 ) -> Iterator[Batch]:
     """Yield batches of the images of this process."""
-    transform = build_test_transform(config)
-    if config.test_augmentation.enabled:  # which resizes images itself
-        transform = FitShortestEdge(length=0, max_size=0)
     return eval_batches(
         dataset,
         transform,
@@ -246,7 +266,7 @@ def _read_batches(
         num_workers=config.loader.num_workers,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        size_divisibility=model.preprocess.size_divisibility,
+        size_divisibility=size_divisibility,
         skip=skip,
         on_failure=on_failure,
     )

@@ -16,7 +16,7 @@ from centernet2.export.graph import DetectionGraph
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
-from centernet2.runtime.agreement import Agreement, compare, join
+from centernet2.runtime.agreement import Agreement, Tolerance, compare, join
 from centernet2.runtime.exported_model import Arrays
 from centernet2.runtime.verification import Call
 
@@ -41,14 +41,14 @@ def batches_of(
     height, width = size_of(second)
     second = second[:, : round(CUT * height), : round(CUT * width)]
     counts = (batch, batch, batch) if batch else (1, 1, 2)
-    return [
-        torch.stack([own.roll(32 * k, dims=2) for k in range(count)])
-        for own, count in zip(
-            [F.resize(image, list(size)) if size else image for image in (first, second, third)],
-            counts,
-            strict=True,
-        )
-    ]
+    pairs = zip((first, second, third), counts, strict=True)
+    return [as_batch(image, count, size) for image, count in pairs]
+
+
+def as_batch(image: Tensor, count: int = 1, size: tuple[int, int] | None = None) -> Tensor:
+    """Make a batch [N, 3, H, W] of an image, each time shifted, at a size if there is one."""
+    own = F.resize(image, list(size)) if size else image
+    return torch.stack([own.roll(32 * k, dims=2) for k in range(count)])
 
 
 def drawn_images() -> list[Tensor]:
@@ -82,7 +82,10 @@ def call_detector(detector: Detector, images: Tensor) -> Call:
 
 @torch.inference_mode()
 def compare_stages(
-    graph: DetectionGraph, outputs: Sequence[Mapping[str, NDArray[Any]]], batches: Sequence[Tensor]
+    graph: DetectionGraph,
+    outputs: Sequence[Mapping[str, NDArray[Any]]],
+    batches: Sequence[Tensor],
+    tolerance: Tolerance,
 ) -> dict[str, Agreement]:
     """Compare the proposals and the results of the cascade's stages.
 
@@ -90,13 +93,14 @@ def compare_stages(
         graph: records them, run by PyTorch.
         outputs: of the exported graph, for each batch.
         batches: images [N, 3, H, W].
+        tolerance: within which boxes and scores agree.
     """
     agreements: dict[str, list[Agreement]] = {}
     for actual, images in zip(outputs, batches, strict=True):
         expected = {name: column.numpy() for name, column in graph(images).items()}
         for name, number in stage_numbers(expected).items():
             pairs = zip(_stage(actual, number), _stage(expected, number), strict=True)
-            agreements.setdefault(name, []).extend(compare(*pair) for pair in pairs)
+            agreements.setdefault(name, []).extend(compare(*pair, tolerance) for pair in pairs)
     return {name: join(each) for name, each in agreements.items()}
 
 

@@ -3,21 +3,25 @@
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from centernet2.export.certificate import (
+    as_batch,
     batches_of,
     call_detector,
     compare_stages,
     describe_versions,
 )
 from centernet2.export.graph import RECORDED, DetectionGraph
+from centernet2.export.half import halve
 from centernet2.export.model_api import model_info
 from centernet2.export.onnx_file import (
     INPUT_SHAPE,
@@ -27,7 +31,9 @@ from centernet2.export.onnx_file import (
     without_outputs,
 )
 from centernet2.export.openvino_file import save_openvino
+from centernet2.export.precision import PRECISIONS
 from centernet2.export.program import export_program, exportable
+from centernet2.export.quantization import quantize
 from centernet2.export.torch_file import save_program
 from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
@@ -45,6 +51,7 @@ from centernet2.runtime.verification import (
 )
 
 PROGRAMS = ("torch", "aotinductor")  # formats of PyTorch, which always return their record
+Check: TypeAlias = Callable[[Path], dict[str, Any]]
 logger = logging.getLogger(__name__)
 
 
@@ -57,11 +64,16 @@ class ExportOptions:
     lists: bool = False  # detections of all images one after the other, without padding
     record: bool = False  # also return the proposals and the results of the cascade's stages
     format: str = "onnx"  # of FORMATS
-    required_share: float = 0.99  # of the detections that agree with PyTorch
+    precision: str = "fp32"  # of PRECISIONS
+    required_share: float | None = None  # of the detections; None: that of the precision
 
 
 def require_fit(options: ExportOptions) -> None:
     """Raise ValueError for options that contradict each other."""
+    if options.precision == "int8" and options.format in PROGRAMS:
+        raise ValueError(
+            f"--precision int8 is for ONNX and OpenVINO, not for --format {options.format}"
+        )
     if options.format == "aotinductor" and options.size is None:
         raise ValueError(
             "--format aotinductor compiles for one size of images; give their height and width, as "
@@ -84,6 +96,8 @@ def export_detector(
     options: ExportOptions = ExportOptions(),
     *,
     images: Sequence[Tensor] = (),
+    calibration: Iterable[Tensor] = (),
+    check: Check = lambda path: {},
 ) -> dict[str, Any]:
     """Export a detector to a file of a format of FORMATS, with its certificate beside it.
 
@@ -93,6 +107,9 @@ def export_detector(
         options: form of the file.
         images: uint8 [3, H, W] RGB, up to three on which the file is compared with PyTorch; those
             that are missing are drawn.
+        calibration: images on which the ranges of activations are measured, for int8.
+        check: gets the path of the file before it appears, and may refuse it by a ValueError. What
+            it returns becomes a part of the certificate.
 
     Returns:
         The certificate.
@@ -100,41 +117,43 @@ def export_detector(
     Raises:
         ValueError: fewer detections agree than the options require; nothing is written.
     """
+    tolerance, default_share = PRECISIONS[options.precision]
+    share = default_share if options.required_share is None else options.required_share
     batches = batches_of(images, batch=options.batch, size=options.size)
     calls = [call_detector(detector, each) for each in batches]
-    graph = DetectionGraph(
-        exportable(detector),
-        lists=options.lists,
-        model_api=options.format == "model-api",
-        record=True,
-    ).eval()
-    logger.info("tracing the detector, which takes minutes")
-    program = export_program(graph, batch=options.batch, size=options.size)
+    graph = _graph(exportable(detector), options)
     metadata = json.dumps(_metadata(detector, options))
-    is_program = options.format in PROGRAMS
-    model = program if is_program else translate(program, {METADATA_KEY: metadata})
+    model = _translate(detector, graph, metadata, options)
+    quantized: dict[str, Any] = {}
+    if options.precision == "int8":
+        model, quantized = quantize(model, detector, _batches_of_one(calibration, options))
     logger.info("comparing the file with PyTorch")
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
         _write(model, temporary, metadata, options)
-        stages = _compare_stages_of(temporary, graph, batches)
-        if not (options.record or is_program):
+        outputs = [ExportedModel(temporary).run(each.numpy()) for each in batches]
+        stages = compare_stages(graph, outputs, batches, tolerance)
+        if not options.record and options.format not in PROGRAMS:
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
         exported = ExportedModel(temporary)
-        agreement = agreement_of(exported, calls)
-        parts_at = _first_below(stages, options.required_share)
-        require(agreement, options.required_share, f"{path} is not written{_after(parts_at)}")
+        agreement = agreement_of(exported, calls, tolerance)
+        parts_at = _first_below(stages, share)
+        require(agreement, share, f"{path} is not written{_after(parts_at)}")
         certificate = {
             **json_mark("export"),
             "file": path.name,
             "sha256": hash_of(temporary),
-            "required_share": options.required_share,
+            "precision": options.precision,
+            **quantized,
+            "tolerance": tolerance._asdict(),
+            "required_share": share,
             **describe(agreement),
             "stages": {name: describe(each) for name, each in stages.items()},
             "parts_at": parts_at,
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
             "runtime": exported.session.description,
+            **check(temporary),
             **_environment(),
         }
         write_atomic(reference_path(path), pack_calls(calls))
@@ -144,12 +163,33 @@ def export_detector(
     return certificate
 
 
-def _compare_stages_of(
-    path: Path, graph: DetectionGraph, batches: Sequence[Tensor]
-) -> dict[str, Agreement]:
-    """Compare the proposals and stages of a recorded file with those of PyTorch."""
-    recorded = ExportedModel(path)
-    return compare_stages(graph, [recorded.run(each.numpy()) for each in batches], batches)
+def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:
+    is_model_api = options.format == "model-api"
+    return DetectionGraph(detector, lists=options.lists, model_api=is_model_api, record=True).eval()
+
+
+def _translate(
+    detector: Detector, graph: DetectionGraph, metadata: str, options: ExportOptions
+) -> Any:
+    """Return the graph of a detector as a program or an ONNX model, in float32 or half precision.
+
+    OpenVINO keeps its weights in half precision when the file is written.
+    """
+    logger.info("tracing the detector, which takes minutes")
+    if options.precision == "fp16" and options.format not in ("openvino", "model-api"):
+        graph = _graph(halve(exportable(detector)), options)
+    program = export_program(graph, batch=options.batch, size=options.size)
+    if options.format in PROGRAMS:
+        return program
+    return translate(program, {METADATA_KEY: metadata})
+
+
+def _batches_of_one(
+    images: Iterable[Tensor], options: ExportOptions
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield each image as a batch of the shape that the graph takes."""
+    for image in images:
+        yield as_batch(image, options.batch or 1, options.size).numpy()
 
 
 def _environment() -> dict[str, Any]:
@@ -167,7 +207,8 @@ def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> Non
     onnx_path = path.with_suffix(".onnx")
     onnx_path.write_bytes(content_of(model))
     if path.suffix == ".xml":
-        save_openvino(onnx_path, path, metadata, json.loads(metadata)["model_info"])
+        info, half_weights = json.loads(metadata)["model_info"], options.precision == "fp16"
+        save_openvino(onnx_path, path, metadata, info, half_weights=half_weights)
 
 
 def _metadata(detector: Detector, options: ExportOptions) -> dict[str, Any]:
@@ -185,7 +226,7 @@ def _metadata(detector: Detector, options: ExportOptions) -> dict[str, Any]:
         "test_size": asdict(info.test_size),
         "config": info.config_name,
         "masks": detector.predicts_masks,
-        "precision": "fp32",
+        "precision": options.precision,
         "opset": OPSET,
         "versions": describe_versions(),
     }

@@ -16,7 +16,12 @@ NO_INFO: Mapping[str, str] = MappingProxyType({})
 
 
 def save_openvino(
-    onnx_model: Path, path: Path, metadata: str, model_info: Mapping[str, str] = NO_INFO
+    onnx_model: Path,
+    path: Path,
+    metadata: str,
+    model_info: Mapping[str, str] = NO_INFO,
+    *,
+    half_weights: bool = False,
 ) -> None:
     """Write an .xml file and, beside it, the .bin file of its weights.
 
@@ -25,6 +30,7 @@ def save_openvino(
         path: of the .xml file.
         metadata: JSON that the file carries under METADATA_KEY.
         model_info: keys of Model API.
+        half_weights: store weights in half precision; they are converted when the file is opened.
     """
     import openvino
     from openvino.frontend.onnx import ConversionExtension
@@ -39,7 +45,7 @@ def save_openvino(
     model.set_rt_info(metadata, METADATA_KEY)
     for key, value in model_info.items():
         model.set_rt_info(value, ["model_info", key])
-    openvino.save_model(model, path, compress_to_fp16=False)
+    openvino.save_model(model, path, compress_to_fp16=half_weights)
 
 
 def _smooth(node: Any) -> None:

@@ -1,14 +1,23 @@
 """The command `export`: write a detector to a file that other runtimes run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
-from centernet2.jobs import ConfigArgument, Flag, OverridePairs, PathArgument, WeightsArgument
+from centernet2.jobs import (
+    ConfigArgument,
+    DataPath,
+    Flag,
+    OptionalData,
+    OverridePairs,
+    PathArgument,
+    WeightsArgument,
+)
 from centernet2.jobs.benchmark import parse_size
 from centernet2.outputs import require_replaceable, writable_file
 from centernet2.ranges import at_least, between
@@ -16,11 +25,42 @@ from centernet2.ranges import at_least, between
 if TYPE_CHECKING:
     from torch import Tensor
 
-REQUIRED_SHARE = 0.99  # as ExportOptions has it
+    from centernet2.export.exporting import Check
+    from centernet2.models.detector import Detector
+
 logger = logging.getLogger(__name__)
 
 
-@checked(batch=at_least(1), required_share=between(0, 1))
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PrecisionOptions:
+    """Number format of weights and convolutions, and what it may cost.
+
+    Parameters
+    ----------
+    dtype
+        fp32; fp16, of half the size; or int8, with weights and activations of 8 bits.
+    calibration
+        For int8: a data set, folder or pattern of images of the kind that will be detected on. The
+        ranges of activations are measured on up to 300 of them.
+    data
+        Evaluate the detector and the file on the validation split of these data, and refuse a file
+        that loses too much AP.
+    accepted_loss
+        Loss of AP, in percent, that is accepted.
+    """
+
+    dtype: Annotated[str, Parameter(name="--precision")] = "fp32"
+    calibration: PathArgument | None = None
+    data: OptionalData = None
+    data_path: DataPath = None
+    accepted_loss: float = 1.0
+
+
+DEFAULT_PRECISION = PrecisionOptions()
+
+
+@checked(batch=at_least(1), required_share=between(0, 1), accepted_loss=at_least(0))
 def export(
     *overrides: OverridePairs,
     weights: WeightsArgument,
@@ -32,7 +72,8 @@ def export(
     size: str | None = None,
     lists: Flag = False,
     record: Flag = False,
-    required_share: float = REQUIRED_SHARE,
+    required_share: float | None = None,
+    precision: PrecisionOptions = DEFAULT_PRECISION,
 ) -> dict[str, Any]:
     """Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their boxes out.
 
@@ -67,8 +108,8 @@ def export(
     record
         Also return the proposals and the results of the second stage's cascade.
     required_share
-        Share of the detections, in 0..1, that must agree with PyTorch within 0.1 pixels and 0.001
-        of the score.
+        Share of the detections, in 0..1, that must agree with PyTorch within the tolerance of the
+        precision; default: 0.99 for fp32, see docs/export.md.
 
     Returns
     -------
@@ -81,14 +122,61 @@ def export(
     path, format = choose_format(None if output is None else Path(output), format)
     _require_writable(path)
     shape = None if size is None else parse_size(size, "--size")
-    options = ExportOptions(batch, shape, lists, record, format, required_share)
+    options = ExportOptions(batch, shape, lists, record, format, precision.dtype, required_share)
+    _require_consistent(precision)
     require_fit(options)
-    pictures = _first_images(images)
+    pictures, calibration = _first_images(images), _calibration_images(precision)
     require_packages(format)
     detector = load_detector(weights, overrides, config=config, device="cpu")
-    certificate = export_detector(detector, path, options, images=pictures)
+    check = _precision_check(detector, precision)
+    certificate = export_detector(
+        detector, path, options, images=pictures, calibration=calibration, check=check
+    )
     logger.info("%s is written, with its certificate", path)
     return certificate
+
+
+def _require_consistent(options: PrecisionOptions) -> None:
+    """Raise ValueError for an unknown precision, or for one that does not fit the other options."""
+    from centernet2.export.precision import PRECISIONS
+
+    precision, calibrated = options.dtype, options.calibration is not None
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision is '{precision}'; choose one of {', '.join(PRECISIONS)}")
+    if precision == "int8" and not calibrated:
+        raise ValueError(
+            "--precision int8 measures the ranges of activations on images; give --calibration "
+            "with a data set or a folder of images of the kind that will be detected on"
+        )
+    if precision != "int8" and calibrated:
+        raise ValueError(
+            f"--calibration has no effect with --precision {precision}; leave it out, or choose "
+            "int8"
+        )
+
+
+def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
+    """Find the images for calibration; they are read when they are needed."""
+    from centernet2.builders.calibration import find_calibration_images, read_calibration_images
+
+    if options.calibration is None:
+        return iter(())
+    return read_calibration_images(find_calibration_images(Path(options.calibration)))
+
+
+def _precision_check(detector: "Detector", options: PrecisionOptions) -> "Check":
+    """Return a check of the file on the data, if there are data."""
+    from centernet2.builders.evaluation_data import find_validation_data
+    from centernet2.builders.loading import config_of
+    from centernet2.builders.precision_check import PrecisionCheck
+
+    if options.data is None:
+        return lambda path: {}
+    config = config_of(detector.info)
+    dataset = find_validation_data(
+        options.data, options.data_path, config.datasets, masks=config.model.mask_on
+    )
+    return PrecisionCheck(detector, config, dataset, options.accepted_loss)
 
 
 def _first_images(images: PathArgument | None) -> "list[Tensor]":

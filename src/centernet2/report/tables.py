@@ -102,6 +102,31 @@ def _difference_table(differences: Mapping[str, Difference], confidence: float) 
     return table
 
 
+def precision_tables(before: Mapping[str, float], after: Mapping[str, float]) -> Group:
+    """Tables of a detector and its exported file: AP, and AP and recall by class.
+
+    Args:
+        before, after: metrics as `PrecisionCheck` returns them.
+    """
+    summary = Table("", "detector", "file", "change", box=SIMPLE_HEAD)
+    for name in (name for name in before if "/" not in name):
+        summary.add_row(name, *_change(before, after, name))
+    losses = {
+        name: before[f"AP/{name}"] - after[f"AP/{name}"] for name in _with_prefix(before, "AP/")
+    }
+    known = [name for name, loss in losses.items() if math.isfinite(loss)]
+    columns = ("AP", "file", "change", "recall", "file", "change")
+    classes = Table("class", *columns, title="classes, greatest loss first", box=SIMPLE_HEAD)
+    for name in sorted(known, key=lambda name: -losses[name])[:TABLE_CLASSES]:
+        cells = (_change(before, after, f"{kind}/{name}") for kind in ("AP", "recall"))
+        classes.add_row(escape(name), *(cell for row in cells for cell in row))
+    return Group(summary, classes)
+
+
+def _change(before: Mapping[str, float], after: Mapping[str, float], name: str) -> list[str]:
+    return [_format(before[name]), _format(after[name]), f"{after[name] - before[name]:+.2f}"]
+
+
 def thresholds_table(chosen: Mapping[str, ThresholdChoice]) -> Table:
     """The threshold of each class with its precision, recall and F1."""
     table = Table("class", "threshold", "precision", "recall", "F1", "", box=SIMPLE_HEAD)

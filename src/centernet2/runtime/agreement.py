@@ -6,8 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_OFFSET = 0.1  # pixels between the sides of boxes that agree
-MAX_SCORE_DIFFERENCE = 1e-3
+
+class Tolerance(NamedTuple):
+    """How far detections that agree may differ."""
+
+    offset: float  # between the sides of their boxes, in pixels
+    score: float
+
+
+ROUNDING = Tolerance(offset=0.1, score=1e-3)  # by the order of float32 operations
 
 
 class Agreement(NamedTuple):
@@ -24,11 +31,15 @@ class Agreement(NamedTuple):
         return self.matched / self.expected if self.expected else 1.0
 
 
-def compare(actual: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> Agreement:
+def compare(
+    actual: Mapping[str, NDArray[Any]],
+    expected: Mapping[str, NDArray[Any]],
+    tolerance: Tolerance = ROUNDING,
+) -> Agreement:
     """Match the detections [D, ...] of an image by box, score and label, each at most once."""
     offsets = np.abs(actual["boxes"][:, None] - expected["boxes"]).max(axis=2)  # [A, E]
     differences = np.abs(actual["scores"][:, None] - expected["scores"])
-    near = (offsets <= MAX_OFFSET) & (differences <= MAX_SCORE_DIFFERENCE)
+    near = (offsets <= tolerance.offset) & (differences <= tolerance.score)
     near &= actual["labels"][:, None] == expected["labels"]
     pairs = list(_pair(near, offsets))
     rows, columns = (list(each) for each in zip(*pairs, strict=True)) if pairs else ([], [])

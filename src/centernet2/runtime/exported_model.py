@@ -29,15 +29,18 @@ class ExportedModel:
         path: the file.
         providers: execution providers of ONNX Runtime, or devices of OpenVINO or PyTorch, the
             preferred one first; None: the CPU.
+        threads: of the CPU for a call, of ONNX Runtime and OpenVINO; None: the runtime chooses.
 
     Raises:
         ValueError: the file or the runtime cannot be used.
     """
 
-    def __init__(self, path: Path, *, providers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: Path, *, providers: Sequence[str] | None = None, threads: int | None = None
+    ) -> None:
         self.path = path
         require_exported(path)
-        self.session = _open(path, providers or ())
+        self.session = _open(path, providers or (), threads)
         text = self.session.metadata.get(METADATA_KEY)
         if text is None:
             raise ValueError(f"{path} was not written by `centernet2 export`; export it again")
@@ -78,12 +81,14 @@ def require_exported(path: Path) -> None:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
 
 
-def _open(path: Path, providers: Sequence[str]) -> OnnxSession | OpenVinoSession | TorchSession:
+def _open(
+    path: Path, providers: Sequence[str], threads: int | None
+) -> OnnxSession | OpenVinoSession | TorchSession:
     if path.suffix == ".xml":
-        return OpenVinoSession(path, providers, METADATA_KEY)
+        return OpenVinoSession(path, providers, METADATA_KEY, threads=threads)
     if path.suffix == ".pt2":
         return TorchSession(path, providers, METADATA_KEY)
-    return OnnxSession(path, providers)
+    return OnnxSession(path, providers, threads=threads)
 
 
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:

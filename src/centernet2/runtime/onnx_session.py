@@ -19,11 +19,14 @@ class OnnxSession:
     Args:
         path: the file.
         providers: execution providers, the preferred one first; empty: the CPU's.
+        threads: of an operator; None: one for each core.
     """
 
-    def __init__(self, path: Path, providers: Sequence[str]) -> None:
+    def __init__(self, path: Path, providers: Sequence[str], *, threads: int | None = None) -> None:
         runtime = _load_onnxruntime()
-        self.session = _open(runtime, path, providers)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self.session = _open(runtime, path, providers, options)
         self.names = [output.name for output in self.session.get_outputs()]
         self.input_shape: Sequence[int | str] = self.session.get_inputs()[0].shape
         self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
@@ -52,7 +55,7 @@ def place_onnx_nodes(
     return f"onnxruntime {runtime.__version__}", available, operators
 
 
-def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any = None) -> Any:
+def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> Any:
     """Open a session with these execution providers, or the CPU's."""
     chosen = _check_providers(providers, runtime.get_available_providers())
     content = path.read_bytes()

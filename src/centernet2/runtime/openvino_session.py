@@ -21,16 +21,22 @@ class OpenVinoSession:
         path: the .xml file.
         devices: of OpenVINO, the preferred one first; empty: the CPU.
         key: of the metadata.
+        threads: of the CPU; None: one for each core.
     """
 
-    def __init__(self, path: Path, devices: Sequence[str], key: str) -> None:
+    def __init__(
+        self, path: Path, devices: Sequence[str], key: str, *, threads: int | None = None
+    ) -> None:
         openvino = _load_openvino()
         core = openvino.Core()
         device = _choose_device(devices, core.available_devices)
         with _named_errors(openvino, path):
             model = core.read_model(path)
             # other precisions are the choice of an export, not of the device
-            self.model = core.compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32"})
+            settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+            if threads:
+                settings["INFERENCE_NUM_THREADS"] = threads
+            self.model = core.compile_model(model, device, settings)
         self.metadata: Mapping[str, str] = {}
         if model.has_rt_info(key):
             self.metadata = {key: model.get_rt_info(key).value}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.runtime.agreement import Agreement, compare, join
+from centernet2.runtime.agreement import ROUNDING, Agreement, Tolerance, compare, join
 from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of
 
 
@@ -32,10 +32,12 @@ def reference_path(path: Path) -> Path:
     return path.with_suffix(".reference.npz")
 
 
-def agreement_of(model: ExportedModel, calls: Sequence[Call]) -> Agreement:
+def agreement_of(
+    model: ExportedModel, calls: Sequence[Call], tolerance: Tolerance = ROUNDING
+) -> Agreement:
     """Run a file on the images of all calls and compare the detections."""
     return join(
-        compare(own, wanted)
+        compare(own, wanted, tolerance)
         for call in calls
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True)
     )
@@ -55,7 +57,8 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
     if certificate["sha256"] != hash_of(path):
         raise ValueError(f"{path} is not the file that {certificate_path(path)} was made for")
     model = ExportedModel(path, providers=providers)
-    agreement = agreement_of(model, read_calls(reference_path(path)))
+    tolerance = Tolerance(**certificate["tolerance"])
+    agreement = agreement_of(model, read_calls(reference_path(path)), tolerance)
     require(agreement, certificate["required_share"], f"{path} with {model.session.description}")
     return {"runtime": model.session.description, **describe(agreement)}
 
@@ -103,7 +106,7 @@ def read_certificate(path: Path) -> dict[str, Any]:
     source = certificate_path(path)
     try:
         certificate: dict[str, Any] = json.loads(source.read_text("utf-8"))
-        certificate["sha256"], certificate["required_share"]
+        certificate["sha256"], certificate["required_share"], certificate["tolerance"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged; export the model again") from error
     return certificate
