@@ -15,9 +15,9 @@ from centernet2.export import exporting
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
 from centernet2.export.graph import DetectionGraph
+from centernet2.export.precision import PRECISIONS
 from centernet2.export.program import exportable
 from centernet2.jobs import InferenceOptions
-from centernet2.jobs.export import REQUIRED_SHARE
 from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
@@ -64,9 +64,9 @@ def test_masks(exported: Path, detector: Detector) -> None:
 
 def test_certificate(exported: Path) -> None:
     certificate = json.loads(certificate_path(exported).read_text())
-    assert certificate["share"] >= REQUIRED_SHARE and certificate["parts_at"] is None
+    assert certificate["share"] >= PRECISIONS["fp32"].share and certificate["parts_at"] is None
     assert list(certificate["stages"]) == ["proposals", "stage 0", "stage 1"]
-    assert all(each["share"] >= REQUIRED_SHARE for each in certificate["stages"].values())
+    assert all(each["share"] >= PRECISIONS["fp32"].share for each in certificate["stages"].values())
     assert certificate["drawn_images"] == 3 and sorted(
         {shape[0] for shape in certificate["images"]}
     ) == [1, 2]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from centernet2.jobs.export import export
+from centernet2.jobs.export import PrecisionOptions, export
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,21 @@ from centernet2.jobs.export import export
         ({"size": "480"}, "--size has '480'"),
         ({"required_share": 1.5}, "required_share is 1.5"),
         ({"images": "nowhere"}, "nowhere: no image found"),
+        ({"precision": PrecisionOptions("fp8")}, "--precision is 'fp8'; choose one of fp32"),
+        ({"precision": PrecisionOptions("int8")}, "ranges of activations .* give --calibration"),
+        (
+            {"precision": PrecisionOptions("fp16", calibration="photos")},
+            "--calibration has no effect with --precision fp16",
+        ),
+        ({"precision": PrecisionOptions("int8", calibration="nowhere")}, "nowhere"),
+        ({"precision": PrecisionOptions(accepted_loss=-1)}, "accepted_loss is -1"),
+        (
+            {
+                "output": "model.pt2",
+                "precision": PrecisionOptions("int8", calibration="photos"),
+            },
+            "--precision int8 is for ONNX and OpenVINO, not for --format torch",
+        ),
     ],
 )
 def test_options_are_checked_before_the_work(
