@@ -18,7 +18,7 @@ TINY = [
 
 def write_blocks(folder: Path) -> Path:
     """Write four images with a bright block each, for training and validation."""
-    (folder / "images").mkdir()
+    (folder / "images").mkdir(parents=True)
     (folder / "annotations").mkdir()
     images, annotations = [], []
     for i in range(1, 5):

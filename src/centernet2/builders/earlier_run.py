@@ -6,12 +6,12 @@ from itertools import count
 from pathlib import Path
 
 from centernet2.builders.loading import StrPath
-from centernet2.builders.train_command import COMMAND_FILE
+from centernet2.builders.train_command import COMMAND_FILE, PLAN_FILE, REPORT_FOLDER
 
 # what a run writes, besides its checkpoints
 NAMES = (
-    "config.yaml", COMMAND_FILE, "metrics.jsonl", "nonfinite.jsonl", "tensorboard", "pictures",
-    "eval", "eval_ema",
+    "config.yaml", COMMAND_FILE, PLAN_FILE, "metrics.jsonl", "nonfinite.jsonl", "tensorboard",
+    "pictures", "eval", "eval_ema", REPORT_FOLDER,
 )  # fmt: skip
 CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
 logger = logging.getLogger(__name__)

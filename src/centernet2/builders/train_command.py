@@ -23,6 +23,8 @@ from centernet2.files import write_atomic
 from centernet2.zoo import is_address
 
 COMMAND_FILE = "command.yaml"
+PLAN_FILE, REPORT_FOLDER = "plan.yaml", "report"  # of a planned run
+PLAN_HEADER = "# The config that `centernet2 train` has chosen; --config-file takes it.\n#\n"
 COMMAND_HEADER = (
     "# What `centernet2 train --resume` repeats. config.yaml shows all options of the run.\n"
 )
@@ -42,6 +44,7 @@ class TrainCommand:
     data_path: str | None = None
     weights: str | None = None
     device: str | None = None
+    reasons: tuple[str, ...] = ()  # for the options of `file`, if they were chosen for the data
     val_images: str = ""  # digest of those that DATASETS.VAL_FRACTION has set apart; "": none
     recorded: bool = True  # else the paths are not known
 
@@ -73,6 +76,7 @@ class TrainCommand:
             self.with_paths_of(previous),
             overrides=kept | dict(self.overrides),
             weights=self.weights or previous.weights,
+            reasons=previous.reasons,
             val_images=previous.val_images,
         )
 
@@ -113,7 +117,10 @@ class TrainCommand:
         return replace(self, val_images=digest if val_set.divided else "")
 
     def write(self, output: Path) -> None:
-        """Write command.yaml into the output folder."""
+        """Write command.yaml into the output folder, and plan.yaml if options were chosen."""
+        if self.reasons:
+            lines = "".join(f"# {reason}\n" for reason in self.reasons)
+            write_atomic(output / PLAN_FILE, PLAN_HEADER + lines + self.config.to_yaml())
         content = {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
         write_atomic(output / COMMAND_FILE, COMMAND_HEADER + yaml.safe_dump(content))
 
@@ -186,7 +193,9 @@ def previous_command(output: Path) -> TrainCommand | None:
     path = output / COMMAND_FILE
     if path.is_file():
         try:
-            command = TrainCommand(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content["reasons"] = tuple(content.get("reasons", ()))
+            command = TrainCommand(**content)
             command.config.to_yaml()  # raises for options that are not known
             return command
         except (ValueError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:

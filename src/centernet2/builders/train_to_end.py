@@ -4,6 +4,9 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
+from centernet2 import distributed
+from centernet2.builders.evaluator import evaluate_predictions
+from centernet2.builders.train_command import REPORT_FOLDER
 from centernet2.builders.training_run import TrainingRun
 from centernet2.checkpoint.checkpoint import FINAL_FILE
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
@@ -76,7 +79,21 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
             raise TrainingInterrupted(
                 f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
-    return _finish(run, evaluation)
+    metrics = _finish(run, evaluation)
+    if run.command.reasons and metrics:
+        _report(run)
+    return metrics
+
+
+def _report(run: TrainingRun) -> None:
+    """Write the page with an analysis of the errors."""
+    if distributed.is_main_process():
+        command, output = run.command, run.state.output
+        evaluate_predictions(
+            output / "eval", data=command.data, data_path=command.data_path, config=run.config,
+            report=output / REPORT_FOLDER,
+        )  # fmt: skip
+        logger.info("the report is %s", output / REPORT_FOLDER / "report.html")
 
 
 def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:

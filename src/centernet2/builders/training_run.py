@@ -61,7 +61,8 @@ class TrainingRun:
     def plan(self) -> list[str]:
         """Describe the training run."""
         sets = self.train_set, self.val_set
-        return describe_plan(self.config, self.model, *sets, last=self.max_iteration)
+        lines = describe_plan(self.config, self.model, *sets, last=self.max_iteration)
+        return [*self.command.reasons, *lines]
 
     def prepare_folder(self) -> None:
         """Prepare the output folder, on the main process."""

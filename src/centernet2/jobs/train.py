@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -26,13 +27,12 @@ from centernet2.jobs import (
     split_data,
 )
 from centernet2.jobs.evaluate import ClassMatching, evaluate
-from centernet2.ranges import between
+from centernet2.ranges import above, between
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
+    from centernet2.config import Config
     from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class TrainMode:
 
     Parameters
     ----------
+    minutes
+        Wall-clock time of the run, evaluations included (SOLVER.MAX_MINUTES).
+    effort
+        How much a run without --config-file spends: quick (5 minutes), normal (20) or best (120).
     val_fraction
         Fraction of the images to evaluate on, if the data have no validation split.
     auto_scale_lr
@@ -58,6 +62,8 @@ class TrainMode:
         Evaluate the weights without training; write detections and metrics to the output folder.
     """
 
+    minutes: float | None = None
+    effort: Literal["quick", "normal", "best"] | None = None
     val_fraction: float | None = None
     class_map: ClassMap = None
     auto_scale_lr: Flag = False
@@ -78,7 +84,7 @@ class TrainMode:
 DEFAULT_MODE = TrainMode()
 
 
-@checked(val_fraction=between(0, 1, excluded=(1,)))
+@checked(val_fraction=between(0, 1, excluded=(1,)), minutes=above(0))
 def train(
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     *overrides: OverridePairs,
@@ -96,7 +102,8 @@ def train(
     Parameters
     ----------
     config
-        Path of a config, or the name of a packaged one; default: CenterNet2_R50_1x.
+        Path of a config, or the name of a packaged one; default: options are chosen for the data
+        and the device, or without --data CenterNet2_R50_1x.
     output_dir
         Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
@@ -114,6 +121,7 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
+    from centernet2.builders.automatic_plan import plan_training
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
     from centernet2.builders.train_command import given_command, previous_command
@@ -122,7 +130,8 @@ def train(
 
     data, words = split_data(overrides, data, command="train")
     values = _given_values(words, mode, seed)
-    file = as_config(DEFAULT_CONFIG_NAME if config is None else config)
+    plans = config is None and data is not None and not mode.eval_only
+    file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
@@ -134,12 +143,27 @@ def train(
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
+        if mode.effort is not None and (previous is not None or not plans):
+            raise ValueError(
+                "--effort chooses options for the data of a new run; leave it out beside "
+                "--config-file and --resume, or give --minutes, which sets the time of any run"
+            )
         if previous is not None:
             command = command.after(previous)
+        elif plans:
+            command = plan_training(command, effort=mode.effort or "normal", started=started)
         if mode.auto_scale_lr:
             command = _scaled(command, previous)
         run = set_up(command, previous, output, resume=resume, started=started)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
+
+
+def _config_before_plan(data: PathArgument | None) -> Config:
+    """Return a config with the output folder of a run whose options are chosen for the data."""
+    from centernet2.config import Config
+
+    name = Path(data or "").resolve().stem
+    return Config(name=name).replace({"OUTPUT_DIR": "./runs/auto"})
 
 
 def _evaluate(
@@ -229,6 +253,7 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
         "DATASETS.VAL_FRACTION": mode.val_fraction,
         CLASS_MAP_KEY: class_map_of(mode.class_map),
         "SEED": seed,
+        "SOLVER.MAX_MINUTES": None if mode.minutes is None else float(mode.minutes),
     }
     return parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
 

@@ -1,0 +1,57 @@
+"""Statistics of a data set that a training plan depends on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from centernet2.data import DetectionDataset
+
+SMALL_SHARE = 0.1  # of the objects
+TYPICAL, LARGE = 50, 95  # percentiles
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """Sizes and numbers of images and objects; lengths in pixels of the files."""
+
+    images: int
+    objects: int
+    classes: int
+    short_side: float  # the median
+    aspect_ratio: float  # longer by shorter side, which 95 % of the images do not exceed
+    small_object: float  # square root of an area; a tenth of the objects is smaller
+    most_objects: int  # in one image
+
+    @property
+    def small_share(self) -> float:
+        """Side of a small object, as a share of the shorter side of an image."""
+        return self.small_object / self.short_side
+
+    def sentence(self) -> str:
+        """Describe the data set."""
+        return (
+            f"{self.images} images with {self.objects} objects of {self.classes} classes; the "
+            f"shorter side is typically {self.short_side:.0f} pixels, and a tenth of the objects, "
+            f"all classes counting equally, is smaller than {self.small_object:.0f} x "
+            f"{self.small_object:.0f}"
+        )
+
+
+def data_statistics(dataset: DetectionDataset) -> DataStatistics:
+    """Compute the statistics of the training images."""
+    short = np.minimum(dataset.heights, dataset.widths)
+    long = np.maximum(dataset.heights, dataset.widths)
+    single = ~dataset.crowd
+    sides, labels = np.sqrt(dataset.xywh[:, 2] * dataset.xywh[:, 3])[single], dataset.labels[single]
+    order = np.argsort(sides)
+    weights = (1 / np.bincount(labels)[labels])[order]  # equal sums for all classes, as in AP
+    small = np.searchsorted(np.cumsum(weights), SMALL_SHARE * weights.sum())
+    return DataStatistics(
+        images=len(dataset),
+        objects=len(sides),
+        classes=len(dataset.class_names),
+        short_side=float(np.percentile(short, TYPICAL)),
+        aspect_ratio=float(np.percentile(long / short, LARGE)),
+        small_object=float(sides[order[small]]),
+        most_objects=int(np.diff(dataset.offsets).max()),
+    )

