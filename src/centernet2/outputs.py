@@ -29,6 +29,7 @@ BEGINNINGS = {  # command -> file name -> regular expression
         "detections.csv": rb"image,frame,time,left,top,right,bottom,score,label,name",
         "events.csv": rb"image,frame,time,id,name,place,what",
         "predictions.json": rb'\[\n{"file": ',
+        "skipped.csv": rb"image,error\s",
     },
 }
 

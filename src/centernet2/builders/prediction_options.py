@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 else:  # a type to which cyclopts converts
     WordsArgument = list[str]
 
+ENGINES = ("ray",)
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DetectionOptions:
-    """Which detections are kept, and how fast they are made.
+    """Which detections are kept, how fast they are made, and where.
 
     Parameters
     ----------
@@ -26,13 +28,17 @@ class DetectionOptions:
     batch_size
         Images, or tiles of an image, per forward pass.
     threads
-        Threads of the CPU; default: as many as PyTorch chooses.
+        Threads of the CPU; default: as many as PyTorch chooses, and 1 for each worker of an engine.
+    engine
+        ray: detect in images on all machines of a Ray cluster, and write Parquet files, which the
+        same command continues after it was stopped (docs/scale.md). Default: this process.
     """
 
     classes: Annotated[WordsArgument, Parameter(negative=())] = ()
     max_detections: int | None = None
     batch_size: int = 1
     threads: int | None = None
+    engine: str | None = None
 
 
 @Parameter(name="*")

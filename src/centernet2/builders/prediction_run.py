@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from centernet2.builders.prediction_options import DetectionOptions, FilmOptions
+from centernet2.builders.prediction_options import ENGINES, DetectionOptions, FilmOptions
 from centernet2.files import printable
 from centernet2.outputs import writable_folder
 from centernet2.predict.counting import Line, Zone, parse_points
 from centernet2.predict.films import Film, FilmError, import_av
-from centernet2.predict.output_files import KINDS, Outputs, earlier_files, open_outputs
+from centernet2.predict.output_files import (
+    DEFAULT_KINDS,
+    KINDS,
+    Outputs,
+    earlier_files,
+    open_outputs,
+)
+from centernet2.predict.parquet_parts import SKIPPED_FILE
 from centernet2.predict.prediction import Prediction
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.read_sources import film_source
@@ -50,11 +58,16 @@ class Plan(NamedTuple):
     def is_tracked(self) -> bool:
         return self.film.track or bool(self.counters)
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes to keep; empty: all."""
+        return _split(self.detection.classes)
+
 
 def plan_prediction(
     words: Sequence[str],
     folder: Path,
-    write: Sequence[str] | str,
+    write: Sequence[str] | str | None,
     score_threshold: Threshold | None,
     detection: DetectionOptions,
     film: FilmOptions,
@@ -63,21 +76,57 @@ def plan_prediction(
 
     The arguments are those of `predict`.
     """
-    kinds = _split(write)
-    for kind in kinds:
-        if kind not in KINDS:
-            hint = did_you_mean(kind, KINDS)
-            raise ValueError(f"--write has '{kind}'; choose of {', '.join(KINDS)}{hint}")
+    kinds = _kinds(write, detection.engine)
     threshold = _parse_threshold(score_threshold)
-    writable_folder(folder, "--output", command="predict", files=earlier_files(folder))
+    files = earlier_files(folder) if detection.engine is None else [SKIPPED_FILE]
+    writable_folder(folder, "--output", command="predict", files=files)
     sources = find_sources(words)
     plan = Plan(sources, folder, kinds, threshold, detection, film, _counters(film))
+    if detection.engine is not None:
+        _require_images(plan)
     if plan.is_tracked:
         require_trackers()
         _require_films(sources)
     if any(each.kind in (Kind.FILM, Kind.STREAM) for each in sources):
         import_av()
     return plan
+
+
+def _kinds(write: Sequence[str] | str | None, engine: str | None) -> Sequence[str]:
+    """Return what is written, as --write and --engine say."""
+    if engine is not None:
+        if engine not in ENGINES:
+            raise ValueError(f"--engine is '{engine}'; it takes {' or '.join(ENGINES)}")
+        if write is not None:
+            raise ValueError(
+                f"--write cannot be used with --engine {engine}, which writes Parquet files; leave "
+                "it out"
+            )
+        return ()
+    kinds = DEFAULT_KINDS if write is None else _split(write)
+    for kind in kinds:
+        if kind not in KINDS:
+            hint = did_you_mean(kind, KINDS)
+            raise ValueError(f"--write has '{kind}'; choose of {', '.join(KINDS)}{hint}")
+    return kinds
+
+
+def _require_images(plan: Plan) -> None:
+    """Raise ValueError for films, and for options of films."""
+    engine = plan.detection.engine
+    default = FilmOptions()
+    for each in fields(default):
+        if getattr(plan.film, each.name) != getattr(default, each.name):
+            option = f"--{each.name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} is of films, which --engine {engine} does not read; leave it out"
+            )
+    others = [source for source in plan.sources if source.kind not in (Kind.IMAGE, Kind.ADDRESS)]
+    if others:
+        raise ValueError(
+            f"{printable(others[0].path)} is no image, and --engine {engine} reads images alone; "
+            "predict on films, cameras and the standard input without --engine"
+        )
 
 
 def _require_films(sources: Sequence[Source]) -> None:
@@ -119,27 +168,20 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
     Returns:
         The number of images written, of unreadable sources, and of objects.
     """
-    predictor = Predictor(
-        predictor.model,
-        class_names=predictor.class_names,
-        resize=predictor.resize,
-        batch_size=plan.detection.batch_size,
-        tiling=predictor.tiling,
-    )
+    predictor = with_batch_size(predictor, plan)
     threshold = predictor.shown_threshold(plan.threshold)
-    classes = _split(plan.detection.classes)
-    _require_classes(classes, predictor.class_names or ())
+    require_classes(plan, predictor)
     counter = DetectionCounter()
-    with _threads(plan.detection.threads):
-        detected = _detect(predictor, plan, threshold, counter)
-        predictions = _select(detected, classes, plan, threshold)
+    with cpu_threads(plan.detection.threads):
+        predictions = detections(predictor, plan, threshold, counter)
         counted = counter.count(_require_any(predictions, len(plan.sources)))
         shown = with_progress(counted, ("predicting", "predicted"), total=_total(plan.sources))
         names = predictor.class_names or ()
         with open_outputs(plan.folder, plan.kinds, names, plan.counters) as outputs:
             for prediction in shown:
                 outputs.write(prediction)
-    _report(plan, outputs, counter, threshold)
+    report(plan, outputs.count, counter, threshold)
+    _report_events(outputs)
     return {
         "images": outputs.count,
         "skipped": len(counter.failed),
@@ -147,29 +189,37 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
     }
 
 
-def _detect(
+def with_batch_size(predictor: Predictor, plan: Plan) -> Predictor:
+    """Return a predictor with the batch size of the plan."""
+    return Predictor(
+        predictor.model,
+        class_names=predictor.class_names,
+        resize=predictor.resize,
+        batch_size=plan.detection.batch_size,
+        tiling=predictor.tiling,
+    )
+
+
+def detections(
     predictor: Predictor, plan: Plan, threshold: Resolved, counter: "DetectionCounter"
 ) -> Iterator[Prediction]:
-    return predictor.stream(
+    """Yield the detections of all sources that the options keep, tracked if they ask for it."""
+    found = predictor.stream(
         plan.sources,
         score_threshold=lowest_threshold(threshold) if plan.is_tracked else threshold,
         on_error=counter.add_failure,
         on_scores=counter.add_scores,
         give_up=plan.film.stream_timeout,
     )
-
-
-def _select(
-    predictions: Iterable[Prediction], classes: Sequence[str], plan: Plan, threshold: Resolved
-) -> Iterator[Prediction]:
-    """Keep the wanted classes, track, and keep the best detections."""
-    wanted = (each[classes] if classes else each for each in predictions)
+    wanted = (each[plan.classes] if plan.classes else each for each in found)
     tracked = track(wanted, threshold) if plan.is_tracked else wanted
     for prediction in tracked:
         yield prediction[: plan.detection.max_detections]
 
 
-def _require_classes(wanted: Sequence[str], names: Sequence[str]) -> None:
+def require_classes(plan: Plan, predictor: Predictor) -> None:
+    """Raise ValueError for --classes that the detector does not have."""
+    wanted, names = plan.classes, predictor.class_names or ()
     if wanted and not names:
         raise ValueError("--classes needs class names, but the detector has none")
     for each in wanted:
@@ -189,7 +239,7 @@ def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Pred
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def cpu_threads(count: int | None) -> Iterator[None]:
     """Set the number of threads of the CPU in a block."""
     before = torch.get_num_threads()
     if count is not None:
@@ -218,15 +268,19 @@ def _count(source: Source) -> int | None:
         return 0
 
 
-def _report(plan: Plan, outputs: Outputs, counter: "DetectionCounter", threshold: Resolved) -> None:
-    """Log what is written, counted and skipped."""
-    _name_escaped([source.path for source in plan.sources])
-    described = counter.describe(threshold)
-    logger.info("%s written to %s: %s", counted(outputs.count, "image"), plan.folder, described)
+def _report_events(outputs: Outputs) -> None:
+    """Log what is counted in films."""
     for place, events in outputs.counts.items():
         for what, classes in events.items():
             by_class = ", ".join(f"{count} {name}" for name, count in classes.items())
             logger.info("%s, %s: %d (%s)", place, what, sum(classes.values()), by_class)
+
+
+def report(plan: Plan, written: int, counter: "DetectionCounter", threshold: Resolved) -> None:
+    """Log how many images are written, with how many objects, and what is skipped."""
+    _name_escaped([source.path for source in plan.sources])
+    described = counter.describe(threshold)
+    logger.info("%s written to %s: %s", counted(written, "image"), plan.folder, described)
     if counter.failed:
         is_images = all(source.kind is Kind.IMAGE for source in plan.sources)
         logger.error(
@@ -239,13 +293,13 @@ class DetectionCounter:
     """Counts of a run: unreadable images, objects, and the highest score of all."""
 
     def __init__(self) -> None:
-        self.failed: list[Path] = []
+        self.failed: list[tuple[Path, Exception]] = []
         self.objects = 0
         self.highest: float | None = None  # also of detections below the threshold
 
     def add_failure(self, path: Path, error: Exception) -> None:
         """Log and count a source that cannot be read, or not to its end."""
-        self.failed.append(path)
+        self.failed.append((path, error))
         logger.error("%s", error)
 
     def add_scores(self, scores: Tensor) -> None:

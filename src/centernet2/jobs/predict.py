@@ -47,7 +47,7 @@ def predict(
     *images: Annotated[ImageArgument, Parameter(allow_leading_hyphen=True)],  # - is one
     weights: WeightsArgument,
     output: PathArgument = Path("predictions"),
-    write: Annotated[WordsArgument, Parameter(negative=())] = ("pictures", "json"),
+    write: Annotated[WordsArgument | None, Parameter(negative=())] = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     score_threshold: Annotated[ThresholdArgument | None, Parameter(negative=())] = None,
     tile: int | None = None,
@@ -70,7 +70,8 @@ def predict(
     output
         Folder for the results.
     write
-        What to write, with commas: pictures (and films), json, coco, csv, yolo, crops.
+        What to write, with commas: pictures (and films), json, coco, csv, yolo, crops; default:
+        pictures,json. An engine writes Parquet files instead.
     config
         Path or name of the config, for weights files without one.
     score_threshold
@@ -96,8 +97,12 @@ def predict(
         raise ValueError("no image is given; name image files, films, folders or patterns")
     tiling = _tiling(tile, overlap)
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
-    predictor = load_predictor(weights, overrides, config=config, tiling=tiling, **vars(inference))
-    return run_prediction(predictor, plan)
+    options = {"overrides": overrides, "config": config, "tiling": tiling, **vars(inference)}
+    if detection.engine is not None:
+        from centernet2.builders.cluster_prediction import predict_on_cluster
+
+        return predict_on_cluster(weights, options, plan)
+    return run_prediction(load_predictor(weights, **options), plan)
 
 
 def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":

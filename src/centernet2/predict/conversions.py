@@ -44,8 +44,12 @@ def rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 def image_name(prediction: Prediction) -> str:
     """Return the file or address of an image as text that UTF-8 can hold; "": it has none."""
-    path = prediction.path
-    return "" if path is None else printable(remote_url(path) or path)
+    return "" if prediction.path is None else source_name(prediction.path)
+
+
+def source_name(path: Path) -> str:
+    """Return a file or an address as text that UTF-8 can hold."""
+    return printable(remote_url(path) or path)
 
 
 def records(prediction: Prediction) -> list[dict[str, Any]]:
@@ -67,7 +71,7 @@ def records(prediction: Prediction) -> list[dict[str, Any]]:
             record["id"] = number
     if "masks" in prediction.columns:
         for record, mask in zip(found, prediction.masks, strict=True):
-            record["segmentation"] = _run_lengths(mask)
+            record["segmentation"] = run_lengths(mask)
     return found
 
 
@@ -156,7 +160,8 @@ def html(prediction: Prediction, picture: bytes | None) -> str:
     return f"<p>{escape(repr(prediction))}</p>{image}<table>{head}{table}</table>"
 
 
-def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a mask [H, W] as a compressed RLE of COCO: size and counts."""
     from hotcoco import mask as rle
 
     counts = rle.encode(np.asfortranarray(mask))["counts"].decode("ascii")
