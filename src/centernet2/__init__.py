@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from centernet2.files import name_compiler_cache
+
 __version__ = "0.1.0"
 
 
@@ -32,6 +34,7 @@ def __getattr__(name: str) -> Any:
         return sorted(_modules())
     if name not in _modules():
         raise AttributeError(f"module 'centernet2' has no attribute '{name}'")
+    name_compiler_cache()
     return getattr(import_module(_modules()[name]), name)
 
 

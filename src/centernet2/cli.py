@@ -23,7 +23,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError
 
 from centernet2.arguments import ArgumentValueError
 from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
-from centernet2.files import describe_os_error
+from centernet2.files import describe_os_error, name_compiler_cache
 from centernet2.jobs.benchmark import benchmark
 from centernet2.jobs.check import check
 from centernet2.jobs.compare import compare
@@ -88,6 +88,7 @@ def main() -> None:
     """Entry point of the command."""
     # Transparent huge pages: PyTorch reads this before it allocates its first large tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    name_compiler_cache()
     with ending():
         start_logging()
         refuse_empty_words(sys.argv[1:])

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import stat
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 CACHE_VARIABLE = "CENTERNET2_CACHE"
+COMPILER_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, none of the user's quota, too large
 PATH_ADVICE = "check the path and its permissions"
 IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower case
@@ -22,6 +24,18 @@ IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower
 def cache_folder() -> Path:
     """Folder of downloads and indices: $CENTERNET2_CACHE, or ~/.cache/centernet2."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
+
+
+def name_compiler_cache() -> None:
+    """Name a folder for compiled programs where no temporary folder can be written.
+
+    torchvision imports the compiler of PyTorch, which looks for its cache in the temporary folder:
+    in a read-only container, the import would fail. Only compiling writes to the cache.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        os.environ.setdefault(COMPILER_CACHE_VARIABLE, os.path.abspath(os.sep))
 
 
 def is_image_file(path: Path | str) -> bool:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from centernet2.predict.output_files import KINDS
 from centernet2.predict.prediction import Prediction
 from centernet2.predict.predictor import Predictor
 from tests.helpers.films import require_av, write_film
@@ -97,15 +98,38 @@ def test_workers_of_a_loader_detect(predictor: Predictor, method: str) -> None:
     assert torch.cat(list(loader)).tolist() == pytest.approx(expected, rel=1e-4)
 
 
+# refuses what writes elsewhere than in the folder of the results, as a read-only file system does
+READ_ONLY = """
+import errno, os, sys
+
+allowed = (sys.argv.pop(1), os.devnull)
+
+def refuse(event, arguments):
+    path = arguments[0] if arguments else None
+    writes = event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink")
+    writes |= event == "open" and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    if writes and not isinstance(path, int) and not os.fsdecode(path).startswith(allowed):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+sys.addaudithook(refuse)
+from centernet2.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
-def test_command_in_a_bare_environment(tmp_path: Path) -> None:
+def test_command_in_a_read_only_container(tmp_path: Path) -> None:
     """Without HOME and locale, where only the folder of the results can be written."""
+    require_av()
     weights = save_untrained(tmp_path / "model.pth", class_names=("Löwe", "猫"))
     photos = write_photographs(tmp_path / "photos", count=1)
     (photos / "0.png").rename(photos / "Löwe.png")
+    write_film(photos / "film.mp4", 5, sound="aac")
+    output = str(tmp_path / "out")
     command = [
-        sys.executable, "-m", "centernet2", "predict", str(photos), "--weights", str(weights),
-        "--output", str(tmp_path / "out"), "--score-threshold", "0", "--device", "cpu",
+        sys.executable, "-c", READ_ONLY, output, "predict", str(photos),
+        "--weights", str(weights), "--output", output, "--score-threshold", "0",
+        "--device", "cpu", "--write", ",".join(KINDS),
     ]  # fmt: skip
     empty = {"LC_ALL": "C", "PATH": os.defpath, "HOME": "/nonexistent", "PYTHONUTF8": "0"}
     paths = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
@@ -113,6 +137,7 @@ def test_command_in_a_bare_environment(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     content = (tmp_path / "out" / "predictions.json").read_bytes().decode("utf-8")
     assert "Löwe.png" in content and "猫" in content
+    assert {"00001_film.mp4", "coco.json"} <= {each.name for each in (tmp_path / "out").iterdir()}
 
 
 def growth(predictor: Predictor, source: Any, *, skipped: int) -> float:

@@ -109,7 +109,10 @@ class CocoFile(GrowingFile):
 
     def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
         if self._annotations is None:
-            self._annotations = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            folder = self.path.parent  # a container may have no other that can be written
+            folder.mkdir(parents=True, exist_ok=True)
+            waiting = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self._annotations = self._stack.enter_context(waiting)
         for each in coco_annotations(prediction, self.count):
             self._num_annotations += 1
             comma = ",\n" if self._num_annotations > 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -170,7 +171,9 @@ def _numbered(folder: Path, below: str = "*") -> list[Path]:
 
 def safe_name(name: str) -> str:
     """Return a name for a file or folder on any system."""
-    short = UNSAFE.sub("_", name).encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
+    encoding = sys.getfilesystemencoding()  # ASCII in a C locale
+    known = UNSAFE.sub("_", name).encode(encoding, "replace").decode(encoding).replace("?", "_")
+    short = known.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
     return short.rstrip(". ") or "_"
 
 
