@@ -126,6 +126,22 @@ def test_labels_are_read_as_yolo(tmp_path: Path) -> None:
     assert data.labels.tolist() == [1, 0, 1]
 
 
+def test_masks_are_read_as_polygons_of_yolo(tmp_path: Path) -> None:
+    masks = left_half()
+    masks[0, :, :10], masks[0, 20:30, 20:30] = False, False  # with a hole
+    masks[2] = False  # no pixel: the polygon of its box
+    write(tmp_path, [make_prediction(columns={"masks": masks})], "yolo")
+    photo = tmp_path / "images" / "00000_scene.png"
+    photo.parent.mkdir()
+    Image.new("RGB", (80, 60)).save(photo)
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
+    data = load_dataset(data=tmp_path, data_path=None, names=(), split="train", masks=True)
+    assert data.labels.tolist() == [1, 0, 1] and data.masks is not None
+    masks[2] = True
+    for row, mask in enumerate(masks):
+        assert (data.masks.bitmap(row, (60, 80)).numpy() != mask).mean() < 0.02
+
+
 def test_crops_are_inside_the_image_and_their_folder(tmp_path: Path) -> None:
     boxes = np.array([[-9, -9, 10.2, 10.7], [70, 50, 99, 99], [81, 0, 90, 9]], np.float32)
     found = make_prediction(boxes=boxes, class_names=("../../a", "b:c?"))

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from centernet2.data.storage import remote_url
 from centernet2.files import printable, write_atomic, write_json
+from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
 
 WHERE, IN_FILM = ("image",), ("frame", "time")
 WHAT = ("left", "top", "right", "bottom", "score", "label", "name")
 BOX_DIGITS, SCORE_DIGITS = 2, 5  # decimals in files
+CORNERS = [[0, 1], [2, 1], [2, 3], [0, 3]]  # of a box, as columns of left, top, right, bottom
 SHOWN_ROWS = 20  # of the table in a notebook
 
 
@@ -102,16 +104,33 @@ def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def yolo_lines(prediction: Prediction) -> list[str]:
-    """Return a line of YOLO for each detection: label, center and size as shares, score."""
+    """Return a line of YOLO for each detection: label, box or polygon, score.
+
+    A box is its center and its size, a polygon the outline of the mask; both in shares of the
+    image.
+    """
     height, width = prediction.size
-    scale = np.array([width, height, width, height], np.float64)
-    shares = prediction.boxes / scale  # [D, 4]
-    centers, sizes = (shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]
-    lines = np.concatenate([centers, sizes, prediction.scores[:, None]], axis=1).tolist()
+    shares = prediction.boxes / np.array([width, height] * 2, np.float64)  # [D, 4]
+    if "masks" in prediction.columns:
+        outlines = map(outline, prediction.masks)
+        corners = [each / [width, height] for each in outlines]  # [P, 2]
+        places = [
+            (own if len(own) else box[CORNERS]).ravel().tolist()
+            for own, box in zip(corners, shares, strict=True)
+        ]
+    else:
+        places = _centers_and_sizes(shares)
     return [
-        " ".join([str(label), *(f"{value:.6g}" for value in line)])
-        for label, line in zip(prediction.labels.tolist(), lines, strict=True)
+        " ".join([str(each.label), *(f"{value:.6g}" for value in (*place, each.score))])
+        for each, place in zip(prediction, places, strict=True)
     ]
+
+
+def _centers_and_sizes(boxes: NDArray[np.float64]) -> list[list[float]]:
+    """Return boxes [D, 4] as center x and y, width, height."""
+    centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    places: list[list[float]] = np.concatenate([centers, sizes], axis=1).tolist()
+    return places
 
 
 def csv_lines(found: Iterable[Mapping[str, Any]], names: Sequence[str], *, head: bool) -> str:
