@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -16,8 +18,10 @@ from centernet2.predict.prediction import Prediction
 from centernet2.score_thresholds import Resolved, Threshold, resolve_thresholds
 from centernet2.serve.application import create_app
 from centernet2.serve.served_model import ServedModel
+from centernet2.serve.server import bind
 from centernet2.serve.service import Service, ServiceOptions
 
+HOST = "127.0.0.1"
 NAMES = ("cat", "dog")
 SHARES = np.array([[0.1, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.8], [0, 0, 1, 1]], np.float32)
 SCORES = np.array([0.9, 0.5, 0.2], np.float32)
@@ -63,17 +67,26 @@ class StandIn:
     def shown_threshold(self, given: Threshold | None) -> Resolved:
         return resolve_thresholds(0.3 if given is None else given, NAMES, len(NAMES))
 
-    def explain(self, image: Any, x: float, y: float, *, score_threshold: Resolved) -> Any:
-        raise ValueError(f"the point ({x:g}, {y:g}) is outside of the image")
+    def explain(
+        self, image: np.ndarray, x: float, y: float, *, score_threshold: Resolved
+    ) -> SimpleNamespace:
+        if not (x < image.shape[1] and y < image.shape[0]):
+            raise ValueError(f"the point ({x:g}, {y:g}) is outside of the image")
+        summary = f"a dog is at {x:.0f}, {y:.0f}"
+        return SimpleNamespace(text=lambda: "all steps", to_dict=lambda: {"summary": summary})
 
 
 def make_service(
     predictor: StandIn | None = None, options: ServiceOptions | None = None, **changes: Any
 ) -> Service:
-    """Return a service of one stand-in, `pets`; images share a batch if their sizes are equal."""
+    """Return a service of one stand-in, `pets`."""
+    return Service([make_model("pets", predictor, **changes)], options)
+
+
+def make_model(name: str, predictor: StandIn | None = None, **changes: Any) -> ServedModel:
+    """Return a stand-in with a name; images share a batch if their sizes are equal."""
     model: Any = predictor or StandIn()
-    served = ServedModel("pets", model, lambda height, width: (height, width), **changes)
-    return Service([served], options)
+    return ServedModel(name, model, lambda height, width: (height, width), **changes)
 
 
 @contextmanager
@@ -82,6 +95,23 @@ def client_of(service: Service) -> Iterator[TestClient]:
     with TestClient(create_app(service), raise_server_exceptions=False) as client:
         wait_until(lambda: service.is_ready)
         yield client
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    """Run a service that is ready on a port of this machine; yield the port."""
+    with bind(HOST, 0) as taken:
+        port = taken.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None))
+        thread = threading.Thread(target=server.run, args=([taken],))
+        thread.start()
+        wait_until(lambda: service.is_ready)
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    assert not thread.is_alive()
 
 
 def wait_until(holds: Any, seconds: float = 10.0) -> None:

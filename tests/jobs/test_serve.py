@@ -56,7 +56,7 @@ def test_empty_token_file_is_refused(tmp_path: Path, weights: Path) -> None:
 
 
 def test_models_are_named_and_have_buckets_of_padded_sizes(tmp_path: Path, weights: Path) -> None:
-    other = tmp_path / "other" / "pets.pth"
+    other = tmp_path / "pets" / "model_final.pth"
     other.parent.mkdir()
     other.symlink_to(weights)
     first, second = load_served([weights, other], batch_size=2, device="cpu")

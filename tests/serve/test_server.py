@@ -8,42 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from centernet2.serve.application import create_app
 from centernet2.serve.batching import BatchOptions
 from centernet2.serve.limits import Limits
 from centernet2.serve.server import bind
-from centernet2.serve.service import Service, ServiceOptions
+from centernet2.serve.service import ServiceOptions
 from tests.helpers.jobs import save_untrained
-from tests.helpers.serving import StandIn, encode, make_service, wait_until
-
-HOST = "127.0.0.1"
-
-
-@contextmanager
-def serving(service: Service) -> Iterator[int]:
-    """Run a service in a thread; yield its port."""
-    with bind(HOST, 0) as taken:
-        port = taken.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None))
-        thread = threading.Thread(target=server.run, args=([taken],))
-        thread.start()
-        wait_until(lambda: service.is_ready)
-        try:
-            yield port
-        finally:
-            server.should_exit = True
-            thread.join(30)
-    assert not thread.is_alive()
+from tests.helpers.serving import HOST, StandIn, encode, make_service, serving, wait_until
 
 
 def send(port: int, value: int = 128, path: str = "/detect") -> HTTPConnection:

@@ -20,6 +20,7 @@ from centernet2.zoo import ZOO_PREFIX
 from centernet2.zoo.download import sha256
 
 HASH = re.compile(r"([0-9a-f]{64})(?:\s.*)?", re.IGNORECASE)  # a line of sha256sum
+RUN_FILE = re.compile(r"model_(final|best|\d+)\.pth")  # of every training run
 Bucket = Callable[[int, int], tuple[int, int]]
 
 
@@ -61,12 +62,18 @@ def load_served(
 
 def _names_of(weights: Sequence[StrPath]) -> list[str]:
     """Return a name for each detector, of its file or folder; equal ones are numbered."""
-    texts = [fspath(each).removeprefix(ZOO_PREFIX).rstrip("/") for each in weights]
-    stems = [Path(text).stem if Path(text).is_file() else Path(text).name for text in texts]
+    stems = [_name_of(Path(fspath(each).removeprefix(ZOO_PREFIX))) for each in weights]
     return [
         stem if stems.index(stem) == number else f"{stem} ({number + 1})"
         for number, stem in enumerate(stems)
     ]
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a file, or of the folder of a training run, also for its checkpoints."""
+    if RUN_FILE.fullmatch(path.name):
+        path = path.absolute().parent
+    return path.stem if path.is_file() else path.name
 
 
 def _bucket_of(predictor: Predictor) -> Bucket:

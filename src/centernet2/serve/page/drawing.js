@@ -1,0 +1,112 @@
+// Draw an image with its detections on a canvas.
+const MAX_SIDE = 1600; // of a canvas, in pixels
+const GOLDEN_ANGLE = 137.508; // neighboring labels get very different hues
+
+/** Color of a class by its label. */
+export function colorOf(label) {
+  return `hsl(${(label * GOLDEN_ANGLE) % 360} 85% 42%)`;
+}
+
+/**
+ * Draw an image, masks, boxes, labels and the cross at a point.
+ * @param {HTMLCanvasElement} canvas
+ * @param {ImageBitmap} image
+ * @param {Array} detections best first, in pixels of the image
+ * @param {{x: number, y: number}|null} point in pixels of the image
+ * @param {number} highlighted index of a detection with a thick box, or -1
+ */
+export function draw(canvas, image, detections, point, highlighted) {
+  // as many pixels as are shown, so that the letters on a small image are sharp
+  const shown = (canvas.clientWidth * devicePixelRatio) / image.width;
+  const scale = Math.min(Math.max(1, shown), MAX_SIDE / Math.max(image.width, image.height));
+  canvas.width = Math.max(1, Math.round(image.width * scale));
+  canvas.height = Math.max(1, Math.round(image.height * scale));
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  // the canvas is shown smaller or larger than it is: lines and letters keep their size
+  const unit = canvas.width / (canvas.clientWidth || canvas.width);
+  for (let i = detections.length - 1; i >= 0; i--) {
+    const each = detections[i];
+    if (each.segmentation) drawMask(pen, each, scale);
+    drawBox(pen, each, scale, unit * (i === highlighted ? 5 : 2.5));
+  }
+  for (let i = detections.length - 1; i >= 0; i--) drawLabel(pen, detections[i], scale, unit);
+  if (point) drawCross(pen, point.x * scale, point.y * scale, unit);
+}
+
+function drawBox(pen, { box, label }, scale, width) {
+  const [left, top, right, bottom] = box.map((each) => each * scale);
+  for (const [color, extra] of [["white", 1.6], [colorOf(label), 1]]) {
+    pen.strokeStyle = color;
+    pen.lineWidth = width * extra;
+    pen.strokeRect(left, top, right - left, bottom - top);
+  }
+}
+
+function drawLabel(pen, each, scale, unit) {
+  const size = 14 * unit, gap = 4 * unit;
+  pen.font = `600 ${size}px system-ui, sans-serif`;
+  pen.textBaseline = "top";
+  const words = `${each.class} ${each.score.toFixed(2)}`;
+  const width = pen.measureText(words).width + 2 * gap, height = size + 2 * gap;
+  const left = Math.max(0, Math.min(each.box[0] * scale, pen.canvas.width - width));
+  const above = each.box[1] * scale - height;
+  const top = above >= 0 ? above : Math.min(each.box[1] * scale, pen.canvas.height - height);
+  pen.fillStyle = colorOf(each.label);
+  pen.fillRect(left, top, width, height);
+  pen.fillStyle = "white";
+  pen.fillText(words, left + gap, top + gap);
+}
+
+function drawCross(pen, x, y, unit) {
+  for (const [color, width] of [["black", 5], ["white", 2]]) {
+    pen.strokeStyle = color;
+    pen.lineWidth = width * unit;
+    pen.beginPath();
+    pen.moveTo(x - 12 * unit, y);
+    pen.lineTo(x + 12 * unit, y);
+    pen.moveTo(x, y - 12 * unit);
+    pen.lineTo(x, y + 12 * unit);
+    pen.stroke();
+  }
+}
+
+function drawMask(pen, { segmentation, label }, scale) {
+  const [height, width] = segmentation.size;
+  const layer = new OffscreenCanvas(width, height), own = layer.getContext("2d");
+  own.fillStyle = colorOf(label);
+  let position = 0, inside = false;
+  for (const count of runLengths(segmentation.counts)) {
+    if (inside) fillColumns(own, position, position + count, height);
+    position += count;
+    inside = !inside;
+  }
+  pen.globalAlpha = 0.45;
+  pen.drawImage(layer, 0, 0, width * scale, height * scale);
+  pen.globalAlpha = 1;
+}
+
+/** Fill the pixels from start to end, counted column by column. */
+function fillColumns(pen, start, end, height) {
+  while (start < end) {
+    const row = start % height, length = Math.min(height - row, end - start);
+    pen.fillRect(Math.floor(start / height), row, 1, length);
+    start += length;
+  }
+}
+
+/** Decode COCO's compressed run lengths: digits of 5 bits, differences to the run two before. */
+export function runLengths(text) {
+  const counts = [];
+  for (let at = 0; at < text.length; ) {
+    let value = 0, shift = 0, digit;
+    do {
+      digit = text.charCodeAt(at++) - 48;
+      value |= (digit & 31) << shift;
+      shift += 5;
+    } while (digit & 32);
+    if (digit & 16 && shift < 32) value |= -1 << shift;
+    counts.push(counts.length > 2 ? value + counts[counts.length - 2] : value);
+  }
+  return counts;
+}
