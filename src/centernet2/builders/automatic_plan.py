@@ -22,7 +22,7 @@ from centernet2.builders.plan import find_training_data
 from centernet2.builders.step_probe import largest_batch, measure_step
 from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint import WeightsError, read_weights
-from centernet2.config import Config, ConfigError, load_config
+from centernet2.config import CLASS_KEYS, Config, ConfigError, load_config
 from centernet2.data.readers import find_dataset
 from centernet2.devices import create_accelerator
 from centernet2.kernels import is_bf16_fast
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 LITE = "CenterNet2_Lite_N", "CenterNet2_Lite_S", "CenterNet2_Lite_M"  # from small to large
 FROM_SCRATCH = "CenterNet2_R18_small"
+NETWORK_KEYS = ("MODEL.", "INPUT.")  # of a detector to start from
+RUN_KEYS = (*CLASS_KEYS, "MODEL.WEIGHTS", "MODEL.TIMM.PRETRAINED", "MODEL.DEVICE")  # but for these
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ EVALUATIONS, EVALUATION_SHARE = 5, 0.15  # number at most, and share of the time
 INFERENCE_COST = 0.4  # of an image, relative to its training
 PATIENCE = 3  # evaluations
 CHECKPOINT_MINUTES = 2.0
-FEW_IMAGES = 1000
+FEW_IMAGES = 100  # for which colors are changed, too
 
 
 @dataclass
@@ -115,7 +117,8 @@ def plan_training(command: TrainCommand, *, effort: str, started: float) -> Trai
             {"SOLVER.IMS_PER_BATCH": largest_batch(plan.config, train_set, place)},
             "the largest batch that was tried and fits",
         )
-    _choose_optimizer(plan, statistics)
+    from_scratch = weights is None and plan.config.name == FROM_SCRATCH
+    _choose_optimizer(plan, statistics, from_scratch=from_scratch)
     pace = measure_step(plan.config, train_set, place)
     seconds = 60 * plan.config.run.max_minutes - (time.monotonic() - started)
     seconds = distributed.gather_objects(seconds)[0]
@@ -138,9 +141,8 @@ def _choose_model(
                 f"{weights} has no config of its own, so `centernet2 train DATA` cannot plan with "
                 "it; give the --config-file of these weights"
             )
-        base = config_of(checkpoint.info)
-        plan = Plan(base.replace(given), given)
-        plan.choose("model", {}, f"{base.name}, of {weights}")
+        plan = Plan(_with_network_of(config_of(checkpoint.info)).replace(given), given)
+        plan.choose("model", {}, f"{plan.config.name}, of {weights}")
         return plan
     wanted = level.on_cpu if device.type == "cpu" else level.on_accelerator
     candidates = reversed(LITE[: LITE.index(wanted) + 1])
@@ -152,6 +154,13 @@ def _choose_model(
     plan = Plan(load_config(name).replace(given), given)
     plan.choose("model", {}, f"{reason}; on {device}")
     return plan
+
+
+def _with_network_of(trained: Config) -> Config:
+    """Return the options of a Lite model with the network and the image sizes of another one."""
+    kept = (key for key in trained.stated if key.startswith(NETWORK_KEYS))
+    values = {key: trained[key] for key in kept if key not in RUN_KEYS}
+    return replace(load_config(LITE[0]).replace(values), name=trained.name)
 
 
 def _find_online(wanted: str) -> tuple[str, str]:
@@ -252,13 +261,22 @@ def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) 
     plan.choose(f"batch of {batch} images on {device}", values, reason)
 
 
-def _choose_optimizer(plan: Plan, statistics: DataStatistics) -> None:
+def _choose_optimizer(plan: Plan, statistics: DataStatistics, *, from_scratch: bool) -> None:
     """Choose the learning rate for the batch, and augmentation for the number of images."""
-    if plan.config.name != FROM_SCRATCH:
-        batch = plan.config.run.ims_per_batch
-        rate = float(f"{RATE * math.sqrt(batch / RATE_BATCH):.2g}")
-        values = {"SOLVER.OPTIMIZER": "ADAMW", "SOLVER.BASE_LR": rate}
-        plan.choose(f"learning rate {rate:g}", values, f"AdamW with batches of {batch} images")
+    batch = plan.config.run.ims_per_batch
+    if from_scratch:
+        made_for = load_config(FROM_SCRATCH)
+        rate = made_for.optimizer.base_lr * batch / made_for.run.ims_per_batch
+        optimizer, note = made_for.optimizer.optimizer, "from scratch"
+    else:
+        rate, optimizer = RATE * math.sqrt(batch / RATE_BATCH), "ADAMW"
+        note = "and less in the backbone, which is trained already"
+    rate = float(f"{rate:.2g}")
+    plan.choose(
+        f"learning rate {rate:g}",
+        {"SOLVER.OPTIMIZER": optimizer, "SOLVER.BASE_LR": rate},
+        f"of {optimizer} for batches of {batch}, {note}",
+    )
     if statistics.images < FEW_IMAGES:
         plan.choose(
             "augmentation",
