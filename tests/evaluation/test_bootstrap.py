@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from centernet2.data.readers.coco import load_coco
-from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_results
+from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_pairs, compare_results
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report.tables import differences_table
 from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
@@ -68,3 +68,20 @@ def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:
     console = Console(width=100, record=True)
     console.print(differences_table({"AP": each, "AP/class 0": each}, confidence=0.95))
     assert "may be chance" in console.export_text()
+
+
+def test_pairs_are_compared_by_their_means(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    content = write_random_annotations(tmp_path / "t.json", rng, images=20, classes=2)
+    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
+    good = in_positions(dataset, random_results(rng, content, decimals=6, noise=100))
+    bad = good.copy()
+    bad[:, 1:3] += 6
+    options = {"samples": 50, "confidence": 0.95, "seed": 0}
+    single = compare_results(dataset, good, bad, **options)["AP"]
+    joined = compare_pairs(dataset, [(good, bad), (good, good)], **options)["AP"]
+    assert single.low < single.high < 0
+    # the same draws, and half of the difference
+    assert joined.first == pytest.approx(single.first)
+    assert joined.second == pytest.approx((single.first + single.second) / 2)
+    assert (joined.low, joined.high) == pytest.approx((single.low / 2, single.high / 2))

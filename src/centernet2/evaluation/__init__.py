@@ -1,7 +1,7 @@
 """Metrics of detections, and analysis of their errors."""
 
 from centernet2.evaluation.analysis import analyze
-from centernet2.evaluation.bootstrap import Difference, compare_results
+from centernet2.evaluation.bootstrap import Difference, compare_pairs, compare_results
 from centernet2.evaluation.curves import (
     ThresholdChoice,
     best_point,
@@ -51,6 +51,7 @@ __all__ = [
     "boxes_of_image",
     "choose_threshold",
     "class_curves",
+    "compare_pairs",
     "compare_results",
     "match_detections",
     "overall_curve",

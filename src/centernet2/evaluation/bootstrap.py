@@ -63,32 +63,50 @@ def compare_results(
     confidence: float,
     seed: int,
 ) -> dict[str, Difference]:
-    """Compare two sets of COCO results: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
+    """Compare two sets of COCO results [D, 7]; the other arguments are those of `compare_pairs`."""
+    pairs = [(first, second)]
+    return compare_pairs(truth, pairs, samples=samples, confidence=confidence, seed=seed)
+
+
+def compare_pairs(
+    truth: GroundTruth,
+    pairs: Sequence[tuple[FloatArray, FloatArray]],
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Difference]:
+    """Compare pairs of detectors by their means: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
 
     Args:
         truth: the data set.
-        first, second: COCO results [D, 7].
+        pairs: COCO results [D, 7] of both detectors of each pair.
         samples: number of draws.
         confidence: share of the draws within the interval, such as 0.95.
         seed: of the draws.
     """
-    detectors = [_prepare(truth, results) for results in (first, second)]
+    prepared = [[_prepare(truth, results) for results in pair] for pair in pairs]
     count = len(truth)
-    everything = np.ones(count, dtype=np.int64)
-    whole = [_metrics(classes, everything) for classes in detectors]  # [F] each
+
+    def means(weights: IntArray) -> FloatArray:  # [2, F]
+        metrics = [[_metrics(classes, weights) for classes in pair] for pair in prepared]
+        means: FloatArray = np.mean(metrics, axis=0)
+        return means
+
+    first, second = means(np.ones(count, dtype=np.int64))
     rng = np.random.default_rng(seed)
     drawn, console = [], get_console()
     for _ in track(
         range(samples), "drawing images", console=console, disable=not console.is_interactive
     ):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)
-        one, other = (_metrics(classes, weights) for classes in detectors)
+        one, other = means(weights)
         drawn.append(other - one)
     tail = 100 * (1 - confidence) / 2
     low, high = _bounds(np.stack(drawn), tail)
     names = [*SUMMARY_IOUS, *(f"AP/{name}" for name in truth.class_names)]
     return {
-        name: Difference(float(whole[0][i]), float(whole[1][i]), float(low[i]), float(high[i]))
+        name: Difference(float(first[i]), float(second[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(names)
     }
 
