@@ -1,0 +1,163 @@
+"""ONNX models in the form that TensorRT's own parser takes.
+
+Each change below replaces what `tensorrt_table.py` says the parser refuses. The model computes the
+same, except that pixels of resized images are rounded otherwise, by 1 of 255.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from centernet2.export.onnx_graph import OnnxGraph, attributes_of, replace_elements
+
+
+def for_tensorrt(model: Any) -> None:
+    """Change an ONNX model (ModelProto) in place so that TensorRT's parser takes it.
+
+    `tensorrt_table.refusals` says what remains.
+    """
+    graph = OnnxGraph(model)
+    pooled = _pool_at_all_levels(graph)
+    nodes = []
+    for node in model.graph.node:
+        change = CHANGES.get(node.op_type)
+        changed = [node] if change is None else change(node, graph)
+        nodes += pooled.get(node.output[0], changed)
+    replace_elements(model.graph.node, nodes)
+    used = {name for node in nodes for name in node.input}
+    weights = [each for each in model.graph.initializer if each.name in used]
+    replace_elements(model.graph.initializer, weights)
+
+
+def _sort(node: Any, graph: OnnxGraph) -> list[Any]:
+    """Sort the results of TopK, whose order does not matter where they are not."""
+    _drop_attribute(node, "sorted")  # the default is to sort
+    return [node]
+
+
+def _scatter(node: Any, graph: OnnxGraph) -> list[Any]:
+    """Leave out an attribute that has its default."""
+    if attributes_of(node).get("reduction") == b"none":
+        _drop_attribute(node, "reduction")
+    return [node]
+
+
+def _compare(node: Any, graph: OnnxGraph) -> list[Any]:
+    """Replace a comparison with True, which integer division contains, by its operand."""
+    from onnx import helper
+
+    other = graph.constants.get(node.input[1])
+    if other is None or other.dtype != bool or other.ndim or not other:
+        return [node]
+    return [helper.make_node("Identity", node.input[:1], node.output, name=node.name)]
+
+
+def _resize(node: Any, graph: OnnxGraph) -> list[Any]:
+    """Resize images with smoothing by matrix products: rows @ images @ columns, rounded."""
+    from onnx import TensorProto, helper
+
+    sizes = graph.constants.get(node.input[3]) if len(node.input) > 3 else None
+    height, width = graph.shapes.get(node.input[0], [0, 0])[-2:]
+    if sizes is None or not (height and width and attributes_of(node).get("antialias")):
+        return [node]
+    rows = graph.add_constant("resize_rows", smoothing_weights(height, int(sizes[2])))
+    columns = graph.add_constant("resize_columns", smoothing_weights(width, int(sizes[3])).T)
+    values = graph.model.graph.value_info  # the result is no UINT8 any more
+    replace_elements(values, [each for each in values if each.name != node.output[0]])
+    return [
+        helper.make_node("Cast", node.input[:1], ["resize_0"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["resize_0", columns], ["resize_1"]),
+        helper.make_node("Round", ["resize_1"], ["resize_2"]),
+        helper.make_node("MatMul", [rows, "resize_2"], ["resize_3"]),
+        helper.make_node("Round", ["resize_3"], node.output),
+    ]
+
+
+Change = Callable[[Any, OnnxGraph], list[Any]]
+CHANGES: Mapping[str, Change] = {
+    "TopK": _sort,
+    "ScatterND": _scatter,
+    "Equal": _compare,
+    "Resize": _resize,
+}
+
+
+def smoothing_weights(length: int, resized: int) -> NDArray[np.float32]:
+    """Compute the weights [resized, length] of pixels in a resized axis, as Pillow does.
+
+    A resized pixel is the mean of the pixels around its center, with weights that fall linearly.
+    """
+    scale = length / resized
+    centers = (np.arange(resized)[:, None] + 0.5) * scale
+    distances = np.abs(np.arange(length) + 0.5 - centers) / max(scale, 1.0)
+    weights = np.clip(1 - distances, 0, None)
+    normalized: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype("f4")
+    return normalized
+
+
+def _pool_at_all_levels(graph: OnnxGraph) -> dict[str, list[Any]]:
+    """Pool all RoIs at each level, those of other levels as empty boxes.
+
+    An exported graph pools the RoIs of a level alone: their number depends on values, and may be 0.
+
+    Returns:
+        The nodes that take the place of others, by the first output of these.
+    """
+    changed: dict[str, list[Any]] = {}
+    for node in graph.model.graph.node:
+        if node.op_type == "ScatterND":
+            pooling = graph.producers.get(node.input[2])
+            chosen = _chosen_rows(node.input[1], graph)
+            if chosen is not None and pooling is not None and pooling.op_type == "RoiAlign":
+                changed |= _pool_at_level(chosen, pooling, node, graph)
+    return changed
+
+
+def _pool_at_level(
+    chosen: Any, pooling: Any, scatter: Any, graph: OnnxGraph
+) -> dict[str, list[Any]]:
+    """Replace the choice of the RoIs of a level, their pooling, and the scattering of its results.
+
+    Args:
+        chosen: NonZero, of a mask [R] of RoIs.
+        pooling: RoiAlign, of the chosen ones.
+        scatter: ScatterND, of the pooled features into those of all RoIs.
+    """
+    from onnx import helper
+
+    own, boxes, name = chosen.input[0], pooling.input[1], pooling.output[0]
+    (count,) = graph.shapes.get(own, [0])
+    if count == 0:  # it is not fixed
+        return {}
+    dtype = "float16" if graph.types.get(boxes) == "FLOAT16" else "float32"
+    rows = graph.add_constant(f"all_rows_{count}", np.arange(count)[None])
+    no_box = graph.add_constant(f"no_box_{dtype}", np.zeros((1, 1), dtype))
+    of_boxes = graph.add_constant("axes_of_boxes", np.array([1]))
+    of_cells = graph.add_constant("axes_of_cells", np.array([1, 2, 3]))
+    pooling.input[1] = f"{name}_boxes"
+    return {
+        chosen.output[0]: [helper.make_node("Identity", [rows], chosen.output)],
+        name: [
+            helper.make_node("Unsqueeze", [own, of_boxes], [f"{name}_own"]),
+            helper.make_node("Where", [f"{name}_own", boxes, no_box], [f"{name}_boxes"]),
+            pooling,
+        ],
+        scatter.output[0]: [
+            helper.make_node("Unsqueeze", [own, of_cells], [f"{name}_cells"]),
+            helper.make_node("Where", [f"{name}_cells", name, scatter.input[0]], scatter.output),
+        ],
+    }
+
+
+def _chosen_rows(name: str, graph: OnnxGraph) -> Any:
+    """Return the NonZero node whose result, in another shape, is a value; None: there is none."""
+    node = graph.producers.get(name)
+    while node is not None and node.op_type in ("Squeeze", "Transpose", "Unsqueeze"):
+        node = graph.producers.get(node.input[0])
+    return node if node is not None and node.op_type == "NonZero" else None
+
+
+def _drop_attribute(node: Any, name: str) -> None:
+    replace_elements(node.attribute, [each for each in node.attribute if each.name != name])

@@ -1,0 +1,175 @@
+"""The form that TensorRT's parser takes, and the example that builds an engine from it."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.tensorrt_form import for_tensorrt, smoothing_weights
+from centernet2.export.tensorrt_table import OPERATORS, refusals
+from centernet2.runtime.exported_model import ExportedModel
+from centernet2.runtime.verification import agreement_of, read_calls, reference_path
+from tests.helpers.exported import build_two_levels
+from tests.helpers.fake_tensorrt import Parser, fake_tensorrt
+
+onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "tensorrt" / "engine.py"
+TYPES = onnx.TensorProto
+
+
+def model_of(
+    *nodes: Any,
+    input_type: int = TYPES.FLOAT,
+    shape: Sequence[int | str] = (1, 3, 8, 6),
+    **constants: Any,
+) -> Any:
+    """A model from x to y."""
+    helper = onnx.helper
+    values = [
+        helper.make_tensor_value_info("x", input_type, shape),
+        helper.make_empty_tensor_value_info("y"),
+    ]
+    arrays = [
+        onnx.numpy_helper.from_array(np.asarray(own), name) for name, own in constants.items()
+    ]
+    graph = helper.make_graph(nodes, "small", values[:1], values[1:], arrays)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def node(operator: str, *inputs: str, **attributes: Any) -> Any:
+    outputs = ["y", "indices"] if operator == "TopK" else ["y"]
+    return onnx.helper.make_node(operator, inputs, outputs, **attributes)
+
+
+@pytest.mark.parametrize(("length", "resized"), [(31, 12), (12, 31), (500, 333), (8, 8)])
+def test_smoothing_weights_are_those_of_pytorch(length: int, resized: int) -> None:
+    image = torch.randint(0, 256, (1, 3, length, 5), dtype=torch.uint8)
+    wanted = F.interpolate(image, (resized, 5), mode="bilinear", antialias=True)
+    found = torch.from_numpy(smoothing_weights(length, resized)) @ image.float()
+    assert (found.round() - wanted.float()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: model_of(node("Det", "x")), "it is not known whether"),
+        (lambda: model_of(node("Sin", "x"), shape=(1, 3, "height", 8)), "no fixed shape"),
+        (lambda: model_of(node("Not", "x"), input_type=TYPES.FLOAT), "Not : it takes no FLOAT"),
+        (lambda: model_of(node("NonZero", "x"), input_type=TYPES.BOOL), "it takes no BOOL"),
+        (lambda: model_of(node("Cast", "x", to=TYPES.DOUBLE)), "its result is DOUBLE, which"),
+        (lambda: model_of(node("TopK", "x", "k"), k=[3840]), "K is 3840; it has to be less"),
+        (lambda: model_of(node("TopK", "x", "x")), "K is not constant"),
+        (lambda: model_of(node("ScatterND", "x", "x", "x", reduction="add")), "reduction"),
+        (
+            lambda: model_of(node("DeformConv", "x", "x", "x", pads=[1, 1, 1, 2])),
+            "padding differs",
+        ),
+    ],
+)
+def test_refusals(model: Any, reason: str) -> None:
+    refused = model()
+    for_tensorrt(refused)
+    assert any(reason in each for each in refusals(refused))
+
+
+def test_newer_opsets_are_refused() -> None:
+    model = model_of(node("Relu", "x"))
+    model.opset_import[0].version = 21
+    assert refusals(model) == ["opset 21 is beyond 20"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: model_of(node("TopK", "x", "k", sorted=0), k=[2]),
+        lambda: model_of(node("ScatterND", "x", "i", "x", reduction="none"), i=[[0]]),
+        lambda: model_of(node("Equal", "x", "yes"), input_type=TYPES.BOOL, yes=True),
+    ],
+)
+def test_what_the_parser_refuses_is_changed(model: Any) -> None:
+    changed = model()
+    before = refusals(changed)
+    for_tensorrt(changed)
+    assert before and not refusals(changed)
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of a fixed shape; images are resized in it."""
+    path = tmp_path_factory.mktemp("tensorrt") / "model.onnx"
+    export_detector(build_two_levels(), path, ExportOptions(batch=1, size=(96, 128)))
+    return path
+
+
+@pytest.mark.slow
+def test_all_operators_are_in_the_table(exported: Path) -> None:
+    assert {each.op_type for each in onnx.load(exported).graph.node} <= set(OPERATORS)
+
+
+@pytest.mark.slow
+def test_exported_file(fixed: Path, tmp_path: Path) -> None:
+    model = onnx.load(fixed)
+    assert any("it cannot smooth" in each for each in refusals(model))
+    for_tensorrt(model)
+    assert not refusals(model)
+    onnx.checker.check_model(model, full_check=True)
+    path = tmp_path / fixed.name
+    onnx.save(model, path)
+    assert agreement_of(ExportedModel(path), read_calls(reference_path(fixed))).share > 0.99
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example, with a simulated GPU."""
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt())
+    spec = importlib.util.spec_from_file_location("engine", EXAMPLE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    event = SimpleNamespace(
+        record=lambda: None, synchronize=lambda: None, elapsed_time=lambda other: 1.0
+    )
+    for name, value in {
+        "is_available": True,
+        "Event": event,
+        "current_stream": SimpleNamespace(cuda_stream=0),
+        "get_device_name": "a GPU",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)
+    monkeypatch.setattr(module, "DEVICE", "cpu")
+    return module
+
+
+@pytest.mark.slow
+def test_example(
+    example: ModuleType,
+    fixed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["engine.py", str(fixed), "--runs", "2"])
+    example.main()
+    result = json.loads(capsys.readouterr().out)
+    assert result["share"] > 0.99 and result["input"] == [1, 3, 96, 128]
+    assert result["runtime"] == "tensorrt 99, a GPU" and result["milliseconds"]["median"] == 1
+    assert fixed.with_suffix(".engine").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_example_names_what_is_refused(
+    example: ModuleType, fixed: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"would refuse .*no fixed shape; export with --batch"):
+        example.build_engine(exported)
+    monkeypatch.setattr(Parser, "errors", ("no RoiAlign",))
+    with pytest.raises(ValueError, match=r"has refused .*model\.onnx: no RoiAlign"):
+        example.build_engine(fixed)
