@@ -143,6 +143,9 @@ def test_weights_of_a_runs_folder(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         ("a.pth", b"\n<!DOCTYPE html>", "a web page"),
         ("a.pth", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         ("classes.txt", b"cat\n", "a text file"),
+        ("model.onnx", b"\x08\x0a\x12", "an exported file"),
+        ("model.pt2", b"PK\x03\x04", "an exported file"),
+        ("model.xml", b'<?xml version="1.0"?>\n<net name="a">', "an exported file"),
     ],
 )
 def test_other_files_are_called_by_their_kind(

@@ -1,5 +1,6 @@
 """Files of PyTorch: a program with the operators of PyTorch and torchvision alone."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from centernet2.kernels.nms_exported import nms_of_batch
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
 from centernet2.runtime.agreement import compare
-from centernet2.runtime.exported_model import ExportedModel
-from centernet2.runtime.verification import certificate_path, read_certificate
+from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
+from centernet2.runtime.verification import read_certificate
 
-METADATA = '{"input_shape": ["batch", 3, "height", "width"], "class_names": ["cat"]}'
+METADATA = json.dumps(
+    {key: [] for key in NEEDED_KEYS}
+    | {"input_shape": ["batch", 3, "height", "width"], "class_names": ["cat"]}
+)
 NUM_CLASSES = 1203
 
 
@@ -86,7 +90,7 @@ def test_detections_are_those_of_the_detector(
     path, size = tmp_path / "model.pt2", (96, 128)
     options = ExportOptions(format=name, size=size if name == "aotinductor" else None)
     export_detector(detector, path, options)
-    certificate = read_certificate(certificate_path(path))
+    certificate = read_certificate(path)
     assert certificate["share"] == 1 and len(certificate["stages"]) == 3
     image = drawn_images()[0][:, : size[0], : size[1]]
     model = ExportedModel(path)

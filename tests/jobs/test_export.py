@@ -54,7 +54,7 @@ def test_options_are_checked_before_the_work(
 
 
 def test_files_of_other_origin_stay(tmp_path: Path) -> None:
-    for name in ("model.onnx", "model.certificate.json", "model.reference.npz"):
+    for name in ("model.onnx", "model.onnx.certificate.json", "model.onnx.reference.npz"):
         (tmp_path / name).write_text("of another program")
         with pytest.raises(ValueError, match="--output cannot be used"):
             export(weights=tmp_path / "none.pth", output=tmp_path / "model.onnx")

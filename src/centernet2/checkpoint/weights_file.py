@@ -19,6 +19,7 @@ CAFFE2_BN_EPS = 1e-5
 
 
 # by the first bytes of a file, and by its suffix
+EXPORTED = "an exported file (predict, serve, verify and doctor read it, its suffix in lower case)"
 JSON = "a JSON file (`eval` takes results by --predictions)"
 OTHER_KINDS = {
     b"\xff\xd8\xff": "a picture (JPEG)",
@@ -29,13 +30,16 @@ OTHER_KINDS = {
     b"MM\0*": "a picture (TIFF)",
     b"{": JSON,
     b"[": JSON,
+    b'<?xml version="1.0"?>\n<net ': EXPORTED,
     b"<": "a web page or an XML file (was it downloaded from the right address?)",
     b"version https": "a pointer of Git LFS (`git lfs pull` downloads the file)",
 }
-TEXTS = {
+SUFFIXES = {
     ".yaml": "a YAML file (a config is given by --config-file, data by --data)",
     ".yml": "a YAML file (a config is given by --config-file, data by --data)",
     ".txt": "a text file",
+    ".onnx": EXPORTED,
+    ".pt2": EXPORTED,
 }
 
 
@@ -72,7 +76,7 @@ def _other_kind(path: Path) -> str | None:
         start = start.decode(encoding, "ignore").encode()
     start = start.lstrip()
     kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
-    return kind or TEXTS.get(path.suffix.lower())
+    return kind or SUFFIXES.get(path.suffix.lower())
 
 
 def _refuse_other_kinds(path: Path) -> None:

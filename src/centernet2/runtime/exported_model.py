@@ -17,6 +17,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
 
 METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
 EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")  # of ONNX, OpenVINO and PyTorch
+NEEDED_KEYS = ("class_names", "num_classes", "score_thresholds", "test_size", "config")  # of it
 BOX_SIDES = 4
 # outputs with a row for each detection; a file has those that its detector computes
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
@@ -41,10 +42,7 @@ class ExportedModel:
         self.path = path
         require_exported(path)
         self.session = _open(path, providers or (), threads)
-        text = self.session.metadata.get(METADATA_KEY)
-        if text is None:
-            raise ValueError(f"{path} was not written by `centernet2 export`; export it again")
-        self.metadata: Mapping[str, Any] = json.loads(text)
+        self.metadata = _read_metadata(self.session.metadata.get(METADATA_KEY), path)
 
     def run(self, images: NDArray[np.uint8]) -> Arrays:
         """Return all outputs of the file for RGB images [N, 3, H, W] of one size."""
@@ -56,13 +54,28 @@ class ExportedModel:
         if images.dtype != np.uint8 or not fits:
             raise ValueError(
                 f"{self.path} takes uint8 images [{', '.join(map(str, shape))}], not "
-                f"{images.dtype} {list(images.shape)}"
+                f"{images.dtype} {list(images.shape)}; export without --size and --batch makes a "
+                "file for any"
             )
         return self.session.run(images)
 
     def detect(self, images: NDArray[np.uint8]) -> list[Arrays]:
         """Return the detections of each image of a batch, best first, boxes in its pixels."""
         return split_images(self.run(images), len(images))
+
+
+def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
+    try:
+        metadata: Mapping[str, Any] = json.loads(text or "{}")
+        missing = [key for key in NEEDED_KEYS if key not in metadata]
+    except ValueError:
+        missing = [METADATA_KEY]
+    if missing:
+        raise ValueError(
+            f"{path} was not written by `centernet2 export` of this release (its metadata have no "
+            f"{missing[0]}); export it again"
+        )
+    return metadata
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -77,6 +90,8 @@ def require_exported(path: Path) -> None:
             f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
         )
     for part in parts_of(path):
+        if part.is_dir():
+            raise ValueError(f"{part} is a folder, not an exported file")
         if not part.is_file():
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ class TorchSession:
         if any(COMPILED in name for name in names):
             compiled = self.torch._inductor.aoti_load_package(str(path))
             return compiled, compiled.get_metadata().get(key)
+        # it would log the traceback of a damaged file
+        logging.getLogger("torch.export").setLevel(logging.ERROR)
         passes = importlib.import_module("torch.export.passes")
         program = passes.move_to_device_pass(self.torch.export.load(path), self.device)
         return program.module(), text

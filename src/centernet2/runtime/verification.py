@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.runtime.agreement import ROUNDING, Agreement, Tolerance, compare, join
-from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of
+from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of, require_exported
 
 
 class Call(NamedTuple):
@@ -24,12 +24,12 @@ class Call(NamedTuple):
 
 def certificate_path(path: Path) -> Path:
     """Return the path of the certificate (JSON) of an exported file."""
-    return path.with_suffix(".certificate.json")
+    return path.with_name(f"{path.name}.certificate.json")
 
 
 def reference_path(path: Path) -> Path:
     """Return the path of the images and detections (npz) of an exported file."""
-    return path.with_suffix(".reference.npz")
+    return path.with_name(f"{path.name}.reference.npz")
 
 
 def agreement_of(
@@ -53,6 +53,7 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
         ValueError: the file is not the one of its certificate, or fewer detections agree than it
             requires.
     """
+    require_exported(path)
     certificate = read_certificate(path)
     if certificate["sha256"] != hash_of(path):
         raise ValueError(f"{path} is not the file that {certificate_path(path)} was made for")
@@ -104,9 +105,15 @@ def sentence(agreement: Mapping[str, Any]) -> str:
 def read_certificate(path: Path) -> dict[str, Any]:
     """Read the certificate of an exported file."""
     source = certificate_path(path)
+    if not source.is_file():
+        raise ValueError(
+            f"{path} cannot be verified: {source}, which `centernet2 export` writes beside it, is "
+            "missing; copy it, too"
+        )
     try:
         certificate: dict[str, Any] = json.loads(source.read_text("utf-8"))
-        certificate["sha256"], certificate["required_share"], certificate["tolerance"]
+        certificate["sha256"], float(certificate["required_share"])
+        Tolerance(**certificate["tolerance"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged; export the model again") from error
     return certificate
@@ -128,9 +135,12 @@ def read_calls(path: Path) -> list[Call]:
     """Read a file of calls."""
     try:
         with np.load(path) as file:
-            return list(_unpack(dict(file)))
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            calls = list(_unpack(dict(file)))
+        if not calls:
+            raise ValueError("no images")
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{path} is damaged; export the model again") from error
+    return calls
 
 
 def _unpack(arrays: Arrays) -> Iterator[Call]:
@@ -139,11 +149,7 @@ def _unpack(arrays: Arrays) -> Iterator[Call]:
         yield Call(
             images,
             [
-                {
-                    name.rpartition("/")[2]: column
-                    for name, column in arrays.items()
-                    if name.startswith(f"{k}/{i}/")
-                }
+                {name: arrays[f"{k}/{i}/{name}"] for name in ("boxes", "scores", "labels")}
                 for i in range(len(images))
             ],
         )

@@ -1,0 +1,110 @@
+"""Damaged and foreign files, which `verify` and `predict` name in a sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from centernet2.jobs.verify import verify
+from centernet2.runtime.agreement import ROUNDING
+from centernet2.runtime.exported_model import METADATA_KEY, NEEDED_KEYS, ExportedModel
+from centernet2.runtime.verification import certificate_path, hash_of, read_calls, reference_path
+
+onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
+pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+
+
+def write(path: Path, metadata: str | None) -> Path:
+    """Write a file whose only output is its input, with a certificate."""
+    images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, [1, 3, 4, 6])
+    boxes = onnx.helper.make_tensor_value_info("boxes", onnx.TensorProto.UINT8, [1, 3, 4, 6])
+    node = onnx.helper.make_node("Identity", ["images"], ["boxes"])
+    graph = onnx.helper.make_graph([node], "graph", [images], [boxes])
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    if metadata is not None:
+        onnx.helper.set_model_props(model, {METADATA_KEY: metadata})
+    onnx.save(model, path)
+    certificate = {
+        "sha256": hash_of(path), "required_share": 0.9, "tolerance": ROUNDING._asdict()
+    }  # fmt: skip
+    certificate_path(path).write_text(json.dumps(certificate))
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "model.onnx", json.dumps(dict.fromkeys(NEEDED_KEYS)))
+
+
+@pytest.mark.parametrize("metadata", [None, '{"class_names": [', "{}", "[]"])
+def test_files_of_other_programs_and_releases_are_refused(
+    metadata: str | None, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"model\.onnx was not written by .* export it again"):
+        ExportedModel(write(tmp_path / "model.onnx", metadata))
+
+
+def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "weights.pth").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"no such file.*none\.onnx"):
+        verify(tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match=r"folder\.onnx is a folder"):
+        verify(tmp_path / "folder.onnx")
+    with pytest.raises(ValueError, match=r"weights\.pth is no exported file"):
+        verify(tmp_path / "weights.pth")
+
+
+def test_missing_certificate_is_named(file: Path) -> None:
+    certificate_path(file).unlink()
+    with pytest.raises(ValueError, match=r"model\.onnx\.certificate\.json, which .* is missing"):
+        verify(file)
+
+
+@pytest.mark.parametrize("change", [{"required_share": "much"}, {"tolerance": {"depth": 1}}, None])
+def test_damaged_certificate_is_named(change: dict[str, Any] | None, file: Path) -> None:
+    certificate = json.loads(certificate_path(file).read_text())
+    content = [certificate] if change is None else certificate | change
+    certificate_path(file).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"certificate\.json is damaged; export the model again"):
+        verify(file)
+
+
+def save(path: Path, **arrays: Any) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def save_one(path: Path) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, np.zeros(3))
+
+
+IMAGES = {"0/images": np.zeros((1, 3, 4, 6), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: save(path, a=np.zeros(3)),
+        lambda path: save(path, **IMAGES),
+        lambda path: save(path, **IMAGES, **{"0/0/boxes": np.zeros((0, 4))}),
+        lambda path: save(path, **{"0/images": np.array([{}], dtype=object)}),
+        lambda path: path.write_text("text"),
+        lambda path: path.write_bytes(b""),
+        save_one,
+    ],
+)
+def test_damaged_reference_is_named(spoil: Callable[[Path], None], file: Path) -> None:
+    spoil(reference_path(file))
+    with pytest.raises(ValueError, match=r"reference\.npz is damaged; export the model again"):
+        read_calls(reference_path(file))
+
+
+def test_images_of_another_size_name_the_option(file: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[1, 3, 4, 6\], not .*export without --size"):
+        ExportedModel(file).run(np.zeros((1, 3, 5, 6), np.uint8))
