@@ -61,6 +61,11 @@ from centernet2.usage import (
         ("predict --source a.jpg", "has no option --source: images and folders come without"),
         ("train --SOLVER.MAX_ITER 3", "SOLVER.MAX_ITER is written without hyphens: write SOLVER."),
         ("train -b 3", "has no option -b; "),
+        (
+            "predict a.jpg --max-detections 2.5",
+            "--max-detections is '2.5'; it takes a whole number",
+        ),
+        ("predict a.jpg --tile=512.5", "--tile is '512.5'; it takes a whole number"),
     ],
 )
 def test_message_is_one_line_of_the_log(

@@ -56,11 +56,17 @@ from centernet2.printing import (
     print_thresholds,
     print_training,
 )
-from centernet2.usage import describe_refusal, refuse_empty_words, refuse_unknown_words
+from centernet2.usage import (
+    describe_refusal,
+    refuse_empty_words,
+    refuse_fractions,
+    refuse_unknown_words,
+)
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WHOLE = (int, int | None)  # types of options that take a whole number
 REPEAT_SECONDS = 1.0  # a signal that follows within this time is the same request
 LEVEL_OF_END = {  # else a warning
     ExitCode.REFUSED: logging.ERROR,
@@ -196,6 +202,9 @@ def _refuse_unknown_words(words: Sequence[str]) -> None:
             for name in names
         }
         refuse_unknown_words(words[1:], words[0], options)
+        arguments = app[words[0]].assemble_argument_collection()
+        whole = {name for each in arguments if each.hint in WHOLE for name in each.names}
+        refuse_fractions(words[1:], whole)
 
 
 def start_logging() -> None:

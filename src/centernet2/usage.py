@@ -24,6 +24,7 @@ GENERAL_OPTIONS = frozenset({"--help", "-h", "--version"})
 OPTION_WORD = re.compile(r"--?[A-Za-z][\w-]*")
 ASSIGNMENT = re.compile(r"(?:--)?([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
+FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
 
 
@@ -226,6 +227,23 @@ def refuse_unknown_words(
                 raise ValueError(f"{key} is written without hyphens: write {key} VALUE {AT_END}")
         elif assigned and not own.get(before) and not Path(word).exists():
             _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
+
+
+def refuse_fractions(words: Sequence[str], whole: Set[str]) -> None:
+    """Raise ValueError for a fraction where an option takes a whole number.
+
+    The argument parser would round it.
+
+    Args:
+        words: those after the command.
+        whole: options that take a whole number.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option, value = before, word
+        if word.startswith("--") and "=" in word:
+            option, value = word.split("=", 1)
+        if option in whole and FRACTION.fullmatch(value):
+            raise ValueError(f"{option} is '{value}'; it takes a whole number")
 
 
 def _unknown_option(name: str, command: str, options: Mapping[str, Mapping[str, bool]]) -> str:

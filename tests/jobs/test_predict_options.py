@@ -77,6 +77,7 @@ def test_thresholds_by_class_on_the_command_line(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"write": ","}, "--write is ','; choose of pictures"),
         ({"write": "jsn"}, r"--write has 'jsn'; choose of .*did you mean 'json'"),
         ({"score_threshold": ["cat=2"]}, "--score-threshold cat is 2"),
         ({"score_threshold": ["x"]}, "--score-threshold is 'x'; it takes a number"),
@@ -144,6 +145,21 @@ def test_film_is_predicted_and_written(folder: Path, tmp_path: Path) -> None:
     # the drawn film is not predicted again
     assert command(folder, *words, "--score-threshold", "0") == ExitCode.INCOMPLETE
     assert sorted(path.name for path in output.iterdir()) == ["00000_a.mp4", "detections.csv"]
+
+
+def test_film_with_damaged_frames_is_used_and_named(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_av()
+    film = write_film(tmp_path / "a.avi", 30, codec="mjpeg")
+    content = bytearray(film.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    film.write_bytes(content)
+    words = [str(film), "--output", str(tmp_path / "out"), "--write", "json"]
+    assert command(folder, *words) == ExitCode.INCOMPLETE
+    records = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert 10 < len(records) < 30 and "frames are damaged and left out" in caplog.text
+    assert "1 of 1 sources could not be read, or not whole" in caplog.messages[-1]
 
 
 def test_nothing_readable_is_refused(

@@ -116,6 +116,7 @@ def test_stream_that_sends_nothing_ends_in_time() -> None:
 def test_missing_camera_is_named() -> None:
     _, message = take_all(camera(93), give_up=0.3)
     assert message.startswith("camera 93: no frame for 0.3 s")
+    assert message.endswith("check that it is connected")
 
 
 class CountingFilm:

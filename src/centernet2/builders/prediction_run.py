@@ -104,6 +104,8 @@ def _kinds(write: Sequence[str] | str | None, engine: str | None) -> Sequence[st
             )
         return ()
     kinds = DEFAULT_KINDS if write is None else _split(write)
+    if not kinds:
+        raise ValueError(f"--write is '{write}'; choose of {', '.join(KINDS)}")
     for kind in kinds:
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS)

@@ -56,9 +56,8 @@ def live_frames(
         while (frame := receiver.next_frame()) is not None:
             start = frame.time if start is None else start
             yield frame._replace(time=frame.time - start)
-        raise FilmError(
-            source.name, f"no frame for {give_up:g} s; {receiver.reason}", "check the address"
-        )
+        advice = "check the address" if source.format is None else "check that it is connected"
+        raise FilmError(source.name, f"no frame for {give_up:g} s; {receiver.reason}", advice)
 
 
 class _Receiver:
