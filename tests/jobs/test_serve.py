@@ -26,6 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"queue": QueueOptions(max_wait=-1)}, "max_wait is -1"),
         ({"queue": QueueOptions(timeout=0)}, "timeout is 0"),
         ({"access": AccessOptions(max_megabytes=float("inf"))}, "max_megabytes is inf"),
+        ({"access": AccessOptions(camera=["door"])}, "--camera is 'door'; it takes NAME=ADDRESS"),
         ({"port": 0}, "missing.pth"),
         ({"port": 0, "access": AccessOptions(token_file="none.txt")}, "none.txt"),
     ],

@@ -63,6 +63,8 @@ class AccessOptions:
     allow_host
         Hosts from which images are fetched where a request names an address, such as
         images.example.com or *.example.com; default: none. Private networks stay closed.
+    camera
+        Cameras that clients may name for videos, NAME=ADDRESS, such as door=rtsp://10.0.0.7/live.
     max_megabytes
         Size of a request.
     max_megapixels
@@ -72,6 +74,7 @@ class AccessOptions:
     token_file: PathArgument | None = None
     approved: PathArgument | None = None
     allow_host: Words = ()
+    camera: Words = ()
     max_megabytes: float = 20.0
     max_megapixels: float = 50.0
 
@@ -148,14 +151,29 @@ def _service_options(queue: QueueOptions, access: AccessOptions) -> "ServiceOpti
     from centernet2.serve.batching import BatchOptions
     from centernet2.serve.limits import Limits
     from centernet2.serve.service import ServiceOptions
+    from centernet2.serve.video_jobs import VideoOptions
 
     limits = Limits(access.max_megabytes, access.max_megapixels, queue.max_queue, queue.timeout)
     return ServiceOptions(
-        limits,
-        BatchOptions(queue.batch_size, queue.max_wait),
-        AddressRules(tuple(access.allow_host), limits.max_bytes),
-        _read_token(access.token_file),
+        limits=limits,
+        batches=BatchOptions(queue.batch_size, queue.max_wait),
+        addresses=AddressRules(tuple(access.allow_host), limits.max_bytes),
+        videos=VideoOptions(cameras=_parse_cameras(access.camera)),
+        token=_read_token(access.token_file),
     )
+
+
+def _parse_cameras(words: Sequence[str]) -> dict[str, str]:
+    """Return the address of each camera by its name."""
+    cameras = {}
+    for word in words:
+        name, _, address = word.partition("=")
+        if not name or "://" not in address:
+            raise ValueError(
+                f"--camera is '{word}'; it takes NAME=ADDRESS, such as door=rtsp://..."
+            )
+        cameras[name] = address
+    return cameras
 
 
 def _read_token(file: PathArgument | None) -> str | None:

@@ -24,15 +24,20 @@ def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:  # [H, W, 3] R
     Raises:
         Refused: it is no image, too large, or damaged.
     """
-    from centernet2.predict.image_sources import as_image
-
     if not content:
         raise unprocessable("an image is empty; send the content of its file")
     _require_moderate(content, max_pixels)
     try:
-        image = as_image(content)  # [3, H, W]
+        return to_pixels(content)
     except ValueError as error:
         raise unprocessable(str(error)) from error
+
+
+def to_pixels(source: Any) -> NDArray[np.uint8]:  # [H, W, 3] RGB
+    """Convert an image in any form of `as_image`."""
+    from centernet2.predict.image_sources import as_image
+
+    image = as_image(source)  # [3, H, W]
     pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0))
     return pixels
 

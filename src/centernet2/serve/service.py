@@ -18,6 +18,7 @@ from centernet2.serve.limits import Gate, Limits
 from centernet2.serve.refusals import unprocessable
 from centernet2.serve.served_model import ServedModel, Wanted, choose
 from centernet2.serve.service_metrics import ServiceMetrics
+from centernet2.serve.video_jobs import VideoJobs, VideoOptions
 from centernet2.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ServiceOptions:
     limits: Limits = field(default_factory=Limits)
     batches: BatchOptions = field(default_factory=BatchOptions)
     addresses: AddressRules = field(default_factory=AddressRules)
+    videos: VideoOptions = field(default_factory=VideoOptions)
     token: str | None = None  # None: everybody may ask
 
 
@@ -55,6 +57,7 @@ class Service:
         self.metrics = ServiceMetrics()
         self.gate = Gate(self.limits.max_queue)
         self.is_ready = False
+        self.videos = VideoJobs(self.options.videos)
         self._device = ThreadPoolExecutor(1, "device")
         self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
         self._batchers: dict[str, Batcher] = {}
@@ -71,8 +74,9 @@ class Service:
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
     async def stop(self) -> None:
-        """Answer the images that wait, and end the threads."""
+        """End the videos, answer the images that wait, and end the threads."""
         self.is_ready = False
+        await self.videos.stop()
         for batcher in self._batchers.values():
             batcher.close()
         await asyncio.gather(*self._tasks)

@@ -1,0 +1,223 @@
+"""Videos: jobs that detect objects in the frames of a film or a camera.
+
+Each job owns its source, a folder and a thread, and all three have an end: the job is over after
+the last frame, when it is stopped, or after a stated time, and its results are deleted later.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from centernet2.serve.batching import Pixels
+from centernet2.serve.decoding import to_pixels
+from centernet2.serve.limits import MEGA
+from centernet2.serve.refusals import Refused
+
+if TYPE_CHECKING:
+    from centernet2.predict.image_sources import SourceImage
+    from centernet2.predict.prediction import Prediction
+
+LINES, FILM = "detections.jsonl", "film"  # of a job's folder; the film gets a suffix
+AHEAD = 4  # frames of a job that wait for their detections at the same time
+ENDED = ("done", "failed", "stopped")
+logger = logging.getLogger(__name__)
+# detections of a frame; it is called in the thread of a job
+DetectFrame = Callable[[Pixels], "Future[Prediction]"]
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Limits of videos.
+
+    Args:
+        cameras: addresses of streams by name; clients know the names alone.
+        max_megabytes: of an uploaded film.
+        max_jobs: at the same time.
+        max_seconds: that a job may run.
+        keep_seconds: that its results are kept.
+        connect_seconds: without a frame, after which a camera is given up.
+    """
+
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    max_megabytes: float = 500.0
+    max_jobs: int = 2
+    max_seconds: float = 3600.0
+    keep_seconds: float = 3600.0
+    connect_seconds: float = 10.0
+
+    @property
+    def max_bytes(self) -> int:
+        return int(self.max_megabytes * MEGA)
+
+
+@dataclass(eq=False)
+class VideoJob:
+    """A film or camera and what became of it; the identifier is known to its owner alone."""
+
+    name: str  # of the source, for messages
+    source: str  # path or address
+    is_stream: bool
+    folder: Path
+    class_names: tuple[str, ...]
+    draws: bool  # a film with the detections drawn
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    state: str = "waiting"  # running, done, failed or stopped
+    frames: int = 0
+    total: int | None = None  # frames of the source; None: unknown
+    error: str = ""
+    started: float = field(default_factory=time.monotonic)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def describe(self) -> dict[str, Any]:
+        """Return a record for JSON."""
+        found: dict[str, Any] = {"id": self.id, "state": self.state, "frames": self.frames}
+        if self.total is not None:
+            found["total"] = self.total
+        if self.error:
+            found["error"] = self.error
+        return found
+
+    @property
+    def film(self) -> Path | None:
+        """The drawn film; None: there is none, or it is not finished."""
+        return next(self.folder.glob("drawn/*.mp4"), None)
+
+
+class VideoJobs:
+    """The jobs of a service.
+
+    Args:
+        options: their limits.
+    """
+
+    def __init__(self, options: VideoOptions) -> None:
+        self.options = options
+        self._jobs: dict[str, VideoJob] = {}
+        self._active: dict[str, asyncio.Future[None]] = {}  # whose thread runs
+        self._threads = ThreadPoolExecutor(options.max_jobs, "video")
+
+    def require_room(self) -> None:
+        """Raise Refused if as many jobs run as may."""
+        if len(self._active) >= self.options.max_jobs:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"{len(self._active)} videos are running, of at most {self.options.max_jobs}; try "
+                "again later",
+                retry_after=10,
+            )
+
+    def new_folder(self) -> Path:
+        """Return a folder for a job; who starts no job deletes it."""
+        return Path(tempfile.mkdtemp(prefix="centernet2-video-"))
+
+    def start(self, job: VideoJob, detect: DetectFrame) -> None:
+        """Run a job in a thread; it ends by itself."""
+        self.require_room()
+        self._jobs[job.id] = job
+        loop = asyncio.get_running_loop()
+        run = loop.run_in_executor(self._threads, _run, job, detect, self.options)
+        self._active[job.id] = run
+        timer = loop.call_later(self.options.max_seconds, job.stopping.set)
+
+        def over(_: asyncio.Future[None]) -> None:
+            timer.cancel()
+            del self._active[job.id]
+            if job.id in self._jobs:
+                loop.call_later(self.options.keep_seconds, self._forget, job)
+            else:
+                shutil.rmtree(job.folder, ignore_errors=True)
+
+        run.add_done_callback(over)
+
+    def get(self, number: str) -> VideoJob:
+        """Return a job by its identifier; Refused if there is none."""
+        if number not in self._jobs:
+            raise Refused(HTTPStatus.NOT_FOUND, "there is no such video; it may be deleted")
+        return self._jobs[number]
+
+    def delete(self, job: VideoJob) -> None:
+        """Stop a job and delete its results, whatever its source does."""
+        job.stopping.set()
+        self._forget(job)
+
+    def _forget(self, job: VideoJob) -> None:
+        self._jobs.pop(job.id, None)
+        if job.id not in self._active:  # else its thread deletes the folder
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    async def stop(self) -> None:
+        """Stop all jobs and delete their results."""
+        for job in [*self._jobs.values()]:
+            self.delete(job)
+        await asyncio.gather(*self._active.values())
+        self._threads.shutdown()
+
+
+def _run(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> None:
+    """Detect objects in the frames of a source until its end, or until the job is stopped."""
+    if job.stopping.is_set():
+        return
+    job.state = "running"
+    try:
+        with (job.folder / LINES).open("wb") as lines:
+            _write_frames(job, _detected(job, detect, options), lines)
+    except Exception as error:
+        logger.warning("video %s: %s", job.name, error)
+        job.state, job.error = "failed", str(error)
+        return
+    stopped = job.stopping.is_set()
+    job.state = "failed" if job.error else "stopped" if stopped else "done"
+
+
+def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Iterator[Prediction]":
+    """Yield the predictions of the frames in their order, some of them ahead."""
+    from centernet2.predict.read_sources import read_sources
+    from centernet2.predict.sources import Kind, Source
+
+    def failed(path: Path, error: Exception) -> None:
+        job.error = str(error).replace(job.source, job.name)
+
+    kind = Kind.STREAM if job.is_stream else Kind.FILM
+    frames = read_sources([Source(Path(job.source), kind)], failed, give_up=options.connect_seconds)
+    ahead: deque[tuple[SourceImage, Future[Prediction]]] = deque()
+    with closing(frames):  # type: ignore[type-var]
+        for frame in frames:
+            if job.stopping.is_set():
+                break
+            ahead.append((frame, detect(to_pixels(frame.image))))
+            if len(ahead) >= AHEAD:
+                yield _with_frame(*ahead.popleft())
+    for frame, future in ahead:
+        yield _with_frame(frame, future)
+
+
+def _with_frame(frame: "SourceImage", future: "Future[Prediction]") -> "Prediction":
+    return replace(future.result(), path=frame.path, frame=frame.frame, time=frame.time)
+
+
+def _write_frames(job: VideoJob, predictions: "Iterator[Prediction]", lines: BinaryIO) -> None:
+    """Write a line of JSON for each frame, and the drawn film if it is wanted."""
+    from centernet2.predict.conversions import records
+    from centernet2.predict.output_files import open_outputs
+
+    kinds = ("pictures",) if job.draws else ()
+    with open_outputs(job.folder / "drawn", kinds, job.class_names) as outputs:
+        for each in predictions:
+            record = {"frame": each.frame, "time": each.time, "detections": records(each)}
+            lines.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            lines.flush()
+            outputs.write(each)
+            job.frames += 1

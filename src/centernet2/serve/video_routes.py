@@ -1,0 +1,153 @@
+"""Upload a video or name a camera, ask for its progress, fetch its results, stop it."""
+
+import asyncio
+import shutil
+from concurrent.futures import Future
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from centernet2.serve.access import require_token, service_of
+from centernet2.serve.batching import Pixels
+from centernet2.serve.connections import body_parts
+from centernet2.serve.refusals import Refused, unprocessable
+from centernet2.serve.request_options import RequestOptions
+from centernet2.serve.service import Service
+from centernet2.serve.video_jobs import FILM, LINES, VideoJob
+from centernet2.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from centernet2.predict.prediction import Prediction
+
+video_router = APIRouter(dependencies=[Depends(require_token)])
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "description": "the file of a film; empty if a camera is named",
+        "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class VideoRequest(RequestOptions):
+    """Options of a video."""
+
+    camera: Annotated[
+        str | None, Field(description="Name of a camera of the service, in place of a film.")
+    ] = None
+    draw: Annotated[bool, Field(description="Also make a film with the detections.")] = False
+
+
+class VideoAnswer(BaseModel):
+    """State of a video; the identifier is known to its owner alone."""
+
+    id: str
+    state: Annotated[str, Field(description="waiting, running, done, failed or stopped")]
+    frames: Annotated[int, Field(description="that are done")]
+    total: Annotated[int | None, Field(description="frames of the film, about")] = None
+    error: str | None = None
+
+
+@video_router.post(
+    "/videos",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model_exclude_unset=True,
+    summary="Detect objects in a film or a camera",
+    openapi_extra=BODY,
+)
+async def create_video(request: Request, query: Annotated[VideoRequest, Query()]) -> VideoAnswer:
+    """Upload a film, or name a camera, and get the identifier of a job."""
+    service = service_of(request)
+    service.videos.require_room()
+    model = service.model(query.model)
+    wanted = model.wanted(query)
+    folder = service.videos.new_folder()
+    try:
+        name, source = await _source(request, query, service, folder)
+        job = VideoJob(
+            name, source, query.camera is not None, folder, model.class_names, query.draw
+        )
+        loop = asyncio.get_running_loop()
+        if query.camera is None:
+            job.total = await service.work(_count_frames, source)
+
+        def detect(pixels: Pixels) -> "Future[Prediction]":
+            return asyncio.run_coroutine_threadsafe(service.detect(pixels, model, wanted), loop)
+
+        service.videos.start(job, detect)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return VideoAnswer(**job.describe())
+
+
+async def _source(
+    request: Request, query: VideoRequest, service: Service, folder: Path
+) -> tuple[str, str]:
+    """Return the name and the place of a source: of a camera, or of the uploaded film."""
+    options = service.videos.options
+    if query.camera is not None:
+        if query.camera not in options.cameras:
+            hint = did_you_mean(query.camera, [*options.cameras])
+            raise unprocessable(f"there is no camera '{query.camera[:80]}'{hint}")
+        return query.camera, options.cameras[query.camera]
+    path = folder / FILM
+    with path.open("wb") as file:
+        async for part in body_parts(request, service.limits, options.max_bytes):
+            await service.work(file.write, part)
+    if not path.stat().st_size:
+        raise unprocessable("the film is empty; send its content, or name a camera")
+    return "the film", str(path)
+
+
+def _count_frames(path: str) -> int | None:
+    """Return the number of frames of a film, about; Refused if it is none."""
+    from centernet2.predict.films import Film, FilmSource
+
+    try:
+        with Film(FilmSource(path, "the film")) as film:
+            return film.count
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from error
+
+
+@video_router.get(
+    "/videos/{number}", response_model_exclude_unset=True, summary="Progress of a video"
+)
+async def video(request: Request, number: str) -> VideoAnswer:
+    """Return the state of a video, and how many frames are done."""
+    return VideoAnswer(**service_of(request).videos.get(number).describe())
+
+
+@video_router.get(
+    "/videos/{number}/detections", response_class=Response, summary="Detections of a video"
+)
+async def video_detections(request: Request, number: str) -> Response:
+    """Return a line of JSON for each frame that is done: frame, time and detections."""
+    job = service_of(request).videos.get(number)
+    path = job.folder / LINES
+    content = await service_of(request).work(path.read_bytes) if path.exists() else b""
+    return Response(content, media_type="application/x-ndjson")
+
+
+@video_router.get("/videos/{number}/film", response_class=Response, summary="Film of a video")
+async def video_film(request: Request, number: str) -> Response:
+    """Return the film with its detections drawn, of a video with `draw=true` that is over."""
+    film = service_of(request).videos.get(number).film
+    if film is None:
+        raise Refused(
+            HTTPStatus.CONFLICT, "there is no film; ask for it by draw=true, and wait for its end"
+        )
+    return FileResponse(film, media_type="video/mp4")
+
+
+@video_router.delete(
+    "/videos/{number}", status_code=HTTPStatus.NO_CONTENT, summary="Stop and delete a video"
+)
+async def delete_video(request: Request, number: str) -> None:
+    """Stop a video, also a camera that has never answered, and delete its results."""
+    service = service_of(request)
+    service.videos.delete(service.videos.get(number))
