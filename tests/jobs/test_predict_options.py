@@ -167,7 +167,7 @@ def test_nothing_readable_is_refused(
 ) -> None:
     require_av()
     (tmp_path / "a.mkv").write_bytes(b"no film" * 100)
-    with pytest.raises(ValueError, match=r"no image could be read \(1 are listed above\)"):
+    with pytest.raises(ValueError, match=r"no image could be read \(1 source, listed above\)"):
         run(folder, tmp_path / "out", tmp_path / "a.mkv")
     assert "a.mkv: it cannot be read as a film" in caplog.text
     assert not (tmp_path / "out").exists()
