@@ -3,14 +3,12 @@
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from centernet2.export.certificate import (
@@ -31,7 +29,7 @@ from centernet2.export.onnx_file import (
     without_outputs,
 )
 from centernet2.export.openvino_file import save_openvino
-from centernet2.export.precision import PRECISIONS
+from centernet2.export.precision import PRECISIONS, Precision
 from centernet2.export.program import export_program, exportable
 from centernet2.export.quantization import quantize
 from centernet2.export.torch_file import save_program
@@ -41,6 +39,7 @@ from centernet2.outputs import json_mark
 from centernet2.runtime.agreement import Agreement
 from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel, parts_of
 from centernet2.runtime.verification import (
+    Call,
     agreement_of,
     certificate_path,
     describe,
@@ -108,8 +107,7 @@ def export_detector(
         images: uint8 [3, H, W] RGB, up to three on which the file is compared with PyTorch; those
             that are missing are drawn.
         calibration: images on which the ranges of activations are measured, for int8.
-        check: gets the path of the file before it appears, and may refuse it by a ValueError. What
-            it returns becomes a part of the certificate.
+        check: refuses the file by a ValueError, or returns facts for the certificate.
 
     Returns:
         The certificate.
@@ -117,16 +115,13 @@ def export_detector(
     Raises:
         ValueError: fewer detections agree than the options require; nothing is written.
     """
-    tolerance, default_share = PRECISIONS[options.precision]
-    share = default_share if options.required_share is None else options.required_share
+    tolerance, share = _bar(options)
     batches = batches_of(images, batch=options.batch, size=options.size)
     calls = [call_detector(detector, each) for each in batches]
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(_metadata(detector, options))
     model = _translate(detector, graph, metadata, options)
-    quantized: dict[str, Any] = {}
-    if options.precision == "int8":
-        model, quantized = quantize(model, detector, _batches_of_one(calibration, options))
+    model, quantized = _quantize(model, detector, calibration, options)
     logger.info("comparing the file with PyTorch")
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
@@ -135,32 +130,41 @@ def export_detector(
         stages = compare_stages(graph, outputs, batches, tolerance)
         if not options.record and options.format not in PROGRAMS:
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
-        exported = ExportedModel(temporary)
+        exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
         agreement = agreement_of(exported, calls, tolerance)
-        parts_at = _first_below(stages, share)
         require(agreement, share, f"{path} is not written{_after(parts_at)}")
         certificate = {
             **json_mark("export"),
             "file": path.name,
             "sha256": hash_of(temporary),
-            "precision": options.precision,
-            **quantized,
-            "tolerance": tolerance._asdict(),
-            "required_share": share,
+            **{"precision": options.precision, **quantized},
+            **{"required_share": share, "tolerance": tolerance._asdict()},
             **describe(agreement),
             "stages": {name: describe(each) for name, each in stages.items()},
             "parts_at": parts_at,
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
-            "runtime": exported.session.description,
             **check(temporary),
-            **_environment(),
+            **_environment(exported),
         }
-        write_atomic(reference_path(path), pack_calls(calls))
-        write_json(certificate_path(path), certificate, indent=2)
-        for source, target in zip(parts_of(temporary), parts_of(path), strict=True):
-            write_atomic(target, source.read_bytes())  # last: a file always has its certificate
+        _publish(temporary, path, certificate, calls)
     return certificate
+
+
+def _bar(options: ExportOptions) -> Precision:
+    """Return the bar of a precision, with the share that the options require."""
+    bar, share = PRECISIONS[options.precision], options.required_share
+    return bar if share is None else bar._replace(share=share)
+
+
+def _publish(
+    temporary: Path, path: Path, certificate: Mapping[str, Any], calls: Sequence[Call]
+) -> None:
+    """Write an exported file, and beside it the certificate and what `verify` compares with."""
+    write_atomic(reference_path(path), pack_calls(calls))
+    write_json(certificate_path(path), certificate, indent=2)
+    for source, target in zip(parts_of(temporary), parts_of(path), strict=True):
+        write_atomic(target, source.read_bytes())  # last: a file always has its certificate
 
 
 def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:
@@ -184,17 +188,20 @@ def _translate(
     return translate(program, {METADATA_KEY: metadata})
 
 
-def _batches_of_one(
-    images: Iterable[Tensor], options: ExportOptions
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield each image as a batch of the shape that the graph takes."""
-    for image in images:
-        yield as_batch(image, options.batch or 1, options.size).numpy()
+def _quantize(
+    model: Any, detector: Detector, images: Iterable[Tensor], options: ExportOptions
+) -> tuple[Any, dict[str, Any]]:
+    """Quantize a model for int8, and return what the certificate says about it."""
+    if options.precision != "int8":
+        return model, {}
+    batches = (as_batch(image, options.batch or 1, options.size) for image in images)
+    return quantize(model, detector, (batch.numpy() for batch in batches))
 
 
-def _environment() -> dict[str, Any]:
-    """Return the versions of the packages and the machine, for a certificate."""
+def _environment(exported: ExportedModel) -> dict[str, Any]:
+    """Return the runtime, the versions of the packages and the machine, for a certificate."""
     return {
+        "runtime": exported.session.description,
         "versions": describe_versions(),
         "machine": f"{platform.machine()}, {platform.system()}",
     }

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from centernet2.export.precision import inner_parts
-from centernet2.layers import DeformConv2d
+from centernet2.export.precision import inner_parts, sampling_layers
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads import BoxStage, RoIPooler
 
@@ -23,10 +22,9 @@ def halve(detector: Detector) -> Detector:
     """
     for part in inner_parts(detector):
         _run_in(part, torch.float16)
-        for layer in part.modules():
-            if isinstance(layer, DeformConv2d):
-                _run_in(layer, torch.float32)
-                layer.register_forward_hook(lambda _, inputs, output: output.half())
+    for layer in sampling_layers(detector):
+        _run_in(layer, torch.float32)
+        layer.register_forward_hook(lambda _, inputs, output: output.half())
     heads = detector.roi_heads
     if heads is None:
         return detector

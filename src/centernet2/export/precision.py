@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 
 from torch import nn
 
+from centernet2.layers import DeformConv2d
 from centernet2.models.detector import Detector
 from centernet2.models.roi_heads import BoxStage
 from centernet2.runtime.agreement import ROUNDING, Tolerance
@@ -38,3 +39,11 @@ def inner_parts(detector: Detector) -> Iterator[nn.Module]:
     yield from (cast(BoxStage, stage).box_head for stage in heads.stages)
     if heads.mask_branch is not None:
         yield from list(heads.mask_branch.head.children())[:-1]
+
+
+def sampling_layers(detector: Detector) -> Iterator[nn.Module]:
+    """Yield the layers inside of inner parts that stay in float32: deformable convolutions.
+
+    The positions that they sample need parts of a pixel.
+    """
+    return (layer for layer in detector.modules() if isinstance(layer, DeformConv2d))
