@@ -258,7 +258,7 @@ def test_other_parquet_files_are_not_taken_for_parts(
 def test_nothing_is_written_where_no_image_can_be_read(
     folder: Path, tmp_path: Path, engine: OneWorker
 ) -> None:
-    with pytest.raises(ValueError, match=r"no image could be read \(1 is listed above\)"):
+    with pytest.raises(ValueError, match=r"no image could be read \(1 image, listed above\)"):
         run(folder, tmp_path / "out", photos=folder / "photos" / "bad.png")
     assert not (tmp_path / "out").exists()
 

@@ -31,6 +31,7 @@ from centernet2.predict.sources import Source
 from centernet2.progress import with_progress
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 from centernet2.score_thresholds import Resolved
+from centernet2.spelling import counted
 from centernet2.zoo import ZOO_PREFIX
 
 SHARD_IMAGES = 32  # at most: what one worker handles, and another one again if it is lost
@@ -64,8 +65,8 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
         logger.info("%d of %d images are done already", len(paths) - len(wanted), len(paths))
     written = _write_all(wanted, task, parts, counter) if wanted else 0
     if not written and len(wanted) == len(paths):
-        listed = "1 is" if len(paths) == 1 else f"{len(paths)} are"
-        raise ValueError(f"no image could be read ({listed} listed above)")
+        count = counted(len(paths), "image")
+        raise ValueError(f"no image could be read ({count}, listed above); nothing is written")
     write_skipped(plan.folder, counter.failed)
     if wanted:
         report(plan, written, counter, threshold)
