@@ -19,6 +19,7 @@ from centernet2.builders.prediction_run import plan_prediction
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict
 from centernet2.predict import parquet_parts
+from centernet2.runtime import exported_model
 from tests.helpers.jobs import save_untrained, write_photographs
 
 CPU = InferenceOptions(device="cpu")
@@ -204,6 +205,28 @@ def test_what_a_worker_occupies(folder: Path) -> None:
     assert ray_engine.worker_resources(free, {"CPU": 8}) == {"num_cpus": 4}
     exported = free._replace(weights="model.onnx")
     assert ray_engine.worker_resources(exported, {"GPU": 8}) == {"num_cpus": 4}
+
+
+@pytest.mark.parametrize(("given", "passed"), [(None, 1), (3, 3)])
+def test_threads_of_a_worker(folder: Path, given: int | None, passed: int) -> None:
+    assert task_of(folder, threads=given).options["threads"] == passed
+
+
+def test_threads_reach_an_exported_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_with(path: Path, providers: Sequence[str], threads: int | None) -> None:
+        raise ValueError(f"{path.name} with {threads} threads")
+
+    monkeypatch.setattr(exported_model, "_open", open_with)
+    for engine in (None, "ray"):
+        detection = DetectionOptions(threads=3, engine=engine)
+        (tmp_path / "model.onnx").touch()
+        with pytest.raises(ValueError, match=r"model\.onnx with 3 threads"):
+            predict(
+                folder / "photos", weights=tmp_path / "model.onnx", output=tmp_path / "out",
+                detection=detection,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from centernet2.builders.cluster_worker import Worker
 from centernet2.builders.prediction_options import DetectionOptions
 from centernet2.builders.prediction_run import cpu_threads
 from centernet2.jobs import InferenceOptions
+from centernet2.jobs.export import export
 from centernet2.jobs.predict import predict
 from tests.helpers.jobs import save_untrained, write_photographs
 
@@ -62,11 +63,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def start(folder: Path, output: Path, *words: str) -> "subprocess.Popen[str]":
-    arguments = ["predict", str(folder / "photos"), "--weights", str(folder / "model.pth")]
+def start(folder: Path, output: Path, weights: str = "model.pth") -> "subprocess.Popen[str]":
+    arguments = ["predict", str(folder / "photos"), "--weights", str(folder / weights)]
     arguments += ["--engine", "ray", "--output", str(output), "--score-threshold", "0"]
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments, *words],
+        [sys.executable, "-c", COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -104,8 +105,10 @@ def rows_of(output: Path) -> dict[str, dict[str, Any]]:
     return by_name
 
 
-def require_same_as_one_process(folder: Path, rows: dict[str, dict[str, Any]]) -> None:
-    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+def require_same_as_one_process(
+    folder: Path, rows: dict[str, dict[str, Any]], weights: str = "model.pth"
+) -> None:
+    predictor = centernet2.load_predictor(folder / weights, device="cpu", threads=1)
     assert len(rows) == PHOTOS
     with cpu_threads(1):
         for name, row in rows.items():
@@ -139,6 +142,13 @@ def test_loss_of_a_node(folder: Path, tmp_path: Path, cluster: Any) -> None:
     cluster.remove_node(lost)
     finish(process)
     require_same_as_one_process(folder, rows_of(tmp_path))
+
+
+def test_exported_file(folder: Path, tmp_path: Path, cluster: Any) -> None:
+    pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+    export(weights=folder / "model.pth", output=folder / "model.onnx")
+    finish(start(folder, tmp_path, "model.onnx"))
+    require_same_as_one_process(folder, rows_of(tmp_path), "model.onnx")
 
 
 class FragileWorker(Worker):

@@ -81,7 +81,8 @@ def task_of(weights: Any, options: Mapping[str, Any], plan: Plan) -> Task:
     if not name.startswith(ZOO_PREFIX):
         name = os.path.abspath(find_in_run(Path(name)))
     config = options["config"] and as_config(options["config"])
-    return Task(name, digest_of(name), {**options, "config": config}, plan._replace(sources=()))
+    own = {"config": config, "threads": plan.detection.threads or 1}
+    return Task(name, digest_of(name), {**options, **own}, plan._replace(sources=()))
 
 
 def _load_here(task: Task) -> Predictor:

@@ -75,7 +75,7 @@ class Worker:
     """
 
     def __init__(self, task: Task, begin: Callable[[tuple[str, int]], int]) -> None:
-        self.plan, self.begin = task.plan, begin
+        self.plan, self.threads, self.begin = task.plan, task.options["threads"], begin
         self.refusal = ""
         try:
             if digest_of(task.weights) != task.digest:
@@ -95,7 +95,7 @@ class Worker:
             raise RuntimeError(f"{MAX_ATTEMPTS} workers have ended on {len(paths)} images")
         plan = self.plan._replace(sources=[Source(path, Kind.IMAGE) for path in paths])
         counter = DetectionCounter()
-        with cpu_threads(plan.detection.threads or 1):
+        with cpu_threads(self.threads):
             threshold = self.predictor.shown_threshold(plan.threshold)
             found = detections(self.predictor, plan, threshold, counter)
             rows = [part_row(each) for each in found]

@@ -8,12 +8,12 @@ from centernet2.predict.exported_detector import ExportedDetector
 PROVIDERS = {"cpu": (), "cuda": ("CUDAExecutionProvider",)}  # of ONNX Runtime, by device
 
 
-def load_exported(path: Path, device: str | None) -> ExportedDetector:
-    """Load an exported file for cpu or cuda; None: cpu."""
+def load_exported(path: Path, device: str | None, threads: int | None = None) -> ExportedDetector:
+    """Load an exported file for cpu or cuda; None: cpu, with a thread for each core."""
     name = device or "cpu"
     if name not in PROVIDERS:
         raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(PROVIDERS)}")
-    return ExportedDetector(path, providers=PROVIDERS[name])
+    return ExportedDetector(path, providers=PROVIDERS[name], threads=threads)
 
 
 def require_plain(path: Any, overrides: Any, *, config: Any, dtype: str, compile: bool) -> None:

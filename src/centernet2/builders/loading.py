@@ -215,16 +215,19 @@ def load_predictor(
     dtype: str = "fp32",
     compile: bool = False,
     tiling: Tiling | None = None,
+    threads: int | None = None,
 ) -> Predictor:
     """Load a predictor, with test-time augmentation if TEST.AUG.ENABLED is True.
 
     Args:
         weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
         tiling: see `Predictor`.
+        threads: of the CPU for an exported file; None: one for each core. Those of PyTorch are set
+            for the whole process, by `torch.set_num_threads`.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:
         require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
-        return Predictor(load_exported(Path(weights), device), tiling=tiling)
+        return Predictor(load_exported(Path(weights), device, threads), tiling=tiling)
     model = load_for_inference(
         weights, overrides, config=config, device=device, dtype=dtype, compile=compile
     )

@@ -82,8 +82,7 @@ def worker_resources(task: Task, available: Mapping[str, float]) -> dict[str, An
     Args:
         available: resources of the cluster; a detector of PyTorch without --device uses its GPUs.
     """
-    cpus = task.plan.detection.threads or 1
-    device = task.options["device"]
+    cpus, device = task.options["threads"], task.options["device"]
     is_exported = Path(task.weights).suffix in EXPORTED_SUFFIXES
     if device is None and "GPU" in available and not is_exported:
         device = "cuda"

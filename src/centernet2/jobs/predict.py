@@ -98,6 +98,7 @@ def predict(
     tiling = _tiling(tile, overlap)
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
     options = {"overrides": overrides, "config": config, "tiling": tiling, **vars(inference)}
+    options["threads"] = detection.threads
     if detection.engine is not None:
         from centernet2.builders.cluster_prediction import predict_on_cluster
 

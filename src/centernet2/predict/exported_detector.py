@@ -15,11 +15,13 @@ class ExportedDetector:
 
     Args:
         path: of the file.
-        providers: execution providers of ONNX Runtime, see `ExportedModel`.
+        providers, threads: see `ExportedModel`.
     """
 
-    def __init__(self, path: Path, *, providers: Sequence[str] = ()) -> None:
-        self.model = ExportedModel(path, providers=providers)
+    def __init__(
+        self, path: Path, *, providers: Sequence[str] = (), threads: int | None = None
+    ) -> None:
+        self.model = ExportedModel(path, providers=providers, threads=threads)
         count = self.model.session.input_shape[0]
         self.batch_size = count if isinstance(count, int) else None  # None: any
         metadata = self.model.metadata
