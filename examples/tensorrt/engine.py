@@ -1,7 +1,7 @@
 """Build a TensorRT engine from an exported file, compare it with PyTorch, and measure it.
 
     pip install "centernet2[export]" tensorrt
-    centernet2 export --weights runs/my_model --output model.onnx --batch 1 --size 800x1216
+    centernet2 export --weights runs/my_model --format tensorrt --batch 1 --size 800x1216
     python examples/tensorrt/engine.py model.onnx
 
 It needs a GPU of NVIDIA and a PyTorch with CUDA. It writes model.engine, and prints a line of JSON.

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from centernet2.export import exporting
 from centernet2.export.exporting import ExportOptions, export_detector
 from centernet2.export.tensorrt_form import for_tensorrt, smoothing_weights
 from centernet2.export.tensorrt_table import OPERATORS, refusals
@@ -125,6 +126,18 @@ def test_exported_file(fixed: Path, tmp_path: Path) -> None:
     path = tmp_path / fixed.name
     onnx.save(model, path)
     assert agreement_of(ExportedModel(path), read_calls(reference_path(fixed))).share > 0.99
+
+
+@pytest.mark.slow
+def test_format_writes_what_the_parser_takes(
+    fixed: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "content_of", lambda model: model)
+    path, options = tmp_path / "model.onnx", ExportOptions(format="tensorrt")
+    exporting._write(fixed.read_bytes(), path, "{}", options)
+    assert not refusals(onnx.load(path))
+    with pytest.raises(ValueError, match=r"would refuse the file: .* export with --batch and"):
+        exporting._write(exported.read_bytes(), path, "{}", options)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from centernet2.jobs.export import PrecisionOptions, export
             "outputs of its own; leave out --record",
         ),
         ({"output": "model.pt2", "format": "aotinductor"}, "compiles for one size of images"),
+        ({"format": "tensorrt", "size": "96x128"}, "is for one shape of input and output"),
         ({"batch": 0}, "batch is 0"),
         ({"size": "480"}, "--size has '480'"),
         ({"required_share": 1.5}, "required_share is 1.5"),

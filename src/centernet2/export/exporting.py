@@ -32,6 +32,7 @@ from centernet2.export.openvino_file import save_openvino
 from centernet2.export.precision import PRECISIONS, Precision
 from centernet2.export.program import export_program, exportable
 from centernet2.export.quantization import quantize
+from centernet2.export.tensorrt_form import content_for_tensorrt
 from centernet2.export.torch_file import save_program
 from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
@@ -69,9 +70,14 @@ class ExportOptions:
 
 def require_fit(options: ExportOptions) -> None:
     """Raise ValueError for options that contradict each other."""
-    if options.precision == "int8" and options.format in PROGRAMS:
+    if options.precision == "int8" and options.format in (*PROGRAMS, "tensorrt"):
         raise ValueError(
-            f"--precision int8 is for ONNX and OpenVINO, not for --format {options.format}"
+            f"--precision int8 is for ONNX Runtime and OpenVINO, not for --format {options.format}"
+        )
+    if options.format == "tensorrt" and (not options.size or not options.batch or options.lists):
+        raise ValueError(
+            "--format tensorrt is for one shape of input and output; give --batch 1 and the height "
+            "and width of the images, as in --size 480x640, and leave out --lists"
         )
     if options.format == "aotinductor" and options.size is None:
         raise ValueError(
@@ -212,7 +218,10 @@ def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> Non
     if options.format in PROGRAMS:
         return save_program(model, path, metadata, compile=options.format == "aotinductor")
     onnx_path = path.with_suffix(".onnx")
-    onnx_path.write_bytes(content_of(model))
+    content = content_of(model)
+    onnx_path.write_bytes(
+        content_for_tensorrt(content) if options.format == "tensorrt" else content
+    )
     if path.suffix == ".xml":
         info, half_weights = json.loads(metadata)["model_info"], options.precision == "fp16"
         save_openvino(onnx_path, path, metadata, info, half_weights=half_weights)

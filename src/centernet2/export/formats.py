@@ -28,6 +28,7 @@ FORMATS = {  # the first one of a suffix is what the suffix stands for
     "openvino": Format(".xml", (*ONNX, "openvino"), "openvino"),
     "torch": Format(".pt2", TRACING, "export"),
     "model-api": Format(".xml", (*ONNX, "openvino"), "openvino"),
+    "tensorrt": Format(".onnx", (*ONNX, "onnxruntime"), "export"),
     "aotinductor": Format(".pt2", TRACING, "export"),
 }
 DEFAULT = "onnx"

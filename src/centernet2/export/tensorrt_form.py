@@ -11,6 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.export.onnx_graph import OnnxGraph, attributes_of, replace_elements
+from centernet2.export.tensorrt_table import refusals
+
+SHOWN = 5  # reasons for which a file is refused
+
+
+def content_for_tensorrt(content: bytes) -> bytes:
+    """Return the content of an ONNX file in the form that TensorRT's parser takes.
+
+    Raises:
+        ValueError: the parser would refuse the model.
+    """
+    import onnx
+
+    model = onnx.load_from_string(content)
+    for_tensorrt(model)
+    if reasons := refusals(model):
+        raise ValueError(f"TensorRT's parser would refuse the file: {'; '.join(reasons[:SHOWN])}")
+    changed: bytes = model.SerializeToString()
+    return changed
 
 
 def for_tensorrt(model: Any) -> None:

@@ -90,9 +90,10 @@ def export(
         with the suffix of --format.
     format
         onnx; openvino; model-api, which OpenVINO's Model API opens without this package and which
-        needs --size; torch, an exported program; or aotinductor, a program compiled for CPUs like
-        that of this machine, which needs a C++ compiler. Default: onnx, openvino or torch, as the
-        suffix of --output says.
+        needs --size; tensorrt, an ONNX file for one shape that TensorRT's own parser takes; torch,
+        an exported program; or aotinductor, a program compiled for CPUs like that of this machine,
+        which needs a C++ compiler. Default: onnx, openvino or torch, as the suffix of --output
+        says.
     config
         Path or name of the config, for weights files without one.
     images
