@@ -29,7 +29,6 @@ from centernet2.builders.data_pipeline import build_train_transform
 from centernet2.config import load_config
 from centernet2.data.dataset import DetectionDataset, pack_paths
 from centernet2.data.geometry import clip_and_drop_empty, flip_target, resize_target
-from centernet2.data.resize import fit_square, shortest_edge_size
 from centernet2.data.samplers import ShuffledSampler
 from centernet2.data.sharing import offsets_of
 from centernet2.data.transforms import (
@@ -39,6 +38,7 @@ from centernet2.data.transforms import (
     random_number,
 )
 from centernet2.data.worker_images import Draw, TrainImages, generator_of
+from centernet2.images.resize import fit_square, shortest_edge_size
 
 BOXES = 7  # of an image
 SIZES = {

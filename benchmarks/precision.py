@@ -26,8 +26,9 @@ from centernet2.builders.class_matching import match_detector
 from centernet2.builders.evaluation_data import find_validation_data
 from centernet2.builders.evaluator import score_exported
 from centernet2.builders.loading import config_of, load_detector
-from centernet2.data import DetectionDataset, read_image
+from centernet2.data import DetectionDataset
 from centernet2.evaluation import compare_pairs
+from centernet2.images.image_files import read_image
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.runtime.exported_model import ExportedModel
 from centernet2.structures import FloatArray
@@ -83,7 +84,7 @@ def validation_data(options: argparse.Namespace, run: Path) -> DetectionDataset:
 def speedup(options: argparse.Namespace, paths: tuple[Path, Path], images: list[Path]) -> object:
     """Return the time of the first file divided by that of the second, image by image."""
     models = [ExportedModel(path, threads=options.threads) for path in paths]
-    pixels = [read_image(path)[None].numpy() for path in images]
+    pixels = [read_image(path).transpose(2, 0, 1)[None] for path in images]
     for model in models:
         model.run(pixels[0])
     seconds = [[_seconds(model, image) for model in models] for image in pixels]

@@ -42,8 +42,10 @@ from centernet2.builders.data_pipeline import build_train_batches
 from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.builders.initial_weights import read_timm_weights
 from centernet2.builders.network import build_backbone_and_neck
-from centernet2.data import WRITERS, DetectionDataset, read_image
+from centernet2.data import WRITERS, DetectionDataset
 from centernet2.data.readers import load_dataset
+from centernet2.images.image_files import read_image
+from centernet2.images.stored_image import to_tensor
 
 OURS = "ours"
 RIVALS = ("ssdlite", "fasterrcnn", "fasterrcnn-lite")
@@ -175,7 +177,7 @@ def detect(model: nn.Module, dataset: DetectionDataset) -> list[dict[str, Any]]:
     model.eval()
     rows = []
     for i in range(len(dataset)):
-        found = model([read_image(dataset.image_path(i)).float() / 255])[0]
+        found = model([to_tensor(read_image(dataset.image_path(i))).float() / 255])[0]
         boxes = found["boxes"].clone()
         boxes[:, 2:] -= boxes[:, :2]
         for box, score, label in zip(boxes, found["scores"], found["labels"], strict=True):

@@ -5,12 +5,13 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
+
 import centernet2
 from centernet2.checkpoint.checkpoint import numbered_checkpoints
 from centernet2.cli import ending, start_logging
 from centernet2.outputs import require_replaceable
 from centernet2.report.training_page import write_training_page
-from centernet2.visualize import to_tensor
 from demo.digits import UNSEEN, compose_split, write_split
 
 logger = logging.getLogger("demo")
@@ -55,7 +56,7 @@ def run(output: Path) -> None:
 
     predictor = centernet2.load_predictor(output / "model_final.pth", device="cpu")
     pictures = [
-        (each.path.name, to_tensor(each.plot()))
+        (each.path.name, np.array(each.plot()))
         for each in predictor.stream(data / UNSEEN, score_threshold=0.4)
         if each.path is not None
     ]

@@ -25,6 +25,7 @@ from centernet2.data.transforms import (
     TrainTransform,
     Transform,
 )
+from centernet2.images.stored_image import to_pixels
 from centernet2.structures import Target
 from centernet2.visualize import draw, picture_grid
 from demo.digits import Scene, compose_split, xywh_around
@@ -84,9 +85,9 @@ def write(
     for seed, (image, target) in enumerate(scenes[:EXAMPLES]):
         image, target = augment(image, target, Generator().manual_seed(seed))
         shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
-        pictures.append(draw(image, shown, None))
+        pictures.append(draw(to_pixels(image), shown, None))
     grid = picture_grid(pictures, [""] * EXAMPLES, columns=EXAMPLES, cell=240)
-    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(path, quality=82)
+    Image.fromarray(grid).save(path, quality=82)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
 """Score thresholds: one for all classes, one per class, or some by class name."""
 
+from __future__ import annotations
+
 import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypeVar, Union
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from centernet2.files import one_form
 
+if TYPE_CHECKING:  # exported files are run without PyTorch
+    from torch import Tensor
+
 # any number, list, array or tensor; a mapping is by class name
-Threshold: TypeAlias = SupportsFloat | Sequence[SupportsFloat] | Tensor | Mapping[str, Any]
+Threshold: TypeAlias = Union[
+    SupportsFloat, Sequence[SupportsFloat], NDArray[Any], "Tensor", Mapping[str, Any]
+]
+Column = TypeVar("Column", "NDArray[Any]", "Tensor")
 Resolved: TypeAlias = float | tuple[float, ...]  # for all classes, or per class by label
 NO_THRESHOLD = 0.0
 
@@ -120,7 +129,7 @@ def _to_python(value: object) -> Any:
     return value if convert is None else convert()
 
 
-def above_threshold(scores: Tensor, labels: Tensor, threshold: Resolved) -> Tensor:  # [D] bool
+def above_threshold(scores: Column, labels: Column, threshold: Resolved) -> Column:  # [D] bool
     """Whether each detection reaches the threshold of its class."""
     if isinstance(threshold, float | int):
         return scores >= threshold
@@ -129,6 +138,9 @@ def above_threshold(scores: Tensor, labels: Tensor, threshold: Resolved) -> Tens
             f"score_threshold has {len(threshold)} values, but the model detects the label "
             f"{int(labels.max())}; give one number, or one for each class"
         )
+    if isinstance(scores, np.ndarray):
+        reached: NDArray[np.bool_] = scores >= np.array(threshold, scores.dtype)[labels]
+        return reached
     return scores >= scores.new_tensor(threshold)[labels]
 
 

@@ -6,17 +6,22 @@ M locations, R RoIs or proposals, G ground-truth boxes, D detections.
 Records of fixed size are padded: `valid` tells their rows from padding.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from typing_extensions import NotRequired
+
+if TYPE_CHECKING:  # exported files are run without PyTorch
+    from torch import Tensor, nn
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Pixels = NDArray[np.uint8]  # an image, [H, W, 3] RGB
 UserId = int | str  # of an image or a category, in the user's files
 
 
@@ -35,7 +40,7 @@ class Proposals(NamedTuple):
     labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage is class-agnostic
     valid: Tensor  # [R] bool: the others are padding
 
-    def without_padding(self) -> "Proposals":
+    def without_padding(self) -> Proposals:
         """Return the valid rows; this waits for the device."""
         return Proposals(*(column[self.valid] for column in self))
 
@@ -65,6 +70,9 @@ class Detections(TypedDict):
     ids: NotRequired[Tensor]  # [D] int64, of the tracked objects of a film
 
 
+DetectionArrays = dict[str, NDArray[Any]]  # the columns of Detections, by name
+
+
 class RunLengths(TypedDict):
     """A mask as COCO's compressed run lengths."""
 
@@ -74,7 +82,7 @@ class RunLengths(TypedDict):
 
 def select(detections: Detections, rows: Tensor) -> Detections:
     """Select detections by indices or by [D] bool."""
-    return cast(Detections, {key: cast(Tensor, value)[rows] for key, value in detections.items()})
+    return cast(Detections, {key: cast("Tensor", value)[rows] for key, value in detections.items()})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from centernet2.builders import calibration
 from centernet2.builders.calibration import find_calibration_images, read_calibration_images
-from centernet2.data import ImageError
+from centernet2.images.image_files import ImageError
 from tests.helpers.jobs import write_photographs
 from tests.helpers.training import write_blocks
 

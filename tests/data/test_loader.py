@@ -18,10 +18,8 @@ from torch.utils.data import DataLoader
 
 from centernet2.data import loader
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.image import ImageError
 from centernet2.data.loader import WORKER_SIGNALS, eval_batches, global_batches, train_batches
 from centernet2.data.readers.coco import load_coco
-from centernet2.data.resize import FitShortestEdge
 from centernet2.data.samplers import ShuffledSampler, WeightedSampler
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
@@ -30,6 +28,8 @@ from centernet2.data.transforms import (
     TrainTransform,
 )
 from centernet2.data.worker_images import LoadedImage
+from centernet2.images.image_files import ImageError
+from centernet2.images.resize import FitShortestEdge
 from centernet2.structures import Batch
 
 AUGMENTATION = TrainTransform(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet2.data import FitShortestEdge, ImageError, eval_batches, read_image
+from centernet2.data import eval_batches
 from centernet2.data.shards import find_shards, in_shards, list_members
-from centernet2.data.storage import read_bytes
+from centernet2.images.image_files import ImageError, read_image
+from centernet2.images.resize import FitShortestEdge
+from centernet2.images.storage import read_bytes
 from tests.helpers.data import assert_same_images, first_batches, load_by_files
 
 

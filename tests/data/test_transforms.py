@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from centernet2.data.resize import FitShortestEdge, FitSquare
 from centernet2.data.transforms import (
     EfficientDetResizeCrop,
     RandomCrop,
@@ -13,6 +12,7 @@ from centernet2.data.transforms import (
     TrainTransform,
     Transform,
 )
+from centernet2.images.resize import FitShortestEdge, FitSquare
 from centernet2.structures import Target
 
 HEIGHT, WIDTH = 90, 120

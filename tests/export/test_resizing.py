@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from centernet2.data.resize import make_test_resize
 from centernet2.export.resizing import resize, resized_size
+from centernet2.images.resize import make_test_resize
 from centernet2.structures import TestSize
 
 # sizes that differ by a pixel in less precise or in exact arithmetic

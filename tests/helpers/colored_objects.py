@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from centernet2.structures import Detections, ModelInfo
+from centernet2.structures import DetectionArrays, Detections, ModelInfo
 
 NUM_CLASSES = 3
 SEEN_PIXELS = 8  # of the network's input that the detector needs to see of an object
@@ -37,13 +37,13 @@ class ColoredObjects:
                 number = len(boxes) + 1
                 place[:] = (number & 255, number >> 8, 255)
                 boxes.append([left, top, left + width, top + height])
-        self.image = torch.from_numpy(pixels).permute(2, 0, 1)
+        self.image = pixels
         self.boxes = np.array(boxes)
         self.labels = np.arange(1, len(boxes) + 1) % NUM_CLASSES
 
-    def count(self, found: Detections) -> tuple[int, int]:
+    def count(self, found: DetectionArrays) -> tuple[int, int]:
         """Count the objects that are found at an IoU of 0.5, and all other detections."""
-        boxes, labels = found["boxes"].numpy(), found["labels"].numpy()
+        boxes, labels = found["boxes"], found["labels"]
         low = np.maximum(boxes[:, None, :2], self.boxes[None, :, :2])
         high = np.minimum(boxes[:, None, 2:], self.boxes[None, :, 2:])
         shared = np.clip(high - low, 0, None).prod(axis=2)

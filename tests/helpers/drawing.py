@@ -1,22 +1,23 @@
 """A gray image, and detections to draw on it."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from centernet2.structures import Detections
+import numpy as np
 
-
-def canvas(height: int = 240, width: int = 320) -> Tensor:
-    return torch.full((3, height, width), 128, dtype=torch.uint8)
+from centernet2.structures import Pixels
 
 
-def detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+def canvas(height: int = 240, width: int = 320) -> Pixels:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> dict[str, Any]:
     return {
-        "boxes": torch.tensor(boxes).reshape(-1, 4),
-        "scores": torch.tensor(scores),
-        "labels": torch.tensor(labels, dtype=torch.int64),
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "scores": np.array(scores, np.float32),
+        "labels": np.array(labels, np.int64),
     }
 
 
-def count_pixels(image: Tensor, color: tuple[int, int, int]) -> int:
-    return int((image == torch.tensor(color)[:, None, None]).all(dim=0).sum())
+def count_pixels(image: Pixels, color: tuple[int, int, int]) -> int:
+    return int((image == color).all(axis=2).sum())

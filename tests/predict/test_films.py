@@ -6,8 +6,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from centernet2.pictures import is_own_picture
 from centernet2.predict.film_writer import FilmWriter
@@ -39,9 +39,9 @@ def frames_of(path: Path) -> list[FilmFrame]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".ts"])
 def test_every_frame_is_read_at_its_time(tmp_path: Path, suffix: str) -> None:
     frames = frames_of(write_film(tmp_path / f"a{suffix}", codec=CODECS.get(suffix, "libx264")))
-    assert len(frames) == 12 and frames[0].image.shape == (3, *SIZE)
+    assert len(frames) == 12 and frames[0].image.shape == (*SIZE, 3)
     for index, (image, _) in enumerate(frames):
-        assert abs(image.float().mean().item() - brightness(index)) < 3
+        assert abs(image.mean() - brightness(index)) < 3
     steps = [float(b.time - a.time) for a, b in pairwise(frames)]
     assert steps == pytest.approx([0.04] * 11, abs=0.002)
 
@@ -121,26 +121,26 @@ def test_film_without_frames_is_not_written(tmp_path: Path) -> None:
 
 
 def test_odd_sizes_are_padded(tmp_path: Path) -> None:
-    image = torch.full((3, 33, 47), 100, dtype=torch.uint8)
+    image = np.full((33, 47, 3), 100, np.uint8)
     with FilmWriter(tmp_path / "a", Fraction(10)) as writer:
         writer.write(image, Fraction(0))
     (frame,) = frames_of(tmp_path / "a.mp4")
-    assert frame.image.shape == (3, 34, 48) and (frame.image.float() - 100).abs().max() < 4
+    assert frame.image.shape == (34, 48, 3) and np.abs(frame.image - 100.0).max() < 4
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_turned_film_is_upright(tmp_path: Path, degrees: int) -> None:
     """Telephones store frames as the sensor sees them, and the rotation beside them."""
     path = tmp_path / "a.mp4"
-    image = torch.full((3, *SIZE), 30, dtype=torch.uint8)
-    image[:, : SIZE[0] // 2] = 200  # bright above
+    image = np.full((*SIZE, 3), 30, np.uint8)
+    image[: SIZE[0] // 2] = 200  # bright above
     with FilmWriter(tmp_path / "a", Fraction(25)) as writer:
         writer.write(image, Fraction(0))
     _turn(path, degrees)
     (frame,) = frames_of(path)
-    expected = torch.rot90(image, -degrees // 90, dims=(1, 2))
+    expected = np.rot90(image, -degrees // 90)
     assert frame.image.shape == expected.shape
-    assert (frame.image.float() - expected.float()).abs().mean() < 8
+    assert np.abs(frame.image - expected.astype(float)).mean() < 8
 
 
 def _turn(path: Path, degrees: int) -> None:
@@ -165,7 +165,7 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     frames, message = incomplete_frames_of(path)
     assert 10 < len(frames) < 40
     assert re.search(r"a\.avi: \d+ of \d+ frames are damaged and left out", message)
-    assert abs(frames[-1].image.float().mean().item() - brightness(39)) < 3
+    assert abs(frames[-1].image.mean() - brightness(39)) < 3
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv"])

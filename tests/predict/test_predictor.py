@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from centernet2.data.resize import FitShortestEdge
+from centernet2.images.resize import FitShortestEdge
 from centernet2.predict.image_sources import as_image
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
@@ -68,18 +68,18 @@ def test_all_sources_give_equal_pixels(tmp_path: Path, pixels: np.ndarray) -> No
     opaque = np.full((HEIGHT, WIDTH, 1), 255, dtype=np.uint8)
     read_only = pixels.copy()
     read_only.flags.writeable = False
-    expected = torch.from_numpy(pixels).permute(2, 0, 1)
-    sources = [path, str(path), path.read_bytes(), Image.open(path), pixels, read_only, expected]
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    sources = [path, str(path), path.read_bytes(), Image.open(path), pixels, read_only, tensor]
     sources += [np.concatenate([pixels, opaque], axis=2), np.flip(pixels[..., ::-1], axis=2)]
     for source in sources:
-        assert torch.equal(as_image(source), expected), type(source)
+        assert np.array_equal(as_image(source), pixels), type(source)
 
 
 def test_grey_images_get_three_channels(pixels: np.ndarray) -> None:
     gray = pixels[..., 0]
-    expected = torch.from_numpy(gray.copy()).expand(3, -1, -1)
+    expected = np.stack([gray] * 3, axis=2)
     for source in (gray, gray[..., None], torch.tensor(gray)[None], Image.fromarray(gray)):
-        assert torch.equal(as_image(source), expected)
+        assert np.array_equal(as_image(source), expected)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "L", "LA", "P", "1", "RGBA", "CMYK"])
@@ -93,13 +93,13 @@ def test_pillow_images_equal_their_files(tmp_path: Path, pixels: np.ndarray, mod
     path = tmp_path / "a.tif"
     image.save(path)
     for source in (image, Image.open(path)):
-        assert torch.equal(as_image(source), as_image(path))
+        assert np.array_equal(as_image(source), as_image(path))
 
 
 def test_pixels_without_a_range_are_refused() -> None:
     with pytest.raises(ValueError, match="floating-point pixels have no defined range"):
         as_image(Image.new("F", (WIDTH, HEIGHT)))
-    with pytest.raises(ValueError, match=r"\[3, 0, 5\]"):
+    with pytest.raises(ValueError, match=r"\[0, 5, 3\]"):
         as_image(Image.new("L", (5, 0)))
 
 
@@ -124,15 +124,15 @@ def test_error_describes_wrong_arrays(source: np.ndarray | Tensor) -> None:
 def test_sixteen_bits_are_scaled_alike_everywhere(tmp_path: Path, order: str) -> None:
     generator = np.random.default_rng(0)
     gray = generator.integers(0, 65536, (HEIGHT, WIDTH)).astype(order)
-    expected = torch.from_numpy((gray / 257).round().astype(np.uint8)).expand(3, -1, -1)
+    expected = np.stack([(gray / 257).round().astype(np.uint8)] * 3, axis=2)
     for name in ("a.png", "a.tif"):
         path = tmp_path / name
         Image.fromarray(gray.astype(np.uint16)).save(path)
         for source in (path, path.read_bytes(), Image.open(path)):
-            assert torch.equal(as_image(source), expected), (name, type(source))
+            assert np.array_equal(as_image(source), expected), (name, type(source))
     channels = torch.from_numpy(gray.astype(np.uint16))[None]
     for pixels in (gray, gray[..., None], np.stack([gray] * 3, axis=-1), channels):
-        assert torch.equal(as_image(pixels), expected)
+        assert np.array_equal(as_image(pixels), expected)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 9), (0, 65536), (0, 255), (7, 90)])
@@ -368,7 +368,7 @@ def test_scores_below_the_threshold_are_reported(tmp_path: Path, pixels: np.ndar
     predictor = Predictor(FakeDetector())
     (prediction,) = predictor.stream([path], score_threshold=1.0, on_scores=seen.append)
     assert len(prediction) == 0
-    assert torch.cat(seen).max().item() == pytest.approx(0.9)
+    assert np.concatenate(seen).max() == pytest.approx(0.9)
 
 
 def test_stream_takes_paths_in_any_form(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -416,8 +416,10 @@ def test_tiles_of_an_image_are_detected_in_batches() -> None:
     scene = ColoredObjects((400, 700), {60: 12}, seed=0)
     detector = ColorDetector()
     predictor = Predictor(detector, tiling=Tiling(256), batch_size=4)
-    found, other = predictor([scene.image, scene.image[:, :200, :200]], score_threshold=0.0)
-    assert detector.batches == [1, 4, 4, 1] and scene.count(found.to_detections()) == (12, 0)
+    found, other = predictor([scene.image, scene.image[:200, :200]], score_threshold=0.0)
+    assert detector.batches == [1, 4, 4, 1] and scene.count(
+        {"boxes": found.boxes, "labels": found.labels}
+    ) == (12, 0)
     assert other.boxes.max() <= 200
     strong = predictor(scene.image, score_threshold=0.8)
     assert 0 < len(strong.scores) < 12 and (strong.scores >= 0.8).all()

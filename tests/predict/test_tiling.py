@@ -3,12 +3,18 @@
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from centernet2.kernels import paste_box_masks
-from centernet2.predict.tiling import Tiling, detect_tiled, tile_windows
+from centernet2.ops.mask_arrays import paste_grids
+from centernet2.predict.pytorch_detector import PyTorchDetector
+from centernet2.predict.tiling import Detect, Tiling, detect_tiled, tile_windows
 from tests.helpers.colored_objects import ColorDetector, ColoredObjects
+
+
+def in_arrays(detector: ColorDetector) -> Detect:
+    """Return a function from arrays to arrays."""
+    return PyTorchDetector(detector).detect
 
 
 @pytest.mark.parametrize("size", [(4000, 6000), (1024, 1024), (1025, 900), (50, 3000), (2000, 1)])
@@ -46,17 +52,17 @@ def test_every_object_of_a_large_picture_is_found_once(seed: int) -> None:
     counts = {1400: 3, 500: 15, 120: 120, 30: 250}
     scene = ColoredObjects((4000, 6000), counts, seed)
     detector = ColorDetector(noise=0.02, seed=seed)
-    found = detect_tiled(detector.detect, scene.image, Tiling(1024, 0.2), batch_size=8)
+    found = detect_tiled(in_arrays(detector), scene.image, Tiling(1024, 0.2), batch_size=8)
     assert scene.count(found) == (sum(counts.values()), 0)
-    assert (found["scores"].diff() <= 0).all()
-    alone = detector.detect([scene.image])[0]
+    assert (np.diff(found["scores"]) <= 0).all()
+    (alone,) = in_arrays(detector)([scene.image])
     assert scene.count(alone)[0] < 200, "the whole image is too small for the network"
     assert detector.batches == [1, 8, 8, 8, 8, 8, 1]
 
 
 def test_exact_boxes_stay_exact() -> None:
     scene = ColoredObjects((1000, 1500), {400: 3, 60: 30}, seed=0)
-    found = detect_tiled(ColorDetector().detect, scene.image, Tiling(300, 0.25))
+    found = detect_tiled(in_arrays(ColorDetector()), scene.image, Tiling(300, 0.25))
     assert scene.count(found) == (33, 0)
     order = [tuple(map(int, box)) for box in found["boxes"].tolist()]
     assert sorted(order) == sorted(map(tuple, scene.boxes.tolist()))
@@ -65,13 +71,13 @@ def test_exact_boxes_stay_exact() -> None:
 def test_image_of_one_tile_is_detected_once() -> None:
     scene = ColoredObjects((300, 400), {60: 4}, seed=0)
     detector = ColorDetector()
-    found = detect_tiled(detector.detect, scene.image, Tiling(512))
+    found = detect_tiled(in_arrays(detector), scene.image, Tiling(512))
     assert detector.batches == [1] and scene.count(found) == (4, 0)
 
 
 def test_image_without_objects() -> None:
     found = detect_tiled(
-        ColorDetector(masks=True).detect, torch.zeros(3, 200, 300, dtype=torch.uint8), Tiling(128)
+        in_arrays(ColorDetector(masks=True)), np.zeros((200, 300, 3), np.uint8), Tiling(128)
     )
     assert found["boxes"].shape == (0, 4) and found["box_masks"].shape[0] == 0
     assert found["scores"].shape == found["labels"].shape == (0,)
@@ -79,12 +85,12 @@ def test_image_without_objects() -> None:
 
 def test_masks_move_with_their_boxes_and_join_across_seams() -> None:
     scene = ColoredObjects((400, 700), {130: 5, 40: 8}, seed=2)
-    found = detect_tiled(ColorDetector(masks=True).detect, scene.image, Tiling(160, 0.2))
+    found = detect_tiled(in_arrays(ColorDetector(masks=True)), scene.image, Tiling(160, 0.2))
     assert scene.count(found) == (13, 0)
     size = (400, 700)
-    masks = paste_box_masks(found["box_masks"], found["boxes"], size)
-    for mask, box in zip(masks, found["boxes"].round().int().tolist(), strict=True):
+    masks = paste_grids(found["box_masks"], found["boxes"], size)
+    for mask, box in zip(masks, found["boxes"].round().astype(int).tolist(), strict=True):
         left, top, right, bottom = box
-        own = scene.image[0] == scene.image[0, (top + bottom) // 2, (left + right) // 2]
+        own = scene.image[..., 0] == scene.image[(top + bottom) // 2, (left + right) // 2, 0]
         shared, union = (mask & own).sum(), (mask | own).sum()
         assert shared / union > 0.95, box

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from centernet2.predict.counting import Event, Line, Zone, count_events, parse_points
 from centernet2.predict.film_writer import FilmWriter
@@ -45,13 +44,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "objects"
     with FilmWriter(path, Fraction(25)) as writer:
         for frame in range(FRAMES):
-            image = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+            image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             for number, color in enumerate(COLORS):
                 if (corner := place(number, frame)) is not None:
                     left, top = round(corner[0]), round(corner[1])
-                    area = image[:, top : top + SIDE, left : left + SIDE]
-                    area[:] = torch.tensor(color)[:, None, None]
-            image[:, :, PILLAR] = 128
+                    image[top : top + SIDE, left : left + SIDE] = color
+            image[:, PILLAR] = 128
             writer.write(image, Fraction(frame, 25))
     return path.with_name("objects.mp4")
 
@@ -62,8 +60,8 @@ def detect(film: Path) -> Iterator[Prediction]:
         for frame, (image, time) in enumerate(opened.frames()):
             boxes, scores = [], []
             for color in COLORS:
-                distance = (image.float() - torch.tensor(color)[:, None, None]).abs().amax(dim=0)
-                rows, columns = (distance < 80).nonzero(as_tuple=True)
+                distance = np.abs(image - np.array(color, float)).max(axis=2)
+                rows, columns = (distance < 80).nonzero()
                 if len(rows) < 20:
                     continue
                 low, high = (columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.data import FitShortestEdge
 from centernet2.data.check import Examination, ExaminedSplit
+from centernet2.images.resize import FitShortestEdge
 from centernet2.report.dataset_page import FirstStageSizes, write_dataset_page
 from tests.helpers.data import INCOMPLETE, Content, findings_of, make_content, read_content
 

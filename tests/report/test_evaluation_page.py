@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 import centernet2
 from centernet2.builders.evaluator import evaluate_predictions
@@ -18,7 +17,7 @@ from centernet2.data.readers.coco import DetectionDataset
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
-from centernet2.structures import FloatArray
+from centernet2.structures import FloatArray, Pixels
 from tests.helpers.evaluation import (
     SMALL_INPUT,
     checked_page,
@@ -31,8 +30,8 @@ from tests.helpers.evaluation import (
 def write_page(
     folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]
 ) -> Path:
-    def read_image(image: int) -> tuple[Path, Tensor]:
-        return folder.parent / f"{image}.jpg", torch.zeros(3, 480, 500, dtype=torch.uint8)
+    def read_image(image: int) -> tuple[Path, Pixels]:
+        return folder.parent / f"{image}.jpg", np.zeros((480, 500, 3), np.uint8)
 
     return write_evaluation_page(
         folder,

@@ -4,8 +4,8 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from centernet2.report.training_page import write_training_page
 from tests.helpers.evaluation import checked_page
@@ -28,7 +28,7 @@ def test_page_of_a_training_run(tmp_path: Path, missing: float | None) -> None:
             "bbox/AP/cat": 20.0,
             "bbox/AP/dog": missing,
         },
-        pictures=[("one", torch.zeros(3, 20, 30, dtype=torch.uint8))],
+        pictures=[("one", np.zeros((20, 30, 3), np.uint8))],
     )
     text = checked_page(tmp_path / "report.html")
     assert "dog" in text and "&ndash;" in text

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from centernet2.data import ImageError, read_image, read_indexed_image
+from centernet2.data import read_indexed_image
 from centernet2.data.readers import find_dataset, load_split_files
 from centernet2.files import is_image_file
+from centernet2.images.image_files import ImageError, read_image
+from centernet2.images.stored_image import to_tensor
 from centernet2.predict.sources import find_images
 from centernet2.progress import with_progress
 
@@ -60,7 +62,11 @@ def _images_of(source: Path) -> list[Read]:
             raise
         splits = {}  # a folder without annotations
     if not splits:
-        return [partial(read_image, path) for path in find_images([source])]
+        return [partial(_read_tensor, path) for path in find_images([source])]
     split, files = next(iter(splits.items()))
     dataset = load_split_files(files, split, source, masks=False)
     return [partial(read_indexed_image, dataset, i) for i in range(len(dataset))]
+
+
+def _read_tensor(path: Path) -> Tensor:  # uint8 [3, H, W]
+    return to_tensor(read_image(path))

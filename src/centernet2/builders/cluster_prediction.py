@@ -10,14 +10,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from centernet2.builders.cluster_worker import Task, digest_of, result_schema, shard_of
 from centernet2.builders.loading import as_config, load_predictor
 from centernet2.builders.prediction_run import DetectionCounter, Plan, report, require_classes
 from centernet2.builders.ray_engine import connected, detect_on_ray, import_ray
 from centernet2.checkpoint.checkpoint import find_in_run
-from centernet2.data.storage import remote_url
+from centernet2.images.storage import remote_url
 from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import (
     SKIPPED_FILE,
@@ -127,7 +127,7 @@ def _write_all(
             parts.add(rows.select(part_schema().names))
             written += len(rows)
             counter.objects += sum(map(len, rows["scores"].to_pylist()))
-            counter.add_scores(torch.tensor(table["highest_score"].drop_null().to_pylist()))
+            counter.add_scores(np.array(table["highest_score"].drop_null().to_pylist(), np.float32))
     return written
 
 

@@ -13,7 +13,6 @@ from centernet2.data import (
     CopyPaste,
     DetectionDataset,
     EfficientDetResizeCrop,
-    EvalTransform,
     LargeScaleJitter,
     Mixer,
     Mixing,
@@ -31,10 +30,10 @@ from centernet2.data import (
     Transform,
     WeightedSampler,
     class_aware_weights,
-    make_test_resize,
     repeat_factors,
     train_batches,
 )
+from centernet2.images.resize import EvalTransform, make_test_resize
 from centernet2.structures import Batch, TestSize
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")

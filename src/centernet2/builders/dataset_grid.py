@@ -16,6 +16,7 @@ from centernet2.data import (
     generator_of,
     read_indexed_image,
 )
+from centernet2.images.stored_image import to_pixels
 from centernet2.models.centernet.targets import (
     concatenate_objects,
     find_neighbors,
@@ -23,7 +24,7 @@ from centernet2.models.centernet.targets import (
     make_levels,
     squared_radii,
 )
-from centernet2.structures import Target
+from centernet2.structures import Pixels, Target
 from centernet2.visualize import draw, picture_grid
 
 COLUMNS = 4
@@ -39,7 +40,7 @@ def draw_dataset_grid(
     seed: int,
     augmented: bool,
     heat_maps: bool,
-) -> Tensor:  # uint8 [3, H, W]
+) -> Pixels:
     """Draw images with their objects, beside each the augmented image and its heat map.
 
     Args:
@@ -50,7 +51,7 @@ def draw_dataset_grid(
         heat_maps: draw the heat map of that image too, and the levels of its objects.
     """
     names = dataset.class_names
-    pictures: list[Tensor] = []
+    pictures: list[Pixels] = []
     captions: list[str] = []
     for index in indices:
         image, target = _read(dataset, index)
@@ -83,18 +84,18 @@ def _augment(dataset: DetectionDataset, config: Config, index: int, generator: G
     return mixing(sample, partial(_read_any, dataset, generator), transform, generator)
 
 
-def _draw_target(image: Tensor, target: Target, class_names: Sequence[str]) -> Tensor:
+def _draw_target(image: Tensor, target: Target, class_names: Sequence[str]) -> Pixels:
     shown: Target = {"boxes": target["boxes"], "labels": target["labels"]}
     if "masks" in target:
         shown["masks"] = target["masks"]
     elif "polygons" in target:
         shown["masks"] = draw_objects(target["polygons"], (image.shape[1], image.shape[2]))
-    return draw(image, shown, class_names)
+    return draw(to_pixels(image), shown, class_names)
 
 
 def _draw_heat_map(
     image: Tensor, target: Target, config: Config, class_names: Sequence[str]
-) -> Tensor:
+) -> Pixels:
     """Draw the heat map of the finest level and the levels of each object."""
     options, strides = config.assigner, config.centernet.strides
     height, width = image.shape[1:]
@@ -115,4 +116,5 @@ def _draw_heat_map(
     for label, row in zip(objects.labels.tolist(), assigned.tolist(), strict=True):
         own = [name for name, on in zip(config.centernet.in_features, row, strict=True) if on]
         names.append(f"{class_names[label]} {'+'.join(own)}")
-    return draw(blended, {"boxes": objects.boxes, "labels": torch.arange(len(names))}, names)
+    shown = {"boxes": objects.boxes, "labels": torch.arange(len(names))}
+    return draw(to_pixels(blended), shown, names)

@@ -18,11 +18,10 @@ from centernet2.builders.evaluation_data import choose_datasets, find_validation
 from centernet2.builders.loading import StrPath, config_of, load_for_inference
 from centernet2.builders.network import build_augmented
 from centernet2.builders.stored_results import FoundDetections, holds_results, read_detections
+from centernet2.builders.tensor_detector import TensorDetector
 from centernet2.config import Config, ConfigError
 from centernet2.data import (
     DetectionDataset,
-    EvalTransform,
-    FitShortestEdge,
     LoadedImage,
     eval_batches,
 )
@@ -40,6 +39,7 @@ from centernet2.evaluation import (
     weights_digest,
 )
 from centernet2.files import write_json
+from centernet2.images.resize import EvalTransform, FitShortestEdge
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.predict.exported_detector import ExportedDetector
@@ -231,7 +231,7 @@ def score_exported(model: ExportedDetector, matched: MatchedData, config: Config
     """Evaluate a detector in an exported file on a data set that is matched to it."""
     dataset, skipped = matched.dataset, dict[int, SkippedImage]()
     return score_detector(
-        model,
+        TensorDetector(model),
         dataset,
         _read_batches(dataset, config, WHOLE, on_failure=partial(_skip, dataset, skipped)),
         max_detections=MAX_DETECTIONS_OF_A_FILE,

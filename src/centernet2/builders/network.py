@@ -11,7 +11,7 @@ from torch import Tensor
 from centernet2.builders.data_pipeline import fixed_sizes, test_size_of
 from centernet2.builders.second_stage import build_roi_heads
 from centernet2.config import Config, ConfigError, add_keys, one_of
-from centernet2.data import FitShortestEdge
+from centernet2.images.resize import FitShortestEdge
 from centernet2.models.backbones import BACKBONES, Backbone
 from centernet2.models.centernet import Assigner, CenterNet, CenterNetHead, Criterion, Decoder
 from centernet2.models.detector import Detector

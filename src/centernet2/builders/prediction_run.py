@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from centernet2.builders.prediction_options import ENGINES, DetectionOptions, FilmOptions
 from centernet2.files import printable
@@ -242,10 +242,14 @@ def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Pred
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Set the number of threads of the CPU in a block."""
+    """Set the number of PyTorch's threads in a block; None: as many as it has."""
+    if count is None:
+        yield
+        return
+    import torch
+
     before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -304,7 +308,7 @@ class DetectionCounter:
         self.failed.append((path, error))
         logger.error("%s", error)
 
-    def add_scores(self, scores: Tensor) -> None:
+    def add_scores(self, scores: NDArray[np.float32]) -> None:
         """Take note of the scores of all detections of an image."""
         if len(scores):
             self.highest = max(float(scores.max()), self.highest or 0.0)

@@ -10,6 +10,7 @@ from centernet2.builders.initial_weights import find_weights
 from centernet2.builders.loading import StrPath, load_predictor
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import Config, Overrides
+from centernet2.images.resize import make_test_resize
 from centernet2.models.detector import Detector
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
@@ -49,7 +50,6 @@ def load_served(
         predictor = Predictor(
             loaded.model,
             class_names=loaded.class_names,
-            resize=loaded.resize,
             batch_size=batch_size,
         )
         model = ServedModel(
@@ -78,13 +78,13 @@ def _name_of(path: Path) -> str:
 
 def _bucket_of(predictor: Predictor) -> Bucket:
     """Return the function that tells which images have one size for the detector."""
-    model, resize = predictor.model, predictor.resize
+    model = predictor.model
     if not isinstance(model, Detector):  # an exported file, or test-time augmentation
         return lambda height, width: (height, width)
-    multiple = model.preprocess.size_divisibility
+    multiple, resize = model.preprocess.size_divisibility, make_test_resize(model.info.test_size)
 
     def padded(height: int, width: int) -> tuple[int, int]:
-        high, wide = resize.output_size(height, width)  # type: ignore[attr-defined]
+        high, wide = resize.output_size(height, width)
         return -(-high // multiple) * multiple, -(-wide // multiple) * multiple
 
     return padded

@@ -18,17 +18,10 @@ from centernet2.data.dataset import (
     with_classes,
     without_empty_images,
 )
-from centernet2.data.image import ImageError, image_size, read_image
 from centernet2.data.image_check import check_before_training
 from centernet2.data.layout_writers import WRITERS, require_writable
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
-from centernet2.data.resize import (
-    EvalTransform,
-    FitShortestEdge,
-    FitSquare,
-    make_test_resize,
-)
 from centernet2.data.samplers import (
     MixtureSampler,
     RepeatFactorSampler,
@@ -60,10 +53,6 @@ __all__ = [
     "DatasetsOptions",
     "DetectionDataset",
     "EfficientDetResizeCrop",
-    "EvalTransform",
-    "FitShortestEdge",
-    "FitSquare",
-    "ImageError",
     "LargeScaleJitter",
     "LoadedImage",
     "LoaderOptions",
@@ -92,11 +81,8 @@ __all__ = [
     "draw_objects",
     "eval_batches",
     "generator_of",
-    "image_size",
     "images_per_class",
     "join_classes",
-    "make_test_resize",
-    "read_image",
     "read_indexed_image",
     "rename_categories",
     "rename_classes",

@@ -19,15 +19,21 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from centernet2 import distributed
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
-from centernet2.data.image import ImageError, image_size, orientation_of, read_image, upright_size
-from centernet2.data.storage import MEMBER, remote_url
 from centernet2.files import irregular_kind, printable
+from centernet2.images.image_files import (
+    ImageError,
+    image_size,
+    orientation_of,
+    read_image,
+    upright_size,
+)
+from centernet2.images.storage import MEMBER, remote_url
 from centernet2.progress import with_progress
+from centernet2.structures import Pixels
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -131,15 +137,15 @@ def header_facts(path: Path) -> ImageFacts:
 def decoded_facts(
     path: Path,
     header: ImageFacts,
-    thumbnail: Callable[[Tensor], NDArray[np.float32]] | None = None,
+    thumbnail: Callable[[Pixels], NDArray[np.float32]] | None = None,
 ) -> ImageFacts:
     """Decode an image as training does; the rest of its facts is that of the header."""
     try:
-        image = read_image(path)
+        pixels = read_image(path)
     except ImageError as error:
         return ImageFacts(str(error))
-    small = None if thumbnail is None else thumbnail(image)
-    return header._replace(size=(image.shape[1], image.shape[2]), thumbnail=small)
+    small = None if thumbnail is None else thumbnail(pixels)
+    return header._replace(size=pixels.shape[:2], thumbnail=small)
 
 
 def image_findings(

@@ -22,8 +22,8 @@ from centernet2.data.annotation_masks import PackedMasks
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.federated import FederatedLabels
 from centernet2.data.findings import Finding, ProblemExample
-from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import cache_folder, open_atomic
+from centernet2.images.storage import open_remote, remote_url
 
 logger = logging.getLogger(__name__)
 

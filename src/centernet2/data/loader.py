@@ -25,13 +25,13 @@ from torch import Generator
 from torch.utils.data import DataLoader, Dataset
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.image import ImageError
 from centernet2.data.image_check import MAX_UNUSABLE
 from centernet2.data.mixing import Mixing
-from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import TrainTransform
 from centernet2.data.worker_images import Draw, EvalImages, LoadedImage, TrainImages
+from centernet2.images.image_files import ImageError
+from centernet2.images.resize import EvalTransform
 from centernet2.structures import Batch
 
 logger = logging.getLogger(__name__)

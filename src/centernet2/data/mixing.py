@@ -12,8 +12,8 @@ from torchvision.ops import masks_to_boxes
 
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.geometry import clip_boxes_to, move_polygons, resize_target
-from centernet2.data.resize import resize_image
 from centernet2.data.transforms import GRAY, Sample, Transform, random_number
+from centernet2.images.resize import resize_image
 from centernet2.structures import Target
 
 # takes a sample and a function that draws another one

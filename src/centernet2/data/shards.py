@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from centernet2.data.storage import open_remote, remote_url
 from centernet2.files import is_image_file, unicode_forms
+from centernet2.images.storage import open_remote, remote_url
 
 SHARD_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 

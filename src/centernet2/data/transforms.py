@@ -24,8 +24,8 @@ from centernet2.data.geometry import (
     flip_target,
     resize_target,
 )
-from centernet2.data.image import StoredImage
-from centernet2.data.resize import fit_square, resize_image, shortest_edge_size
+from centernet2.images.resize import fit_square, resize_image, shortest_edge_size
+from centernet2.images.stored_image import StoredImage
 from centernet2.structures import Target
 
 Sample = tuple[Tensor, Target]  # uint8 [3, H, W] and its objects

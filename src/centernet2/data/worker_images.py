@@ -10,11 +10,12 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.image import ImageError, StoredImage, read_file
 from centernet2.data.mixing import Mixing
-from centernet2.data.resize import EvalTransform
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import Sample, TrainTransform
+from centernet2.images.image_files import ImageError, read_file
+from centernet2.images.resize import EvalTransform
+from centernet2.images.stored_image import StoredImage
 from centernet2.structures import Target, UserId
 
 MAX_REPLACEMENTS = 10  # draws in place of one broken image

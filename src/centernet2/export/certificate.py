@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from centernet2.data.resize import make_test_resize
 from centernet2.export.graph import DetectionGraph
+from centernet2.images.resize import make_test_resize
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from centernet2.data.resize import make_test_resize
+from centernet2.images.resize import make_test_resize
 from centernet2.structures import TestSize
 
 MAX_MULTIPLE = 4096  # height and width in multiples of the divisor: a bound for the tracer

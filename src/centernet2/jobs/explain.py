@@ -56,12 +56,13 @@ def explain(
     score_threshold
         Minimum score of detections that are shown; default: as of `predict`.
     """
+    from PIL import Image
+
     from centernet2.builders.loading import load_predictor
     from centernet2.files import write_atomic
     from centernet2.outputs import writable_folder
     from centernet2.pictures import save_picture
     from centernet2.score_thresholds import require_score
-    from centernet2.visualize import to_pillow
 
     x, y = _parse_point(at)
     if score_threshold is not None:
@@ -73,7 +74,7 @@ def explain(
     folder.mkdir(parents=True, exist_ok=True)
     record = {"image": str(image), **explanation.to_dict()}
     write_atomic(folder / FILES[0], json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-    save_picture(to_pillow(explanation.picture()), folder / FILES[1])
+    save_picture(Image.fromarray(explanation.picture()), folder / FILES[1])
     logger.info("%s, %s", *(folder / name for name in FILES))
     return explanation
 

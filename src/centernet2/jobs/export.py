@@ -182,11 +182,16 @@ def _precision_check(detector: "Detector", options: PrecisionOptions) -> "Check"
 
 def _first_images(images: PathArgument | None) -> "list[Tensor]":
     """Read the images to compare with PyTorch on."""
-    from centernet2.data.image import read_image
     from centernet2.export.certificate import COMPARED
+    from centernet2.images.image_files import read_image
+    from centernet2.images.stored_image import to_tensor
     from centernet2.predict.sources import find_images
 
-    return [] if images is None else list(map(read_image, find_images([str(images)])[:COMPARED]))
+    return (
+        []
+        if images is None
+        else [to_tensor(read_image(path)) for path in find_images([str(images)])[:COMPARED]]
+    )
 
 
 def _require_writable(path: Path) -> None:

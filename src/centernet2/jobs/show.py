@@ -61,13 +61,13 @@ def show(
         Path or name of the config, for augmentation and targets.
     """
     import numpy as np
+    from PIL import Image
 
     from centernet2.builders.class_map import class_map_of
     from centernet2.builders.dataset_grid import draw_dataset_grid
     from centernet2.builders.loading import as_config
     from centernet2.outputs import writable_file
     from centernet2.pictures import save_picture
-    from centernet2.visualize import to_pillow
 
     options = as_config(config).override(overrides)
     target = writable_file(Path(output), command="show")
@@ -78,7 +78,7 @@ def show(
     grid = draw_dataset_grid(
         dataset, order, options, seed=seed, augmented=augmented or targets, heat_maps=targets
     )
-    save_picture(to_pillow(grid), target)
+    save_picture(Image.fromarray(grid), target)
     logger.info("%s", target)
 
 

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from centernet2.ops.row_pairs import Pairs, Rows, expand_ranges, keep_best, mark
+
 MARGIN = 1e-3  # relative, for rounding errors of these bounds
 MAX_NEIGHBORS = 256  # per box, on average; with more, greedy NMS is faster
 
 Floats = NDArray[np.floating]
-Rows = NDArray[np.intp]
-Pairs = tuple[Rows, Rows]  # [P] each: rows of boxes whose IoU exceeds the threshold
 
 
 def sparse_nms(
@@ -124,28 +124,3 @@ class SizeIndex:
         shared = sides[:, 0] * sides[:, 1]
         iou: Floats = shared / (self.area[first] + self.area[second] - shared)
         return iou
-
-
-def expand_ranges(starts: Rows, counts: Rows) -> Pairs:
-    """List the numbers of ranges [W] one after the other: (range, number) [P] each."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, np.arange(len(owner)) + np.repeat(starts - counts.cumsum() + counts, counts)
-
-
-def keep_best(count: int, better: Rows, worse: Rows) -> NDArray[np.bool_]:
-    """Mark kept boxes; in each pair the better box, if kept, removes the worse one."""
-    kept = np.ones(count, dtype=bool)
-    while len(better):
-        undecided = mark(count, worse)[better]
-        removed = mark(count, worse[~undecided])
-        kept &= ~removed
-        rest = np.flatnonzero(undecided & ~(removed[better] | removed[worse]))
-        better, worse = better[rest], worse[rest]
-    return kept
-
-
-def mark(count: int, rows: Rows) -> NDArray[np.bool_]:
-    """Convert row numbers to a mask [count]."""
-    marks = np.zeros(count, dtype=bool)
-    marks[rows] = True
-    return marks

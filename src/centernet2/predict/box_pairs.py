@@ -9,11 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.kernels.sparse_nms import expand_ranges
+from centernet2.ops.row_pairs import Pairs, Rows, expand_ranges
 
 Floats = NDArray[np.float32]
-Rows = NDArray[np.intp]
-Pairs = tuple[Rows, Rows]
 
 MAX_ENTRIES = 8  # cells per box, on average
 PAIRS_AT_ONCE = 2**17  # pairs of boxes in memory at a time

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.data.storage import remote_url
 from centernet2.files import printable, write_atomic, write_json
+from centernet2.images.storage import remote_url
 from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
 

@@ -1,18 +1,27 @@
 """Explanations for people and for programs: as text, as JSON and as a picture."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from centernet2.models.explain import Explanation
-from centernet2.models.explain.explanation import Box, ClassStep, Cut, LocationStep, ProposalStep
 from centernet2.score_thresholds import Resolved, above_threshold
-from centernet2.structures import Detections
+from centernet2.structures import Pixels
 from centernet2.visualize import class_name, draw
+
+if TYPE_CHECKING:
+    from centernet2.models.explain.explanation import (
+        Box,
+        ClassStep,
+        Cut,
+        Explanation,
+        LocationStep,
+        ProposalStep,
+    )
 
 SHOWN_CLASSES = 3  # as text, of each stage and of each proposal
 CROSS = 0.02  # arm of the cross at the point, as a fraction of the picture's longer side
@@ -23,14 +32,14 @@ class PointExplanation:
     """Why there is a detection at a point of an image, or why there is none.
 
     Args:
-        image: uint8 [3, H, W] RGB.
+        image: the image that was asked about.
         record: what the detector computed.
         level_names: of the feature pyramid, finest first.
         class_names: by label; None: unknown.
         threshold: score from which detections are shown.
     """
 
-    image: Tensor
+    image: Pixels
     record: Explanation
     level_names: Sequence[str]
     class_names: Sequence[str] | None
@@ -83,8 +92,8 @@ class PointExplanation:
             f"score {path.score:.4f}, box {_corners(path.box)}"
         ]
         for number, stage in enumerate(path.stages):
-            p = torch.tensor(stage.probabilities)
-            best = p[:-1].topk(min(SHOWN_CLASSES, len(p) - 1)).indices.tolist()
+            p = stage.probabilities
+            best = sorted(range(len(p) - 1), key=lambda label: -p[label])[:SHOWN_CLASSES]
             shown = [f"{self._class_name(label)} {p[label]:.3f}" for label in best]
             shown.append(f"background {p[-1]:.3f}")
             lines.append(f"  stage {number}: box {_corners(stage.box)}; {', '.join(shown)}")
@@ -111,7 +120,7 @@ class PointExplanation:
 
     def is_shown(self, step: ClassStep) -> bool:
         """Whether a class of a proposal is a detection that reaches the threshold."""
-        score, label = torch.tensor([step.score]), torch.tensor([step.label])
+        score, label = np.array([step.score]), np.array([step.label])
         return step.detection is not None and bool(above_threshold(score, label, self.threshold))
 
     def _cut(self, cut: Cut, kind: str) -> str:
@@ -145,17 +154,17 @@ class PointExplanation:
             each["class"] = self._class_name(each["label"])
         return {"summary": self.summary(), **record}
 
-    def picture(self) -> Tensor:  # uint8 [3, H, W]
+    def picture(self) -> Pixels:
         """Draw the point, the boxes on the way and what suppressed them."""
         boxes = list(self._boxes())
         names = sorted({name for name, _, _ in boxes})
-        steps: Detections = {
-            "boxes": torch.tensor([box for _, box, _ in boxes]),
-            "scores": torch.tensor([score for _, _, score in boxes]),
-            "labels": torch.tensor([names.index(name) for name, _, _ in boxes]),
+        steps = {
+            "boxes": np.array([box for _, box, _ in boxes]),
+            "scores": np.array([score for _, _, score in boxes]),
+            "labels": np.array([names.index(name) for name, _, _ in boxes]),
         }
         picture = draw(self.image, steps, names)
-        factor = picture.shape[2] / self.image.shape[2]
+        factor = picture.shape[1] / self.image.shape[1]
         return _draw_cross(picture, *(factor * each for each in self.record.point))
 
     def _boxes(self) -> Iterator[tuple[str, Box, float]]:
@@ -181,9 +190,9 @@ def _corners(box: Sequence[float]) -> str:
     return "[" + ", ".join(f"{side:.1f}" for side in box) + "]"
 
 
-def _draw_cross(picture: Tensor, x: float, y: float) -> Tensor:
+def _draw_cross(picture: Pixels, x: float, y: float) -> Pixels:
     """Mark a point by a white cross with a dark border."""
-    height, width = picture.shape[1:]
+    height, width = picture.shape[:2]
     arm = max(4, round(CROSS * max(height, width)))
     column, row = min(math.floor(x), width - 1), min(math.floor(y), height - 1)
     for border, color in ((2, 0), (1, 255)):
@@ -191,5 +200,5 @@ def _draw_cross(picture: Tensor, x: float, y: float) -> Tensor:
         reach = arm + border
         for dx, dy in ((reach, thick), (thick, reach)):
             rows = slice(max(0, row - dy), row + dy + 1)
-            picture[:, rows, max(0, column - dx) : column + dx + 1] = color
+            picture[rows, max(0, column - dx) : column + dx + 1] = color
     return picture

@@ -1,17 +1,23 @@
-"""An exported file in place of a detector of PyTorch."""
+"""An exported file in place of a detector of PyTorch, which it does not need."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from centernet2.runtime.exported_model import Arrays, ExportedModel
-from centernet2.structures import Detections, ModelInfo
+from centernet2.structures import DetectionArrays, ModelInfo, Pixels
+
+# of outputs whose columns have other names here
+COLUMNS = {
+    "masks": "box_masks",
+    "object_scores": "objectness",
+    "class_scores": "class_probability",
+}
 
 
 class ExportedDetector:
-    """A detector whose file resizes images itself.
+    """A detector in a file, which resizes images itself.
 
     Args:
         path: of the file.
@@ -32,26 +38,19 @@ class ExportedDetector:
             config_name=metadata["config"],
         )
 
-    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Return detections of images [3, h, w], masks in the grid of their box."""
-        found: list[Detections] = []
+    def detect(self, images: Sequence[Pixels]) -> list[DetectionArrays]:
+        """Return detections in pixels of the images, masks in the grid of their box."""
+        found: list[DetectionArrays] = []
         for batch in self._batches(images):
             missing = (self.batch_size or len(batch)) - len(batch)
-            pixels = torch.stack([*batch, *[batch[-1]] * missing]).cpu().numpy()
-            found += [_detections(own) for own in self.model.detect(pixels)[: len(batch)]]
+            pixels = np.stack([*batch, *[batch[-1]] * missing]).transpose(0, 3, 1, 2)
+            rows = self.model.detect(np.ascontiguousarray(pixels))[: len(batch)]
+            found += [_in_image(own, batch[0].shape[:2]) for own in rows]
         return found
 
-    def modules(self) -> Iterator[nn.Module]:
-        """Return no modules: there is no training mode."""
-        return iter(())
-
-    def eval(self) -> object:
-        """Return itself: there is no training mode."""
-        return self
-
-    def _batches(self, images: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    def _batches(self, images: Sequence[Pixels]) -> Iterator[list[Pixels]]:
         """Yield images that follow each other and have one size, as many as the file takes."""
-        batch: list[Tensor] = []
+        batch: list[Pixels] = []
         for image in images:
             if batch and (image.shape != batch[0].shape or len(batch) == self.batch_size):
                 yield batch
@@ -61,12 +60,9 @@ class ExportedDetector:
             yield batch
 
 
-def _detections(arrays: Arrays) -> Detections:
-    """Convert the detections of an image to tensors."""
-    boxes, scores, labels = (
-        torch.from_numpy(arrays[name]) for name in ("boxes", "scores", "labels")
-    )
-    detections: Detections = {"boxes": boxes, "scores": scores, "labels": labels}
-    if "masks" in arrays:
-        detections["box_masks"] = torch.from_numpy(arrays["masks"])
-    return detections
+def _in_image(own: Arrays, size: tuple[int, int]) -> DetectionArrays:
+    """Return the detections of an image by our names, clipped to it."""
+    found = {COLUMNS.get(name, name): column for name, column in own.items()}
+    found["boxes"] = np.clip(own["boxes"], 0, [*size[::-1], *size[::-1]])
+    inside = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(axis=1)
+    return {name: column[inside] for name, column in found.items()}

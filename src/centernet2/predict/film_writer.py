@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from centernet2.files import temporary_path
 from centernet2.outputs import PICTURE_MARK
 from centernet2.predict.film_sound import FilmSound
 from centernet2.predict.films import FilmSource, import_av
+from centernet2.structures import Pixels
 
 TICKS = 90_000  # per second, the unit of times; the periods of all usual rates are whole numbers
 ENCODER = "libx264"
@@ -58,9 +58,9 @@ class FilmWriter:
     ) -> None:
         self.close(whole=error is None)
 
-    def write(self, image: Tensor, time: Fraction) -> None:
-        """Write a frame, uint8 [3, H, W], that is shown from a time in seconds on."""
-        pixels = _even(image.permute(1, 2, 0).cpu().numpy())
+    def write(self, image: Pixels, time: Fraction) -> None:
+        """Write a frame that is shown from a time in seconds on."""
+        pixels = _even(image)
         frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
         if self._last is None:
             self._video.width, self._video.height = frame.width, frame.height
@@ -91,7 +91,7 @@ class FilmWriter:
                 self._sound.close()
 
 
-def _even(pixels: np.ndarray) -> np.ndarray:
+def _even(pixels: Pixels) -> Pixels:
     """Repeat the last row and column where the encoder needs an even number."""
     height, width = pixels.shape[:2]
     if height % 2 == 0 and width % 2 == 0:

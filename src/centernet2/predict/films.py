@@ -8,10 +8,9 @@ from types import ModuleType, TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from centernet2.files import printable
+from centernet2.structures import Pixels
 
 VIDEO_SUFFIXES = (  # in lower case; other names of films are recognized by their content
     ".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m3u8", ".m4v",
@@ -51,7 +50,7 @@ class FilmSource(NamedTuple):
 class FilmFrame(NamedTuple):
     """A frame of a film."""
 
-    image: Tensor  # uint8 [3, H, W] RGB, upright
+    image: Pixels  # upright
     time: Fraction  # seconds from the start of the film
 
 
@@ -197,9 +196,7 @@ class Film:
         return FilmError(self.name, f"{what} ({reason})")
 
 
-def _upright_image(frame: Any) -> Tensor:  # uint8 [3, H, W]
-    pixels: np.ndarray = frame.to_ndarray(format="rgb24")  # [H, W, 3]
+def _upright_image(frame: Any) -> Pixels:
+    pixels: Pixels = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4  # counterclockwise, as the camera was held
-    if turns:
-        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

@@ -1,18 +1,23 @@
 """Images as a user holds them: paths, content of files, open files, Pillow, numpy, tensors."""
 
+from __future__ import annotations
+
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from centernet2.data.image import from_pillow, read_image, scale_sixteen_bits
+from centernet2.images.image_files import from_pillow, read_image, scale_sixteen_bits
 from centernet2.predict.films import VIDEO_SUFFIXES
+from centernet2.structures import Pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
 CONTENTS = (bytes, bytearray, memoryview)
@@ -24,16 +29,16 @@ Color: TypeAlias = Literal["rgb", "bgr"]
 COLORS = get_args(Color)
 
 # files that are open for reading, and objects with `read_bytes` or `__array__`, are of any type
-ImageSource: TypeAlias = (
-    str | os.PathLike[Any] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Tensor
-)
+ImageSource: TypeAlias = Union[
+    str, os.PathLike[Any], bytes, bytearray, memoryview, Image.Image, NDArray[Any], "Tensor"
+]
 ImageSources: TypeAlias = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 
 class SourceImage(NamedTuple):
     """An image of a source."""
 
-    image: Tensor  # uint8 [3, H, W] RGB
+    image: Pixels
     path: Path | None = None  # file or address
     frame: int | None = None  # number in its film, from 0
     time: float | None = None  # seconds from the start of its film
@@ -46,8 +51,8 @@ def named_image(source: Any, *, color: Color = "rgb") -> SourceImage:
     return SourceImage(as_image(source, color=color), path)
 
 
-def as_image(source: Any, *, color: Color = "rgb") -> Tensor:  # uint8 [3, H, W] RGB
-    """Convert an image to the input format of a detector.
+def as_image(source: Any, *, color: Color = "rgb") -> Pixels:
+    """Convert an image to an array [H, W, 3], RGB.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
     [1, H, W] or [3, H, W], of 8 or, in 0..65535, 16 bits; True is white. Pixels of other types have
@@ -67,23 +72,22 @@ def as_image(source: Any, *, color: Color = "rgb") -> Tensor:  # uint8 [3, H, W]
         pixels = from_pillow(source)
         _require_pixels(pixels, True, "[H, W, 3]")
         return pixels
-    if isinstance(source, Tensor):
-        pixels = _from_tensor(source)
-        return pixels.flip(0) if color == "bgr" else pixels
+    if _is_tensor(source):
+        return _in_color(_from_tensor(source), color)
     if hasattr(source, "read_bytes"):  # such as zipfile.Path
         return _read_content(source.read_bytes(), str(source))
     if hasattr(source, "read"):
         return _read_content(_rest_of(source), _name_of(source))
     if hasattr(source, "__array__"):
-        pixels = _from_array(np.asarray(source))
-        return pixels.flip(0) if color == "bgr" else pixels
+        return _in_color(_from_array(np.asarray(source)), color)
     raise ValueError(f"an image of type {type(source).__name__} is not supported; {ADVICE}")
 
 
 def several_images(source: Any) -> Iterable[Any] | None:
     """Return the images of a list, generator, set or column of paths; None: it is one image."""
-    one = (str, os.PathLike, *CONTENTS, Image.Image, Tensor)
-    if isinstance(source, one) or hasattr(source, "read") or hasattr(source, "read_bytes"):
+    if isinstance(source, (str, os.PathLike, *CONTENTS, Image.Image)) or _is_tensor(source):
+        return None
+    if hasattr(source, "read") or hasattr(source, "read_bytes"):
         return None
     if hasattr(source, "__array__"):
         values = np.asarray(source)
@@ -121,7 +125,7 @@ def _path_of(source: str | os.PathLike[Any]) -> str | Path:
     return Path(name) if name and isinstance(source, os.PathLike) else name
 
 
-def _read_content(content: bytes, name: str) -> Tensor:
+def _read_content(content: bytes, name: str) -> Pixels:
     if not content:
         raise ValueError(f"{name}: the image file is empty; replace it or leave it out")
     return read_image(content, name=name)
@@ -148,20 +152,22 @@ def _name_of(file: Any) -> str:
     return name if isinstance(name, str) else f"the given {type(file).__name__}"
 
 
-def _from_tensor(source: Tensor) -> Tensor:  # uint8 [3, H, W]
-    if source.layout != torch.strided or source.is_meta:
+def _is_tensor(source: Any) -> bool:
+    """Whether it is a tensor of PyTorch, which this does not import."""
+    return isinstance(source, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
+def _from_tensor(source: Any) -> Pixels:
+    if str(source.layout) != "torch.strided" or source.is_meta:
         raise ValueError("an image is a dense tensor with values; convert it, as by to_dense()")
-    pixels = source.detach()
-    if pixels.dtype == torch.bool:
-        pixels = pixels.to(torch.uint8) * 255
+    pixels = source.detach().cpu()
+    if str(pixels.dtype) == "torch.bool":
+        pixels = pixels.byte() * 255
     _require_pixels(pixels, pixels.ndim == 3 and pixels.shape[0] in (1, 3), "[3, H, W]")
-    if pixels.dtype == torch.uint16:
-        scaled = scale_sixteen_bits(pixels.cpu().numpy())
-        pixels = torch.from_numpy(scaled).to(source.device)
-    return pixels.expand(3, -1, -1).contiguous()
+    return _from_array(pixels.permute(1, 2, 0).numpy())
 
 
-def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
+def _from_array(array: NDArray[Any]) -> Pixels:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     pixels = array[..., None] if array.ndim == 2 else array
@@ -171,8 +177,12 @@ def _from_array(array: NDArray[Any]) -> Tensor:  # uint8 [3, H, W]
     if pixels.dtype.itemsize == 2:  # of any byte order
         pixels = scale_sixteen_bits(pixels)
     # a copy: the array may be read-only, or reversed, which PyTorch does not take
-    channels = torch.from_numpy(np.array(pixels, order="C")).permute(2, 0, 1)
-    return channels.expand(3, -1, -1).contiguous()
+    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
+
+
+def _in_color(pixels: Pixels, color: Color) -> Pixels:
+    """Bring the channels, which are in the order of `color`, to RGB."""
+    return pixels[..., ::-1].copy() if color == "bgr" else pixels
 
 
 def _require_pixels(source: NDArray[Any] | Tensor, fits: bool, wanted: str) -> None:
@@ -189,7 +199,7 @@ def _kind_of(source: NDArray[Any] | Tensor) -> str:
 
 def _conversion(source: NDArray[Any] | Tensor) -> str:
     """Say how to convert an array or tensor to an image."""
-    shape, is_tensor = tuple(source.shape), isinstance(source, Tensor)
+    shape, is_tensor = tuple(source.shape), _is_tensor(source)
     if len(shape) == 4:
         return "give the images of a batch as a list: list(batch)"
     if len(shape) == 3 and shape[0] in (1, 3) and not is_tensor:

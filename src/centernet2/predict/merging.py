@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.kernels.sparse_nms import keep_best, mark
-from centernet2.predict.box_pairs import BoxGrid, Floats, Pairs, Rows
+from centernet2.ops.row_pairs import Pairs, Rows, keep_best, mark
+from centernet2.predict.box_pairs import BoxGrid, Floats
 
 Flags = NDArray[np.bool_]
 

@@ -30,7 +30,6 @@ from centernet2.predict.growing_files import (
 )
 from centernet2.predict.prediction import Prediction
 from centernet2.spelling import counted
-from centernet2.visualize import to_tensor
 
 KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
 DEFAULT_KINDS = ("pictures", "json")
@@ -212,7 +211,7 @@ class _Films:
             self._stem, self._size = stem, prediction.size
             self._writer = self._open(prediction)
         time = Fraction(prediction.time or 0)
-        self._writer.write(to_tensor(prediction.plot()), time)
+        self._writer.write(np.array(prediction.plot()), time)
         return self._writer.path.name
 
     def _open(self, prediction: Prediction) -> FilmWriter:

@@ -6,10 +6,12 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from centernet2.structures import DetectionArrays, Pixels
 
 if TYPE_CHECKING:
     import pandas
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from centernet2.predict.explaining import PointExplanation
     from centernet2.structures import Detections
 
-Pixels: TypeAlias = NDArray[np.uint8]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 Explainer: TypeAlias = "Callable[[Pixels, float, float], PointExplanation]"
 TENSORS = ("boxes", "scores", "labels", "masks")  # as torchvision's detectors return them
@@ -137,9 +138,9 @@ class Prediction:
             return self.pixels
         if self.path is None or self.frame is not None:
             raise ValueError("the prediction does not keep its image; give it as `pixels`")
-        from centernet2.data.image import read_image
+        from centernet2.images.image_files import read_image
 
-        return read_image(self.path).permute(1, 2, 0).numpy()
+        return read_image(self.path)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -255,16 +256,13 @@ class Prediction:
         """Return boxes, scores, labels, masks and ids as tensors, for drawing and evaluation."""
         import torch
 
-        found: Detections = {
-            "boxes": torch.from_numpy(self.boxes),
-            "scores": torch.from_numpy(self.scores),
-            "labels": torch.from_numpy(self.labels),
-        }
-        if "masks" in self.columns:
-            found["masks"] = torch.from_numpy(self.masks)
-        if "ids" in self.columns:
-            found["ids"] = torch.from_numpy(self.ids)
-        return found
+        tensors = {name: torch.from_numpy(column) for name, column in self._drawn().items()}
+        return cast("Detections", tensors)
+
+    def _drawn(self) -> DetectionArrays:
+        """Return boxes, scores and labels, and masks and ids if there are any."""
+        own = {name: self.columns[name] for name in ("masks", "ids") if name in self.columns}
+        return {"boxes": self.boxes, "scores": self.scores, "labels": self.labels, **own}
 
     def without_pixels(self) -> Prediction:
         """Return the prediction without the pixels of its image, if they can be read again."""
@@ -288,12 +286,11 @@ class Prediction:
 
     def plot(self) -> Image.Image:
         """Return the image with boxes, masks, class names and scores; a small one enlarged."""
-        import torch
+        from PIL import Image
 
-        from centernet2.visualize import draw, to_pillow
+        from centernet2.visualize import draw
 
-        image = torch.from_numpy(self.image).permute(2, 0, 1)
-        return to_pillow(draw(image, self.to_detections(), self.class_names or None))
+        return Image.fromarray(draw(self.image, self._drawn(), self.class_names or None))
 
     def save(self, path: Path | str) -> None:
         """Write a picture (.jpg, .png, .webp), the records (.json) or a table (.csv)."""

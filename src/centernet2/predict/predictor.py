@@ -1,26 +1,22 @@
 """Run a detector on images, films and streams from anywhere."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-import torch
+import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from centernet2.arguments import checked
-from centernet2.data.resize import make_test_resize
-from centernet2.models.detector import Detector
-from centernet2.models.explain import explain
-from centernet2.models.inspect import inspect
-from centernet2.models.modes import evaluation_mode
-from centernet2.models.postprocess import paste, to_original
-from centernet2.models.preprocess import size_of
-from centernet2.ops.boxes import scale_boxes
+from centernet2.ops.mask_arrays import paste_grids
 from centernet2.predict.explaining import PointExplanation
+from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.image_sources import (
     Color,
     ImageSource,
@@ -32,10 +28,10 @@ from centernet2.predict.image_sources import (
     several_images,
 )
 from centernet2.predict.live_streams import GIVE_UP_SECONDS
-from centernet2.predict.prediction import Prediction
+from centernet2.predict.prediction import PER_IMAGE, Prediction
 from centernet2.predict.read_sources import OnError, read_sources
 from centernet2.predict.sources import Source, find_sources
-from centernet2.predict.tiling import Tiling, detect_tiled
+from centernet2.predict.tiling import Detect, Tiling, detect_tiled
 from centernet2.ranges import at_least
 from centernet2.score_thresholds import (
     NO_THRESHOLD,
@@ -44,15 +40,17 @@ from centernet2.score_thresholds import (
     above_threshold,
     resolve_thresholds,
 )
-from centernet2.structures import Detections, ImageDetector, select
+from centernet2.structures import DetectionArrays, ImageDetector, Pixels
+
+if TYPE_CHECKING:
+    from centernet2.predict.pytorch_detector import PyTorchDetector, Resize
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Resize: TypeAlias = Callable[[Tensor], Tensor]
-OnScores: TypeAlias = Callable[[Tensor], None]
+OnScores: TypeAlias = Callable[[NDArray[np.float32]], None]
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that commands show
-COLUMNS = ("masks", "objectness", "class_probability", "embeddings")  # that predictions carry
+COLUMNS = ("masks", "objectness", "class_probability", "embeddings", *PER_IMAGE)  # if there are
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 
 
@@ -62,9 +60,11 @@ class Predictor:
     Calls keep no state, so several threads may share a predictor.
 
     Args:
-        model: a detector; its mode, training or evaluation, stays as it is.
+        model: a detector of PyTorch, whose mode, training or evaluation, stays as it is, or an
+            exported one.
         class_names: by label, for drawing and writing detections; default: the model's.
-        resize: resizes an image to the input size of the model; default: the model's test size.
+        resize: resizes an image, a tensor [3, H, W], to the input size of the model; default: the
+            model's test size. An exported detector resizes images itself.
         batch_size: images, or tiles of an image, per forward pass.
         tiling: detect in tiles of each image, too; None: in the whole image alone.
     """
@@ -72,7 +72,7 @@ class Predictor:
     @checked(batch_size=at_least(1))
     def __init__(
         self,
-        model: ImageDetector,
+        model: ImageDetector | ExportedDetector,
         *,
         class_names: Iterable[str] | Mapping[int, str] | None = None,
         resize: Resize | None = None,
@@ -92,7 +92,8 @@ class Predictor:
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.class_names = _class_names_of(model, class_names, self.num_classes)
         self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
-        self.resize = resize or make_test_resize(model.info.test_size)
+        self.resize = resize
+        self._detector = _with_arrays(model, resize)
         self.batch_size = batch_size
         self.tiling = tiling
 
@@ -172,18 +173,13 @@ class Predictor:
             score_threshold: as for a call; the explanation says which detections reach it.
         """
         threshold = self.resolve_threshold(score_threshold)
-        model, image = self._plain_detector("an explanation"), as_image(source)
-        height, width = size_of(image)
+        detector, image = self._of_pytorch("an explanation"), as_image(source)
+        height, width = image.shape[:2]
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(
                 f"the point ({x:g}, {y:g}) is outside of the image of {width} x {height} pixels"
             )
-        resized = self.resize(image)
-        scale = width / resized.shape[2], height / resized.shape[1]
-        with evaluation_mode(model):
-            record = explain(model, resized, x, y, scale=scale)
-        names = model.proposal_generator.in_features
-        levels = names or [str(level) for level in range(len(record.locations))]
+        record, levels = detector.explain(image, x, y)
         return PointExplanation(image, record, levels, self.class_names, threshold)
 
     def embed(
@@ -198,19 +194,18 @@ class Predictor:
         They are the output [D, channels] of the last box head, before it classifies: similar
         objects have similar ones. The arguments are those of a call.
         """
-        if self._plain_detector("an embedding").roi_heads is None:
+        detector = self._of_pytorch("an embedding")
+        if detector.plain("an embedding").roi_heads is None:
             raise ValueError("a one-stage detector has no RoI features")
-        return self._call(source, score_threshold, color, embed=True)
+        return self._call(source, score_threshold, color, partial(detector.detect, embed=True))
 
-    def _plain_detector(self, purpose: str) -> Detector:
-        """Return the detector, which looks at the whole image once."""
+    def _of_pytorch(self, purpose: str) -> PyTorchDetector:
+        """Return the detector of PyTorch; ValueError for tiles and for an exported one."""
         if self.tiling is not None:
             raise ValueError(f"{purpose} is of the whole image; load the predictor without tiling")
-        if not isinstance(self.model, Detector):
-            raise ValueError(
-                f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
-            )
-        return self.model
+        if isinstance(self._detector, ExportedDetector):
+            raise ValueError(f"{purpose} needs the checkpoint that the file was exported from")
+        return self._detector
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:
         """Return the threshold of shown detections: given, stored, or DEFAULT_THRESHOLD."""
@@ -226,17 +221,16 @@ class Predictor:
         source: ImageSource | ImageSources,
         score_threshold: Threshold,
         color: Color,
-        *,
-        embed: bool = False,
+        detect: Detect | None = None,
     ) -> Prediction | list[Prediction]:
         threshold = self.resolve_threshold(score_threshold)
         images = several_images(source)
         if images is None:
-            return self._predict([named_image(source, color=color)], threshold, embed=embed)[0]
+            return self._predict([named_image(source, color=color)], threshold, detect=detect)[0]
         return [
             each.without_pixels()
             for chunk in _chunks(numbered_images(images, color=color), self.batch_size)
-            for each in self._predict(chunk, threshold, embed=embed)
+            for each in self._predict(chunk, threshold, detect=detect)
         ]
 
     def _stream(
@@ -250,89 +244,62 @@ class Predictor:
         images: Sequence[SourceImage],
         threshold: Resolved,
         on_scores: OnScores | None = None,
-        *,
-        embed: bool = False,
+        detect: Detect | None = None,
     ) -> list[Prediction]:
+        """Detect objects in images; default for `detect`: in tiles, if there are any."""
+        found = (detect or self._detect)([each.image for each in images])
         predictions = []
-        with evaluation_mode(self.model), torch.inference_mode():
-            detected = self._detect([each.image for each in images], embed=embed)
-            for (own, proposals), image in zip(detected, images, strict=True):
-                if on_scores is not None:
-                    on_scores(own["scores"])
-                kept = above_threshold(own["scores"], own["labels"], threshold)
-                pasted = paste(select(own, kept), size_of(image.image))
-                predictions.append(self._to_prediction(pasted, proposals, image))
+        for own, image in zip(found, images, strict=True):
+            if on_scores is not None:
+                on_scores(own["scores"])
+            kept = above_threshold(own["scores"], own["labels"], threshold)
+            shown = {name: own[name] if name in PER_IMAGE else own[name][kept] for name in own}
+            predictions.append(self._to_prediction(shown, image))
         return predictions
 
-    def _detect(
-        self, images: Sequence[Tensor], *, embed: bool
-    ) -> list[tuple[Detections, Tensor | None]]:
-        """Return detections in pixels of the images, masks in the grid of their box, proposals."""
+    def _detect(self, images: Sequence[Pixels]) -> list[DetectionArrays]:
+        """Return detections in pixels of the images, masks in the grid of their box."""
+        detect = self._detector.detect
         if self.tiling is None:
-            return self._detect_whole(images, embed=embed)
+            return detect(images)
         return [
-            (
-                detect_tiled(self._detect_parts, image, self.tiling, batch_size=self.batch_size),
-                None,
-            )
-            for image in images
+            detect_tiled(detect, image, self.tiling, batch_size=self.batch_size) for image in images
         ]
 
-    def _detect_parts(self, images: Sequence[Tensor]) -> list[Detections]:
-        inputs = [self.resize(image) for image in images]
-        rows = zip(self.model.detect(inputs), inputs, images, strict=True)
-        return [to_original(own, size_of(x), size_of(image))[0] for own, x, image in rows]
-
-    def _detect_whole(
-        self, images: Sequence[Tensor], *, embed: bool
-    ) -> list[tuple[Detections, Tensor | None]]:
-        """Return detections with the scores of both stages, and the proposals, if there are any."""
-        model = self.model
-        if not isinstance(model, Detector) or model.roi_heads is None:
-            return [(own, None) for own in self._detect_parts(images)]
-        detected: list[tuple[Detections, Tensor | None]] = []
-        inputs = [self.resize(image) for image in images]
-        inspected = inspect(model, inputs, embed=embed)
-        for each, x, image in zip(inspected, inputs, images, strict=True):
-            found: Detections = {
-                **each.detections,
-                "objectness": each.object_scores,
-                "class_probability": each.class_scores,
-            }
-            sizes = size_of(x), size_of(image)
-            own, _ = to_original(found, *sizes)
-            detected.append((own, scale_boxes(each.proposals.boxes, *sizes)))
-        return detected
-
-    def _to_prediction(
-        self, detections: Detections, proposals: Tensor | None, image: SourceImage
-    ) -> Prediction:
-        arrays = {name: _to_array(cast(Tensor, each)) for name, each in detections.items()}
-        columns = {name: arrays[name] for name in COLUMNS if name in arrays}
-        if proposals is not None:
-            columns["proposals"] = _to_array(proposals)
+    def _to_prediction(self, found: DetectionArrays, image: SourceImage) -> Prediction:
+        size = image.image.shape[:2]
+        if "box_masks" in found:
+            found["masks"] = paste_grids(found["box_masks"], found["boxes"], size)
         return Prediction(
-            arrays["boxes"],
-            arrays["scores"],
-            arrays["labels"],
-            size_of(image.image),
+            found["boxes"],
+            found["scores"],
+            found["labels"],
+            size,
             class_names=self.class_names or (),
             path=image.path,
             frame=image.frame,
             time=image.time,
-            pixels=_to_array(image.image.permute(1, 2, 0)),
-            columns=columns,
+            pixels=image.image,
+            columns={name: found[name] for name in COLUMNS if name in found},
             explainer=self.explain,
         )
 
 
-def _to_array(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
-    return array
+def _with_arrays(
+    model: ImageDetector | ExportedDetector, resize: Resize | None
+) -> PyTorchDetector | ExportedDetector:
+    """Return a detector that takes and returns arrays; an exported one needs no PyTorch."""
+    if isinstance(model, ExportedDetector):
+        if resize is not None:
+            raise ValueError("resize is given, but an exported file resizes images itself")
+        return model
+    from centernet2.predict.pytorch_detector import PyTorchDetector
+
+    return PyTorchDetector(model, resize)
 
 
 def _class_names_of(
-    model: ImageDetector,
+    model: ImageDetector | ExportedDetector,
     class_names: Iterable[str] | Mapping[int, str] | None,
     num_classes: int | None,
 ) -> tuple[str, ...] | None:

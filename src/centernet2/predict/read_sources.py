@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from centernet2.data.image import read_image
-from centernet2.data.storage import open_remote, remote_url
+from centernet2.images.image_files import read_image
+from centernet2.images.storage import open_remote, remote_url
 from centernet2.predict.films import Film, FilmFrame, FilmSource
 from centernet2.predict.image_sources import SourceImage
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from centernet2.data.storage import remote_url
 from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, printable
+from centernet2.images.storage import remote_url
 from centernet2.pictures import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
 from centernet2.predict.live_streams import STREAM_SCHEMES

@@ -12,15 +12,15 @@ from numbers import Integral, Real
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from centernet2.ops.masks import stretch_masks
-from centernet2.predict.box_pairs import Rows
+from centernet2.ops.mask_arrays import stretch_grids
+from centernet2.ops.row_pairs import Rows
+from centernet2.predict.box_pairs import Floats
 from centernet2.predict.merging import NMS_IOU, Merged, Parts, merge, slack
-from centernet2.structures import Detections
+from centernet2.structures import DetectionArrays, Pixels
 
-Detect: TypeAlias = Callable[[Sequence[Tensor]], list[Detections]]
+Detect: TypeAlias = Callable[[Sequence[Pixels]], list[DetectionArrays]]
+MERGED_COLUMNS = ("boxes", "scores", "labels", "box_masks")
 MIN_TILE = 32  # pixels
 MAX_OVERLAP = 0.9  # of a tile's side; more makes ever more tiles
 SEAM_MARGIN = 0.01  # of a tile's side, within which every box ends at its border
@@ -75,17 +75,17 @@ def _origins(side: int, tiling: Tiling) -> list[int]:
 
 def detect_tiled(
     detect: Detect,
-    image: Tensor,
+    image: Pixels,
     tiling: Tiling,
     *,
     batch_size: int = 1,
     iou_threshold: float = NMS_IOU,
-) -> Detections:
+) -> DetectionArrays:
     """Detect objects in the tiles of an image and in the whole image, and merge them.
 
     Args:
-        detect: images [3, h, w] -> detections in their pixels, masks in the grid of their box.
-        image: uint8 [3, H, W].
+        detect: images -> detections in their pixels, masks in the grid of their box.
+        image: the whole image.
         tiling: size and overlap of the tiles.
         batch_size: tiles per call of `detect`; the whole image is alone.
         iou_threshold: a box suppresses others of its class whose IoU with it exceeds it.
@@ -93,11 +93,11 @@ def detect_tiled(
     Returns:
         Detections in pixels of the image, best first, masks in the grid of their box.
     """
-    size = (image.shape[1], image.shape[2])
+    size = image.shape[:2]
     (whole,) = detect([image])
     windows = tile_windows(size, tiling)
     if len(windows) == 1:
-        return whole
+        return {name: whole[name] for name in MERGED_COLUMNS if name in whole}
     tiles = [
         _move(each, window)
         for batch in _batches(windows, batch_size)
@@ -112,24 +112,24 @@ def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]
         yield windows[start : start + size]
 
 
-def _crop(image: Tensor, window: Window) -> Tensor:
-    return image[:, window.top : window.bottom, window.left : window.right]
+def _crop(image: Pixels, window: Window) -> Pixels:
+    return image[window.top : window.bottom, window.left : window.right]
 
 
-def _move(detections: Detections, window: Window) -> Detections:
+def _move(detections: DetectionArrays, window: Window) -> DetectionArrays:
     """Move boxes from pixels of a tile to pixels of the image."""
-    offset = detections["boxes"].new_tensor([window.left, window.top] * 2)
+    offset = np.array([window.left, window.top] * 2, np.float32)
     return {**detections, "boxes": detections["boxes"] + offset}
 
 
 def merge_tiles(
-    found: Sequence[Detections],
+    found: Sequence[DetectionArrays],
     windows: Sequence[Window],
     size: tuple[int, int],
     tiling: Tiling,
     *,
     iou_threshold: float = NMS_IOU,
-) -> Detections:
+) -> DetectionArrays:
     """Merge the detections of tiles and of the whole image: each object once, none cut.
 
     Args:
@@ -139,33 +139,27 @@ def merge_tiles(
         tiling: what the tiles were made with.
         iou_threshold: as of `detect_tiled`.
     """
-    device = found[0]["boxes"].device
     margin = SEAM_MARGIN * tiling.tile
     parts = _parts(found, windows, size, margin)
     merged = merge(parts, margin=margin, iou_threshold=iou_threshold)
-    detections: Detections = {
-        "boxes": torch.from_numpy(merged.boxes).to(device),
-        "scores": torch.from_numpy(merged.scores).to(device),
-        "labels": torch.from_numpy(merged.labels).to(device),
-    }
+    columns = merged.boxes, merged.scores, merged.labels
+    detections: DetectionArrays = dict(zip(MERGED_COLUMNS, columns, strict=False))
     if "box_masks" in found[0]:
-        masks = torch.cat([each["box_masks"] for each in found])
+        masks = np.concatenate([each["box_masks"] for each in found])
         detections["box_masks"] = _merged_masks(masks, parts, merged)
     return detections
 
 
 def _parts(
-    found: Sequence[Detections],
+    found: Sequence[DetectionArrays],
     windows: Sequence[Window],
     size: tuple[int, int],
     margin: float,
 ) -> Parts:
     """Join the columns of all detections, and note what each pass can see of an object."""
-    boxes, scores = (
-        torch.cat([each[key] for each in found]).float().cpu().numpy()
-        for key in ("boxes", "scores")
+    boxes, scores, labels = (
+        np.concatenate([each[key] for each in found]) for key in ("boxes", "scores", "labels")
     )
-    labels = torch.cat([each["labels"] for each in found]).cpu().numpy()
     whole = Window(0, 0, size[1], size[0])
     counts = [len(each["boxes"]) for each in found]
     limits = np.repeat(np.array([*windows, whole]), counts, axis=0)  # [n, 4]
@@ -186,27 +180,22 @@ def _overlap(windows: Sequence[Window], axis: int) -> float:
     return side - max(b - a for a, b in pairwise(origins))
 
 
-def _merged_masks(masks: Tensor, parts: Parts, merged: Merged) -> Tensor:  # [D, M, M]
+def _merged_masks(masks: Floats, parts: Parts, merged: Merged) -> Floats:  # [D, M, M]
     """Return the mask of each merged box; those of joined parts in the grid of their union."""
     count = len(parts.boxes)
     single = merged.rows < count
-    result = masks.new_zeros(len(merged.rows), *masks.shape[1:])
-    result[torch.from_numpy(single)] = masks[torch.from_numpy(merged.rows[single])]
+    result = np.zeros((len(merged.rows), *masks.shape[1:]), masks.dtype)
+    result[single] = masks[merged.rows[single]]
     for row in np.flatnonzero(~single).tolist():
         members = np.flatnonzero(merged.groups == merged.rows[row] - count)
         result[row] = _union_mask(masks, parts.boxes, members, merged.boxes[row])
     return result
 
 
-def _union_mask(masks: Tensor, boxes: np.ndarray, members: Rows, union: np.ndarray) -> Tensor:
+def _union_mask(masks: Floats, boxes: Floats, members: Rows, union: Floats) -> Floats:
     """Return the highest probability [M, M] of the masks of some boxes in the grid of another."""
     cells = masks.shape[1]
     scale = cells / (union[2:] - union[:2])
     in_cells = (boxes[members] - np.tile(union[:2], 2)) * np.tile(scale, 2)
-    stretched = stretch_masks(
-        masks[torch.from_numpy(members)].float(),
-        torch.from_numpy(in_cells).to(masks.device),
-        (0, cells),
-        (0, cells),
-    )
-    return stretched.amax(dim=0).to(masks.dtype)
+    highest: Floats = stretch_grids(masks[members], in_cells, (0, cells), (0, cells)).max(axis=0)
+    return highest

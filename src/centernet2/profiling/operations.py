@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx.experimental import _config as meta_options
 from torch.utils.flop_counter import FlopCounterMode
 
-from centernet2.data.resize import make_test_resize
+from centernet2.images.resize import make_test_resize
 from centernet2.models.centernet.decoder import Decoder
 from centernet2.models.centernet.head import HeadOutput
 from centernet2.models.detector import Detector

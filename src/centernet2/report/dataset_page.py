@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.markup import escape as escape_markup
 from rich.table import Table
-from torch import Tensor
 
-from centernet2.data import DetectionDataset, EvalTransform, ImageError, read_image
+from centernet2.data import DetectionDataset
 from centernet2.data.check import (
     MAX_EXAMPLES,
     Examination,
@@ -28,6 +26,8 @@ from centernet2.data.check import (
 )
 from centernet2.data.readers import clip_xywh
 from centernet2.files import write_atomic, write_json
+from centernet2.images.image_files import ImageError, read_image
+from centernet2.images.resize import EvalTransform
 from centernet2.report.page import (
     Chart,
     Section,
@@ -39,6 +39,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
+from centernet2.structures import Pixels
 from centernet2.visualize import draw, picture_grid
 
 CLASS_ROWS = 100  # of the table of classes
@@ -258,13 +259,13 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _crop(path: Path, box: NDArray[np.float64]) -> Tensor | None:
+def _crop(path: Path, box: NDArray[np.float64]) -> Pixels | None:
     image = _readable(path)
     if image is None:
         return None
     x, y, width, height = box.round().astype(int).tolist()
-    part = image[:, max(0, y) : y + max(1, height), max(0, x) : x + max(1, width)]
-    return part if part.numel() else None
+    part = image[max(0, y) : y + max(1, height), max(0, x) : x + max(1, width)]
+    return part if part.size else None
 
 
 def _problems(examination: Examination) -> str:
@@ -282,22 +283,19 @@ def _problems(examination: Examination) -> str:
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _picture(folder: Path, example: ProblemExample) -> Tensor | None:
+def _picture(folder: Path, example: ProblemExample) -> Pixels | None:
     image = _readable(folder / example.file_name) if example.file_name else None
     if image is None or example.box is None:
         return image
     x, y, width, height = example.box
-    boxes = torch.tensor(
+    boxes = np.array(
         [[min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)]]
     )
-    return draw(
-        image,
-        {"boxes": boxes, "labels": torch.zeros(1, dtype=torch.int64)},
-        [example.text.split(" in ")[0]],
-    )
+    objects = {"boxes": boxes, "labels": np.zeros(1, np.int64)}
+    return draw(image, objects, [example.text.split(" in ")[0]])
 
 
-def _readable(path: Path) -> Tensor | None:
+def _readable(path: Path) -> Pixels | None:
     try:
         return read_image(path)
     except (ImageError, OSError):

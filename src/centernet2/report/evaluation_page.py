@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.evaluation import GroundTruth, Scored, analyze, boxes_of_image, without_images
 from centernet2.files import write_atomic, write_json
+from centernet2.images.stored_image import to_pixels
 from centernet2.outputs import json_mark
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
 from centernet2.report.gallery import Gallery
@@ -27,7 +27,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
-from centernet2.structures import FloatArray, IntArray
+from centernet2.structures import FloatArray, IntArray, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ EXAMPLE_KINDS = {
     ),
 }
 
-# position of an image -> its file and pixels, uint8 [3, H, W] RGB
-ReadImage = Callable[[int], tuple[Path, Tensor]]
+# position of an image -> its file and pixels
+ReadImage = Callable[[int], tuple[Path, Pixels]]
 
 
 def report_evaluation(
@@ -60,8 +60,8 @@ def report_evaluation(
     analysis = analyze(dataset, results, scored.metrics, scored.stages)
     analysis["notes"] = scored.notes
 
-    def read_image(i: int) -> tuple[Path, Tensor]:
-        return dataset.image_path(i).absolute(), read_indexed_image(dataset, i)
+    def read_image(i: int) -> tuple[Path, Pixels]:
+        return dataset.image_path(i).absolute(), to_pixels(read_indexed_image(dataset, i))
 
     path = write_evaluation_page(
         folder.absolute(),

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from centernet2.report.page import jpeg_uri
+from centernet2.structures import Pixels
 
 EMBEDDED_SIDE = 800  # pixels, the longer side of an embedded image
 CONTEXT_SCALE = 2.2  # side of the crop, in sides of the box
@@ -35,10 +34,11 @@ class Gallery:
     def __init__(self) -> None:
         self.pictures: dict[int, Picture] = {}
 
-    def add(self, image: int, pixels: Tensor, boxes: Boxes, *, name: str, link: str) -> None:
-        """Embed an image (uint8 [3, H, W] RGB) with its boxes, and a link to its file."""
+    def add(self, image: int, pixels: Pixels, boxes: Boxes, *, name: str, link: str) -> None:
+        """Embed an image with its boxes, and a link to its file."""
         uri = jpeg_uri(pixels, longest=EMBEDDED_SIDE)
-        self.pictures[image] = Picture(uri, pixels.shape[2], pixels.shape[1], boxes, name, link)
+        height, width = pixels.shape[:2]
+        self.pictures[image] = Picture(uri, width, height, boxes, name, link)
 
     def tile(self, example: Mapping[str, Any]) -> str:
         """Make the crop around the box of an example."""

@@ -12,9 +12,9 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from PIL import Image
-from torch import Tensor
 
 from centernet2.outputs import mark_of
+from centernet2.structures import Pixels
 
 
 class Section(NamedTuple):
@@ -207,9 +207,9 @@ class Chart:
 UNIT_TICKS = {0.0: "0", 0.5: "0.5", 1.0: "1"}
 
 
-def jpeg_uri(picture: Tensor, *, longest: int, quality: int = 82) -> str:
-    """Encode an image (uint8 [3, H, W] RGB) of at most `longest` pixels as a data URI."""
-    image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
+def jpeg_uri(picture: Pixels, *, longest: int, quality: int = 82) -> str:
+    """Encode an image of at most `longest` pixels as a data URI."""
+    image = Image.fromarray(picture)
     image.thumbnail((longest, longest))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from torch import Tensor
-
 from centernet2.files import write_atomic
 from centernet2.report.page import (
     Chart,
@@ -20,6 +18,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
+from centernet2.structures import Pixels
 
 PICTURE_SIDE = 480  # pixels, the longer side of a picture
 
@@ -31,7 +30,7 @@ def write_training_page(
     summary: Mapping[str, float],
     metrics_jsonl: Path,
     evaluation: Mapping[str, float | None],
-    pictures: Sequence[tuple[str, Tensor]],
+    pictures: Sequence[tuple[str, Pixels]],
 ) -> None:
     """Write the page.
 
@@ -42,7 +41,7 @@ def write_training_page(
         metrics_jsonl: log of the training run.
         evaluation: COCO metrics in percent, "bbox/AP/<class>" among them; NaN or None without
             objects.
-        pictures: captions and images, uint8 [3, H, W] RGB.
+        pictures: captions and images.
     """
     steps = [json.loads(line) for line in metrics_jsonl.read_text(encoding="utf-8").splitlines()]
     names = (
@@ -101,7 +100,7 @@ def curve_tile(name: str, points: Sequence[tuple[float, float]]) -> str:
     return tile(name, f"{ys[-1]:.3g}", chart.line(finite).svg())
 
 
-def _picture(caption: str, image: Tensor) -> str:
+def _picture(caption: str, image: Pixels) -> str:
     text, source = escape(caption), jpeg_uri(image, longest=PICTURE_SIDE)
     picture = f'<span class="picture"><img alt="{text}" src="{source}"></span>'
     return f'<figure class="tile">{picture}<figcaption>{text}</figcaption></figure>'

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
-from centernet2.data import DetectionDataset, ImageError, read_indexed_image
+from centernet2.data import DetectionDataset, read_indexed_image
+from centernet2.images.image_files import ImageError
+from centernet2.images.stored_image import to_pixels
 from centernet2.pictures import save_picture
-from centernet2.structures import Batch, Detections, Target
-from centernet2.visualize import draw, picture_grid, to_pillow
+from centernet2.structures import Batch, Detections, Pixels
+from centernet2.visualize import draw, picture_grid
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ def drawn_batches(
     for number, batch in enumerate(batches, start=1):
         if number <= FIRST_BATCHES:
             pictures = [
-                draw(image, target, class_names)
+                draw(to_pixels(image), target, class_names)
                 for image, target in zip(batch.images[:count], batch.targets, strict=False)
             ]
             captions = [f"image {image_id}" for image_id in batch.image_ids[:count]]
@@ -57,11 +60,11 @@ def draw_predictions(
             image = read_indexed_image(dataset, index)
         except ImageError:  # the evaluation has reported it
             continue
-        target = dataset.target(index)
-        truth: Target = {"boxes": target["boxes"], "labels": target["labels"]}
+        target, pixels = dataset.target(index), to_pixels(image)
+        truth = {"boxes": target["boxes"], "labels": target["labels"]}
         pictures += [
-            draw(image, truth, dataset.class_names),
-            draw(image, detect(image), class_names),
+            draw(pixels, truth, dataset.class_names),
+            draw(pixels, detect(image), class_names),
         ]
         captions += [
             f"image {dataset.image_id(index)}: ground truth",
@@ -70,10 +73,10 @@ def draw_predictions(
     _write(folder / f"predictions_{iteration:07d}.jpg", pictures, captions)
 
 
-def _write(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
+def _write(path: Path, pictures: Sequence[Pixels], captions: Sequence[str]) -> None:
     if not pictures:
         return
-    picture = to_pillow(picture_grid(pictures, captions))
+    picture = Image.fromarray(picture_grid(pictures, captions))
     try:
         save_picture(picture, path, quality=JPEG_QUALITY)
     except OSError as error:  # a run does not end for want of a picture

@@ -5,14 +5,13 @@ import warnings
 from http import HTTPStatus
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from centernet2.serve.refusals import Refused, unprocessable
+from centernet2.structures import Pixels
 
 
-def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:  # [H, W, 3] RGB
+def decode(content: bytes, max_pixels: int) -> Pixels:
     """Decode an image file, upright according to EXIF.
 
     Its size is read from its header first, so that a small file cannot fill the memory.
@@ -24,22 +23,15 @@ def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:  # [H, W, 3] R
     Raises:
         Refused: it is no image, too large, or damaged.
     """
+    from centernet2.predict.image_sources import as_image
+
     if not content:
         raise unprocessable("an image is empty; send the content of its file")
     _require_moderate(content, max_pixels)
     try:
-        return to_pixels(content)
+        return as_image(content)
     except ValueError as error:
         raise unprocessable(str(error)) from error
-
-
-def to_pixels(source: Any) -> NDArray[np.uint8]:  # [H, W, 3] RGB
-    """Convert an image in any form of `as_image`."""
-    from centernet2.predict.image_sources import as_image
-
-    image = as_image(source)  # [3, H, W]
-    pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0))
-    return pixels
 
 
 def _require_moderate(content: bytes, max_pixels: int) -> None:

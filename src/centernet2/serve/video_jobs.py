@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from centernet2.serve.batching import Pixels
-from centernet2.serve.decoding import to_pixels
 from centernet2.serve.limits import MEGA
 from centernet2.serve.refusals import Refused
 
@@ -197,7 +196,7 @@ def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Ite
         for frame in frames:
             if job.stopping.is_set():
                 break
-            ahead.append((frame, detect(to_pixels(frame.image))))
+            ahead.append((frame, detect(frame.image)))
             if len(ahead) >= AHEAD:
                 yield _with_frame(*ahead.popleft())
     for frame, future in ahead:

@@ -1,13 +1,12 @@
 """Draw detections or ground truth on an image."""
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import torch
-from PIL import ImageDraw
-from torch import Tensor
-from torch.nn.functional import max_pool2d
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from centernet2.score_thresholds import (
     NO_THRESHOLD,
@@ -15,57 +14,73 @@ from centernet2.score_thresholds import (
     above_threshold,
     resolve_thresholds,
 )
-from centernet2.structures import Detections, Target
+from centernet2.structures import Pixels
 from centernet2.visualize.colors import DARK, Color, class_colors, numbered_color
 from centernet2.visualize.fonts import Font, find_font
 from centernet2.visualize.labels import Rectangle, Style, draw_label, place_labels, style_for
-from centernet2.visualize.pixels import enlarge, enlargement, to_pillow, to_tensor
 
+COLUMNS = ("boxes", "labels", "scores", "masks", "ids")
 MASK_OPACITY = 0.45
+MIN_SIDE = 300  # pixels of a picture's longer side, so that there is room for labels
 
 
 def draw(
-    image: Tensor,
-    objects: Detections | Target,
+    image: Pixels,
+    objects: Mapping[str, Any],
     class_names: Sequence[str] | None,
     *,
     score_threshold: Threshold = NO_THRESHOLD,
-) -> Tensor:  # uint8 [3, H, W]
+) -> Pixels:
     """Draw masks, boxes and labels of objects on a copy of an image.
 
-    The image is uint8 [3, H, W] RGB. A small one is enlarged by a whole factor, to have room for
-    legible labels. Detections with the highest scores are on top. Those below the threshold, of all
-    classes, by label or by class name, are left out. Tracked objects have their number (`ids`).
+    A small image is enlarged by a whole factor, to have room for legible labels. Detections with
+    the highest scores are on top. Those below the threshold, of all classes, by label or by class
+    name, are left out. Tracked objects have their number.
+
+    Args:
+        objects: "boxes" [D, 4] and "labels" [D]; "scores" [D], "masks" [D, H, W] and "ids" [D] if
+            there are any. Arrays, or tensors of the CPU.
     """
     threshold = resolve_thresholds(
         score_threshold, class_names, len(class_names) if class_names else None
     )
-    scored = cast(Detections, objects)["scores"] if "scores" in objects else None
-    scores = torch.ones(len(objects["boxes"])) if scored is None else scored.detach().cpu()
-    all_labels = objects["labels"].cpu()
-    kept = above_threshold(scores, all_labels, threshold).nonzero()[:, 0]
-    order = kept[scores[kept].argsort(descending=True, stable=True)]  # [D]
-    labels = all_labels[order].tolist()
-    factor = enlargement(image.shape[1], image.shape[2])
-    boxes = [_whole_pixels(box) for box in (objects["boxes"].cpu()[order] * factor).tolist()]
+    columns = {name: np.asarray(objects[name]) for name in COLUMNS if name in objects}
+    scores = columns.get("scores", np.ones(len(columns["boxes"])))
+    kept = np.flatnonzero(above_threshold(scores, columns["labels"], threshold))
+    order = kept[np.argsort(-scores[kept], kind="stable")]  # [D]
+    labels = columns["labels"][order].tolist()
+    factor = _enlargement(*image.shape[:2])
+    boxes = [_whole_pixels(box) for box in (columns["boxes"][order] * factor).tolist()]
     colors = _colors(labels, class_names)
-    image = enlarge(image.cpu(), factor)
-    if "masks" in objects:
-        image = _draw_masks(image, enlarge(objects["masks"].cpu()[order], factor), colors)
+    image = _enlarge(image, factor)
+    if "masks" in columns:
+        masks = (_enlarge(columns["masks"][row], factor) for row in order[::-1])
+        image = _draw_masks(image, masks, colors[::-1])
 
-    canvas = to_pillow(image)
+    canvas = Image.fromarray(image)
     style = style_for(*canvas.size)
     pen = ImageDraw.Draw(canvas, "RGBA")
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
     face = find_font(class_names or ())
-    texts = _texts(labels, None if scored is None else scores[order].tolist(), class_names, face)
-    if "ids" in objects:
-        texts = _with_ids(texts, cast(Detections, objects)["ids"][order].tolist())
+    shown = scores[order].tolist() if "scores" in columns else None
+    texts = _texts(labels, shown, class_names, face)
+    if "ids" in columns:
+        texts = _with_ids(texts, columns["ids"][order].tolist())
     font = face.at(style.font)
     for label in reversed(place_labels(texts, boxes, colors, canvas.size, font, style.padding)):
         draw_label(pen, label, font, style.padding)
-    return to_tensor(canvas)
+    return np.array(canvas)
+
+
+def _enlargement(height: int, width: int) -> int:
+    """Return the whole factor by which a small image is enlarged to be drawn on."""
+    return max(1, math.ceil(MIN_SIDE / max(height, width)))
+
+
+def _enlarge(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Repeat each pixel of [H, W, ...] `factor` times in both directions."""
+    return pixels if factor == 1 else pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _colors(labels: Sequence[int], class_names: Sequence[str] | None) -> list[Color]:
@@ -100,28 +115,41 @@ def _with_ids(texts: Sequence[str], ids: Sequence[int]) -> list[str]:
     ]
 
 
-def _draw_masks(image: Tensor, masks: Tensor, colors: Sequence[Color]) -> Tensor:
-    """Draw translucent masks [D, H, W] with a solid outline, the first on top."""
-    reach = 2 * style_for(image.shape[2], image.shape[1]).line + 1
-    canvas = image.float()
-    for mask, color in zip(masks.flip(0), reversed(colors), strict=True):
-        rows, columns = _window(mask, margin=reach)
-        part, pixels = mask[rows, columns], canvas[:, rows, columns]
-        outside = (~part)[None].float()
-        edge = (max_pool2d(outside, reach, stride=1, padding=reach // 2)[0] > 0) & part
-        opacity = torch.where(edge, 1.0, MASK_OPACITY) * part
-        paint = torch.tensor(color, dtype=canvas.dtype)[:, None, None]  # [3, 1, 1]
-        canvas[:, rows, columns] = pixels + opacity * (paint - pixels)
-    return canvas.round().to(torch.uint8)
+def _draw_masks(
+    image: Pixels, masks: Iterable[NDArray[np.bool_]], colors: Sequence[Color]
+) -> Pixels:
+    """Draw translucent masks [H, W] with a solid outline, the last on top."""
+    reach = style_for(image.shape[1], image.shape[0]).line
+    canvas = image.astype(np.float32)
+    for mask, color in zip(masks, colors, strict=True):
+        window = _window(mask, margin=reach)
+        part, pixels = mask[window], canvas[window]
+        edge = _grow(~part, reach) & part
+        opacity = np.where(edge, np.float32(1), np.float32(MASK_OPACITY)) * part
+        canvas[window] += opacity[..., None] * (np.array(color, np.float32) - pixels)
+    drawn: Pixels = canvas.round().astype(np.uint8)
+    return drawn
 
 
-def _window(mask: Tensor, *, margin: int) -> tuple[slice, slice]:
+def _window(mask: NDArray[np.bool_], *, margin: int) -> tuple[slice, slice]:
     """Return slices around the pixels of a mask [H, W]; an empty one: at the corner."""
     spans = []
     for axis in (1, 0):
-        inside = mask.any(dim=axis).nonzero().flatten().tolist() or [0]
-        spans.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
+        inside = np.flatnonzero(mask.any(axis=axis))
+        first, last = (inside[0], inside[-1]) if len(inside) else (0, 0)
+        spans.append(slice(max(0, first - margin), last + margin + 1))
     return spans[0], spans[1]
+
+
+def _grow(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Set the pixels of a mask [H, W] that are within `reach` rows and columns of one."""
+    for _ in range(2):  # along the rows, then along the columns
+        grown = mask.copy()
+        for step in range(1, reach + 1):
+            grown[step:] |= mask[:-step]
+            grown[:-step] |= mask[step:]
+        mask = grown.T
+    return mask
 
 
 def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Style) -> None:

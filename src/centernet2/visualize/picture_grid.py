@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
+from centernet2.structures import Pixels
 from centernet2.visualize.colors import DARK, LIGHT
 from centernet2.visualize.fonts import find_font
-from centernet2.visualize.pixels import to_pillow, to_tensor
 
 
 def picture_grid(
-    images: Sequence[Tensor], captions: Sequence[str], *, columns: int = 4, cell: int = 320
-) -> Tensor:  # uint8 [3, H, W]
-    """Arrange images (uint8 [3, H, W] each) in a grid, with a caption below each.
+    images: Sequence[Pixels], captions: Sequence[str], *, columns: int = 4, cell: int = 320
+) -> Pixels:
+    """Arrange images in a grid, with a caption below each.
 
     The longer side of each is resized to `cell` pixels.
     """
@@ -25,7 +25,7 @@ def picture_grid(
     gap = max(6, cell // 32)
     font = find_font(captions).at(max(10, cell // 22))
     line = round(1.8 * font.size)
-    pictures = [_fit(to_pillow(image), cell) for image in images]
+    pictures = [_fit(Image.fromarray(image), cell) for image in images]
     rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) for row in rows]
 
@@ -45,7 +45,7 @@ def picture_grid(
                 middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm"
             )
         top += height + line + gap
-    return to_tensor(grid)
+    return np.array(grid)
 
 
 def _fit(picture: Image.Image, cell: int) -> Image.Image:

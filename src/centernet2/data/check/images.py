@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from centernet2.data.dataset import DetectionDataset
@@ -18,6 +18,7 @@ from centernet2.data.image_check import (
     image_findings,
     in_threads,
 )
+from centernet2.structures import Pixels
 
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
 COMPARED_AT_ONCE = 64  # thumbnails that are compared at once
@@ -36,9 +37,9 @@ def _read_facts(path: Path) -> ImageFacts:
     return facts if facts.problem else decoded_facts(path, facts, thumbnail)
 
 
-def thumbnail(image: Tensor) -> Thumbnail:  # [8, 9]
-    """Average the gray values of an image (uint8 [3, H, W]) in a grid of 8 x 9."""
-    gray = image.float().mean(dim=0, keepdim=True)
+def thumbnail(pixels: Pixels) -> Thumbnail:  # [8, 9]
+    """Average the gray values of an image in a grid of 8 x 9."""
+    gray = torch.from_numpy(pixels).float().mean(dim=2)[None]
     small: Thumbnail = adaptive_avg_pool2d(gray, (8, 9))[0].numpy()
     return small
 

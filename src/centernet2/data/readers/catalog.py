@@ -14,7 +14,7 @@ from centernet2.data.readers.coco import load_coco, load_coco_in_shards
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits
 from centernet2.data.readers.splits import SplitName, load_split, part_of_undivided
 from centernet2.data.shards import find_shards
-from centernet2.data.storage import open_remote, remote_url
+from centernet2.images.storage import open_remote, remote_url
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 NO_CHANGE: Mapping[str, str] = MappingProxyType({})  # of class names

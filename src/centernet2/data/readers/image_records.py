@@ -12,9 +12,9 @@ import numpy.typing as npt
 from centernet2.data.class_names import clean_name
 from centernet2.data.federated import FederatedLabels, pack_federated
 from centernet2.data.findings import FindingLog, ProblemExample
-from centernet2.data.image import ImageError, image_size
 from centernet2.data.readers.json_records import IdIndex, Record, RecordTable, id_order
 from centernet2.files import stored_name
+from centernet2.images.image_files import ImageError, image_size
 from centernet2.structures import UserId
 
 DUPLICATE_NAMES = "duplicate category names"  # kind of problem

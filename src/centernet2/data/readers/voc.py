@@ -13,13 +13,13 @@ from pathlib import Path
 from PIL import Image
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.image import ROTATED, ImageError, orientation_of
 from centernet2.data.image_check import read_sizes
 from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc_xml import FROM_POLYGON, VocFile, read_annotation
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
 from centernet2.files import is_image_file, one_form
+from centernet2.images.image_files import ROTATED, ImageError, orientation_of
 from centernet2.text_files import read_text_file
 
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")  # in lower case

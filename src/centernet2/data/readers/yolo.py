@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.image import ImageError
 from centernet2.data.image_check import read_sizes
 from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
@@ -20,6 +19,7 @@ from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
 from centernet2.files import is_image_file, one_form, unicode_forms
+from centernet2.images.image_files import ImageError
 from centernet2.text_files import read_text_file
 
 LABEL_FOLDERS = ("labels", "label", "txt")

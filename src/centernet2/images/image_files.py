@@ -1,21 +1,24 @@
-"""Decode image files of any format to tensors."""
+"""Decode image files of any format to arrays.
+
+torchcodec decodes where PyTorch is in use, and Pillow elsewhere and what torchcodec does not know.
+Their pixels are equal, except that of PNG files of 16 bits per color, which differ by at most 1,
+and of the transparent pixels of GIF files.
+"""
 
 import io
 import struct
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
-from torch import Tensor
-from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
-from centernet2.data.storage import read_bytes, remote_url
 from centernet2.files import irregular_kind, printable
+from centernet2.images.storage import read_bytes, remote_url
+from centernet2.structures import Pixels
 
 ORIENTATION = 0x0112  # EXIF tag
 ROTATED = (5, 6, 7, 8)  # its values that rotate the image by 90 degrees
@@ -28,9 +31,6 @@ TRANSPOSITIONS = {  # that make the image of each value upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-MIN_REDUCED_PIXELS = 1_000_000  # smaller images are decoded faster at full size
-REDUCTIONS = (4, 2)  # factors at which libjpeg decodes with a fraction of the work
-REDUCTION_MARGIN = 2.5  # the reduced sides are at least this many times the final ones
 SIXTEEN_BITS = 65535
 # of Pillow and its plugins on damaged files
 FAILURES = (
@@ -43,9 +43,7 @@ class ImageError(ValueError):
     """An image file that cannot be used."""
 
 
-def read_image(
-    source: Path | str | bytes, *, name: str = "the given bytes"
-) -> Tensor:  # uint8 [3, H, W] RGB
+def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> Pixels:
     """Decode an image file, upright according to EXIF.
 
     Args:
@@ -57,7 +55,7 @@ def read_image(
     else:
         content, name = read_file(source), printable(source)
     _require_moderate_size(content, name)
-    return _decode(content, name)
+    return decode(content, name)
 
 
 def _require_moderate_size(content: bytes, name: str) -> None:
@@ -106,71 +104,19 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@dataclass(frozen=True, eq=False)
-class StoredImage:
-    """An image file of known size that is not decoded yet.
+def decode(content: bytes, name: str) -> Pixels:
+    """Decode the content of an image file; the name is for messages."""
+    if "torch" not in sys.modules:
+        return _read_with_pillow(content, name)
+    from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
 
-    A large JPEG that will be resized to a small image is decoded at 1/2 or 1/4 of its size, by the
-    smaller inverse transforms of libjpeg. The resized image differs by less than half a gray level
-    on average, and by at most 4 in 999 of 1,000 values.
-    """
-
-    content: bytes
-    name: str  # for messages
-    height: int  # according to the annotations
-    width: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return 3, self.height, self.width
-
-    def decode(self) -> Tensor:  # uint8 [3, height, width]
-        """Decode at full size; ImageError if that fails or the annotated size is wrong."""
-        image = _decode(self.content, self.name)
-        self._require_size(*image.shape[1:])
-        return image
-
-    def decode_for_size(self, height: int, width: int) -> Tensor:  # uint8 [3, H, W]
-        """Decode at a reduced size if the image will be resized to a much smaller one."""
-        largest = min(self.height / height, self.width / width) / REDUCTION_MARGIN
-        reduction = next((r for r in REDUCTIONS if r <= largest), 1)
-        if (
-            reduction == 1
-            or self.height * self.width < MIN_REDUCED_PIXELS
-            or not self.content.startswith(b"\xff\xd8")
-        ):
-            return self.decode()
-        return self._reduced(reduction)
-
-    def _reduced(self, reduction: int) -> Tensor:
-        try:
-            with Image.open(io.BytesIO(self.content)) as file:
-                if file.format != "JPEG" or file.mode not in ("L", "RGB"):  # such as CMYK
-                    return self.decode()
-                self._require_size(*upright_size(file))
-                file.draft(file.mode, (file.width // reduction, file.height // reduction))
-                pixels = np.array(_upright(file).convert("RGB"))  # [H, W, 3]
-        except ImageError:
-            raise
-        except FAILURES as error:
-            raise _unreadable(self.name, error) from error
-        return torch.from_numpy(pixels).permute(2, 0, 1)
-
-    def _require_size(self, height: int, width: int) -> None:
-        if (height, width) != (self.height, self.width):
-            raise ImageError(
-                f"{printable(self.name)}: the image is {width} wide and {height} high, but "
-                f"{self.width} and {self.height} in the annotations; correct them "
-                "(EXIF orientation counts)"
-            )
-
-
-def _decode(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
     try:
         image = decode_image(content)  # [3, H, W], or [frames, 3, H, W] of an animation
     except (ValueError, RuntimeError):
         return _read_with_pillow(content, name)
-    return image[0].clone() if image.ndim == 4 else image
+    image = image[0].clone() if image.ndim == 4 else image
+    pixels: Pixels = image.permute(1, 2, 0).numpy()
+    return pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -180,7 +126,7 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as file:
             return upright_size(file)
     except FAILURES as error:
-        raise _unreadable(str(path), error) from error
+        raise unreadable(str(path), error) from error
 
 
 def upright_size(file: Image.Image) -> tuple[int, int]:
@@ -208,23 +154,24 @@ def orientation_of(file: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _upright(file: Image.Image) -> Image.Image:
+def upright(file: Image.Image) -> Image.Image:
     """Decode an image and apply its EXIF orientation."""
     file.load()  # this alone makes a TIFF upright
     turn = TRANSPOSITIONS.get(orientation_of(file))
     return file if turn is None else file.transpose(turn)
 
 
-def _read_with_pillow(content: bytes, name: str) -> Tensor:  # uint8 [3, H, W]
-    """Decode formats unknown to torchcodec, such as BMP, or explain the failure."""
+def _read_with_pillow(content: bytes, name: str) -> Pixels:
+    """Decode a format that Pillow knows, or explain the failure."""
     try:
         with Image.open(io.BytesIO(content)) as file:
-            return _to_tensor(_upright(file))
+            return _to_pixels(upright(file))
     except FAILURES as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
-def _unreadable(name: str, error: Exception) -> ImageError:
+def unreadable(name: str, error: Exception) -> ImageError:
+    """Return the error of a file that cannot be decoded."""
     unknown = isinstance(error, UnidentifiedImageError)
     reason = "of no known format" if unknown else _in_one_line(error)
     return ImageError(
@@ -232,24 +179,23 @@ def _unreadable(name: str, error: Exception) -> ImageError:
     )
 
 
-def from_pillow(image: Image.Image) -> Tensor:  # uint8 [3, H, W] RGB
+def from_pillow(image: Image.Image) -> Pixels:
     """Convert an image of Pillow in any mode, upright according to EXIF.
 
     Raises:
         ImageError: its pixels have no range, or its file is damaged.
     """
     try:
-        return _to_tensor(_upright(image))
+        return _to_pixels(upright(image))
     except FAILURES as error:  # it is decoded only now
         name = getattr(image, "filename", "") or "the given image"
-        raise _unreadable(str(name), error) from error
+        raise unreadable(str(name), error) from error
 
 
-def _to_tensor(image: Image.Image) -> Tensor:  # uint8 [3, H, W]
+def _to_pixels(image: Image.Image) -> Pixels:
     if image.mode == "La":  # with color multiplied by alpha
         image = image.convert("LA")
-    pixels = np.array(_to_eight_bits(image).convert("RGB"))  # [H, W, 3]
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return np.array(_to_eight_bits(image).convert("RGB"))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from centernet2.data.image import StoredImage
+from centernet2.images.stored_image import StoredImage
 from centernet2.structures import TestSize
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from centernet2.data.resize import (
+from centernet2.images.resize import (
     FitShortestEdge,
     FitSquare,
     make_test_resize,

@@ -1,0 +1,208 @@
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from centernet2.images.image_files import ImageError, image_size, read_image
+from tests.helpers.photographs import photo
+
+
+def gradient(height: int = 6, width: int = 8) -> np.ndarray:
+    values = np.linspace(0, 255, height * width * 3).round().astype(np.uint8)
+    return values.reshape(height, width, 3)
+
+
+def test_pipes_and_folders_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, reason in ((tmp_path / "pipe.png", "not a regular file"), (tmp_path, "a folder")):
+        for read in (read_image, image_size):
+            with pytest.raises(ImageError, match=f"{path.name}: the image is {reason}; replace"):
+                read(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "webp"])
+def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
+    pixels = gradient()
+    Image.fromarray(pixels).save(
+        tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {})
+    )
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.dtype == np.uint8 and np.array_equal(image, pixels)
+
+
+def test_path_text_and_bytes_agree(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(gradient()).save(path)
+    assert np.array_equal(read_image(path), read_image(path.read_bytes()))
+    assert np.array_equal(read_image(path), read_image(str(path)))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_scaled(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    assert read_image(tmp_path / f"a.{suffix}")[0].tolist() == [[v] * 3 for v in (0, 100, 255)]
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    image = read_image(tmp_path / "a.gif")
+    assert image.shape == (3, 4, 3)
+    assert image[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
+    stored = np.zeros((8, 16, 3), dtype=np.uint8)
+    stored[:, :8, 0] = 255  # the left half is red, and is at the top when turned clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / f"a.{suffix}", exif=exif)
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.shape == (16, 8, 3)
+    assert image[:6, :, 0].mean() > 240
+    assert image[10:, :, 0].mean() < 15
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_size_of_the_header_is_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(gradient(8, 16)).save(path, exif=exif)
+    assert image_size(path) == read_image(path).shape[:2]
+    assert image_size(path) == ((8, 16) if orientation < 5 else (16, 8))
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="3"></x:xmpmeta>'
+
+
+def test_orientation_of_xmp_is_not_applied(tmp_path: Path) -> None:
+    """Decoding does not read it, so that the size of the header may not follow it either."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(gradient(8, 16)).save(path, xmp=XMP.replace(b"3", b"6"))
+    assert image_size(path) == read_image(path).shape[:2] == (8, 16)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0", b"Exif\0\0MM", b"Exif\0\0II*\0\xff\0\0\0\1"])
+def test_damaged_exif_has_no_orientation(tmp_path: Path, exif: bytes) -> None:
+    for suffix in ("jpg", "png", "webp"):
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(gradient(8, 16)).save(path, exif=exif)
+        assert image_size(path) == read_image(path).shape[:2] == (8, 16)
+
+
+def test_image_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(gradient(60, 80)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match=r"a\.png: the image is too large \(.*cut it into tiles"):
+        read_image(tmp_path / "a.png")
+
+
+def test_path_without_a_name_is_refused() -> None:
+    with pytest.raises(ImageError, match="the path of an image is empty"):
+        read_image("")
+    with pytest.raises(ImageError, match="no file can have this name"):
+        read_image("a\0.jpg")
+
+
+def test_name_that_is_not_utf8_is_printable(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"caf\\xe9\.png: the image cannot be opened"):
+        read_image(tmp_path / os.fsdecode(b"caf\xe9.png"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")]
+)
+def test_error_names_a_file_without_image(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"a\.jpg.*{words}"):
+        read_image(path)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"nowhere\.jpg.*No such file"):
+        read_image(tmp_path / "nowhere.jpg")
+
+
+@pytest.mark.parametrize("name", ["truncated.jpg", "empty.jpg", "not_an_image.jpg"])
+def test_real_broken_files(shared: Path, name: str) -> None:
+    with pytest.raises(ImageError, match=name):
+        read_image(shared / "data" / "broken" / name)
+
+
+@pytest.mark.parametrize("name", ["cmyk.jpg", "rgba.png", "palette.png"])
+def test_color_modes_equal_the_plain_image(shared: Path, name: str) -> None:
+    plain = read_image(shared / "data" / "broken" / "ok_a.jpg").astype(float)
+    assert np.abs(read_image(shared / "data" / "broken" / name) - plain).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("grayscale.png", (120, 160)),
+        ("tiny_1x1.png", (1, 1)),
+        ("extreme_aspect_2000x4.png", (4, 2000)),
+    ],
+)
+def test_unusual_but_valid_files(shared: Path, name: str, size: tuple[int, int]) -> None:
+    assert read_image(shared / "data" / "broken" / name).shape == (*size, 3)
+
+
+def test_real_sixteen_bit_file(shared: Path) -> None:
+    image = read_image(shared / "data" / "broken" / "16bit.png")
+    assert image.std() > 40  # a clip would make it white, a cast would make it noise
+    assert 100 < image.mean() < 200
+
+
+def test_real_exif_file_is_upright(shared: Path) -> None:
+    image = read_image(shared / "data" / "broken" / "exif_rotated.jpg")
+    assert image.shape == (160, 120, 3)
+    red, green = image[8, 8], image[8, 112]
+    assert red[0] > 200 > 100 > red[1]
+    assert green[1] > 100 > green[0]
+
+
+def encoded(mode: str, format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = photo(80, 120)
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+MODES = [
+    *(("CMYK", name) for name in ("JPEG", "TIFF")),
+    *(("L", name) for name in ("JPEG", "WEBP", "TIFF")),
+    ("LA", "PNG"),
+    *(("P", name) for name in ("PNG", "BMP", "TIFF")),
+    *(("1", name) for name in ("PNG", "BMP", "TIFF")),
+    *(("RGBA", name) for name in ("PNG", "WEBP", "TIFF", "BMP")),
+]
+
+
+@pytest.mark.parametrize(("mode", "format_"), MODES)
+def test_color_modes_of_every_format(mode: str, format_: str) -> None:
+    image = read_image(encoded(mode, format_))
+    plain = (
+        photo(80, 120)
+        .convert("1" if mode == "1" else "L" if mode in ("L", "LA") else "RGB")
+        .convert("RGB")
+    )
+    assert np.abs(image - np.array(plain, float)).mean() < 10  # lossy formats and palettes of noise
+
+
+@pytest.mark.parametrize(("mode", "format_"), MODES)
+def test_truncated_file_is_refused(mode: str, format_: str) -> None:
+    content = encoded(mode, format_)
+    with pytest.raises(ImageError, match="not a readable image"):
+        read_image(content[: len(content) // 2])
