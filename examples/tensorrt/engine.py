@@ -22,6 +22,7 @@ import torch
 
 from centernet2.export.tensorrt_form import for_tensorrt
 from centernet2.export.tensorrt_table import refusals
+from centernet2.runtime.agreement import Tolerance
 from centernet2.runtime.exported_model import Arrays, split_images
 from centernet2.runtime.verification import (
     agreement_of,
@@ -113,15 +114,16 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise ValueError("PyTorch sees no GPU of NVIDIA")
     calls = read_calls(reference_path(options.file))
-    share = read_certificate(options.file)["required_share"]
+    certificate = read_certificate(options.file)
     plan = build_engine(options.file)
-    options.file.with_suffix(".engine").write_bytes(plan)
     engine = Engine(plan)
-    agreement = agreement_of(engine, calls)
-    require(agreement, share, f"{options.file} with TensorRT {trt.__version__}")
+    agreement = agreement_of(engine, calls, Tolerance(**certificate["tolerance"]))
+    runtime = f"tensorrt {trt.__version__}, {torch.cuda.get_device_name()}"
+    require(agreement, certificate["required_share"], f"{options.file} with {runtime}")
+    options.file.with_suffix(".engine").write_bytes(plan)
     images = calls[0].images
     result = {
-        "runtime": f"tensorrt {trt.__version__}, {torch.cuda.get_device_name()}",
+        "runtime": runtime,
         "input": list(images.shape),
         **describe(agreement),
         "milliseconds": measure(engine.execute, options.runs),
