@@ -21,7 +21,9 @@ PATHS = frozenset(
      "model", "name", "output", "output_dir", "predictions", "report", "second", "token_file",
      "weights")
 )  # fmt: skip
-TEXTS = frozenset(("device", "dtype", "effort", "engine", "host", "size", "split", "to"))
+TEXTS = frozenset(
+    ("device", "dtype", "effort", "engine", "host", "label_studio", "size", "split", "to")
+)
 WHOLE_NUMBERS = frozenset(
     ("batch", "batch_size", "count", "max_detections", "max_queue", "port", "runs", "samples",
      "seed", "threads", "tile")

@@ -20,9 +20,10 @@ from centernet2.jobs import (
 from centernet2.ranges import above, at_least, between
 
 if TYPE_CHECKING:
-    from centernet2.serve.service import ServiceOptions
+    from centernet2.serve.service import LabelStudio, ServiceOptions
 
 TOKEN_VARIABLE = "CENTERNET2_TOKEN"
+LABEL_STUDIO_VARIABLE = "LABEL_STUDIO_API_KEY"  # as its own SDK reads it
 Words = Annotated[Sequence[str], Parameter(negative=())]
 
 
@@ -65,6 +66,9 @@ class AccessOptions:
         images.example.com or *.example.com; default: none. Private networks stay closed.
     camera
         Cameras that clients may name for videos, NAME=ADDRESS, such as door=rtsp://10.0.0.7/live.
+    label_studio
+        Address of the Label Studio whose tasks are predicted; its token is in
+        $LABEL_STUDIO_API_KEY.
     max_megabytes
         Size of a request.
     max_megapixels
@@ -75,6 +79,7 @@ class AccessOptions:
     approved: PathArgument | None = None
     allow_host: Words = ()
     camera: Words = ()
+    label_studio: str | None = None
     max_megabytes: float = 20.0
     max_megapixels: float = 50.0
 
@@ -160,7 +165,24 @@ def _service_options(queue: QueueOptions, access: AccessOptions) -> "ServiceOpti
         addresses=AddressRules(tuple(access.allow_host), limits.max_bytes),
         videos=VideoOptions(cameras=_parse_cameras(access.camera)),
         token=_read_token(access.token_file),
+        label_studio=_parse_label_studio(access.label_studio),
     )
+
+
+def _parse_label_studio(address: str | None) -> "LabelStudio | None":
+    """Return the Label Studio at an address, with the token of the environment."""
+    from urllib.parse import urlsplit
+
+    from centernet2.serve.service import LabelStudio
+
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"--label-studio is '{address}'; it takes an http or https address")
+    key = os.environ.get(LABEL_STUDIO_VARIABLE)
+    headers = {"Authorization": f"Token {key}"} if key else {}
+    return LabelStudio(f"{parts.scheme}://{parts.netloc}", headers)
 
 
 def _parse_cameras(words: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from centernet2.serve import page_routes, refusals
 from centernet2.serve.connections import Connections
 from centernet2.serve.detection_routes import health_router, router
+from centernet2.serve.labelling_routes import labelling_router
 from centernet2.serve.service import Service
 from centernet2.serve.video_routes import video_router
 
@@ -32,7 +33,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     refusals.install(app)
-    for each in (router, video_router, health_router, page_routes.router):
+    for each in (router, video_router, labelling_router, health_router, page_routes.router):
         app.include_router(each)
     app.add_middleware(Connections, metrics=service.metrics, send_timeout=service.limits.timeout)
     return app

@@ -30,6 +30,19 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class LabelStudio:
+    """A Label Studio whose images the service may read.
+
+    Args:
+        origin: scheme, host and port.
+        headers: of requests for images, such as its token.
+    """
+
+    origin: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServiceOptions:
     """What an operator decides."""
 
@@ -38,6 +51,7 @@ class ServiceOptions:
     addresses: AddressRules = field(default_factory=AddressRules)
     videos: VideoOptions = field(default_factory=VideoOptions)
     token: str | None = None  # None: everybody may ask
+    label_studio: LabelStudio | None = None  # None: tasks hold data URIs or allowed addresses
 
 
 class Service:

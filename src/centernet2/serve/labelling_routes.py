@@ -1,0 +1,137 @@
+"""Answer labelling tools: Label Studio as an ML backend, CVAT as functions of Nuclio."""
+
+import asyncio
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from centernet2.serve.access import require_token, service_of
+from centernet2.serve.addresses import fetch
+from centernet2.serve.connections import read_body, unless_left
+from centernet2.serve.cvat import function_name, to_cvat, to_function
+from centernet2.serve.label_studio import image_of, parse_label_config, to_label_studio
+from centernet2.serve.refusals import Refused, unprocessable
+from centernet2.serve.request_options import RequestOptions
+from centernet2.serve.served_model import ServedModel, Wanted
+from centernet2.serve.service import Service
+from centernet2.serve.uploads import json_image, parse_json
+
+T = TypeVar("T")
+MODEL_VERSION = "model_version"
+labelling_router = APIRouter(dependencies=[Depends(require_token)], tags=["labelling"])
+
+
+async def _content(request: Request, service: Service) -> dict[str, Any]:
+    content = parse_json(await read_body(request, service.limits))
+    if not isinstance(content, dict):
+        raise unprocessable("the body is a JSON object")
+    return content
+
+
+async def _in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:
+    return await unless_left(request, work, service.limits.timeout)
+
+
+@labelling_router.post("/setup", summary="Label Studio: begin with a project")
+async def setup(request: Request) -> dict[str, str]:
+    """Check the labelling config of a project."""
+    service = service_of(request)
+    parse_label_config((await _content(request, service)).get("schema"))
+    return {MODEL_VERSION: service.model(None).name}
+
+
+@labelling_router.post("/webhook", summary="Label Studio: an annotation has changed")
+async def webhook(request: Request) -> dict[str, str]:
+    """Take note of nothing: the service does not train."""
+    await _content(request, service_of(request))
+    return {"status": "ignored"}
+
+
+@labelling_router.post("/predict", summary="Label Studio: predict tasks")
+async def predict(request: Request) -> JSONResponse:
+    """Return the regions of each task, for the rectangles of the labelling config."""
+    service = service_of(request)
+    with service.gate.hold():
+        content = await _content(request, service)
+        tasks = content.get("tasks")
+        if not isinstance(tasks, list) or not tasks:
+            raise unprocessable('"tasks" is a list of tasks')
+        config = parse_label_config(content.get("label_config"))
+        images = [image_of(task, config) for task in tasks]
+        model = service.model(None)
+        wanted = model.wanted(RequestOptions())
+        with service.gate.hold(len(tasks) - 1, held=1):
+            works = (_predict_task(service, image, model, wanted) for image in images)
+            found = await _in_time(request, service, _gather(*works))
+    return JSONResponse({"results": [to_label_studio(each, config, model.name) for each in found]})
+
+
+async def _gather(*works: Coroutine[Any, Any, T]) -> list[T]:
+    return await asyncio.gather(*works)
+
+
+async def _predict_task(service: Service, image: str, model: ServedModel, wanted: Wanted) -> Any:
+    own = service.options.label_studio
+    if image.startswith("/") and own is None:
+        raise unprocessable(
+            f"the image {image[:80]} is in Label Studio; --label-studio of `centernet2 serve` "
+            "names its address"
+        )
+    if own is not None and (image.startswith("/") or image.startswith(f"{own.origin}/")):
+        # the operator has named this host, so it may be in a private network
+        path = image if image.startswith("/") else image.removeprefix(own.origin)
+        rules = service.options.addresses._replace(
+            hosts=(urlsplit(own.origin).hostname or "",), admits=lambda address: True
+        )
+        content = await service.work(fetch, f"{own.origin}{path}", rules, own.headers)
+    else:
+        content = await json_image(image, service.fetch)
+    return await service.detect(await service.pixels(content), model, wanted)
+
+
+@labelling_router.get("/api/functions", summary="CVAT: list the functions")
+async def functions(request: Request) -> dict[str, Any]:
+    """Return each model as a function of Nuclio."""
+    port = request.url.port
+    models = service_of(request).models.values()
+    return {function_name(each): to_function(each, port) for each in models}
+
+
+@labelling_router.get("/api/functions/{name}", summary="CVAT: one function")
+async def function(request: Request, name: str) -> dict[str, Any]:
+    """Return a model as a function of Nuclio."""
+    return to_function(_model_of(service_of(request), name), request.url.port)
+
+
+@labelling_router.post("/", summary="CVAT: call the function of the first model")
+@labelling_router.post("/api/function_invocations", summary="CVAT: call a function")
+async def invoke(request: Request) -> JSONResponse:
+    """Return the objects of an image, base64 text, as rectangles."""
+    service = service_of(request)
+    name = request.headers.get("x-nuclio-function-name")
+    model = service.model(None) if name is None else _model_of(service, name)
+    with service.gate.hold():
+        content = await _content(request, service)
+        if "image" not in content:
+            raise unprocessable('the JSON object has no "image"')
+        given = RequestOptions(score_threshold=content.get("threshold"))
+        work = _invoke(service, content["image"], model, model.wanted(given))
+        return JSONResponse(await _in_time(request, service, work))
+
+
+async def _invoke(
+    service: Service, image: Any, model: ServedModel, wanted: Wanted
+) -> list[dict[str, Any]]:
+    content = await json_image(image, service.fetch)
+    return to_cvat(await service.detect(await service.pixels(content), model, wanted))
+
+
+def _model_of(service: Service, name: str) -> ServedModel:
+    for each in service.models.values():
+        if function_name(each) == name:
+            return each
+    raise Refused(HTTPStatus.NOT_FOUND, f"there is no function '{name[:80]}'")
