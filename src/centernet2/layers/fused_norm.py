@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
 
 from centernet2.layers.convolution import Conv2d
 from centernet2.layers.norm_pairs import NormPair
+from centernet2.layers.same_padding import EvenConv2dSame, same_padding
 
-PLAIN_CONVS = (nn.Conv2d, Conv2d, Conv2dSame)  # linear in their weights; subclasses may not be
+PLAIN_CONVS = (nn.Conv2d, Conv2d, EvenConv2dSame)  # linear in their weights; subclasses may not be
 
 
 class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
@@ -28,24 +29,35 @@ class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         return x
 
 
+class FusedNormAct(FrozenBatchNormAct2d):
+    """A frozen normalization with an activation, which remains."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the activation to an input that is already normalized."""
+        return self.act(self.drop(x))  # type: ignore[no-any-return]
+
+
 class FusedConv2d(Conv2d):
     """A convolution that also computes the frozen normalization behind it.
 
     The convolution's own weights are trained and saved.
     """
 
-    norm: tuple[FusedNorm]  # in a tuple, since it must not become a child module of this layer
+    norm: tuple[FusedNorm | FusedNormAct]  # in a tuple, so that it is no child module of this layer
+    same: tuple[int, ...] = ()  # TensorFlow's SAME padding at left, right, top and bottom
 
     @classmethod
-    def of(cls, conv: nn.Conv2d, norm: FusedNorm) -> "FusedConv2d":
+    def of(cls, conv: nn.Conv2d, norm: FusedNorm | FusedNormAct) -> "FusedConv2d":
         """Fuse a convolution, whose parameters are shared, with a normalization."""
         layer = cls(**_options(conv))
+        layer.same = same_padding(conv) if isinstance(conv, EvenConv2dSame) else ()
         layer.weight, layer.bias, layer.norm = conv.weight, conv.bias, (norm,)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalize [N, C, H, W]: [N, O, h, w]."""
         gain, bias = gain_and_bias(self.bias, self.norm[0])
+        x = F.pad(x, self.same) if self.same else x
         return self._convolve(x, self.weight, bias, gain)
 
 
@@ -59,16 +71,24 @@ def gain_and_bias(bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
 def fuse_frozen_norms(network: nn.Module, pairs: Iterable[NormPair]) -> None:
     """Fuse convolutions with the frozen normalization behind them, in place.
 
-    The network can still be trained. Other convolutions, such as deformable ones, and normalization
-    with an activation are not changed.
+    The network can still be trained. Other convolutions, such as deformable ones, are not changed.
     """
     new: dict[nn.Module, nn.Module] = {}
     for conv, norm in pairs:
-        if type(conv) in (nn.Conv2d, Conv2d) and type(norm) is FrozenBatchNorm2d:
-            fused = FusedNorm(conv.out_channels, norm.eps).to(norm.weight.device)
-            fused.load_state_dict(norm.state_dict())
+        if type(conv) in PLAIN_CONVS and type(norm) in (FrozenBatchNorm2d, FrozenBatchNormAct2d):
+            fused = _fused_norm(norm)
             new |= {norm: fused, conv: FusedConv2d.of(conv, fused)}
     _replace(network, new)
+
+
+def _fused_norm(norm: Any) -> FusedNorm | FusedNormAct:
+    """Make the layer that remains of a normalization, with its tensors and activation."""
+    kind = FusedNormAct if isinstance(norm, FrozenBatchNormAct2d) else FusedNorm
+    fused: Any = kind(norm.weight.numel(), eps=norm.eps).to(norm.weight.device)
+    fused.load_state_dict(norm.state_dict())
+    if kind is FusedNormAct:
+        fused.drop, fused.act = norm.drop, norm.act
+    return fused  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -79,8 +99,8 @@ def fuse_into_weights(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.
         The convolutions with changed weights, including those of `fuse_frozen_norms`.
     """
     fused = [layer for layer in network.modules() if isinstance(layer, FusedConv2d)]
-    joined: dict[nn.Conv2d, FusedNorm] = {layer: layer.norm[0] for layer in fused}
-    joined |= {conv: cast(FusedNorm, norm) for conv, norm in pairs if type(conv) in PLAIN_CONVS}
+    joined: dict[nn.Conv2d, Any] = {layer: layer.norm[0] for layer in fused}
+    joined |= {conv: norm for conv, norm in pairs if type(conv) in PLAIN_CONVS}
     new: dict[nn.Module, nn.Module] = {}
     for conv, norm in joined.items():
         new[conv] = _with_fused_weights(conv, norm)
@@ -90,10 +110,11 @@ def fuse_into_weights(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.
     return [cast(nn.Conv2d, new[conv]) for conv in joined]
 
 
-def _with_fused_weights(conv: nn.Conv2d, norm: FusedNorm) -> nn.Conv2d:
+def _with_fused_weights(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     """Make a convolution whose weights contain the normalization."""
     gain, bias = gain_and_bias(conv.bias, norm)
-    layer = Conv2dSame(**_options(conv)) if type(conv) is Conv2dSame else Conv2d(**_options(conv))
+    is_same = isinstance(conv, EvenConv2dSame) or (isinstance(conv, FusedConv2d) and conv.same)
+    layer = EvenConv2dSame(**_options(conv)) if is_same else Conv2d(**_options(conv))
     layer.weight = nn.Parameter(conv.weight * gain.view(-1, 1, 1, 1))
     layer.bias = nn.Parameter(bias)
     return layer.eval()

@@ -13,19 +13,19 @@ class EvenConv2dSame(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        x = F.pad(x, self._same_padding())
+        x = F.pad(x, same_padding(self))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
-    def _same_padding(self) -> tuple[int, ...]:
-        """Return the padding at left, right, top and bottom; the larger part comes last."""
-        missing = [
-            max(0, dilation * (kernel - 1) + 1 - stride)
-            for kernel, stride, dilation in zip(
-                self.kernel_size, self.stride, self.dilation, strict=True
-            )
-        ]
-        height, width = missing
-        return (width // 2, width - width // 2, height // 2, height - height // 2)
+
+def same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
+    """Return the padding at left, right, top and bottom; the larger part comes last."""
+    height, width = (
+        max(0, dilation * (kernel - 1) + 1 - stride)
+        for kernel, stride, dilation in zip(
+            conv.kernel_size, conv.stride, conv.dilation, strict=True
+        )
+    )
+    return (width // 2, width - width // 2, height // 2, height - height // 2)
 
 
 def fix_same_padding(module: nn.Module) -> nn.Module:

@@ -26,6 +26,8 @@ from centernet2.models.backbones.res2net import Res2Net
 from centernet2.models.backbones.resnet import ResNet, ResNetOptions
 from centernet2.models.modes import evaluation_mode
 
+TRACED_SIDE = 64  # of the image by which frozen norms are found
+
 
 @dataclass(frozen=True)
 class BackboneOptions:
@@ -53,14 +55,22 @@ def build_residual(
     """Build a residual network, with deformable stages if set, and fused frozen norms."""
     backbone = kind(options.resnet)
     deform_stages(backbone.body, options.deform)
-    with evaluation_mode(backbone.body):
-        pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, 64, 64))
-    fuse_frozen_norms(backbone.body, pairs)
+    _fuse_norms(backbone)
     return backbone
 
 
+def _fuse_norms(backbone: Backbone) -> None:
+    """Let convolutions compute the frozen normalization behind them."""
+    with evaluation_mode(backbone.body):
+        pairs = find_norm_pairs(backbone.body, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
+    fuse_frozen_norms(backbone.body, pairs)
+
+
 def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> Backbone:
-    """Build a network of timm, with the feature maps of its options or of the neck."""
+    """Build a network of timm, with the feature maps of its options or of the neck.
+
+    Frozen norms are fused.
+    """
     timm = options.timm
     any_size = any_size_options(timm.name)
     backbone = Backbone(
@@ -71,6 +81,7 @@ def build_timm(options: BackboneOptions, in_features: Sequence[str]) -> Backbone
         **any_size,
     )
     backbone.size_divisibility = exact_multiple(timm.name, backbone.strides, any_size)
+    _fuse_norms(backbone)
     return backbone
 
 
