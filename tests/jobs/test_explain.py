@@ -63,6 +63,27 @@ def test_files_and_text_say_the_same(
     cli.app(words, exit_on_error=False)  # replaces its own files
 
 
+def test_recorded_prediction_is_explained_without_its_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
+    photo = tmp_path / "photo.png"
+    photo.write_bytes((folder / "photos" / "0.png").read_bytes())
+    plain, expected = predictor(photo), predictor.explain(photo, 10, 40)
+    recorded, (listed,) = predictor(photo, record=True), predictor([photo], record=True)
+    photo.unlink()
+    monkeypatch.setattr(predictor.model, "run", None)  # it is not asked again
+    for prediction in (recorded, listed, recorded[:1]):
+        explanation = prediction.explain(10, 40)
+        assert explanation.to_dict() == expected.to_dict()
+        assert explanation.picture().tolist() == expected.picture().tolist()
+    assert np.array_equal(recorded.boxes, plain.boxes) and set(recorded.columns) == set(
+        plain.columns
+    )
+    with pytest.raises(ValueError, match=r"the point \(64, 0\) is outside of the image"):
+        recorded.explain(64, 0)
+
+
 def test_detections_are_those_of_a_prediction(folder: Path, tmp_path: Path) -> None:
     predictor = centernet2.load_predictor(folder / "model.pth", device="cpu")
     found = predictor(folder / "photos" / "0.png").to_detections()

@@ -1,6 +1,7 @@
 """The result object: selection, what is not carried, conversions, pictures."""
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,32 @@ def test_masks_are_run_lengths_in_coco() -> None:
         make_prediction(columns={"masks": masks}).to_coco(), masks, strict=True
     ):
         assert np.array_equal(coco_mask.decode(record["segmentation"]), mask)
+
+
+def test_masks_are_pasted_when_they_are_asked_for() -> None:
+    grids = np.random.default_rng(0).random((3, 28, 28), np.float32)
+    prediction = make_prediction(columns={"box_masks": grids})
+    assert "masks" in prediction and prediction.has_masks and not make_prediction().has_masks
+    each = [mask.copy() for mask in prediction.each_mask()]
+    assert np.array_equal(prediction[1:].masks, each[1:])
+    assert np.array_equal(prediction.masks, each) and prediction.masks.shape == (3, 60, 80)
+    prediction["masks"][0] = True
+    assert prediction.masks[0].all() and prediction[:1].each_mask()[0].all()
+
+
+def test_written_and_drawn_masks_are_in_memory_one_at_a_time() -> None:
+    boxes = np.tile(np.array([[10, 10, 50, 50]], np.float32), (100, 1))
+    prediction = make_prediction(
+        boxes=boxes, scores=np.ones(100, np.float32), labels=np.zeros(100, np.int64),
+        size=(1000, 1000), pixels=np.zeros((1000, 1000, 3), np.uint8),
+        columns={"box_masks": np.ones((100, 28, 28), np.float32)},
+    )  # fmt: skip
+    tracemalloc.start()
+    prediction.to_coco()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000  # the masks have 100 MB
+    prediction.plot()
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
 
 
 def test_to_supervision() -> None:

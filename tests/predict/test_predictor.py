@@ -310,7 +310,7 @@ class FakeMaskDetector(FakeDetector):
 def test_masks_are_in_original_pixels(pixels: np.ndarray) -> None:
     predictor = Predictor(FakeMaskDetector(), resize=FitShortestEdge(length=60, max_size=1000))
     detections = predictor(pixels)
-    assert set(detections.columns) == {"masks"}
+    assert set(detections.columns) == {"box_masks"}
     masks = detections.masks
     assert masks.dtype == np.bool_ and masks.shape == (2, HEIGHT, WIDTH)
     columns = masks.any(axis=1)  # [2, W]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from centernet2.models.detector import Detector
+from centernet2.models.detector import Detector, Trace
 from centernet2.structures import Inspection, Proposals
 
 
@@ -21,9 +21,16 @@ def inspect(
             to measure what it would gain from more; 0: those that enter it.
         embed: give each detection its RoI features.
     """
+    return inspect_trace(model, model.run(images), num_proposals=num_proposals, embed=embed)
+
+
+@torch.no_grad()
+def inspect_trace(
+    model: Detector, trace: Trace, *, num_proposals: int = 0, embed: bool = False
+) -> list[Inspection]:
+    """Return what `inspect` does, of results that are there."""
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
-    trace = model.run(images)
     if trace.head is None:
         raise ValueError("a model in training mode cannot be inspected; call model.eval() first")
     used = [each.without_padding() for each in trace.proposals]

@@ -1,5 +1,8 @@
 """Masks as NumPy arrays: pasting and stretching as of `ops.masks`, also without PyTorch."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +28,27 @@ def paste_grids(
         inside = stretch_grids(masks[i, None], boxes[i, None], (top, bottom), (left, right))
         pasted[i, top:bottom, left:right] = inside[0] >= threshold
     return pasted
+
+
+class PastedMasks(Sequence[NDArray[np.bool_]]):
+    """Masks [H, W] of objects, each of which is pasted when it is asked for.
+
+    Args:
+        masks: [D, M, M] in the grid of their box.
+        boxes: [D, 4] in pixels of the image.
+        size: height and width of the image.
+    """
+
+    def __init__(self, masks: Floats, boxes: Floats, size: tuple[int, int]) -> None:
+        self._masks, self._boxes, self._size = masks, boxes, size
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return PastedMasks(self._masks[row], self._boxes[row], self._size)
+        return paste_grids(self._masks[row][None], self._boxes[row][None], self._size)[0]
 
 
 def stretch_grids(

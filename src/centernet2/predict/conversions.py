@@ -71,8 +71,8 @@ def records(prediction: Prediction) -> list[dict[str, Any]]:
     if "ids" in prediction.columns:
         for record, number in zip(found, prediction.ids.tolist(), strict=True):
             record["id"] = number
-    if "masks" in prediction.columns:
-        for record, mask in zip(found, prediction.masks, strict=True):
+    if prediction.has_masks:
+        for record, mask in zip(found, prediction.each_mask(), strict=True):
             record["segmentation"] = run_lengths(mask)
     return found
 
@@ -111,8 +111,8 @@ def yolo_lines(prediction: Prediction) -> list[str]:
     """
     height, width = prediction.size
     shares = prediction.boxes / np.array([width, height] * 2, np.float64)  # [D, 4]
-    if "masks" in prediction.columns:
-        outlines = map(outline, prediction.masks)
+    if prediction.has_masks:
+        outlines = map(outline, prediction.each_mask())
         corners = [each / [width, height] for each in outlines]  # [P, 2]
         places = [
             (own if len(own) else box[CORNERS]).ravel().tolist()

@@ -54,14 +54,14 @@ def part_schema() -> Any:
 def part_row(prediction: Prediction) -> dict[str, Any]:
     """Return the row of an image; what its detector does not give is left out."""
     height, width = prediction.size
-    scores = {
+    scores: dict[str, Any] = {
         name: prediction.columns[name].tolist()
         for name in ("objectness", "class_probability")
         if name in prediction.columns
     }
-    masks = {}
-    if "masks" in prediction.columns:
-        masks["masks"] = [run_lengths(mask)["counts"] for mask in prediction.masks]
+    masks: dict[str, Any] = {}
+    if prediction.has_masks:
+        masks["masks"] = [run_lengths(mask)["counts"] for mask in prediction.each_mask()]
     return {
         "image": image_name(prediction),
         "height": height,

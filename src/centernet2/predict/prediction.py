@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.structures import DetectionArrays, Pixels
+from centernet2.ops.mask_arrays import PastedMasks, paste_grids
+from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from centernet2.predict.explaining import PointExplanation
     from centernet2.structures import Detections
 
-Columns: TypeAlias = Mapping[str, NDArray[Any]]
+Columns: TypeAlias = dict[str, NDArray[Any]]
 Explainer: TypeAlias = "Callable[[Pixels, float, float], PointExplanation]"
 TENSORS = ("boxes", "scores", "labels", "masks")  # as torchvision's detectors return them
 PER_IMAGE = ("proposals",)  # the other columns have one row for each detection
@@ -73,6 +74,7 @@ class Prediction:
         time: of the frame, in seconds from the start of the film.
         pixels: the image, uint8 [H, W, 3] RGB; None: it is read from `path` again when needed.
         columns: what not every detector gives; the properties of these names return it.
+            "box_masks" [D, M, M] are masks in the grid of their box.
         missing: why a column is missing, by its name.
         explainer: explains a point of an image, as `Predictor.explain`; it is not pickled.
     """
@@ -97,8 +99,22 @@ class Prediction:
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """Mask of each detection, bool [D, H, W]."""
+        """Mask of each detection, bool [D, H, W]; they are pasted when they are first asked for."""
+        if "masks" not in self.columns and "box_masks" in self.columns:
+            grids = self.columns["box_masks"]
+            self.columns["masks"] = paste_grids(grids, self.boxes, self.size)
         return self._column("masks")
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the detections have masks."""
+        return "masks" in self.columns or "box_masks" in self.columns
+
+    def each_mask(self) -> Sequence[NDArray[np.bool_]]:
+        """Return the mask [H, W] of each detection; one at a time is in memory."""
+        if "box_masks" in self.columns and "masks" not in self.columns:
+            return PastedMasks(self.columns["box_masks"], self.boxes, self.size)
+        return self._column("masks")  # type: ignore[return-value]
 
     @property
     def proposals(self) -> NDArray[np.float32]:
@@ -180,7 +196,7 @@ class Prediction:
 
     def keys(self) -> list[str]:
         """Names of the tensors, so that `dict(prediction)` is a dictionary as of torchvision."""
-        return [name for name in TENSORS if name != "masks" or name in self.columns]
+        return [name for name in TENSORS if name != "masks" or self.has_masks]
 
     def _tensor(self, name: str) -> Tensor:
         import torch
@@ -245,7 +261,7 @@ class Prediction:
             ) from error
         return supervision.Detections(
             xyxy=self.boxes,
-            mask=self.columns.get("masks"),
+            mask=self.masks if self.has_masks else None,
             confidence=self.scores,
             class_id=self.labels,
             tracker_id=self.columns.get("ids"),
@@ -256,13 +272,14 @@ class Prediction:
         """Return boxes, scores, labels, masks and ids as tensors, for drawing and evaluation."""
         import torch
 
-        tensors = {name: torch.from_numpy(column) for name, column in self._drawn().items()}
-        return cast("Detections", tensors)
+        own = self._drawn() | ({"masks": self.masks} if self.has_masks else {})
+        return cast("Detections", {name: torch.from_numpy(each) for name, each in own.items()})
 
-    def _drawn(self) -> DetectionArrays:
+    def _drawn(self) -> dict[str, Any]:
         """Return boxes, scores and labels, and masks and ids if there are any."""
-        own = {name: self.columns[name] for name in ("masks", "ids") if name in self.columns}
-        return {"boxes": self.boxes, "scores": self.scores, "labels": self.labels, **own}
+        own = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
+        masks = {"masks": self.each_mask()} if self.has_masks else {}
+        return own | masks | ({"ids": self.ids} if "ids" in self.columns else {})
 
     def without_pixels(self) -> Prediction:
         """Return the prediction without the pixels of its image, if they can be read again."""
@@ -272,7 +289,8 @@ class Prediction:
     def explain(self, x: float, y: float) -> PointExplanation:
         """Explain why there is a detection at a point, or why there is none.
 
-        The detector looks at the image again. x and y are in pixels of the image.
+        The detector looks at the image again, unless the prediction was made with `record=True`.
+        x and y are in pixels of the image.
         """
         if self.explainer is None:
             raise NotCarriedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.arguments import checked
-from centernet2.ops.mask_arrays import paste_grids
 from centernet2.predict.explaining import PointExplanation
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.image_sources import (
@@ -43,14 +43,14 @@ from centernet2.score_thresholds import (
 from centernet2.structures import DetectionArrays, ImageDetector, Pixels
 
 if TYPE_CHECKING:
-    from centernet2.predict.pytorch_detector import PyTorchDetector, Resize
+    from centernet2.predict.pytorch_detector import PyTorchDetector, Recording, Resize
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 OnScores: TypeAlias = Callable[[NDArray[np.float32]], None]
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that commands show
-COLUMNS = ("masks", "objectness", "class_probability", "embeddings", *PER_IMAGE)  # if there are
+COLUMNS = ("box_masks", "objectness", "class_probability", "embeddings", *PER_IMAGE)  # if there are
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 
 
@@ -104,6 +104,7 @@ class Predictor:
         *,
         score_threshold: Threshold = NO_THRESHOLD,
         color: Color = "rgb",
+        record: bool = False,
     ) -> list[Prediction]: ...
     @overload
     def __call__(
@@ -112,6 +113,7 @@ class Predictor:
         *,
         score_threshold: Threshold = NO_THRESHOLD,
         color: Color = "rgb",
+        record: bool = False,
     ) -> Prediction: ...
 
     @checked()
@@ -121,6 +123,7 @@ class Predictor:
         *,
         score_threshold: Threshold = NO_THRESHOLD,
         color: Color = "rgb",
+        record: bool = False,
     ) -> Prediction | list[Prediction]:
         """Return the detections of one image, or a list with those of several images.
 
@@ -134,8 +137,10 @@ class Predictor:
                 array or tensor with one for each class, by label; or a mapping from names of
                 classes to numbers, which leaves the other classes without a threshold.
             color: order of the channels of arrays and tensors, "rgb" or "bgr" (as of OpenCV).
+            record: keep what explains the detections, and the pixels: `Prediction.explain` then
+                does not look at the image again. The images are detected one at a time.
         """
-        return self._call(source, score_threshold, color)
+        return self._call(source, score_threshold, color, record=record)
 
     def stream(
         self,
@@ -174,13 +179,20 @@ class Predictor:
         """
         threshold = self.resolve_threshold(score_threshold)
         detector, image = self._of_pytorch("an explanation"), as_image(source)
-        height, width = image.shape[:2]
-        if not (0 <= x < width and 0 <= y < height):
-            raise ValueError(
-                f"the point ({x:g}, {y:g}) is outside of the image of {width} x {height} pixels"
-            )
-        record, levels = detector.explain(image, x, y)
-        return PointExplanation(image, record, levels, self.class_names, threshold)
+        _require_inside(image, x, y)
+        return self._explanation(detector.record(image)[1], image, x, y, threshold)
+
+    def _explanation(
+        self,
+        recording: Recording,
+        image: Pixels,
+        x: float,
+        y: float,
+        threshold: Resolved = NO_THRESHOLD,
+    ) -> PointExplanation:
+        _require_inside(image, x, y)
+        names = recording.level_names
+        return PointExplanation(image, recording.explain(x, y), names, self.class_names, threshold)
 
     def embed(
         self,
@@ -222,16 +234,30 @@ class Predictor:
         score_threshold: Threshold,
         color: Color,
         detect: Detect | None = None,
+        *,
+        record: bool = False,
     ) -> Prediction | list[Prediction]:
+        predict = self._predict_recorded if record else partial(self._predict, detect=detect)
         threshold = self.resolve_threshold(score_threshold)
         images = several_images(source)
         if images is None:
-            return self._predict([named_image(source, color=color)], threshold, detect=detect)[0]
+            return predict([named_image(source, color=color)], threshold)[0]
         return [
-            each.without_pixels()
+            each if record else each.without_pixels()
             for chunk in _chunks(numbered_images(images, color=color), self.batch_size)
-            for each in self._predict(chunk, threshold, detect=detect)
+            for each in predict(chunk, threshold)
         ]
+
+    def _predict_recorded(
+        self, images: Sequence[SourceImage], threshold: Resolved
+    ) -> list[Prediction]:
+        detector = self._of_pytorch("an explanation")
+        predictions = []
+        for image in images:
+            found, recording = detector.record(image.image)
+            own = self._to_prediction(found, image, threshold)
+            predictions.append(replace(own, explainer=partial(self._explanation, recording)))
+        return predictions
 
     def _stream(
         self, images: Iterable[SourceImage], threshold: Resolved, on_scores: OnScores | None
@@ -252,9 +278,7 @@ class Predictor:
         for own, image in zip(found, images, strict=True):
             if on_scores is not None:
                 on_scores(own["scores"])
-            kept = above_threshold(own["scores"], own["labels"], threshold)
-            shown = {name: own[name] if name in PER_IMAGE else own[name][kept] for name in own}
-            predictions.append(self._to_prediction(shown, image))
+            predictions.append(self._to_prediction(own, image, threshold))
         return predictions
 
     def _detect(self, images: Sequence[Pixels]) -> list[DetectionArrays]:
@@ -266,15 +290,17 @@ class Predictor:
             detect_tiled(detect, image, self.tiling, batch_size=self.batch_size) for image in images
         ]
 
-    def _to_prediction(self, found: DetectionArrays, image: SourceImage) -> Prediction:
-        size = image.image.shape[:2]
-        if "box_masks" in found:
-            found["masks"] = paste_grids(found["box_masks"], found["boxes"], size)
+    def _to_prediction(
+        self, own: DetectionArrays, image: SourceImage, threshold: Resolved
+    ) -> Prediction:
+        """Return the detections of an image that reach the threshold."""
+        kept = above_threshold(own["scores"], own["labels"], threshold)
+        found = {name: own[name] if name in PER_IMAGE else own[name][kept] for name in own}
         return Prediction(
             found["boxes"],
             found["scores"],
             found["labels"],
-            size,
+            image.image.shape[:2],
             class_names=self.class_names or (),
             path=image.path,
             frame=image.frame,
@@ -282,6 +308,14 @@ class Predictor:
             pixels=image.image,
             columns={name: found[name] for name in COLUMNS if name in found},
             explainer=self.explain,
+        )
+
+
+def _require_inside(image: Pixels, x: float, y: float) -> None:
+    height, width = image.shape[:2]
+    if not (0 <= x < width and 0 <= y < height):
+        raise ValueError(
+            f"the point ({x:g}, {y:g}) is outside of the image of {width} x {height} pixels"
         )
 
 

@@ -1,7 +1,9 @@
 """A detector of PyTorch that takes and returns arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from numpy.typing import NDArray
@@ -10,15 +12,32 @@ from torch import Tensor
 from centernet2.images.resize import make_test_resize
 from centernet2.images.stored_image import to_tensor
 from centernet2.models.detector import Detector
-from centernet2.models.explain import Explanation, explain
-from centernet2.models.inspect import inspect
+from centernet2.models.explain import (
+    Explanation,
+    TracedImage,
+    explain_traced,
+    traced_image,
+)
+from centernet2.models.inspect import inspect, inspect_trace
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import scale_boxes
-from centernet2.structures import DetectionArrays, Detections, ImageDetector, Pixels
+from centernet2.structures import DetectionArrays, Detections, ImageDetector, Inspection, Pixels
 
 Resize: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class Recording(NamedTuple):
+    """What a detector computed for one image, to explain it later."""
+
+    traced: TracedImage
+    scale: tuple[float, float]  # in x and y from the model's input to the image
+    level_names: Sequence[str]  # of the feature pyramid, finest first
+
+    def explain(self, x: float, y: float) -> Explanation:
+        """Explain what became of a point, in pixels of the image."""
+        return explain_traced(self.traced, x, y, scale=self.scale)
 
 
 class PyTorchDetector:
@@ -54,25 +73,22 @@ class PyTorchDetector:
         model = self.model
         if not isinstance(model, Detector) or model.roi_heads is None:
             return [(own, None) for own in model.detect(inputs)]
-        found: list[tuple[Detections, Tensor | None]] = []
-        for each in inspect(model, inputs, embed=embed):
-            own: Detections = {
-                **each.detections,
-                "objectness": each.object_scores,
-                "class_probability": each.class_scores,
-            }
-            found.append((own, each.proposals.boxes))
-        return found
+        return [_with_scores(each) for each in inspect(model, inputs, embed=embed)]
 
-    def explain(self, image: Pixels, x: float, y: float) -> tuple[Explanation, Sequence[str]]:
-        """Explain what becomes of a point; return the levels' names, too."""
+    def record(self, image: Pixels) -> tuple[DetectionArrays, Recording]:
+        """Return the detections of an image as `detect` does, and what explains them."""
         model = self.plain("an explanation")
-        resized = self.resize(to_tensor(image))
-        scale = image.shape[1] / resized.shape[2], image.shape[0] / resized.shape[1]
-        with evaluation_mode(model):
-            record = explain(model, resized, x, y, scale=scale)
+        with evaluation_mode(model), torch.inference_mode():
+            x = self.resize(to_tensor(image))
+            trace = model.run([x])
+            own, proposals = trace.detections[0], None
+            if model.roi_heads is not None:
+                own, proposals = _with_scores(*inspect_trace(model, trace))
+            found = _in_image(own, proposals, size_of(x), image.shape[:2])
+            traced = traced_image(model, trace)
+        scale = image.shape[1] / x.shape[2], image.shape[0] / x.shape[1]
         names = model.proposal_generator.in_features
-        return record, names or [str(level) for level in range(len(record.locations))]
+        return found, Recording(traced, scale, names or [*map(str, range(len(traced.head.ltrb)))])
 
     def plain(self, purpose: str) -> Detector:
         """Return the detector, which looks at an image once; ValueError if it is another one."""
@@ -81,6 +97,16 @@ class PyTorchDetector:
                 f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
             )
         return self.model
+
+
+def _with_scores(inspected: Inspection) -> tuple[Detections, Tensor]:
+    """Return detections with the scores of both stages, and the proposals."""
+    own: Detections = {
+        **inspected.detections,
+        "objectness": inspected.object_scores,
+        "class_probability": inspected.class_scores,
+    }
+    return own, inspected.proposals.boxes
 
 
 def _in_image(

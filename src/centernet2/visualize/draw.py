@@ -19,7 +19,7 @@ from centernet2.visualize.colors import DARK, Color, class_colors, numbered_colo
 from centernet2.visualize.fonts import Font, find_font
 from centernet2.visualize.labels import Rectangle, Style, draw_label, place_labels, style_for
 
-COLUMNS = ("boxes", "labels", "scores", "masks", "ids")
+COLUMNS = ("boxes", "labels", "scores", "ids")
 MASK_OPACITY = 0.45
 MIN_SIDE = 300  # pixels of a picture's longer side, so that there is room for labels
 
@@ -39,7 +39,7 @@ def draw(
 
     Args:
         objects: "boxes" [D, 4] and "labels" [D]; "scores" [D], "masks" [D, H, W] and "ids" [D] if
-            there are any. Arrays, or tensors of the CPU.
+            there are any. Arrays, or tensors of the CPU; masks may be any sequence of [H, W].
     """
     threshold = resolve_thresholds(
         score_threshold, class_names, len(class_names) if class_names else None
@@ -53,8 +53,8 @@ def draw(
     boxes = [_whole_pixels(box) for box in (columns["boxes"][order] * factor).tolist()]
     colors = _colors(labels, class_names)
     image = _enlarge(image, factor)
-    if "masks" in columns:
-        masks = (_enlarge(columns["masks"][row], factor) for row in order[::-1])
+    if "masks" in objects:
+        masks = (_enlarge(np.asarray(objects["masks"][int(row)]), factor) for row in order[::-1])
         image = _draw_masks(image, masks, colors[::-1])
 
     canvas = Image.fromarray(image)

@@ -14,9 +14,14 @@ from centernet2.models.explain.explanation import Explanation, FoundObject, Prop
 from centernet2.models.explain.locations import LocationReader
 from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
-from centernet2.models.explain.traced_image import StageResult, TracedImage, trace_image
+from centernet2.models.explain.traced_image import (
+    StageResult,
+    TracedImage,
+    trace_image,
+    traced_image,
+)
 
-__all__ = ["Explanation", "StageResult", "TracedImage", "explain", "explain_traced"]
+__all__ = ["Explanation", "StageResult", "TracedImage", "explain", "explain_traced", "traced_image"]
 
 
 @torch.no_grad()

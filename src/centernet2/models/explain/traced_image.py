@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from torch import Tensor
 
 from centernet2.models.centernet import Decoder, HeadOutput
-from centernet2.models.detector import Detector
+from centernet2.models.detector import Detector, Trace
 from centernet2.models.roi_heads import BoxStage, DetectionSelector
 from centernet2.ops.boxes import Size
 from centernet2.structures import Detections, Proposals
@@ -37,7 +37,11 @@ class TracedImage(NamedTuple):
 
 def trace_image(model: Detector, image: Tensor) -> TracedImage:
     """Run a detector in evaluation mode on an image [3, h, w]."""
-    trace = model.run([image], masks=False)
+    return traced_image(model, model.run([image], masks=False))
+
+
+def traced_image(model: Detector, trace: Trace) -> TracedImage:
+    """Return what explains the results of a detector for one image."""
     if trace.head is None:
         raise ValueError("a model in training mode cannot be explained; call model.eval() first")
     heads = model.roi_heads
