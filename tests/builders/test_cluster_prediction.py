@@ -13,7 +13,8 @@ import pytest
 
 import centernet2
 from centernet2.builders import cluster_prediction, ray_engine
-from centernet2.builders.cluster_worker import MAX_ATTEMPTS, Attempts, Task, Worker, shard_of
+from centernet2.builders.attempts import Attempts
+from centernet2.builders.cluster_worker import MAX_ATTEMPTS, Task, Worker, shard_of
 from centernet2.builders.prediction_options import DetectionOptions, FilmOptions
 from centernet2.builders.prediction_run import plan_prediction
 from centernet2.jobs import InferenceOptions

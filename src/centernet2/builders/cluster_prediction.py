@@ -140,7 +140,7 @@ def _each_once(wanted: Mapping[str, Path], task: Task) -> Generator[Any, None, N
     left = dict(wanted)
     size = min(SHARD_IMAGES, ceil(len(left) / SHARDS))
     batch = task.plan.detection.batch_size
-    for shard_size in (ceil(size / batch) * batch, 1):
+    for shard_size in dict.fromkeys((ceil(size / batch) * batch, 1)):
         if not left:
             return
         with closing(detect_on_ray(_shards(left, shard_size), task)) as tables:

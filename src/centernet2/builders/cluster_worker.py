@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,24 +53,11 @@ def result_schema() -> Any:
     return part_schema().append(error).append(arrow.field("highest_score", arrow.float32()))
 
 
-class Attempts:
-    """Counts how often workers have begun shards."""
-
-    def __init__(self) -> None:
-        self._begun: Counter[tuple[str, int]] = Counter()
-
-    def begin(self, shard: tuple[str, int]) -> int:
-        """Count a shard, which its first image and its length identify; return its attempts."""
-        self._begun[shard] += 1
-        return self._begun[shard]
-
-
 class Worker:
     """A detector on one worker; a call takes a shard, and returns a table of `result_schema`.
 
     Args:
-        begin: `Attempts.begin` of all workers. An engine gives a shard to another worker whenever
-            one ends; this limits how many an image can end.
+        begin: `Attempts.begin` of all workers.
     """
 
     def __init__(self, task: Task, begin: Callable[[tuple[str, int]], int]) -> None:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from centernet2.builders.cluster_worker import Attempts, Task, Worker
+from centernet2.builders.attempts import Attempts
+from centernet2.builders.cluster_worker import Task, Worker
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 
 ACCELERATORS = {"cuda": "GPU", "xpu": "GPU", "npu": "NPU"}  # device -> resource of Ray
