@@ -1,6 +1,6 @@
 """Core seconds that an image costs by `predict --engine ray`, against one process.
 
-python benchmarks/cluster.py [--config-file CenterNet2_R18_small] [--size 480 640] [--images 40]
+python benchmarks/cluster.py [--config-file CenterNet2_R18_small] [--size 480 640] [--images 192]
 
 Core seconds are those that all processes of both sides spend: decoding, detection, Ray, writing.
 Each side predicts on a few images and on --images more; the difference leaves out what starting
@@ -22,13 +22,14 @@ from data_speed import photograph
 from harness import machine
 
 from centernet2 import build_model, load_config
+from centernet2.builders import cluster_prediction
 from centernet2.builders.prediction_options import DetectionOptions
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict
 from centernet2.structures import ModelInfo
 
-FEW = 4  # images of the shorter run
+FEW = cluster_prediction.SHARD_IMAGES  # images of the shorter run
 STORE = 200 << 20  # bytes of Ray's shared memory
 MILLION, HOUR = 1_000_000, 3600
 
@@ -75,8 +76,9 @@ def main() -> None:
     )
     parser.add_argument("--config-file", default="CenterNet2_R18_small")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640))
-    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--images", type=int, default=192)
     options = parser.parse_args()
+    cluster_prediction.SHARDS = 1  # shards as large as those of a million images
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, options.config_file, options.size, options.images)
