@@ -115,7 +115,8 @@ class LitePyramid(nn.Module):
         self.fpn = FeaturePyramidNetwork([*self.body.channels.values()], self.out_channels)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.fpn(self.body(images))  # type: ignore[no-any-return]
+        maps = self.fpn(self.body(images)).values()
+        return {str(i): x for i, x in enumerate(maps)}  # the names that torchvision's pooler takes
 
 
 def build_rival(method: str, num_classes: int) -> nn.Module:
