@@ -20,7 +20,7 @@ class Precision(NamedTuple):
 
 PRECISIONS = {
     "fp32": Precision(ROUNDING, 0.99),
-    "fp16": Precision(Tolerance(offset=0.5, score=5e-3), 0.98),
+    "fp16": Precision(Tolerance(offset=0.5, score=5e-3), 0.99),
     "int8": Precision(Tolerance(offset=8.0, score=0.1), 0.8),
 }
 
