@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 import centernet2
 from centernet2.builders.loading import place
+from centernet2.export.exporting import ExportOptions, metadata_of
 from centernet2.export.graph import DetectionGraph
 from centernet2.export.half import halve
 from centernet2.export.onnx_file import content_of, translate
@@ -63,18 +64,19 @@ def file_of(options: argparse.Namespace, suffix: str, precision: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    detector = build(options)
+    metadata = json.dumps(metadata_of(detector, ExportOptions(precision=precision)))
     if suffix == "xml":
         source = file_of(options, "onnx", "fp32" if precision == "fp16" else precision)
-        save_openvino(source, path, "{}", half_weights=precision == "fp16")
+        save_openvino(source, path, metadata, half_weights=precision == "fp16")
         return path
-    detector = build(options)
     if precision == "int8":
         model = read_model(file_of(options, "onnx", "fp32"))
         model, _ = quantize(model, detector, [image_of(options)])
     else:
         inner = exportable(detector)
         graph = DetectionGraph(halve(inner) if precision == "fp16" else inner)
-        model = translate(export_program(graph.eval()), {METADATA_KEY: "{}"})
+        model = translate(export_program(graph.eval()), {METADATA_KEY: metadata})
     write_atomic(path, content_of(model))
     return path
 
@@ -137,7 +139,8 @@ def figures_of(
 ) -> dict[str, dict[str, Any]]:
     """Return the time of a side, and by how much it is faster than others.
 
-    On a busy machine, the time of the processor says more than that of the clock.
+    On a busy machine, the time of the processor says more than that of the clock, with one thread:
+    threads that wait for each other use it, too.
     """
     bases = (EAGER, OPTIMIZED, f"{name.split()[0]} fp32")
     return {
@@ -176,7 +179,10 @@ def profile_onnx(
     for _ in range(WARM_UP + 1):
         session.run(None, {"images": image})
     seconds: Counter[str] = Counter()
-    for event in json.loads(Path(session.end_profiling()).read_text()):
+    record = Path(session.end_profiling())
+    events = json.loads(record.read_text())
+    record.unlink()
+    for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
             seconds[event["args"]["op_name"]] += event["dur"]
     return seconds

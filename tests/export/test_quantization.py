@@ -1,5 +1,6 @@
 """int8 models: which operators run in it, and their detections."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_openvino_runs_convolutions_in_int8(
 ) -> None:
     pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
     path = quantized[0].with_suffix(".xml")
-    save_openvino(quantized[0], path, "{}")
+    save_openvino(quantized[0], path, json.dumps(ExportedModel(exported).metadata))
     model = ExportedModel(path)
     tolerance, share = PRECISIONS["int8"]
     images = next(batches())

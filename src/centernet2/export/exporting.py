@@ -125,7 +125,7 @@ def export_detector(
     batches = batches_of(images, batch=options.batch, size=options.size)
     calls = [call_detector(detector, each) for each in batches]
     graph = _graph(exportable(detector), options)
-    metadata = json.dumps(_metadata(detector, options))
+    metadata = json.dumps(metadata_of(detector, options))
     model = _translate(detector, graph, metadata, options)
     model, quantized = _quantize(model, detector, calibration, options)
     logger.info("comparing the file with PyTorch")
@@ -227,7 +227,7 @@ def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> Non
         save_openvino(onnx_path, path, metadata, info, half_weights=half_weights)
 
 
-def _metadata(detector: Detector, options: ExportOptions) -> dict[str, Any]:
+def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
     """Return what a runtime needs to know about a detector."""
     info = detector.info
     fixed = (options.batch, None, *(options.size or (None, None)))
