@@ -65,6 +65,16 @@ def test_named_file_is_known_by_its_content(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_animated_gif_is_a_film(folder: Path) -> None:
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue", "green")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "still.gif")
+    (folder / "damaged.gif").write_bytes(b"GIF89a")
+    assert kinds("moving.gif", "still.gif", "damaged.gif") == [
+        ("moving.gif", "film"), ("still.gif", "image"), ("damaged.gif", "image"),
+    ]  # fmt: skip
+
+
 def test_list_of_paths(folder: Path) -> None:
     (folder / "lists").mkdir()
     Image.new("RGB", (4, 3)).save(folder / "lists" / "beside.png")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, printable
+from centernet2.images.image_files import FAILURES
 from centernet2.images.storage import remote_url
 from centernet2.pictures import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
@@ -22,6 +23,7 @@ from centernet2.text_files import read_text_file
 
 STDIN = "-"
 LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or address in each line
+ANIMATED_SUFFIXES = (".gif", ".apng")  # of images that may be films, too
 HTTP = ("http", "https")
 SIGNATURE_BYTES = 16  # by which Pillow knows a format
 logger = logging.getLogger(__name__)
@@ -151,7 +153,7 @@ class _Finder:
             return _kind_of_address(url)
         name = str(path)
         if is_image_file(name):
-            return Kind.IMAGE
+            return Kind.FILM if _is_animated(path) else Kind.IMAGE
         return Kind.FILM if _is_film_name(name) or _is_other_content(path) else Kind.IMAGE
 
 
@@ -167,6 +169,17 @@ def _kind_of_address(url: str) -> Kind:
 
 def _is_film_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def _is_animated(path: Path) -> bool:
+    """Whether a file is an animation in a format of images."""
+    if path.suffix.lower() not in ANIMATED_SUFFIXES:
+        return False
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except FAILURES:  # reading it reports the error
+        return False
 
 
 def _is_other_content(path: Path) -> bool:
