@@ -49,13 +49,11 @@ def refusals(model: Any) -> list[str]:
         Sentences; none if it takes the model.
     """
     graph = OnnxGraph(model)
+    free = [value.name for value in model.graph.input if 0 in graph.shapes[value.name]]
+    if free:  # from which other reasons follow
+        return [f"the input {free[0]} has no fixed shape; export with --batch and --size"]
     (opset,) = [each.version for each in model.opset_import if not each.domain]
     found = [] if opset in OPSETS else [f"opset {opset} is beyond {OPSETS.stop - 1}"]
-    found += [
-        f"the input {value.name} has no fixed shape; export with --batch and --size"
-        for value in model.graph.input
-        if 0 in graph.shapes[value.name]
-    ]
     for node in model.graph.node:
         found += [f"{node.op_type} {node.name}: {reason}" for reason in _refusals_of(node, graph)]
     return found
