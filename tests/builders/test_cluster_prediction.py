@@ -110,15 +110,21 @@ def test_same_detections_as_one_process(folder: Path, tmp_path: Path, engine: On
     assert skipped_in(tmp_path) == ["bad.png"]
 
 
-def test_a_stopped_run_continues(folder: Path, tmp_path: Path, engine: OneWorker) -> None:
+def test_a_stopped_run_continues(
+    folder: Path, tmp_path: Path, engine: OneWorker, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.stop = {"3.png"}
     with pytest.raises(KeyboardInterrupt):
         run(folder, tmp_path)
     assert sorted(rows_of(tmp_path)) == ["0.png", "1.png", "2.png"]
     engine.stop, engine.shards = set(), []
-    assert run(folder, tmp_path)["images"] == 2
+    assert run(folder, tmp_path) | {"objects": 0} == {"images": 2, "skipped": 1, "objects": 0}
     assert engine.shards == [["3.png"], ["4.png"], ["bad.png"]]
     assert len(rows_of(tmp_path)) == PHOTOS
+    caplog.clear()
+    assert run(folder, tmp_path) == {"images": 0, "skipped": 1, "objects": 0}
+    assert "skipped.csv names 1 image that could not be read" in caplog.messages[-1]
+    assert "no objects" not in caplog.text
     (folder / "photos" / "bad.png").rename(tmp_path / "gone.png")
     try:
         engine.shards = []

@@ -68,10 +68,13 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
         count = counted(len(paths), "image")
         raise ValueError(f"no image could be read ({count}, listed above); nothing is written")
     write_skipped(plan.folder, counter.failed)
-    if wanted:
+    if written:
         report(plan, written, counter, threshold)
     if counter.failed:
-        logger.error("%s names them; the same command tries them again", plan.folder / SKIPPED_FILE)
+        logger.error(
+            "%s names %s that could not be read; the same command tries again",
+            plan.folder / SKIPPED_FILE, counted(len(counter.failed), "image"),
+        )  # fmt: skip
     return {"images": written, "skipped": len(counter.failed), "objects": counter.objects}
 
 
