@@ -57,7 +57,8 @@ def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:
     given = {"SOLVER.IMS_PER_BATCH": 2, "SOLVER.MAX_MINUTES": 3.0, "INPUT.MIN_SIZE_TEST": 64}
     command = plan(write_blocks(tmp_path), **given)
     assert {key: command.config[key] for key in given} == given
-    assert any("SOLVER.IMS_PER_BATCH as given" in reason for reason in command.reasons)
+    assert any(reason.startswith("batch of 2 images on cpu") for reason in command.reasons)
+    assert "SOLVER.MAX_MINUTES: as given" in command.reasons
     assert not any(reason.startswith("image size") for reason in command.reasons)
     rate = next(reason for reason in command.reasons if reason.startswith("learning rate"))
     assert rate.startswith("learning rate 0.00071: of ADAMW for batches of 2, and less in")

@@ -80,6 +80,9 @@ class Plan:
         """Set options that the user has not set, and note the reason."""
         taken = [key for key in values if key in self.given]
         self.config = self.config.replace({k: v for k, v in values.items() if k not in taken})
+        if values and len(taken) == len(values):
+            self.reasons.append(f"{', '.join(taken)}: as given")
+            return
         note = f" ({', '.join(taken)} as given)" if taken else ""
         self.reasons.append(f"{what}: {reason}{note}")
 
@@ -111,7 +114,7 @@ def plan_training(command: TrainCommand, *, effort: str, started: float) -> Trai
         _choose_size(plan, statistics)
     _choose_for_objects(plan, statistics)
     _choose_batch(plan, statistics, place)
-    if place.type != "cpu":
+    if place.type != "cpu" and "SOLVER.IMS_PER_BATCH" not in given:
         plan.choose(
             "memory",
             {"SOLVER.IMS_PER_BATCH": largest_batch(plan.config, train_set, place)},
@@ -250,6 +253,7 @@ def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) 
     limit = (CPU_BATCH if on_cpu else ACCELERATOR_BATCH) * processes
     batch = min(limit, max(1, statistics.images // BATCHES_PER_EPOCH))
     batch = max(processes, batch // processes * processes)
+    batch = plan.given.get("SOLVER.IMS_PER_BATCH", batch)
     values: dict[str, Any] = {
         "SOLVER.IMS_PER_BATCH": batch,
         "DATALOADER.NUM_WORKERS": min(1 if on_cpu else 8, cores // 2),
@@ -290,6 +294,7 @@ def _choose_length(plan: Plan, statistics: DataStatistics, level: Effort) -> Non
     """Choose the length of the schedule, which the time may shorten."""
     epoch = statistics.images / plan.config.run.ims_per_batch
     length = max(LEAST_ITERATIONS, math.ceil(level.epochs * epoch))
+    length = plan.given.get("SOLVER.MAX_ITER", length)
     plan.choose(
         f"at most {length} iterations",
         {
