@@ -20,13 +20,13 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="session")
 def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ONNX file of the detector, with its weights in model.pth: any size and batch."""
+    """The recorded ONNX file of the detector, weights in model.pth: any size and batch."""
     for package in ("onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the extra [export] is not installed")
     folder = tmp_path_factory.mktemp("exported")
     weights = folder / "model.pth"
     save_checkpoint(weights, Checkpoint(detector.state_dict(), detector.info, 1, {}))
-    export(weights=weights, output=folder / "model.onnx")
+    export(weights=weights, output=folder / "model.onnx", record=True)
     return folder / "model.onnx"
 
 

@@ -1,19 +1,24 @@
 """Load an exported file in place of weights."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from centernet2.predict.exported_detector import ExportedDetector
 
-PROVIDERS = {"cpu": (), "cuda": ("CUDAExecutionProvider",)}  # of ONNX Runtime, by device
+PROVIDERS: Mapping[str, Mapping[str, Sequence[str]]] = {  # by suffix and device
+    ".onnx": {"cpu": (), "cuda": ("CUDAExecutionProvider",)},
+    ".xml": {"cpu": ()},
+    ".pt2": {"cpu": (), "cuda": ("cuda",)},
+}
 
 
 def load_exported(path: Path, device: str | None, threads: int | None = None) -> ExportedDetector:
     """Load an exported file for cpu or cuda; None: cpu, with a thread for each core."""
-    name = device or "cpu"
-    if name not in PROVIDERS:
-        raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(PROVIDERS)}")
-    return ExportedDetector(path, providers=PROVIDERS[name], threads=threads)
+    name, providers = device or "cpu", PROVIDERS[path.suffix]
+    if name not in providers:
+        raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(providers)}")
+    return ExportedDetector(path, providers=providers[name], threads=threads)
 
 
 def require_plain(path: Any, overrides: Any, *, config: Any, dtype: str, compile: bool) -> None:

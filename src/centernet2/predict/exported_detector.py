@@ -1,13 +1,25 @@
 """An exported file in place of a detector of PyTorch, which it does not need."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from centernet2.predict import prediction
 from centernet2.runtime.exported_model import Arrays, ExportedModel
 from centernet2.structures import DetectionArrays, ModelInfo, Pixels
 
+if TYPE_CHECKING:
+    from centernet2.predict.pytorch_detector import Recording
+
+MISSING: Mapping[str, str] = {
+    **prediction.MISSING,
+    "proposals": "the file returns its detections alone; export it with --record",
+    "objectness": "only a two-stage detector has it, not in the format model-api",
+    "class_probability": "only a two-stage detector has it, not in the format model-api",
+    "embeddings": "an exported file computes none; use the checkpoint",
+}
 # of outputs whose columns have other names here
 COLUMNS = {
     "masks": "box_masks",
@@ -23,6 +35,8 @@ class ExportedDetector:
         path: of the file.
         providers, threads: see `ExportedModel`.
     """
+
+    missing = MISSING
 
     def __init__(
         self, path: Path, *, providers: Sequence[str] = (), threads: int | None = None
@@ -48,6 +62,17 @@ class ExportedDetector:
             found += [_in_image(own, batch[0].shape[:2]) for own in rows]
         return found
 
+    def record(self, image: Pixels) -> "tuple[DetectionArrays, Recording]":
+        """Return the detections of an image, and by PyTorch what explains them.
+
+        Raises:
+            ValueError: the file has no record.
+        """
+        from centernet2.predict.recorded import read_record
+
+        found, recording = read_record(self.model, image)
+        return _in_image(found, image.shape[:2]), recording
+
     def _batches(self, images: Sequence[Pixels]) -> Iterator[list[Pixels]]:
         """Yield images that follow each other and have one size, as many as the file takes."""
         batch: list[Pixels] = []
@@ -63,6 +88,10 @@ class ExportedDetector:
 def _in_image(own: Arrays, size: tuple[int, int]) -> DetectionArrays:
     """Return the detections of an image by our names, clipped to it."""
     found = {COLUMNS.get(name, name): column for name, column in own.items()}
-    found["boxes"] = np.clip(own["boxes"], 0, [*size[::-1], *size[::-1]])
+    boxes = [name for name in ("boxes", *prediction.PER_IMAGE) if name in found]
+    found |= {name: np.clip(found[name], 0, [*size[::-1], *size[::-1]]) for name in boxes}
     inside = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(axis=1)
-    return {name: column[inside] for name, column in found.items()}
+    return {
+        name: column if name in prediction.PER_IMAGE else column[inside]
+        for name, column in found.items()
+    }

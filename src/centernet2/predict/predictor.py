@@ -178,7 +178,7 @@ class Predictor:
             score_threshold: as for a call; the explanation says which detections reach it.
         """
         threshold = self.resolve_threshold(score_threshold)
-        detector, image = self._of_pytorch("an explanation"), as_image(source)
+        detector, image = self._untiled("an explanation"), as_image(source)
         _require_inside(image, x, y)
         return self._explanation(detector.record(image)[1], image, x, y, threshold)
 
@@ -206,17 +206,17 @@ class Predictor:
         They are the output [D, channels] of the last box head, before it classifies: similar
         objects have similar ones. The arguments are those of a call.
         """
-        detector = self._of_pytorch("an embedding")
+        detector = self._untiled("an embedding")
+        if isinstance(detector, ExportedDetector):
+            raise ValueError("an embedding needs the checkpoint that the file was exported from")
         if detector.plain("an embedding").roi_heads is None:
             raise ValueError("a one-stage detector has no RoI features")
         return self._call(source, score_threshold, color, partial(detector.detect, embed=True))
 
-    def _of_pytorch(self, purpose: str) -> PyTorchDetector:
-        """Return the detector of PyTorch; ValueError for tiles and for an exported one."""
+    def _untiled(self, purpose: str) -> PyTorchDetector | ExportedDetector:
+        """Return the detector; ValueError for tiles."""
         if self.tiling is not None:
             raise ValueError(f"{purpose} is of the whole image; load the predictor without tiling")
-        if isinstance(self._detector, ExportedDetector):
-            raise ValueError(f"{purpose} needs the checkpoint that the file was exported from")
         return self._detector
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:
@@ -251,7 +251,7 @@ class Predictor:
     def _predict_recorded(
         self, images: Sequence[SourceImage], threshold: Resolved
     ) -> list[Prediction]:
-        detector = self._of_pytorch("an explanation")
+        detector = self._untiled("an explanation")
         predictions = []
         for image in images:
             found, recording = detector.record(image.image)
@@ -307,6 +307,7 @@ class Predictor:
             time=image.time,
             pixels=image.image,
             columns={name: found[name] for name in COLUMNS if name in found},
+            missing=self._detector.missing,
             explainer=self.explain,
         )
 

@@ -23,6 +23,7 @@ from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import scale_boxes
+from centernet2.predict.prediction import MISSING
 from centernet2.structures import DetectionArrays, Detections, ImageDetector, Inspection, Pixels
 
 Resize: TypeAlias = Callable[[Tensor], Tensor]
@@ -47,6 +48,8 @@ class PyTorchDetector:
         model: its mode, training or evaluation, stays as it is.
         resize: resizes an image [3, H, W] to the input size of the model; None: the test size.
     """
+
+    missing = MISSING
 
     def __init__(self, model: ImageDetector, resize: Resize | None = None) -> None:
         self.model = model

@@ -107,7 +107,7 @@ def _open(
 
 
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:
-    """Return the detections [D, ...] of each of `count` images.
+    """Return the detections [D, ...] of each of `count` images, with recorded proposals [R, 4].
 
     A batch has either rows of all images, with their `image_index`, or padded rows of each image,
     the first `count` of which are detections. In the form of Model API, the last column of the
@@ -119,8 +119,16 @@ def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays
     columns = {name: outputs[name] for name in DETECTION_OUTPUTS if name in outputs}
     if "image_index" in outputs:
         rows = [outputs["image_index"] == i for i in range(count)]
-        return [{name: column[own] for name, column in columns.items()} for own in rows]
+        found = [{name: column[own] for name, column in columns.items()} for own in rows]
+    else:
+        found = [
+            {name: column[i, :length] for name, column in columns.items()}
+            for i, length in enumerate(outputs["count"])
+        ]
+    if "proposal_boxes" not in outputs:
+        return found
+    proposals = zip(outputs["proposal_boxes"], outputs["proposal_count"], strict=True)
     return [
-        {name: column[i, :length] for name, column in columns.items()}
-        for i, length in enumerate(outputs["count"])
+        own | {"proposals": boxes[:length]}
+        for own, (boxes, length) in zip(found, proposals, strict=True)
     ]
