@@ -72,7 +72,7 @@ def require_fit(options: ExportOptions) -> None:
     """Raise ValueError for options that contradict each other."""
     if options.precision == "int8" and options.format in (*PROGRAMS, "tensorrt"):
         raise ValueError(
-            f"--precision int8 is for ONNX Runtime and OpenVINO, not for --format {options.format}"
+            f"--precision int8 is for ONNX and OpenVINO, not for --format {options.format}"
         )
     if options.format == "tensorrt" and (not options.size or not options.batch or options.lists):
         raise ValueError(
