@@ -87,12 +87,13 @@ def _rows_of(proposals: Proposals, outputs: Mapping[str, Tensor], factors: Tenso
     boxes, labels = (outputs[f"proposal_{key}"][0, :count] for key in ("boxes", "labels"))
     offsets = (proposals.boxes[:, None] * factors - boxes).abs().amax(dim=2)  # [R, R]
     offsets = torch.where(proposals.labels[:, None] == labels, offsets, torch.inf)
-    if count == 0 or len(offsets) != count:
-        return torch.arange(0) if len(offsets) == count else None
+    if len(offsets) != count:
+        return None
+    if count == 0:
+        return torch.arange(0)
     nearest, rows = offsets.min(dim=1)
-    return (
-        rows if bool((nearest <= ROUNDING.offset).all()) and len(rows.unique()) == count else None
-    )
+    are_same = bool((nearest <= ROUNDING.offset).all()) and len(set(rows.tolist())) == count
+    return rows if are_same else None
 
 
 def _stages(outputs: Mapping[str, Tensor], rows: Tensor, factors: Tensor) -> list[StageResult]:
