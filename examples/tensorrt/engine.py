@@ -16,12 +16,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import onnx
 import tensorrt as trt
 import torch
 
-from centernet2.export.tensorrt_form import for_tensorrt
-from centernet2.export.tensorrt_table import refusals
+from centernet2.export.tensorrt_form import content_for_tensorrt
 from centernet2.runtime.agreement import Tolerance
 from centernet2.runtime.exported_model import Arrays, split_images
 from centernet2.runtime.verification import (
@@ -35,22 +33,17 @@ from centernet2.runtime.verification import (
 
 DEVICE = "cuda"
 WARM_UP = 10  # runs
-SHOWN = 5  # reasons for which a file is refused
 LOGGER = trt.Logger(trt.Logger.WARNING)
 
 
 def build_engine(path: Path) -> bytes:
     """Return the engine of an ONNX file, in the precision of the file."""
-    model = onnx.load(path)
-    for_tensorrt(model)
-    if reasons := refusals(model):
-        shown = "; ".join(reasons[:SHOWN])
-        raise ValueError(f"TensorRT's parser would refuse {path}, {len(reasons)} reasons: {shown}")
+    content = content_for_tensorrt(path.read_bytes())
     trt.init_libnvinfer_plugins(LOGGER, "")  # RoiAlign is one of them
     builder = trt.Builder(LOGGER)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, LOGGER)
-    if not parser.parse(model.SerializeToString()):
+    if not parser.parse(content):
         errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
         raise ValueError(f"TensorRT's parser has refused {path}: " + "; ".join(errors))
     config = builder.create_builder_config()
