@@ -77,6 +77,7 @@ def test_thresholds_by_class_on_the_command_line(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"detection": DetectionOptions(classes=",")}, "--classes is ','; give names"),
         ({"write": ","}, "--write is ','; choose of pictures"),
         ({"write": "jsn"}, r"--write has 'jsn'; choose of .*did you mean 'json'"),
         ({"score_threshold": ["cat=2"]}, "--score-threshold cat is 2"),

@@ -138,6 +138,13 @@ def test_image_at_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch)
     assert "after 2 tries" in errors[0]
 
 
+def test_unknown_scheme_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec", reason="addresses need fsspec, the extra [remote]")
+    monkeypatch.setattr(storage, "RETRY_PAUSES", (1000.0,))
+    images, errors = read("foo://host/a.jpg")
+    assert not images and "Protocol not known: foo" in errors[0] and "tries" not in errors[0]
+
+
 def test_film_that_cannot_be_read_is_skipped(photo: Path) -> None:
     require_av()
     (photo.parent / "b.mp4").write_bytes(b"no film" * 100)

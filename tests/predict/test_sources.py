@@ -152,8 +152,10 @@ def test_single_path_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
             find_images(single)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ['{"images": []}', "<annotation/>", "a,b\n", ""])
+@pytest.mark.parametrize(
+    "text", ['{"images": []}', "<annotation/>", "a,b\n", "", "\ufeffa.png", "照片目录/a.png"]
+)
 def test_text_is_no_film(folder: Path, text: str) -> None:
     """The reader of images says that it is none; that of films may not be installed."""
-    (folder / "train.json").write_text(text)
+    (folder / "train.json").write_text(text, "utf-8")
     assert kinds("train.json") == [("train.json", "image")]

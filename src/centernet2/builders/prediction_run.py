@@ -82,6 +82,8 @@ def plan_prediction(
     writable_folder(folder, "--output", command="predict", files=files)
     sources = find_sources(words)
     plan = Plan(sources, folder, kinds, threshold, detection, film, _counters(film))
+    if detection.classes and not plan.classes:
+        raise ValueError(f"--classes is '{detection.classes}'; give names, such as cat,dog")
     if detection.engine is not None:
         _require_images(plan)
     if plan.is_tracked:

@@ -62,6 +62,9 @@ def _fetch(url: str, start: int | None = None, size: int = 0) -> bytes:
     while True:
         try:
             system, path = open_remote(url)
+        except ValueError as error:  # of a missing package, which no second try brings
+            raise OSError(0, str(error)) from error
+        try:
             return cast(bytes, system.cat_file(path, start=start, end=end))
         except (FileNotFoundError, PermissionError):
             raise

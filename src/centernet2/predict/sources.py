@@ -1,5 +1,6 @@
 """What a command or a caller names: images, films, cameras, streams, and lists of them."""
 
+import codecs
 import glob
 import logging
 import os
@@ -189,8 +190,16 @@ def _is_other_content(path: Path) -> bool:
             start = file.read(SIGNATURE_BYTES)
     except OSError:  # reading it reports the error
         return False
-    is_text = start.isascii() and b"\0" not in start  # such as JSON, which no film is
-    return not is_text and not is_image_content(start)
+    return not _is_text(start) and not is_image_content(start)
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether a file that begins so may be text, such as JSON, which no film is."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
 
 
 def is_image_content(start: bytes) -> bool:
