@@ -138,6 +138,19 @@ def test_image_at_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch)
     assert "after 2 tries" in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "the standard input is empty"), (b"\xff", "the standard input: it cannot be read")],
+)
+def test_unusable_standard_input_is_named(
+    content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_av()
+    send(content, monkeypatch)
+    images, errors = read("-")
+    assert not images and errors[0].startswith(message)
+
+
 def test_unknown_scheme_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec", reason="addresses need fsspec, the extra [remote]")
     monkeypatch.setattr(storage, "RETRY_PAUSES", (1000.0,))

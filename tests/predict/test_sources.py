@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from centernet2.pictures import save_picture
-from centernet2.predict.sources import Kind, Source, find_images, find_sources
+from centernet2.predict.sources import Kind, Source, find_images, find_sources, is_image_content
 
 
 @pytest.fixture
@@ -63,6 +63,12 @@ def test_named_file_is_known_by_its_content(folder: Path) -> None:
     assert kinds("photo", "1", "notes.md") == [
         ("photo", "image"), ("1", "image"), ("notes.md", "image"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 9])
+def test_short_file_is_no_image(folder: Path, size: int) -> None:
+    (folder / "short").write_bytes(b"\xff" * size)
+    assert len(kinds("short")) == 1 and not is_image_content(b"\xff" * size)
 
 
 def test_animated_gif_is_a_film(folder: Path) -> None:

@@ -88,6 +88,8 @@ def _read_stdin() -> Iterator[SourceImage]:
     if sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
     path = Path(STDIN_NAME)
+    if not buffer.peek(1):
+        raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
         yield SourceImage(read_image(buffer.read(), name=STDIN_NAME), path)
         return

@@ -207,7 +207,8 @@ def is_image_content(start: bytes) -> bool:
     Image.init()
     kinds = {Image.EXTENSION.get(suffix) for suffix in IMAGE_SUFFIXES}
     tests = [Image.OPEN[kind][1] for kind in kinds if kind in Image.OPEN]
-    return any(test(start[:SIGNATURE_BYTES]) is True for test in tests if test is not None)
+    signature = start[:SIGNATURE_BYTES].ljust(SIGNATURE_BYTES, b"\0")  # the tests read so many
+    return any(test(signature) is True for test in tests if test is not None)
 
 
 def _describe_drawn(count: int) -> str:
