@@ -107,7 +107,14 @@ def test_cvat_finds_and_calls_the_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"threshold": 0.5}, {"image": "%"}, [], {"image": "", "threshold": 7}]
+    "body",
+    [
+        {"threshold": 0.5},
+        {"image": "%"},
+        [],
+        {"image": "", "threshold": 7},
+        {"image": "", "threshold": [[]]},
+    ],
 )
 def test_other_calls_of_cvat_are_refused(body: Any) -> None:
     with client_of(make_service()) as client:

@@ -21,7 +21,7 @@ HEADERS = (  # of every answer; a page of another site cannot frame ours or gues
 
 
 async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives.
+    """Yield the body of a request as it arrives; a larger one may take longer in proportion.
 
     Raises:
         Refused: it is too large, or takes too long.
@@ -31,7 +31,8 @@ async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncI
     if stated.isdecimal() and int(stated) > max_bytes:
         raise _too_large(max_bytes)
     loop = asyncio.get_running_loop()
-    deadline, size = loop.time() + limits.timeout, 0
+    allowed = limits.timeout * max(1.0, max_bytes / limits.max_bytes)
+    deadline, size = loop.time() + allowed, 0
     while True:
         try:
             left = deadline - loop.time()
@@ -39,7 +40,7 @@ async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncI
         except asyncio.TimeoutError:
             raise Refused(
                 HTTPStatus.REQUEST_TIMEOUT,
-                f"the request has not arrived within {limits.timeout:g} s",
+                f"the request has not arrived within {allowed:g} s",
             ) from None
         if message["type"] == "http.disconnect":
             raise ClientLeft

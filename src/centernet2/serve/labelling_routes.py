@@ -15,7 +15,7 @@ from centernet2.serve.connections import read_body, unless_left
 from centernet2.serve.cvat import function_name, to_cvat, to_function
 from centernet2.serve.label_studio import image_of, parse_label_config, to_label_studio
 from centernet2.serve.refusals import Refused, unprocessable
-from centernet2.serve.request_options import RequestOptions
+from centernet2.serve.request_options import RequestOptions, with_options
 from centernet2.serve.served_model import ServedModel, Wanted
 from centernet2.serve.service import Service
 from centernet2.serve.uploads import json_image, parse_json
@@ -118,7 +118,7 @@ async def invoke(request: Request) -> JSONResponse:
         content = await _content(request, service)
         if "image" not in content:
             raise unprocessable('the JSON object has no "image"')
-        given = RequestOptions(score_threshold=content.get("threshold"))
+        given = with_options(RequestOptions(), {"score_threshold": content.get("threshold")})
         work = _invoke(service, content["image"], model, model.wanted(given))
         return JSONResponse(await _in_time(request, service, work))
 

@@ -51,6 +51,7 @@ def run(service: Service, taken: socket.socket) -> None:
     logger.info("%s is the page, %sdocs the interface", page, page)
     server = uvicorn.Server(config)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each bad form
     try:
         asyncio.run(server.serve([taken]))
     except KeyboardInterrupt:  # uvicorn raises the signal again after it has ended
