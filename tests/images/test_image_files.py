@@ -1,12 +1,16 @@
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from centernet2.images import image_files
 from centernet2.images.image_files import ImageError, image_size, read_image
 from tests.helpers.photographs import photo
 
@@ -206,3 +210,39 @@ def test_truncated_file_is_refused(mode: str, format_: str) -> None:
     content = encoded(mode, format_)
     with pytest.raises(ImageError, match="not a readable image"):
         read_image(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("mode", "format_"), [*MODES, ("RGB", "JPEG"), ("RGB", "WEBP")])
+def test_pillow_gives_the_pixels_of_torchcodec(
+    mode: str, format_: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(mode, format_, **({} if format_ == "BMP" else {"exif": exif}))
+    expected = read_image(content)
+    monkeypatch.setattr(image_files, "sys", SimpleNamespace(modules={}))  # without torch
+    assert np.array_equal(read_image(content), expected)
+
+
+def test_pillow_and_torchcodec_round_colors_of_sixteen_bits_alike_but_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = read_image(deep_png())
+    monkeypatch.setattr(image_files, "sys", SimpleNamespace(modules={}))
+    assert np.abs(read_image(deep_png()).astype(int) - expected).max() == 1
+
+
+def deep_png() -> bytes:
+    """Return a PNG file with 16 bits for each color, which Pillow does not write."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 65536, (40, 30, 3)).astype(">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", 30, 40, 16, 2, 0, 0, 0)
+    parts = {b"IHDR": header, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    chunks = (
+        struct.pack(">I", len(content)) + name + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts.items()
+    )  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

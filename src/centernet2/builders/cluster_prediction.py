@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from centernet2.builders.cluster_worker import Task, digest_of, result_schema, shard_of
-from centernet2.builders.loading import as_config, load_predictor
+from centernet2.builders.loading import as_config
 from centernet2.builders.prediction_run import DetectionCounter, Plan, report, require_classes
+from centernet2.builders.predictor_loading import load_predictor
 from centernet2.builders.ray_engine import connected, detect_on_ray, import_ray
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.images.storage import remote_url

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from centernet2.builders.loading import load_predictor
 from centernet2.builders.prediction_run import (
     DetectionCounter,
     Plan,
@@ -14,6 +13,7 @@ from centernet2.builders.prediction_run import (
     detections,
     with_batch_size,
 )
+from centernet2.builders.predictor_loading import load_predictor
 from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import import_arrow, part_row, part_schema
 from centernet2.predict.sources import Kind, Source

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 
 from centernet2.arguments import checked
-from centernet2.builders.exported_files import load_exported, require_plain
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
-from centernet2.builders.network import build_augmented, build_detector
+from centernet2.builders.network import build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_file
 from centernet2.config import (
@@ -29,8 +28,6 @@ from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predict.predictor import Predictor
-from centernet2.predict.tiling import Tiling
-from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
@@ -203,38 +200,6 @@ def load_detector(
     if config is None:
         return load_model(weights, overrides, device=device)
     return _build_whole(as_config(config).override(overrides), weights, device)
-
-
-@checked()
-def load_predictor(
-    weights: StrPath,
-    overrides: Overrides = (),
-    *,
-    config: Config | StrPath | None = None,
-    device: str | None = None,
-    dtype: str = "fp32",
-    compile: bool = False,
-    tiling: Tiling | None = None,
-    threads: int | None = None,
-) -> Predictor:
-    """Load a predictor, with test-time augmentation if TEST.AUG.ENABLED is True.
-
-    Args:
-        weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
-        tiling: see `Predictor`.
-        threads: of the CPU for an exported file; None: one for each core. Those of PyTorch are set
-            for the whole process, by `torch.set_num_threads`.
-    """
-    if Path(weights).suffix in EXPORTED_SUFFIXES:
-        require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
-        return Predictor(load_exported(Path(weights), device, threads), tiling=tiling)
-    model = load_for_inference(
-        weights, overrides, config=config, device=device, dtype=dtype, compile=compile
-    )
-    options = config_of(model.info)
-    if options.test_augmentation.enabled:
-        return Predictor(build_augmented(options, model), tiling=tiling)
-    return Predictor(model, tiling=tiling)
 
 
 def detector_of(model: object) -> Detector:

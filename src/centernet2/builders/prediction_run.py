@@ -1,6 +1,7 @@
 """The run of the command `predict`: from sources to files."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -244,12 +245,14 @@ def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Pred
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Set the number of PyTorch's threads in a block; None: as many as it has."""
-    if count is None:
+    """Set the number of PyTorch's threads in a block; None: as many as it has.
+
+    A predictor of an exported file is loaded with its threads, without PyTorch.
+    """
+    torch = sys.modules.get("torch")
+    if count is None or torch is None:
         yield
         return
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

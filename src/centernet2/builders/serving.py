@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.builders.initial_weights import find_weights
-from centernet2.builders.loading import StrPath, load_predictor
+from centernet2.builders.loading import StrPath
+from centernet2.builders.predictor_loading import load_predictor
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import Config, Overrides
 from centernet2.images.resize import make_test_resize

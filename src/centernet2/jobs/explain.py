@@ -58,7 +58,7 @@ def explain(
     """
     from PIL import Image
 
-    from centernet2.builders.loading import load_predictor
+    from centernet2.builders.predictor_loading import load_predictor
     from centernet2.files import write_atomic
     from centernet2.outputs import writable_folder
     from centernet2.pictures import save_picture

@@ -88,8 +88,8 @@ def predict(
     {"images": number of images written, "skipped": of unreadable sources, "objects": in all
     images}.
     """
-    from centernet2.builders.loading import load_predictor
     from centernet2.builders.prediction_run import plan_prediction, run_prediction
+    from centernet2.builders.predictor_loading import load_predictor
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
@@ -121,6 +121,8 @@ def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":
 
 def _name_unread(overrides: Sequence[Any]) -> None:
     """Log overrides that have no effect on predictions."""
+    if not overrides:
+        return
     from centernet2.config import parse_pairs
 
     unread = [key for key in parse_pairs(overrides) if key.startswith(UNREAD)]

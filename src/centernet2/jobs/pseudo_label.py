@@ -70,7 +70,7 @@ def pseudo_label(
     -------
     The number of boxes of each class, and the number of skipped images.
     """
-    from centernet2.builders.loading import load_predictor
+    from centernet2.builders.predictor_loading import load_predictor
     from centernet2.data import rename_categories
     from centernet2.predict.sources import Kind, Source, find_images
     from centernet2.progress import with_progress
