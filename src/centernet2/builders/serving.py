@@ -1,26 +1,24 @@
-"""Load the detectors that a service offers."""
+"""Load the detectors that a service offers; exported files need no PyTorch."""
 
+from __future__ import annotations
+
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from os import fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from centernet2.builders.initial_weights import find_weights
-from centernet2.builders.loading import StrPath
 from centernet2.builders.predictor_loading import load_predictor
-from centernet2.checkpoint.checkpoint import find_in_run
-from centernet2.config import Config, Overrides
-from centernet2.images.resize import make_test_resize
-from centernet2.models.detector import Detector
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
 from centernet2.serve.served_model import ServedModel
 from centernet2.text_files import read_text_file
-from centernet2.zoo import ZOO_PREFIX
-from centernet2.zoo.download import sha256
 
+if TYPE_CHECKING:
+    from centernet2.config import Config, Overrides
+
+StrPath: TypeAlias = str | os.PathLike[str]
 HASH = re.compile(r"([0-9a-f]{64})(?:\s.*)?", re.IGNORECASE)  # a line of sha256sum
 RUN_FILE = re.compile(r"model_(final|best|\d+)\.pth")  # of every training run
 Bucket = Callable[[int, int], tuple[int, int]]
@@ -63,7 +61,7 @@ def load_served(
 
 def _names_of(weights: Sequence[StrPath]) -> list[str]:
     """Return a name for each detector, of its file or folder; equal ones are numbered."""
-    stems = [_name_of(Path(fspath(each).removeprefix(ZOO_PREFIX))) for each in weights]
+    stems = [_name_of(Path(each)) for each in weights]
     return [
         stem if stems.index(stem) == number else f"{stem} ({number + 1})"
         for number, stem in enumerate(stems)
@@ -80,8 +78,13 @@ def _name_of(path: Path) -> str:
 def _bucket_of(predictor: Predictor) -> Bucket:
     """Return the function that tells which images have one size for the detector."""
     model = predictor.model
-    if not isinstance(model, Detector):  # an exported file, or test-time augmentation
-        return lambda height, width: (height, width)
+    if isinstance(model, ExportedDetector):
+        return _own_size
+    from centernet2.images.resize import make_test_resize
+    from centernet2.models.detector import Detector
+
+    if not isinstance(model, Detector):  # test-time augmentation
+        return _own_size
     multiple, resize = model.preprocess.size_divisibility, make_test_resize(model.info.test_size)
 
     def padded(height: int, width: int) -> tuple[int, int]:
@@ -91,14 +94,20 @@ def _bucket_of(predictor: Predictor) -> Bucket:
     return padded
 
 
+def _own_size(height: int, width: int) -> tuple[int, int]:
+    return height, width
+
+
 def _unexplained(predictor: Predictor, name: str) -> str:
-    if isinstance(predictor.model, Detector):
-        return ""
     if isinstance(predictor.model, ExportedDetector):
         return (
             f"the model {name} is an exported file without a record of its steps; serve the "
             "checkpoint to read why there is a box or none"
         )
+    from centernet2.models.detector import Detector
+
+    if isinstance(predictor.model, Detector):
+        return ""
     return f"the model {name} has test-time augmentation; serve it with TEST.AUG.ENABLED False"
 
 
@@ -132,6 +141,8 @@ def _digest(weights: StrPath, approved: set[str] | None) -> str:
     """Return the SHA-256 of weights that are approved; empty: there is no list."""
     if approved is None:
         return ""
+    from centernet2.zoo.download import sha256
+
     digests = [(path, sha256(path)) for path in _files_of(weights)]
     for path, digest in digests:
         if digest not in approved:
@@ -142,8 +153,10 @@ def _digest(weights: StrPath, approved: set[str] | None) -> str:
 
 
 def _files_of(weights: StrPath) -> Iterator[Path]:
-    path = find_weights(weights)
-    if path.suffix in EXPORTED_SUFFIXES:
-        yield from parts_of(path)
-    else:
-        yield find_in_run(path)
+    if Path(weights).suffix in EXPORTED_SUFFIXES:
+        yield from parts_of(Path(weights))
+        return
+    from centernet2.builders.initial_weights import find_weights
+    from centernet2.checkpoint.checkpoint import find_in_run
+
+    yield find_in_run(find_weights(weights))
