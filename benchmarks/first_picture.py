@@ -1,0 +1,92 @@
+"""Seconds from the shell to the first written result, and where they go.
+
+python benchmarks/first_picture.py --weights runs/my_model photo.jpg [--runs 5]
+
+Each run is a fresh process of `centernet2 predict`. In turn with it, another one takes the same
+steps and measures each: with weights of PyTorch the import of torch, our imports, reading the
+weights, the first forward pass and writing; an exported file has no torch. The target is the ratio
+of the command to torch + weights + forward.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import machine, spread
+
+STEPS = """
+import json, sys, time
+clock = [time.perf_counter()]
+image, weights, folder = sys.argv[1:]
+if not weights.endswith((".onnx", ".xml")):
+    import torch
+clock.append(time.perf_counter())
+from centernet2.builders.predictor_loading import load_predictor
+from centernet2.builders.prediction_run import run_prediction
+if not weights.endswith((".onnx", ".xml")):
+    import centernet2.builders.loading, centernet2.predict.pytorch_detector
+clock.append(time.perf_counter())
+predictor = load_predictor(weights)
+clock.append(time.perf_counter())
+prediction = predictor(image)
+clock.append(time.perf_counter())
+prediction.save(folder + "/a.png")
+prediction.save(folder + "/a.json")
+clock.append(time.perf_counter())
+names = ("torch", "imports", "weights", "forward", "writing")
+print(json.dumps(dict(zip(names, (b - a for a, b in zip(clock, clock[1:]))))))
+"""
+
+
+def steps(image: str, weights: str, folder: str) -> dict[str, float]:
+    """Return the seconds of each step in a fresh process; the rest is the interpreter's."""
+    command = [sys.executable, "-c", STEPS, image, weights, folder]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    total = time.perf_counter() - started
+    seconds: dict[str, float] = json.loads(done.stdout)
+    return {"interpreter": total - sum(seconds.values()), **seconds}
+
+
+def command_seconds(image: str, weights: str, folder: str) -> float:
+    """Return the seconds of the command."""
+    command = [sys.executable, "-m", "centernet2", "predict", image, "--weights", weights]
+    started = time.perf_counter()
+    subprocess.run([*command, "--output", folder], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("image")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    weights = Path(options.weights)
+    if weights.is_dir():
+        weights = weights / "model_final.pth"
+    with tempfile.TemporaryDirectory() as folder:
+        words = options.image, str(weights), folder
+        command_seconds(*words)  # the disk is warm afterwards
+        pairs = [(command_seconds(*words), steps(*words)) for _ in range(options.runs)]
+    needed = [parts["torch"] + parts["weights"] + parts["forward"] for _, parts in pairs]
+    ratios = [total / least for (total, _), least in zip(pairs, needed, strict=True)]
+    result = {
+        "benchmark": "first picture",
+        "command": spread([total for total, _ in pairs]),
+        "steps": {name: spread([parts[name] for _, parts in pairs]) for name in pairs[0][1]},
+        "command / (torch + weights + forward)": spread(ratios),
+        "runs": options.runs,
+        **machine(),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
