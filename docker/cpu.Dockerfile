@@ -1,6 +1,7 @@
 # Exported files on the CPU, with ONNX Runtime and without PyTorch.
 #   docker build -f docker/cpu.Dockerfile -t centernet2:cpu .
 #   docker run --rm -v "$PWD:/work" centernet2:cpu predict --weights model.onnx photos/
+#   docker run --rm -v "$PWD:/work" -p 8080:8080 centernet2:cpu serve --weights model.onnx --host 0.0.0.0
 FROM python:3.12-slim
 
 WORKDIR /src

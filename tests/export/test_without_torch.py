@@ -1,8 +1,11 @@
 """Exported files predict and are verified where PyTorch is not installed, with equal results."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
+import urllib.request
 import venv
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from PIL import Image
 from centernet2.builders.prediction_options import DetectionOptions
 from centernet2.jobs.predict import predict
 from tests.helpers.photographs import photo
+from tests.helpers.serving import wait_until
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["pictures", "json", "csv", "coco", "yolo", "crops"]
@@ -91,3 +95,28 @@ def test_bare_environment_predicts_alike(exported: Path, photos: Path, tmp_path:
     options = {"score_threshold": 0.0, "detection": DetectionOptions(max_detections=9)}
     predict(str(photos), weights=exported, output=tmp_path / "out", write=KINDS, **options)
     assert_equal_files(tmp_path / "bare_out", tmp_path / "out")
+    assert_serves([command, "serve", "--weights", str(exported)], photos / "turned.jpg", clean)
+
+
+def assert_serves(command: list[str], image: Path, environment: dict[str, str]) -> None:
+    """Assert that the service starts, detects, and ends with exit code 0 on SIGTERM."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = subprocess.Popen([*command, "--port", str(port)], env=environment)
+    address = f"http://127.0.0.1:{port}"
+
+    def is_ready() -> bool:
+        try:
+            return urllib.request.urlopen(f"{address}/ready").status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_until(is_ready, 60)
+        request = urllib.request.Request(f"{address}/detect?score_threshold=0", image.read_bytes())
+        request.add_header("Content-Type", "image/jpeg")
+        assert json.load(urllib.request.urlopen(request))["detections"]
+    finally:
+        service.terminate()
+    assert service.wait(60) == 0
