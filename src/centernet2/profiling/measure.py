@@ -4,7 +4,6 @@ import logging
 import math
 import platform
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 
 import torch
@@ -62,17 +61,6 @@ def measure_benchmark(
         peak=peak,
         shapes=compared,
     )
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Set the number of PyTorch's CPU threads inside the context; None: leave it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _measure_shapes(meter: Meter, shapes: Sequence[InputShape]) -> Iterator[ShapeMetrics]:
