@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import centernet2
+from centernet2.builders import serving
+from centernet2.builders.serving import load_served
 from centernet2.export.certificate import drawn_images
 from centernet2.jobs.explain import explain
 from centernet2.models.explain import Explanation
+from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.prediction import NotCarriedError
 
 pytestmark = pytest.mark.slow  # the file is traced
@@ -37,6 +40,26 @@ def assert_close(found: Explanation, wanted: Explanation) -> None:
             assert own == pytest.approx(other, abs=0.01, rel=1e-3)
         else:
             assert own == other
+
+
+def test_service_explains_a_file_with_a_record(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (model,) = load_served([exported], batch_size=1)
+    assert model.unexplained == ""
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    assert (
+        "by PyTorch, which the service does not have"
+        in load_served([exported], batch_size=1)[0].unexplained
+    )
+    monkeypatch.setattr(
+        ExportedDetector, "has_record", property(lambda self: False, no_set), raising=False
+    )
+    assert "export it with --record" in load_served([exported], batch_size=1)[0].unexplained
+
+
+def no_set(detector: ExportedDetector, value: bool) -> None:
+    """Ignore what the file says."""
 
 
 def test_explanations_are_those_of_the_checkpoint(exported: Path) -> None:

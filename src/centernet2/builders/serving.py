@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,11 +100,16 @@ def _own_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _unexplained(predictor: Predictor, name: str) -> str:
+    """Return why a detector cannot say why there is a box or none; empty: it can."""
     if isinstance(predictor.model, ExportedDetector):
-        return (
-            f"the model {name} is an exported file without a record of its steps; serve the "
-            "checkpoint to read why there is a box or none"
-        )
+        if not predictor.model.has_record:
+            return (
+                f"the model {name} is an exported file without a record of its steps; export it "
+                "with --record, or serve the checkpoint, to read why there is a box or none"
+            )
+        if find_spec("torch") is None:
+            return f"the model {name} is explained by PyTorch, which the service does not have"
+        return ""
     from centernet2.models.detector import Detector
 
     if isinstance(predictor.model, Detector):

@@ -45,6 +45,7 @@ class ExportedDetector:
         count = self.model.session.input_shape[0]
         self.batch_size = count if isinstance(count, int) else None  # None: any
         metadata = self.model.metadata
+        self.has_record = bool(metadata.get("rules"))
         self.num_classes: int = metadata["num_classes"]
         self.info = ModelInfo(
             class_names=tuple(metadata["class_names"]),
