@@ -226,6 +226,7 @@ def test_threads_reach_an_exported_file(
         raise ValueError(f"{path.name} with {threads} threads")
 
     monkeypatch.setattr(exported_model, "_open", open_with)
+    monkeypatch.setattr(cluster_prediction, "import_ray", lambda: None)
     for engine in (None, "ray"):
         detection = DetectionOptions(threads=3, engine=engine)
         (tmp_path / "model.onnx").touch()
