@@ -78,10 +78,9 @@ def benchmark(
     from centernet2.profiling.operations import input_size
 
     target = None if output is None else writable_file(Path(output), command="benchmark")
-    dtype = _require_dtype(inference.dtype)
     if min(batch_sizes, default=0) < 1:
         raise ArgumentValueError("batch_sizes", f"is {batch_sizes}; it takes whole numbers from 1")
-    wanted = [parse_size(size) for size in sizes]
+    dtype, wanted = _require_dtype(inference.dtype), [parse_size(size) for size in sizes]
     with cpu_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
         plan = build_on_meta(config_of(model.info))

@@ -85,8 +85,7 @@ def predict(
 
     Returns
     -------
-    {"images": number of images written, "skipped": of unreadable sources, "objects": in all
-    images}.
+    {"images": number written, "skipped": of unreadable sources, "objects": in all images}.
     """
     from centernet2.builders.prediction_run import plan_prediction, run_prediction
     from centernet2.builders.predictor_loading import load_predictor

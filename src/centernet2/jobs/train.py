@@ -121,7 +121,6 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
-    from centernet2.builders.automatic_plan import plan_training
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
     from centernet2.builders.train_command import given_command, previous_command
@@ -143,19 +142,40 @@ def train(
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
-        if mode.effort is not None and (previous is not None or not plans):
-            raise ValueError(
-                "--effort chooses options for the data of a new run; leave it out beside "
-                "--config-file and --resume, or give --minutes, which sets the time of any run"
-            )
-        if previous is not None:
-            command = command.after(previous)
-        elif plans:
-            command = plan_training(command, effort=mode.effort or "normal", started=started)
-        if mode.auto_scale_lr:
-            command = _scaled(command, previous)
+        command = _completed(command, previous, mode, plans=plans, started=started)
         run = set_up(command, previous, output, resume=resume, started=started)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
+
+
+def _completed(
+    command: TrainCommand,
+    previous: TrainCommand | None,
+    mode: TrainMode,
+    *,
+    plans: bool,
+    started: float,
+) -> TrainCommand:
+    """Add the options of the run to resume, or those that are chosen for the data.
+
+    Args:
+        command: what is given.
+        previous: of the run to resume.
+        mode: holds the effort, and whether options are scaled to the batch.
+        plans: whether a new run chooses its options.
+        started: value of time.monotonic() at the start of the command.
+    """
+    from centernet2.builders.automatic_plan import plan_training
+
+    if mode.effort is not None and (previous is not None or not plans):
+        raise ValueError(
+            "--effort chooses options for the data of a new run; leave it out beside "
+            "--config-file and --resume, or give --minutes, which sets the time of any run"
+        )
+    if previous is not None:
+        command = command.after(previous)
+    elif plans:
+        command = plan_training(command, effort=mode.effort or "normal", started=started)
+    return _scaled(command, previous) if mode.auto_scale_lr else command
 
 
 def _config_before_plan(data: PathArgument | None) -> Config:
