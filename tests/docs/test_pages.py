@@ -7,14 +7,11 @@ import pytest
 
 from docs.build_site import LANGUAGES, LINK, ROOT, build_site, sources_of
 from docs.translate_configuration import translate_page
+from tests.helpers.pages import CHINESE, ENGLISH, FENCE, PAGES, TRANSLATED
 
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 OUTSIDE = re.compile(r"[\w+.-]+:")  # https:, mailto:
-ENGLISH, CHINESE = (sources_of(language) for language in LANGUAGES)
-PAGES = sorted({*ENGLISH.values(), *CHINESE.values()})
-TRANSLATED = sorted(name for name in ENGLISH if ENGLISH[name] != CHINESE[name])
 
 
 def anchors(page: Path) -> set[str]:
