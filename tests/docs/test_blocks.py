@@ -1,10 +1,15 @@
 """The code blocks of the pages: their languages, and which of them no test runs."""
 
+import ast
+import shlex
+import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from centernet2.cli import app
 from docs.blocks import RUN, read_blocks
 from docs.build_site import ROOT
 from tests.helpers.pages import CHINESE, ENGLISH, FENCE, PAGES, TRANSLATED
@@ -25,6 +30,28 @@ def test_marker_belongs_to_the_next_block(tmp_path: Path) -> None:
     first, second = read_blocks(page)
     assert (first.reason, first.line, first.text) == ("needs b", 4, "c\n")
     assert (second.reason, second.line, second.text) == ("", 8, "d\n\ne\n")
+
+
+@pytest.mark.parametrize("page", sorted(ENGLISH.values()), ids=lambda page: page.name)
+def test_code_can_be_parsed(page: Path) -> None:
+    """Also of blocks that are not run; commands have known options."""
+    for block in read_blocks(page):
+        if block.language == "python":
+            ast.parse(block.text)
+        if block.language == "bash":
+            subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+            for words in commands_of(block.text):
+                _, given, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+                assert not [each for each in given.args if str(each).startswith("--")], words
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command of this package, where the shell does not compute them."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if "centernet2 " in line and "$" not in line:
+            words = shlex.split(line, comments=True)
+            if "centernet2" in words[:-1]:
+                yield words[words.index("centernet2") + 1 :]
 
 
 @pytest.mark.parametrize("name", TRANSLATED)
