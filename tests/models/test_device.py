@@ -81,6 +81,18 @@ def test_training_step(kind: str, device: str) -> None:
         assert waits == {}
 
 
+def test_host_does_not_wait_for_copies_of_its_images_and_targets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
+    model = build("masks").train()
+    with PretendDevice() as pretend:
+        model.to(DEVICE)
+        pretend.waits.clear()
+        torch.stack(list(model(*scene()).values())).sum().backward()
+    assert not pretend.waits
+
+
 @pytest.mark.parametrize("faster", [False, True], ids=["plain", "optimized"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_inference(kind: str, faster: bool, device: str) -> None:

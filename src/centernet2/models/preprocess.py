@@ -149,7 +149,7 @@ def _describe(value: object) -> str:
 def check_targets(
     images: Sequence[Tensor], targets: Sequence[Target] | None, device: torch.device, *, masks: bool
 ) -> list[Target]:
-    """Check the ground truth for training, and move it to a device.
+    """Check the ground truth for training, and copy it to a device without waiting for it.
 
     Raises:
         ValueError: a target is missing, or its masks are missing or have the wrong size.
@@ -161,14 +161,12 @@ def check_targets(
         )
     checked: list[Target] = []
     for image, target in zip(images, targets, strict=True):
-        checked.append(
-            {
-                "boxes": target["boxes"].to(device, torch.float32).reshape(-1, 4),
-                "labels": target["labels"].to(device, torch.int64),
-            }
-        )
+        boxes = target["boxes"].to(device, torch.float32, non_blocking=True)
+        labels = target["labels"].to(device, torch.int64, non_blocking=True)
+        checked.append({"boxes": boxes.reshape(-1, 4), "labels": labels})
         if masks:
-            checked[-1]["masks"] = _masks_of(target, image).to(device, torch.bool)
+            own = _masks_of(target, image)
+            checked[-1]["masks"] = own.to(device, torch.bool, non_blocking=True)
     return checked
 
 
