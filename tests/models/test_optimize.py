@@ -1,5 +1,6 @@
 """Optimization for inference changes detections by rounding alone."""
 
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 import centernet2
 from centernet2.layers.fused_norm import FusedConv2d, FusedNorm
 from centernet2.layers.norm_pairs import FROZEN_NORMS
+from centernet2.models import optimize
 from centernet2.models.detector import Detector
 from tests.helpers.networks import FAMILIES, FAMILY_PARAMS, IMAGES, Dense, build, scene
 
@@ -125,6 +127,21 @@ def test_backbone_neck_and_head_are_compiled(monkeypatch: pytest.MonkeyPatch) ->
     model = build("two-stage")
     centernet2.optimize_for_inference(model, compile=True)
     assert compiled == [model.backbone, model.neck, model.proposal_generator.head]
+
+
+def test_memory_of_replaced_weights_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are freed before the process keeps what is freed."""
+    model = build("two-stage").eval()
+    kept: list[int] = []
+
+    def count_layers(device: torch.device) -> None:
+        kept.append(sum(issubclass(type(each), nn.Conv2d) for each in gc.get_objects()))
+
+    monkeypatch.setattr(optimize, "keep_freed_memory", count_layers)
+    gc.collect()
+    centernet2.optimize_for_inference(model)
+    count_layers(torch.device("cpu"))
+    assert kept[0] == kept[1]
 
 
 def test_training_and_saving_are_refused(tmp_path: Path) -> None:

@@ -104,10 +104,7 @@ def optimize_for_inference(
     model.eval()
     stop_recomputation(model)
     model.inference_dtype = DTYPES[dtype]
-    fused = fuse_norms(model)
-    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    for layer in (*fused, *linears):
-        layer.to(DTYPES[dtype])  # nearly all weights; autocast would convert them in each call
+    _convert_weights(model, fuse_norms(model), DTYPES[dtype])
     convert_memory_format(model, fast_memory_format(model, device))
     if dtype == "fp32":
         transform_convolutions(model)
@@ -168,6 +165,13 @@ def fuse_norms(model: Detector) -> list[nn.Conv2d]:
     """
     convert_norm(model, "FrozenBN")
     return fuse_into_weights(model, [*sequential_pairs(model), *_backbone_pairs(model)])
+
+
+def _convert_weights(model: Detector, fused: list[nn.Conv2d], dtype: torch.dtype) -> None:
+    """Convert nearly all weights, in place; autocast would convert them in each call."""
+    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    for layer in (*fused, *linears):
+        layer.to(dtype)
 
 
 def _backbone_pairs(model: Detector) -> list[NormPair]:
