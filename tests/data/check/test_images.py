@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from centernet2.data.check.images import check_across
+from centernet2.data.check.images import MAX_BITS, _near, check_across
 from centernet2.data.image_check import ImageFacts
 
 Images = tuple[list[str], list[ImageFacts]]
@@ -50,3 +50,17 @@ def test_many_equal_images_take_few_comparisons(
     (finding,) = check_across({"train": train, "val": val})
     assert finding.total == count and {e.text[-2:] for e in finding.examples} == {"t0"}
     assert compared < 100 * count
+
+
+def test_near_hashes_are_those_that_differ_in_few_bits() -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, 200, np.uint64)
+    flipped = rng.integers(0, 64, (200, MAX_BITS + 1), np.uint64)
+    others = hashes.copy()
+    for bits in flipped.T[:MAX_BITS]:
+        others ^= np.uint64(1) << bits
+    others[::2] ^= np.uint64(1) << flipped[::2, -1]  # mostly one too many
+    different = np.bitwise_count(hashes[None] ^ others[:, None])
+    assert 0 < (different <= MAX_BITS).sum() < len(hashes)
+    for near, row in zip(_near(hashes, others), different, strict=True):
+        assert near.tolist() == np.flatnonzero(row <= MAX_BITS).tolist()

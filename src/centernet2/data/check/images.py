@@ -93,14 +93,34 @@ def _same_images(
     candidates = thumbnails[0][rows]
     hashes = _hashes(candidates)
     matches: dict[bytes, int | None] = {}
-    for (name, small), value in zip(second, _hashes(thumbnails[1]), strict=True):
+    for (name, small), near in zip(second, _near(hashes, _hashes(thumbnails[1])), strict=True):
         content = small.tobytes()
         if content not in matches:
-            near = np.flatnonzero(np.bitwise_count(hashes ^ value) <= MAX_BITS)
             matches[content] = _first_same(candidates, near, small)
         match = matches[content]
         if match is not None:
             yield ProblemExample(f"{name} is {first[rows[match]][0]}", name)
+
+
+def _near(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of the hashes that differ from each other hash in at most MAX_BITS.
+
+    Two such hashes agree in one of their four parts, as there are more parts than bits that may
+    differ. Only hashes that share a part are compared, so the time grows with the number of images.
+    """
+    tables = []
+    for part, wanted in zip(_parts(hashes), _parts(others), strict=True):
+        order = part.argsort(kind="stable")
+        first, end = (part[order].searchsorted(wanted, side) for side in ("left", "right"))
+        tables.append((order, first, end))
+    for i, value in enumerate(others):
+        rows = np.unique(np.concatenate([order[first[i] : end[i]] for order, first, end in tables]))
+        yield rows[np.bitwise_count(hashes[rows] ^ value) <= MAX_BITS]
+
+
+def _parts(hashes: NDArray[np.uint64]) -> NDArray[np.uint16]:  # [4, I]
+    parts: NDArray[np.uint16] = hashes.view(np.uint16).reshape(-1, 4).T
+    return parts
 
 
 def _first_same(candidates: Thumbnail, near: NDArray[np.int64], small: Thumbnail) -> int | None:
