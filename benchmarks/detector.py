@@ -1,14 +1,15 @@
 """Time and peak memory of a detector, for one image or a training step of two.
 
 python benchmarks/detector.py inference|training [--config-file NAME] [--size 800 1216]
-    [--weights FILE] [--precision bf16] [--compile] [--checkpoint] [--peer COMMAND]
-    [--threads 2] [--runs 5]
+    [--weights FILE] [--precision bf16] [--compile | --graphs] [--checkpoint] [--peer COMMAND]
+    [--device cuda] [--images N] [--threads 2] [--runs 5]
 
 Each side is a process of its own, so that its memory is its own; they run in turn. The peer is
-started as COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS. For each line that it reads it does the
-work once and writes one line of JSON: {"seconds": s, "bytes": peak resident set so far}. Training
-is a forward and a backward pass with 12 objects in each image. Without --weights both sides keep
-their initial weights.
+started as COMMAND WORK NAME HEIGHT WIDTH PRECISION THREADS DEVICE IMAGES. For each line that it
+reads it does the work once and writes one line of JSON: {"seconds": s, "bytes": peak so far, of the
+accelerator's tensors or on the CPU of the resident set}. Training is a forward and a backward pass
+with 12 objects in each image. Without --weights both sides keep their initial weights. reference.py
+is such a peer.
 """
 
 import argparse
@@ -18,8 +19,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 from harness import machine, spread
@@ -27,19 +29,20 @@ from torch import Tensor
 
 import centernet2
 from centernet2.builders.loading import place
-from centernet2.devices import autocast, peak_memory
+from centernet2.devices import autocast, peak_memory, synchronize
+from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference, optimize_for_training
 from centernet2.structures import Target
 
 OBJECTS = 12  # of an image
 WARM_UP = 2  # runs, in which memory is still fetched from the system
-CPU = torch.device("cpu")
+IMAGES = {"inference": 1, "training": 2}
 
 
-def scene(height: int, width: int) -> tuple[list[Tensor], list[Target]]:
+def scene(height: int, width: int, count: int) -> tuple[list[Tensor], list[Target]]:
     random = torch.Generator().manual_seed(0)
     images, targets = [], []
-    for _ in range(2):
+    for _ in range(count):
         images.append(
             torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=random)
         )
@@ -54,35 +57,48 @@ def scene(height: int, width: int) -> tuple[list[Tensor], list[Target]]:
 
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
     torch.manual_seed(0)
+    device = torch.device(options.device)
     model = centernet2.build_model(options.config_file, weights=options.weights, device="cpu")
-    model = place(model.train(options.work == "training"), CPU)
+    model = place(model.train(options.work == "training"), device)
     if options.work == "training":
-        optimize_for_training(model, gradient_checkpointing=options.checkpoint)
-    if options.work == "inference":
+        optimize_for_training(
+            model, gradient_checkpointing=options.checkpoint, compile=options.compile
+        )
+    else:
         optimize_for_inference(model, dtype=options.precision, compile=options.compile)
-    images, targets = scene(*options.size)
+    if options.graphs:
+        capture_graphs(model)
+    images, targets = scene(*options.size, options.images)
 
     def train() -> None:
-        with autocast(CPU, options.precision):
+        with autocast(device, options.precision):
             losses = model(images, targets)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         model.zero_grad()
 
     @torch.inference_mode()
     def infer() -> None:
-        model(images[:1])
+        model(images)
 
     return train if options.work == "training" else infer
 
 
-def serve(work: Callable[[], object]) -> None:
+def capture_graphs(model: Detector) -> None:
+    """Compile the parts of fixed shapes, each replayed as CUDA graphs."""
+    parts = [model.backbone, model.neck]
+    for part in parts if model.training else [*parts, model.proposal_generator.head]:
+        part.compile(mode="reduce-overhead", dynamic=False)
+
+
+def serve(work: Callable[[], object], device: torch.device) -> None:
     for _ in sys.stdin:
         started, used = time.perf_counter(), time.process_time()
         work()
+        synchronize(device)
         figures = {
             "seconds": time.perf_counter() - started,
             "processor_seconds": time.process_time() - used,  # of all threads
-            "bytes": peak_memory(CPU),
+            "bytes": peak_memory(device),
         }
         print(json.dumps(figures), flush=True)
 
@@ -99,7 +115,10 @@ class Side:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write("run\n")
         self.process.stdin.flush()
-        return dict(json.loads(self.process.stdout.readline()))
+        for line in self.process.stdout:
+            if line.startswith("{"):  # compilers and the like may write lines of their own
+                return dict(json.loads(line))
+        raise SystemExit(f"{shlex.join(map(str, self.process.args))} ended without an answer")
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -114,6 +133,8 @@ def compare(options: argparse.Namespace) -> None:
             *size,
             options.peer_precision or options.precision,
             str(options.threads),
+            options.device,
+            str(options.images),
         ]
         sides["peer"] = Side([*shlex.split(options.peer), *arguments])
     for side in sides.values():
@@ -130,11 +151,18 @@ def compare(options: argparse.Namespace) -> None:
         "benchmark": options.work,
         "config": options.config_file,
         "size": options.size,
+        "images": options.images,
+        "device": options.device,
         "compiled": options.compile,
+        "graphs": options.graphs,
         "gradient checkpointing": options.checkpoint,
         "precision": [options.precision, options.peer_precision or options.precision],
         "seconds": {name: spread([each[name]["seconds"] for each in rounds]) for name in sides},
         "megabytes": {name: round(rounds[-1][name]["bytes"] / 2**20) for name in sides},
+        "images per second": {
+            name: round(options.images / median(each[name]["seconds"] for each in rounds), 2)
+            for name in sides
+        },
         "ratio ours / peer": ratio,
         "warm_up": WARM_UP,
         "runs": options.runs,
@@ -143,7 +171,7 @@ def compare(options: argparse.Namespace) -> None:
     print(json.dumps(results), flush=True)
 
 
-def main() -> None:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -152,7 +180,8 @@ def main() -> None:
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1216], help="height and width")
     parser.add_argument("--weights", help="of our side")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--compile", action="store_true", help="our side, in inference")
+    parser.add_argument("--compile", action="store_true", help="our side")
+    parser.add_argument("--graphs", action="store_true", help="our side: compiled, as CUDA graphs")
     parser.add_argument(
         "--checkpoint",
         action="store_true",
@@ -160,14 +189,22 @@ def main() -> None:
     )
     parser.add_argument("--peer", help="command of another implementation")
     parser.add_argument("--peer-precision", choices=["fp32", "bf16"], help="default: that of ours")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=int, help="of a batch; default: 1, in training 2")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    options.images = options.images or IMAGES[options.work]
+    return options
+
+
+def main() -> None:
+    options = parse()
     torch.set_num_threads(options.threads)
     if options.serve:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
-        serve(work_of(options))
+        serve(work_of(options), torch.device(options.device))
     else:
         compare(options)
 
