@@ -1,9 +1,12 @@
 """Addresses that clients name: none without a list, none in private networks."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -143,3 +146,27 @@ def test_answer_that_is_too_large_or_no_answer_is_refused() -> None:
         assert refusal(f"{start}/big", rules(max_bytes=4000))[0] == 413
         assert "answers with status 404" in refusal(f"{start}/none", rules())[1]
     assert "cannot be read" in refusal(f"{start}/gone", rules())[1]
+
+
+@pytest.mark.parametrize("slow", ["headers", "content"])
+def test_host_that_sends_byte_by_byte_is_given_up(slow: str) -> None:
+    """Each byte arrives in time, and all of them together do not."""
+    head, content = b"HTTP/1.0 200 OK\r\nX: " + b"x" * 200 + b"\r\n\r\n", b"x" * 200
+    parts = (b"", head + content) if slow == "headers" else (head, content)
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(parts[0])
+            with contextlib.suppress(OSError):  # the client has left
+                for value in parts[1]:
+                    self.request.sendall(bytes([value]))
+                    time.sleep(0.01)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        status, reason = refusal(
+            f"http://{PUBLIC_NAME}:{server.server_address[1]}/", rules(timeout=0.4)
+        )
+        server.shutdown()
+    assert (status, "takes too long" in reason or "timed out" in reason) == (422, True)

@@ -5,6 +5,7 @@ between check and connection (DNS rebinding) gains nothing. Each redirect is che
 """
 
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from centernet2.serve.refusals import Refused, unprocessable
@@ -46,7 +47,7 @@ class AddressRules(NamedTuple):
     Args:
         hosts: names, or patterns such as *.example.com; empty: nothing is fetched.
         max_bytes: of an answer.
-        timeout: seconds for all of it.
+        timeout: seconds for all of it, from the connection to the last byte.
         resolve: IP addresses of a host.
         admits: whether an IP address may be connected to.
     """
@@ -71,14 +72,15 @@ def fetch(url: str, rules: AddressRules, headers: dict[str, str] | None = None) 
         try:
             target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
             connection.request("GET", target, headers={"Accept": "image/*", **(headers or {})})
-            answer = connection.getresponse()
+            answer = http.client.HTTPResponse(_Received(connection.sock, deadline))
+            answer.begin()
             if answer.status in (301, 302, 303, 307, 308):
                 url = urljoin(url, answer.getheader("Location") or "")
                 headers = None  # they are for the first host
                 continue
             if answer.status != HTTPStatus.OK:
                 raise unprocessable(f"{parts.hostname} answers with status {answer.status}")
-            return _read(answer, rules, deadline)
+            return _read(answer, rules)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _unreachable(parts, error) from error
         finally:
@@ -130,12 +132,32 @@ def _connect(
     return connection
 
 
-def _read(answer: http.client.HTTPResponse, rules: AddressRules, deadline: float) -> bytes:
-    """Read an answer part by part, so that a slow host cannot hold a thread for long."""
+class _Received(io.RawIOBase):
+    """What a socket receives until a deadline, as the file that HTTPResponse makes of a socket.
+
+    The timeout of a socket is that of each part. A host that sends one byte at a time would hold a
+    thread for hours.
+    """
+
+    def __init__(self, connected: Any, deadline: float) -> None:
+        self._connected, self._deadline = connected, deadline
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connected.settimeout(_left(self._deadline))
+        received: int = self._connected.recv_into(buffer)
+        return received
+
+
+def _read(answer: http.client.HTTPResponse, rules: AddressRules) -> bytes:
     content = bytearray()
     while part := answer.read1(PART_BYTES):
         content += part
-        _left(deadline)
         if len(content) > rules.max_bytes:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
