@@ -6,90 +6,18 @@ Both services run in processes of their own on the loopback address, and are ask
 other load affects them alike. Without weights, a small untrained detector is served.
 """
 
-import argparse
-import io
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from harness import machine, spread
-from PIL import Image
-
-HOST = "127.0.0.1"
-SIZE = (120, 160)  # height and width of the image that is sent
-START_SECONDS = 180
-
-
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind((HOST, 0))
-        port: int = own.getsockname()[1]
-        return port
-
-
-def is_ready(port: int) -> bool:
-    try:
-        connection = HTTPConnection(HOST, port, timeout=5)
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-
-
-@contextmanager
-def start_service(weights: Path, *options: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """Start a service that is ready; yield its port and process, which is ended by SIGTERM."""
-    port = free_port()
-    words = ["serve", "--weights", str(weights), "--port", str(port), "--device", "cpu", *options]
-    process = subprocess.Popen([sys.executable, "-m", "centernet2", *words])
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the service has not started")
-            time.sleep(0.2)
-        yield port, process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def make_image() -> bytes:
-    """Return a JPEG file of noise."""
-    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-def save_untrained(folder: Path) -> Path:
-    """Write a checkpoint of a small detector with random weights."""
-    import torch
-
-    import centernet2
-    from centernet2.checkpoint import Checkpoint, save_checkpoint
-    from centernet2.structures import ModelInfo
-
-    torch.manual_seed(0)
-    keys = {"INPUT.MIN_SIZE_TEST": 120, "INPUT.MAX_SIZE_TEST": 160}
-    model = centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", keys))
-    names = tuple(str(label) for label in range(model.num_classes))
-    info = ModelInfo(class_names=names, config=model.info.config)
-    path = folder / "untrained.pth"
-    save_checkpoint(path, Checkpoint(model.state_dict(), info, iteration=1, metrics={}))
-    return path
+from service_clients import HOST, JPEG, make_image, parser_of, save_untrained, start_service
 
 
 class Answers(NamedTuple):
@@ -103,7 +31,7 @@ class Answers(NamedTuple):
         return len(self.latencies) / self.seconds
 
 
-def ask(port: int, image: bytes, clients: int, seconds: float) -> Answers:
+def load(port: int, image: bytes, clients: int, seconds: float) -> Answers:
     """Let clients ask without a pause for some seconds, and wait for their last answers."""
     latencies: list[float] = []
     begun = time.monotonic()
@@ -112,7 +40,7 @@ def ask(port: int, image: bytes, clients: int, seconds: float) -> Answers:
     def client() -> None:
         connection = HTTPConnection(HOST, port, timeout=60)
         while (started := time.monotonic()) < end:
-            connection.request("POST", "/detect", image, {"Content-Type": "image/jpeg"})
+            connection.request("POST", "/detect", image, {"Content-Type": JPEG})
             answer = connection.getresponse()
             answer.read()
             if answer.status == 200:
@@ -136,7 +64,7 @@ def measure(ports: dict[str, int], image: bytes, clients: int, seconds: float, r
     found: dict[str, list[Answers]] = {name: [] for name in ports}
     for _ in range(runs):
         for name, port in ports.items():
-            found[name].append(ask(port, image, clients, seconds))
+            found[name].append(load(port, image, clients, seconds))
     batched, single = found.values()
     latencies = {
         name: [each for answers in own for each in answers.latencies] for name, own in found.items()
@@ -161,8 +89,7 @@ def measure(ports: dict[str, int], image: bytes, clients: int, seconds: float, r
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path)
+    parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--runs", type=int, default=3)
@@ -177,7 +104,7 @@ def main() -> None:
         ):
             ports = {"batches": batched, "single images": single}
             for port in ports.values():
-                ask(port, image, 4, 1.0)  # warm up
+                load(port, image, 4, 1.0)  # warm up
             for clients in arguments.clients:
                 measure(ports, image, clients, arguments.seconds, arguments.runs)
 

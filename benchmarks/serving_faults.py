@@ -7,7 +7,6 @@ requests were lost, and the resident memory of the service over time. At the end
 SIGTERM under load.
 """
 
-import argparse
 import json
 import os
 import random
@@ -19,29 +18,37 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 import psutil
-from serving import HOST, make_image, save_untrained, start_service
+from service_clients import HOST, JPEG, ask, make_image, parser_of, save_untrained, start_service
 
-HEAD = "POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {}"
+HEAD = (
+    "POST /detect{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    "Content-Length: {}\r\n\r\n"
+)
+AS_PICTURE = "?format=png"
+LARGE = (1200, 1600)  # of an image whose picture fills the buffers of a connection
+RECEIVE_BUFFER = 1 << 14  # bytes
 FEW = 0.2  # seconds between two requests of a client with faults
+PATIENCE = 90  # seconds for an answer
+NEVER = 40  # seconds without reading, more than the --timeout of the service
 QUARTERS = 4  # of the time, for memory
 
 
 class Load:
     """Clients of every kind until a time, and what became of their requests."""
 
-    def __init__(self, port: int, image: bytes, seconds: float) -> None:
-        self.port, self.image = port, image
+    def __init__(self, port: int, seconds: float) -> None:
+        self.port, self.image, self.large = port, make_image(), make_image(LARGE)
         self.end = time.monotonic() + seconds
         self.statuses: dict[str, Counter[str]] = {}
 
     def run(self, clients: int) -> list[threading.Thread]:
         """Start the clients; return their threads."""
         kinds: list[Callable[[random.Random], str]] = [self.good] * clients
-        kinds += [self.bad, self.killed, self.slow_sender, self.slow_reader]
+        kinds += [self.bad, self.killed, self.slow_sender, self.slow_reader, self.never_reader]
         threads = [
             threading.Thread(target=self._repeat, args=(kind, random.Random(seed)))
             for seed, kind in enumerate(kinds)
@@ -59,33 +66,24 @@ class Load:
                 counts["not accepted"] += 1
                 time.sleep(FEW)
 
-    def _ask(self, body: bytes, media: str) -> str:
-        connection = HTTPConnection(HOST, self.port, timeout=60)
-        connection.connect()
-        try:
-            connection.request("POST", "/detect", body, {"Content-Type": media})
-            answer = connection.getresponse()
-            answer.read()
-            return str(answer.status)
-        except (OSError, HTTPException) as error:
-            return f"lost ({type(error).__name__})"
-        finally:
-            connection.close()
-
     def good(self, rng: random.Random) -> str:
-        return self._ask(self.image, "image/jpeg")
+        return ask(self.port, self.image)
 
     def bad(self, rng: random.Random) -> str:
         time.sleep(FEW)
         body = bytearray(self.image)
         for _ in range(20):
             body[rng.randrange(len(body))] = rng.randrange(256)
-        media = rng.choice(["image/jpeg", "application/json", "multipart/form-data", "text/plain"])
-        return self._ask(bytes(body[: rng.randrange(len(body))]), media)
+        media = rng.choice([JPEG, "application/json", "multipart/form-data", "text/plain"])
+        query = rng.choice(["", "?score_threshold=x", "?classes=nothing", "?other=1"])
+        return ask(self.port, bytes(body[: rng.randrange(len(body))]), media, query)
 
-    def _send(self, body: bytes, size: int) -> socket.socket:
-        client = socket.create_connection((HOST, self.port), 30)
-        client.sendall(HEAD.format(size).encode() + b"\r\n\r\n" + body)
+    def _send(self, body: bytes, size: int, query: str = "") -> socket.socket:
+        client = socket.socket()
+        client.settimeout(PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        client.connect((HOST, self.port))
+        client.sendall(HEAD.format(query, size).encode() + body)
         return client
 
     def killed(self, rng: random.Random) -> str:
@@ -101,12 +99,32 @@ class Load:
             for start in range(0, len(self.image), 2000):
                 client.sendall(self.image[start : start + 2000])
                 time.sleep(FEW / 4)
-            return client.recv(12).decode()[9:] or "closed"
+            return _status(client)
 
     def slow_reader(self, rng: random.Random) -> str:
-        with self._send(self.image, len(self.image)) as client:
-            time.sleep(5 * FEW)
-            return client.recv(12).decode()[9:] or "closed"
+        """Read a picture in parts, with pauses."""
+        with self._send(self.large, len(self.large), AS_PICTURE) as client:
+            return _status(client, pause=FEW / 20)
+
+    def never_reader(self, rng: random.Random) -> str:
+        """Read nothing until the service has given up, which is after its --timeout."""
+        with self._send(self.large, len(self.large), AS_PICTURE) as client:
+            time.sleep(NEVER)
+            return _status(client).replace("lost", "given up")
+
+
+def _status(client: socket.socket, pause: float = 0.0) -> str:
+    """Read an answer to its end; return its status, or how it was lost."""
+    answer = HTTPResponse(client)
+    try:
+        answer.begin()
+        while answer.read1(RECEIVE_BUFFER):
+            time.sleep(pause)
+        return "lost (cut off)" if answer.length else str(answer.status)
+    except (OSError, HTTPException) as error:
+        return f"lost ({type(error).__name__})"
+    finally:
+        answer.close()
 
 
 def watch_memory(process: psutil.Process, end: float) -> list[float]:
@@ -119,8 +137,7 @@ def watch_memory(process: psutil.Process, end: float) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path)
+    parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--clients", type=int, default=4)
     arguments = parser.parse_args()
@@ -128,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = arguments.weights or save_untrained(Path(folder))
         with start_service(weights) as (port, process):
-            load = Load(port, make_image(), 60 * arguments.minutes)
+            load = Load(port, 60 * arguments.minutes)
             threads = load.run(arguments.clients)
             memory = watch_memory(psutil.Process(process.pid), load.end - 1)
             process.send_signal(signal.SIGTERM)  # the clients still ask

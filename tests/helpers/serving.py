@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -18,7 +17,7 @@ from centernet2.predict.prediction import Prediction
 from centernet2.score_thresholds import Resolved, Threshold, resolve_thresholds
 from centernet2.serve.application import create_app
 from centernet2.serve.served_model import ServedModel
-from centernet2.serve.server import bind
+from centernet2.serve.server import bind, make_server
 from centernet2.serve.service import Service, ServiceOptions
 
 HOST = "127.0.0.1"
@@ -102,7 +101,7 @@ def serving(service: Service) -> Iterator[int]:
     """Run a service that is ready on a port of this machine; yield the port."""
     with bind(HOST, 0) as taken:
         port = taken.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None))
+        server = make_server(service)
         thread = threading.Thread(target=server.run, args=([taken],))
         thread.start()
         wait_until(lambda: service.is_ready)
@@ -126,6 +125,14 @@ def encode(value: int = 128, size: tuple[int, int] = (60, 80), kind: str = "PNG"
     """Return an image file of one gray value; `size` is height and width."""
     stream = io.BytesIO()
     Image.fromarray(np.full((*size, 3), value, np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def encode_noise(size: tuple[int, int]) -> bytes:
+    """Return an image file that cannot be compressed well."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(pixels).save(stream, "BMP")
     return stream.getvalue()
 
 

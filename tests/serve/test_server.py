@@ -1,11 +1,7 @@
 """A server on a port: clients that leave, wait or do not read, and the end of the service."""
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +11,21 @@ from typing import Any
 
 import pytest
 
+from benchmarks.service_clients import start_service
 from centernet2.serve.batching import BatchOptions
 from centernet2.serve.limits import Limits
 from centernet2.serve.server import bind
 from centernet2.serve.service import ServiceOptions
 from tests.helpers.jobs import save_untrained
-from tests.helpers.serving import HOST, StandIn, encode, make_service, serving, wait_until
+from tests.helpers.serving import (
+    HOST,
+    StandIn,
+    encode,
+    encode_noise,
+    make_service,
+    serving,
+    wait_until,
+)
 
 
 def send(port: int, value: int = 128, path: str = "/detect") -> HTTPConnection:
@@ -89,6 +94,20 @@ def test_body_that_does_not_arrive_is_408() -> None:
         assert b" 408 " in client.recv(4096).split(b"\r\n")[0]
 
 
+def test_client_that_does_not_read_is_cut() -> None:
+    """Its answer is larger than the buffers of the connection; else the service would not end."""
+    image = encode_noise((1200, 1600))
+    head = "POST /detect?format=png HTTP/1.1\r\nHost: x\r\nContent-Type: image/bmp\r\n"
+    with (
+        socket.socket() as client,  # it is still open when the service ends
+        serving(make_service(options=ServiceOptions(Limits(timeout=5)))) as port,
+    ):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        client.connect((HOST, port))
+        client.sendall(f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image)
+        client.recv(1)  # the answer has begun
+
+
 def test_concurrent_requests_share_batches() -> None:
     predictor = StandIn(delay=0.02)
     options = ServiceOptions(batches=BatchOptions(8, 0.02))
@@ -125,32 +144,11 @@ def test_host_of_another_machine_is_one_sentence() -> None:
 
 @pytest.mark.slow
 def test_command_serves_a_checkpoint_until_sigterm(tmp_path: Path) -> None:
-    weights = save_untrained(tmp_path / "pets.pth")
-    with bind(HOST, 0) as taken:
-        port = taken.getsockname()[1]
-    words = ["serve", "--weights", str(weights), "--port", str(port), "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "centernet2", *words],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    try:
-        wait_until(lambda: is_ready(port) or process.poll() is not None, 120)
+    weights, log = save_untrained(tmp_path / "pets.pth"), tmp_path / "log"
+    with log.open("w") as stderr, start_service(weights, stderr=stderr) as (port, process):
         answer = ask(port)
         found: Any = json.loads(answer.read())
         assert (answer.status, found["model"], found["width"]) == (200, "pets", 80)
         explained = send(port, path="/explain?x=10&y=20").getresponse()
         assert "the strongest location is on level" in json.loads(explained.read())["summary"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        log = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, log
-    assert "the service has ended" in log
-
-
-def is_ready(port: int) -> bool:
-    try:
-        connection = HTTPConnection(HOST, port, timeout=5)
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+    assert (process.returncode, "the service has ended" in log.read_text()) == (0, True)

@@ -72,7 +72,8 @@ def fetch(url: str, rules: AddressRules, headers: dict[str, str] | None = None) 
         try:
             target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
             connection.request("GET", target, headers={"Accept": "image/*", **(headers or {})})
-            answer = http.client.HTTPResponse(_Received(connection.sock, deadline))
+            received: Any = _Received(connection.sock, deadline)
+            answer = http.client.HTTPResponse(received)
             answer.begin()
             if answer.status in (301, 302, 303, 307, 308):
                 url = urljoin(url, answer.getheader("Location") or "")
@@ -139,7 +140,7 @@ class _Received(io.RawIOBase):
     thread for hours.
     """
 
-    def __init__(self, connected: Any, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected, self._deadline = connected, deadline
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -150,8 +151,7 @@ class _Received(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._connected.settimeout(_left(self._deadline))
-        received: int = self._connected.recv_into(buffer)
-        return received
+        return self._connected.recv_into(buffer)
 
 
 def _read(answer: http.client.HTTPResponse, rules: AddressRules) -> bytes:

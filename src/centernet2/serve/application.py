@@ -35,5 +35,5 @@ def create_app(service: Service) -> FastAPI:
     refusals.install(app)
     for each in (router, video_router, labelling_router, health_router, page_routes.router):
         app.include_router(each)
-    app.add_middleware(Connections, metrics=service.metrics, send_timeout=service.limits.timeout)
+    app.add_middleware(Connections, metrics=service.metrics)
     return app

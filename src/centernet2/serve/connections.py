@@ -1,4 +1,4 @@
-"""Connections of clients: bodies within limits, clients that leave, slow readers."""
+"""Connections of clients: bodies within limits, and clients that leave."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -98,26 +98,25 @@ async def _left(request: Request) -> None:
 
 
 class Connections:
-    """Middleware: headers and counts of all answers, and an end to clients that do not read.
+    """Middleware: headers and counts of all answers.
 
     Args:
         app: the application.
         metrics: of the service.
-        send_timeout: seconds that a client may take for a part of an answer.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics, send_timeout: float) -> None:
-        self.app, self.metrics, self.send_timeout = app, metrics, send_timeout
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
                 if scope["method"] == "POST":
                     self._count(message["status"])
-            await asyncio.wait_for(send(message), self.send_timeout)
+            await send(message)
 
-        await self.app(scope, receive, send_in_time if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_counted if scope["type"] == "http" else send)
 
     def _count(self, status: int) -> None:
         if status == CLIENT_LEFT:

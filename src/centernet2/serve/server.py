@@ -7,6 +7,7 @@ import socket
 from urllib.parse import urlunsplit
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from centernet2.serve.application import create_app
 from centernet2.serve.service import Service
@@ -35,21 +36,54 @@ def bind(host: str, port: int) -> socket.socket:
     return taken
 
 
-def run(service: Service, taken: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT; those that are accepted are still answered."""
-    host, port = taken.getsockname()[:2]
+def make_protocol(send_timeout: float) -> type[H11Protocol]:
+    """Return the class of a connection that is cut if its client does not read for some seconds.
+
+    uvicorn hands an answer to the transport and closes the connection when all of it is sent. For a
+    client that does not read, that is never: the answer would stay in memory, and the service could
+    not end.
+    """
+
+    class CutIfUnread(H11Protocol):
+        _cut: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            transport.set_write_buffer_limits(high=0)  # pause as long as anything is not sent
+            super().connection_made(transport)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._cut = self.loop.call_later(send_timeout, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._cut is not None:
+                self._cut.cancel()
+
+    return CutIfUnread
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """Return a server of a service."""
     config = uvicorn.Config(
         create_app(service),
+        http=make_protocol(service.limits.timeout),
         log_config=None,  # as the command logs
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE,
         server_header=False,
     )
+    return uvicorn.Server(config)
+
+
+def run(service: Service, taken: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT; those that are accepted are still answered."""
+    host, port = taken.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     page = urlunsplit(("http", f"{shown}:{port}", "/", "", ""))
     logger.info("%s is the page, %sdocs the interface", page, page)
-    server = uvicorn.Server(config)
+    server = make_server(service)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each bad form
     try:
