@@ -33,11 +33,15 @@ class StandIn:
     Args:
         delay: seconds that a forward pass takes.
         bad_value: red value of the first pixel at which a batch fails.
+        has_masks: each mask is its box without the corner of the image at the top left, which
+            makes a step; that of the third detection is empty.
     """
 
-    def __init__(self, *, delay: float = 0.0, bad_value: int | None = None) -> None:
+    def __init__(
+        self, *, delay: float = 0.0, bad_value: int | None = None, has_masks: bool = False
+    ) -> None:
         self.class_names = NAMES
-        self.delay, self.bad_value = delay, bad_value
+        self.delay, self.bad_value, self.has_masks = delay, bad_value, has_masks
         self.batches: list[int] = []  # sizes
         self.seen: list[int] = []  # red values of first pixels
         self.may_run = threading.Event()
@@ -58,8 +62,10 @@ class StandIn:
     def _predict(self, image: np.ndarray, floor: float) -> Prediction:
         height, width = image.shape[:2]
         scale = np.array([width, height, width, height], np.float32)
+        boxes = SHARES * scale
+        columns = {"masks": _masks(boxes, (height, width))} if self.has_masks else {}
         found = Prediction(
-            SHARES * scale, SCORES, LABELS, (height, width), class_names=NAMES, pixels=image
+            boxes, SCORES, LABELS, (height, width), class_names=NAMES, pixels=image, columns=columns
         )
         return found[found.scores >= floor]
 
@@ -73,6 +79,14 @@ class StandIn:
             raise ValueError(f"the point ({x:g}, {y:g}) is outside of the image")
         summary = f"a dog is at {x:.0f}, {y:.0f}"
         return SimpleNamespace(text=lambda: "all steps", to_dict=lambda: {"summary": summary})
+
+
+def _masks(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    masks = np.zeros((len(boxes), *size), bool)
+    for mask, (left, top, right, bottom) in zip(masks[:2], boxes.astype(int), strict=False):
+        mask[top:bottom, left:right] = True
+        mask[: size[0] // 3, : size[1] // 3] = False
+    return masks
 
 
 def make_service(

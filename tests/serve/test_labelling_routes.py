@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hotcoco import mask as rle
 
+from centernet2.serve.brush import pack_mask
 from centernet2.serve.service import LabelStudio, ServiceOptions
-from tests.helpers.serving import as_base64, client_of, encode, make_service
+from tests.helpers.serving import StandIn, as_base64, client_of, encode, make_service
 from tests.helpers.stream_server import serve_files
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -67,13 +70,91 @@ def test_images_are_read_from_the_label_studio_of_the_operator_alone(tmp_path: P
             assert (answer.status_code, "--label-studio" in answer.text) == (422, True)
 
 
+def masks_of(client: Any) -> list[np.ndarray]:
+    """Return the masks that the service detects, of the classes dog and cat."""
+    found = client.post("/detect", content=encode(), headers={"Content-Type": "image/png"}).json()
+    return [rle.decode(each["segmentation"]).astype(bool) for each in found["detections"]]
+
+
+def unpack(packed: list[int]) -> np.ndarray:
+    """Return the words of rle-pack, as its documentation describes them."""
+    bits, at = "".join(f"{each:08b}" for each in packed), 0
+
+    def read(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count : at], 2)
+
+    number, word = read(32), read(5) + 1
+    sizes = [read(4) + 1 for _ in range(4)]
+    words: list[int] = []
+    while len(words) < number:
+        is_run = read(1)
+        length = read(sizes[read(2)]) + 1
+        words += [read(word)] * length if is_run else [read(word) for _ in range(length)]
+    assert len(words) == number and len(bits) - at < 8
+    return np.array(words)
+
+
+def test_brush_of_label_studio_has_the_masks() -> None:
+    request = recorded("label_studio_predict.json", data_uri())
+    request["label_config"] = request["label_config"].replace("RectangleLabels", "BrushLabels")
+    with client_of(make_service(StandIn(has_masks=True))) as client:
+        (result,) = client.post("/predict", json=request).json()["results"]
+        masks = masks_of(client)
+    assert len(result["result"]) == len(masks) == 2
+    for region, mask in zip(result["result"], masks, strict=True):
+        value = region["value"]
+        assert (region["type"], value["format"]) == ("brushlabels", "rle")
+        pixels = unpack(value["rle"]).reshape(60, 80, 4)
+        assert np.array_equal(pixels, 255 * np.repeat(mask[..., None], 4, axis=2))
+    assert result["result"][0]["value"]["brushlabels"] == ["Dog"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_masks_of_any_size_are_packed(share: float) -> None:
+    """Runs longer than the longest length, and runs of one pixel."""
+    mask = np.random.default_rng(0).random((150, 301)) < share
+    assert np.array_equal(unpack(pack_mask(mask)), 255 * np.repeat(mask.ravel(), 4))
+
+
+def test_polygons_of_label_studio_are_outlines() -> None:
+    request = recorded("label_studio_predict.json", data_uri())
+    request["label_config"] = request["label_config"].replace("RectangleLabels", "PolygonLabels")
+    with client_of(make_service(StandIn(has_masks=True))) as client:
+        (result,) = client.post("/predict", json=request).json()["results"]
+    dog = result["result"][0]
+    assert (dog["type"], dog["value"]["polygonlabels"]) == ("polygonlabels", ["Dog"])
+    assert dog["value"]["closed"] is True
+    corners = np.array(dog["value"]["points"]) * [0.8, 0.6]  # of 80 x 60 pixels
+    wanted = {(26, 6), (40, 6), (40, 36), (8, 36), (8, 20), (26, 20)}
+    assert {tuple(each) for each in corners.round(6).tolist()} == wanted
+
+
+def test_first_tag_that_the_detector_has_regions_for_is_used() -> None:
+    request = recorded("label_studio_predict.json", data_uri())
+    rectangles = request["label_config"]
+    brush = '<BrushLabels name="brush" toName="image"><Label value="Dog"/></BrushLabels>'
+    request["label_config"] = rectangles.replace("<RectangleLabels", f"{brush}<RectangleLabels")
+    kinds = []
+    for has_masks in (True, False):
+        with client_of(make_service(StandIn(has_masks=has_masks))) as client:
+            (result,) = client.post("/predict", json=request).json()["results"]
+        kinds.append(result["result"][0]["from_name"])
+    assert kinds == ["brush", "label"]
+    request["label_config"] = rectangles.replace("RectangleLabels", "BrushLabels")
+    with client_of(make_service()) as client:
+        answer = client.post("/predict", json=request)
+    assert (answer.status_code, "has no masks for BrushLabels" in answer.text) == (422, True)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"tasks": []}, "is a list of tasks"),
         ({"tasks": [{"data": {}}]}, "has no text 'image'"),
         ({"tasks": [3]}, "has no text 'image'"),
-        ({"label_config": "<View/>"}, "has no RectangleLabels"),
+        ({"label_config": "<View/>"}, "has no RectangleLabels, PolygonLabels or BrushLabels"),
         ({"label_config": "<View>"}, "is no XML"),
         ({"label_config": None}, "is no labelling config"),
         ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"}, "is no labelling config"),
@@ -104,6 +185,26 @@ def test_cvat_finds_and_calls_the_function() -> None:
         "confidence": "0.9", "label": "dog", "points": [8.0, 6.0, 40.0, 36.0], "type": "rectangle",
     }  # fmt: skip
     assert by_dashboard.json() == direct.json() == [wanted]  # 0.5 is below the threshold of 0.6
+
+
+def test_cvat_gets_masks_of_a_detector_that_has_them() -> None:
+    request = recorded("cvat_invocation.json", as_base64(encode()))
+    with client_of(make_service(StandIn(has_masks=True))) as client:
+        function = client.get("/api/functions/pets", headers=NUCLIO).json()
+        (dog,) = client.post("/", json=request["body"]).json()
+        mask = masks_of(client)[0]
+    labels = json.loads(function["metadata"]["annotations"]["spec"])
+    assert {each["type"] for each in labels} == {"mask"}
+    assert (dog["type"], dog["label"], dog["confidence"]) == ("mask", "dog", "0.9")
+    *pixels, left, top, right, bottom = dog["mask"]
+    filled = np.zeros_like(mask)
+    filled[top : bottom + 1, left : right + 1] = np.reshape(
+        pixels, (bottom - top + 1, right - left + 1)
+    )
+    assert np.array_equal(filled, mask)
+    corners = np.reshape(dog["points"], (-1, 2))
+    assert corners.min(0).tolist() == [left, top]
+    assert corners.max(0).tolist() == [right + 1, bottom + 1]
 
 
 @pytest.mark.parametrize(

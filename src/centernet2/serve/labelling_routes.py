@@ -53,21 +53,23 @@ async def webhook(request: Request) -> dict[str, str]:
 
 @labelling_router.post("/predict", summary="Label Studio: predict tasks")
 async def predict(request: Request) -> JSONResponse:
-    """Return the regions of each task, for the rectangles of the labelling config."""
+    """Return the regions of each task, for the tags of the labelling config."""
     service = service_of(request)
     with service.gate.hold():
         content = await _content(request, service)
         tasks = content.get("tasks")
         if not isinstance(tasks, list) or not tasks:
             raise unprocessable('"tasks" is a list of tasks')
-        config = parse_label_config(content.get("label_config"))
-        images = [image_of(task, config) for task in tasks]
+        configs = parse_label_config(content.get("label_config"))
+        images = [image_of(task, configs[0]) for task in tasks]
         model = service.model(None)
         wanted = model.wanted(RequestOptions())
         with service.gate.hold(len(tasks) - 1, held=1):
             works = (_predict_task(service, image, model, wanted) for image in images)
             found = await _in_time(request, service, _gather(*works))
-    return JSONResponse({"results": [to_label_studio(each, config, model.name) for each in found]})
+    with service.metrics.timed("encode"):
+        works = (service.work(to_label_studio, each, configs, model.name) for each in found)
+        return JSONResponse({"results": await _gather(*works)})
 
 
 async def _gather(*works: Coroutine[Any, Any, T]) -> list[T]:
@@ -97,20 +99,25 @@ async def _predict_task(service: Service, image: str, model: ServedModel, wanted
 async def functions(request: Request) -> dict[str, Any]:
     """Return each model as a function of Nuclio."""
     port = request.url.port
-    models = service_of(request).models.values()
-    return {function_name(each): to_function(each, port) for each in models}
+    service = service_of(request)
+    return {
+        function_name(each): to_function(each, port, service.has_masks(each))
+        for each in service.models.values()
+    }
 
 
 @labelling_router.get("/api/functions/{name}", summary="CVAT: one function")
 async def function(request: Request, name: str) -> dict[str, Any]:
     """Return a model as a function of Nuclio."""
-    return to_function(_model_of(service_of(request), name), request.url.port)
+    service = service_of(request)
+    model = _model_of(service, name)
+    return to_function(model, request.url.port, service.has_masks(model))
 
 
 @labelling_router.post("/", summary="CVAT: call the function of the first model")
 @labelling_router.post("/api/function_invocations", summary="CVAT: call a function")
 async def invoke(request: Request) -> JSONResponse:
-    """Return the objects of an image, base64 text, as rectangles."""
+    """Return the objects of an image, base64 text, as masks or else as rectangles."""
     service = service_of(request)
     name = request.headers.get("x-nuclio-function-name")
     model = service.model(None) if name is None else _model_of(service, name)
@@ -127,7 +134,9 @@ async def _invoke(
     service: Service, image: Any, model: ServedModel, wanted: Wanted
 ) -> list[dict[str, Any]]:
     content = await json_image(image, service.fetch)
-    return to_cvat(await service.detect(await service.pixels(content), model, wanted))
+    found = await service.detect(await service.pixels(content), model, wanted)
+    with service.metrics.timed("encode"):
+        return await service.work(to_cvat, found)
 
 
 def _model_of(service: Service, name: str) -> ServedModel:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from centernet2.serve.addresses import AddressRules, fetch
 from centernet2.serve.batching import Batcher, BatchOptions, Pixels
 from centernet2.serve.decoding import decode
 from centernet2.serve.limits import Gate, Limits
-from centernet2.serve.refusals import unprocessable
+from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.serve.served_model import ServedModel, Wanted, choose
 from centernet2.serve.service_metrics import ServiceMetrics
 from centernet2.serve.video_jobs import VideoJobs, VideoOptions
@@ -75,6 +76,7 @@ class Service:
         self._device = ThreadPoolExecutor(1, "device")
         self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
         self._batchers: dict[str, Batcher] = {}
+        self._with_masks: dict[str, bool] = {}  # of the models that have seen a first image
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -100,7 +102,9 @@ class Service:
     async def _warm_up(self) -> None:
         for name, model in self.models.items():
             try:
-                await self._batchers[name].detect(np.zeros((*model.image_size, 3), np.uint8), 1.0)
+                blank = np.zeros((*model.image_size, 3), np.uint8)
+                first = await self._batchers[name].detect(blank, 1.0)
+                self._with_masks[name] = first.has_masks
             except Exception:
                 logger.exception("the model %s fails on a blank image; /ready says so", name)
                 return
@@ -116,6 +120,14 @@ class Service:
                 f"there is no model '{name[:80]}'{hint}; there are {', '.join(self.models)}"
             )
         return self.models[name]
+
+    def has_masks(self, model: ServedModel) -> bool:
+        """Whether the detections of a model have masks; Refused before its first image."""
+        if model.name not in self._with_masks:
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the service is not ready; try again", retry_after=1
+            )
+        return self._with_masks[model.name]
 
     async def pixels(self, content: bytes) -> Pixels:
         """Decode an image."""
