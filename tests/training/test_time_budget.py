@@ -91,9 +91,24 @@ def test_time_for_the_evaluation_is_reserved() -> None:
         run.now += 2
         return "metrics"
 
-    assert run.budget.measure(evaluate, share=0.1) == "metrics"
+    assert run.budget.measure("evaluation", evaluate, share=0.1) == "metrics"
+    run.budget.measure("review", evaluate)
     run.train(lambda iteration: 1.0)
-    assert run.now + 20 <= 100
+    assert 72 <= run.now <= 100 - 22
+
+
+@pytest.mark.parametrize("measured_late", [False, True])
+def test_slower_steps_reserve_more_time_for_the_evaluation(measured_late: bool) -> None:
+    run = Simulation(500)
+
+    def evaluate() -> None:
+        run.now += 10
+
+    if measured_late:
+        run.train(lambda iteration: 1.0, stop=50)
+    run.budget.measure("evaluation", evaluate)
+    run.train(lambda iteration: 1.0 if iteration < 100 else 4.0)
+    assert 440 <= run.now <= 500 - 40
 
 
 def test_a_resumed_run_has_the_time_that_was_left() -> None:

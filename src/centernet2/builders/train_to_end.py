@@ -52,7 +52,9 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
             evaluate,
             writers=writers,
             period=options.eval_period,
-            review=partial(_review, run, checkpoint),
+            review=lambda *result: run.measured(
+                "review", lambda: _review(run, checkpoint, *result)
+            ),
         )
         callbacks: list[Callback] = [
             stop,
@@ -93,7 +95,6 @@ def _report(run: TrainingRun) -> None:
             output / "eval", data=command.data, data_path=command.data_path, config=run.config,
             report=output / REPORT_FOLDER,
         )  # fmt: skip
-        logger.info("the report is %s", output / REPORT_FOLDER / "report.html")
 
 
 def _finish(run: TrainingRun, evaluation: PeriodicEvaluation) -> dict[str, float]:

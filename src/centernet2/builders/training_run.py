@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from accelerate import Accelerator
@@ -34,6 +35,8 @@ from centernet2.training.writers import Writer, open_writers
 
 TRIED_IMAGES = 16  # of the validation set, whose evaluation is timed before the training
 MIN_SHARE = 0.3  # of the time of a run that is left for its steps
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,15 @@ class TrainingRun:
         def evaluate_all() -> dict[str, float]:
             return self.state.evaluate(evaluate_into)
 
-        budget = self.state.budget
         try:
-            return evaluate_all() if budget is None else budget.measure(evaluate_all)
+            return self.measured("evaluation", evaluate_all)
         except EvaluationInterrupted:
             return None
+
+    def measured(self, part: str, work: Callable[[], Result], *, share: float = 1.0) -> Result:
+        """Do a share of a part of what follows the last step; the budget reserves its time."""
+        budget = self.state.budget
+        return work() if budget is None else budget.measure(part, work, share=share)
 
     def try_evaluation(self) -> None:
         """Evaluate on a few validation images, so that the budget knows how long that takes.
@@ -154,8 +161,10 @@ class TrainingRun:
         few = self.val_set.subset(np.linspace(0, len(self.val_set) - 1, count).astype(int))
         share = count / len(self.val_set) / (1 if self.state.average is None else 2)
         with self.state.whole_model():
-            budget.measure(
-                lambda: evaluate_dataset(self.model, few, self.config, None), share=share
+            self.measured(
+                "evaluation",
+                lambda: evaluate_dataset(self.model, few, self.config, None),
+                share=share,
             )
         if self.state.iteration == 0 and budget.left < MIN_SHARE * budget.seconds:
             minutes = (budget.reserve + budget.spent) / (1 - MIN_SHARE) / 60

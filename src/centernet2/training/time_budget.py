@@ -4,7 +4,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from centernet2 import distributed
 from centernet2.training.schedule import Schedule
@@ -13,6 +13,15 @@ from centernet2.training.step import FinishedStep
 MEASURED_STEPS = 20  # whose median is the time of a step
 FIRST_STEPS = 3  # which do not count until others are measured: they warm up caches
 MARGIN = 1.1  # evaluations differ from the last one
+
+Result = TypeVar("Result")
+
+
+class _Part(NamedTuple):
+    """A part of what follows the last step, as measured."""
+
+    seconds: float
+    pace: float | None  # seconds of the steps before it, or after it if there were too few
 
 
 class TimeBudget:
@@ -48,7 +57,7 @@ class TimeBudget:
         self.started = started
         self.period = period
         self.clock = clock
-        self.reserve = 0.0  # seconds for what follows the last step
+        self._parts: dict[str, _Part] = {}  # of what follows the last step, by name
         self._step_times: deque[float] = deque(maxlen=MEASURED_STEPS)
         self._measured = 0
 
@@ -56,6 +65,20 @@ class TimeBudget:
     def spent(self) -> float:
         """Seconds since the start of the run, without pauses between resumptions."""
         return self.clock() - self.started
+
+    @property
+    def reserve(self) -> float:
+        """Seconds for what follows the last step: more if steps have become slower."""
+        total, after = 0.0, self._pace
+        for seconds, before in self._parts.values():
+            total += seconds * (max(1.0, after / before) if after and before else 1.0)
+        return MARGIN * total
+
+    @property
+    def _pace(self) -> float | None:
+        """Seconds of a step; None: too few have been measured."""
+        is_known = len(self._step_times) == MEASURED_STEPS
+        return statistics.median(self._step_times) if is_known else None
 
     @property
     def left(self) -> float:
@@ -71,6 +94,8 @@ class TimeBudget:
         self._measured += 1
         if self._measured > FIRST_STEPS:
             self._step_times.append(step.step_time)
+        if self._measured == FIRST_STEPS + MEASURED_STEPS:
+            self._parts = {k: p._replace(pace=p.pace or self._pace) for k, p in self._parts.items()}
         several = distributed.world_size() > 1
         if several and step.iteration % self.period != 0:
             return
@@ -86,12 +111,12 @@ class TimeBudget:
         if self.is_over:
             step.max_iteration = step.iteration
 
-    def measure(self, work: Callable[[], Any], *, share: float = 1.0) -> Any:
-        """Do a share of the work that follows the last step; reserve time for all of it."""
+    def measure(self, part: str, work: Callable[[], Result], *, share: float = 1.0) -> Result:
+        """Do a share of a part of what follows the last step; reserve time for all of it."""
         before = self.clock()
         result = work()
         seconds = distributed.gather_objects(self.clock() - before)[0]
-        self.reserve = MARGIN * seconds / share
+        self._parts[part] = _Part(seconds / share, self._pace)
         return result
 
     def state_dict(self) -> dict[str, Any]:
