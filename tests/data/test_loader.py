@@ -112,6 +112,19 @@ def test_augmentation_differs_between_epochs_and_seeds(dataset: DetectionDataset
     assert len({(tuple(image.shape), int(image.sum())) for image in [*seen, other]}) == 7
 
 
+def test_images_of_a_batch_have_one_length(dataset: DetectionDataset) -> None:
+    resize = ResizeShortestEdge(lengths=(24, 32, 40), max_size=100, sampling="batch")
+    lengths = []
+    for grouping in (True, False):
+        for batch in batches(
+            dataset, 12, transform=TrainTransform(steps=(resize,)), aspect_ratio_grouping=grouping
+        ):
+            own = {min(image.shape[1:]) for image in batch.images}
+            assert len(own) == 1
+            lengths += own
+    assert set(lengths) == {24, 32, 40}
+
+
 def test_groups_neither_mix_nor_lose_images(dataset: DetectionDataset) -> None:
     seen = []
     for batch in batches(dataset, 44, batch_size=1):

@@ -1,5 +1,6 @@
 """`centernet2 train DATA`: plans, trains, evaluates and reports; a resumed run keeps the plan."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,17 @@ FEW = [*TINY, "TEST.EVAL_PERIOD", "0", "INPUT.MAX_SIZE_TRAIN", "64"]
 
 
 def test_data_alone_are_enough_and_resuming_keeps_the_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_blocks(tmp_path / "my_blocks")
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
     metrics = centernet2.train(None, data, *FEW, "SOLVER.TRAIN_ITER", "2", device="cpu")
     run = tmp_path / "runs" / "my_blocks"
     assert isinstance(metrics, dict) and "bbox/AP" in metrics
     assert (run / "report" / "report.html").is_file()
+    assert len(re.findall(r"instances_train\.json: \d+ images", caplog.text)) == 1
+    assert caplog.text.count("report.html") == 1
     text = (run / "plan.yaml").read_text()
     assert "# model: CenterNet2_Lite_N, the largest" in text
     first = yaml.safe_load((run / "command.yaml").read_text())
@@ -35,8 +39,10 @@ def test_data_alone_are_enough_and_resuming_keeps_the_plan(
         first[key] for key in ("file", "reasons")
     ]
     assert (run / "plan.yaml").read_text() == text.replace("TRAIN_ITER: 2", "TRAIN_ITER: 4")
-    config = centernet2.load_config(run / "plan.yaml")
-    assert config["SOLVER.MAX_MINUTES"] == 20 and config["SOLVER.OPTIMIZER"] == "ADAMW"
+    lines = centernet2.train(
+        run / "plan.yaml", data=data, device="cpu", mode=TrainMode(dry_run=True)
+    )
+    assert any("within 20 minutes" in line for line in lines) and "(ADAMW)" in "".join(lines)
 
 
 def test_effort_needs_a_plan(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import torch
 from centernet2 import distributed
 from centernet2.builders.data_statistics import DataStatistics, data_statistics
 from centernet2.builders.initial_weights import find_weights, read_timm_weights
-from centernet2.builders.loading import StrPath, config_of, device_for
+from centernet2.builders.loading import StrPath, config_of, device_for, set_num_classes
 from centernet2.builders.packaged_weights import packaged_file
-from centernet2.builders.plan import find_training_data
+from centernet2.builders.plan import TrainingSets, find_training_data
 from centernet2.builders.step_probe import largest_batch, measure_step
 from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint import WeightsError, read_weights
@@ -59,10 +59,10 @@ CPU_BATCH, ACCELERATOR_BATCH = 4, 32
 BATCHES_PER_EPOCH = 4  # at least
 RATE, RATE_BATCH = 0.001, 4  # learning rate of AdamW for a batch size
 LEAST_ITERATIONS = 2000  # of the schedule, however few the images are
-LEAST_EPOCHS = 8  # for which images are made smaller
+LEAST_VIEWS = 1000  # images, with repetitions, for which images are made smaller
 WARM_UP = 0.03  # of the schedule
-EVALUATIONS, EVALUATION_SHARE = 5, 0.15  # number at most, and share of the time
-INFERENCE_COST = 0.4  # of an image, relative to its training
+EVALUATIONS, EVALUATION_SHARE = 5, 0.08  # number at most, and share of the time
+INFERENCE_COST = 0.6  # of an image, relative to its training
 PATIENCE = 3  # evaluations
 CHECKPOINT_MINUTES = 2.0
 FEW_IMAGES = 100  # for which colors are changed, too
@@ -87,7 +87,9 @@ class Plan:
         self.reasons.append(f"{what}: {reason}{note}")
 
 
-def plan_training(command: TrainCommand, *, effort: str, started: float) -> TrainCommand:
+def plan_training(
+    command: TrainCommand, *, effort: str, started: float
+) -> tuple[TrainCommand, TrainingSets]:
     """Choose a config for the data of a command that names none.
 
     Args:
@@ -96,7 +98,7 @@ def plan_training(command: TrainCommand, *, effort: str, started: float) -> Trai
         started: value of time.monotonic() at the start of the command.
 
     Returns:
-        The command with that config in place of a config file, and the reasons.
+        The command with that config in place of a config file, and the reasons; the data.
     """
     data, data_path, given = Path(str(command.data)), command.data_path, command.overrides
     level, weights = EFFORTS[effort], command.weights
@@ -129,8 +131,10 @@ def plan_training(command: TrainCommand, *, effort: str, started: float) -> Trai
         pace *= _shrink_images(plan, statistics, steps=seconds / pace)
     _choose_length(plan, statistics, level)
     _choose_evaluations(plan, statistics, len(val_set), pace=pace, seconds=seconds)
-    chosen = {key: plan.config[key] for key in plan.config.stated}
-    return replace(command, config_name=plan.config.name, file=chosen, reasons=tuple(plan.reasons))
+    config = set_num_classes(plan.config, statistics.classes, owner=train_set.name)
+    chosen = {key: config[key] for key in config.stated}
+    planned = replace(command, config_name=config.name, file=chosen, reasons=tuple(plan.reasons))
+    return planned, (train_set, val_set)
 
 
 def _choose_model(
@@ -210,6 +214,7 @@ def _set_size(plan: Plan, statistics: DataStatistics, side: int, reason: str) ->
         f"image size {side}",
         {
             "INPUT.MIN_SIZE_TRAIN": tuple(round(scale * side) for scale in SCALES),
+            "INPUT.MIN_SIZE_TRAIN_SAMPLING": "batch",
             "INPUT.MAX_SIZE_TRAIN": round(SCALES[-1] * longest),
             "INPUT.MIN_SIZE_TEST": side,
             "INPUT.MAX_SIZE_TEST": longest,
@@ -223,13 +228,13 @@ def _set_size(plan: Plan, statistics: DataStatistics, side: int, reason: str) ->
 
 def _shrink_images(plan: Plan, statistics: DataStatistics, *, steps: float) -> float:
     """Make images smaller if the time is short; return the factor of the time of a step."""
-    epochs = steps * plan.config.run.ims_per_batch / statistics.images
+    views = steps * plan.config.run.ims_per_batch
     before = plan.config.augmentation.min_size_test
-    fitting = _rounded(before * math.sqrt(epochs / LEAST_EPOCHS) - SIDE_STEP / 2)
-    side = max(SHORTEST, fitting)
-    if epochs >= LEAST_EPOCHS or side >= before:
+    side = max(SHORTEST, _rounded(before * math.sqrt(views / LEAST_VIEWS)))
+    if views >= LEAST_VIEWS or side >= before:
         return 1.0
-    _set_size(plan, statistics, side, f"at {before} pixels there is time for {epochs:.1f} epochs")
+    reason = f"at {before} pixels there is time for {views:.0f} images, with repetitions"
+    _set_size(plan, statistics, side, reason)
     return (side / before) ** 2
 
 
@@ -258,7 +263,11 @@ def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) 
         "SOLVER.IMS_PER_BATCH": batch,
         "DATALOADER.NUM_WORKERS": min(1 if on_cpu else 8, cores // 2),
     }
-    if not on_cpu:
+    if on_cpu:
+        # batch statistics of channels_last maps are too inexact for training from scratch
+        frozen = plan.config.backbone.resnet.norm == "FrozenBN" and not plan.config.run.fsdp
+        values |= {"SOLVER.CHANNELS_LAST": frozen, "SOLVER.KEEP_FREED_MEMORY": True}
+    else:
         values |= {"SOLVER.AMP.ENABLED": True}
         values |= {"SOLVER.AMP.DTYPE": "bf16" if is_bf16_fast(device) else "fp16"}
     reason = "few images per step give many steps" if on_cpu else "in mixed precision"

@@ -37,7 +37,7 @@ from centernet2.images.resize import EvalTransform, make_test_resize
 from centernet2.structures import Batch, TestSize
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
-SAMPLINGS: tuple[Literal["choice", "range"], ...] = ("choice", "range")
+SAMPLINGS: tuple[Literal["choice", "range", "batch"], ...] = ("choice", "range", "batch")
 AUGMENTATIONS = ("", "ResizeShortestEdge", "EfficientDetResizeCrop", "LargeScaleJitter")
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
 CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (

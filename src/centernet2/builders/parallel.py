@@ -39,6 +39,7 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             model,
             device=device,
             memory_format=torch.channels_last if options.channels_last else default_format,
+            keep_memory=options.keep_freed_memory,
             gradient_checkpointing=options.gradient_checkpointing,
             compile=options.compile,
         )

@@ -28,6 +28,8 @@ from centernet2.outputs import writable_folder
 
 logger = logging.getLogger(__name__)
 
+TrainingSets = tuple[DetectionDataset, DetectionDataset]  # for training and for validation
+
 RATES = ("SOLVER.BASE_LR", "SOLVER.BASE_LR_END")
 LENGTHS = (
     "SOLVER.MAX_ITER",
@@ -64,7 +66,7 @@ def choose_seed(config: Config) -> Config:
 
 def find_training_data(
     config: Config, data: StrPath | None, data_path: StrPath | None
-) -> tuple[DetectionDataset, DetectionDataset]:
+) -> TrainingSets:
     """Load the training set and the validation set, whose classes are matched by name."""
     class_map = parse_class_map(config.datasets.class_map)
     find = partial(

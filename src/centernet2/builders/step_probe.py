@@ -1,6 +1,8 @@
 """How long a training step takes on a device, and which batch fits into its memory."""
 
 import logging
+import math
+import statistics
 import time
 
 import torch
@@ -18,23 +20,27 @@ from centernet2.training.loop import accumulate_gradients
 
 logger = logging.getLogger(__name__)
 
-PROBED_STEPS = 2  # of which the last one is timed; the first one warms up
+PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machine may be busy
 
 
 def measure_step(config: Config, dataset: DetectionDataset, device: torch.device) -> float:
-    """Return the seconds of a forward and a backward pass, the longest of all processes.
+    """Return the seconds of a forward and a backward pass, those of the slowest process.
 
-    The weights are random.
+    The weights are random, and the images have the middle one of their sizes.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit into the memory of the accelerator.
     """
-    config = fit_to_data(config.replace({"SEED": 0, "DATALOADER.NUM_WORKERS": 0}), dataset)
+    sizes = config.augmentation.min_size_train
+    middle: dict[str, object] = {"INPUT.MIN_SIZE_TRAIN": (round(statistics.median(sizes)),)}
+    middle |= {"INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice"}
+    probed = {"SEED": 0, "DATALOADER.NUM_WORKERS": 0, **middle}
+    config = fit_to_data(config.replace(probed), dataset)
     accelerator = create_accelerator(device, find_unused_parameters=True)
     model = prepare_for_training(config, build_detector(config), accelerator).train()
     precision = choose_precision(device, amp=config.run.amp, dtype=config.run.amp_dtype)
     batches = build_train_batches(config, dataset, start=0)
-    seconds = 0.0
+    seconds = math.inf
     for _ in range(PROBED_STEPS):
         step_batches = [next(batches) for _ in range(config.run.accumulation_steps)]
         started = time.perf_counter()
@@ -46,7 +52,7 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
             precision=precision,
         )
         synchronize(device)
-        seconds = time.perf_counter() - started
+        seconds = min(seconds, time.perf_counter() - started)
     return max(distributed.gather_objects(seconds))
 
 

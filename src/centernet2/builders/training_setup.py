@@ -10,7 +10,7 @@ from centernet2.builders.loading import device_for
 from centernet2.builders.missing_run import explain_missing_run
 from centernet2.builders.network import build_detector
 from centernet2.builders.parallel import prepare_for_training
-from centernet2.builders.plan import choose_seed, find_training_data, fit_to_data
+from centernet2.builders.plan import TrainingSets, choose_seed, find_training_data, fit_to_data
 from centernet2.builders.solver import build_run_state, choose_precision
 from centernet2.builders.train_command import TrainCommand
 from centernet2.builders.training_run import TrainingRun
@@ -35,6 +35,7 @@ def set_up(
     *,
     resume: bool,
     started: float,
+    sets: TrainingSets | None = None,
 ) -> TrainingRun:
     """Build all parts of a training run, in order.
 
@@ -44,11 +45,12 @@ def set_up(
         output: output folder.
         resume: continue from the last checkpoint, if there is one.
         started: value of time.monotonic() at the start of the command.
+        sets: the data, if a plan has read them.
     """
     given = command.config
     resumes_nothing = resume and previous is None
     with explain_missing_run(output) if resumes_nothing else nullcontext():
-        train_set, val_set = find_training_data(given, command.data, command.data_path)
+        train_set, val_set = sets or find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
         device_for(given, command.device),
         find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them

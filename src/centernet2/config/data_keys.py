@@ -39,7 +39,8 @@ DATA_KEYS = (
     Option(
         "INPUT.MIN_SIZE_TRAIN_SAMPLING",
         "augmentation.min_size_train_sampling",
-        "choice: one of these lengths; range: any length between the two",
+        "choice: one of these lengths; range: any length between the two; batch: one of them for "
+        "all images of a batch",
     ),
     Option(
         "INPUT.MAX_SIZE_TRAIN",

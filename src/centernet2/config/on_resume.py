@@ -179,6 +179,7 @@ ON_RESUME = (
             "SOLVER.SYNC_BN",
             "SOLVER.FSDP",
             "SOLVER.CHANNELS_LAST",
+            "SOLVER.KEEP_FREED_MEMORY",
             "SOLVER.COMPILE",
             "MODEL.DEVICE",
         ),

@@ -242,6 +242,11 @@ TRAINING_KEYS = (
         "ours: train in the channels_last memory format",
     ),
     Option(
+        "SOLVER.KEEP_FREED_MEMORY",
+        "run.keep_freed_memory",
+        "ours: keep freed memory of CPU tensors for the next step, which is faster and needs more",
+    ),
+    Option(
         "SOLVER.COMPILE", "run.compile", "ours: compile the backbone and the neck (torch.compile)"
     ),
     Option(

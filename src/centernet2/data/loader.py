@@ -178,7 +178,7 @@ def global_batches(
     waiting: list[list[Draw]] = [[], []]
     for position, image in enumerate(stream):
         batch = waiting[group[image]]
-        batch.append(Draw(position, image))
+        batch.append(Draw(position, image, batch[0].position if batch else position))
         if len(batch) == batch_size:
             yield batch
             waiting[group[image]] = []

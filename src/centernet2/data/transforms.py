@@ -9,7 +9,7 @@ a Mixer in data/mixing.py and a part of build_mixing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -85,6 +85,16 @@ class TrainTransform:
             target, height=image.shape[1], width=image.shape[2]
         )
 
+    def for_batch(self, generator: Generator) -> "TrainTransform":
+        """Draw what all images of a batch have in common."""
+        return replace(
+            self,
+            steps=tuple(
+                step.for_batch(generator) if isinstance(step, ResizeShortestEdge) else step
+                for step in self.steps
+            ),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeShortestEdge:
@@ -92,7 +102,7 @@ class ResizeShortestEdge:
 
     lengths: tuple[int, ...]  # choices, or the two ends of a range
     max_size: int
-    sampling: Literal["choice", "range"]
+    sampling: Literal["choice", "range", "batch"]  # batch: one choice for all images of a batch
 
     def __post_init__(self) -> None:
         if self.sampling == "range" and len(self.lengths) != 2:
@@ -110,10 +120,19 @@ class ResizeShortestEdge:
         if self.sampling == "range":
             length = random_integer(self.lengths[0], self.lengths[1], generator)
         else:
-            length = self.lengths[random_integer(0, len(self.lengths) - 1, generator)]
+            length = self._choice(generator)
         height, width = shortest_edge_size(*image.shape[1:], length=length, max_size=self.max_size)
         scale = (width / image.shape[2], height / image.shape[1])
         return resize_image(image, height, width), resize_target(target, height, width, scale=scale)
+
+    def for_batch(self, generator: Generator) -> "ResizeShortestEdge":
+        """Draw the length if a batch has one: then hardly anything of it is padding."""
+        if self.sampling != "batch":
+            return self
+        return replace(self, lengths=(self._choice(generator),), sampling="choice")
+
+    def _choice(self, generator: Generator) -> int:
+        return self.lengths[random_integer(0, len(self.lengths) - 1, generator)]
 
 
 @dataclass(frozen=True, kw_only=True)

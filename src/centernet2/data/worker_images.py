@@ -26,6 +26,7 @@ class Draw(NamedTuple):
 
     position: int
     image: int  # index in the data set
+    first: int  # position of the first image of its batch
 
 
 class LoadedImage(NamedTuple):
@@ -54,15 +55,16 @@ class TrainImages(Dataset[LoadedImage]):
 
     def __getitem__(self, draw: Draw) -> LoadedImage:
         generator = generator_of(self.seed, draw.position)
+        transform = self.transform.for_batch(generator_of(self.seed, draw.first))
         failures: list[str] = []
         try:
             if self.mixing is None:
-                transformed = partial(self._transformed, generator)
+                transformed = partial(self._transformed, transform, generator)
                 index, (image, target) = self._read(draw.image, transformed, generator, failures)
             else:
                 index, sample = self._read(draw.image, self._decoded, generator, failures)
                 another = partial(self._another, generator, failures)
-                image, target = self.mixing(sample, another, self.transform, generator)
+                image, target = self.mixing(sample, another, transform, generator)
         except ImageError as error:
             return LoadedImage(failures or [str(error)])
         image_id, size = self.dataset.image_id(index), self.dataset.size(index)
@@ -88,9 +90,9 @@ class TrainImages(Dataset[LoadedImage]):
     def _decoded(self, index: int) -> Sample:
         return read_indexed_image(self.dataset, index), self.dataset.target(index)
 
-    def _transformed(self, generator: Generator, index: int) -> Sample:
+    def _transformed(self, transform: TrainTransform, generator: Generator, index: int) -> Sample:
         image = stored_image(self.dataset, index)
-        return self.transform(image, self.dataset.target(index), generator)
+        return transform(image, self.dataset.target(index), generator)
 
     def _another(self, generator: Generator, failures: list[str]) -> Sample:
         """Draw another image to mix in."""

@@ -30,6 +30,7 @@ from centernet2.jobs.evaluate import ClassMatching, evaluate
 from centernet2.ranges import above, between
 
 if TYPE_CHECKING:
+    from centernet2.builders.plan import TrainingSets
     from centernet2.builders.train_command import TrainCommand
     from centernet2.builders.training_run import TrainingRun
     from centernet2.config import Config
@@ -142,8 +143,8 @@ def train(
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
-        command = _completed(command, previous, mode, plans=plans, started=started)
-        run = set_up(command, previous, output, resume=resume, started=started)
+        command, sets = _completed(command, previous, mode, plans=plans, started=started)
+        run = set_up(command, previous, output, resume=resume, started=started, sets=sets)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
 
 
@@ -154,8 +155,10 @@ def _completed(
     *,
     plans: bool,
     started: float,
-) -> TrainCommand:
+) -> tuple[TrainCommand, TrainingSets | None]:
     """Add the options of the run to resume, or those that are chosen for the data.
+
+    The data are returned, too, if they have been read.
 
     Args:
         command: what is given.
@@ -171,11 +174,12 @@ def _completed(
             "--effort chooses options for the data of a new run; leave it out beside "
             "--config-file and --resume, or give --minutes, which sets the time of any run"
         )
+    sets: TrainingSets | None = None
     if previous is not None:
         command = command.after(previous)
     elif plans:
-        command = plan_training(command, effort=mode.effort or "normal", started=started)
-    return _scaled(command, previous) if mode.auto_scale_lr else command
+        command, sets = plan_training(command, effort=mode.effort or "normal", started=started)
+    return _scaled(command, previous) if mode.auto_scale_lr else command, sets
 
 
 def _config_before_plan(data: PathArgument | None) -> Config:

@@ -120,18 +120,21 @@ def optimize_for_training(
     *,
     device: torch.device | None = None,
     memory_format: torch.memory_format | None = None,
+    keep_memory: bool = False,
     gradient_checkpointing: bool = False,
     compile: bool = False,
 ) -> Detector:
     """Reduce the memory of training, in place; weights and gradients stay the same.
 
     Sets the memory format, and recomputes cheap activations in the backward pass. On the CPU the
-    process returns freed memory to the system from now on.
+    process returns freed memory to the system from now on, or keeps it.
 
     Args:
         model: in training mode, before a wrapper such as DistributedDataParallel.
         device: of the training run; None: the model's current device.
         memory_format: of weights and feature maps; None: the fastest on the device.
+        keep_memory: keep freed memory of CPU tensors: small models are faster, as the system has to
+            clear all memory that it gives again, but the peak is higher.
         gradient_checkpointing: keep only the activations between the stages of the backbone, which
             takes about a third more time there.
         compile: torch.compile backbone and neck, instead of any recomputation.
@@ -141,7 +144,7 @@ def optimize_for_training(
             "compile and gradient_checkpointing exclude each other; leave one of them out"
         )
     device = model.preprocess.mean.device if device is None else device
-    return_freed_memory(device)
+    (keep_freed_memory if keep_memory else return_freed_memory)(device)
     convert_memory_format(model, memory_format or fast_memory_format(model, device))
     if compile:
         require_compiler(device)

@@ -23,6 +23,7 @@ class RunOptions:
     sync_bn: bool = False
     fsdp: bool = False
     channels_last: bool = False
+    keep_freed_memory: bool = False
     compile: bool = False
     patience: int = 0
     eval_period: int = 0
