@@ -109,11 +109,22 @@ def test_few_images_are_seen_often() -> None:
         assert chosen.config["SOLVER.MAX_ITER"] == length
 
 
+@pytest.mark.parametrize(("name", "is_last"), [("Lite_N", True), ("R18_small", False)])
+def test_maps_on_cpus_are_channels_last_unless_the_backbone_takes_batch_statistics(
+    name: str, is_last: bool
+) -> None:
+    chosen = Plan(load_config(f"CenterNet2_{name}"), {})
+    automatic_plan._choose_batch(chosen, BLOOD, torch.device("cpu"))
+    assert chosen.config["SOLVER.CHANNELS_LAST"] is is_last
+    assert chosen.config["SOLVER.KEEP_FREED_MEMORY"]
+    assert chosen.reasons[-1].startswith("freed memory: kept for the next step")
+
+
 def test_accelerators_get_mixed_precision() -> None:
     chosen = lite()
     automatic_plan._choose_batch(chosen, BLOOD, torch.device("meta"))
     assert chosen.config["SOLVER.IMS_PER_BATCH"] == 32
-    assert chosen.config["SOLVER.AMP.ENABLED"]
+    assert chosen.config["SOLVER.AMP.ENABLED"] and not chosen.config["SOLVER.KEEP_FREED_MEMORY"]
 
 
 def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

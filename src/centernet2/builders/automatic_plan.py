@@ -210,10 +210,11 @@ def _set_size(plan: Plan, statistics: DataStatistics, side: int, reason: str) ->
     before, intervals = plan.config.augmentation.min_size_test, plan.config.assigner
     starts, ends = zip(*intervals.sizes_of_interest, strict=True)
     scaled = [round(end * side / before) for end in (*starts, *ends[:-1])]
+    sides = tuple(round(scale * side) for scale in SCALES)
     plan.choose(
         f"image size {side}",
         {
-            "INPUT.MIN_SIZE_TRAIN": tuple(round(scale * side) for scale in SCALES),
+            "INPUT.MIN_SIZE_TRAIN": sides,
             "INPUT.MIN_SIZE_TRAIN_SAMPLING": "batch",
             "INPUT.MAX_SIZE_TRAIN": round(SCALES[-1] * longest),
             "INPUT.MIN_SIZE_TEST": side,
@@ -222,7 +223,7 @@ def _set_size(plan: Plan, statistics: DataStatistics, side: int, reason: str) ->
                 zip(scaled[: len(starts)], (*scaled[len(starts) :], ends[-1]), strict=True)
             ),
         },
-        reason,
+        f"{reason}; batches of one size, from {sides[0]} to {sides[-1]}",
     )
 
 
@@ -263,15 +264,23 @@ def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) 
         "SOLVER.IMS_PER_BATCH": batch,
         "DATALOADER.NUM_WORKERS": min(1 if on_cpu else 8, cores // 2),
     }
-    if on_cpu:
-        # batch statistics of channels_last maps are too inexact for training from scratch
-        frozen = plan.config.backbone.resnet.norm == "FrozenBN" and not plan.config.run.fsdp
-        values |= {"SOLVER.CHANNELS_LAST": frozen, "SOLVER.KEEP_FREED_MEMORY": True}
-    else:
+    if not on_cpu:
         values |= {"SOLVER.AMP.ENABLED": True}
         values |= {"SOLVER.AMP.DTYPE": "bf16" if is_bf16_fast(device) else "fp16"}
     reason = "few images per step give many steps" if on_cpu else "in mixed precision"
     plan.choose(f"batch of {batch} images on {device}", values, reason)
+    if on_cpu:
+        _choose_memory(plan)
+
+
+def _choose_memory(plan: Plan) -> None:
+    """Choose how feature maps lie in the memory of a CPU."""
+    values, reason = {"SOLVER.KEEP_FREED_MEMORY": True}, "kept for the next step, which saves time"
+    # batch statistics of channels_last maps are too inexact for a whole backbone
+    if plan.config.backbone.resnet.norm == "FrozenBN" and not plan.config.run.fsdp:
+        values["SOLVER.CHANNELS_LAST"] = True
+        reason += ", as does the channels_last format"
+    plan.choose("freed memory", values, reason)
 
 
 def _choose_optimizer(plan: Plan, statistics: DataStatistics, *, from_scratch: bool) -> None:
