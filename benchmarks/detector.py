@@ -16,43 +16,23 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
 import torch
 from harness import machine, spread
-from torch import Tensor
+from sides import Side, scene, serve
 
 import centernet2
 from centernet2.builders.loading import place
-from centernet2.devices import autocast, peak_memory, synchronize
+from centernet2.devices import autocast
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference, optimize_for_training
-from centernet2.structures import Target
 
-OBJECTS = 12  # of an image
 WARM_UP = 2  # runs, in which memory is still fetched from the system
 IMAGES = {"inference": 1, "training": 2}
-
-
-def scene(height: int, width: int, count: int) -> tuple[list[Tensor], list[Target]]:
-    random = torch.Generator().manual_seed(0)
-    images, targets = [], []
-    for _ in range(count):
-        images.append(
-            torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=random)
-        )
-        low = torch.rand(OBJECTS, 2, generator=random) * torch.tensor([width * 0.7, height * 0.7])
-        high = (low + torch.rand(OBJECTS, 2, generator=random) * 150 + 10).minimum(
-            torch.tensor([width, height])
-        )
-        labels = torch.randint(0, 80, (OBJECTS,), generator=random)
-        targets.append(Target(boxes=torch.cat([low, high], dim=1), labels=labels))
-    return images, targets
 
 
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
@@ -88,37 +68,6 @@ def capture_graphs(model: Detector) -> None:
     parts = [model.backbone, model.neck]
     for part in parts if model.training else [*parts, model.proposal_generator.head]:
         part.compile(mode="reduce-overhead", dynamic=False)
-
-
-def serve(work: Callable[[], object], device: torch.device) -> None:
-    for _ in sys.stdin:
-        started, used = time.perf_counter(), time.process_time()
-        work()
-        synchronize(device)
-        figures = {
-            "seconds": time.perf_counter() - started,
-            "processor_seconds": time.process_time() - used,  # of all threads
-            "bytes": peak_memory(device),
-        }
-        print(json.dumps(figures), flush=True)
-
-
-class Side:
-    """A process that does the work once for each line that it reads."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self) -> dict[str, float]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("{"):  # compilers and the like may write lines of their own
-                return dict(json.loads(line))
-        raise SystemExit(f"{shlex.join(map(str, self.process.args))} ended without an answer")
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detector import scene, serve
+from sides import scene, serve
 
 SOURCES = {  # name: address, commit
     "detectron2": (
@@ -73,6 +73,8 @@ def is_built(folder: Path) -> bool:
 
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
     """Return one pass over the scene of detector.py by the reference's own classes."""
+    for name in ("packages", "detectron2", "CenterNet2"):
+        sys.path.insert(1, str(options.folder / name))
     from detectron2.structures import Boxes, Instances
     from detectron2.utils.events import EventStorage
 
@@ -105,8 +107,6 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
 
 
 def build_reference(options: argparse.Namespace) -> torch.nn.Module:
-    for name in ("packages", "detectron2", "CenterNet2"):
-        sys.path.insert(1, str(options.folder / name))
     from centernet.config import add_centernet_config
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import get_cfg

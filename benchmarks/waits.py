@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detector import scene
 from harness import machine
+from sides import scene
 from torch.profiler import profile
 
 import centernet2
