@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ BLOOD = DataStatistics(
 
 @pytest.fixture(autouse=True)
 def pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automatic_plan, "measure_step", lambda *arguments: 0.5)
+    for module in (automatic_plan, step_probe):
+        monkeypatch.setattr(module, "measure_step", lambda *arguments: 0.5)
 
 
 def plan(data: Path, *, effort: str = "normal", **given: Any) -> TrainCommand:
@@ -139,8 +141,22 @@ def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(step_probe, "measure_step", measure)
     config = load_config("CenterNet2_Lite_N", {"SOLVER.IMS_PER_BATCH": 32})
     dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
-    assert step_probe.largest_batch(config, dataset, torch.device("cpu")) == 8
+    assert step_probe.largest_batch(config, dataset, torch.device("meta")) == 8
     assert tried == [32, 16, 8]
+
+
+@pytest.mark.parametrize(("free", "batch"), [(1000, 4), (250, 2), (10, 1)])
+def test_batch_on_a_cpu_fits_into_its_free_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, batch: int
+) -> None:
+    resident = iter([500, 600])  # a step of one image takes 100
+    monkeypatch.setattr(step_probe, "_resident", lambda: next(resident))
+    monkeypatch.setattr(
+        step_probe.psutil, "virtual_memory", lambda: SimpleNamespace(available=free)
+    )
+    config = load_config("CenterNet2_Lite_N", {"SOLVER.IMS_PER_BATCH": 4})
+    dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    assert step_probe.largest_batch(config, dataset, torch.device("cpu")) == batch
 
 
 def test_without_weights_a_plan_trains_from_scratch(

@@ -116,12 +116,10 @@ def plan_training(
         _choose_size(plan, statistics)
     _choose_for_objects(plan, statistics)
     _choose_batch(plan, statistics, place)
-    if place.type != "cpu" and "SOLVER.IMS_PER_BATCH" not in given:
-        plan.choose(
-            "memory",
-            {"SOLVER.IMS_PER_BATCH": largest_batch(plan.config, train_set, place)},
-            "the largest batch that was tried and fits",
-        )
+    if "SOLVER.IMS_PER_BATCH" not in given:
+        batch = largest_batch(plan.config, train_set, place)
+        reason = f"it suffices for batches of {batch} images"
+        plan.choose("memory", {"SOLVER.IMS_PER_BATCH": batch}, reason)
     from_scratch = weights is None and plan.config.name == FROM_SCRATCH
     _choose_optimizer(plan, statistics, from_scratch=from_scratch)
     pace = measure_step(plan.config, train_set, place)

@@ -5,6 +5,7 @@ import math
 import statistics
 import time
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from centernet2 import distributed
@@ -16,10 +17,12 @@ from centernet2.builders.solver import choose_precision
 from centernet2.config import Config
 from centernet2.data import DetectionDataset
 from centernet2.devices import create_accelerator, grad_scaler, synchronize
+from centernet2.kernels import keep_freed_memory
 from centernet2.training.loop import accumulate_gradients
 
 logger = logging.getLogger(__name__)
 
+MEMORY_SHARE = 0.8  # of the free memory of this machine, which a step on its CPU may take
 PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machine may be busy
 
 
@@ -57,11 +60,13 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
 
 
 def largest_batch(config: Config, dataset: DetectionDataset, device: torch.device) -> int:
-    """Return the batch size of a config, halved until a step with the largest images fits."""
+    """Return the batch size of a config, or less if a step with the largest images needs it."""
     batch, smallest = config.run.ims_per_batch, distributed.world_size()
-    sizes = (max(config.augmentation.min_size_train),)
+    config = config.replace({"INPUT.MIN_SIZE_TRAIN": (max(config.augmentation.min_size_train),)})
+    if device.type == "cpu":
+        return min(batch, max(1, _images_in_memory(config, dataset) // smallest) * smallest)
     while batch > smallest:
-        tried = config.replace({"SOLVER.IMS_PER_BATCH": batch, "INPUT.MIN_SIZE_TRAIN": sizes})
+        tried = config.replace({"SOLVER.IMS_PER_BATCH": batch})
         try:
             measure_step(tried, dataset, device)
             return batch
@@ -69,3 +74,22 @@ def largest_batch(config: Config, dataset: DetectionDataset, device: torch.devic
             logger.info("a batch of %d images does not fit into the memory of %s", batch, device)
             batch = max(smallest, batch // 2)
     return batch
+
+
+def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
+    """Return how many images a step can have, by the memory that a step of one takes.
+
+    A larger step is not tried: the system may end the process.
+    """
+    device = torch.device("cpu")
+    one = {"SOLVER.IMS_PER_BATCH": distributed.world_size(), "SOLVER.ACCUMULATION_STEPS": 1}
+    keep_freed_memory(device)  # what is free already is returned, and the step keeps its own
+    free, before = psutil.virtual_memory().available, _resident()
+    measure_step(config.replace(one | {"SOLVER.KEEP_FREED_MEMORY": True}), dataset, device)
+    images = int(MEMORY_SHARE * free / max(1, _resident() - before))
+    return min(distributed.gather_objects(images))
+
+
+def _resident() -> int:
+    """Return the bytes of this process in memory."""
+    return int(psutil.Process().memory_info().rss)
