@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,15 +14,14 @@ from typing import Any
 
 import pytest
 
-from centernet2 import cli, printing
+from centernet2 import cli, commands, printing
+from centernet2.commands import COMMANDS, Command
 from centernet2.distributed import OtherProcessError
 from centernet2.exit_codes import MEANINGS, ExitCode
+from centernet2.help_pages import describe, shown_default
 from centernet2.launch import LAUNCHED_VARIABLE, Processes
+from centernet2.usage import refuse_unknown_words
 
-COMMANDS = [
-    "benchmark", "check", "compare", "config", "convert", "doctor", "eval", "export", "models",
-    "predict", "pseudo-label", "show", "threshold", "train", "verify",
-]  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "pydantic", "yaml"}
 
 
@@ -45,12 +45,52 @@ def test_help_loads_no_heavy_module(arguments: list[str]) -> None:
     shown, _, loaded = done.stdout.rpartition("loaded ")
     assert "Usage: centernet2" in shown
     assert not HEAVY & set(loaded.split())
+    jobs = {name for name in loaded.split() if name.startswith("centernet2.jobs.")}
+    assert ("centernet2.jobs.train" in jobs) is (arguments[0] == "train")
+    assert bool(jobs) is (len(arguments) > 1)
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command_in_a_group(capsys: pytest.CaptureFixture[str]) -> None:
     cli.app(["--help"], result_action="return_none")
     shown = capsys.readouterr().out
-    assert all(f"│ {name} " in shown for name in COMMANDS)
+    for title, group in commands.GROUPS.items():
+        panel = shown.partition(f"╭─ {title} ─")[2].partition("╰")[0]
+        assert re.findall(r"^│ ([a-z-]+) ", panel, re.MULTILINE) == list(group)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_is_its_docstring(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, with the lines joined, and with the summary of the list of commands."""
+    monkeypatch.setenv("COLUMNS", "200")
+    cli.app([name, "--help"], result_action="return_none")
+    shown = capsys.readouterr().out
+    described = describe(commands.find_job(name))
+    assert described.split("\n")[0] == COMMANDS[name].summary
+    assert described in shown
+    assert f"Example:\n\n  centernet2 {name} {COMMANDS[name].example}\n" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_example_of_a_command_can_be_parsed(name: str) -> None:
+    words = [name, *shlex.split(COMMANDS[name].example)]
+    refuse_unknown_words(words[1:], name, commands.OptionsOfCommands())
+    _, given, _ = cli.app.parse_args(words, exit_on_error=False, print_error=False)
+    assert given.arguments
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(False, None), ((), None), ((1, 2), "1 2"), (0, 0), ("auto", "auto")]
+)
+def test_defaults_that_say_something_are_shown(value: Any, shown: Any) -> None:
+    assert shown_default(value) == shown
+    assert type(shown_default(value)) is type(shown)
+
+
+def test_unknown_function_of_a_command() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        commands.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -69,7 +109,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
         return len(overrides)
 
     def call(*words: str, **options: bool) -> dict[str, Any]:
-        cli.register(probe, show=lambda count: seen.update(shown=count), **options)
+        command = Command("", "", show=lambda count: seen.update(shown=count), **options)
+        cli.app.command(commands.as_function(probe, command), name="probe")
         cli.app(["probe", *words], exit_on_error=False)
         return seen
 
@@ -111,7 +152,7 @@ def test_several_processes_run_the_same_command_line(
         launched.append((arguments, processes))
         return ExitCode.INTERRUPTED
 
-    monkeypatch.setattr(cli, "launch", launch)
+    monkeypatch.setattr(commands, "launch", launch)
     monkeypatch.delenv(LAUNCHED_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "argv", ["centernet2", "probe", "m", "--num-gpus", "2"])
     with pytest.raises(SystemExit) as stop:
@@ -294,7 +335,7 @@ def test_interrupted_start_of_a_training_run(
     def interrupt(processes: Processes) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "should_launch", interrupt)
+    monkeypatch.setattr(commands, "should_launch", interrupt)
     with pytest.raises(error):
         command("m", launched=launched)
 
@@ -309,8 +350,8 @@ def test_interruption_of_what_cannot_be_resumed(
             return ExitCode.INTERRUPTED  # of the processes
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "should_launch", lambda processes: True)
-    monkeypatch.setattr(cli, "launch", interrupt)
+    monkeypatch.setattr(commands, "should_launch", lambda processes: True)
+    monkeypatch.setattr(commands, "launch", interrupt)
     monkeypatch.setattr(sys, "argv", ["centernet2", "train", option])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -358,3 +399,26 @@ def test_wrong_command_lines_exit_with_2(words: list[str], monkeypatch: pytest.M
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
+
+
+COMPLETION = """
+. "$HOME/.bashrc"
+complete_last() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _centernet2; echo "${COMPREPLY[@]}"; }
+complete_last centernet2 pre
+complete_last centernet2 train --eff
+complete_last centernet2 train --effort b
+complete_last centernet2 predict photo
+"""
+
+
+def test_one_command_installs_completion(tmp_path: Path) -> None:
+    """Of commands, options, choices and paths."""
+    (tmp_path / "photo.jpg").touch()
+    environment = os.environ | {"HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "centernet2", "--install-completion", "--shell", "bash"]
+    subprocess.run(words, env=environment, check=True, capture_output=True)
+    bash = ["bash", "--norc", "--noprofile", "-c", COMPLETION]
+    done = subprocess.run(
+        bash, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["predict", "--effort", "best", "photo.jpg"]

@@ -22,6 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "exit_codes": set(),
     "spelling": set(),
+    "option_groups": set(),
+    "help_pages": set(),
     "usage": {"spelling"},
     "ranges": set(),
     "arguments": {"ranges", "spelling", "usage"},
@@ -104,12 +106,13 @@ ALLOWED: dict[str, set[str]] = {
         "files",
     },
     "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling"},
-    "launch": {"devices", "distributed", "exit_codes"},
+    "launch": {"devices", "distributed", "exit_codes", "option_groups"},
 }
 ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)
 ALLOWED["__init__"] = set(ALLOWED)
 ALLOWED["printing"] = {"jobs", "evaluation", "report", "runtime", "data", "profiling", "exit_codes"}
+ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
 

@@ -1,10 +1,5 @@
-"""The command line: commands and their jobs, logging and exit codes.
+"""The command line: logging, signals and exit codes of the commands."""
 
-To add a command, write a function in a file of `jobs/`, import it here, and register it below.
-Jobs import heavy packages inside their functions, so that --help is fast.
-"""
-
-import inspect
 import logging
 import math
 import os
@@ -12,50 +7,17 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError
+from cyclopts import CycloptsError, MissingArgumentError
 
-from centernet2.arguments import ArgumentValueError
-from centernet2.exit_codes import MEANINGS, ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
+from centernet2.commands import COMMANDS, OptionsOfCommands, app, is_main_process
+from centernet2.exit_codes import ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error, name_compiler_cache
-from centernet2.jobs.benchmark import benchmark
-from centernet2.jobs.check import check
-from centernet2.jobs.compare import compare
-from centernet2.jobs.config import config
-from centernet2.jobs.convert import convert
-from centernet2.jobs.doctor import doctor
-from centernet2.jobs.evaluate import evaluate
-from centernet2.jobs.explain import explain
-from centernet2.jobs.export import export
-from centernet2.jobs.models import models
-from centernet2.jobs.predict import predict
-from centernet2.jobs.pseudo_label import pseudo_label
-from centernet2.jobs.serve import serve
-from centernet2.jobs.show import show
-from centernet2.jobs.threshold import threshold
-from centernet2.jobs.train import DEFAULT_MODE, train
-from centernet2.jobs.verify import verify
-from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
-from centernet2.printing import (
-    exit_if_skipped,
-    print_agreement,
-    print_benchmark,
-    print_comparison,
-    print_export,
-    print_findings,
-    print_lines,
-    print_metrics,
-    print_models,
-    print_pseudo_labels,
-    print_thresholds,
-    print_training,
-)
 from centernet2.usage import (
     describe_refusal,
     refuse_empty_words,
@@ -73,21 +35,7 @@ LEVEL_OF_END = {  # else a warning
     ExitCode.EVALUATION_FAILED: logging.ERROR,
     ExitCode.INCOMPLETE: logging.INFO,  # the process that has failed says why
 }
-OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weights"}
-PROCESSES = inspect.Parameter(
-    "processes", inspect.Parameter.KEYWORD_ONLY, default=ONE_PROCESS, annotation=Processes
-)
 logger = logging.getLogger(__name__)
-
-app = App(
-    name="centernet2",
-    help="CenterNet2: probabilistic two-stage object detection.",
-    help_epilogue="Exit codes:\n\n"
-    + "\n\n".join(f"{int(code)}: {meaning}." for code, meaning in MEANINGS.items()),
-    help_format="plaintext",
-    result_action="return_none",
-    suppress_keyboard_interrupt=False,  # `ending` reports it
-)
 
 
 def main() -> None:
@@ -192,16 +140,8 @@ def _interrupted_by_signals() -> Iterator[None]:
 
 def _refuse_unknown_words(words: Sequence[str]) -> None:
     """Raise ValueError for words that look like options of the command, but are none."""
-    if words and words[0] in (names := [name for name in app if not name.startswith("-")]):
-        options = {
-            name: {
-                option: argument.hint is not bool
-                for argument in app[name].assemble_argument_collection()
-                for option in argument.names
-            }
-            for name in names
-        }
-        refuse_unknown_words(words[1:], words[0], options)
+    if words and words[0] in COMMANDS:
+        refuse_unknown_words(words[1:], words[0], OptionsOfCommands())
         arguments = app[words[0]].assemble_argument_collection()
         whole = {name for each in arguments if each.hint in WHOLE for name in each.names}
         refuse_fractions(words[1:], whole)
@@ -215,9 +155,8 @@ def start_logging() -> None:
     shows the traceback of an error.
     """
     from rich import get_console
-    from rich.logging import RichHandler
 
-    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if _is_main_process() else "ERROR")
+    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if is_main_process() else "ERROR")
     if level not in LEVELS:
         raise ValueError(f"{LEVEL_VARIABLE} is '{level}'; choose one of {', '.join(LEVELS)}")
     if level == "DEBUG":  # of this package alone: others write a line per image
@@ -227,95 +166,11 @@ def start_logging() -> None:
     for name in ("torch", "onnx_ir", "onnxscript"):  # the others log each rewritten node
         logging.getLogger(name).setLevel(logging.WARNING)
     if get_console().is_terminal:
+        from rich.logging import RichHandler
+
         handlers = [RichHandler(show_path=False, markup=False)]
         logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
     else:
         logging.basicConfig(
             level=level, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
         )
-
-
-def register(
-    job: Callable[..., Any],
-    *,
-    name: str | None = None,
-    show: Callable[[Any], None] | None = None,
-    first_by_name: bool = False,
-    launched: bool = False,
-) -> None:
-    """Register a job as a command.
-
-    Args:
-        job: function; its signature and docstring become options and help.
-        name: of the command; default: the name of the function.
-        show: prints the result, on the main process.
-        first_by_name: make the first parameter an option. In Python it is positional, as in
-            `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
-        launched: add the options of `Processes`. With several processes, this one starts them and
-            exits with their exit code.
-    """
-    signature = inspect.signature(job)
-    first, *others = signature.parameters.values()
-    if first_by_name:
-        first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    if launched:
-        others.append(PROCESSES)
-
-    @wraps(job)
-    def command(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
-        if first_by_name:
-            words = (options.pop(first.name, first.default), *words)
-        # of training alone; --dry-run and --eval-only end as other commands do
-        is_resumable = launched and options.get("mode", DEFAULT_MODE).is_resumable
-        try:
-            if should_launch(processes):
-                code = launch(sys.argv[1:], processes)
-                if code == ExitCode.INTERRUPTED and not is_resumable:
-                    raise KeyboardInterrupt
-                sys.exit(code)
-            result = job(*map(_as_given, words), **{k: _as_given(v) for k, v in options.items()})
-        except ArgumentValueError as error:
-            option = OPTION_NAMES.get(error.name, f"--{error.name.replace('_', '-')}")
-            raise ValueError(f"{option} {error.reason}") from error
-        except KeyboardInterrupt:
-            if not is_resumable:
-                raise
-            raise TrainingInterrupted(
-                "training was interrupted; --resume continues from the last checkpoint, if any"
-            ) from None
-        if show is not None and _is_main_process():
-            show(result)
-
-    parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    # cyclopts would evaluate the return type, which is imported only for type checkers
-    command.__annotations__ = {k: v for k, v in job.__annotations__.items() if k != "return"}
-    app.command(command, name=name)
-
-
-def _as_given(value: Any) -> Any:
-    """Return a path as its text: the current folder is ".", which Path("") equals."""
-    return str(value) if isinstance(value, Path) else value
-
-
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # also valid after a job has left the process group
-
-
-register(train, show=print_training, first_by_name=True, launched=True)
-register(evaluate, name="eval", show=print_metrics, first_by_name=True)
-register(compare, show=print_comparison)
-register(threshold, show=print_thresholds)
-register(predict, show=lambda counts: exit_if_skipped(counts["skipped"]))
-register(explain, show=lambda explanation: print_lines(explanation.text()))
-register(pseudo_label, show=print_pseudo_labels)
-register(export, show=print_export)
-register(verify, show=print_agreement)
-register(serve)
-register(benchmark, show=print_benchmark, first_by_name=True)
-register(check, show=print_findings)
-register(show)
-register(convert)
-register(models, show=print_models)
-register(config, show=print_lines)
-register(doctor, show=print_lines)

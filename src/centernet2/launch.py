@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cyclopts import Parameter
 
 from centernet2.exit_codes import ExitCode
+from centernet2.option_groups import PROCESSES
 
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
@@ -17,7 +18,7 @@ LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `
 logger = logging.getLogger(__name__)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=PROCESSES)
 @dataclass(frozen=True)
 class Processes:
     """Processes of a job, which the command line starts.

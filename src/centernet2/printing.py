@@ -4,14 +4,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from centernet2.exit_codes import ExitCode
-from centernet2.jobs.compare import Comparison
-from centernet2.jobs.pseudo_label import PseudoLabels
-from centernet2.jobs.threshold import Thresholds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from centernet2.data.check import Examination
+    from centernet2.jobs.compare import Comparison
+    from centernet2.jobs.pseudo_label import PseudoLabels
+    from centernet2.jobs.threshold import Thresholds
+    from centernet2.predict.explaining import PointExplanation
     from centernet2.profiling.records import Benchmark
 
 PIPE_WIDTH = 130  # columns of a table in a file or a pipe
@@ -35,7 +36,7 @@ def print_training(result: dict[str, float] | list[str]) -> None:
         print_lines(result)
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: "Comparison") -> None:
     """Print the metrics of two detectors side by side; exit with code 1 if images were skipped."""
     from centernet2.report.tables import differences_table
 
@@ -43,7 +44,7 @@ def print_comparison(comparison: Comparison) -> None:
     exit_if_skipped(comparison.skipped)
 
 
-def print_thresholds(chosen: Thresholds) -> None:
+def print_thresholds(chosen: "Thresholds") -> None:
     """Print the threshold of each class; exit with code 1 if images were skipped."""
     from centernet2.report.tables import thresholds_table
 
@@ -51,7 +52,7 @@ def print_thresholds(chosen: Thresholds) -> None:
     exit_if_skipped(chosen.skipped)
 
 
-def print_pseudo_labels(labels: PseudoLabels) -> None:
+def print_pseudo_labels(labels: "PseudoLabels") -> None:
     """Print the number of boxes of each class; exit with code 1 if images were skipped."""
     from centernet2.report.tables import counts_table
 
@@ -63,6 +64,16 @@ def exit_if_skipped(count: int) -> None:
     """Exit with code 1 if inputs were skipped, which the log names."""
     if count:
         sys.exit(ExitCode.INCOMPLETE)
+
+
+def print_skipped(counts: dict[str, int]) -> None:
+    """Exit with code 1 if a prediction has skipped images."""
+    exit_if_skipped(counts["skipped"])
+
+
+def print_explanation(explanation: "PointExplanation") -> None:
+    """Print why there is a detection, or none."""
+    print_lines(explanation.text())
 
 
 def print_benchmark(result: "Benchmark") -> None:

@@ -1,6 +1,5 @@
 """Words of messages: a known one that a user may have meant, and nouns with their number."""
 
-import difflib
 from collections.abc import Iterable
 
 SHOWN_WORDS = 3
@@ -8,6 +7,8 @@ SHOWN_WORDS = 3
 
 def meant_words(word: str, known: Iterable[str]) -> list[str]:
     """Return the known words that are spelled like this one, or that contain it."""
+    import difflib  # for messages alone
+
     lower = {each.lower(): each for each in known}
     wanted = word.lower()
     close = difflib.get_close_matches(wanted, lower, n=1)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from centernet2.option_groups import DETECTIONS, DEVICE, FILMS
+
 if TYPE_CHECKING:
     WordsArgument: TypeAlias = Sequence[str] | str
 else:  # a type to which cyclopts converts
@@ -14,7 +16,7 @@ else:  # a type to which cyclopts converts
 ENGINES = ("ray",)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DETECTIONS)
 @dataclass(frozen=True)
 class DetectionOptions:
     """Which detections are kept, how fast they are made, and where.
@@ -36,12 +38,12 @@ class DetectionOptions:
 
     classes: Annotated[WordsArgument, Parameter(negative=())] = ()
     max_detections: int | None = None
-    batch_size: int = 1
-    threads: int | None = None
-    engine: str | None = None
+    batch_size: Annotated[int, Parameter(group=DEVICE)] = 1
+    threads: Annotated[int | None, Parameter(group=DEVICE)] = None
+    engine: Annotated[str | None, Parameter(group=DEVICE)] = None
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=FILMS)
 @dataclass(frozen=True)
 class FilmOptions:
     """What is done with films and streams besides detection.

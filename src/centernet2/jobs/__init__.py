@@ -6,8 +6,8 @@ docstring into options and help. Only the types differ: a Python caller may pass
 
 These files import heavy packages inside functions only, so that --help is fast.
 
-To add a command, write such a file, and register its function in cli.py with a function of
-printing.py that prints its result. A public function is also a line of __init__.pyi. Options of
+To add a command, write such a file, and a row of commands.py with a function of printing.py that
+prints its result. A public function is also a line of __init__.pyi. Options of
 several commands are below.
 """
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
+from centernet2.option_groups import DATA, DEVICE
 from centernet2.usage import KEY
 
 if TYPE_CHECKING:
@@ -33,14 +34,17 @@ if TYPE_CHECKING:
     ModelArgument: TypeAlias = Detector | Predictor | PathArgument
     OverrideArgument: TypeAlias = Any  # keys, values, and dictionaries of both
     ClassMapArgument: TypeAlias = Mapping[str, str] | Sequence[str] | PathArgument
-else:  # types to which cyclopts converts; zoo:NAME is not a path
+else:  # types to which cyclopts converts
     PathArgument = Path
-    ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = OverrideArgument = str
+    # a text, since zoo:NAME and addresses are no paths; shells complete it as a path
+    TextOrPath = Annotated[str | Path, Parameter(metavar="PATH")]
+    ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = TextOrPath
+    OverrideArgument = TextOrPath
     ClassMapArgument = list[str]
 
 # values may look like options: SOLVER.CLIP_GRADIENTS.CLIP_VALUE -1
 OverridePairs = Annotated[
-    OverrideArgument, Parameter(allow_leading_hyphen=True, help="config overrides: KEY VALUE ...")
+    OverrideArgument, Parameter(allow_leading_hyphen=True, help="Config overrides: KEY VALUE ...")
 ]
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 Flag = Annotated[bool, Parameter(negative=())]
@@ -50,18 +54,20 @@ _DATA_ARGUMENT = Parameter(
     "data.yaml, or the name of a data set, such as coco_2017."
 )
 Data = Annotated[PathArgument, _DATA_ARGUMENT]
-OptionalData = Annotated[PathArgument | None, _DATA_ARGUMENT]
+OptionalData = Annotated[PathArgument | None, _DATA_ARGUMENT, Parameter(group=DATA)]
 DataPath = Annotated[
     PathArgument | None,
     Parameter(
+        group=DATA,
         help="Folder that contains the named data sets: coco2017/ or coco/, lvis/, objects365/, "
-        "nuimages/; default: $DETECTRON2_DATASETS, then ./datasets."
+        "nuimages/; default: $DETECTRON2_DATASETS, then ./datasets.",
     ),
 ]
 ClassMap = Annotated[
     ClassMapArgument | None,
     Parameter(
         name="--class-map",
+        group=DATA,
         negative=(),
         help="Rename classes of the data: old=new, several with commas or by repeating the option, "
         "or a file with a dictionary (JSON, YAML) or lines old=new. Classes that get one name are "
@@ -71,14 +77,17 @@ ClassMap = Annotated[
 Device = Annotated[
     str | None,
     Parameter(
+        group=DEVICE,
         help="cuda, npu, xpu, mps or cpu; default: MODEL.DEVICE of the config; if this machine "
-        "does not have it, the best available device."
+        "does not have it, the best available device.",
     ),
 ]
-ProvidersArgument = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+ProvidersArgument = Annotated[
+    tuple[str, ...], Parameter(consume_multiple=True, group=DEVICE, negative=())
+]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DEVICE)
 @dataclass(frozen=True)
 class InferenceOptions:
     """Device and number format of inference.

@@ -20,6 +20,7 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.option_groups import DEVICE, MEASUREMENT
 from centernet2.ranges import at_least
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from centernet2.models.detector import Detector
     from centernet2.profiling.records import Benchmark
 
-Several = Parameter(consume_multiple=True, negative=())
+Measured = Parameter(group=MEASUREMENT)
+Several = Parameter(consume_multiple=True, group=MEASUREMENT, negative=())
 MIN_SIDE = 32  # pixels
 
 
@@ -38,9 +40,9 @@ def benchmark(
     weights: WeightsArgument | None = None,
     batch_sizes: Annotated[tuple[int, ...], Several] = (1,),
     sizes: Annotated[tuple[str, ...], Several] = (),
-    runs: int = 10,
-    threads: int | None = None,
-    training: Flag = False,
+    runs: Annotated[int, Measured] = 10,
+    threads: Annotated[int | None, Parameter(group=DEVICE)] = None,
+    training: Annotated[Flag, Measured] = False,
     output: PathArgument | None = None,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> Benchmark:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from centernet2.arguments import checked
 from centernet2.jobs import PathArgument, ProvidersArgument
+from centernet2.option_groups import DEVICE
 
 STEP_CONFIG = "CenterNet2_R18_small"  # config of the training step that is timed
 
@@ -14,7 +18,7 @@ def doctor(
     file: PathArgument | None = None,
     *,
     providers: ProvidersArgument = (),
-    device: str | None = None,
+    device: Annotated[str | None, Parameter(group=DEVICE)] = None,
 ) -> list[str]:
     """Describe this machine: versions, devices, kernels, time of a training step.
 

@@ -22,6 +22,7 @@ from centernet2.jobs import (
     PathArgument,
     split_data,
 )
+from centernet2.option_groups import DATA
 from centernet2.outputs import writable_folder
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ RESULTS = ("predictions.json", "speed.json", "stages.json")  # of a detector
 METRICS = ("metrics.json", "notes.json", "skipped.json")
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DATA)
 @dataclass(frozen=True)
 class ClassMatching:
     """Classes of the data that have other names than the detector's, or that it does not know.

@@ -19,6 +19,7 @@ from centernet2.jobs import (
     WeightsArgument,
 )
 from centernet2.jobs.benchmark import parse_size
+from centernet2.option_groups import FILE, PRECISION
 from centernet2.outputs import require_replaceable, writable_file
 from centernet2.ranges import at_least, between
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=PRECISION)
 @dataclass(frozen=True)
 class PrecisionOptions:
     """Number format of weights and convolutions, and what it may cost.
@@ -68,11 +69,11 @@ def export(
     format: str | None = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     images: PathArgument | None = None,
-    batch: int | None = None,
-    size: str | None = None,
-    lists: Flag = False,
-    record: Flag = False,
-    required_share: float | None = None,
+    batch: Annotated[int | None, Parameter(group=FILE)] = None,
+    size: Annotated[str | None, Parameter(group=FILE)] = None,
+    lists: Annotated[Flag, Parameter(group=FILE)] = False,
+    record: Annotated[Flag, Parameter(group=FILE)] = False,
+    required_share: Annotated[float | None, Parameter(group=PRECISION)] = None,
     precision: PrecisionOptions = DEFAULT_PRECISION,
 ) -> dict[str, Any]:
     """Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their boxes out.

@@ -23,6 +23,7 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.option_groups import DETECTIONS
 from centernet2.ranges import at_least
 from centernet2.usage import KEY
 
@@ -49,9 +50,11 @@ def predict(
     output: PathArgument = Path("predictions"),
     write: Annotated[WordsArgument | None, Parameter(negative=())] = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
-    score_threshold: Annotated[ThresholdArgument | None, Parameter(negative=())] = None,
-    tile: int | None = None,
-    overlap: float | None = None,
+    score_threshold: Annotated[
+        ThresholdArgument | None, Parameter(group=DETECTIONS, negative=())
+    ] = None,
+    tile: Annotated[int | None, Parameter(group=DETECTIONS)] = None,
+    overlap: Annotated[float | None, Parameter(group=DETECTIONS)] = None,
     detection: DetectionOptions = DEFAULT_DETECTION,
     film: FilmOptions = DEFAULT_FILM,
     inference: InferenceOptions = DEFAULT_INFERENCE,

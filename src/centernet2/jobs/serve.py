@@ -17,6 +17,7 @@ from centernet2.jobs import (
     PathArgument,
     WeightsArgument,
 )
+from centernet2.option_groups import ACCESS, QUEUE
 from centernet2.ranges import above, at_least, between
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ LABEL_STUDIO_VARIABLE = "LABEL_STUDIO_API_KEY"  # as its own SDK reads it
 Words = Annotated[Sequence[str], Parameter(negative=())]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=QUEUE)
 @dataclass(frozen=True)
 class QueueOptions:
     """How images are collected into batches, and how many may wait.
@@ -50,7 +51,7 @@ class QueueOptions:
     timeout: float = 30.0
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=ACCESS)
 @dataclass(frozen=True)
 class AccessOptions:
     """Who may ask, and what is accepted.

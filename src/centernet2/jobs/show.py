@@ -16,6 +16,7 @@ from centernet2.jobs import (
     OverridePairs,
     PathArgument,
 )
+from centernet2.option_groups import DRAWING
 from centernet2.ranges import at_least
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from centernet2.config import Config
     from centernet2.data import DetectionDataset
 
+Drawn = Parameter(group=DRAWING)
 logger = logging.getLogger(__name__)
 
 
@@ -34,11 +36,11 @@ def show(
     data_path: DataPath = None,
     class_map: ClassMap = None,
     output: PathArgument = Path("show.jpg"),
-    split: str = "train",
-    count: int = 16,
-    seed: int = 0,
-    augmented: Flag = False,
-    targets: Flag = False,
+    split: Annotated[str, Drawn] = "train",
+    count: Annotated[int, Drawn] = 16,
+    seed: Annotated[int, Drawn] = 0,
+    augmented: Annotated[Flag, Drawn] = False,
+    targets: Annotated[Flag, Drawn] = False,
     config: Annotated[ConfigArgument, Parameter(name="--config-file")] = "CenterNet2_R50_1x",
 ) -> None:
     """Draw a grid of images of a data set, with their objects.

@@ -27,6 +27,7 @@ from centernet2.jobs import (
     split_data,
 )
 from centernet2.jobs.evaluate import ClassMatching, evaluate
+from centernet2.option_groups import DATA, RUN
 from centernet2.ranges import above, between
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_CONFIG_NAME = "CenterNet2_R50_1x"
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=RUN)
 @dataclass(frozen=True)
 class TrainMode:
     """Variants of a training run.
@@ -65,7 +66,7 @@ class TrainMode:
 
     minutes: float | None = None
     effort: Literal["quick", "normal", "best"] | None = None
-    val_fraction: float | None = None
+    val_fraction: Annotated[float | None, Parameter(group=DATA)] = None
     class_map: ClassMap = None
     auto_scale_lr: Flag = False
     dry_run: Flag = False

@@ -1,0 +1,270 @@
+"""The commands in groups: their help, the job that each one runs, and what prints its result.
+
+To add a command, write a function in a file of `jobs/` and a row of `COMMANDS`. A job is imported
+when its command is used, so that the list of commands appears at once.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cyclopts import App, Group, Parameter
+
+from centernet2 import printing
+from centernet2.arguments import ArgumentValueError
+from centernet2.exit_codes import MEANINGS, ExitCode, TrainingInterrupted
+from centernet2.help_pages import HelpPages, shown_default
+from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
+
+OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weights"}
+PROCESSES = inspect.Parameter(
+    "processes", inspect.Parameter.KEYWORD_ONLY, default=ONE_PROCESS, annotation=Processes
+)
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Args:
+        summary: first line of the job's docstring, for the list of commands.
+        example: its words after the command, for the help.
+        job: function in the file of the same name in `jobs/`; default: the command's name.
+        show: prints the result, on the main process.
+        first_by_name: make the first parameter an option. In Python it is positional, as in
+            `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
+        launched: add the options of `Processes`. With several processes, this one starts them and
+            exits with their exit code.
+    """
+
+    summary: str
+    example: str
+    job: str = ""
+    show: Callable[[Any], None] | None = None
+    first_by_name: bool = False
+    launched: bool = False
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "Data": {
+        "check": Command(
+            "Check a data set for problems, and show how training would handle them.",
+            "my_data --fix repaired.json",
+            show=printing.print_findings,
+        ),
+        "show": Command(
+            "Draw a grid of images of a data set, with their objects.",
+            "my_data --split val --count 9 --output grid.jpg",
+        ),
+        "convert": Command(
+            "Convert a data set to another layout.",
+            "my_data my_data_coco --to coco",
+        ),
+    },
+    "Train": {
+        "train": Command(
+            "Train a detector and evaluate it at the end.",
+            "my_data --minutes 20 --output-dir runs/mine",
+            show=printing.print_training,
+            first_by_name=True,
+            launched=True,
+        ),
+        "pseudo-label": Command(
+            "Label images with a trained detector, to train another one on the labels.",
+            "--weights runs/mine --images unlabeled --output pseudo.json",
+            job="pseudo_label",
+            show=printing.print_pseudo_labels,
+        ),
+    },
+    "Evaluate": {
+        "eval": Command(
+            "Evaluate a checkpoint or a COCO results file.",
+            "my_data --weights runs/mine --report report",
+            job="evaluate",
+            show=printing.print_metrics,
+            first_by_name=True,
+        ),
+        "compare": Command(
+            "Compare two detectors: metrics, and confidence intervals of the differences.",
+            "runs/first runs/second --data my_data",
+            show=printing.print_comparison,
+        ),
+        "threshold": Command(
+            "Choose a score threshold per class and store the thresholds in the checkpoint.",
+            "runs/mine --data my_data --precision 0.9",
+            show=printing.print_thresholds,
+        ),
+    },
+    "Use": {
+        "predict": Command(
+            "Detect objects in images, films and streams; write annotated images and "
+            "predictions.json.",
+            "photos film.mp4 --weights runs/mine --score-threshold 0.4",
+            show=printing.print_skipped,
+        ),
+        "explain": Command(
+            "Explain the detection at a point of an image, or why there is none.",
+            "photo.jpg --at 312,140 --weights runs/mine",
+            show=printing.print_explanation,
+        ),
+    },
+    "Deploy": {
+        "export": Command(
+            "Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their "
+            "boxes out.",
+            "--weights runs/mine --output model.onnx --size 480x640",
+            show=printing.print_export,
+        ),
+        "verify": Command(
+            "Compare an exported file on this machine with the detections that PyTorch gave.",
+            "model.onnx",
+            show=printing.print_agreement,
+        ),
+        "serve": Command(
+            "Answer HTTP requests with detections, and show a page to try a detector.",
+            "--weights runs/mine --port 8080",
+        ),
+    },
+    "Inspect": {
+        "models": Command(
+            "List the published models: accuracy, speed, size.",
+            "CenterNet2_R50_1x",
+            show=printing.print_models,
+        ),
+        "config": Command(
+            "Print a resolved config; without a name, list the packaged configs.",
+            "CenterNet2_R50_1x SOLVER.BASE_LR 0.01",
+            show=printing.print_lines,
+        ),
+        "benchmark": Command(
+            "Measure a model: time per stage, images/s, memory, fraction of the machine's peak.",
+            "--config-file CenterNet2_R50_1x --sizes 640x640 800x1216",
+            show=printing.print_benchmark,
+            first_by_name=True,
+        ),
+        "doctor": Command(
+            "Describe this machine: versions, devices, kernels, time of a training step.",
+            "--device cpu",
+            show=printing.print_lines,
+        ),
+    },
+}
+COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
+
+
+app = App(
+    name="centernet2",
+    help="CenterNet2: probabilistic two-stage object detection.",
+    help_epilogue="Exit codes:\n\n"
+    + "\n\n".join(f"{int(code)}: {meaning}." for code, meaning in MEANINGS.items()),
+    help_format="plaintext",
+    help_formatter=HelpPages(),
+    group_commands=Group("Other", sort_key=len(GROUPS)),
+    group_parameters=Group("Options", sort_key=0),
+    default_parameter=Parameter(show_default=shown_default),
+    result_action="return_none",
+    suppress_keyboard_interrupt=False,  # `cli.ending` reports it
+)
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    """Return the function of a command; the argument parser asks for it when it is used."""
+    if name not in COMMANDS:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return as_function(find_job(name), COMMANDS[name])
+
+
+def find_job(name: str) -> Callable[..., Any]:
+    """Import the job of a command."""
+    job = COMMANDS[name].job or name
+    function: Callable[..., Any] = getattr(import_module(f"centernet2.jobs.{job}"), job)
+    return function
+
+
+def as_function(job: Callable[..., Any], command: Command) -> Callable[..., None]:
+    """Return a function whose signature is the command line of a job."""
+    signature = inspect.signature(job)
+    first, *others = signature.parameters.values()
+    if command.first_by_name:
+        first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    if command.launched:
+        others.append(PROCESSES)
+
+    @wraps(job)
+    def run(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
+        if command.first_by_name:
+            words = (options.pop(first.name, first.default), *words)
+        # of training alone; --dry-run and --eval-only end as other commands do
+        mode = options.get("mode")
+        is_resumable = command.launched and (mode is None or mode.is_resumable)
+        try:
+            if should_launch(processes):
+                code = launch(sys.argv[1:], processes)
+                if code == ExitCode.INTERRUPTED and not is_resumable:
+                    raise KeyboardInterrupt
+                sys.exit(code)
+            result = job(*map(_as_given, words), **{k: _as_given(v) for k, v in options.items()})
+        except ArgumentValueError as error:
+            option = OPTION_NAMES.get(error.name, f"--{error.name.replace('_', '-')}")
+            raise ValueError(f"{option} {error.reason}") from error
+        except KeyboardInterrupt:
+            if not is_resumable:
+                raise
+            raise TrainingInterrupted(
+                "training was interrupted; --resume continues from the last checkpoint, if any"
+            ) from None
+        if command.show is not None and is_main_process():
+            command.show(result)
+
+    parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    # cyclopts would evaluate the return type, which is imported only for type checkers
+    run.__annotations__ = {k: v for k, v in job.__annotations__.items() if k != "return"}
+    return run
+
+
+def _as_given(value: Any) -> Any:
+    """Return a path as its text: the current folder is ".", which Path("") equals."""
+    return str(value) if isinstance(value, Path) else value
+
+
+def is_main_process() -> bool:
+    """Whether this process reports; also valid after a job has left the process group."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class OptionsOfCommands(Mapping[str, Mapping[str, bool]]):
+    """Options of each command, such as "--data", and whether each takes a value."""
+
+    def __getitem__(self, name: str) -> Mapping[str, bool]:
+        arguments = app[name].assemble_argument_collection()
+        return {option: each.hint is not bool for each in arguments for option in each.names}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _register() -> None:
+    for position, (title, commands) in enumerate(GROUPS.items()):
+        group = Group(title, sort_key=position)
+        for place, (name, command) in enumerate(commands.items()):
+            app.command(
+                f"{__name__}:{name}",
+                name=name,
+                group=group,
+                sort_key=place,
+                help=command.summary,
+                help_formatter=HelpPages(partial(find_job, name)),
+                help_epilogue=f"Example:\n\n  centernet2 {name} {command.example}",
+            )
+    app.register_install_completion_command(help="Complete commands and options in this shell.")
+
+
+_register()
