@@ -21,7 +21,7 @@ demo: setup  ## compose a data set of handwritten digits, train, evaluate, predi
 	$(BIN)/python -m demo --output runs/demo
 
 docs: setup  ## build the documentation site in both languages: build/docs/site
-	$(BIN)/python docs/build_site.py
+	$(BIN)/python -m docs.build_site
 
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 CORE := tests/test_imports.py tests/test_architecture.py tests/test_reference.py tests/training \

@@ -1,6 +1,6 @@
 """Build the documentation site in English and Chinese, from README, docs/ and docs/zh/.
 
-    python docs/build_site.py [FOLDER]     # writes FOLDER/site; default: build/docs
+    python -m docs.build_site [FOLDER]     # writes FOLDER/site; default: build/docs
 
 Needs `pip install zensical`. Both languages have the same pages; the README is the home page.
 """
@@ -15,6 +15,8 @@ from string import Template
 
 import yaml
 
+from docs.python_api import describe_public_names
+
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 SECTIONS = {  # the title in each language, and the pages
@@ -26,7 +28,7 @@ SECTIONS = {  # the title in each language, and the pages
     ("Evaluate", "评估"): ["evaluation"],
     ("Predict and deploy", "预测与部署"): [
         "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
-        "labelling", "scale",
+        "labelling", "scale", "python-api",
     ],
     ("About", "关于"): [
         "faq", "differences", "migrating", "reproduce", "paper", "architecture", "contributing",
@@ -102,7 +104,10 @@ def stage_pages(language: Language, folder: Path) -> None:
     for name, path in sources.items():
         text = path.read_text("utf-8")
         (folder / f"{name}.md").write_text(move_links(text, path, sources), "utf-8")
+    with (folder / "python-api.md").open("a", encoding="utf-8") as page:
+        page.write("\n" + describe_public_names())
     shutil.copytree(ROOT / "docs/images", folder / "images")
+    shutil.copy(ROOT / "docs/site.css", folder)
 
 
 def move_links(text: str, page: Path, sources: dict[str, Path]) -> str:
