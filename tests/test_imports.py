@@ -111,7 +111,16 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)
 ALLOWED["__init__"] = set(ALLOWED)
-ALLOWED["printing"] = {"jobs", "evaluation", "report", "runtime", "data", "profiling", "exit_codes"}
+ALLOWED["printing"] = {
+    "jobs",
+    "evaluation",
+    "predict",
+    "report",
+    "runtime",
+    "data",
+    "profiling",
+    "exit_codes",
+}
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
