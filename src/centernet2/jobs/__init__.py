@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 else:  # types to which cyclopts converts
     PathArgument = Path
     # a text, since zoo:NAME and addresses are no paths; shells complete it as a path
-    TextOrPath = Annotated[str | Path, Parameter(metavar="PATH")]
+    TextOrPath = str | Path
     ImageArgument = WeightsArgument = ConfigArgument = ModelArgument = TextOrPath
     OverrideArgument = TextOrPath
     ClassMapArgument = list[str]
