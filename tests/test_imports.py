@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "text_files": {"files"},
     "outputs": set(),
+    "threads": set(),
     "progress": set(),
     "exit_codes": set(),
     "spelling": set(),
@@ -51,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "progress",
         "text_files",
     },
-    "training": {"structures", "devices", "distributed", "files", "checkpoint"},
+    "training": {"structures", "devices", "distributed", "files", "checkpoint", "threads"},
     "evaluation": {
         "structures",
         "ops",
@@ -106,7 +107,7 @@ ALLOWED: dict[str, set[str]] = {
         "files",
     },
     "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling"},
-    "launch": {"devices", "distributed", "exit_codes", "option_groups"},
+    "launch": {"devices", "distributed", "exit_codes", "option_groups", "threads"},
 }
 ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)

@@ -18,6 +18,7 @@ from cyclopts import CycloptsError, MissingArgumentError
 from centernet2.commands import COMMANDS, OptionsOfCommands, app, is_main_process
 from centernet2.exit_codes import ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error, name_compiler_cache
+from centernet2.threads import choose_threads
 from centernet2.usage import (
     describe_refusal,
     refuse_empty_words,
@@ -43,6 +44,7 @@ def main() -> None:
     # Transparent huge pages: PyTorch reads this before it allocates its first large tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     name_compiler_cache()
+    choose_threads()
     with ending():
         start_logging()
         refuse_empty_words(sys.argv[1:])

@@ -16,11 +16,12 @@ from centernet2.builders import cluster_prediction, ray_engine
 from centernet2.builders.attempts import Attempts
 from centernet2.builders.cluster_worker import MAX_ATTEMPTS, Task, Worker, shard_of
 from centernet2.builders.prediction_options import DetectionOptions, FilmOptions
-from centernet2.builders.prediction_run import cpu_threads, plan_prediction
+from centernet2.builders.prediction_run import plan_prediction
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict
 from centernet2.predict import parquet_parts
 from centernet2.runtime import exported_model
+from centernet2.threads import cpu_threads
 from tests.helpers.jobs import save_untrained, write_photographs
 
 CPU = InferenceOptions(device="cpu")

@@ -15,10 +15,10 @@ import centernet2
 from centernet2.builders import ray_engine
 from centernet2.builders.cluster_worker import Worker
 from centernet2.builders.prediction_options import DetectionOptions
-from centernet2.builders.prediction_run import cpu_threads
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.export import export
 from centernet2.jobs.predict import predict
+from centernet2.threads import cpu_threads
 from tests.helpers.jobs import save_untrained, write_photographs
 
 pytestmark = pytest.mark.long

@@ -9,13 +9,13 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
+from centernet2.threads import ProcessorTime
 from centernet2.training import slow_steps
 from centernet2.training.slow_steps import (
     WARM_UP_STEPS,
     WINDOW,
-    ProcessorTime,
     SlowSteps,
-    processor_time,
+    run_time,
 )
 from centernet2.training.step import FinishedStep
 
@@ -76,9 +76,9 @@ def test_single_slow_steps_are_no_trend(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_times_of_this_machine() -> None:
-    before = processor_time()
+    before = run_time()
     sum(number * number for number in range(10**6))
-    after = processor_time()
+    after = run_time()
     assert after.cores >= 1
     assert after.elapsed > before.elapsed
     assert after.own >= before.own > 0
@@ -94,4 +94,4 @@ def test_processes_of_a_training_run_are_no_other_programs(
     monkeypatch.setattr(slow_steps, "world_size", lambda: processes)
     launcher = sum(psutil.Process().cpu_times()[:2])
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert (pool.apply(processor_time).own >= launcher) is joined
+        assert (pool.apply(run_time).own >= launcher) is joined

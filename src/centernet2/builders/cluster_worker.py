@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from centernet2.builders.prediction_run import (
     DetectionCounter,
     Plan,
-    cpu_threads,
     detections,
     with_batch_size,
 )
@@ -18,6 +17,7 @@ from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import import_arrow, part_row, part_schema
 from centernet2.predict.sources import Kind, Source
 from centernet2.runtime.verification import hash_of
+from centernet2.threads import cpu_threads
 from centernet2.zoo import ZOO_PREFIX
 
 MAX_ATTEMPTS = 4  # to detect in a shard, while its workers end or their machines leave

@@ -1,9 +1,7 @@
 """The run of the command `predict`: from sources to files."""
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -39,6 +37,7 @@ from centernet2.score_thresholds import (
     require_score,
 )
 from centernet2.spelling import counted, did_you_mean
+from centernet2.threads import ThreadsByLoad, cpu_threads
 
 SHOWN_FILES = 5
 logger = logging.getLogger(__name__)
@@ -177,6 +176,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
     threshold = predictor.shown_threshold(plan.threshold)
     require_classes(plan, predictor)
     counter = DetectionCounter()
+    threads = ThreadsByLoad(is_on=plan.detection.threads is None)
     with cpu_threads(plan.detection.threads):
         predictions = detections(predictor, plan, threshold, counter)
         counted = counter.count(_require_any(predictions, len(plan.sources)))
@@ -185,6 +185,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
         with open_outputs(plan.folder, plan.kinds, names, plan.counters) as outputs:
             for prediction in shown:
                 outputs.write(prediction)
+                threads.update()
     report(plan, outputs.count, counter, threshold)
     _report_events(outputs)
     return {
@@ -241,24 +242,6 @@ def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Pred
             f"no image could be read ({counted(count, 'source')}, listed above); nothing is written"
         )
     return chain([first], predictions)
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Set the number of PyTorch's threads in a block; None: as many as it has.
-
-    A predictor of an exported file is loaded with its threads, without PyTorch.
-    """
-    torch = sys.modules.get("torch")
-    if count is None or torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _total(sources: Sequence[Source]) -> int | None:

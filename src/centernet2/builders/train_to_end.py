@@ -10,6 +10,7 @@ from centernet2.builders.train_command import REPORT_FOLDER
 from centernet2.builders.training_run import TrainingRun
 from centernet2.checkpoint.checkpoint import FINAL_FILE
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
+from centernet2.threads import ThreadsByLoad
 from centernet2.training.callbacks import (
     EXPECTED_ERRORS,
     PeriodicCheckpoint,
@@ -43,6 +44,8 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
         keep=options.checkpoints_kept,
     )
     evaluate = partial(run.evaluate, lambda: stop.received)
+    # with a chosen seed, a run can be repeated: sums depend on the number of threads
+    threads = ThreadsByLoad(is_on=run.command.config.run.seed < 0)
     with (
         run.open_writers() as writers,
         stop,
@@ -63,6 +66,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
             MetricsLogger([*writers, bar], period=period, device=run.accelerator.device),
             bar,
             SlowSteps(),
+            lambda _: threads.update(),
             NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
             checkpoint,  # before the evaluation, which may fail
             lambda _: _save_if_done(run),

@@ -71,13 +71,13 @@ def benchmark(
         JSON file for the results.
     """
     from centernet2.builders.loading import build_on_meta, config_of
-    from centernet2.builders.prediction_run import cpu_threads
     from centernet2.files import write_json
     from centernet2.kernels import device_name
     from centernet2.outputs import json_mark, writable_file
     from centernet2.profiling.measure import measure_benchmark
     from centernet2.profiling.meter import Meter
     from centernet2.profiling.operations import input_size
+    from centernet2.threads import cpu_threads
 
     target = None if output is None else writable_file(Path(output), command="benchmark")
     if min(batch_sizes, default=0) < 1:

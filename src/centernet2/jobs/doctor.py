@@ -68,6 +68,7 @@ def _describe_machine(device: str | None) -> list[str]:
         describe_versions,
         time_training_step,
     )
+    from centernet2.threads import describe_threads
 
     chosen = choose_device(device)
     reason = "no: PyTorch synchronizes batch statistics on accelerators only"
@@ -76,6 +77,7 @@ def _describe_machine(device: str | None) -> list[str]:
     return [
         *describe_versions(),
         *describe_devices(chosen),
+        f"threads       {describe_threads()}",
         *describe_kernels(chosen),
         f"sync bn       {reason if chosen.type == 'cpu' else 'native'}",
         f"step          {time_training_step(model, chosen)}: {STEP_CONFIG}",

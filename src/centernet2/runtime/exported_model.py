@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,7 +31,8 @@ class ExportedModel:
         path: the file.
         providers: execution providers of ONNX Runtime, or devices of OpenVINO or PyTorch, the
             preferred one first; None: the CPU.
-        threads: of the CPU for a call, of ONNX Runtime and OpenVINO; None: the runtime chooses.
+        threads: of the CPU for a call, of ONNX Runtime and OpenVINO; None: OMP_NUM_THREADS, and
+            without it the runtime chooses.
 
     Raises:
         ValueError: the file or the runtime cannot be used.
@@ -41,7 +43,7 @@ class ExportedModel:
     ) -> None:
         self.path = path
         require_exported(path)
-        self.session = _open(path, providers or (), threads)
+        self.session = _open(path, providers or (), threads or _threads_of_environment())
         self.metadata = _read_metadata(self.session.metadata.get(METADATA_KEY), path)
 
     def run(self, images: NDArray[np.uint8]) -> Arrays:
@@ -94,6 +96,12 @@ def require_exported(path: Path) -> None:
             raise ValueError(f"{part} is a folder, not an exported file")
         if not part.is_file():
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
+
+
+def _threads_of_environment() -> int | None:
+    """Return the number in OMP_NUM_THREADS, which the runtimes do not read."""
+    number = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # by level of nesting
+    return int(number) if number.isdigit() else None
 
 
 def _open(

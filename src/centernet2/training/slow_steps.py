@@ -8,16 +8,14 @@ workers of all.
 """
 
 import logging
-import os
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
 from centernet2.distributed import is_main_process, world_size
+from centernet2.threads import ProcessorTime, processor_time
 from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
@@ -28,15 +26,6 @@ SLOW = 2.0  # times the time of the first steps
 BUSY_SHARE = 0.2  # of the cores
 
 
-class ProcessorTime(NamedTuple):
-    """Seconds since some moment."""
-
-    elapsed: float
-    busy: float  # of all cores that this process may use
-    own: float  # of this training run
-    cores: int
-
-
 class SlowSteps:
     """Warn once if steps have become slow while other programs use the cores.
 
@@ -45,7 +34,7 @@ class SlowSteps:
     """
 
     def __init__(self, measure: Callable[[], ProcessorTime] | None = None) -> None:
-        self.measure = measure or processor_time
+        self.measure = measure or run_time
         self.warned = False
         self._seen = 0
         self._first = 0.0
@@ -86,14 +75,9 @@ class SlowSteps:
         )
 
 
-def processor_time() -> ProcessorTime:
-    """Measure the processor time of the system and of this training run."""
-    times = psutil.cpu_times(percpu=True)
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
-    cores = [times[core] for core in allowed if core < len(times)]
-    idle = sum(each.idle + getattr(each, "iowait", 0.0) for each in cores)
-    total = sum(_total(each) for each in cores)
-    return ProcessorTime(time.monotonic(), total - idle, _own_time(), len(cores))
+def run_time() -> ProcessorTime:
+    """Measure the processor time of the cores and of this training run."""
+    return processor_time()._replace(own=_own_time())
 
 
 def _own_time() -> float:
@@ -110,9 +94,3 @@ def _own_time() -> float:
         # of children that have ended, such as the workers of an evaluation
         own += getattr(used, "children_user", 0.0) + getattr(used, "children_system", 0.0)
     return own
-
-
-def _total(times: tuple[float, ...]) -> float:
-    """Add the times of a core; those of guests are part of the user's."""
-    named = times._asdict() if hasattr(times, "_asdict") else {}
-    return float(sum(named[name] for name in named if not name.startswith("guest")))

@@ -1,0 +1,157 @@
+"""The number of threads: by cores, quota and load; a person's own choice wins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from centernet2 import threads
+from centernet2.threads import (
+    ProcessorTime,
+    ThreadsByLoad,
+    choose_threads,
+    cpu_quota,
+    describe_threads,
+)
+
+
+def write_group(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, "0::/\n", 1.5),
+        ({"cpu.max": "max 100000\n"}, "0::/\n", None),
+        ({"a/cpu.max": "max 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 2.0),
+        ({"a/cpu.max": "50000 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 0.5),
+        (
+            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            "5:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/\n",
+            3.0,
+        ),
+        (
+            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            "4:cpu,cpuacct:/\n",
+            None,
+        ),
+        ({}, "", None),
+    ],
+)
+def test_quota_is_the_smallest_of_all_groups(
+    tmp_path: Path, files: dict[str, str], own: str, quota: float | None
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        write_group(path.parent, {path.name: text})
+    (tmp_path / "own").write_text(own)
+    assert cpu_quota(tmp_path / "groups", tmp_path / "own") == quota
+
+
+def test_system_without_control_groups_has_no_quota(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path / "groups", tmp_path / "own") is None
+
+
+@pytest.fixture
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(threads, "present_cores", lambda: 4)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: None)
+    return monkeypatch
+
+
+def test_quota_below_the_cores_sets_the_number(four_cores: pytest.MonkeyPatch) -> None:
+    four_cores.setattr(threads, "cpu_quota", lambda: 2.5)
+    environment: dict[str, str] = {}
+    choose_threads(environment)
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["CENTERNET2_THREADS"] == "fixed"
+    described = describe_threads(environment)
+    assert "OMP_NUM_THREADS is 2, and the control group allows the time of 2.5" in described
+
+
+def test_all_cores_are_used_while_they_are_free(four_cores: pytest.MonkeyPatch) -> None:
+    environment: dict[str, str] = {}
+    choose_threads(environment)
+    assert "OMP_NUM_THREADS" not in environment
+    assert environment["CENTERNET2_THREADS"] == "by-load"
+    assert "the number of cores is 4; in long runs fewer" in describe_threads(environment)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "fixed"},
+        {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "by-load"},
+        {"CENTERNET2_THREADS": "fixed"},
+    ],
+)
+def test_own_choice_wins(four_cores: pytest.MonkeyPatch, own: dict[str, str]) -> None:
+    environment = dict(own)
+    choose_threads(environment)
+    assert environment == own
+
+
+def test_import_of_the_package_chooses_nothing() -> None:
+    program = "import os; before = dict(os.environ); import torch, centernet2.cli; "
+    program += "centernet2.load_config; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Machine:
+    """A machine of four cores, with other programs."""
+
+    def __init__(self) -> None:
+        self.time = ProcessorTime(elapsed=0, busy=0, own=0, cores=4)
+
+    def run(self, *, own: float, others: float) -> None:
+        """Let ten seconds pass with so many busy cores."""
+        now = self.time
+        self.time = now._replace(
+            elapsed=now.elapsed + 10, busy=now.busy + 10 * (own + others), own=now.own + 10 * own
+        )
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine()
+    monkeypatch.setattr(threads, "PERIOD", 0.0)
+    monkeypatch.setitem(os.environ, threads.ADAPTATION, threads.BY_LOAD)
+    return machine
+
+
+@pytest.fixture
+def four_threads() -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_busy_cores_are_left_to_others(machine: Machine, four_threads: object) -> None:
+    adapted = ThreadsByLoad(measure=lambda: machine.time)
+    adapted.update()
+    numbers = []
+    loads = ((4.0, 0.0), (3.0, 1.0), (2.0, 1.1), (1.0, 3.0), (1.0, 4.0), (1.0, 2.1), (1.0, 0.1))
+    for own, others in loads:
+        machine.run(own=own, others=others)
+        adapted.update()
+        numbers.append(torch.get_num_threads())
+    assert numbers == [4, 3, 3, 1, 1, 2, 4]
+
+
+def test_number_stays_if_it_is_chosen(
+    machine: Machine, four_threads: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, is_on in ((threads.FIXED, True), (threads.BY_LOAD, False)):
+        monkeypatch.setitem(os.environ, threads.ADAPTATION, variable)
+        adapted = ThreadsByLoad(is_on=is_on, measure=lambda: machine.time)
+        for _ in range(2):
+            machine.run(own=1.0, others=3.0)
+            adapted.update()
+        assert torch.get_num_threads() == 4
