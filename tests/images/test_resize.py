@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.transforms.v2.functional import _geometry
 
+from centernet2.images import resize
 from centernet2.images.resize import (
     FitShortestEdge,
     FitSquare,
@@ -49,3 +51,18 @@ def test_test_size_chooses_the_resize() -> None:
     edge = make_test_resize(TestSize("shortest_edge", 800, 1333))
     assert edge.output_size(480, 640) == (800, 1067)
     assert make_test_resize(TestSize("square", 640)).output_size(480, 640) == (480, 640)
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32, torch.float16])
+def test_pixels_equal_those_of_torchvision(
+    dtype: torch.dtype, is_native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resize, "_interpolates_uint8", lambda device: is_native)
+    monkeypatch.setattr(_geometry, "_do_native_uint8_resize_on_cpu", lambda mode: is_native)
+    image = torch.randint(0, 256, (3, 60, 90), dtype=torch.uint8).to(dtype)
+    for x in (image, image.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        for size in ((40, 31), (120, 95), (60, 90)):
+            expected = _geometry.resize_image(x, list(size), antialias=True)
+            assert torch.equal(actual := resize.resize_image(x, *size), expected)
+            assert actual.stride() == expected.stride()

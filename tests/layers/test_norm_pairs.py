@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
+from centernet2.layers.frozen_norm import FrozenBatchNorm2d
 from centernet2.layers.fused_norm import fuse_into_weights
 from centernet2.layers.norm_pairs import find_norm_pairs, sequential_pairs
 

@@ -35,7 +35,11 @@ def test_padding_equals_that_of_timm(kernel: int, dilation: int) -> None:
 
 def test_frozen_norms_behind_it_are_fused_with_their_activation() -> None:
     torch.manual_seed(0)
-    options = {"name": "tf_efficientnet_lite0", "out_features": ("res3",), "freeze_at": 2}
+    options = {
+        "name": "tf_mobilenetv3_small_minimal_100",
+        "out_features": ("res3",),
+        "freeze_at": 2,
+    }
     plain = Backbone(**options, norm="FrozenBN")
     for name, value in plain.body.named_buffers():
         value.copy_(torch.rand_like(value) + (0.5 if name.endswith("var") else 0))

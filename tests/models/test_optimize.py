@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import centernet2
+from centernet2.layers.frozen_norm import FrozenBatchNorm2d
 from centernet2.layers.fused_norm import FusedConv2d, FusedNorm
-from centernet2.layers.norm_pairs import FROZEN_NORMS
 from centernet2.models import optimize
 from centernet2.models.detector import Detector
 from tests.helpers.networks import FAMILIES, FAMILY_PARAMS, IMAGES, Dense, build, scene
@@ -50,14 +50,14 @@ TIMM_NETWORKS = (
 )
 WITHOUT_BATCH_NORM = TIMM_NETWORKS[-3:]
 QUICK_NETWORKS = ("efficientnet_b0", "mobilenetv3_small_050", "convnext_atto")
-NORMS = (nn.modules.batchnorm._BatchNorm, *FROZEN_NORMS)
+NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)
 
 
 def fused_count(model: Detector) -> tuple[int, int]:
     """How many norms are fused, and how many are left, where outputs do not change."""
     generator = torch.Generator().manual_seed(0)
     for layer in model.modules():
-        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, *FROZEN_NORMS)):
+        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)):
             for name, low, high in (
                 ("weight", 0.5, 1.5),
                 ("bias", -0.1, 0.1),

@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -227,7 +228,10 @@ def config_of(info: ModelInfo) -> Config:
     """
     if not info.config:
         raise ConfigError("the model was not built from a config; pass one as `config`")
-    return parse_config(info.config, info.config_name)
+    return _parse(info.config, info.config_name)
+
+
+_parse = lru_cache(maxsize=1)(parse_config)  # a predictor asks twice
 
 
 def set_num_classes(config: Config, count: int, *, owner: str) -> Config:

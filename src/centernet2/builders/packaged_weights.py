@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor
 
@@ -32,6 +31,8 @@ def read_packaged(name: str, path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: a tensor has another shape or another kind than timm's.
     """
+    import timm  # which takes longer to import than torch
+
     tensors = read_weights(path).tensors
     with torch.device("meta"):
         wanted = timm.create_model(name).state_dict()

@@ -142,18 +142,18 @@ class Slot(NamedTuple):
         return self.option.accepted.describe(self.type)
 
 
-def _find_slot(option: Option) -> Slot:
+def _find_slot(option: Option, defaults: Config) -> Slot:
     path = tuple(option.field.split("."))
     kind: Any = Config
-    for name in path[:-1]:
-        kind = get_type_hints(kind)[name]
-    default = reduce(getattr, path, Config())
-    return Slot(
-        option, path, get_type_hints(kind)[path[-1]], not default if option.inverted else default
-    )
+    for name in path:
+        kind = _field_types(kind)[name]
+    default = reduce(getattr, path, defaults)
+    return Slot(option, path, kind, not default if option.inverted else default)
 
 
-SLOTS = {option.key: _find_slot(option) for option in OPTIONS}
+_field_types = cache(get_type_hints)
+_defaults = Config()
+SLOTS = {option.key: _find_slot(option, _defaults) for option in OPTIONS}
 
 
 def make_config(name: str, values: Values, base: Config) -> Config:
@@ -251,12 +251,12 @@ def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def known_key(key: str, where: str = "") -> str:
     """Return the key; an unknown one raises ConfigError with the nearest key."""
-    if any(other.startswith(f"{key}.") for other in SLOTS) and key not in SLOTS:
+    if key in SLOTS:
+        return key
+    if any(other.startswith(f"{key}.") for other in SLOTS):
         raise ConfigError(f"'{key}'{where} is a group of options, such as {_first_below(key)}")
-    if key not in SLOTS:
-        hint = nearest_option(str(key), list(SLOTS))
-        raise ConfigError(f"there is no option '{key}'{where}{hint}")
-    return key
+    hint = nearest_option(str(key), list(SLOTS))
+    raise ConfigError(f"there is no option '{key}'{where}{hint}")
 
 
 def _first_below(group: str) -> str:

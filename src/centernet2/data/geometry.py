@@ -5,8 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch.nn import functional as F
 
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.structures import Target
@@ -18,7 +17,8 @@ def resize_target(target: Target, height: int, width: int, *, scale: tuple[float
     """Scale boxes and polygons by (x, y) factors, and masks to the size of the image."""
     moved: Target = {**target, "boxes": target["boxes"] * target["boxes"].new_tensor(scale * 2)}
     if "masks" in target:
-        moved["masks"] = F.resize(target["masks"], [height, width], InterpolationMode.NEAREST_EXACT)
+        masks = target["masks"][:, None].float()  # [G, 1, H, W]
+        moved["masks"] = F.interpolate(masks, (height, width), mode="nearest-exact")[:, 0].bool()
     return move_polygons(moved, scale=scale)
 
 

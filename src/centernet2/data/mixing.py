@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torchvision.ops import masks_to_boxes
 
 from centernet2.data.annotation_masks import draw_objects
 from centernet2.data.geometry import clip_boxes_to, move_polygons, resize_target
@@ -139,6 +138,8 @@ class CopyPaste:
 
 def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target:
     """Remove a covered area, bool [H, W], from objects with masks [G, H, W]."""
+    from torchvision.ops import masks_to_boxes  # for training alone: the import takes a second
+
     masks = target["masks"] & ~cover
     before, after = (m.flatten(1).sum(dim=1) for m in (target["masks"], masks))
     kept = after > min_visible * before

@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
-from torchvision.transforms.v2 import functional as F
 
 from centernet2.data.geometry import (
     clip_and_drop_empty,
@@ -188,7 +187,12 @@ class PhotometricDistortion:
     hue: float = 0.05  # largest rotation, as a share of the circle
     probability: float = 0.5
 
+    def __post_init__(self) -> None:
+        import torchvision.transforms.v2  # noqa: F401  # before workers start: they share it
+
     def __call__(self, image: Tensor, target: Target, generator: Generator) -> Sample:
+        from torchvision.transforms.v2 import functional as F  # for training alone: it takes long
+
         def happens() -> bool:
             return random_number(0, 1, generator) < self.probability
 

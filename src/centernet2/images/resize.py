@@ -4,12 +4,13 @@ The size at which a detector tests images is TestSize, in the ModelInfo of the m
 in builders/data_pipeline.py reads it from the config; `make_test_resize` makes the transform.
 """
 
+import platform
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch.nn import functional as F
 
 from centernet2.images.stored_image import StoredImage
 from centernet2.structures import TestSize
@@ -83,5 +84,28 @@ def resize_image(image: Tensor | StoredImage, height: int, width: int) -> Tensor
     """Resize an image to [3, height, width]; a StoredImage is decoded for that size."""
     if isinstance(image, StoredImage):
         image = image.decode_for_size(height, width)
-    resized: Tensor = F.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
-    return resized
+    if image.shape[1:] == (height, width):
+        return image
+    return _interpolate(image, (height, width))
+
+
+def _interpolate(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate an image [3, H, W], equally to torchvision, whose import takes a second."""
+    is_native = image.dtype in (torch.float32, torch.float64) or (
+        image.dtype == torch.uint8 and _interpolates_uint8(image.device)
+    )
+    x = (image if is_native else image.float())[None]
+    if x.is_contiguous(memory_format=torch.channels_last):
+        x = x.as_strided(x.shape, (x.numel(), *x.stride()[1:]))  # the result keeps the format
+    resized = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)[0]
+    if is_native:
+        return resized
+    return (resized if image.is_floating_point() else resized.round_()).to(image.dtype)
+
+
+def _interpolates_uint8(device: torch.device) -> bool:
+    """Whether interpolation of uint8 is faster than in float32."""
+    return device.type == "cpu" and (
+        torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+        or platform.machine() in ("aarch64", "arm64")
+    )

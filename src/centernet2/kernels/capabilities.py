@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from functools import partial
+from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 import torch
@@ -69,8 +69,24 @@ def require_compiler(device: torch.device) -> None:
 
 
 def not_compiled(*, recursive: bool) -> Callable[[Function], Function]:
-    """Exclude a function from compilation, with `recursive` also all that it calls."""
-    return cast(
-        Callable[[Function], Function],
-        partial(torch.compiler.disable, recursive=recursive),
-    )
+    """Exclude a function from compilation, with `recursive` also all that it calls.
+
+    As torch.compiler.disable, but the compiler, whose import takes as long as that of torch, is
+    imported by compiled programs alone.
+    """
+
+    def exclude(function: Function) -> Function:
+        @cache
+        def excluded() -> Function:
+            disable = cast(Callable[..., Function], torch.compiler.disable)
+            return disable(function, recursive=recursive)
+
+        @wraps(function)
+        def run(*arguments: Any, **options: Any) -> Any:
+            if torch.compiler.is_compiling():
+                return excluded()(*arguments, **options)
+            return function(*arguments, **options)
+
+        return cast(Function, run)
+
+    return exclude

@@ -7,10 +7,10 @@ add one, write a function with the operator's signature and add it to `KERNELS`.
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torchvision  # the import registers its operators
 from torch import Tensor
 
 from centernet2.kernels import vendor
@@ -42,6 +42,7 @@ CHOSEN: dict[tuple[str, str, Situation], str] = {}  # cache of `choose`
 
 def has_torchvision_kernel(operator: str, device_type: str) -> bool:
     """Whether torchvision has a kernel of an operator for a type of device."""
+    vendor.load_torchvision_operators()
     key = torch._C._dispatch_key_for_device(device_type)
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"torchvision::{operator}", key))
 
@@ -129,13 +130,17 @@ def current_situation() -> Situation:
     return "compiled" if torch.compiler.is_compiling() else "eager"
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def choose(operator: str, device_type: str, situation: Situation) -> str:
     """Choose the kernel of an operator for a type of device: its name in `KERNELS`."""
     key = (operator, device_type, situation)
     if key not in CHOSEN:
         CHOSEN[key] = _choose(*key)
     return CHOSEN[key]
+
+
+# What torch.compiler.assume_constant_result sets. That function imports the compiler, which takes
+# as long as to import torch.
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _choose(operator: str, device_type: str, situation: Situation) -> str:
@@ -147,7 +152,7 @@ def _choose(operator: str, device_type: str, situation: Situation) -> str:
         logger.info(
             "%s: torchvision %s has no kernel for %s; used instead: %s",
             operator,
-            torchvision.__version__,
+            version("torchvision"),
             device_type,
             row[name].description,
         )

@@ -88,9 +88,12 @@ def nms_mask(
     """
     boxes, scores = boxes.float(), scores.float()
     limit = len(boxes) if limit is None else limit
-    if current_situation() == "exported":
-        return _run_nms(boxes, scores, labels, iou_threshold, limit)
-    return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
+    situation = current_situation()
+    if situation == "compiled":
+        return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
+    if situation == "eager":
+        boxes, scores = boxes.detach(), scores.detach()
+    return _run_nms(boxes, scores, labels, iou_threshold, limit)
 
 
 def nms_masks(
@@ -166,7 +169,8 @@ def _run_nms(
     return cast(Tensor, run(boxes, scores, labels, iou_threshold, limit))
 
 
-# a custom operator, so that compiled programs call it unchanged
+# A custom operator, so that compiled programs call it unchanged. In eager mode its first call would
+# import the compiler of PyTorch.
 _nms_mask = torch.library.custom_op("centernet2::nms_mask", _run_nms, mutates_args=())
 
 

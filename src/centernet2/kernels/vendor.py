@@ -1,14 +1,20 @@
 """Kernels by torchvision, torch-npu and plain tensor operations."""
 
 import importlib
+import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 import torch
-import torchvision
 from torch import Tensor
 
 from centernet2.ops.nms import greedy_nms
+
+# maximum number of boxes of several classes that one call takes; more are faster class by class
+APART_ON_CPU, APART = 1_000, 25_000
 
 
 def nms_torchvision(
@@ -22,11 +28,40 @@ def kept_by_torchvision(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float
 ) -> Tensor:
     """Return a mask of the boxes that torchvision's NMS keeps, including padding."""
+    load_torchvision_operators()
+    kept = torch.zeros_like(scores, dtype=torch.bool)
+    if len(boxes) == 0:
+        return kept
+    nms = torch.ops.torchvision.nms
     if labels is None:
-        keep: Tensor = torch.ops.torchvision.nms(boxes, scores, iou_threshold)
-    else:
-        keep = torchvision.ops.batched_nms(boxes, scores, labels, iou_threshold)
-    return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, keep, True)
+        return kept.index_fill(0, nms(boxes, scores, iou_threshold), True)
+    if len(boxes) <= (APART_ON_CPU if boxes.device.type == "cpu" else APART):
+        apart = (
+            boxes + (labels.to(boxes) * (boxes.max() + 1))[:, None]
+        )  # other classes, other place
+        return kept.index_fill(0, nms(apart, scores, iou_threshold), True)
+    for label in torch.unique(labels):
+        rows = (labels == label).nonzero().squeeze(1)
+        kept[rows[nms(boxes[rows], scores[rows], iou_threshold)]] = True
+    return kept
+
+
+@cache
+def load_torchvision_operators() -> None:
+    """Register the operators of torchvision, without a gradient.
+
+    Importing torchvision registers them with their gradients. But that takes as long as importing
+    torch, because it also imports data sets, models and the compiler of PyTorch.
+    """
+    if "torchvision" in sys.modules:
+        return
+    spec = find_spec("torchvision")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    libraries = [file for folder in folders for file in sorted(Path(folder).glob("_C*.so"))]
+    for library in libraries:
+        torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    if not libraries:  # on Windows, the import finds what the library needs
+        importlib.import_module("torchvision")
 
 
 def nms_npu(
@@ -67,6 +102,7 @@ def roi_align_torchvision(
     aligned: bool,
 ) -> Tensor:
     """Kernel of `operators.pyramid_roi_align` by torchvision, level by level."""
+    import torchvision  # which registers gradients
 
     def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
         pooled: Tensor = torchvision.ops.roi_align(
@@ -109,6 +145,8 @@ def deform_conv_torchvision(
     mask: Tensor | None,
 ) -> Tensor:
     """Kernel of deformable convolution by torchvision, in the precision of the weight."""
+    import torchvision  # which registers gradients
+
     out: Tensor = torchvision.ops.deform_conv2d(
         x.to(weight.dtype),
         offset,

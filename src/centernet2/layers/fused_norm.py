@@ -9,19 +9,18 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import FrozenBatchNorm2d
 
 from centernet2.layers.convolution import Conv2d
+from centernet2.layers.frozen_norm import FrozenBatchNorm2d, FrozenBatchNormAct2d
 from centernet2.layers.norm_pairs import NormPair
 from centernet2.layers.same_padding import EvenConv2dSame, same_padding
 
 PLAIN_CONVS = (nn.Conv2d, Conv2d, EvenConv2dSame)  # linear in their weights; subclasses may not be
 
 
-class FusedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
+class FusedNorm(FrozenBatchNorm2d):
     """A frozen normalization that the convolution computes; name and tensors are kept."""
 
     def forward(self, x: Tensor) -> Tensor:

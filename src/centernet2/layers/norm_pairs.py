@@ -7,13 +7,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
-from torchvision.ops import FrozenBatchNorm2d
 
-FROZEN_NORMS = (FrozenBatchNorm2d, FrozenBatchNormAct2d)
+from centernet2.layers.frozen_norm import FrozenBatchNorm2d
 
 
 class NormPair(NamedTuple):
@@ -33,7 +31,7 @@ def find_norm_pairs(network: nn.Module, image: Tensor) -> list[NormPair]:
         network: in evaluation mode, so that running it changes no statistics.
         image: [N, 3, H, W].
     """
-    if not any(isinstance(layer, FROZEN_NORMS) for layer in network.modules()):
+    if not any(isinstance(layer, FrozenBatchNorm2d) for layer in network.modules()):
         return []
     with ExitStack() as stack:
         uses = _Uses()
@@ -51,16 +49,16 @@ def sequential_pairs(network: nn.Module) -> list[NormPair]:
     for owner in network.modules():
         if isinstance(owner, nn.Sequential) and type(owner).forward is nn.Sequential.forward:
             for conv, norm in pairwise(owner):
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, FROZEN_NORMS):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
                     pairs.append(NormPair(conv, norm))
     return pairs
 
 
-class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Uses(TorchFunctionMode):
     """Context that records the users of the outputs of convolutions."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # by id; kept, so ids stay unique
         self.consumers: dict[nn.Conv2d, set[nn.Module | None]] = defaultdict(set)
         self.sources: dict[nn.Module, set[nn.Conv2d | None]] = defaultdict(set)
@@ -70,7 +68,7 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Register hooks on a layer, and yield their handles."""
         if isinstance(layer, nn.Conv2d):
             yield layer.register_forward_hook(self._after_conv)
-        elif isinstance(layer, FROZEN_NORMS):
+        elif isinstance(layer, FrozenBatchNorm2d):
             yield layer.register_forward_pre_hook(self._before_norm)
             yield layer.register_forward_hook(self._after_norm)
 
@@ -83,13 +81,16 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 pairs.append(NormPair(conv, norm))
         return pairs
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not any(isinstance(x, Tensor) for x in tree_leaves(result)):
+            return result  # a property, such as the shape
         for x in tree_leaves((args, kwargs)):
             if isinstance(x, Tensor) and id(x) in self.outputs:
                 own = self.running is not None and self.running[1] is x
                 norm = self.running[0] if self.running is not None and own else None
                 self.consumers[self.outputs[id(x)][1]].add(norm)
-        return func(*args, **(kwargs or {}))
+        return result
 
     def _after_conv(self, layer: nn.Conv2d, inputs: Any, output: Tensor) -> None:
         self.outputs[id(output)] = (output, layer)

@@ -1,18 +1,21 @@
 """Normalization layers by their names in a config."""
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
-from timm.layers.norm import LayerNorm2d
-from timm.layers.norm_act import (
-    BatchNormAct2d,
-    FrozenBatchNormAct2d,
-    GroupNormAct,
-    LayerNormAct2d,
-    SyncBatchNormAct,
-)
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
+
+from centernet2.layers.frozen_norm import FrozenBatchNorm2d, FrozenBatchNormAct2d
+
+BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
+
+
+def _layer_norm(channels: int) -> nn.Module:
+    """Make a normalization over the channels of each location."""
+    from timm.layers.norm import LayerNorm2d  # timm takes longer to import than torch
+
+    return LayerNorm2d(channels, eps=1e-6)
+
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "": lambda channels: nn.Identity(),
@@ -20,13 +23,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "SyncBN": nn.SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": lambda channels: nn.GroupNorm(_groups(channels), channels),
-    "LN": partial(LayerNorm2d, eps=1e-6),  # over the channels of each location
-}
-NORM_ACTS: dict[str, Callable[[int], nn.Module]] = {
-    "SyncBN": SyncBatchNormAct,
-    "FrozenBN": FrozenBatchNormAct2d,
-    "GN": lambda channels: GroupNormAct(channels, _groups(channels)),
-    "LN": LayerNormAct2d,
+    "LN": _layer_norm,
 }
 
 
@@ -45,26 +42,38 @@ def convert_norm(module: nn.Module, name: str) -> nn.Module:
     if name == "BN":
         return module
     for child_name, child in module.named_children():
-        if isinstance(child, BatchNormAct2d):
-            setattr(module, child_name, _with_activation(child, name))
-        elif isinstance(child, nn.BatchNorm2d | nn.SyncBatchNorm):
-            setattr(module, child_name, _take_state(make_norm(name, child.num_features), child))
+        if isinstance(child, BatchNorm):
+            convert = _with_activation if hasattr(child, "act") else _without_activation
+            setattr(module, child_name, convert(child, name))
         else:
             convert_norm(child, name)
     return module
 
 
-def _with_activation(layer: BatchNormAct2d, name: str) -> nn.Module:
+def _without_activation(layer: BatchNorm, name: str) -> nn.Module:
+    return _take_state(make_norm(name, layer.num_features), layer)
+
+
+def _with_activation(layer: Any, name: str) -> nn.Module:
     """Convert timm's layer of normalization and activation to another normalization."""
-    if name not in NORM_ACTS:
-        make_norm(name, layer.num_features)  # raises an error that lists the names
+    from timm.layers.norm_act import GroupNormAct, LayerNormAct2d, SyncBatchNormAct
+
+    channels: int = layer.num_features
+    kinds: dict[str, Callable[[], nn.Module]] = {
+        "SyncBN": lambda: SyncBatchNormAct(channels),
+        "FrozenBN": lambda: FrozenBatchNormAct2d(channels),
+        "GN": lambda: GroupNormAct(channels, _groups(channels)),
+        "LN": lambda: LayerNormAct2d(channels),
+    }
+    if name not in kinds:
+        make_norm(name, channels)  # raises an error that lists the names
         return nn.Sequential(layer.drop, layer.act)
-    norm = _take_state(NORM_ACTS[name](layer.num_features), layer)
+    norm = _take_state(kinds[name](), layer)
     norm.drop, norm.act = layer.drop, layer.act
     return norm
 
 
-def _take_state(norm: nn.Module, layer: nn.BatchNorm2d | nn.SyncBatchNorm) -> nn.Module:
+def _take_state(norm: nn.Module, layer: BatchNorm) -> nn.Module:
     norm.to(layer.weight.device).load_state_dict(layer.state_dict(), strict=False)
     for option in ("eps", "momentum"):
         if hasattr(norm, option):

@@ -1,6 +1,5 @@
 """TensorFlow's SAME padding, for feature maps that a stride divides."""
 
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +28,9 @@ def same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
 
 
 def fix_same_padding(module: nn.Module) -> nn.Module:
-    """Replace the layers Conv2dSame below `module` in place; their weights are kept."""
+    """Replace timm's layers Conv2dSame below `module` in place; their weights are kept."""
+    from timm.layers.conv2d_same import Conv2dSame
+
     for name, child in module.named_children():
         if isinstance(child, Conv2dSame):
             conv = EvenConv2dSame(

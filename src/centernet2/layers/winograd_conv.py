@@ -22,8 +22,11 @@ class WinogradConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         # copies only in compiled programs, whose tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
-        result: Tensor = _convolve(x, self.matrices, self.bias)
-        return result
+        if torch.compiler.is_compiling():
+            result: Tensor = _convolve(x, self.matrices, self.bias)
+            return result
+        with torch.no_grad():
+            return winograd.convolve(x, self.matrices, self.bias)
 
 
 def transform_convolutions(network: nn.Module) -> None:
@@ -41,7 +44,8 @@ def _suits(layer: Conv2d) -> bool:
     return is_large and is_chosen and winograd.applies(weight, layer.geometry)
 
 
-# one operator, so that a compiled program calls it as it is
+# One operator, so that a compiled program calls it as it is. In eager mode its first call would
+# import the compiler of PyTorch.
 @torch.library.custom_op("centernet2::winograd_conv2d", mutates_args=())
 def _convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
     return winograd.convolve(x, matrices, bias)

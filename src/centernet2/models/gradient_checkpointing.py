@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.utils.checkpoint import (
     CheckpointPolicy,
@@ -15,6 +14,7 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from centernet2.models.backbones.residual_network import Bottleneck
 from centernet2.models.backbones.stages import backbone_stages
 
 Policy = Callable[..., CheckpointPolicy]  # decides whether the output of an operator is kept
@@ -70,7 +70,9 @@ def stop_recomputation(network: nn.Module) -> None:
 
 def _is_plain_bottleneck(block: nn.Module) -> bool:
     """Whether a block has only plain convolutions and ReLU, and no attention."""
-    if not isinstance(block, Bottleneck) or block.se is not None:
+    from timm.models import resnet  # for training alone: it takes longer to import than torch
+
+    if not isinstance(block, Bottleneck | resnet.Bottleneck) or getattr(block, "se", None):
         return False
     return isinstance(block.conv2, nn.Conv2d) and all(
         isinstance(act, nn.ReLU) for act in (block.act1, block.act2)

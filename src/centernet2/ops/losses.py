@@ -3,7 +3,12 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
+
+BOX_IOU_LOSSES = {  # functions of torchvision.ops
+    "giou": "generalized_box_iou_loss",
+    "diou": "distance_box_iou_loss",
+    "ciou": "complete_box_iou_loss",
+}
 
 
 def heatmap_focal_loss(
@@ -76,11 +81,12 @@ def box_regression_loss(deltas: Tensor, target_deltas: Tensor, beta: float) -> T
     )
 
 
-BOX_IOU_LOSSES = {
-    "giou": generalized_box_iou_loss,
-    "diou": distance_box_iou_loss,
-    "ciou": complete_box_iou_loss,
-}
+def box_iou_loss(boxes: Tensor, targets: Tensor, kind: str) -> Tensor:
+    """Compute the IoU loss [R] of boxes [R, 4], of a kind of BOX_IOU_LOSSES."""
+    from torchvision import ops  # for training alone: the import takes a second
+
+    loss: Tensor = getattr(ops, BOX_IOU_LOSSES[kind])(boxes, targets)
+    return loss
 
 
 def sigmoid_classification_loss(

@@ -1,7 +1,6 @@
 """Masks in the grid of a box and in an image (arXiv 1703.06870, section 3)."""
 
 import torch
-import torchvision
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -15,10 +14,12 @@ def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Te
         masks: bool [G, H, W].
         objects: [R] row of `masks` for each box.
     """
+    from torchvision.ops import roi_align  # for training alone: the import takes a second
+
     if not len(masks):
         return boxes.new_zeros(len(boxes), size, size, dtype=torch.bool)
     rois = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1).float()  # [R, 5]
-    covered: Tensor = torchvision.ops.roi_align(masks[:, None].float(), rois, size, 1.0, 0, True)
+    covered: Tensor = roi_align(masks[:, None].float(), rois, size, 1.0, 0, True)
     return covered[:, 0] >= 0.5
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from centernet2 import distributed
-from centernet2.training.sharding import local
+from centernet2.training.sharding import is_sharded, local
 from centernet2.training.step import FinishedStep
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     parts = [part for part in map(local, gradients) if part.numel() > 0]
     finite = nn.utils.get_total_norm(parts, norm_type=math.inf).isfinite()
-    if any(isinstance(gradient, DTensor) for gradient in gradients):
+    if any(map(is_sharded, gradients)):
         finite = distributed.reduce_mean(finite.float()) == 1
     return finite
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
+
+from centernet2.training.sharding import is_sharded
 
 NORM_LAYERS = (
     nn.BatchNorm1d,
@@ -170,7 +171,7 @@ def _names(state: Mapping[str, Any]) -> dict[int, str]:
 def _can_fuse(groups: list[dict[str, Any]]) -> bool:
     """Whether the optimizer has a fused kernel; SGD has none for sharded parameters."""
     parameters = [parameter for group in groups for parameter in group["params"]]
-    return all(p.device.type in FUSED_DEVICES and not isinstance(p, DTensor) for p in parameters)
+    return all(p.device.type in FUSED_DEVICES and not is_sharded(p) for p in parameters)
 
 
 def clip_gradients(

@@ -1,17 +1,17 @@
 """Deformable stages sit where they were asked for, and frozen ones stay frozen."""
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from centernet2.layers import DeformConv2d
 from centernet2.models.backbones.deform import DeformOptions, deform_stages
+from centernet2.models.backbones.networks import create_network
 
 
 def body(name: str) -> nn.Module:
     with torch.device("meta"):
-        return timm.create_model(name, features_only=True)
+        return create_network(name)
 
 
 def deformable(module: nn.Module) -> set[str]:

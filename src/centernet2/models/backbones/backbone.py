@@ -1,16 +1,20 @@
-"""The base of all backbones: a network of timm, frozen stages, a choice of norm."""
+"""The base of all backbones: a network of timm's names, frozen stages, a choice of norm."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from centernet2.layers import convert_norm, fix_same_padding
+from centernet2.layers import convert_norm
+from centernet2.models.backbones.networks import (
+    OWN,
+    create_network,
+    is_network,
+    similar_names,
+)
 
 PROBE_SIZE = (224, 320)  # height and width of a test image that is not square
 # options of timm.create_model that may allow images of any size
@@ -28,7 +32,7 @@ class TimmOptions:
 
 
 class Backbone(nn.Module):
-    """Base of all backbones: the feature maps of a network of timm, by name.
+    """Base of all backbones: the feature maps of a network, by name.
 
     A feature map of stride 2**k is called `prefix` + k: res2 (stride 4) to res5 (stride 32).
     Images are padded to multiples of `size_divisibility`, and of the neck's.
@@ -39,7 +43,7 @@ class Backbone(nn.Module):
         freeze_at: freeze the layers up to the feature map of stride 2**freeze_at; 0 trains all.
         norm: the layer that replaces batch normalization (layers/normalization.py).
         prefix: first part of the feature maps' names.
-        options: passed to timm.create_model.
+        options: those of `create_network`.
     """
 
     size_divisibility = 1
@@ -64,8 +68,7 @@ class Backbone(nn.Module):
                 f"backbone '{name}' has no feature map '{unknown[0]}'; it has {', '.join(index_of)}"
             )
         indices = sorted(index_of[f] for f in out_features)
-        self.body = timm.create_model(name, features_only=True, out_indices=indices, **options)
-        fix_same_padding(self.body)  # images are padded to multiples of `size_divisibility`
+        self.body = create_network(name, out_indices=indices, **options)
         self.norm = norm
         self.channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
         convert_norm(self.body, norm)
@@ -95,13 +98,13 @@ def feature_maps(name: str, **options: Any) -> Any:
 
     The description has out_indices, channels(), reduction() and module_name(index).
     """
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+    if not is_network(name):
+        near = similar_names(name)
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
         raise ValueError(f"timm has no network called '{name}'; {hint}")
     try:
         with torch.device("meta"):
-            return timm.create_model(name, features_only=True, **options).feature_info
+            return create_network(name, **options).feature_info
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ValueError(f"timm's '{name}' gives no feature maps: {error}") from None
 
@@ -125,6 +128,8 @@ def any_size_options(name: str) -> dict[str, Any]:
     Raises:
         ValueError: the network accepts only one size.
     """
+    if name in OWN:
+        return {}
     feature_maps(name)
     for options in ANY_SIZE_OPTIONS:
         try:
@@ -148,6 +153,8 @@ def exact_multiple(name: str, strides: Mapping[str, int], options: dict[str, Any
         ValueError: there is none, because the network crops its feature maps.
     """
     coarsest = max(strides.values())
+    if name in OWN:
+        return coarsest
     for multiple in (coarsest, 2 * coarsest):  # some networks split feature maps into 2 x 2
         height, width = 7 * multiple, 5 * multiple
         sizes = _map_sizes(name, (height, width), options)
@@ -182,7 +189,7 @@ def _meta_network(name: str, **options: Any) -> nn.Module:
     In training mode, batch normalization refuses a single pixel.
     """
     with torch.device("meta"):
-        return timm.create_model(name, features_only=True, **options).eval()
+        return create_network(name, **options).eval()
 
 
 def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -190,6 +197,8 @@ def pixel_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     Both are for RGB in 0..255.
     """
+    import timm  # which takes longer to import than torch
+
     pretrained: Any = timm.get_pretrained_cfg(name)
     return tuple(255 * x for x in pretrained.mean), tuple(255 * x for x in pretrained.std)
 

@@ -1,9 +1,8 @@
 """Deformable stages for residual networks (arXiv 1703.06211, section 3.3)."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from timm.models.res2net import Bottle2neck
-from timm.models.resnet import Bottleneck
 from torch import nn
 
 from centernet2.layers import DeformConv2d
@@ -21,14 +20,14 @@ class DeformOptions:
 def deform_stages(body: nn.Module, options: DeformOptions) -> None:
     """Make the 3x3 convolutions in some stages deformable, in place.
 
-    `body` is a timm ResNet or Res2Net. The stages are layer1 (res2) to layer4 (res5).
+    `body` is a ResNet, or a Res2Net of timm. The stages are layer1 (res2) to layer4 (res5).
     """
     for number, deformable in enumerate(options.on_per_stage, start=1):
         for block in getattr(body, f"layer{number}", ()) if deformable else ():
             _deform_block(block, options)
 
 
-def _deform_block(block: nn.Module, options: DeformOptions) -> None:
+def _deform_block(block: Any, options: DeformOptions) -> None:
     def deform(conv: nn.Conv2d, offset_bias: bool) -> DeformConv2d:
         layer = DeformConv2d(
             conv,
@@ -38,10 +37,9 @@ def _deform_block(block: nn.Module, options: DeformOptions) -> None:
         )
         return layer.requires_grad_(conv.weight.requires_grad)  # frozen stages stay frozen
 
-    if isinstance(block, Bottle2neck):  # in the published weights the offsets have no bias
-        layers = [deform(conv, offset_bias=False) for conv in block.convs]  # type: ignore[arg-type]
-        block.convs = nn.ModuleList(layers)
-    elif isinstance(block, Bottleneck):
-        block.conv2 = deform(block.conv2, offset_bias=True)  # type: ignore[assignment]
+    if hasattr(block, "convs"):  # of Res2Net; in the published weights the offsets have no bias
+        block.convs = nn.ModuleList(deform(conv, offset_bias=False) for conv in block.convs)
+    elif hasattr(block, "conv3"):
+        block.conv2 = deform(block.conv2, offset_bias=True)
     else:
         raise ValueError("on_per_stage needs bottleneck blocks: a depth of 50 or more")

@@ -14,7 +14,7 @@ class DLAOptions:
 
 
 class DLA(Backbone):
-    """timm's DLA: feature maps dla2 (stride 4) to dla5, nothing frozen, as published."""
+    """DLA: feature maps dla2 (stride 4) to dla5, nothing frozen, as published."""
 
     def __init__(self, options: DLAOptions) -> None:
         super().__init__(

@@ -7,9 +7,7 @@ from typing import Any
 from torch import nn
 
 from centernet2.models.backbones.backbone import Backbone
-
-BOTTLENECK_DEPTHS = (50, 101, 152)
-BASIC_DEPTHS = (18, 34)
+from centernet2.models.backbones.residual_network import BASIC_DEPTHS, BOTTLENECK_DEPTHS
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,15 @@ class ResNetOptions:
 
 
 class ResNet(Backbone):
-    """timm's ResNet with the variations that Caffe2's ImageNet weights need."""
+    """A ResNet with the variations that Caffe2's ImageNet weights need."""
 
     def __init__(self, options: ResNetOptions) -> None:
         require_depth(options, BASIC_DEPTHS + BOTTLENECK_DEPTHS)
         bottleneck = options.depth in BOTTLENECK_DEPTHS
+        if not bottleneck and options.num_groups != 1:
+            raise ValueError(
+                f"num_groups is {options.num_groups}; with a depth of {options.depth} it must be 1"
+            )
         planes = options.res2_out_channels // (4 if bottleneck else 1)
         super().__init__(
             name=f"resnet{options.depth}",

@@ -1,10 +1,12 @@
 """CenterNet in place of the region proposal network of torchvision's detectors."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torchvision.models.detection.image_list import ImageList
 
 from centernet2.models.centernet.assigner import Assigner, AssignerOptions, sizes_for
 from centernet2.models.centernet.centernet import CenterNet
@@ -12,6 +14,9 @@ from centernet2.models.centernet.criterion import Criterion, CriterionOptions, F
 from centernet2.models.centernet.decoder import Decoder, DecoderOptions, ProposalLimits
 from centernet2.models.centernet.head import CenterNetHead, HeadOptions
 from centernet2.structures import Target
+
+if TYPE_CHECKING:
+    from torchvision.models.detection.image_list import ImageList
 
 # as published for the first stage of CenterNet2 (configs/Base-CenterNet2.yaml)
 FIRST_STAGE_HEAD = HeadOptions(objectness=True, only_objectness=True)

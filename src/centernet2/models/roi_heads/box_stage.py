@@ -14,6 +14,7 @@ from centernet2.models.roi_heads.sampling import RoIs
 from centernet2.ops.boxes import decode_deltas, encode_deltas
 from centernet2.ops.losses import (
     BOX_IOU_LOSSES,
+    box_iou_loss,
     box_regression_loss,
     sigmoid_classification_loss,
     softmax_classification_loss,
@@ -156,7 +157,7 @@ class BoxStage(nn.Module):
             loss = box_regression_loss(deltas, wanted, self.options.smooth_l1_beta)
         else:
             refined = decode_deltas(boxes, deltas, self.bbox_reg_weights)[:, 0]
-            loss = BOX_IOU_LOSSES[self.options.box_loss](refined, targets)
+            loss = box_iou_loss(refined, targets, self.options.box_loss)
         return loss * positive
 
     def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
