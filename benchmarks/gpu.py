@@ -223,7 +223,9 @@ def cells(row: Row) -> list[str]:
 
 def table(columns: str, rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {columns} |", "|---" * (columns.count("|") + 1) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""])
+    for row in rows:
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
+    return "\n".join([*lines, ""])
 
 
 def peer_command(folder: Path | None) -> str:

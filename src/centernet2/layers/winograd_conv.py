@@ -1,5 +1,7 @@
 """3 x 3 convolutions for inference, with weights transformed for Winograd."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -30,11 +32,18 @@ class WinogradConv2d(nn.Module):
 
 
 def transform_convolutions(network: nn.Module) -> None:
-    """Replace large 3 x 3 convolutions of a network, in place, if Winograd runs there."""
-    for owner in list(network.modules()):
-        for name, layer in owner.named_children():
-            if isinstance(layer, Conv2d) and _suits(layer):
-                setattr(owner, name, WinogradConv2d(layer))
+    """Replace large 3 x 3 convolutions of a network, in place, if Winograd runs there.
+
+    Each one is freed before the next is transformed.
+    """
+    chosen = [
+        (owner, name)
+        for owner in network.modules()
+        for name, layer in owner.named_children()
+        if isinstance(layer, Conv2d) and _suits(layer)
+    ]
+    for owner, name in chosen:
+        setattr(owner, name, WinogradConv2d(cast(Conv2d, owner.get_submodule(name))))
 
 
 def _suits(layer: Conv2d) -> bool:
