@@ -422,3 +422,13 @@ def test_one_command_installs_completion(tmp_path: Path) -> None:
         bash, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["predict", "--effort", "best", "photo.jpg"]
+
+
+def test_end_of_the_process_does_not_search_for_garbage() -> None:
+    code = (
+        "import atexit, gc, sys\nfrom centernet2 import cli\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        "sys.argv = ['centernet2', '--version']\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) > 1000
