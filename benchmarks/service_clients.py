@@ -2,10 +2,12 @@
 
 import argparse
 import io
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +84,14 @@ def make_image(size: tuple[int, int] = SIZE) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG")
     return stream.getvalue()
+
+
+@contextmanager
+def served_weights(given: Path | None, log_level: str) -> Iterator[Path]:
+    """Yield weights for a service that logs from a level on; default: an untrained detector."""
+    os.environ.setdefault("CENTERNET2_LOG_LEVEL", log_level)
+    with tempfile.TemporaryDirectory() as folder:
+        yield given or save_untrained(Path(folder))
 
 
 def save_untrained(folder: Path) -> Path:

@@ -7,17 +7,14 @@ other load affects them alike. Without weights, a small untrained detector is se
 """
 
 import json
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import NamedTuple
 
 from harness import machine, spread
-from service_clients import HOST, JPEG, make_image, parser_of, save_untrained, start_service
+from service_clients import HOST, JPEG, make_image, parser_of, served_weights, start_service
 
 
 class Answers(NamedTuple):
@@ -94,19 +91,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    os.environ.setdefault("CENTERNET2_LOG_LEVEL", "WARNING")
-    with tempfile.TemporaryDirectory() as folder:
-        weights = arguments.weights or save_untrained(Path(folder))
-        image = make_image()
-        with (
-            start_service(weights, "--batch-size", "8") as (batched, _),
-            start_service(weights, "--batch-size", "1") as (single, _),
-        ):
-            ports = {"batches": batched, "single images": single}
-            for port in ports.values():
-                load(port, image, 4, 1.0)  # warm up
-            for clients in arguments.clients:
-                measure(ports, image, clients, arguments.seconds, arguments.runs)
+    image = make_image()
+    with (
+        served_weights(arguments.weights, "WARNING") as weights,
+        start_service(weights, "--batch-size", "8") as (batched, _),
+        start_service(weights, "--batch-size", "1") as (single, _),
+    ):
+        ports = {"batches": batched, "single images": single}
+        for port in ports.values():
+            load(port, image, 4, 1.0)  # warm up
+        for clients in arguments.clients:
+            measure(ports, image, clients, arguments.seconds, arguments.runs)
 
 
 if __name__ == "__main__":

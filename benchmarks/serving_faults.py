@@ -8,21 +8,18 @@ SIGTERM under load.
 """
 
 import json
-import os
 import random
 import signal
 import socket
 import statistics
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path
 
 import psutil
-from service_clients import HOST, JPEG, ask, make_image, parser_of, save_untrained, start_service
+from service_clients import HOST, JPEG, ask, make_image, parser_of, served_weights, start_service
 
 HEAD = (
     "POST /detect{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -141,17 +138,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--clients", type=int, default=4)
     arguments = parser.parse_args()
-    os.environ.setdefault("CENTERNET2_LOG_LEVEL", "ERROR")
-    with tempfile.TemporaryDirectory() as folder:
-        weights = arguments.weights or save_untrained(Path(folder))
-        with start_service(weights) as (port, process):
-            load = Load(port, 60 * arguments.minutes)
-            threads = load.run(arguments.clients)
-            memory = watch_memory(psutil.Process(process.pid), load.end - 1)
-            process.send_signal(signal.SIGTERM)  # the clients still ask
-            for thread in threads:
-                thread.join()
-            code = process.wait(60)
+    with (
+        served_weights(arguments.weights, "ERROR") as weights,
+        start_service(weights) as (port, process),
+    ):
+        load = Load(port, 60 * arguments.minutes)
+        threads = load.run(arguments.clients)
+        memory = watch_memory(psutil.Process(process.pid), load.end - 1)
+        process.send_signal(signal.SIGTERM)  # the clients still ask
+        for thread in threads:
+            thread.join()
+        code = process.wait(60)
     part = max(1, len(memory) // QUARTERS)
     lost = sum(
         count

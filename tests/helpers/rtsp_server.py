@@ -3,11 +3,12 @@
 import contextlib
 import socketserver
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.helpers.stream_server import running
 
 TS_PACKET, PACKETS = 188, 7  # bytes, and how many of them fill an RTP packet
 MP2T = 33  # payload type of RTP (RFC 3551)
@@ -72,11 +73,5 @@ def serve_rtsp(films: Sequence[Path], *, pause: float = 0.005) -> Iterator[str]:
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"rtsp://127.0.0.1:{server.server_address[1]}{PATH}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(Server(("127.0.0.1", 0), Handler)) as port:
+        yield f"rtsp://127.0.0.1:{port}{PATH}"

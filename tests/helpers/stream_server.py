@@ -3,6 +3,7 @@
 import contextlib
 import io
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def serve_camera(
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
 
-    with _serving(Handler) as address:
+    with serve_http(Handler) as address:
         yield f"{address}/video"
 
 
@@ -80,7 +81,7 @@ def serve_files(folder: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
 
-    with _serving(Handler) as address:
+    with serve_http(Handler) as address:
         yield address
 
 
@@ -109,7 +110,7 @@ def serve_endless(
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
 
-    with _serving(Handler) as address:
+    with serve_http(Handler) as address:
         yield address
 
 
@@ -121,16 +122,23 @@ def serve_silence() -> Iterator[str]:
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def running(server: socketserver.BaseServer) -> Iterator[int]:
+    """Run a server of this machine in a thread; yield its port."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with server:
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def serve_http(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer requests by a handler; yield the address."""
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def _jpeg(size: tuple[int, int], brightness: int) -> bytes:

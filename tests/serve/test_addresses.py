@@ -1,7 +1,6 @@
 """Addresses that clients name: none without a list, none in private networks."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from centernet2.serve.addresses import AddressRules, fetch, is_public
 from centernet2.serve.refusals import Refused
 from tests.helpers.serving import encode
+from tests.helpers.stream_server import running
 
 PUBLIC_NAME = "images.test"
 
@@ -33,10 +33,8 @@ def host(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[int]
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield server.server_address[1]
-        server.shutdown()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port
 
 
 def rules(**changes: object) -> AddressRules:
@@ -163,10 +161,6 @@ def test_host_that_sends_byte_by_byte_is_given_up(slow: str) -> None:
                     self.request.sendall(bytes([value]))
                     time.sleep(0.01)
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        status, reason = refusal(
-            f"http://{PUBLIC_NAME}:{server.server_address[1]}/", rules(timeout=0.4)
-        )
-        server.shutdown()
+    with running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        status, reason = refusal(f"http://{PUBLIC_NAME}:{port}/", rules(timeout=0.4))
     assert (status, "takes too long" in reason or "timed out" in reason) == (422, True)

@@ -31,12 +31,13 @@ def test_page_is_whole_and_names_no_address() -> None:
             answer = client.get(path)
             assert answer.headers["content-type"].startswith("text/html")
             assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+            assert '<meta charset="utf-8">' in answer.text and "<!--" not in answer.text
         for file in FOLDER.iterdir():
             content = file.read_text("utf-8")
             assert not any(each in content for each in OUTSIDE), file.name
             if not file.name.endswith(".html"):
                 assert client.get(f"/page/{file.name}").text == content
-        for name in ("index.html", "none.js", "..%2fservice.py"):
+        for name in ("index.html", "head.html", "none.js", "..%2fservice.py"):
             assert client.get(f"/page/{name}").status_code == 404
 
 

@@ -74,7 +74,7 @@ def test_other_uploads_are_refused(query: str, content: bytes, status: int, sent
 
 
 def test_film_that_is_too_large_is_413(film: bytes) -> None:
-    with client_of(service_with(max_megabytes=0.0001)) as client:
+    with client_of(service_with(max_bytes=100)) as client:
         assert client.post("/videos", content=film, headers=FILM).status_code == 413
 
 

@@ -43,7 +43,7 @@ class VideoOptions:
 
     Args:
         cameras: addresses of streams by name; clients know the names alone.
-        max_megabytes: of an uploaded film.
+        max_bytes: of an uploaded film.
         max_jobs: at the same time.
         max_seconds: that a job may run.
         keep_seconds: that its results are kept.
@@ -51,15 +51,11 @@ class VideoOptions:
     """
 
     cameras: Mapping[str, str] = field(default_factory=dict)
-    max_megabytes: float = 500.0
+    max_bytes: int = 500 * MEGA
     max_jobs: int = 2
     max_seconds: float = 3600.0
     keep_seconds: float = 3600.0
     connect_seconds: float = 10.0
-
-    @property
-    def max_bytes(self) -> int:
-        return int(self.max_megabytes * MEGA)
 
 
 @dataclass(eq=False)
