@@ -4,10 +4,11 @@ python benchmarks/export.py --folder FILES [--config-file NAME] [--size 800 1216
     [--formats onnx xml] [--precisions fp32 fp16 int8] [--threads 2] [--runs 7] [--profile]
 
 The detector is exported to FILES, unless the files are there. Each side is a process of its own,
-and all of them run in turn. The ratio compares each with PyTorch before `optimize_for_inference`,
-run by run; one line of JSON for each. Without --weights the weights are the initial ones: the
-number of proposals, and so the work, is the same. --profile prints the operators that take the most
-time in each file instead.
+and all of them run in turn. The ratios compare each, run by run, with PyTorch before
+`optimize_for_inference`: "plain" with the kernels of PyTorch and torchvision, as other detectors
+run, and "pytorch" with those of this package. One line of JSON for each. Without --weights the
+weights are the initial ones: the number of proposals, and so the work, is the same. --profile
+prints the operators that take the most time in each file instead.
 """
 
 import argparse
@@ -37,11 +38,13 @@ from centernet2.export.precision import PRECISIONS
 from centernet2.export.program import export_program, exportable
 from centernet2.export.quantization import quantize
 from centernet2.files import write_atomic
+from centernet2.kernels.dispatch import CHOSEN, KERNELS
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel
 
-EAGER, OPTIMIZED = "pytorch", "optimized"
+PLAIN, EAGER, OPTIMIZED = "plain", "pytorch", "optimized"
+PLAIN_KERNELS = ("torch", "torchvision")
 LISTED = 15  # operators of a profile
 CPU = torch.device("cpu")
 
@@ -91,10 +94,12 @@ def read_model(path: Path) -> Any:
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
     """Return what a side does for one image."""
     image = image_of(options)
-    if options.side not in (EAGER, OPTIMIZED):
+    if options.side not in (PLAIN, EAGER, OPTIMIZED):
         exported = ExportedModel(Path(options.side), threads=options.threads)
         return partial(exported.run, image)
     model = build(options)
+    if options.side == PLAIN:
+        choose_plain_kernels()
     if options.side == OPTIMIZED:
         model = optimize_for_inference(place(model, CPU))
     own = torch.from_numpy(image)
@@ -106,13 +111,20 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     return infer
 
 
+def choose_plain_kernels() -> None:
+    """Choose the kernels of PyTorch and torchvision for all operators that have one."""
+    for operator, row in KERNELS.items():
+        for name in row.keys() & PLAIN_KERNELS:
+            CHOSEN[operator, CPU.type, "eager"] = name
+
+
 def compare(options: argparse.Namespace) -> None:
     files = {
         f"{suffix} {precision}": str(file_of(options, suffix, precision))
         for suffix in options.formats
         for precision in options.precisions
     }
-    names = {EAGER: EAGER, OPTIMIZED: OPTIMIZED, **files}
+    names = {name: name for name in (PLAIN, EAGER, OPTIMIZED)} | files
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--side"]
     sides = {name: Side([*command, value]) for name, value in names.items()}
     for side in sides.values():
@@ -142,7 +154,7 @@ def figures_of(
     On a busy machine, the time of the processor says more than that of the clock, with one thread:
     threads that wait for each other use it, too.
     """
-    bases = (EAGER, OPTIMIZED, f"{name.split()[0]} fp32")
+    bases = (PLAIN, EAGER, OPTIMIZED, f"{name.split()[0]} fp32")
     return {
         kind: spread([each[name][kind] for each in rounds]),
         f"speedup by {kind}": {
@@ -227,7 +239,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.side:
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
+        if options.side != PLAIN:
+            os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
         serve(work_of(options))
     elif options.profile:
         profile(options)

@@ -7,7 +7,7 @@ import pytest
 
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.export.openvino_file import save_openvino
-from centernet2.jobs.export import export
+from centernet2.jobs.export import FormOptions, export
 from centernet2.models.detector import Detector
 from centernet2.runtime.exported_model import ExportedModel
 from tests.helpers.exported import build_two_levels
@@ -26,7 +26,7 @@ def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("exported")
     weights = folder / "model.pth"
     save_checkpoint(weights, Checkpoint(detector.state_dict(), detector.info, 1, {}))
-    export(weights=weights, output=folder / "model.onnx", record=True)
+    export(weights=weights, output=folder / "model.onnx", form=FormOptions(record=True))
     return folder / "model.onnx"
 
 

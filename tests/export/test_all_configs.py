@@ -9,7 +9,7 @@ from torch import Tensor
 
 from centernet2.export.certificate import call_detector, compare_stages
 from centernet2.export.exporting import ExportOptions, export_detector
-from centernet2.export.graph import DetectionGraph
+from centernet2.export.graph import DetectionGraph, GraphOptions
 from centernet2.export.openvino_file import save_openvino
 from centernet2.export.program import TRACED_SHAPE, exportable
 from centernet2.models.detector import Detector
@@ -18,6 +18,7 @@ from centernet2.runtime.exported_model import ExportedModel
 from centernet2.runtime.verification import agreement_of
 from tests.helpers.reference import NAMES, portable_scenes, reference_model
 
+RECORD = GraphOptions(record=True)
 REQUIRED_SHARE = 0.98  # weights of this kind give many nearly equal scores
 TEST_SIZES = (
     "INPUT.MIN_SIZE_TEST", "192", "INPUT.MAX_SIZE_TEST", "256", "INPUT.TEST_SIZE", "256",
@@ -37,7 +38,7 @@ def shares(path: Path, detector: Detector, images: Sequence[Tensor]) -> dict[str
     """Return the shares of a file's detections, and of the boxes of each stage, that agree."""
     model = ExportedModel(path)
     detections = agreement_of(model, [call_detector(detector, each) for each in images])
-    graph = DetectionGraph(exportable(detector), record=True).eval()
+    graph = DetectionGraph(exportable(detector), RECORD).eval()
     outputs = [model.run(each.numpy()) for each in images]
     stages = compare_stages(graph, outputs, images, ROUNDING)
     return {"detections": detections.share, **{name: each.share for name, each in stages.items()}}
@@ -50,7 +51,7 @@ def test_files_agree_with_pytorch(name: str, tmp_path: Path) -> None:
         pytest.importorskip(package, reason="the extra [openvino] is not installed")
     detector = reference_model(name, tmp_path, TEST_SIZES).eval()
     onnx, openvino = tmp_path / "model.onnx", tmp_path / "model.xml"
-    options = ExportOptions(record=True, required_share=REQUIRED_SHARE)
+    options = ExportOptions(RECORD, required_share=REQUIRED_SHARE)
     export_detector(detector, onnx, options, images=portable_scenes().images)
     save_openvino(onnx, openvino, json.dumps(dict(ExportedModel(onnx).metadata)))
     for path in (onnx, openvino):

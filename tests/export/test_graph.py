@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from centernet2.export.certificate import call_detector, drawn_images
-from centernet2.export.graph import RECORDED, DetectionGraph
+from centernet2.export.graph import RECORDED, DetectionGraph, GraphOptions
 from centernet2.export.program import exportable
 from centernet2.models.detector import Detector
 from centernet2.runtime.agreement import compare
@@ -26,7 +26,9 @@ def batch() -> Tensor:
 
 @torch.no_grad()
 def run(detector: Detector, images: Tensor, **options: bool) -> dict[str, Tensor]:
-    outputs: dict[str, Tensor] = DetectionGraph(exportable(detector), **options)(images)
+    outputs: dict[str, Tensor] = DetectionGraph(exportable(detector), GraphOptions(**options))(
+        images
+    )
     return outputs
 
 

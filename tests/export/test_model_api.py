@@ -9,12 +9,14 @@ import pytest
 
 from centernet2.export.certificate import batches_of
 from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.graph import GraphOptions
 from centernet2.models.detector import Detector
 from centernet2.runtime.exported_model import ExportedModel
 from tests.helpers.exported import build_two_levels
 
 openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 SIZE = (96, 128)
+SHAPE = GraphOptions(batch=1, size=SIZE)
 NAMES = ("traffic light", "cat")
 
 
@@ -25,7 +27,7 @@ def named(*overrides: str) -> Detector:
 
 
 def write(detector: Detector, folder: Path) -> Path:
-    options = ExportOptions(format="model-api", batch=1, size=SIZE)
+    options = ExportOptions(SHAPE, format="model-api")
     export_detector(detector, folder / "model.xml", options)  # it compares the detections
     return folder / "model.xml"
 
@@ -60,7 +62,7 @@ def test_model_api_gives_the_same_detections(masks: bool, tmp_path: Path) -> Non
     in_fp32 = {"INFERENCE_PRECISION_HINT": "f32"}
     adapter = OpenvinoAdapter(openvino.Core(), str(path), device="CPU", plugin_config=in_fp32)
     model = Model.create_model(adapter, configuration={"confidence_threshold": 0.0})
-    for (image,) in batches_of([], batch=1, size=SIZE):
+    for (image,) in batches_of([], SHAPE):
         (expected,) = ExportedModel(path).detect(image[None].numpy())
         found = model(image.flip(0).permute(1, 2, 0).contiguous().numpy())  # BGR
         sides = expected["boxes"].round()

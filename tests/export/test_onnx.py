@@ -14,7 +14,7 @@ import torch
 from centernet2.export import exporting
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
-from centernet2.export.graph import DetectionGraph
+from centernet2.export.graph import DetectionGraph, GraphOptions
 from centernet2.export.precision import PRECISIONS
 from centernet2.export.program import exportable
 from centernet2.jobs import InferenceOptions
@@ -100,8 +100,8 @@ def test_metadata(exported: Path, detector: Detector) -> None:
 
 
 def test_fixed_shape_and_lists(detector: Detector, tmp_path: Path) -> None:
-    path, options = tmp_path / "model.onnx", ExportOptions(batch=1, size=(96, 128), lists=True)
-    export_detector(detector, path, options)  # it compares the detections
+    path, options = tmp_path / "model.onnx", GraphOptions(batch=1, size=(96, 128), lists=True)
+    export_detector(detector, path, ExportOptions(options))  # it compares the detections
     session = ExportedModel(path).session
     assert list(session.input_shape) == [1, 3, 96, 128]
     assert "image_index" in session.names and "count" not in session.names
@@ -159,6 +159,22 @@ def test_too_little_agreement_writes_nothing(
         match=r"model\.onnx is not written: .* but 99\.00% are required",
     ):
         export_detector(detector, tmp_path / "model.onnx", ExportOptions())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        (GraphOptions(size=(9_999_999, 9_999_999)), "images of 9999999 x 9999999"),
+        (GraphOptions(batch=10**9), "a batch of 1000000000"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused(
+    detector: Detector, tmp_path: Path, options: GraphOptions, sizes: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ValueError, match=f"{sizes}.* need .* GB of memory, .* a smaller --batch"):
+        export_detector(detector, path, ExportOptions(options))
     assert not list(tmp_path.iterdir())
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from centernet2.export import exporting
 from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.graph import GraphOptions
 from centernet2.export.tensorrt_form import for_tensorrt, smoothing_weights
 from centernet2.export.tensorrt_table import OPERATORS, refusals
 from centernet2.runtime.exported_model import ExportedModel
@@ -107,7 +108,7 @@ def test_what_the_parser_refuses_is_changed(model: Any) -> None:
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX file of a fixed shape; images are resized in it."""
     path = tmp_path_factory.mktemp("tensorrt") / "model.onnx"
-    export_detector(build_two_levels(), path, ExportOptions(batch=1, size=(96, 128)))
+    export_detector(build_two_levels(), path, ExportOptions(GraphOptions(batch=1, size=(96, 128))))
     return path
 
 

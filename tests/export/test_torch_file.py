@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.export import Dim
 
 from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.exporting import ExportOptions, export_detector
+from centernet2.export.graph import GraphOptions
 from centernet2.export.torch_file import save_program
 from centernet2.kernels.nms_exported import nms_of_batch
 from centernet2.models.detector import Detector
@@ -82,13 +84,27 @@ def test_damage_is_named(suppressor: Path, tmp_path: Path) -> None:
         ExportedModel(suppressor, providers=["TPU"])
 
 
+def test_threads_are_those_of_a_call(suppressor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before, found = ExportedModel(suppressor, threads=3), torch.get_num_threads(), []
+    program = model.session.program
+
+    def run(images: Tensor) -> Any:
+        found.append(torch.get_num_threads())
+        return program(images)
+
+    monkeypatch.setattr(model.session, "program", run)
+    model.run(np.zeros((1, 3, 40, 60), np.uint8))
+    assert found == [3] and torch.get_num_threads() == before != 3
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["torch", "aotinductor"])
 def test_detections_are_those_of_the_detector(
     name: str, detector: Detector, tmp_path: Path
 ) -> None:
     path, size = tmp_path / "model.pt2", (96, 128)
-    options = ExportOptions(format=name, size=size if name == "aotinductor" else None)
+    graph = GraphOptions(size=size if name == "aotinductor" else None)
+    options = ExportOptions(graph, format=name)
     export_detector(detector, path, options)
     certificate = read_certificate(path)
     assert certificate["share"] == 1 and len(certificate["stages"]) == 3

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from centernet2.jobs.export import PrecisionOptions, export
+from centernet2.jobs.export import FormOptions, PrecisionOptions, export
 
 
 @pytest.mark.parametrize(
@@ -15,18 +15,26 @@ from centernet2.jobs.export import PrecisionOptions, export
         ({"format": "openvino"}, "--format openvino ends in .xml"),
         ({"output": "model.xml", "format": "model-api"}, "one image of a fixed size at a time"),
         (
-            {"output": "model.xml", "format": "model-api", "size": "96x128", "batch": 4},
+            {
+                "output": "model.xml",
+                "format": "model-api",
+                "form": FormOptions(batch=4, size="96x128"),
+            },
             "give --batch 1",
         ),
         (
-            {"output": "model.xml", "format": "model-api", "record": True},
+            {"output": "model.xml", "format": "model-api", "form": FormOptions(record=True)},
             "outputs of its own; leave out --record",
         ),
         ({"output": "model.pt2", "format": "aotinductor"}, "compiles for one size of images"),
-        ({"format": "tensorrt", "size": "96x128"}, "is for one shape of input and output"),
-        ({"batch": 0}, "batch is 0"),
-        ({"size": "480"}, "--size has '480'"),
-        ({"required_share": 1.5}, "required_share is 1.5"),
+        (
+            {"format": "tensorrt", "form": FormOptions(size="96x128")},
+            "is for one shape of input and output",
+        ),
+        ({"form": FormOptions(batch=0)}, "batch is 0"),
+        ({"form": FormOptions(size="480")}, "--size has '480'"),
+        ({"form": FormOptions(size="0x0")}, "height and width are at least 32"),
+        ({"precision": PrecisionOptions(required_share=1.5)}, "required_share is 1.5"),
         ({"images": "nowhere"}, "nowhere: no image found"),
         ({"precision": PrecisionOptions("fp8")}, "--precision is 'fp8'; choose one of fp32"),
         ({"precision": PrecisionOptions("int8")}, "ranges of activations .* give --calibration"),

@@ -35,7 +35,7 @@ def load_predictor(
     Args:
         weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
         tiling: see `Predictor`.
-        threads: of the CPU for an exported file; None: one for each core. Those of PyTorch are set
+        threads: of the CPU for an exported file; None: one for each core. Those for weights are set
             for the whole process, by `torch.set_num_threads`.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:

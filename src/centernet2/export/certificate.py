@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from centernet2.export.graph import DetectionGraph
+from centernet2.export.graph import DetectionGraph, GraphOptions
 from centernet2.images.resize import make_test_resize
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
@@ -28,21 +28,19 @@ DRAWN_SIZES = ((333, 500), (480, 360), (427, 640))
 CUT = 0.8  # share of the second image that is kept, so that its size differs from the first one's
 
 
-def batches_of(
-    images: Sequence[Tensor], *, batch: int | None = None, size: tuple[int, int] | None = None
-) -> list[Tensor]:
+def batches_of(images: Sequence[Tensor], options: GraphOptions) -> list[Tensor]:
     """Make batches of three images, two of one image and one of two: [N, 3, H, W] each.
 
     Args:
         images: uint8 [3, H, W]; those that are missing are drawn.
-        batch, size: of the exported graph, if they are fixed.
+        options: of the exported graph, which may fix batch and size.
     """
     first, second, third = (*images, *drawn_images()[len(images) :])[:COMPARED]
     height, width = size_of(second)
     second = second[:, : round(CUT * height), : round(CUT * width)]
-    counts = (batch, batch, batch) if batch else (1, 1, 2)
+    counts = [options.batch] * COMPARED if options.batch else [1, 1, 2]
     pairs = zip((first, second, third), counts, strict=True)
-    return [as_batch(image, count, size) for image, count in pairs]
+    return [as_batch(image, count, options.size) for image, count in pairs]
 
 
 def as_batch(image: Tensor, count: int = 1, size: tuple[int, int] | None = None) -> Tensor:

@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -18,8 +18,9 @@ from centernet2.export.certificate import (
     compare_stages,
     describe_versions,
 )
-from centernet2.export.graph import RECORDED, DetectionGraph
+from centernet2.export.graph import ANY_IMAGES, RECORDED, DetectionGraph, GraphOptions
 from centernet2.export.half import halve
+from centernet2.export.memory import require_memory
 from centernet2.export.model_api import model_info
 from centernet2.export.onnx_file import (
     INPUT_SHAPE,
@@ -38,7 +39,7 @@ from centernet2.files import write_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
 from centernet2.runtime.agreement import Agreement
-from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel, parts_of
+from centernet2.runtime.exported_model import METADATA_KEY, Arrays, ExportedModel, parts_of
 from centernet2.runtime.verification import (
     Call,
     agreement_of,
@@ -57,12 +58,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an exported file takes and returns."""
+    """What is exported, and how near to PyTorch it must be."""
 
-    batch: int | None = None  # images of a call; None: any number
-    size: tuple[int, int] | None = None  # height and width of the images; None: any
-    lists: bool = False  # detections of all images one after the other, without padding
-    record: bool = False  # also return the proposals and the results of the cascade's stages
+    graph: GraphOptions = ANY_IMAGES
     format: str = "onnx"  # of FORMATS
     precision: str = "fp32"  # of PRECISIONS
     required_share: float | None = None  # of the detections; None: that of the precision
@@ -70,25 +68,26 @@ class ExportOptions:
 
 def require_fit(options: ExportOptions) -> None:
     """Raise ValueError for options that contradict each other."""
+    graph = options.graph
     if options.precision == "int8" and options.format in (*PROGRAMS, "tensorrt"):
         raise ValueError(
             f"--precision int8 is for ONNX and OpenVINO, not for --format {options.format}"
         )
-    if options.format == "tensorrt" and (not options.size or not options.batch or options.lists):
+    if options.format == "tensorrt" and (not graph.size or not graph.batch or graph.lists):
         raise ValueError(
             "--format tensorrt is for one shape of input and output; give --batch 1 and the height "
             "and width of the images, as in --size 480x640, and leave out --lists"
         )
-    if options.format == "aotinductor" and options.size is None:
+    if options.format == "aotinductor" and graph.size is None:
         raise ValueError(
             "--format aotinductor compiles for one size of images; give their height and width, as "
             "in --size 480x640"
         )
     if options.format == "model-api":
-        given = {"--lists": options.lists, "--record": options.record}
+        given = {"--lists": graph.lists, "--record": graph.record}
         if unfit := [name for name, is_given in given.items() if is_given]:
             raise ValueError(f"--format model-api has outputs of its own; leave out {unfit[0]}")
-        if options.size is None or options.batch != 1:
+        if graph.size is None or graph.batch != 1:
             raise ValueError(
                 "--format model-api takes one image of a fixed size at a time; give --batch 1 and "
                 "its height and width, as in --size 480x640"
@@ -119,10 +118,11 @@ def export_detector(
         The certificate.
 
     Raises:
-        ValueError: fewer detections agree than the options require; nothing is written.
+        ValueError: too few detections agree, or there is too little memory; nothing is written.
     """
+    require_memory(detector.info.test_size, options.graph)
     tolerance, share = _bar(options)
-    batches = batches_of(images, batch=options.batch, size=options.size)
+    batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(metadata_of(detector, options))
@@ -132,9 +132,8 @@ def export_detector(
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
         _write(model, temporary, metadata, options)
-        outputs = [ExportedModel(temporary).run(each.numpy()) for each in batches]
-        stages = compare_stages(graph, outputs, batches, tolerance)
-        if not options.record and options.format not in PROGRAMS:
+        stages = compare_stages(graph, _outputs(temporary, batches), batches, tolerance)
+        if not options.graph.record and options.format not in PROGRAMS:
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
         exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
         agreement = agreement_of(exported, calls, tolerance)
@@ -175,7 +174,8 @@ def _publish(
 
 def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:
     is_model_api = options.format == "model-api"
-    return DetectionGraph(detector, lists=options.lists, model_api=is_model_api, record=True).eval()
+    recorded = replace(options.graph, record=True)
+    return DetectionGraph(detector, recorded, model_api=is_model_api).eval()
 
 
 def _translate(
@@ -188,7 +188,7 @@ def _translate(
     logger.info("tracing the detector, which takes minutes")
     if options.precision == "fp16" and options.format not in ("openvino", "model-api"):
         graph = _graph(halve(exportable(detector)), options)
-    program = export_program(graph, batch=options.batch, size=options.size)
+    program = export_program(graph)
     if options.format in PROGRAMS:
         return program
     return translate(program, {METADATA_KEY: metadata})
@@ -200,8 +200,15 @@ def _quantize(
     """Quantize a model for int8, and return what the certificate says about it."""
     if options.precision != "int8":
         return model, {}
-    batches = (as_batch(image, options.batch or 1, options.size) for image in images)
+    count, size = options.graph.batch or 1, options.graph.size
+    batches = (as_batch(image, count, size) for image in images)
     return quantize(model, detector, (batch.numpy() for batch in batches))
+
+
+def _outputs(path: Path, batches: Iterable[Tensor]) -> list[Arrays]:
+    """Run a file on batches of images."""
+    exported = ExportedModel(path)
+    return [exported.run(each.numpy()) for each in batches]
 
 
 def _environment(exported: ExportedModel) -> dict[str, Any]:
@@ -230,10 +237,11 @@ def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> Non
 def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
     """Return what a runtime needs to know about a detector."""
     info = detector.info
-    fixed = (options.batch, None, *(options.size or (None, None)))
+    is_recorded = options.graph.record or options.format in PROGRAMS
+    fixed = (options.graph.batch, None, *(options.graph.size or (None, None)))
     return {
         "input_shape": [own or name for own, name in zip(fixed, INPUT_SHAPE, strict=True)],
-        "rules": _rules(detector) if options.record or options.format in PROGRAMS else None,
+        "rules": _rules(detector) if is_recorded else None,
         "model_info": model_info(detector) if options.format == "model-api" else {},
         "class_names": info.class_names,
         "num_classes": detector.num_classes,

@@ -1,6 +1,7 @@
 """The detector as one graph: uint8 images of any size -> detections in their pixels."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -17,6 +18,19 @@ from centernet2.structures import Proposals
 
 RECORDED = ("level", "proposal_", "stage")  # beginnings of the names of what `record` adds
 PADDING_SCORE = -1.0  # of padding while detections are sorted: below all others
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """What a graph takes and returns."""
+
+    batch: int | None = None  # images of a call; None: any number
+    size: tuple[int, int] | None = None  # height and width of the images; None: any
+    lists: bool = False  # detections of all images one after the other, without padding
+    record: bool = False  # also return the proposals and the results of the cascade's stages
+
+
+ANY_IMAGES = GraphOptions()
 
 
 class BatchTrace(NamedTuple):
@@ -36,25 +50,22 @@ class DetectionGraph(nn.Module):
 
     Args:
         detector: in evaluation mode.
-        lists: return the detections of all images one after the other, with the image of each.
-            Otherwise there are D rows of each image, the first `count` of which are detections.
+        options: with `lists`, each detection has the index of its image. Otherwise there are D rows
+            of each image, the first `count` of which are detections.
         model_api: return what OpenVINO's Model API reads, see `model_api.py`.
-        record: return the proposals and the results of the cascade's stages, too.
     """
 
     def __init__(
         self,
         detector: Detector,
+        options: GraphOptions = ANY_IMAGES,
         *,
-        lists: bool = False,
         model_api: bool = False,
-        record: bool = False,
     ) -> None:
         super().__init__()
         self.detector = detector
-        self.lists = lists
+        self.options = options
         self.model_api = model_api
-        self.record = record
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the detections of images, uint8 [N, 3, H, W] RGB, by name."""
@@ -72,9 +83,10 @@ class DetectionGraph(nn.Module):
             **_both_probabilities(trace, ranked),
             **self._masks(trace.features, ranked),
         }
-        outputs = _as_lists(outputs, valid) if self.lists else _as_rows(outputs, valid)
+        outputs = _as_lists(outputs, valid) if self.options.lists else _as_rows(outputs, valid)
         outputs = for_model_api(outputs) if self.model_api else outputs
-        return {**outputs, **(self._record(trace, ranked, scale) if self.record else {})}
+        recorded = self._record(trace, ranked, scale) if self.options.record else {}
+        return {**outputs, **recorded}
 
     def _run(self, resized: Resized) -> BatchTrace:
         detector, (below, right) = self.detector, resized.padding

@@ -12,16 +12,9 @@ from centernet2.models.optimize import fuse_norms
 TRACED_SHAPE = (2, 3, 200, 300)  # of dynamic images; sizes that differ are not taken for equal
 
 
-def export_program(
-    graph: DetectionGraph, *, batch: int | None = None, size: tuple[int, int] | None = None
-) -> ExportedProgram:
-    """Trace a graph.
-
-    Args:
-        graph: the detector to export.
-        batch: number of images of a call; None: any.
-        size: height and width of the images; None: any.
-    """
+def export_program(graph: DetectionGraph) -> ExportedProgram:
+    """Trace a graph, for the shapes that its options allow."""
+    batch, size = graph.options.batch, graph.options.size
     shape = (batch or TRACED_SHAPE[0], 3, *(size or TRACED_SHAPE[2:]))
     free = {0: Dim.DYNAMIC} if batch is None else {}
     free |= {2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if size is None else {}

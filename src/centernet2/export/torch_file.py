@@ -32,7 +32,10 @@ def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile
 
 
 def _compile(program: ExportedProgram, path: Path, metadata: str) -> None:
-    options: dict[str, Any] = {"aot_inductor.metadata": {METADATA_KEY: metadata}}
+    options: dict[str, Any] = {
+        "aot_inductor.metadata": {METADATA_KEY: metadata},
+        "cpp.dynamic_threads": True,  # those of the process that runs the file
+    }
     try:
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(path), inductor_configs=options

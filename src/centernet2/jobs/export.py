@@ -32,6 +32,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@Parameter(name="*", group=FILE)
+@dataclass(frozen=True)
+class FormOptions:
+    """What the file takes and returns.
+
+    Parameters
+    ----------
+    batch
+        Number of images of a call; default: any.
+    size
+        Height and width of the images, as in 480x640; default: any.
+    lists
+        Return the detections of all images one after the other, with the image of each, instead of
+        a fixed number of rows per image and the count of those that are detections.
+    record
+        Also return the proposals and the results of the second stage's cascade.
+    """
+
+    batch: int | None = None
+    size: str | None = None
+    lists: Flag = False
+    record: Flag = False
+
+
 @Parameter(name="*", group=PRECISION)
 @dataclass(frozen=True)
 class PrecisionOptions:
@@ -49,6 +73,9 @@ class PrecisionOptions:
         that loses too much AP.
     accepted_loss
         Loss of AP, in percent, that is accepted.
+    required_share
+        Share of the detections, in 0..1, that must agree with PyTorch within the tolerance of the
+        precision; default: 0.99 for fp32, see docs/export.md.
     """
 
     dtype: Annotated[str, Parameter(name="--precision")] = "fp32"
@@ -56,9 +83,10 @@ class PrecisionOptions:
     data: OptionalData = None
     data_path: DataPath = None
     accepted_loss: float = 1.0
+    required_share: float | None = None
 
 
-DEFAULT_PRECISION = PrecisionOptions()
+DEFAULT_FORM, DEFAULT_PRECISION = FormOptions(), PrecisionOptions()
 
 
 @checked(batch=at_least(1), required_share=between(0, 1), accepted_loss=at_least(0))
@@ -69,11 +97,7 @@ def export(
     format: str | None = None,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
     images: PathArgument | None = None,
-    batch: Annotated[int | None, Parameter(group=FILE)] = None,
-    size: Annotated[str | None, Parameter(group=FILE)] = None,
-    lists: Annotated[Flag, Parameter(group=FILE)] = False,
-    record: Annotated[Flag, Parameter(group=FILE)] = False,
-    required_share: Annotated[float | None, Parameter(group=PRECISION)] = None,
+    form: FormOptions = DEFAULT_FORM,
     precision: PrecisionOptions = DEFAULT_PRECISION,
 ) -> dict[str, Any]:
     """Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their boxes out.
@@ -100,18 +124,6 @@ def export(
     images
         Image file, folder or pattern: the file is compared with PyTorch on the first three images;
         missing ones are drawn.
-    batch
-        Number of images of a call; default: any.
-    size
-        Height and width of the images, as in 480x640; default: any.
-    lists
-        Return the detections of all images one after the other, with the image of each, instead of
-        a fixed number of rows per image and the count of those that are detections.
-    record
-        Also return the proposals and the results of the second stage's cascade.
-    required_share
-        Share of the detections, in 0..1, that must agree with PyTorch within the tolerance of the
-        precision; default: 0.99 for fp32, see docs/export.md.
 
     Returns
     -------
@@ -120,11 +132,13 @@ def export(
     from centernet2.builders.loading import load_detector
     from centernet2.export.exporting import ExportOptions, export_detector, require_fit
     from centernet2.export.formats import choose_format, require_packages
+    from centernet2.export.graph import GraphOptions
 
     path, format = choose_format(None if output is None else Path(output), format)
     _require_writable(path)
-    shape = None if size is None else parse_size(size, "--size")
-    options = ExportOptions(batch, shape, lists, record, format, precision.dtype, required_share)
+    size = None if form.size is None else parse_size(form.size, "--size")
+    graph = GraphOptions(form.batch, size, form.lists, form.record)
+    options = ExportOptions(graph, format, precision.dtype, precision.required_share)
     _require_consistent(precision)
     require_fit(options)
     pictures, calibration = _first_images(images), _calibration_images(precision)

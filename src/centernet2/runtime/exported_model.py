@@ -31,8 +31,7 @@ class ExportedModel:
         path: the file.
         providers: execution providers of ONNX Runtime, or devices of OpenVINO or PyTorch, the
             preferred one first; None: the CPU.
-        threads: of the CPU for a call, of ONNX Runtime and OpenVINO; None: OMP_NUM_THREADS, and
-            without it the runtime chooses.
+        threads: of the CPU for a call; None: OMP_NUM_THREADS, and without it the runtime chooses.
 
     Raises:
         ValueError: the file or the runtime cannot be used.
@@ -110,7 +109,7 @@ def _open(
     if path.suffix == ".xml":
         return OpenVinoSession(path, providers, METADATA_KEY, threads=threads)
     if path.suffix == ".pt2":
-        return TorchSession(path, providers, METADATA_KEY)
+        return TorchSession(path, providers, METADATA_KEY, threads=threads)
     return OnnxSession(path, providers, threads=threads)
 
 

@@ -4,7 +4,8 @@ import importlib
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ class TorchSession:
         path: the file.
         devices: of PyTorch, the preferred one first; empty: the CPU.
         key: of the metadata.
+        threads: of the CPU during a call, in the whole process; None: those of PyTorch.
     """
 
-    def __init__(self, path: Path, devices: Sequence[str], key: str) -> None:
+    def __init__(
+        self, path: Path, devices: Sequence[str], key: str, *, threads: int | None = None
+    ) -> None:
         self.torch = _load_torch()
+        self.threads = threads
         self.device = _choose_device(self.torch, devices)
         try:
             self.program, text = self._load(path, key)
@@ -39,9 +44,18 @@ class TorchSession:
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the outputs for a batch of images, by name."""
-        with self.torch.no_grad():
+        with self.torch.no_grad(), self._with_threads():
             outputs = self.program(self.torch.from_numpy(images).to(self.device))
         return {name: column.cpu().numpy() for name, column in outputs.items()}
+
+    @contextmanager
+    def _with_threads(self) -> Iterator[None]:
+        before: int = self.torch.get_num_threads()
+        self.torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            self.torch.set_num_threads(before)
 
     def _load(self, path: Path, key: str) -> tuple[Callable[[Any], Any], str | None]:
         """Return the program, and its metadata if there are any."""
