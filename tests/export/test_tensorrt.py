@@ -141,6 +141,17 @@ def test_format_writes_what_the_parser_takes(
         exporting._write(exported.read_bytes(), path, "{}", options)
 
 
+@pytest.mark.long
+def test_half_precision_is_taken(tmp_path: Path) -> None:
+    path, shape = tmp_path / "model.onnx", GraphOptions(batch=1, size=(96, 128))
+    options = ExportOptions(shape, format="tensorrt", precision="fp16")
+    certificate = export_detector(build_two_levels(), path, options)
+    model = onnx.load(path)
+    assert certificate["share"] >= 0.99 and not refusals(model)
+    halves = [each for each in model.graph.initializer if each.data_type == TYPES.FLOAT16]
+    assert sum(np.prod(each.dims) for each in halves) > 1e6, "the backbone is not halved"
+
+
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example, with a simulated GPU."""
