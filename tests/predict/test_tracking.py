@@ -1,6 +1,7 @@
 """Tracks and counts of a composed film, whose objects move on known paths behind a pillar."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -109,6 +110,26 @@ def test_counts_are_exact(film: Path) -> None:
     }
     times = [each.time for each in events]
     assert times == sorted(times) and all(each.id != UNCONFIRMED for each in events)
+
+
+def test_object_of_two_classes_counts_once(film: Path) -> None:
+    line = Line((160, 20), (160, 200))
+    events: list[Event] = []
+    for prediction in track(map(with_second_class, detect(film)), 0.5):
+        second = prediction.labels == 1
+        assert second.any() and (prediction.ids[second] == UNCONFIRMED).all()
+        events += line.update(prediction)
+    assert count_events(events) == {"line": {"back": {"car": 2}, "forth": {"car": 2}}}
+
+
+def with_second_class(prediction: Prediction) -> Prediction:
+    """Add a worse detection of another class beside each one."""
+    return replace(
+        prediction,
+        boxes=np.concatenate([prediction.boxes, prediction.boxes]),
+        scores=np.concatenate([prediction.scores, prediction.scores * np.float32(0.9)]),
+        labels=np.concatenate([prediction.labels, prediction.labels + 1]),
+    )
 
 
 def test_each_film_has_numbers_of_its_own(film: Path) -> None:

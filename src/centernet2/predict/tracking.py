@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from centernet2.ops.box_arrays import BoxArray, box_iou_matrix
+from centernet2.ops.row_pairs import keep_best
 from centernet2.predict.films import DEFAULT_RATE
 from centernet2.predict.prediction import Prediction
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved
@@ -21,13 +23,15 @@ STRONG, WEAK = 1.0, 0.5  # confidences that the library sees
 # where they do not overlap, and -0.5 where two equal squares are two sides apart. An object slows
 # down, for the tracker, as it disappears behind another one, and reappears ahead of that place.
 LEAST_GIOU = -0.5
+SAME_OBJECT_IOU = 0.8  # IoU of two detections, of whatever class, that show one object
 
 
 class Tracker:
     """ByteTrack (arXiv 2110.06864) of the package `trackers`, for one film.
 
     Detections that reach the score threshold begin objects. Weaker ones continue an object that is
-    known, as when it is partly hidden, and are left out otherwise.
+    known, as when it is partly hidden, and are left out otherwise. Of detections that show one
+    object as several classes, only the best has its number.
 
     Args:
         threshold: minimum score of detections, for all classes or by label.
@@ -51,10 +55,12 @@ class Tracker:
         import supervision
 
         strong = self._is_strong(prediction)
+        boxes = prediction.boxes.astype(np.float64)
+        rows = _one_per_object(boxes)
         found = supervision.Detections(
-            xyxy=prediction.boxes.astype(np.float64),
-            confidence=np.where(strong, STRONG, WEAK),
-            data={"row": np.arange(len(prediction))},
+            xyxy=boxes[rows],
+            confidence=np.where(strong[rows], STRONG, WEAK),
+            data={"row": rows},
         )
         tracked = self._tracker.update(found, timestamp=prediction.time)
         ids = np.full(len(prediction), UNCONFIRMED)
@@ -68,6 +74,12 @@ class Tracker:
         limits = self._threshold[prediction.labels] if self._threshold.ndim else self._threshold
         strong: NDArray[np.bool_] = prediction.scores >= limits
         return strong
+
+
+def _one_per_object(boxes: BoxArray) -> NDArray[np.intp]:
+    """Return the rows of boxes [D, 4], best first, that coincide with no better one."""
+    better, worse = np.nonzero(np.triu(box_iou_matrix(boxes, boxes) > SAME_OBJECT_IOU, k=1))
+    return np.flatnonzero(keep_best(len(boxes), better, worse))
 
 
 def track(
