@@ -72,6 +72,18 @@ def test_most_of_fifty_labels_are_placed_apart() -> None:
     assert sum(covered) <= 2
 
 
+def test_letters_are_not_hidden_by_better_labels() -> None:
+    corners = np.random.default_rng(0).integers(0, 260, (40, 2))
+    boxes = [tuple(box) for box in np.concatenate([corners, corners + 40], axis=1).tolist()]
+    labels = place(boxes, (320, 320), "1: 0.31")
+    padding = style_for(320, 320).padding
+    assert len(labels) > 20
+    for i, label in enumerate(labels):
+        left, top, right, bottom = label.rectangle
+        letters = (left + padding, top + padding, right - padding, bottom - padding)
+        assert not any(shared_pixels(letters, other.rectangle) for other in labels[:i])
+
+
 def test_labels_leave_most_of_the_picture_free() -> None:
     boxes = [(x, y, x + 3, y + 3) for x in range(0, 300, 6) for y in range(0, 200, 6)]
     labels = place(boxes, (300, 200))

@@ -13,7 +13,6 @@ from centernet2.visualize.colors import Color, text_color
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 MAX_COVERED = 0.25  # maximum fraction of the image under labels
-MAX_HIDDEN = 0.25  # maximum fraction of a label that covers other labels
 # costs of a covered pixel: of another label, of the label's own object, of other objects
 LABEL_COST, OWN_COST, OTHER_COST = 8.0, 2.0, 1.0
 
@@ -52,8 +51,9 @@ def place_labels(
 ) -> list[Label]:
     """Place each label at its box, inside the image, where it covers least.
 
-    The labels of the first boxes are placed first. A label is left out if it would hide another
-    one, or if labels already hide much of the image. The color of the box still shows the class.
+    The labels of the first boxes are placed first, and drawn on top. A label is left out if its
+    letters would be hidden by others, or if labels already hide much of the image. The color of the
+    box still shows the class.
 
     Args:
         texts, boxes, colors: of each object, the best first.
@@ -74,8 +74,10 @@ def place_labels(
         hidden = _covered_pixels(places, taken).sum(axis=1)  # [P] of other labels
         covered = _covered_pixels(places, objects)  # [P, D]
         cost = LABEL_COST * hidden + (OWN_COST - OTHER_COST) * covered[:, row]
+        letters = places + np.array([1, 1, -1, -1]) * padding
+        cost[_covered_pixels(letters, taken).any(axis=1)] = math.inf
         best = int((cost + OTHER_COST * covered.sum(axis=1)).argmin())  # the first of the best
-        if hidden[best] > MAX_HIDDEN * width * height:
+        if math.isinf(cost[best]):
             continue
         room -= width * height
         left, top, right, bottom = places[best].astype(int).tolist()
