@@ -126,7 +126,7 @@ def test_list_of_paths_and_standard_input(
     words = ["-", "--output", str(tmp_path / "c"), "--write", "json", "--score-threshold", "0"]
     assert command(folder, *words) == ExitCode.DONE
     (record,) = json.loads((tmp_path / "c" / "predictions.json").read_text())
-    assert record == {**expected[0], "file": "the standard input"}
+    assert record == {**expected[0], "file": "stdin"}
 
 
 def test_film_is_predicted_and_written(folder: Path, tmp_path: Path) -> None:

@@ -185,3 +185,4 @@ def test_prediction_can_be_sent_to_another_process() -> None:
     again: Prediction = pickle.loads(pickle.dumps(make_prediction()))
     assert list(again) == list(make_prediction()) and repr(again) == repr(make_prediction())
     assert repr(again) == "Prediction(3 objects, photos/scene.jpg, 80 x 60)"
+    assert repr(again[:1]) == "Prediction(1 object, photos/scene.jpg, 80 x 60)"

@@ -79,8 +79,8 @@ def predict(
         Path or name of the config, for weights files without one.
     score_threshold
         Minimum score, in 0..1, of detections that are drawn and written, or several by class, such
-        as cat=0.5,dog=0.3; default: the thresholds per class that `centernet2 threshold` has
-        stored, else 0.3.
+        as cat=0.5,dog=0.3, where other classes have none; default: the thresholds per class that
+        `centernet2 threshold` has stored, else 0.3.
     tile
         Also detect in tiles of so many pixels, for small objects in large images, such as 1024.
     overlap

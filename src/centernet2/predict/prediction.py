@@ -317,10 +317,12 @@ class Prediction:
         save(self, Path(path))
 
     def __repr__(self) -> str:
+        from centernet2.spelling import counted
+
         height, width = self.size
         where = "pixels" if self.path is None else str(self.path)
         frame = "" if self.frame is None else f", frame {self.frame}"
-        return f"Prediction({len(self)} objects, {where}{frame}, {width} x {height})"
+        return f"Prediction({counted(len(self), 'object')}, {where}{frame}, {width} x {height})"
 
     def _repr_png_(self) -> bytes | None:
         """Show the drawn image in a notebook."""

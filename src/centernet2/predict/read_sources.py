@@ -87,7 +87,7 @@ def _read_stdin() -> Iterator[SourceImage]:
     buffer: Any = sys.stdin.buffer
     if sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
-    path = Path(STDIN_NAME)
+    path = Path("stdin")  # the files of its results are named after it
     if not buffer.peek(1):
         raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
