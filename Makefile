@@ -5,7 +5,7 @@ WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-core test-long test-strangers lint format clean
+.PHONY: help setup demo docs release test test-core test-long test-strangers lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ demo: setup  ## compose a data set of handwritten digits, train, evaluate, predi
 
 docs: setup  ## build the documentation site in both languages: build/docs/site
 	$(BIN)/python -m docs.build_site
+
+release: setup  ## VERSION=0.2.0: build, check and tag a version; DRY_RUN=1: without the tag
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+	$(BIN)/python -m release "$(VERSION)" $(if $(DRY_RUN),--dry-run)
 
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 CORE := tests/test_imports.py tests/test_architecture.py tests/test_reference.py tests/training \

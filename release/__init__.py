@@ -1,0 +1,1 @@
+"""Release a version: refuse, build, check in bare environments, tag."""
