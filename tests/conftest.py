@@ -8,6 +8,7 @@ import pytest
 # before torch is imported: tests side by side have a thread each
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["CENTERNET2_THREADS"] = "fixed"  # equal numbers need an equal number of threads
 
 # the folder of the tests that need extra golden numbers or real images
 VARIABLE = "CENTERNET2_TEST_DATA"
