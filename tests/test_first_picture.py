@@ -12,7 +12,7 @@ from PIL import Image
 import centernet2
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 
-SLOW = ["accelerate", "onnx", "pandas", "scipy", "timm", "torch._dynamo", "torchvision"]
+SLOW = ["accelerate", "onnx", "pandas", "pydantic", "scipy", "timm", "torch._dynamo", "torchvision"]
 PROGRAM = f"""
 import json, sys
 from centernet2.cli import main

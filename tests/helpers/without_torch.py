@@ -11,7 +11,7 @@ from types import ModuleType
 
 # dependencies of the package that docker/requirements.txt does not have
 ABSENT = (
-    "accelerate", "filelock", "gdown", "onnx", "onnxscript", "psutil", "pydantic", "safetensors",
+    "accelerate", "filelock", "gdown", "onnx", "onnxscript", "psutil", "safetensors",
     "tensorboard", "timm", "torch", "torchcodec", "torchvision",
 )  # fmt: skip
 

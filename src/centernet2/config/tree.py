@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, reduce
-from typing import Any, NamedTuple, get_type_hints
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from centernet2.config.errors import OPTIONS, ConfigError, nearest_option
 from centernet2.config.ignored import IGNORED_KEYS, WITHOUT_MESSAGE, IgnoredOptions
@@ -186,8 +186,8 @@ def check_value(key: str, value: Any, where: str = "") -> Any:
     slot, given = SLOTS[key], freeze(value)
     if key == CLASS_MAP_KEY and isinstance(given, Mapping):
         given = tuple(f"{old}={new}" for old, new in given.items())
-    with suppress(ValidationError):
-        checked = _adapter(slot.type).validate_python(given)
+    with suppress(TypeError, OverflowError):
+        checked = _of_type(slot.type, given)
         if slot.option.accepted.accepts(checked):
             return not checked if slot.option.inverted else checked
     raise ConfigError(f"{key} is {_shown(given)}{where}; it takes {slot.accepted}")
@@ -198,9 +198,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(strict=True))
+def _of_type(kind: Any, value: Any) -> Any:
+    """Return the value of an option, whole numbers as float where needed; else TypeError."""
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        return tuple(_of_type(get_args(kind)[0], each) for each in value)
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    if type(value) in kinds:
+        return value
+    if float in kinds and type(value) is int:
+        return float(value)
+    raise TypeError
 
 
 def parse_pairs(overrides: Overrides) -> dict[str, Any]:
