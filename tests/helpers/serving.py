@@ -77,8 +77,11 @@ class StandIn:
     ) -> SimpleNamespace:
         if not (x < image.shape[1] and y < image.shape[0]):
             raise ValueError(f"the point ({x:g}, {y:g}) is outside of the image")
-        summary = f"a dog is at {x:.0f}, {y:.0f}"
-        return SimpleNamespace(text=lambda: "all steps", to_dict=lambda: {"summary": summary})
+        summaries = {"en": f"a dog is at {x:.0f}, {y:.0f}", "zh": f"{x:.0f}, {y:.0f} 有一只狗"}
+        return SimpleNamespace(
+            text={"en": "all steps", "zh": "全部"}.get,
+            to_dict=lambda language: {"summary": summaries[language]},
+        )
 
 
 def _masks(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -21,7 +21,7 @@ BEST = {"box": [8.0, 6.0, 40.0, 36.0], "score": 0.9, "label": 1, "class": "dog"}
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with client_of(make_service(unexplained="the model pets explains nothing")) as client:
+    with client_of(make_service(unexplained="no torch")) as client:
         yield client
 
 
@@ -242,7 +242,18 @@ def test_more_images_than_the_queue_holds_are_413() -> None:
 
 def test_explanation_that_cannot_be_given_is_a_sentence(client: TestClient) -> None:
     answer = client.post("/explain?x=1&y=2", content=encode(), headers=PNG)
-    assert (answer.status_code, answer.json()["detail"]) == (422, "the model pets explains nothing")
+    sentence = "the model pets is explained by PyTorch, which the service does not have"
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+
+
+def test_explanation_is_in_the_language_of_the_request() -> None:
+    with client_of(make_service()) as client:
+        for language, summary in (("en", "a dog is at 1, 2"), ("zh", "1, 2 有一只狗")):
+            path = f"/explain?x=1&y=2&language={language}"
+            answer = client.post(path, content=encode(), headers=PNG)
+            assert answer.json()["summary"] == summary
+        path = "/explain?x=1&y=2&language=fr"
+        assert client.post(path, content=encode(), headers=PNG).status_code == 422
 
 
 def test_point_outside_of_the_image_is_refused() -> None:

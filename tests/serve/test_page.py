@@ -22,7 +22,7 @@ from tests.helpers.serving import (
 
 OUTSIDE = ("https://", "http://", "//cdn")
 ROWS = "document.querySelectorAll('tbody tr').length"
-UNEXPLAINED = "the model file is an exported file without a record of its steps"
+UNEXPLAINED = "the model file is explained by PyTorch, which the service does not have"
 
 
 def test_page_is_whole_and_names_no_address() -> None:
@@ -62,7 +62,7 @@ def page() -> Iterator[Page]:
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("Chromium is not installed")
-    service = Service([make_model("pets"), make_model("file", unexplained=UNEXPLAINED)])
+    service = Service([make_model("pets"), make_model("file", unexplained="no torch")])
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(service) as port,
@@ -124,6 +124,11 @@ def test_click_and_keyboard_explain_a_place_in_both_models(page: Page) -> None:
         page.evaluate(f"document.querySelector('canvas').dispatchEvent({event})")
     wait_until(holds(page, f"{sentences}.join().includes('a dog is at 23, 30')"))
     assert "23, 30" in page.evaluate("document.querySelector('canvas').ariaLabel")
+    page.evaluate("document.getElementById('language').click()")  # the same in Chinese
+    wait_until(holds(page, f"{sentences}.join().includes('23, 30 有一只狗')"))
+    wait_until(holds(page, f"{sentences}.join().includes('需要 PyTorch 来解释')"))
+    page.evaluate("document.getElementById('language').click()")
+    wait_until(holds(page, f"{sentences}.join().includes('a dog is at 23, 30')"))
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from centernet2.builders.predictor_loading import load_predictor
+from centernet2.predict.explanation_sentences import Unexplained
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
@@ -53,7 +54,7 @@ def load_served(
             batch_size=batch_size,
         )
         model = ServedModel(
-            name, predictor, _bucket_of(predictor), _unexplained(predictor, name), digest,
+            name, predictor, _bucket_of(predictor), _unexplained(predictor), digest,
             _image_size(predictor),
         )  # fmt: skip
         models.append(model)
@@ -99,22 +100,15 @@ def _own_size(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def _unexplained(predictor: Predictor, name: str) -> str:
-    """Return why a detector cannot say why there is a box or none; empty: it can."""
+def _unexplained(predictor: Predictor) -> Unexplained | None:
+    """Return why a detector cannot say why there is a box or none; None: it can."""
     if isinstance(predictor.model, ExportedDetector):
         if not predictor.model.has_record:
-            return (
-                f"the model {name} is an exported file without a record of its steps; export it "
-                "with --record, or serve the checkpoint, to read why there is a box or none"
-            )
-        if find_spec("torch") is None:
-            return f"the model {name} is explained by PyTorch, which the service does not have"
-        return ""
+            return "no record"
+        return "no torch" if find_spec("torch") is None else None
     from centernet2.models.detector import Detector
 
-    if isinstance(predictor.model, Detector):
-        return ""
-    return f"the model {name} has test-time augmentation; serve it with TEST.AUG.ENABLED False"
+    return None if isinstance(predictor.model, Detector) else "augmented"
 
 
 def _image_size(predictor: Predictor) -> tuple[int, int]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from centernet2.predict.explanation_sentences import Language, sentence
 from centernet2.serve.access import require_token, service_of
 from centernet2.serve.answers import (
     EXAMPLE,
@@ -122,6 +123,7 @@ class ExplainOptions(RequestOptions):
 
     x: float
     y: float
+    language: Annotated[Language, Field(description="Of the sentences.")] = "en"
 
 
 @router.post(
@@ -144,7 +146,7 @@ async def explain(request: Request, query: Annotated[ExplainOptions, Query()]) -
 async def _explain(service: Service, content: bytes, query: ExplainOptions) -> dict[str, Any]:
     model = service.model(query.model)
     if model.unexplained:
-        raise unprocessable(model.unexplained)
+        raise unprocessable(sentence(model.unexplained, query.language, name=model.name))
     wanted = model.wanted(query)
     pixels = await service.pixels(content)
     try:
@@ -153,7 +155,8 @@ async def _explain(service: Service, content: bytes, query: ExplainOptions) -> d
         )
     except ValueError as error:
         raise unprocessable(str(error)) from error
-    return {"model": model.name, "text": explanation.text(), **explanation.to_dict()}
+    text, record = explanation.text(query.language), explanation.to_dict(query.language)
+    return {"model": model.name, "text": text, **record}
 
 
 class ServedModelAnswer(BaseModel):

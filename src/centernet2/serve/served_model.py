@@ -13,6 +13,7 @@ from centernet2.serve.request_options import RequestOptions, split_names
 from centernet2.spelling import did_you_mean
 
 if TYPE_CHECKING:
+    from centernet2.predict.explanation_sentences import Unexplained
     from centernet2.predict.prediction import Prediction
     from centernet2.predict.predictor import Predictor
 
@@ -38,7 +39,7 @@ class ServedModel:
         name: in requests and answers.
         predictor: takes a batch of images and detects objects.
         bucket_of: by height and width of an image; images of one bucket may share a batch.
-        unexplained: why it cannot explain a point; empty: it can.
+        unexplained: why it cannot explain a point; None: it can.
         sha256: of its weights; empty: they were not checked.
         image_size: height and width of an image that it takes, to warm up with.
     """
@@ -46,7 +47,7 @@ class ServedModel:
     name: str
     predictor: "Predictor"
     bucket_of: Callable[[int, int], Hashable]
-    unexplained: str = ""
+    unexplained: "Unexplained | None" = None
     sha256: str = ""
     image_size: tuple[int, int] = (64, 64)
 

@@ -1,6 +1,6 @@
 // The page: an image goes to the service once; threshold and classes only change what is drawn.
 import { colorOf, draw } from "./drawing.js";
-import { switchLanguage, text, translate } from "./texts.js";
+import { chosenLanguage, switchLanguage, text, translate } from "./texts.js";
 
 const FLOOR = 0.01; // score of the weakest detections that are asked for
 const STEP = 0.02; // of the cross, as a share of the image
@@ -208,13 +208,18 @@ function explainAt(across, down) {
 async function explain(view, across, down) {
   view.point = { x: clamp(across * state.image.width, state.image.width), y: clamp(down * state.image.height, state.image.height) };
   drawView(view);
+  await explainPoint(view);
+}
+
+/** Explain the point of a view, in the chosen language. */
+async function explainPoint(view) {
   const panel = view.root.querySelector(".explanation");
   const [sentence, details] = panel.children;
   panel.hidden = false;
   details.hidden = true;
   sentence.textContent = text("explaining");
   try {
-    const query = { model: view.model, score_threshold: get("threshold").value, ...view.point };
+    const query = { model: view.model, score_threshold: get("threshold").value, language: chosenLanguage(), ...view.point };
     const { summary, text: steps } = await send("explain", query);
     sentence.textContent = summary;
     details.querySelector("pre").textContent = steps;
@@ -284,6 +289,9 @@ function startEvents() {
     switchLanguage();
     writeTexts();
     if (state.views.length) show();
+    for (const view of state.views) {
+      if (!view.root.querySelector(".explanation").hidden) attempt(() => explainPoint(view));
+    }
   });
   get("token-form").addEventListener("submit", (event) => {
     event.preventDefault();

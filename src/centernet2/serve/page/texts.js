@@ -75,6 +75,11 @@ export const TEXTS = {
 const KEY = "centernet2-language";
 let language = localStorage.getItem(KEY) ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
+/** Return the chosen language, en or zh. */
+export function chosenLanguage() {
+  return language;
+}
+
 /** Return a text in the chosen language. */
 export function text(key, values = {}) {
   return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
