@@ -57,7 +57,7 @@ def build(options: argparse.Namespace) -> Detector:
 
 def image_of(options: argparse.Namespace) -> NDArray[np.uint8]:
     """The image [1, 3, H, W] that all sides get."""
-    pixels: NDArray[np.uint8] = scene(*options.size)[0][0][None].numpy()
+    pixels: NDArray[np.uint8] = scene(*options.size, 1)[0][0][None].numpy()
     return pixels
 
 
