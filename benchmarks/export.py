@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from detector import WARM_UP, Side, scene, serve
+from detector import WARM_UP
 from harness import machine, spread
 from numpy.typing import NDArray
+from sides import Side, scene, serve
 
 import centernet2
 from centernet2.builders.loading import place
@@ -241,7 +242,7 @@ def main() -> None:
     if options.side:
         if options.side != PLAIN:
             os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
-        serve(work_of(options))
+        serve(work_of(options), CPU)
     elif options.profile:
         profile(options)
     else:
