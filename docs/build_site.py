@@ -69,10 +69,11 @@ ENGLISH_SOURCES = {
     "changelog": "CHANGELOG.md",
     "network-addresses": "public_address_statement.md",
 }
+CHINESE_SOURCES = {"index": "README.zh-CN.md", "contributing": "CONTRIBUTING.zh-CN.md"}
 LANGUAGES = (
     Language("en", 0, "docs", ENGLISH_SOURCES, "", "CenterNet2", "Dark pages", "Light pages"),
     Language(
-        "zh", 1, "docs/zh", {**ENGLISH_SOURCES, "index": "README.zh-CN.md"}, "zh/",
+        "zh", 1, "docs/zh", ENGLISH_SOURCES | CHINESE_SOURCES, "zh/",
         "CenterNet2 文档", "深色页面", "浅色页面",
     ),
 )  # fmt: skip
