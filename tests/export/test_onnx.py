@@ -173,7 +173,9 @@ def test_what_does_not_fit_into_memory_is_refused(
     detector: Detector, tmp_path: Path, options: GraphOptions, sizes: str
 ) -> None:
     path = tmp_path / "model.onnx"
-    with pytest.raises(ValueError, match=f"{sizes}.* need .* GB of memory .* a smaller --batch"):
+    with pytest.raises(
+        ValueError, match=f"{sizes}.* need .* GB of memory, but .* a smaller --batch"
+    ):
         export_detector(detector, path, ExportOptions(options))
     assert not list(tmp_path.iterdir())
 

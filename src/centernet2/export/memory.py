@@ -21,7 +21,7 @@ def require_memory(test_size: TestSize, options: GraphOptions) -> None:
     if needed > present:
         raise ValueError(
             f"the file cannot be compared with PyTorch: a batch of {batch} and images of {height} "
-            f"x {width}, resized to {rows} x {columns}, need {needed // GIGABYTE:,} GB of memory "
-            f"of {present // GIGABYTE:,} GB; choose a smaller --batch, --size or "
+            f"x {width}, resized to {rows} x {columns}, need {needed // GIGABYTE:,} GB of memory, "
+            f"but there are {present // GIGABYTE:,}; choose a smaller --batch, --size or "
             "INPUT.MIN_SIZE_TEST"
         )
