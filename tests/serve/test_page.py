@@ -159,6 +159,22 @@ def test_page_fits_a_phone_and_follows_the_color_scheme(page: Page, scheme: str)
 
 
 @pytest.mark.long
+def test_labels_do_not_cover_each_other(page: Page) -> None:
+    def places(boxes: str) -> list[list[int] | None]:
+        places: list[list[int] | None] = page.evaluate(
+            "import('/page/drawing.js').then(({ placeLabel }) => { const taken = [];"
+            f"return {boxes}.map((box) => {{"
+            "const place = placeLabel(box, [50, 20], [200, 90], taken);"
+            "if (place) taken.push(place); return place; }); })"
+        )
+        return places
+
+    assert places("[[10, 30, 100, 60], [12, 30, 90, 60]]") == [[10, 10, 60, 30], [12, 60, 62, 80]]
+    assert places("[[190, 0, 200, 90]]") == [[150, 0, 200, 20]]
+    assert places("Array(9).fill([10, 20, 60, 70])")[4:] == [None] * 5
+
+
+@pytest.mark.long
 def test_shown_detections_are_saved_as_json(page: Page) -> None:
     found = page.evaluate(
         "new Promise((resolve) => { const make = URL.createObjectURL;"

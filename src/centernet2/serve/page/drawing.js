@@ -30,7 +30,8 @@ export function draw(canvas, image, detections, point, highlighted) {
     if (each.segmentation) drawMask(pen, each, scale);
     drawBox(pen, each, scale, unit * (i === highlighted ? 5 : 2.5));
   }
-  for (let i = detections.length - 1; i >= 0; i--) drawLabel(pen, detections[i], scale, unit);
+  const taken = [];
+  for (const each of detections) drawLabel(pen, each, scale, unit, taken);
   if (point) drawCross(pen, point.x * scale, point.y * scale, unit);
 }
 
@@ -43,19 +44,35 @@ function drawBox(pen, { box, label }, scale, width) {
   }
 }
 
-function drawLabel(pen, each, scale, unit) {
+/** Draw the label of a detection where it covers no other one, if there is such a place. */
+function drawLabel(pen, each, scale, unit, taken) {
   const size = 14 * unit, gap = 4 * unit;
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = "top";
   const words = `${each.class} ${each.score.toFixed(2)}`;
   const width = pen.measureText(words).width + 2 * gap, height = size + 2 * gap;
-  const left = Math.max(0, Math.min(each.box[0] * scale, pen.canvas.width - width));
-  const above = each.box[1] * scale - height;
-  const top = above >= 0 ? above : Math.min(each.box[1] * scale, pen.canvas.height - height);
+  const box = each.box.map((side) => side * scale);
+  const place = placeLabel(box, [width, height], [pen.canvas.width, pen.canvas.height], taken);
+  if (!place) return;
+  taken.push(place);
+  const [left, top] = place;
   pen.fillStyle = colorOf(each.label);
   pen.fillRect(left, top, width, height);
   pen.fillStyle = "white";
   pen.fillText(words, left + gap, top + gap);
+}
+
+/** Return [left, top, right, bottom] above, below or in a box, off the places that are taken. */
+export function placeLabel([left, top, right, bottom], [width, height], [across, down], taken) {
+  for (const y of [top - height, bottom, top, bottom - height]) {
+    if (y < 0 || y + height > down) continue;
+    for (const wanted of [left, right - width]) {
+      const x = Math.max(0, Math.min(wanted, across - width));
+      const apart = ([l, t, r, b]) => x >= r || x + width <= l || y >= b || y + height <= t;
+      if (taken.every(apart)) return [x, y, x + width, y + height];
+    }
+  }
+  return null;
 }
 
 function drawCross(pen, x, y, unit) {
