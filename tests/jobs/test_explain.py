@@ -39,13 +39,13 @@ def run(folder: Path, *, overrides: Sequence[str] = (), **options: Any) -> Any:
 def test_files_and_text_say_the_same(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["explain", str(folder / "photos" / "0.png"), "--at", "30,20.5", "--device", "cpu"]
+    words = ["explain", str(folder / "photos" / "0.png"), "--at", "30.04,20.5", "--device", "cpu"]
     words += ["--weights", str(folder / "model.pth"), "--output", str(tmp_path / "out")]
     cli.app([*words, "--score-threshold", "0"], exit_on_error=False)
     text = capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "explanation.json").read_text())
     assert text.startswith(f"point (30, 20.5): {record['summary']}\n")
-    assert record["image"].endswith("0.png") and record["point"] == [30, 20.5]
+    assert record["image"].endswith("0.png") and record["point"] == [30.04, 20.5]
     assert [each["level"] for each in record["locations"]] == ["p3", "p4", "p5", "p6", "p7"]
     for location in record["locations"]:
         assert f"value {location['heat']:.4f}" in text

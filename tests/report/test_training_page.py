@@ -14,7 +14,8 @@ from tests.helpers.evaluation import checked_page
 @pytest.mark.parametrize("missing", [math.nan, None])
 def test_page_of_a_training_run(tmp_path: Path, missing: float | None) -> None:
     steps = [
-        {"iteration": i, "loss": 5 / i, "lr": 0.1, "images_per_second": None} for i in range(1, 5)
+        {"iteration": i, "loss": 5 / i, "lr": 2.31e-7 * i, "images_per_second": None}
+        for i in range(1, 5)
     ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
     write_training_page(
@@ -32,3 +33,4 @@ def test_page_of_a_training_run(tmp_path: Path, missing: float | None) -> None:
     )
     text = checked_page(tmp_path / "report.html")
     assert "dog" in text and "&ndash;" in text
+    assert ">2.31e-7</text>" in text  # short enough to stand beside the axis

@@ -121,7 +121,7 @@ class Sentences:
 
     def text(self) -> str:
         """Return lines: of what is shown, and of the best location."""
-        x, y = self._record.point
+        x, y = (round(each, 1) for each in self._record.point)
         lines = [self._say("head", x=x, y=y, summary=self.summary()), "", self._say("heat map")]
         lines += [self._location(each) for each in self._record.locations]
         for path in self._record.proposals:

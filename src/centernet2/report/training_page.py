@@ -94,10 +94,13 @@ def curve_tile(name: str, points: Sequence[tuple[float, float]]) -> str:
     low, high = min(ys), max(ys)
     chart = Chart(name, x=(min(xs), max(xs)), y=(low, high if high > low else low + 1))
     chart.LEFT = 40
-    chart.axes(
-        {xs[0]: f"{xs[0]:g}", xs[-1]: f"{xs[-1]:g}"}, {low: f"{low:.3g}", high: f"{high:.3g}"}
-    )
-    return tile(name, f"{ys[-1]:.3g}", chart.line(finite).svg())
+    chart.axes({xs[0]: f"{xs[0]:g}", xs[-1]: f"{xs[-1]:g}"}, {low: _tick(low), high: _tick(high)})
+    return tile(name, _tick(ys[-1]), chart.line(finite).svg())
+
+
+def _tick(value: float) -> str:
+    """Format a value so that it fits beside its axis."""
+    return f"{value:.3g}".replace("e-0", "e-")
 
 
 def _picture(caption: str, image: Pixels) -> str:
