@@ -20,19 +20,21 @@ from docs.python_api import describe_public_names
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 SECTIONS = {  # the title in each language, and the pages
-    ("Start", "入门"): ["index", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones"],
+    ("Start", "入门"): [
+        "index", "quick-start", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones",
+    ],
     ("Train", "训练"): [
         "training", "augmentation", "masks", "configuration", "large-data", "multi-node",
         "performance",
     ],
-    ("Evaluate", "评估"): ["evaluation"],
+    ("Evaluate", "评估"): ["evaluation", "report"],
     ("Predict and deploy", "预测与部署"): [
         "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
         "labelling", "scale", "python-api",
     ],
     ("About", "关于"): [
-        "faq", "differences", "migrating", "reproduce", "paper", "architecture", "contributing",
-        "benchmarks", "changelog", "network-addresses",
+        "faq", "differences", "migrating", "reproduce", "paper", "architecture", "extending",
+        "contributing", "benchmarks", "changelog", "network-addresses",
     ],
 }  # fmt: skip
 

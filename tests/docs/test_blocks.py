@@ -66,7 +66,7 @@ def test_both_languages_leave_out_the_same_blocks(name: str) -> None:
 def test_every_marker_stands_before_a_block() -> None:
     for page in PAGES:
         marked = sum(bool(block.reason) for block in read_blocks(page))
-        assert marked == page.read_text("utf-8").count("<!-- not run:"), page
+        assert marked == FENCE.sub("", page.read_text("utf-8")).count("<!-- not run:"), page
 
 
 def test_blocks_that_are_not_run_are_counted() -> None:
