@@ -3,6 +3,7 @@
 import builtins
 import hashlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=r"package uvicorn; pip install 'centernet2\[serve\]'"):
         serve(weights="missing.pth")
+
+
+def test_file_whose_runtime_is_missing_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match=r"openvino cannot be imported .*centernet2\[openvino\]"):
+        serve(weights=str(tmp_path / "model.xml"), port=0)
 
 
 def test_empty_token_file_is_refused(tmp_path: Path, weights: Path) -> None:
