@@ -142,7 +142,7 @@ def check_other_pythons(wheel: Path) -> None:
 
 def say(subject: str, text: str) -> None:
     """Print a line of the report."""
-    print(f"{subject + ':':28}{text}", flush=True)
+    print(f"{subject + ':':30}{text}", flush=True)
 
 
 if __name__ == "__main__":
