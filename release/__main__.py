@@ -7,6 +7,7 @@ all checks have passed; with --dry-run, they never do. Packages and SBOM are in 
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -121,11 +122,15 @@ def check_with_torch(wheel: Path, tree: Path, *, demo: bool) -> None:
 
 def write_sbom(python: Path, wheel: Path, tree: Path) -> None:
     """Write the packages of an environment as a CycloneDX file beside the wheel."""
-    path = wheel.parent / f"{'-'.join(wheel.name.split('-')[:2])}.cdx.json"
+    name, version = wheel.name.split("-")[:2]
+    path = wheel.parent / f"{name}-{version}.cdx.json"
     options = ["--pyproject", str(tree / "pyproject.toml"), "--mc-type", "library"]
     program = Path(sys.executable).with_name("cyclonedx-py")
     call([str(program), "environment", *options, "--output-file", str(path), str(python)])
-    say("SBOM", path.name)
+    content = json.loads(path.read_text("utf-8"))
+    content["metadata"]["component"]["version"] = version  # pyproject.toml does not state it
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    say("SBOM", f"{path.name}, {len(content['components'])} packages")
 
 
 def check_other_pythons(wheel: Path) -> None:

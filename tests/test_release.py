@@ -1,5 +1,6 @@
 """Releases: what is refused, the changelog, the tag; the whole of it as a dry run."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -189,3 +190,6 @@ def test_whole_dry_run(tmp_path: Path) -> None:
         assert line in done.stdout
     written = {path.name.removeprefix("centernet2-99.0.0") for path in (root / "dist").iterdir()}
     assert written == {"-py3-none-any.whl", ".tar.gz", ".cdx.json"}
+    (listed,) = (root / "dist").glob("*.cdx.json")
+    component = json.loads(listed.read_text("utf-8"))["metadata"]["component"]
+    assert (component["name"], component["version"]) == ("centernet2", "99.0.0")
