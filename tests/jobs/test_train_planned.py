@@ -27,6 +27,7 @@ def test_data_alone_are_enough_and_resuming_keeps_the_plan(
     assert (run / "report" / "report.html").is_file()
     assert len(re.findall(r"instances_train\.json: \d+ images", caplog.text)) == 1
     assert caplog.text.count("report.html") == 1
+    assert caplog.text.index("measuring the memory") < caplog.text.index("data: ")
     text = (run / "plan.yaml").read_text()
     assert "# model: CenterNet2_Lite_N, the largest" in text
     first = yaml.safe_load((run / "command.yaml").read_text())

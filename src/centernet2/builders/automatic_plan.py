@@ -116,6 +116,7 @@ def plan_training(
         _choose_size(plan, statistics)
     _choose_for_objects(plan, statistics)
     _choose_batch(plan, statistics, place)
+    logger.info("measuring the memory and the time of a training step")
     if "SOLVER.IMS_PER_BATCH" not in given:
         batch = largest_batch(plan.config, train_set, place)
         reason = f"it suffices for batches of {batch} images"
