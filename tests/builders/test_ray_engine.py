@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from centernet2.jobs.export import export
 from centernet2.jobs.predict import predict
 from centernet2.threads import cpu_threads
 from tests.helpers.jobs import save_untrained, write_photographs
+from tests.helpers.ray_cluster import STORE, cluster  # noqa: F401
 
 pytestmark = pytest.mark.long
 pytest.importorskip("ray", reason="--engine ray needs Ray: pip install 'centernet2[ray]'")
 
-ROOT = Path(__file__).parents[2]
-STORE = 100 << 20  # bytes of shared memory of a node
 PHOTOS, SECONDS = 60, 600
 # the command, with parts that are written at once
 COMMAND = """
@@ -44,23 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photographs(folder / "photos", count=PHOTOS)
     save_untrained(folder / "model.pth")
     return folder
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of two nodes with a core each, which commands and this process connect to."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else other tests starve it
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    node = {"num_cpus": 1, "object_store_memory": STORE}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    cluster.add_node(**node)
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    yield cluster
-    cluster.shutdown()
 
 
 def start(folder: Path, output: Path, weights: str = "model.pth") -> "subprocess.Popen[str]":

@@ -1,6 +1,7 @@
 """The manifests of docs/kubernetes: what they name exists."""
 
 import shlex
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,31 @@ def test_service_is_a_command_with_its_probes_and_its_metric() -> None:
     assert target["name"] == found["Deployment"]["metadata"]["name"]
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert found["Service"]["spec"]["selector"] == labels
+
+
+def test_ray_service_is_an_application_that_fits_its_machines() -> None:
+    pytest.importorskip("fastapi", reason="the extra [serve] is not installed")
+    from centernet2.builders.ray_serving import parse_options
+
+    spec = documents("ray_serve.yaml")["RayService"]["spec"]
+    (application,) = yaml.safe_load(spec["serveConfigV2"])["applications"]
+    module, name = application["import_path"].split(":")
+    assert callable(getattr(import_module(module), name))
+    options = parse_options(application["args"])
+    cluster = spec["rayClusterConfig"]
+    (workers,) = cluster["workerGroupSpecs"]
+    found = (workers["minReplicas"], workers["maxReplicas"])
+    assert found == (options.min_replicas, options.max_replicas)
+    pod = workers["template"]["spec"]
+    (container,) = pod["containers"]
+    assert int(container["resources"]["requests"]["cpu"]) == options.threads
+    mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert mounted[str(Path(options.weights).parent)] in {each["name"] for each in pod["volumes"]}
+    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert head["image"] == container["image"]
+
+
+def test_ray_service_has_the_fields_of_ray() -> None:
+    schema = pytest.importorskip("ray.serve.schema", reason="the extra [ray] is not installed")
+    spec = documents("ray_serve.yaml")["RayService"]["spec"]
+    schema.ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))

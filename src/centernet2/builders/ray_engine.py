@@ -87,6 +87,11 @@ def worker_resources(task: Task, available: Mapping[str, float]) -> dict[str, An
     is_exported = Path(task.weights).suffix in EXPORTED_SUFFIXES
     if device is None and "GPU" in available and not is_exported:
         device = "cuda"
+    return resources_of(cpus, device)
+
+
+def resources_of(cpus: int, device: str | None) -> dict[str, Any]:
+    """Return what a process with cores and a device occupies, as arguments of Ray."""
     resource = ACCELERATORS.get(str(device).split(":")[0])
     if resource == "GPU":
         return {"num_cpus": cpus, "num_gpus": 1}

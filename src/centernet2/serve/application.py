@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from centernet2.serve import page_routes, refusals
 from centernet2.serve.connections import Connections
-from centernet2.serve.detection_routes import health_router, router
+from centernet2.serve.detection_routes import health_router, metrics_router, router
 from centernet2.serve.labelling_routes import labelling_router
 from centernet2.serve.service import Service
 from centernet2.serve.video_routes import video_router
@@ -15,8 +15,14 @@ from centernet2.serve.video_routes import video_router
 DESCRIPTION = "Detect objects in images: send an image, get boxes, scores and classes."
 
 
-def create_app(service: Service) -> FastAPI:
-    """Return the application of a service; it starts and stops the service."""
+def create_app(service: Service, *, is_replica: bool = False) -> FastAPI:
+    """Return the application of a service; it starts and stops the service.
+
+    Args:
+        service: it is not started.
+        is_replica: other processes answer requests of the same clients, so there are no videos and
+            no metrics, which are of one process.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -33,7 +39,8 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     refusals.install(app)
-    for each in (router, video_router, labelling_router, health_router, page_routes.router):
+    of_one_process = () if is_replica else (video_router, metrics_router)
+    for each in (router, *of_one_process, labelling_router, health_router, page_routes.router):
         app.include_router(each)
     app.add_middleware(Connections, metrics=service.metrics)
     return app

@@ -176,7 +176,10 @@ async def models(request: Request) -> list[ServedModelAnswer]:
     return [ServedModelAnswer(**model.describe()) for model in service.models.values()]
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+metrics_router = APIRouter(dependencies=[Depends(require_token)])
+
+
+@metrics_router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Return queue length, batch sizes, times of each stage, and counts of requests."""
     content = service_of(request).metrics.text()

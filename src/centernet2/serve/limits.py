@@ -19,7 +19,7 @@ class Limits:
         max_megabytes: of the body of a request.
         max_megapixels: of an image, all its frames together.
         max_queue: images that are accepted and not answered yet.
-        timeout: seconds for a request to arrive, and again for its answer.
+        timeout: seconds for a request to arrive, again for its answer, and again until it is read.
     """
 
     max_megabytes: float = 20.0

@@ -77,7 +77,7 @@ class Service:
         self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
         self._batchers: dict[str, Batcher] = {}
         self._with_masks: dict[str, bool] = {}  # of the models that have seen a first image
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []  # the last one warms up
 
     async def start(self) -> None:
         """Begin to form batches; the service is ready after a first image of each model."""
@@ -88,6 +88,12 @@ class Service:
             )  # fmt: skip
         self._tasks = [asyncio.create_task(each.run()) for each in self._batchers.values()]
         self._tasks.append(asyncio.create_task(self._warm_up()))
+
+    async def until_ready(self) -> None:
+        """Wait until each model has seen a first image; RuntimeError if one fails on it."""
+        await self._tasks[-1]
+        if not self.is_ready:
+            raise RuntimeError("a model fails on a blank image; the log says why")
 
     async def stop(self) -> None:
         """End the videos, answer the images that wait, and end the threads."""
