@@ -24,7 +24,7 @@ MODELS = {
     "masks": ("CenterNet2_R18_small", ("MODEL.MASK_ON", "True")),
     "one-stage": ("CenterNet-FPN_R50_1x", R18),
     "deformable": ("CenterNet-S4_DLA_8x", ()),
-    "bifpn": ("CenterNet2_DLA-BiFPN-P3_4x", ()),
+    "bifpn": ("CenterNet2_DLA-BiFPN-P3_4x", FEW_CLASSES),
     "lite": (RANDOM_LITE[0], (*RANDOM_LITE[1], *FEW_CLASSES)),
 }
 TIMM = ("MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME")

@@ -21,14 +21,14 @@ from tests.helpers.networks import build, scene
 TOLERANCE = 0.03
 MOST = {
     "two-stage": {
-        "forward": Work(1990, 15.5),
-        "backward": Work(693, 32.3),
-        "inference": Work(1466, 16.8),
+        "forward": Work(2096, 15.5),
+        "backward": Work(699, 31.6),
+        "inference": Work(1544, 16.8),
     },
     "masks": {
-        "forward": Work(2178, 20.4),
-        "backward": Work(744, 40.2),
-        "inference": Work(8435, 286.0),
+        "forward": Work(2291, 20.4),
+        "backward": Work(758, 39.5),
+        "inference": Work(8517, 285.6),
     },
     "one-stage": {
         "forward": Work(752, 27.2),

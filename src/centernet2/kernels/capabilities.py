@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Callable
-from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+from torch._C._dynamo import eval_frame
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -71,22 +71,15 @@ def require_compiler(device: torch.device) -> None:
 def not_compiled(*, recursive: bool) -> Callable[[Function], Function]:
     """Exclude a function from compilation, with `recursive` also all that it calls.
 
-    As torch.compiler.disable, but the compiler, whose import takes as long as that of torch, is
-    imported by compiled programs alone.
+    As torch.compiler.disable, which would import the compiler; that takes as long as to import
+    torch.
     """
+    run, skip = eval_frame._FrameAction.DEFAULT, eval_frame._FrameAction.SKIP
+    strategy = eval_frame._FrameExecStrategy(skip, skip if recursive else run)
 
     def exclude(function: Function) -> Function:
-        @cache
-        def excluded() -> Function:
-            disable = cast(Callable[..., Function], torch.compiler.disable)
-            return disable(function, recursive=recursive)
-
-        @wraps(function)
-        def run(*arguments: Any, **options: Any) -> Any:
-            if torch.compiler.is_compiling():
-                return excluded()(*arguments, **options)
-            return function(*arguments, **options)
-
-        return cast(Function, run)
+        eval_frame.set_code_exec_strategy(function.__code__, strategy)
+        cast(Any, function)._torchdynamo_disable = True  # for compiled callers
+        return function
 
     return exclude

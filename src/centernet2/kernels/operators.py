@@ -8,6 +8,7 @@ from torch import Tensor
 
 from centernet2.kernels.dispatch import current_situation, kernel_for
 from centernet2.kernels.nms_exported import nms_of_batch
+from centernet2.kernels.opaque_operators import opaque_operator
 from centernet2.ops.heatmap import Shape
 
 
@@ -88,12 +89,9 @@ def nms_mask(
     """
     boxes, scores = boxes.float(), scores.float()
     limit = len(boxes) if limit is None else limit
-    situation = current_situation()
-    if situation == "compiled":
-        return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
-    if situation == "eager":
-        boxes, scores = boxes.detach(), scores.detach()
-    return _run_nms(boxes, scores, labels, iou_threshold, limit)
+    if current_situation() == "exported":
+        return _run_nms(boxes, scores, labels, iou_threshold, limit)
+    return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
 
 
 def nms_masks(
@@ -169,13 +167,10 @@ def _run_nms(
     return cast(Tensor, run(boxes, scores, labels, iou_threshold, limit))
 
 
-# A custom operator, so that compiled programs call it unchanged. In eager mode its first call would
-# import the compiler of PyTorch.
-_nms_mask = torch.library.custom_op("centernet2::nms_mask", _run_nms, mutates_args=())
-
-
-@_nms_mask.register_fake
-def _(
+def _shape_of_mask(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
     return torch.empty_like(scores, dtype=torch.bool)
+
+
+_nms_mask = opaque_operator("nms_mask", _run_nms, _shape_of_mask)

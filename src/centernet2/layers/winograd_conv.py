@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from centernet2.kernels import winograd
 from centernet2.kernels.dispatch import choose
+from centernet2.kernels.opaque_operators import opaque_operator
 from centernet2.layers.convolution import Conv2d
 
 MIN_INFERENCE_CHANNELS = 128  # with fewer, transforming feature maps costs more than it saves
@@ -24,11 +25,8 @@ class WinogradConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         # copies only in compiled programs, whose tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
-        if torch.compiler.is_compiling():
-            result: Tensor = _convolve(x, self.matrices, self.bias)
-            return result
-        with torch.no_grad():
-            return winograd.convolve(x, self.matrices, self.bias)
+        result: Tensor = _convolve(x, self.matrices, self.bias)
+        return result
 
 
 def transform_convolutions(network: nn.Module) -> None:
@@ -53,14 +51,9 @@ def _suits(layer: Conv2d) -> bool:
     return is_large and is_chosen and winograd.applies(weight, layer.geometry)
 
 
-# One operator, so that a compiled program calls it as it is. In eager mode its first call would
-# import the compiler of PyTorch.
-@torch.library.custom_op("centernet2::winograd_conv2d", mutates_args=())
-def _convolve(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
-    return winograd.convolve(x, matrices, bias)
-
-
-@_convolve.register_fake
-def _(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
+def _shape_of_result(x: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
     shape = (x.shape[0], matrices.shape[2], *x.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+_convolve = opaque_operator("winograd_conv2d", winograd.convolve, _shape_of_result)

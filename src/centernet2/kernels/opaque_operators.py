@@ -1,0 +1,28 @@
+"""Operators of our own, which compiled programs call as they are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+LIBRARY = torch.library.Library("centernet2", "FRAGMENT")  # type: ignore[no-untyped-call]
+
+
+def opaque_operator(
+    name: str, compute: Callable[..., Any], shape: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a function as an operator without a gradient, named centernet2::`name`.
+
+    As torch.library.custom_op, whose first call would import the compiler; that takes as long as to
+    import torch.
+
+    Args:
+        compute: takes tensors and numbers by position, and changes none of them.
+        shape: of the same arguments; returns an empty tensor like the result.
+    """
+    schema = torch.library.infer_schema(compute, op_name=name, mutates_args=())
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    LIBRARY.impl(name, compute, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"centernet2::{name}", shape, lib=LIBRARY)
+    operator: Callable[..., Any] = getattr(torch.ops.centernet2, name).default
+    return operator
