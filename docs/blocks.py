@@ -6,7 +6,7 @@ A comment on the line before a block keeps tests/snippets from running it:
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +45,20 @@ def read_blocks(page: Path) -> Iterator[Block]:
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("text")) + 1
         yield Block(line, match["language"], match["text"], match["reason"] or "")
+
+
+def count_rows(sources: Mapping[str, Path], run: str) -> Iterator[str]:
+    """Yield the rows of a table of the reasons: each with its number of blocks, and their pages.
+
+    Args:
+        sources: files of the pages by name.
+        run: what stands in place of a reason for the blocks that are run.
+    """
+    pages: dict[str, list[str]] = {run: []}  # by reason: a name for each block
+    for name, path in sources.items():
+        for block in read_blocks(path):
+            if block.is_code:
+                pages.setdefault(block.reason or run, []).append(name)
+    for reason, names in sorted(pages.items(), key=lambda item: -len(item[1])):
+        links = ", ".join(f"[{name}]({name}.md)" for name in dict.fromkeys(names))
+        yield f"| {reason} | {len(names)} | {links} |"

@@ -5,6 +5,7 @@
 Needs `pip install zensical`. Both languages have the same pages; the README is the home page.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,10 +16,12 @@ from string import Template
 
 import yaml
 
+from docs.blocks import count_rows
 from docs.python_api import describe_public_names
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
+COUNTED = re.compile(r"^<!-- snippets: (.+) -->$", re.MULTILINE)  # where the counts stand
 SECTIONS = {  # the title in each language, and the pages
     ("Start", "入门"): [
         "index", "quick-start", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones",
@@ -32,9 +35,12 @@ SECTIONS = {  # the title in each language, and the pages
         "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
         "labelling", "scale", "python-api",
     ],
+    ("Notebooks", "笔记本"): [
+        "notebook-predict-and-explain", "notebook-fine-tune", "notebook-first-stage",
+    ],
     ("About", "关于"): [
         "faq", "differences", "migrating", "reproduce", "paper", "architecture", "extending",
-        "contributing", "benchmarks", "changelog", "network-addresses",
+        "contributing", "benchmarks", "changelog", "network-addresses", "snippets",
     ],
 }  # fmt: skip
 
@@ -97,6 +103,8 @@ def sources_of(language: Language) -> dict[str, Path]:
     """Return the file of each page, by its name on the site; in English, if it has no other."""
     folders = [ROOT / "docs", ROOT / language.folder]
     own = {path.stem: path for folder in folders for path in sorted(folder.glob("*.md"))}
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        own[f"notebook-{path.stem}"] = path
     return {**{name: ROOT / path for name, path in language.sources.items()}, **own}
 
 
@@ -105,12 +113,24 @@ def stage_pages(language: Language, folder: Path) -> None:
     folder.mkdir(parents=True)
     sources = sources_of(language)
     for name, path in sources.items():
-        text = path.read_text("utf-8")
-        (folder / f"{name}.md").write_text(move_links(text, path, sources), "utf-8")
+        text = move_links(read_page(path), path, sources)
+        text = COUNTED.sub(lambda match: "\n".join(count_rows(sources, match[1])), text)
+        (folder / f"{name}.md").write_text(text, "utf-8")
     with (folder / "python-api.md").open("a", encoding="utf-8") as page:
         page.write("\n" + describe_public_names())
     shutil.copytree(ROOT / "docs/images", folder / "images")
     shutil.copy(ROOT / "docs/site.css", folder)
+
+
+def read_page(path: Path) -> str:
+    """Return a page in Markdown; that of a notebook has its cells without output."""
+    if path.suffix != ".ipynb":
+        return path.read_text("utf-8")
+    return "\n\n".join(
+        text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for cell in json.loads(path.read_text("utf-8"))["cells"]
+        if (text := "".join(cell["source"]))
+    )
 
 
 def move_links(text: str, page: Path, sources: dict[str, Path]) -> str:
