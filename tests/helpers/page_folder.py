@@ -168,7 +168,9 @@ def write_weights(folder: Path) -> None:
     body = {k: v.numpy() for k, v in model.backbone.body.state_dict().items()}
     (folder / "R-50.pkl").write_bytes(pickle.dumps(body))
     (folder / "cache").mkdir()
+    others = (str(number) for number in range(len(CLASSES), model.num_classes))
+    info = replace(model.info, class_names=(*CLASSES, *others))
     save_checkpoint(
         folder / "cache" / "CenterNet2_R50_1x.pth",
-        Checkpoint(model.state_dict(), model.info, iteration=1, metrics={}),
+        Checkpoint(model.state_dict(), info, iteration=1, metrics={}),
     )
