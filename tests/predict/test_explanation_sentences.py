@@ -75,8 +75,10 @@ def test_sentence_of_a_suppressed_place() -> None:
         "as class cat (score 0.8): detection 0"
     )
     assert explained(SUPPRESSED).summary("zh") == (
-        "最强的位置在层 p3（值 0.61）；被 NMS 抑制：与候选框 3 的 IoU 0.710 超过 0.5，后者的分数 "
-        "0.8000，边框 [1.0, 2.0, 30.0, 40.5]，以下改为说明那个候选框；作为类别 cat（分数 0.8）："
+        "最强的位置在层 p3（值 0.61）；被 NMS 抑制："
+        "与候选框 3 的 IoU 0.710 超过 0.5，后者的分数 "
+        "0.8000，边框 [1.0, 2.0, 30.0, 40.5]，以下改为说明那个候选框；"
+        "作为类别 cat（分数 0.8）："
         "检测结果 0"
     )
 

@@ -76,6 +76,8 @@ def plan_prediction(
 
     The arguments are those of `predict`.
     """
+    if not words:
+        raise ValueError("no image is given; name image files, films, folders or patterns")
     kinds = _kinds(write, detection.engine)
     threshold = _parse_threshold(score_threshold)
     files = earlier_files(folder) if detection.engine is None else [SKIPPED_FILE]

@@ -55,9 +55,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
             evaluate,
             writers=writers,
             period=options.eval_period,
-            review=lambda *result: run.measured(
-                "review", lambda: _review(run, checkpoint, *result)
-            ),
+            review=partial(_review, run, checkpoint),
         )
         callbacks: list[Callback] = [
             stop,
@@ -149,8 +147,12 @@ def _review(
     metrics: Mapping[str, float],
 ) -> bool:
     """Save the result of an evaluation; return whether training should stop."""
-    stops = run.keep_if_best(iteration, metrics)
-    if stops or checkpoint.saved_iteration == iteration:
-        checkpoint.save_now(iteration)  # with the updated best result
-    run.draw_detections(iteration)  # last: it may fail
-    return stops
+
+    def save() -> bool:
+        stops = run.keep_if_best(iteration, metrics)
+        if stops or checkpoint.saved_iteration == iteration:
+            checkpoint.save_now(iteration)  # with the updated best result
+        run.draw_detections(iteration)  # last: it may fail
+        return stops
+
+    return run.measured("review", save)

@@ -48,8 +48,7 @@ def set_up(
         sets: the data, if a plan has read them.
     """
     given = command.config
-    resumes_nothing = resume and previous is None
-    with explain_missing_run(output) if resumes_nothing else nullcontext():
+    with explain_missing_run(output) if resume and previous is None else nullcontext():
         train_set, val_set = sets or find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
         device_for(given, command.device),

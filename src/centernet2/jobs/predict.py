@@ -95,12 +95,9 @@ def predict(
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
-    if not sources:
-        raise ValueError("no image is given; name image files, films, folders or patterns")
-    tiling = _tiling(tile, overlap)
+    options = {**vars(inference), "overrides": overrides, "config": config}
+    options |= {"tiling": _tiling(tile, overlap), "threads": detection.threads}
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
-    options = {"overrides": overrides, "config": config, "tiling": tiling, **vars(inference)}
-    options["threads"] = detection.threads
     if detection.engine is not None:
         from centernet2.builders.cluster_prediction import predict_on_cluster
 

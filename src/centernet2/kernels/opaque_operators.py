@@ -22,7 +22,8 @@ def opaque_operator(
     """
     schema = torch.library.infer_schema(compute, op_name=name, mutates_args=())
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-    LIBRARY.impl(name, torch.no_grad()(compute), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    run = torch.no_grad()(compute)
+    LIBRARY.impl(name, run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"centernet2::{name}", shape, lib=LIBRARY)
     operator: Callable[..., Any] = getattr(torch.ops.centernet2, name).default
     return operator

@@ -36,9 +36,8 @@ def kept_by_torchvision(
     if labels is None:
         return kept.index_fill(0, nms(boxes, scores, iou_threshold), True)
     if len(boxes) <= (APART_ON_CPU if boxes.device.type == "cpu" else APART):
-        apart = (
-            boxes + (labels.to(boxes) * (boxes.max() + 1))[:, None]
-        )  # other classes, other place
+        # boxes of other classes lie elsewhere
+        apart = boxes + (labels.to(boxes) * (boxes.max() + 1))[:, None]
         return kept.index_fill(0, nms(apart, scores, iou_threshold), True)
     for label in torch.unique(labels):
         rows = (labels == label).nonzero().squeeze(1)

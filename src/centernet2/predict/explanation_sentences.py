@@ -63,15 +63,16 @@ CHINESE: Mapping[str, str] = {
     "ended": "{start}；{cut}",
     "followed": "{start}；{cut}，以下改为说明那个候选框",
     "became": "{start}；作为类别 {name}（分数 {score:.3g}）：{fate}",
-    "location": "  {level}（步长 {stride}），第 {column} 列，第 {row} 行，位于 {point}{kind}：值 "
+    "location": "  {level}（步长 {stride}），第 {column} 列，第 {row} 行，"
+    "位于 {point}{kind}：值 "
     "{heat:.4f}，分数 {score:.4f}，{rank} {count} 个候选，边框 {box}：{fate}",
     "kind": "，{name}",
     "rank": "名次 {rank}，共",
     "last": "排在全部候选之后，共",
-    "strongest proposal": "候选框 {row}（共 {count} 个），来自最强的位置：分数 {score:.4f}，"
-    "边框 {box}",
-    "proposal here": "候选框 {row}（共 {count} 个），对应此处的一个检测结果：分数 {score:.4f}，"
-    "边框 {box}",
+    "strongest proposal": "候选框 {row}（共 {count} 个），来自最强的位置："
+    "分数 {score:.4f}，边框 {box}",
+    "proposal here": "候选框 {row}（共 {count} 个），对应此处的一个检测结果："
+    "分数 {score:.4f}，边框 {box}",
     "stage": "  第 {number} 级：边框 {box}；{classes}",
     "background": "背景",
     "class": "  作为 {name}：概率 {probability:.4f}，分数 {score:.4f}：{fate}",
@@ -80,8 +81,8 @@ CHINESE: Mapping[str, str] = {
     "no proposal": "一个没有成为候选框的边框",
     "no detection": "一个没有成为检测结果的边框",
     "below": "检测结果 {row}，低于显示的阈值",
-    "suppressed": "被 NMS 抑制：与{rival} 的 IoU {value:.3f} 超过 {limit:g}，后者的分数 "
-    "{score:.4f}，边框 {box}",
+    "suppressed": "被 NMS 抑制：与{rival} 的 IoU {value:.3f} 超过 {limit:g}，"
+    "后者的分数 {score:.4f}，边框 {box}",
     "score threshold": "没有超过分数阈值：{value:.4g}，阈值 {limit:g}",
     "local maximum": "不是局部最大值：有一个相邻值为 {limit:.4g}",
     "box inside the image": "它的边框在图像内为空",
@@ -89,8 +90,8 @@ CHINESE: Mapping[str, str] = {
     "proposals per image": "不在每张图像的 {limit:g} 个候选框之内：名次 {value:g}",
     "candidates for detections": "不在检测结果的 {limit:g} 个候选之内：名次 {value:g}",
     "detections per image": "不在每张图像的 {limit:g} 个检测结果之内：名次 {value:g}",
-    "no record": "模型 {name} 是没有记录各步骤的导出文件；请用 --record 导出，或者改用检查点，"
-    "才能了解为什么有框或没有框",
+    "no record": "模型 {name} 是没有记录各步骤的导出文件；请用 --record 导出，"
+    "或者改用检查点，才能了解为什么有框或没有框",
     "no torch": "模型 {name} 需要 PyTorch 来解释，而服务没有安装它",
     "augmented": "模型 {name} 使用测试时增强；请以 TEST.AUG.ENABLED False 提供服务",
 }
