@@ -34,6 +34,7 @@ class Simulation:
             clock=lambda: self.now,
         )  # fmt: skip
         self.rates: list[float] = []
+        self.expected_last: list[int] = []
 
     def train(self, step_time: Callable[[int], float], *, stop: int = LENGTH) -> int:
         """Train to the end, or to a step; return the number of the last step."""
@@ -47,6 +48,7 @@ class Simulation:
                 image_ids=[], lr=0.0, data_time=0.0, step_time=seconds,
             )  # fmt: skip
             self.budget(step)
+            self.expected_last.append(step.expected_length)
             if step.is_last or iteration == stop:
                 return iteration
         raise AssertionError
@@ -59,6 +61,15 @@ def test_slow_steps_end_in_time_with_a_decayed_rate(seconds: float) -> None:
     assert seconds - 1 <= run.now <= seconds and last < LENGTH
     assert run.rates[-1] < 4 / last  # a cosine of `last` steps ends at about (pi / 2 / last)^2
     assert run.rates == sorted(run.rates, reverse=True)
+
+
+def test_a_run_knows_where_its_time_will_end_it() -> None:
+    run = Simulation(60)
+    last = run.train(lambda iteration: 1.0)
+    assert all(last <= expected <= last + 1 for expected in run.expected_last)
+    fast = Simulation(2000)
+    fast.train(lambda iteration: 1.0)
+    assert set(fast.expected_last) == {LENGTH}
 
 
 def test_fast_steps_keep_the_length_of_the_schedule() -> None:

@@ -134,6 +134,18 @@ def test_progress_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "total_loss 3" in screen.getvalue()
 
 
+def test_a_time_budget_shortens_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr(writers, "get_console", lambda: console)
+    step = finished(2, 1.0, 2.0)
+    step.expected_last = 5
+    assert summarize([step], device=CPU)["eta_seconds"] == pytest.approx(1.5, abs=0.1)
+    with ProgressBar(start_iteration=1, max_iteration=10) as bar:
+        bar(step)
+    assert "2/5" in screen.getvalue()
+
+
 def test_no_progress_bar_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(writers, "get_console", lambda: Console(file=screen))

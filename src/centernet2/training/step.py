@@ -19,10 +19,17 @@ class FinishedStep:
     data_time: float  # seconds spent waiting for the batch
     step_time: float  # seconds of the whole step on the host, without callbacks
     stop: bool = False
+    expected_last: int | None = None  # iteration at which a time budget will end the run
 
     @property
     def is_last(self) -> bool:
         return self.stop or self.iteration >= self.max_iteration
+
+    @property
+    def expected_length(self) -> int:
+        """Iterations of the run, as far as it is known."""
+        expected = self.max_iteration if self.expected_last is None else self.expected_last
+        return min(expected, self.max_iteration)
 
 
 Callback = Callable[[FinishedStep], None]

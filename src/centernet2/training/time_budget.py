@@ -60,6 +60,7 @@ class TimeBudget:
         self._parts: dict[str, _Part] = {}  # of what follows the last step, by name
         self._step_times: deque[float] = deque(maxlen=MEASURED_STEPS)
         self._measured = 0
+        self._expected_last: int | None = None
 
     @property
     def spent(self) -> float:
@@ -96,12 +97,15 @@ class TimeBudget:
             self._step_times.append(step.step_time)
         if self._measured == FIRST_STEPS + MEASURED_STEPS:
             self._parts = {k: p._replace(pace=p.pace or self._pace) for k, p in self._parts.items()}
+        step.expected_last = self._expected_last
         several = distributed.world_size() > 1
         if several and step.iteration % self.period != 0:
             return
         left, pace = self.left, statistics.median(self._step_times or [step.step_time])
         if several:
             left, pace = distributed.gather_objects((left, pace))[0]
+        steps_left = min(self.length - self.schedule.position, max(0.0, left / pace))
+        self._expected_last = step.expected_last = step.iteration + int(steps_left)
         steps = self.period if several else 1  # until the next call
         if left < steps * pace:
             self.schedule.advance(self.length - self.schedule.position)

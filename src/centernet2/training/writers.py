@@ -110,7 +110,7 @@ def summarize(window: Sequence[FinishedStep], *, device: torch.device) -> dict[s
         "images_per_second": images / seconds,
         "data_time": statistics.median(step.data_time for step in window),
         "time": seconds / len(window),
-        "eta_seconds": seconds / len(window) * (last.max_iteration - last.iteration),
+        "eta_seconds": seconds / len(window) * (last.expected_length - last.iteration),
         "skipped_steps": len(window) - int(sum(finite)),
         "peak_memory_mb": peak_memory(device) / 2**20,
     }
@@ -232,7 +232,7 @@ class ProgressBar:
         self.close()
 
     def __call__(self, step: FinishedStep) -> None:
-        self._progress.update(self._task, completed=step.iteration)
+        self._progress.update(self._task, completed=step.iteration, total=step.expected_length)
 
     def write(self, metrics: Metrics) -> None:
         if "total_loss" in metrics:
