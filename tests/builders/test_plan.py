@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from centernet2.builders.data_pipeline import build_sampler
 from centernet2.builders.plan import (
     choose_output_folder,
     choose_seed,
@@ -140,3 +141,21 @@ def test_validation_data_without_an_object_are_refused(tmp_path: Path, named: bo
     with pytest.raises(ValueError, match=r"instances_val\.json: no image has an object, .* no AP"):
         find_training_data(config, data, None)
     find_training_data(config.replace({"TEST.EVAL_PERIOD": -1}), data, None)
+
+
+@pytest.mark.parametrize("order", [("full", "empty"), ("empty", "full")])
+def test_ratio_of_a_data_set_without_objects_is_refused(
+    order: tuple[str, str], tmp_path: Path
+) -> None:
+    """None of its images could be drawn; such as of pseudo-labels at too high a score."""
+    content, images = make_content(), tmp_path / "images"
+    files = {"full": write_dataset(tmp_path, content, "full")}
+    files["empty"] = write_dataset(tmp_path, {**content, "annotations": []}, "empty")
+    names = tuple(f"{files[each]}@{images}" for each in order)
+    config = Config().replace({"DATASETS.TRAIN": names, "DATASETS.TEST": (names[0],)})
+    config = config.replace({"TEST.EVAL_PERIOD": -1})
+    train_set, _ = find_training_data(config, None, None)
+    with pytest.raises(ValueError, match=r"instances_empty has no image .* leave this data set"):
+        build_sampler(config.replace({"DATALOADER.DATASET_RATIO": (1, 1)}), train_set, 0)
+    with pytest.raises(ValueError, match=r"DATASET_RATIO is .*; give a number for each of the 2"):
+        build_sampler(config.replace({"DATALOADER.DATASET_RATIO": (1,)}), train_set, 0)

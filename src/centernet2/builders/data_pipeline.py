@@ -135,15 +135,21 @@ def build_sampler(config: Config, dataset: DetectionDataset, seed: int) -> Sampl
     whole, ratios = _sampler_of_all(config, dataset, seed), config.loader.dataset_ratio
     if not ratios:
         return whole
-    sources = (
-        torch.zeros(len(dataset)) if dataset.sources is None else torch.from_numpy(dataset.sources)
-    )
-    present = int(sources.max()) + 1
-    if len(ratios) != present:
+    names = dataset.source_names or (dataset.name,)
+    if len(ratios) != len(names):
         raise ConfigError(
-            f"DATALOADER.DATASET_RATIO is {ratios}; give a number for each of the {present} data "
-            "sets"
+            f"DATALOADER.DATASET_RATIO is {ratios}; give a number for each of the {len(names)} "
+            "data sets"
         )
+    sources = torch.zeros(len(dataset)).long()
+    if dataset.sources is not None:
+        sources = torch.from_numpy(dataset.sources)
+    for name, images in zip(names, sources.bincount(minlength=len(names)), strict=True):
+        if not images:
+            raise ConfigError(
+                f"{name} has no image with objects, so none can be drawn at its ratio of "
+                "DATALOADER.DATASET_RATIO; leave this data set and its ratio out"
+            )
     return MixtureSampler(whole, sources, ratios)
 
 
