@@ -76,7 +76,7 @@ def test_recorded_prediction_is_explained_without_its_image(
     for prediction in (recorded, listed, recorded[:1]):
         explanation = prediction.explain(10, 40)
         assert explanation.to_dict() == expected.to_dict()
-        assert explanation.picture().tolist() == expected.picture().tolist()
+        assert explanation.picture() == expected.picture()
     assert np.array_equal(recorded.boxes, plain.boxes) and set(recorded.columns) == set(
         plain.columns
     )
@@ -134,7 +134,7 @@ def test_way_that_ends_in_the_first_stage_has_no_proposal(folder: Path, tmp_path
     value = max(each["heat"] for each in record["locations"])
     assert f"not above the score threshold: {value:.4g}, threshold 0.9" in explanation.summary()
     assert "proposal" not in explanation.text()
-    assert explanation.picture().shape == (240, 320, 3)
+    assert explanation.picture().size == (320, 240)
 
 
 def test_suppressor_is_followed_in_place_of_what_it_suppressed(
@@ -153,7 +153,7 @@ def test_suppressor_is_followed_in_place_of_what_it_suppressed(
         assert each.record.proposals[0].box == pytest.approx(rival.box)
         assert f"with proposal {rival.row}, score" in each.summary()
         assert "which is followed instead" in each.summary()
-        assert each.picture().shape == (240, 320, 3)
+        assert each.picture().size == (320, 240)
 
 
 @pytest.mark.parametrize("at", ["", "30", "30,20,10", "a,b", "-1,5", "1..2,3"])

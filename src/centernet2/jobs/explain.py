@@ -56,8 +56,6 @@ def explain(
     score_threshold
         Minimum score of detections that are shown; default: as of `predict`.
     """
-    from PIL import Image
-
     from centernet2.builders.predictor_loading import load_predictor
     from centernet2.files import write_atomic
     from centernet2.outputs import writable_folder
@@ -74,7 +72,7 @@ def explain(
     folder.mkdir(parents=True, exist_ok=True)
     record = {"image": str(image), **explanation.to_dict()}
     write_atomic(folder / FILES[0], json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-    save_picture(Image.fromarray(explanation.picture()), folder / FILES[1])
+    save_picture(explanation.picture(), folder / FILES[1])
     logger.info("%s, %s", *(folder / name for name in FILES))
     return explanation
 

@@ -15,6 +15,8 @@ from centernet2.structures import Pixels
 from centernet2.visualize import class_name, draw
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from centernet2.models.explain.explanation import (
         Box,
         ClassStep,
@@ -86,8 +88,10 @@ class PointExplanation:
             each["class"] = self.class_name(each["label"])
         return {"summary": self.summary(language), **record}
 
-    def picture(self) -> Pixels:
+    def picture(self) -> Image.Image:
         """Draw the point, the boxes on the way and what suppressed them."""
+        from PIL import Image
+
         boxes = list(self._boxes())
         names = sorted({name for name, _, _ in boxes})
         steps = {
@@ -97,7 +101,8 @@ class PointExplanation:
         }
         picture = draw(self.image, steps, names)
         factor = picture.shape[1] / self.image.shape[1]
-        return _draw_cross(picture, *(factor * each for each in self.record.point))
+        point = (factor * each for each in self.record.point)
+        return Image.fromarray(_draw_cross(picture, *point))
 
     def _boxes(self) -> Iterator[tuple[str, Box, float]]:
         """Yield kind, box and score of the steps from the best location, and of detections."""
