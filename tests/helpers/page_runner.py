@@ -18,13 +18,20 @@ from docs.build_site import ROOT
 from tests.helpers.page_folder import SHORT
 
 PLACES = re.compile(r"(?<![\w./])/(data|shared)\b")  # absolute folders: below the page's folder
-# Stand-ins of programs. Training is short, and a service runs beside the commands that follow it.
+# Stand-ins of programs. Training is short, images to measure are small, and a service runs beside
+# the commands that follow it.
 PROGRAMS = {
     "centernet2": f"""
         case $1 in
         train) set -- "$@" {" ".join(map(repr, SHORT))} ;;
-        export)  # rounding to int8 moves the detections of a detector that has learnt nothing
-            case "$*" in *int8*) set -- "$@" --required-share 0.5 ;; esac ;;
+        benchmark)
+            case "$*" in
+            *--sizes*) set -- "${{@/800x1216/96x128}}"; set -- "${{@/640x640/64x64}}" ;;
+            *) set -- "$@" --sizes 64x96 ;;
+            esac ;;
+        # the detector has learnt nothing: no score is high, and int8 moves its detections
+        pseudo-label) set -- "${{@/0.5/0}}" ;;
+        export) case "$*" in *int8*) set -- "$@" --required-share 0.5 ;; esac ;;
         serve)
             {sys.executable} -m centernet2 "$@" > service.log 2>&1 &
             echo $! > service.pid
