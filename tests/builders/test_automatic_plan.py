@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from centernet2.builders import automatic_plan, step_probe
-from centernet2.builders.automatic_plan import EFFORTS, Plan, plan_training
+from centernet2.builders.automatic_plan import EFFORTS, TrainingPlan, plan_training
 from centernet2.builders.data_statistics import DataStatistics, data_statistics
 from centernet2.builders.initial_weights import PACKAGES
 from centernet2.builders.loading import config_of
@@ -38,8 +38,8 @@ def plan(data: Path, *, effort: str = "normal", **given: Any) -> TrainCommand:
     return plan_training(command, effort=effort, started=automatic_plan.time.monotonic())[0]
 
 
-def lite(**given: Any) -> Plan:
-    return Plan(load_config("CenterNet2_Lite_N").replace(given), given)
+def lite(**given: Any) -> TrainingPlan:
+    return TrainingPlan(load_config("CenterNet2_Lite_N"), given)
 
 
 def test_plan_is_a_config_with_reasons(tmp_path: Path) -> None:
@@ -56,14 +56,81 @@ def test_plan_is_a_config_with_reasons(tmp_path: Path) -> None:
 
 
 def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:
-    given = {"SOLVER.IMS_PER_BATCH": 2, "SOLVER.MAX_MINUTES": 3.0, "INPUT.MIN_SIZE_TEST": 64}
+    given = {"SOLVER.IMS_PER_BATCH": 2, "SOLVER.MAX_MINUTES": 3.0}
     command = plan(write_blocks(tmp_path), **given)
     assert {key: command.config[key] for key in given} == given
     assert any(reason.startswith("batch of 2 images on cpu") for reason in command.reasons)
     assert "SOLVER.MAX_MINUTES: as given" in command.reasons
-    assert not any(reason.startswith("image size") for reason in command.reasons)
     rate = next(reason for reason in command.reasons if reason.startswith("learning rate"))
     assert rate.startswith("learning rate 0.00071: of ADAMW for batches of 2, and less in")
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({"INPUT.MIN_SIZE_TEST": 512}, ((410, 461, 512, 563, 614), 614, 512, 512)),
+        ({"INPUT.MIN_SIZE_TRAIN": (640,)}, ((640,), 640, 640, 640)),
+        ({"INPUT.MIN_SIZE_TEST": 517}, ((414, 465, 517, 569, 620), 620, 517, 517)),
+        ({"INPUT.MIN_SIZE_TRAIN": (64,), "INPUT.MIN_SIZE_TEST": 128}, ((64,), 64, 128, 128)),
+    ],
+)
+def test_other_sizes_follow_a_given_one(
+    tmp_path: Path, given: dict[str, Any], sizes: tuple[Any, ...]
+) -> None:
+    command = plan(write_blocks(tmp_path), **given)
+    names = ("MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "MAX_SIZE_TEST")
+    assert tuple(command.config[f"INPUT.{name}"] for name in names) == sizes
+    first, last = sizes[0][0], sizes[0][-1]
+    (line,) = [reason for reason in command.reasons if reason.startswith("image size")]
+    assert line.startswith(f"image size {sizes[2]}: as given; batches of one size, from {first} ")
+    assert f"to {last} ({', '.join(given)} as given)" in line
+    base = load_config(command.config_name)
+    scale = sizes[2] / base["INPUT.MIN_SIZE_TEST"]
+    assert command.config["MODEL.CENTERNET.SOI"][0][1] == round(
+        base["MODEL.CENTERNET.SOI"][0][1] * scale
+    )
+
+
+def test_images_that_are_not_resized_stay_so(tmp_path: Path) -> None:
+    command = plan(write_blocks(tmp_path), **{"INPUT.MIN_SIZE_TEST": 0})
+    assert command.config["INPUT.MIN_SIZE_TEST"] == 0
+    assert not any(reason.startswith("image size") for reason in command.reasons)
+
+
+def test_one_line_says_why_images_are_smaller_than_objects_want(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(automatic_plan, "data_statistics", lambda dataset: BLOOD)
+    command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_MINUTES": 1.0})
+    (line,) = [reason for reason in command.reasons if reason.startswith("image size")]
+    assert line.startswith("image size 256: at 384, nine of ten objects have 26 pixels or more, ")
+    assert "only time for" in line and line.endswith("from 205 to 307")
+    assert command.reasons[3] == line
+    assert command.config["INPUT.MIN_SIZE_TEST"] == 256
+
+
+@pytest.mark.parametrize("given", [{}, {"INPUT.MIN_SIZE_TEST": 256}])
+def test_time_that_is_over_leaves_the_refusal_to_the_run(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_MINUTES": 1e-6}, **given)
+    assert command.config["INPUT.MIN_SIZE_TEST"] == 256
+    assert command.config["TEST.EVAL_PERIOD"] == 0
+
+
+def test_without_a_limit_of_time_the_length_decides(tmp_path: Path) -> None:
+    given = {"SOLVER.MAX_MINUTES": 0.0, "SOLVER.MAX_ITER": 100}
+    command = plan(write_blocks(tmp_path), **given)
+    assert {key: command.config[key] for key in given} == given
+    assert "there is time for about 100 steps" in command.reasons[-1]
+    assert sum(reason.startswith("image size 256: nine of") for reason in command.reasons) == 1
+
+
+def test_warm_up_fits_given_epochs(tmp_path: Path) -> None:
+    command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_EPOCHS": 25.0})
+    assert command.config["SOLVER.MAX_ITER"] == 100  # four images, one per step
+    assert command.config["SOLVER.WARMUP_ITERS"] == 3
+    assert "at most 100 iterations: 25 epochs" in "\n".join(command.reasons)
 
 
 def test_undivided_data_are_divided(tmp_path: Path) -> None:
@@ -83,7 +150,7 @@ def test_size_follows_small_objects_and_the_time() -> None:
     assert chosen.config["INPUT.MAX_SIZE_TEST"] == 512
     assert chosen.config["MODEL.CENTERNET.SOI"][1] == (38, 115)  # those of 320 pixels times 1.2
     for steps, side in ((1000, 384), (260, 384), (240, 384), (180, 320), (130, 256), (1, 256)):
-        shorter = Plan(chosen.config, {})
+        shorter = TrainingPlan(chosen.config, {})
         factor = automatic_plan._shrink_images(shorter, BLOOD, steps=steps)
         assert shorter.config["INPUT.MIN_SIZE_TEST"] == side
         assert factor == pytest.approx((side / 384) ** 2)
@@ -115,7 +182,7 @@ def test_few_images_are_seen_often() -> None:
 def test_maps_on_cpus_are_channels_last_unless_the_backbone_takes_batch_statistics(
     name: str, is_last: bool
 ) -> None:
-    chosen = Plan(load_config(f"CenterNet2_{name}"), {})
+    chosen = TrainingPlan(load_config(f"CenterNet2_{name}"), {})
     automatic_plan._choose_batch(chosen, BLOOD, torch.device("cpu"))
     assert chosen.config["SOLVER.CHANNELS_LAST"] is is_last
     assert chosen.config["SOLVER.KEEP_FREED_MEMORY"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from centernet2.builders.data_statistics import DataStatistics, data_statistics
 from centernet2.builders.initial_weights import find_weights, read_timm_weights
 from centernet2.builders.loading import StrPath, config_of, device_for, set_num_classes
 from centernet2.builders.packaged_weights import packaged_file
-from centernet2.builders.plan import TrainingSets, find_training_data
+from centernet2.builders.plan import TrainingSets, count_in_iterations, find_training_data
 from centernet2.builders.step_probe import largest_batch, measure_step
 from centernet2.builders.train_command import TrainCommand
 from centernet2.checkpoint import WeightsError, read_weights
@@ -54,6 +55,7 @@ VAL_FRACTION = 0.2
 SHORTEST, LONGEST, SIDE_STEP = 256, 640, 64  # of the shorter side of an image; the neck pads to 64
 LARGEST_RATIO = 2.0  # of the sides, beyond which images become smaller
 OBJECT_SIDE = 28  # pixels that nine of ten objects exceed, if images of these sizes allow it
+SIZE = "image size"  # how its line begins
 SCALES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of training images
 CPU_BATCH, ACCELERATOR_BATCH = 4, 32
 BATCHES_PER_EPOCH = 4  # at least
@@ -69,12 +71,15 @@ FEW_IMAGES = 100  # for which colors are changed, too
 
 
 @dataclass
-class Plan:
+class TrainingPlan:
     """A config, and what was chosen in it for which reason."""
 
-    config: Config
+    base: Config  # which the choices begin with
     given: Mapping[str, Any]  # options of the user, which stay
     reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config = self.base.replace(self.given)
 
     def choose(self, what: str, values: Mapping[str, Any], reason: str) -> None:
         """Set options that the user has not set, and note the reason."""
@@ -111,8 +116,11 @@ def plan_training(
     train_set, val_set = find_training_data(plan.config, data, data_path)
     statistics = data_statistics(train_set)
     plan.reasons.insert(0, f"data: {statistics.sentence()}")
-    sized = weights is None and "INPUT.MIN_SIZE_TEST" not in given
-    if sized:
+    side = _given_side(given)
+    is_sized = weights is None and side is None
+    if side:
+        _set_size(plan, statistics, side, "as given")
+    elif is_sized:
         _choose_size(plan, statistics)
     _choose_for_objects(plan, statistics)
     _choose_batch(plan, statistics, place)
@@ -123,12 +131,11 @@ def plan_training(
         plan.choose("memory", {"SOLVER.IMS_PER_BATCH": batch}, reason)
     from_scratch = weights is None and plan.config.name == FROM_SCRATCH
     _choose_optimizer(plan, statistics, from_scratch=from_scratch)
-    pace = measure_step(plan.config, train_set, place)
-    seconds = 60 * plan.config.run.max_minutes - (time.monotonic() - started)
-    seconds = distributed.gather_objects(seconds)[0]
-    if sized:
-        pace *= _shrink_images(plan, statistics, steps=seconds / pace)
     _choose_length(plan, statistics, level)
+    pace = measure_step(plan.config, train_set, place)
+    seconds = _seconds_left(plan.config, pace=pace, started=started)
+    if is_sized and plan.config.run.max_minutes > 0:
+        pace *= _shrink_images(plan, statistics, steps=seconds / pace)
     _choose_evaluations(plan, statistics, len(val_set), pace=pace, seconds=seconds)
     config = set_num_classes(plan.config, statistics.classes, owner=train_set.name)
     chosen = {key: config[key] for key in config.stated}
@@ -136,9 +143,17 @@ def plan_training(
     return planned, (train_set, val_set)
 
 
+def _seconds_left(config: Config, *, pace: float, started: float) -> float:
+    """Return the time for steps and evaluations; without a limit, that of the whole schedule."""
+    if config.run.max_minutes == 0:
+        return pace * config.schedule.max_iter / (1 - EVALUATION_SHARE)
+    left = 60 * config.run.max_minutes - (time.monotonic() - started)
+    return max(0.0, distributed.gather_objects(left)[0])  # the run refuses a time that is too short
+
+
 def _choose_model(
     given: Mapping[str, Any], weights: StrPath | None, level: Effort, device: torch.device
-) -> Plan:
+) -> TrainingPlan:
     """Choose the base config: that of the weights, or of a Lite model whose weights are here."""
     if weights is not None:
         checkpoint = read_weights(find_weights(weights)).checkpoint
@@ -147,7 +162,7 @@ def _choose_model(
                 f"{weights} has no config of its own, so `centernet2 train DATA` cannot plan with "
                 "it; give the --config-file of these weights"
             )
-        plan = Plan(_with_network_of(config_of(checkpoint.info)).replace(given), given)
+        plan = TrainingPlan(_with_network_of(config_of(checkpoint.info)), given)
         plan.choose("model", {}, f"{plan.config.name}, of {weights}")
         return plan
     wanted = level.on_cpu if device.type == "cpu" else level.on_accelerator
@@ -157,7 +172,7 @@ def _choose_model(
     reason = f"{name}, the largest up to {wanted} whose ImageNet weights are installed"
     if name is None:
         name, reason = _find_online(wanted)
-    plan = Plan(load_config(name).replace(given), given)
+    plan = TrainingPlan(load_config(name), given)
     plan.choose("model", {}, f"{reason}; on {device}")
     return plan
 
@@ -182,7 +197,7 @@ def _find_online(wanted: str) -> tuple[str, str]:
         return FROM_SCRATCH, f"{FROM_SCRATCH}, from scratch, as no ImageNet weights are here"
 
 
-def _choose_validation(plan: Plan, data: Path, data_path: StrPath | None) -> None:
+def _choose_validation(plan: TrainingPlan, data: Path, data_path: StrPath | None) -> None:
     """Set images apart for validation if the data have no such split."""
     if "val" in find_dataset(data, None if data_path is None else Path(data_path)):
         return
@@ -194,7 +209,14 @@ def _choose_validation(plan: Plan, data: Path, data_path: StrPath | None) -> Non
     )
 
 
-def _choose_size(plan: Plan, statistics: DataStatistics) -> None:
+def _given_side(given: Mapping[str, Any]) -> int | None:
+    """Return the shorter side of images that the user has set; 0: not resized; None: not set."""
+    side: int | None = given.get("INPUT.MIN_SIZE_TEST")
+    trained: tuple[int, ...] = given.get("INPUT.MIN_SIZE_TRAIN", ())
+    return round(median(trained)) if side is None and trained else side
+
+
+def _choose_size(plan: TrainingPlan, statistics: DataStatistics) -> None:
     """Choose the size of images from that of small objects."""
     wanted = OBJECT_SIDE / statistics.small_share
     largest = max(SHORTEST, min(LONGEST, SIDE_STEP * int(statistics.short_side / SIDE_STEP)))
@@ -203,42 +225,50 @@ def _choose_size(plan: Plan, statistics: DataStatistics) -> None:
     _set_size(plan, statistics, side, f"nine of ten objects then have {pixels:.0f} pixels or more")
 
 
-def _set_size(plan: Plan, statistics: DataStatistics, side: int, reason: str) -> None:
+def _set_size(plan: TrainingPlan, statistics: DataStatistics, side: int, reason: str) -> None:
     """Set the shorter side of images, and what is proportional to it."""
-    longest = _rounded(side * min(LARGEST_RATIO, statistics.aspect_ratio) + 0.4 * SIDE_STEP)
-    before, intervals = plan.config.augmentation.min_size_test, plan.config.assigner
+    ratio = min(LARGEST_RATIO, statistics.aspect_ratio)
+    longest = max(side, _rounded(side * ratio + 0.4 * SIDE_STEP))
+    before, intervals = plan.base.augmentation.min_size_test or side, plan.base.assigner
     starts, ends = zip(*intervals.sizes_of_interest, strict=True)
     scaled = [round(end * side / before) for end in (*starts, *ends[:-1])]
-    sides = tuple(round(scale * side) for scale in SCALES)
+    chosen = tuple(round(scale * side) for scale in SCALES)
+    sides = plan.given.get("INPUT.MIN_SIZE_TRAIN", chosen)
+    earlier = [i for i, line in enumerate(plan.reasons) if line.startswith(SIZE)]
     plan.choose(
-        f"image size {side}",
+        f"{SIZE} {side}",
         {
             "INPUT.MIN_SIZE_TRAIN": sides,
             "INPUT.MIN_SIZE_TRAIN_SAMPLING": "batch",
-            "INPUT.MAX_SIZE_TRAIN": round(SCALES[-1] * longest),
+            "INPUT.MAX_SIZE_TRAIN": round(longest * max(sides) / side),
             "INPUT.MIN_SIZE_TEST": side,
             "INPUT.MAX_SIZE_TEST": longest,
             "MODEL.CENTERNET.SOI": tuple(
                 zip(scaled[: len(starts)], (*scaled[len(starts) :], ends[-1]), strict=True)
             ),
         },
-        f"{reason}; batches of one size, from {sides[0]} to {sides[-1]}",
+        f"{reason}; batches of one size, from {min(sides)} to {max(sides)}",
     )
+    for place in earlier:  # of a size that has become smaller
+        plan.reasons[place] = plan.reasons.pop()
 
 
-def _shrink_images(plan: Plan, statistics: DataStatistics, *, steps: float) -> float:
+def _shrink_images(plan: TrainingPlan, statistics: DataStatistics, *, steps: float) -> float:
     """Make images smaller if the time is short; return the factor of the time of a step."""
     views = steps * plan.config.run.ims_per_batch
     before = plan.config.augmentation.min_size_test
     side = max(SHORTEST, _rounded(before * math.sqrt(views / LEAST_VIEWS)))
     if views >= LEAST_VIEWS or side >= before:
         return 1.0
-    reason = f"at {before} pixels there is time for {views:.0f} images, with repetitions"
+    reason = (
+        f"at {before}, nine of ten objects have {statistics.small_share * before:.0f} pixels or "
+        f"more, but there is only time for {views:.0f} images, with repetitions"
+    )
     _set_size(plan, statistics, side, reason)
     return (side / before) ** 2
 
 
-def _choose_for_objects(plan: Plan, statistics: DataStatistics) -> None:
+def _choose_for_objects(plan: TrainingPlan, statistics: DataStatistics) -> None:
     """Raise the numbers of proposals and detections for crowded images."""
     decoder, selection = plan.config.decoder, plan.config.selection
     detections = max(selection.detections_per_image, math.ceil(1.5 * statistics.most_objects))
@@ -251,7 +281,7 @@ def _choose_for_objects(plan: Plan, statistics: DataStatistics) -> None:
     plan.choose(f"up to {detections} detections", values, reason)
 
 
-def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) -> None:
+def _choose_batch(plan: TrainingPlan, statistics: DataStatistics, device: torch.device) -> None:
     """Choose the batch size, workers and precision for the device."""
     processes, cores = distributed.world_size(), os.cpu_count() or 1
     on_cpu = device.type == "cpu"
@@ -272,7 +302,7 @@ def _choose_batch(plan: Plan, statistics: DataStatistics, device: torch.device) 
         _choose_memory(plan)
 
 
-def _choose_memory(plan: Plan) -> None:
+def _choose_memory(plan: TrainingPlan) -> None:
     """Choose how feature maps lie in the memory of a CPU."""
     values, reason = {"SOLVER.KEEP_FREED_MEMORY": True}, "kept for the next step, which saves time"
     # batch statistics of channels_last maps are too inexact for a whole backbone
@@ -282,7 +312,9 @@ def _choose_memory(plan: Plan) -> None:
     plan.choose("freed memory", values, reason)
 
 
-def _choose_optimizer(plan: Plan, statistics: DataStatistics, *, from_scratch: bool) -> None:
+def _choose_optimizer(
+    plan: TrainingPlan, statistics: DataStatistics, *, from_scratch: bool
+) -> None:
     """Choose the learning rate for the batch, and augmentation for the number of images."""
     batch = plan.config.run.ims_per_batch
     if from_scratch:
@@ -307,11 +339,13 @@ def _choose_optimizer(plan: Plan, statistics: DataStatistics, *, from_scratch: b
         )
 
 
-def _choose_length(plan: Plan, statistics: DataStatistics, level: Effort) -> None:
+def _choose_length(plan: TrainingPlan, statistics: DataStatistics, level: Effort) -> None:
     """Choose the length of the schedule, which the time may shorten."""
     epoch = statistics.images / plan.config.run.ims_per_batch
     length = max(LEAST_ITERATIONS, math.ceil(level.epochs * epoch))
     length = plan.given.get("SOLVER.MAX_ITER", length)
+    if plan.config.run.max_epochs > 0:  # which takes precedence
+        length = count_in_iterations(plan.config, statistics.images).schedule.max_iter
     plan.choose(
         f"at most {length} iterations",
         {
@@ -328,7 +362,7 @@ def _choose_length(plan: Plan, statistics: DataStatistics, level: Effort) -> Non
 
 
 def _choose_evaluations(
-    plan: Plan, statistics: DataStatistics, val_images: int, *, pace: float, seconds: float
+    plan: TrainingPlan, statistics: DataStatistics, val_images: int, *, pace: float, seconds: float
 ) -> None:
     """Choose when to evaluate during the training, from the measured time of a step."""
     batch = plan.config.run.ims_per_batch

@@ -184,7 +184,7 @@ def _completed(
 
 
 def _config_before_plan(data: PathArgument | None) -> Config:
-    """Return a config with the output folder of a run whose options are chosen for the data."""
+    """Return a config named after the data, whose output folder is runs/NAME."""
     from centernet2.config import Config
 
     name = Path(data or "").resolve().stem
