@@ -15,6 +15,7 @@ from centernet2 import distributed
 from centernet2.builders.data_pipeline import build_train_batches
 from centernet2.builders.earlier_run import set_aside_earlier_run
 from centernet2.builders.evaluator import evaluate_dataset
+from centernet2.builders.network import build_augmented
 from centernet2.builders.plan import describe_plan
 from centernet2.builders.solver import build_clip
 from centernet2.builders.train_command import TrainCommand
@@ -66,6 +67,13 @@ class TrainingRun:
         sets = self.train_set, self.val_set
         lines = describe_plan(self.config, self.model, *sets, last=self.max_iteration)
         return [*self.command.reasons, *lines]
+
+    def require_options(self) -> None:
+        """Build what later steps need, to refuse a wrong option before anything is written."""
+        self.batches(drawn=False)
+        build_clip(self.config)
+        if self.config.test_augmentation.enabled:
+            build_augmented(self.config, self.model)
 
     def prepare_folder(self) -> None:
         """Prepare the output folder, on the main process."""
