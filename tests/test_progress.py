@@ -2,8 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
+import rich
+from rich.console import Console
 
 from centernet2 import progress
 
@@ -48,3 +51,12 @@ def test_lines_count_images(
         shown = progress.with_progress(work(), verbs, total=total, images_in=lambda item: item)
         assert sum(shown) == 40
     assert [m[: len(line)] for m, line in zip(caplog.messages, lines, strict=True)] == lines
+
+
+def test_bar_shows_any_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    console = Console(file=shown, force_terminal=True, force_interactive=True, width=200)
+    monkeypatch.setattr(rich, "_console", console)
+    verbs = ("reading images in {1}/[old]/[/x]", "read")
+    assert sum(progress.with_progress([1, 2], verbs, total=2)) == 3
+    assert verbs[0] in shown.getvalue()

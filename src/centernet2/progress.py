@@ -56,13 +56,13 @@ def with_progress(
     columns = (MofNCompleteColumn(), TextColumn("images"), Remaining(), rate_column)
     clock, done = ProgressClock(), 0
     with Progress(
-        TextColumn(verbs[0]),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
         console=console,
         disable=not (is_shown and console.is_interactive),
     ) as progress:
-        task = progress.add_task("", total=total, rate="")
+        task = progress.add_task(verbs[0], total=total, rate="")
         for item in items:
             yield item
             done += images_in(item)

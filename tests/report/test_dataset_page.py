@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from centernet2.data.check import Examination, ExaminedSplit
+from centernet2.data.check import Examination, ExaminedSplit, Finding, ProblemExample
 from centernet2.images.resize import FitShortestEdge
-from centernet2.report.dataset_page import FirstStageSizes, write_dataset_page
+from centernet2.report.dataset_page import FirstStageSizes, findings_table, write_dataset_page
 from tests.helpers.data import INCOMPLETE, Content, findings_of, make_content, read_content
 
 SIZES = FirstStageSizes(
@@ -35,3 +36,12 @@ def test_levels_at_the_test_size(tmp_path: Path) -> None:
     assert "50 %" in page.partition("p3")[2].partition("p4")[0]
     assert "75 %" in page.partition("p4")[2]
     assert "test size of small" in page
+
+
+def test_table_shows_brackets() -> None:
+    words = "a list [x, y] for each point"
+    finding = Finding("train", words, 1, "repairs", words, (ProblemExample(words),))
+    console = Console(width=300)
+    with console.capture() as shown:
+        console.print(findings_table([finding]))
+    assert shown.get().count(words) == 3

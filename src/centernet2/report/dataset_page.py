@@ -72,7 +72,8 @@ def findings_table(findings: Sequence[Finding]) -> Group | str:
         action = {"note": "", "refuses": "refuses"}.get(each.action, f"{each.action} them")
         examples = "; ".join(example.text for example in each.examples[:2])
         text = f"{each.advice} (first: {examples})"
-        result.add_row(each.split, each.kind, f"{each.total:,}", action, escape_markup(text))
+        words = (each.split, each.kind, f"{each.total:,}", action, text)
+        result.add_row(*map(escape_markup, words))
     problems = [each for each in findings if each.action != "note"]
     kinds = "1 kind" if len(problems) == 1 else f"{len(problems)} kinds"
     verdict = f"problems of {kinds} were found" if problems else "no problems were found"
