@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,24 @@ def test_report_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no problems were found" in capsys.readouterr().out
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "zebra" in page and "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_names_of_files_need_not_be_utf_8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = make_content()
+    write_dataset(tmp_path, content)
+    name = content["images"][0]["file_name"]
+    content["images"][0]["file_name"] = other = os.fsdecode(b"caf\xe9.png")
+    content["annotations"][0]["bbox"] = [-100, 0, 150, 40]
+    (tmp_path / "images" / name).rename(tmp_path / "images" / other)
+    (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    words = ["--report", str(tmp_path / "report"), "--fix", str(tmp_path.parent / "fixed.json")]
+    with pytest.raises(SystemExit):
+        app(["check", str(tmp_path), *words], exit_on_error=False)
+    assert r"caf\xe9.png" in capsys.readouterr().out
+    for file in ("findings.json", "report.html"):
+        assert r"caf\xe9.png" in (tmp_path / "report" / file).read_text().replace("\\\\", "\\")
 
 
 def test_repaired_copy_lists_its_changes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The page of an evaluation of a model or results file, also in a browser."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +60,21 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
     lines = evaluation_markdown("a", analysis).splitlines()
     assert "| wrong class |" in "\n".join(lines)
     assert "\n# a <b>\n" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_links_to_files_of_any_name(tmp_path: Path) -> None:
+    dataset, results = random_evaluation(tmp_path)
+    name = os.fsdecode(b"a#1 \xe9?%.jpg")
+    path = write_evaluation_page(
+        tmp_path / "report",
+        title="any",
+        analysis=analyze(dataset, results, coco_metrics(dataset, results)),
+        truth=dataset,
+        results=results,
+        read_image=lambda image: (tmp_path / name, np.zeros((480, 500, 3), np.uint8)),
+    )
+    text = path.read_text(encoding="utf-8")
+    assert 'href="../a%231%20%E9%3F%25.jpg">a#1 \\xe9?%.jpg<' in text
 
 
 def test_page_without_detections(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -56,7 +57,7 @@ def draw_dataset_grid(
     for index in indices:
         image, target = _read(dataset, index)
         pictures.append(_draw_target(image, target, names))
-        captions.append(dataset.image_path(index).name)
+        captions.append(Path(dataset.file_name(index)).name)
         if augmented:
             image, target = _augment(dataset, config, index, generator_of(seed, index))
             pictures.append(_draw_target(image, target, names))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from centernet2 import distributed
+from centernet2.files import printable
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,15 @@ class FindingLog:
     ) -> None:
         """Add a finding about some rows of a table, unless there are none."""
         if len(rows):
-            examples = tuple(example(row) for row in rows[: self.max_examples])
+            examples = tuple(_printable(example(row)) for row in rows[: self.max_examples])
             self.findings.append(
                 Finding(self.split, kind, len(rows), action, advice, examples),
             )
+
+
+def _printable(example: ProblemExample) -> ProblemExample:
+    """Return an example whose text UTF-8 can hold, although names of files need not be UTF-8."""
+    return example._replace(text=printable(example.text))
 
 
 def make_finding(
@@ -71,7 +77,7 @@ def make_finding(
     first = []
     for total, example in enumerate(examples, start=1):
         if total <= MAX_EXAMPLES:
-            first.append(example)
+            first.append(_printable(example))
     return Finding(split, kind, total, action, advice, tuple(first)) if total else None
 
 
@@ -94,7 +100,7 @@ class Tally:
         """Count one occurrence; the text names file and line or element."""
         total, examples = self._found.get(problem, (0, []))
         if total < MAX_EXAMPLES:
-            examples.append(ProblemExample(text, file_name))
+            examples.append(ProblemExample(printable(text), file_name))
         self._found[problem] = (total + 1, examples)
 
     def findings(self) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
+from centernet2.files import printable
 from centernet2.jobs import ClassMap, Data, DataPath, Flag, PathArgument
 from centernet2.outputs import require_replaceable, writable_file, writable_folder
 
@@ -75,7 +76,7 @@ def check(
     )
     require_names(rename.class_map, rename.names, str(source))
     if not findings_only:
-        title, sizes = source.resolve().name, _first_stage_sizes()
+        title, sizes = printable(source.resolve().name), _first_stage_sizes()
         write_dataset_page(examination, folder, title=title, first_stage=sizes)
         logger.info("report: %s", folder / "report.html")
     if repaired is not None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.evaluation import GroundTruth, Scored, analyze, boxes_of_image, without_images
-from centernet2.files import write_atomic, write_json
+from centernet2.files import printable, write_atomic, write_json
 from centernet2.images.stored_image import to_pixels
 from centernet2.outputs import json_mark
 from centernet2.report.evaluation_markdown import SUMMARY_METRICS, evaluation_markdown
@@ -96,7 +97,8 @@ def write_evaluation_page(
             logger.warning("the report has no examples of an image that cannot be used: %s", error)
             continue
         boxes = boxes_of_image(truth, results, threshold, image)
-        gallery.add(image, pixels, boxes, name=path.name, link=os.path.relpath(path, folder))
+        link = quote(os.path.relpath(path, folder), errors="surrogateescape")
+        gallery.add(image, pixels, boxes, name=printable(path.name), link=link)
     subtitle = (
         f"{analysis['images']:,} images, {analysis['objects']:,} objects, "
         f"{analysis['detections']:,} detections. "

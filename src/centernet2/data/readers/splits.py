@@ -14,6 +14,7 @@ from centernet2.data.index import cached
 from centernet2.data.readers.coco import pack_content
 from centernet2.data.readers.image_folders import PROBED_IMAGES
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits, read_split_files
+from centernet2.files import printable
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
         FileNotFoundError: no image of the training split exists. Evaluation may not need images:
             detections that are read from a file are compared with the annotations alone.
     """
-    name = f"{path.resolve().stem}_{split}"
+    name = f"{printable(path.resolve().stem)}_{split}"
 
     def read() -> DetectionDataset:
         content, folder, findings = read_split_files(files, split)
