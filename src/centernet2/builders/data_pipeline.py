@@ -38,7 +38,11 @@ from centernet2.structures import Batch, TestSize
 
 FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
 SAMPLINGS: tuple[Literal["choice", "range", "batch"], ...] = ("choice", "range", "batch")
-AUGMENTATIONS = ("", "ResizeShortestEdge", "EfficientDetResizeCrop", "LargeScaleJitter")
+SCALE_JITTERS: dict[str, type[EfficientDetResizeCrop] | type[LargeScaleJitter]] = {
+    "EfficientDetResizeCrop": EfficientDetResizeCrop,
+    "LargeScaleJitter": LargeScaleJitter,
+}
+AUGMENTATIONS = ("", "ResizeShortestEdge", *SCALE_JITTERS)
 INPUT_TYPES: tuple[Literal["default", "square"], ...] = ("default", "square")
 CROPS: tuple[Literal["relative", "relative_range", "absolute", "absolute_range"], ...] = (
     "relative", "relative_range", "absolute", "absolute_range",
@@ -51,15 +55,9 @@ def build_train_transform(config: Config) -> TrainTransform:
     a = config.augmentation
     kind = one_of(a.custom_aug, AUGMENTATIONS, "INPUT.CUSTOM_AUG")
     steps: list[Transform] = [PhotometricDistortion()] if a.photometric_distortion else []
-    if kind == "EfficientDetResizeCrop":
-        crop = EfficientDetResizeCrop(
-            size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1])
-        )
-        return TrainTransform(steps=(*steps, crop, RandomFlip(direction="horizontal")))
-    if kind == "LargeScaleJitter":
-        jitter = LargeScaleJitter(
-            size=a.train_size, scale_range=(a.scale_range[0], a.scale_range[1])
-        )
+    if kind in SCALE_JITTERS:
+        scales = (a.scale_range[0], a.scale_range[1])
+        jitter = SCALE_JITTERS[kind](size=a.train_size, scale_range=scales)
         return TrainTransform(steps=(*steps, jitter, *_flips(config)))
     if a.crop_enabled:
         steps.append(
@@ -113,12 +111,9 @@ def fixed_sizes(config: Config, divisibility: int) -> list[tuple[int, int]]:
     and in inference.
     """
     a = config.augmentation
-    edges = (
-        [(a.train_size, a.train_size)]
-        if a.custom_aug in ("EfficientDetResizeCrop", "LargeScaleJitter")
-        else []
-    )
-    edges += [] if edges else [(max(a.min_size_train), a.max_size_train)]
+    edges = [(max(a.min_size_train), a.max_size_train)]
+    if a.custom_aug in SCALE_JITTERS:
+        edges = [(a.train_size, a.train_size)]
     if a.test_input_type == "square":
         edges.append((a.test_size, a.test_size))
     elif a.min_size_test > 0:

@@ -1,0 +1,15 @@
+"""Transforms that are built from a config."""
+
+import pytest
+
+from centernet2.builders.data_pipeline import SCALE_JITTERS, build_train_transform
+from centernet2.config import Config
+from centernet2.data import RandomFlip
+
+
+@pytest.mark.parametrize("augmentation", ["", *SCALE_JITTERS])
+@pytest.mark.parametrize("direction", ["horizontal", "vertical", "none"])
+def test_flip_is_the_chosen_one(augmentation: str, direction: str) -> None:
+    config = Config().replace({"INPUT.CUSTOM_AUG": augmentation, "INPUT.RANDOM_FLIP": direction})
+    flips = [each for each in build_train_transform(config).steps if isinstance(each, RandomFlip)]
+    assert flips == ([] if direction == "none" else [RandomFlip(direction=direction)])
