@@ -42,8 +42,8 @@ def test_file_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with open_atomic(path, durable=True) as file:
         file.write(b"[]")
-        assert not path.exists()
-        assert temporary_path(path).exists()
+        (unfinished,) = tmp_path.iterdir()
+        assert unfinished.suffix == ".tmp" and path.name in unfinished.name
     assert path.read_bytes() == b"[]"
 
 
@@ -65,10 +65,21 @@ def test_numbers_that_json_lacks() -> None:
 
 def test_removes_temporary_files_of_killed_processes(tmp_path: Path) -> None:
     other, mine = tmp_path / "last.json", tmp_path / "model_0000005.pth"
-    for path in (temporary_path(mine), temporary_path(other), mine, other):
+    unfinished = temporary_path(other)
+    for path in (temporary_path(mine), unfinished, mine, other):
         path.touch()
     remove_temporary(tmp_path, "*.pth.*")
-    assert set(tmp_path.iterdir()) == {temporary_path(other), mine, other}
+    assert set(tmp_path.iterdir()) == {unfinished, mine, other}
+
+
+def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
+    """Processes of two containers may have one number."""
+    with open_atomic(tmp_path / "a") as first:
+        first.write(b"first")
+        with open_atomic(tmp_path / "a") as second:
+            second.write(b"2nd")
+        assert (tmp_path / "a").read_bytes() == b"2nd"
+    assert (tmp_path / "a").read_bytes() == b"first"
 
 
 def test_cache_folder_follows_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

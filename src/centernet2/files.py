@@ -156,8 +156,8 @@ def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Path at which this process writes a file before it is renamed."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Return a path at which to write a file before it is renamed: another one in each call."""
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
 def remove_temporary(folder: Path, pattern: str) -> None:
