@@ -49,6 +49,8 @@ def test_wrong_sources_are_named(data: Path) -> None:
         compare(data / "run", data / "good.json", data=data, samples=0)
     with pytest.raises(ValueError, match=r"there is no weights file .*nothing\.pth"):
         compare(data / "nothing.pth", data / "good.json", data=data)
+    with pytest.raises(ValueError, match="no detector runs: --device would have no effect"):
+        compare(data / "run", data / "good.json", data=data, device="cpu")
 
 
 def test_runs_are_compared_on_their_validation_images(tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ from centernet2.jobs.export import FormOptions, PrecisionOptions, export
         ({"precision": PrecisionOptions("int8", calibration="nowhere")}, "nowhere"),
         ({"precision": PrecisionOptions(accepted_loss=-1)}, "accepted_loss is -1"),
         (
+            {"precision": PrecisionOptions(accepted_loss=0.5)},
+            "--accepted-loss has no effect without --data",
+        ),
+        (
+            {"precision": PrecisionOptions(data_path="sets")},
+            "--data-path has no effect without --data",
+        ),
+        (
             {
                 "output": "model.pt2",
                 "precision": PrecisionOptions("int8", calibration="photos"),

@@ -70,8 +70,11 @@ def compare(
         find_validation_data,
     )
     from centernet2.builders.evaluator import load_results
+    from centernet2.builders.stored_results import holds_results
     from centernet2.evaluation import compare_results
 
+    if device is not None and holds_results(first) and holds_results(second):
+        raise ValueError("both are results, so no detector runs: --device would have no effect")
     target = None if output is None else writable_file(Path(output), command="compare")
     names, configs = class_map_of(class_map), [config_of_source(each) for each in (first, second)]
     datasets = choose_datasets(*configs, class_map=names)
