@@ -1,5 +1,6 @@
 """Data sets converted to another layout and back keep their content."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,22 @@ def test_missing_images_are_named_before_anything_is_written(folder: Path, outsi
     with pytest.raises(ValueError, match=r"wide\.png is not a regular file; leave it out"):
         convert(folder, outside / "out", to="coco")
     assert not (outside / "out").exists()
+
+
+@pytest.mark.parametrize("to", ["yolo", "voc"])
+def test_layouts_that_know_images_by_their_suffix_refuse_others(
+    content: Content, write: Callable[..., Path], outside: Path, to: str
+) -> None:
+    path = write(content, "train")
+    data = path.parents[1]
+    (data / "images" / "wide.png").rename(data / "images" / "wide.000")
+    content["images"][0]["file_name"] = "wide.000"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"\.000 does not end like an image, .* layout of {to}"):
+        convert(data, outside / "out", to=to)
+    assert not (outside / "out").exists()
+    convert(data, outside / "coco", to="coco")
+    assert (outside / "coco" / "images" / "train" / "wide.000").is_file()
 
 
 def test_yolo_is_clipped_and_says_that_it_has_polygons(

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.files import irregular_kind, write_json
+from centernet2.files import irregular_kind, is_image_file, write_json
 
 DIGITS = 4  # decimals of pixel coordinates
 BOX_NUMBERS = 4  # after the class, in a row of YOLO
@@ -41,6 +41,11 @@ def require_writable(dataset: DetectionDataset, layout: str) -> None:
             raise ValueError(
                 f"{dataset.name}: the image {dataset.file_name(i)} is {kind}; leave it out, as "
                 "`centernet2 check DATA --fix OUT.json` does"
+            )
+        if layout != "coco" and not is_image_file(path):
+            raise ValueError(
+                f"{dataset.name}: the image {dataset.file_name(i)} does not end like an image, and "
+                f"the layout of {layout} knows images by their suffix; rename it, or use --to coco"
             )
     for name in dataset.class_names if layout == "voc" else ():
         if NOT_IN_XML.search(name):
