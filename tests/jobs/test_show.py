@@ -1,5 +1,6 @@
 """Grids of pictures of data sets, on disk."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,19 @@ def test_wrong_split_and_suffix_are_named(tmp_path: Path) -> None:
 def test_impossible_numbers_are_named(data: Path, tmp_path: Path, option: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{option} is {value}; it takes a whole number"):
         show(data, output=tmp_path / "a.png", config=SMALL, **{option: value})
+
+
+def test_copy_paste_reads_masks_as_training_does(tmp_path: Path) -> None:
+    data, words = write_blocks(tmp_path), ("INPUT.COPY_PASTE", "1.0")
+    plain, pasted = tmp_path / "plain.png", tmp_path / "pasted.png"
+    with pytest.raises(ValueError, match="no object has a mask"):
+        show(data, *words, output=pasted, config=SMALL)
+    path = data / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text())
+    for each in content["annotations"]:
+        x, y, width, height = each["bbox"]
+        each["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    path.write_text(json.dumps(content))
+    show(data, output=plain, config=SMALL, augmented=True)
+    show(data, *words, output=pasted, config=SMALL, augmented=True)
+    assert pasted.read_bytes() != plain.read_bytes()

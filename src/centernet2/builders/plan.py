@@ -77,18 +77,22 @@ def find_training_data(
         val_seed=config.datasets.val_seed,
         class_map=class_map,
     )
-    needs_masks = config.model.mask_on or config.augmentation.copy_paste > 0
-    train_set = find(names=config.datasets.train, split="train", masks=needs_masks)
+    train_set = find(names=config.datasets.train, split="train", masks=needs_masks(config))
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
     require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
     for note in match_classes(train_set.class_names, val_set, owner=train_set.name).notes:
         logger.warning("%s", note)
-    if needs_masks:
+    if needs_masks(config):
         require_masks(train_set)
     require_objects(train_set)
     if config.run.eval_period >= 0:
         require_ground_truth(val_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
+
+
+def needs_masks(config: Config) -> bool:
+    """Whether training reads the masks of objects."""
+    return config.model.mask_on or config.augmentation.copy_paste > 0
 
 
 def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:

@@ -93,7 +93,8 @@ def _load(
 ) -> "DetectionDataset":
     """Load a split; the data must have the classes of the `given` map, not those of the config."""
     from centernet2.builders.class_map import parse_class_map, require_renamed
-    from centernet2.data import rename_classes
+    from centernet2.builders.plan import needs_masks
+    from centernet2.data import rename_classes, require_masks
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
     splits = find_dataset(source, None if data_path is None else Path(data_path))
@@ -103,7 +104,9 @@ def _load(
             f"{source} has no {split} split, only {', '.join(splits)}; choose with --split"
         )
     names = parse_class_map(options.datasets.class_map if given is None else given)
-    dataset = load_split_files(splits[name], name, source, masks=options.model.mask_on)
+    dataset = load_split_files(splits[name], name, source, masks=needs_masks(options))
+    if needs_masks(options):
+        require_masks(dataset)
     dataset = rename_classes(dataset, names)
     if given is not None:
         require_renamed(names, [dataset])
