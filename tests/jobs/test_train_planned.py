@@ -1,13 +1,15 @@
 """`centernet2 train DATA`: plans, trains, evaluates and reports; a resumed run keeps the plan."""
 
+import errno
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 import centernet2
-from centernet2.builders import automatic_plan
+from centernet2.builders import automatic_plan, train_to_end
 from centernet2.checkpoint import load_checkpoint
 from centernet2.jobs.train import TrainMode
 from tests.helpers.training import TINY, write_blocks
@@ -53,3 +55,15 @@ def test_effort_needs_a_plan(tmp_path: Path) -> None:
             "CenterNet2_R18_small", data, output_dir=tmp_path / "run", device="cpu",
             mode=TrainMode(effort="quick"),
         )  # fmt: skip
+
+
+def test_run_has_succeeded_without_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*words: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr(train_to_end, "evaluate_predictions", fail)
+    command, state = SimpleNamespace(data="a", data_path=None), SimpleNamespace(output=tmp_path)
+    train_to_end._report(SimpleNamespace(command=command, state=state, config=None))
+    assert "the report is not written ([Errno 28] No space left on device" in caplog.text

@@ -90,12 +90,19 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
 
 
 def _report(run: TrainingRun) -> None:
-    """Write the page with an analysis of the errors."""
-    if distributed.is_main_process():
-        command, output = run.command, run.state.output
+    """Write the page with an analysis of the errors; the run has succeeded without it, too."""
+    if not distributed.is_main_process():
+        return
+    command, output = run.command, run.state.output
+    try:
         evaluate_predictions(
             output / "eval", data=command.data, data_path=command.data_path, config=run.config,
             report=output / REPORT_FOLDER,
+        )  # fmt: skip
+    except EXPECTED_ERRORS as error:
+        logger.error(
+            "the report is not written (%s): repeat it by `centernet2 eval --predictions %s "
+            "--report %s`", error, output, output / REPORT_FOLDER,
         )  # fmt: skip
 
 
