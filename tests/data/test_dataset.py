@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def test_packed_columns_survive_a_pickle(content: Any, write: Write) -> None:
 
 
 def test_subset_moves_boxes_with_their_images(content: Any, write: Write) -> None:
-    part = load(write(content)).subset(np.array([2, 1, 2]))
+    whole = replace(load(write(content)), unusable=np.array([False, False, True]))
+    part = whole.subset(np.array([2, 1, 2]))
+    assert part.unusable is not None and part.unusable.tolist() == [True, False, True]
     assert part.image_ids.tolist() == [30, 20, 30]
     assert part.offsets.tolist() == [0, 3, 3, 6]
     assert (

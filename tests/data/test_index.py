@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from centernet2 import files
 from centernet2.data import index
@@ -180,3 +181,13 @@ def test_index_without_boxes(path: Path, tmp_path: Path) -> None:
     assert found is not None
     assert_equal(found, empty)
     assert load_index(tmp_path / "empty.index", [(1, "b")]) is None
+
+
+def test_sizes_are_those_of_the_folder(path: Path, content: dict[str, Any], tmp_path: Path) -> None:
+    content["images"] = [{"id": 30, "file_name": "wide.png"}]
+    content["annotations"] = content["annotations"][:1]
+    path.write_text(json.dumps(content))
+    assert load(path).size(0) == (48, 64)
+    (tmp_path / "doubled").mkdir()
+    Image.new("RGB", (128, 96)).save(tmp_path / "doubled" / "wide.png")
+    assert load_coco(path, tmp_path / "doubled", name="small").size(0) == (96, 128)

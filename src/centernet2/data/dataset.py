@@ -155,6 +155,7 @@ class DetectionDataset(SharedArrays):
             masks=None if self.masks is None else self.masks.take(rows),
             federated=None if self.federated is None else self.federated.take(indices),
             sources=None if self.sources is None else self.sources[indices],
+            unusable=None if self.unusable is None else self.unusable[indices],
             offsets=offsets,
         )
 

@@ -168,6 +168,10 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
         "unknown size: image 20 has height 0",
     ),
     "no file name": (lambda c: c["images"][2].pop("file_name"), "image 20 has no file_name"),
+    "null as a URL": (
+        lambda c: c["images"][2].update(file_name=None, coco_url=None),
+        "image 20 has file_name None and coco_url None",
+    ),
     "no category name": (lambda c: c["categories"][1].pop("name"), "category 3 has no name"),
     "no images": (lambda c: c.pop("images"), "list 'images' is missing"),
     "empty list of images": (lambda c: c["images"].clear(), "list 'images' is missing or empty"),

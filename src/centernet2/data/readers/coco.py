@@ -58,7 +58,8 @@ def load_coco(
     def read() -> DetectionDataset:
         return pack_content(read_json(annotations), annotations, images, name=name, masks=masks)
 
-    dataset = cached([annotations], ["coco", name, masks], read)
+    # the folder, too: images tell sizes that the file lacks
+    dataset = cached([annotations], ["coco", name, masks, images], read)
     log_changes(annotations, dataset.findings)
     return replace(dataset, folder=Path(images), annotations=Path(annotations))
 

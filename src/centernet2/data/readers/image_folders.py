@@ -141,7 +141,7 @@ def _shorten(name: str, cut: int) -> str:
 def _clean_name(record: Record) -> str:
     name = record.get("file_name")
     if not isinstance(name, str):
-        name = "/".join(str(record.get("coco_url", "")).split("/")[-2:])  # LVIS
+        name = "/".join(str(record.get("coco_url") or "").split("/")[-2:])  # LVIS
     if "?d=" in name:  # Label Studio's local files
         name = unquote(name.split("?d=", 1)[1])
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
