@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.builders.cluster_worker import Task, digest_of, result_schema, shard_of
 from centernet2.builders.loading import as_config
-from centernet2.builders.prediction_run import DetectionCounter, Plan, report, require_classes
+from centernet2.builders.prediction_run import DetectionCounter, Plan, report, require_known_classes
 from centernet2.builders.predictor_loading import load_predictor
 from centernet2.builders.ray_engine import connected, detect_on_ray, import_ray
 from centernet2.checkpoint.checkpoint import find_in_run
@@ -55,7 +55,7 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
     import_ray()
     task = task_of(weights, options, plan)
     predictor = _load_here(task)  # before any worker starts
-    require_classes(plan, predictor)
+    require_known_classes(plan, predictor)
     threshold = predictor.shown_threshold(plan.threshold)
     parts = Parts(plan.folder, _settings_of(task, predictor, threshold))
     done = parts.images()

@@ -176,7 +176,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
     """
     predictor = with_batch_size(predictor, plan)
     threshold = predictor.shown_threshold(plan.threshold)
-    require_classes(plan, predictor)
+    require_known_classes(plan, predictor)
     counter = DetectionCounter()
     threads = ThreadsByLoad(is_on=plan.detection.threads is None)
     with cpu_threads(plan.detection.threads):
@@ -225,7 +225,7 @@ def detections(
         yield prediction[: plan.detection.max_detections]
 
 
-def require_classes(plan: Plan, predictor: Predictor) -> None:
+def require_known_classes(plan: Plan, predictor: Predictor) -> None:
     """Raise ValueError for --classes that the detector does not have."""
     wanted, names = plan.classes, predictor.class_names or ()
     if wanted and not names:

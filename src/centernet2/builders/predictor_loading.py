@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from centernet2.arguments import checked
-from centernet2.builders.exported_files import load_exported, require_plain
+from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 
 if TYPE_CHECKING:
     from centernet2.config import Config, Overrides
+
+PROVIDERS: Mapping[str, Mapping[str, Sequence[str]]] = {  # by suffix and device
+    ".onnx": {"cpu": (), "cuda": ("CUDAExecutionProvider",)},
+    ".xml": {"cpu": ()},
+    ".pt2": {"cpu": (), "cuda": ("cuda",)},
+}
 
 
 @checked()
@@ -39,8 +46,8 @@ def load_predictor(
             for the whole process, by `torch.set_num_threads`.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:
-        require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
-        return Predictor(load_exported(Path(weights), device, threads), tiling=tiling)
+        _require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
+        return Predictor(_load_exported(Path(weights), device, threads), tiling=tiling)
     from centernet2.builders.loading import config_of, load_for_inference
     from centernet2.builders.network import build_augmented
 
@@ -51,3 +58,26 @@ def load_predictor(
     if options.test_augmentation.enabled:
         return Predictor(build_augmented(options, model), tiling=tiling)
     return Predictor(model, tiling=tiling)
+
+
+def _load_exported(path: Path, device: str | None, threads: int | None) -> ExportedDetector:
+    """Load an exported file for cpu or cuda; None: cpu, with a thread for each core."""
+    name, providers = device or "cpu", PROVIDERS[path.suffix]
+    if name not in providers:
+        raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(providers)}")
+    return ExportedDetector(path, providers=providers[name], threads=threads)
+
+
+def _require_plain(path: Any, overrides: Any, *, config: Any, dtype: str, compile: bool) -> None:
+    """Raise ValueError for options that an exported file does not read."""
+    given = {
+        "config overrides": bool(overrides),
+        "--config-file": config is not None,
+        "--dtype": dtype != "fp32",
+        "--compile": compile,
+    }
+    if unread := [name for name, is_given in given.items() if is_given]:
+        raise ValueError(
+            f"{path} is an exported file, to which {' and '.join(unread)} cannot be applied; "
+            "export the model with them"
+        )
