@@ -30,7 +30,7 @@ SECTIONS = {  # the title in each language, and the pages
         "training", "augmentation", "masks", "configuration", "large-data", "multi-node",
         "performance",
     ],
-    ("Evaluate", "评估"): ["evaluation", "report"],
+    ("Evaluate", "评估"): ["evaluation", "calibration", "report"],
     ("Predict and deploy", "预测与部署"): [
         "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
         "labelling", "scale", "python-api",

@@ -73,6 +73,17 @@ GROUPS: dict[str, dict[str, Command]] = {
             first_by_name=True,
             launched=True,
         ),
+        "card": Command(
+            "Write the card of a model: data, command, seed, versions, machine and accuracy.",
+            "runs/mine",
+            show=printing.print_lines,
+        ),
+        "reproduce": Command(
+            "Train again as a card says, and say whether the weights came out the same.",
+            "runs/mine/card.md",
+            show=printing.print_reproduction,
+            launched=True,
+        ),
         "pseudo-label": Command(
             "Label images with a trained detector, to train another one on the labels.",
             "--weights runs/mine --images unlabeled --output pseudo.json",
@@ -94,7 +105,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             show=printing.print_comparison,
         ),
         "threshold": Command(
-            "Choose a score threshold per class and store the thresholds in the checkpoint.",
+            "Calibrate the scores, choose a threshold per class, and store both in the checkpoint.",
             "runs/mine --data my_data --precision 0.9",
             show=printing.print_thresholds,
         ),

@@ -18,7 +18,8 @@ class ExitCode(IntEnum):
 # --help prints these sentences; the README repeats them, which a test checks
 MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.INCOMPLETE: "done, but inputs were skipped, each named; or an error of the program",
+    ExitCode.INCOMPLETE: "done, but inputs were skipped, each named, or a run was not reproduced; "
+    "or an error of the program",
     ExitCode.REFUSED: "refused: an input, option or output cannot be used; the message names it",
     ExitCode.EVALUATION_FAILED: "trained, model_final.pth is written, but the evaluation failed",
     ExitCode.INTERRUPTED: "training was interrupted; --resume continues from its last checkpoint",

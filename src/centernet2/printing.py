@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from centernet2.data.check import Examination
     from centernet2.jobs.compare import Comparison
     from centernet2.jobs.pseudo_label import PseudoLabels
+    from centernet2.jobs.reproduce import Verdict
     from centernet2.jobs.threshold import Thresholds
     from centernet2.predict.explaining import PointExplanation
     from centernet2.profiling.records import Benchmark
@@ -36,6 +37,13 @@ def print_training(result: dict[str, float] | list[str]) -> None:
         print_lines(result)
 
 
+def print_reproduction(verdict: "Verdict") -> None:
+    """Print whether a training run came out the same; exit with code 1 if it did not."""
+    print_lines(verdict.lines)
+    if not verdict.is_same:
+        sys.exit(ExitCode.INCOMPLETE)
+
+
 def print_comparison(comparison: "Comparison") -> None:
     """Print the metrics of two detectors side by side; exit with code 1 if images were skipped."""
     from centernet2.report.tables import differences_table
@@ -45,10 +53,12 @@ def print_comparison(comparison: "Comparison") -> None:
 
 
 def print_thresholds(chosen: "Thresholds") -> None:
-    """Print the threshold of each class; exit with code 1 if images were skipped."""
-    from centernet2.report.tables import thresholds_table
+    """Print thresholds and calibration errors; exit with code 1 if images were skipped."""
+    from centernet2.report.tables import calibration_table, thresholds_table
 
     _print(thresholds_table(chosen.by_class))
+    if chosen.errors:
+        _print(calibration_table(chosen.errors))
     exit_if_skipped(chosen.skipped)
 
 

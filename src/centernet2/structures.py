@@ -97,11 +97,22 @@ class TestSize:
 
 
 @dataclass(frozen=True)
+class ScoreCalibration:
+    """What turns scores into probabilities: sigmoid(logit(score) / temperature + offset)."""
+
+    temperatures: tuple[float, ...]  # by label, of the scores of detections
+    offsets: tuple[float, ...]
+    object_temperature: float = 1.0  # of the scores of proposals
+    object_offset: float = 0.0
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Metadata of a model, saved with its weights under these keys."""
 
     class_names: tuple[str, ...] = ()  # by label; empty: unknown
     score_thresholds: tuple[float, ...] = ()  # by label; empty: not chosen
+    calibration: ScoreCalibration | None = None  # None: scores are as the network gives them
     test_size: TestSize = TestSize()
     config: str = ""  # the resolved config as YAML, in the reference's keys
     config_name: str = ""

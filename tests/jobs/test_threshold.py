@@ -13,11 +13,13 @@ import centernet2
 from centernet2 import cli
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
+from centernet2.jobs import InferenceOptions
 from centernet2.jobs.threshold import threshold
 from centernet2.report.tables import thresholds_table
 from centernet2.structures import ModelInfo
 from tests.helpers.data import renumber
 from tests.helpers.jobs import save_untrained, write_divided_run
+from tests.helpers.training import write_blocks
 
 BOX = [10, 10, 40, 40]
 
@@ -203,3 +205,33 @@ def test_skipped_images_are_left_out(folder: Path, capsys: pytest.CaptureFixture
     assert "50.0 %" not in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"model\.pth is not a COCO results file"):
         threshold(folder / "model.pth", data=folder, predictions=folder / "model.pth")
+
+
+def test_scores_are_calibrated_in_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_blocks(tmp_path / "data")
+    weights, calibrated = save_untrained(tmp_path / "model.pth", ("block",)), tmp_path / "new.pth"
+    words = ["threshold", str(weights), "--data", str(data), "--output", str(calibrated)]
+    cli.app(words, exit_on_error=False)
+    assert "expected calibration error" in capsys.readouterr().out
+    stored = load_checkpoint(calibrated).info.calibration
+    assert stored is not None and len(stored.temperatures) == len(stored.offsets) == 1
+    before, after = (
+        centernet2.evaluate(path, data=data, inference=InferenceOptions(device="cpu"))
+        for path in (weights, calibrated)
+    )
+    assert after == pytest.approx(before, nan_ok=True)  # the order within a class is the same
+    image = data / "images" / "1.png"
+    plain, probable = (
+        centernet2.load_predictor(path, device="cpu")(image) for path in (weights, calibrated)
+    )
+    assert not np.allclose(plain.scores, probable.scores)
+    np.testing.assert_allclose(probable.boxes, plain.boxes)
+    np.testing.assert_allclose(
+        probable.objectness * probable.class_probability, probable.scores, rtol=1e-5
+    )
+    threshold(calibrated, data=data)  # it calibrates the scores of the network again
+    assert load_checkpoint(calibrated).info.calibration == stored
+    with pytest.raises(ValueError, match=r"has calibrated scores, .* hold those of before"):
+        threshold(calibrated, data=data, predictions=tmp_path / "predictions.json")

@@ -286,7 +286,8 @@ def _fingerprint(model: Detector, matched: MatchedData, config: Config, inspecte
     for column in (dataset.files, dataset.image_ids, dataset.heights, dataset.widths):
         images.update(np.ascontiguousarray(column).tobytes())
     names = json.dumps([dataset.name, dataset.class_names, model.info.class_names])
-    return weights_digest(model, options, names, images.hexdigest(), str(inspected))
+    others = (str(inspected), str(model.info.calibration))
+    return weights_digest(model, options, names, images.hexdigest(), *others)
 
 
 def load_results(
@@ -298,3 +299,14 @@ def load_results(
     model = load_for_inference(source, device=device)
     matched = match_detector(model, dataset, owner=str(source))
     return score_matched(model, matched, config_of(model.info), None)
+
+
+def score_uncalibrated(
+    weights: StrPath, dataset: DetectionDataset, *, device: str | None
+) -> Scored:
+    """Run a checkpoint, without the calibration that it may hold; its stages are recorded."""
+    model = load_for_inference(weights, device=device)
+    if model.roi_heads is not None:
+        model.roi_heads.selection.calibration = None
+    matched = match_detector(model, dataset, owner=str(weights))
+    return score_matched(model, matched, config_of(model.info), None, inspected=True)

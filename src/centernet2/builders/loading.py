@@ -77,7 +77,7 @@ def load_model(
     model = build_detector(config)
     source = f"trained with {checkpoint.info.config_name}"
     _require_whole(load_state(model, checkpoint.weights), str(weights), source, config)
-    model.info = _with_labels(model.info, checkpoint.info)
+    _take_labels(model, checkpoint.info)
     return place(model.eval(), device_for(config, device))
 
 
@@ -124,7 +124,7 @@ def _build_and_load(config: Config, weights: StrPath | None) -> _Loaded:
     model = build_detector(fit_to_weights(config, file))
     report = None if file is None else load_weights_file(model, file)
     if checkpoint is not None:
-        model.info = _with_labels(model.info, checkpoint.info)
+        _take_labels(model, checkpoint.info)
     return _Loaded(model, file, report)
 
 
@@ -154,9 +154,16 @@ def _source_of(file: WeightsFile) -> str:
     return "a backbone alone" if file.is_backbone else "a checkpoint of the reference"
 
 
-def _with_labels(info: ModelInfo, source: ModelInfo) -> ModelInfo:
-    """Copy the class names and score thresholds of another info."""
-    return replace(info, class_names=source.class_names, score_thresholds=source.score_thresholds)
+def _take_labels(model: Detector, source: ModelInfo) -> None:
+    """Take the class names, the score thresholds and the calibration of a checkpoint."""
+    model.info = replace(
+        model.info,
+        class_names=source.class_names,
+        score_thresholds=source.score_thresholds,
+        calibration=source.calibration,
+    )
+    if model.roi_heads is not None:
+        model.roi_heads.selection.calibration = source.calibration
 
 
 def _load_published(published: ZooModel, overrides: Overrides, device: str | None) -> Detector:

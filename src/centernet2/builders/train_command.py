@@ -121,8 +121,18 @@ class TrainCommand:
         if self.reasons:
             lines = "".join(f"# {reason}\n" for reason in self.reasons)
             write_atomic(output / PLAN_FILE, PLAN_HEADER + lines + self.config.to_yaml())
-        content = {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
-        write_atomic(output / COMMAND_FILE, COMMAND_HEADER + yaml.safe_dump(content))
+        write_atomic(output / COMMAND_FILE, COMMAND_HEADER + yaml.safe_dump(self.to_dict()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the command as what YAML and JSON hold."""
+        return {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TrainCommand:
+        """Return the command of `to_dict`; raises for what is none, or has unknown options."""
+        command = cls(**{**content, "reasons": tuple(content.get("reasons", ()))})
+        command.config.to_yaml()
+        return command
 
     def _require_effect(self, previous: TrainCommand) -> None:
         """Refuse what would have no effect on a resumed run."""
@@ -193,11 +203,7 @@ def previous_command(output: Path) -> TrainCommand | None:
     path = output / COMMAND_FILE
     if path.is_file():
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            content["reasons"] = tuple(content.get("reasons", ()))
-            command = TrainCommand(**content)
-            command.config.to_yaml()  # raises for options that are not known
-            return command
+            return TrainCommand.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(

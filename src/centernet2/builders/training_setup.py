@@ -13,6 +13,7 @@ from centernet2.builders.parallel import prepare_for_training
 from centernet2.builders.plan import TrainingSets, choose_seed, find_training_data, fit_to_data
 from centernet2.builders.solver import build_run_state, choose_precision
 from centernet2.builders.train_command import TrainCommand
+from centernet2.builders.training_origin import describe_origin
 from centernet2.builders.training_run import TrainingRun
 from centernet2.builders.training_start import (
     Resume,
@@ -20,6 +21,7 @@ from centernet2.builders.training_start import (
     fit_to_start,
     in_classes_of,
     load_start,
+    resumed_origin,
     same_seed,
 )
 from centernet2.config import Config
@@ -64,6 +66,8 @@ def set_up(
     load_start(
         model, config, start, changes=command.changes_from(previous) if previous is not None else ()
     )
+    sets_by_split = {"train": train_set, "val": val_set}
+    origin = describe_origin(command, config, sets_by_split, model, accelerator.device)
 
     # A resumed run has loaded the weights above. Once they are on their device, it restores the
     # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
@@ -73,6 +77,7 @@ def set_up(
     state = build_run_state(
         config, model, accelerator.device, precision, started=started, output=output
     )
+    state.origin = origin if not isinstance(start, Resume) else resumed_origin(origin, start)
     if model.roi_heads is not None:
         model.roi_heads.generator = state.generator
     if isinstance(start, Resume):

@@ -124,6 +124,13 @@ def same_seed(config: Config, start: Resume) -> bool:
     return config.run.seed == config_of(start.checkpoint.info).run.seed
 
 
+def resumed_origin(origin: Mapping[str, Any], start: Resume) -> dict[str, Any]:
+    """Return how the weights of a resumed run come about, from what it now goes on with."""
+    before = start.checkpoint.origin or {}
+    steps = [*before.get("resumed_at", []), start.checkpoint.iteration]
+    return {**origin, "initial_weights": before.get("initial_weights", ""), "resumed_at": steps}
+
+
 def load_start(
     model: Detector, config: Config, start: Start, *, changes: Sequence[str] = ()
 ) -> None:

@@ -1,5 +1,6 @@
 """Write and read checkpoints; each file is written whole or not at all."""
 
+import hashlib
 import logging
 import os
 import re
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from centernet2.checkpoint.names import to_reference
 from centernet2.checkpoint.weights_file import WeightsError, read_content
 from centernet2.files import open_atomic, remove_temporary
-from centernet2.structures import ModelInfo, TestSize
+from centernet2.structures import ModelInfo, ScoreCalibration, TestSize
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "centernet2"  # identifies our checkpoints
 FINAL_FILE, BEST_FILE = "model_final.pth", "model_best.pth"  # of a training run
+ADDED = {"calibration": None, "origin": None}  # keys that files of earlier releases lack
 NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -32,6 +34,7 @@ class Checkpoint:
     iteration: int  # steps done
     metrics: Mapping[str, float]  # from the evaluation of these weights
     training: Mapping[str, Any] | None = None  # of run_state.RunState; None: cannot be resumed
+    origin: Mapping[str, Any] | None = None  # how it was trained, for its card; None: unknown
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -44,6 +47,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "iteration": checkpoint.iteration,
         "metrics": dict(checkpoint.metrics),
         "training": checkpoint.training,
+        "origin": checkpoint.origin,
     }
     _save(path, content)
 
@@ -76,6 +80,16 @@ def holds_weights(
     )
 
 
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, shapes and values of weights, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def is_checkpoint(content: object) -> bool:
     """Whether the content of a file is one of our checkpoints."""
     return isinstance(content, dict) and content.get("format") == FORMAT
@@ -83,14 +97,19 @@ def is_checkpoint(content: object) -> bool:
 
 def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
     """Parse the content of one of our checkpoints; errors name its origin."""
+    content = {**ADDED, **content}
     try:
         info = {field.name: content[field.name] for field in fields(ModelInfo)}
+        info["test_size"] = TestSize(**info["test_size"])
+        if info["calibration"] is not None:
+            info["calibration"] = ScoreCalibration(**info["calibration"])
         return Checkpoint(
             weights=content["model"],
-            info=ModelInfo(**info | {"test_size": TestSize(**info["test_size"])}),
+            info=ModelInfo(**info),
             iteration=int(content["iteration"]),
             metrics=content["metrics"],
             training=content["training"],
+            origin=content["origin"],
         )
     except (KeyError, TypeError) as error:
         raise WeightsError(

@@ -19,6 +19,13 @@ from centernet2.evaluation.examples import boxes_of_image
 from centernet2.evaluation.ground_truth import GroundTruth, source_sets, without_images
 from centernet2.evaluation.inference import Interrupted
 from centernet2.evaluation.matching import match_detections
+from centernet2.evaluation.score_calibration import (
+    CalibrationError,
+    calibrate_labels,
+    calibration_errors,
+    fit_calibration,
+    observe,
+)
 from centernet2.evaluation.scoring import (
     IMAGES_SKIPPED,
     SKIPPED_FILE,
@@ -38,6 +45,7 @@ __all__ = [
     "RESULTS_FILE",
     "SKIPPED_FILE",
     "STAGES_FILE",
+    "CalibrationError",
     "Difference",
     "EvaluationInterrupted",
     "GroundTruth",
@@ -49,11 +57,15 @@ __all__ = [
     "analyze",
     "best_point",
     "boxes_of_image",
+    "calibrate_labels",
+    "calibration_errors",
     "choose_threshold",
     "class_curves",
     "compare_pairs",
     "compare_results",
+    "fit_calibration",
     "match_detections",
+    "observe",
     "overall_curve",
     "read_skipped",
     "read_stages",

@@ -246,6 +246,7 @@ def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
         "class_names": info.class_names,
         "num_classes": detector.num_classes,
         "score_thresholds": info.score_thresholds,
+        "calibration": None if info.calibration is None else asdict(info.calibration),
         "channel_order": "RGB",
         "test_size": asdict(info.test_size),
         "config": info.config_name,

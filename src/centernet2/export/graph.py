@@ -12,7 +12,13 @@ from centernet2.export.model_api import for_model_api
 from centernet2.export.resizing import Resized, resize
 from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
-from centernet2.models.roi_heads import BoxStage, CascadeRoIHeads, RankedBoxes, StageOutput
+from centernet2.models.roi_heads import (
+    BoxStage,
+    CascadeRoIHeads,
+    RankedBoxes,
+    StageOutput,
+    calibrated_factors,
+)
 from centernet2.ops.boxes import clip_boxes, nonempty
 from centernet2.structures import Proposals
 
@@ -80,7 +86,7 @@ class DetectionGraph(nn.Module):
             "boxes": clip_boxes(ranked.boxes * scale, resized.given_size),
             "scores": ranked.scores,
             "labels": ranked.labels,
-            **_both_probabilities(trace, ranked),
+            **self._both_probabilities(trace, ranked),
             **self._masks(trace.features, ranked),
         }
         outputs = _as_lists(outputs, valid) if self.options.lists else _as_rows(outputs, valid)
@@ -98,6 +104,21 @@ class DetectionGraph(nn.Module):
         if detector.roi_heads is None:
             return _from_first_stage(features, head, proposals, resized.size)
         return _from_second_stage(detector.roi_heads, features, head, proposals, resized.size)
+
+    def _both_probabilities(self, trace: BatchTrace, ranked: RankedBoxes) -> dict[str, Tensor]:
+        """Return the two probabilities [N, D] that a score joins, if there are two stages."""
+        heads = self.detector.roi_heads
+        if heads is None or trace.probabilities is None:
+            return {}
+        index = ranked.sources * trace.probabilities.shape[2] + ranked.labels
+        object_scores = trace.proposals.scores.gather(1, ranked.sources)
+        class_scores = trace.probabilities.flatten(1).gather(1, index)
+        calibration = heads.selection.calibration
+        if calibration is not None:
+            object_scores, class_scores = calibrated_factors(
+                calibration, ranked.scores, object_scores
+            )
+        return {"object_scores": object_scores, "class_scores": class_scores}
 
     def _masks(self, features: Mapping[str, Tensor], ranked: RankedBoxes) -> dict[str, Tensor]:
         """Return mask probabilities [N, D, M, M] in the grids of boxes, if there are masks."""
@@ -182,17 +203,6 @@ def _best_first(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     ranks = torch.where(valid, scores, PADDING_SCORE)
     order = ranks.sort(dim=1, descending=True, stable=True).indices
     return order, valid.gather(1, order)
-
-
-def _both_probabilities(trace: BatchTrace, ranked: RankedBoxes) -> dict[str, Tensor]:
-    """Return the two probabilities [N, D] that a score joins, if there are two stages."""
-    if trace.probabilities is None:
-        return {}
-    index = ranked.sources * trace.probabilities.shape[2] + ranked.labels
-    return {
-        "object_scores": trace.proposals.scores.gather(1, ranked.sources),
-        "class_scores": trace.probabilities.flatten(1).gather(1, index),
-    }
 
 
 def _as_rows(outputs: Mapping[str, Tensor], valid: Tensor) -> dict[str, Tensor]:

@@ -1,33 +1,42 @@
-"""The command `threshold`: choose score thresholds."""
+"""The command `threshold`: calibrate scores and choose score thresholds."""
 
 import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from centernet2.arguments import checked
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 from centernet2.outputs import writable_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from centernet2.builders.stored_results import FoundDetections
     from centernet2.checkpoint import Checkpoint
     from centernet2.data import DetectionDataset
-    from centernet2.evaluation import GroundTruth, ThresholdChoice
-    from centernet2.structures import FloatArray
+    from centernet2.evaluation import CalibrationError, GroundTruth, Scored, ThresholdChoice
+    from centernet2.structures import FloatArray, ScoreCalibration
 
 SHOWN_CLASSES = 10
 logger = logging.getLogger(__name__)
 
 
 class Thresholds(NamedTuple):
-    """The score threshold of each class, by name."""
+    """The score threshold of each class, by name, and the calibration of the scores."""
 
     by_class: "dict[str, ThresholdChoice]"
+    errors: "dict[str, CalibrationError]"  # by what is calibrated; empty: nothing is
     skipped: int  # images that could not be used, which are left out
+
+
+class Found(NamedTuple):
+    """Data and the detections on them, both without the images that are skipped."""
+
+    dataset: "DetectionDataset"
+    results: "FloatArray"  # [D, 7], scores as the network gives them
+    stages: "Sequence[Mapping[str, Any]]"  # the record of each image; empty: none
 
 
 @checked()
@@ -43,9 +52,9 @@ def threshold(
     output: PathArgument | None = None,
     device: Device = None,
 ) -> Thresholds:
-    """Choose a score threshold per class and store the thresholds in the checkpoint.
+    """Calibrate the scores, choose a threshold per class, and store both in the checkpoint.
 
-    Precision and recall are measured at IoU 0.5. `predict` uses the thresholds.
+    Precision and recall are measured at IoU 0.5. `predict` uses calibration and thresholds.
 
     Parameters
     ----------
@@ -57,7 +66,8 @@ def threshold(
         Minimum recall of each class; the highest threshold that reaches it is chosen. Without
         either, F1 is maximized.
     predictions
-        COCO results file of the checkpoint on these images, if it has already been evaluated.
+        COCO results file of the checkpoint on these images, if it has already been evaluated; its
+        scores are not calibrated.
     output
         File for the new checkpoint; default: store the thresholds in the old one.
     """
@@ -75,20 +85,61 @@ def threshold(
     checkpoint = load_checkpoint(weights)
     if output is not None:
         _require_same_weights(target, weights, checkpoint)
+    if predictions is not None and checkpoint.info.calibration is not None:
+        raise ValueError(
+            f"{weights} has calibrated scores, and {predictions} may hold those of before; leave "
+            "--predictions out"
+        )
     datasets = choose_datasets(config_of(checkpoint.info))
     dataset = find_validation_data(
         data, data_path, datasets, masks=False, class_map=class_map_of(class_map)
     )
     names = checkpoint.info.class_names or dataset.class_names
-    rest, results = _load_detections(weights, predictions, dataset, names, device=device)
-    by_name = _choose(rest, results, weights, precision=precision, recall=recall)
+    found = _load_detections(weights, predictions, dataset, names, device=device)
+    calibration, results, errors = _calibrate(found, names)
+    by_name = _choose(found.dataset, results, weights, precision=precision, recall=recall)
     chosen = {name: by_name.get(name, by_name[""]) for name in names}
     stored = tuple(choice.threshold for choice in chosen.values())
-    info = replace(checkpoint.info, score_thresholds=stored)
+    info = replace(checkpoint.info, score_thresholds=stored, calibration=calibration)
     save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     _name_missed_goals(chosen)
-    return Thresholds(chosen, len(dataset) - len(rest))
+    return Thresholds(chosen, errors, len(dataset) - len(found.dataset))
+
+
+def _calibrate(
+    found: Found, names: "Sequence[str]"
+) -> "tuple[ScoreCalibration | None, FloatArray, dict[str, CalibrationError]]":
+    """Fit a calibration of the detector's classes.
+
+    Returns:
+        The calibration, the results with calibrated scores, and the errors before and after.
+    """
+    import numpy as np
+
+    from centernet2.evaluation import (
+        calibrate_labels,
+        calibration_errors,
+        fit_calibration,
+        observe,
+    )
+
+    dataset, results, stages = found
+    if not stages or not len(results):
+        logger.info("scores are not calibrated, for which both probabilities must be known")
+        return None, results, {}
+    observed = observe(dataset, results, stages)
+    count = len(dataset.class_names)
+    fitted = fit_calibration(observed, count + 1)  # the last one is for classes without data
+    rows = [dataset.class_names.index(n) if n in dataset.class_names else count for n in names]
+    scores = calibrate_labels(fitted, results[:, 5], results[:, 6].astype(np.int64))
+    calibrated = np.column_stack([results[:, :5], scores, results[:, 6]])
+    calibration = replace(
+        fitted,
+        temperatures=tuple(fitted.temperatures[row] for row in rows),
+        offsets=tuple(fitted.offsets[row] for row in rows),
+    )
+    return calibration, calibrated, calibration_errors(observed, count)
 
 
 def _require_same_weights(target: Path, weights: Path, checkpoint: "Checkpoint") -> None:
@@ -111,19 +162,21 @@ def _load_detections(
     names: "Sequence[str]",
     *,
     device: str | None,
-) -> "tuple[DetectionDataset, FloatArray]":
-    """Return the data and the detections on them, both without the images that are skipped."""
-    from centernet2.builders.evaluator import load_results
+) -> Found:
+    """Run the checkpoint on the data, or read its results."""
+    from centernet2.builders.evaluator import score_uncalibrated
     from centernet2.evaluation import without_images
 
+    found: Scored | FoundDetections
     if predictions is None:
-        found = load_results(weights, dataset, device=device)
+        found = score_uncalibrated(weights, dataset, device=device)
     else:
         found = _read_predictions(Path(predictions), dataset, names, owner=str(weights))
     skipped = [*found.skipped]
     if skipped:
         logger.warning("%d of %d images are skipped and left out", len(skipped), len(dataset))
-    return without_images(dataset, found.results, skipped)
+    stages = () if predictions is not None else found.stages or ()
+    return Found(*without_images(dataset, found.results, skipped), stages)
 
 
 def _read_predictions(

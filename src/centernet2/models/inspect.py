@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from centernet2.models.detector import Detector, Trace
+from centernet2.models.roi_heads import CascadeRoIHeads, calibrated_factors, calibrated_objectness
 from centernet2.structures import Inspection, Proposals
 
 
@@ -36,22 +37,35 @@ def inspect_trace(
     used = [each.without_padding() for each in trace.proposals]
     limit = max([num_proposals, *(len(each.boxes) for each in used)])
     more = model.proposal_generator.decoder(trace.head, limit=limit) if num_proposals else used
-    probabilities = model.roi_heads.probabilities(trace.stages, trace.proposals)
-    found = trace.detections
+    found, factors = trace.detections, _factors(model.roi_heads, trace)
     if embed:
         vectors = model.embed(trace.features, [each["boxes"] for each in found])
         found = [{**each, "embeddings": own} for each, own in zip(found, vectors, strict=True)]
+    rows = zip(found, used, more, factors, strict=True)
     return [
-        Inspection(
-            detections,
-            _extend(own, longer),
-            len(own.boxes),
-            object_scores=padded.scores[rows],
-            class_scores=p[rows, detections["labels"]],
-        )
-        for detections, rows, padded, own, longer, p in zip(
-            found, trace.sources, trace.proposals, used, more, probabilities, strict=True
-        )
+        Inspection(own, _proposals(model.roi_heads, first, longer), len(first.boxes), *both)
+        for own, first, longer, both in rows
+    ]
+
+
+def _proposals(heads: CascadeRoIHeads, used: Proposals, more: Proposals) -> Proposals:
+    """Return all proposals, with the probability that they are objects."""
+    proposals, calibration = _extend(used, more), heads.selection.calibration
+    if calibration is None:
+        return proposals
+    return proposals._replace(scores=calibrated_objectness(calibration, proposals.scores))
+
+
+def _factors(heads: CascadeRoIHeads, trace: Trace) -> list[tuple[Tensor, Tensor]]:
+    """Return objectness and class probability [D] of the detections of each image."""
+    probabilities = heads.probabilities(trace.stages, trace.proposals)
+    columns = zip(trace.detections, trace.sources, trace.proposals, probabilities, strict=True)
+    factors = [(own.scores[rows], p[rows, each["labels"]]) for each, rows, own, p in columns]
+    if heads.selection.calibration is None:
+        return factors
+    return [
+        calibrated_factors(heads.selection.calibration, each["scores"], object_scores)
+        for each, (object_scores, _) in zip(trace.detections, factors, strict=True)
     ]
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from centernet2.predict import prediction
 from centernet2.runtime.exported_model import Arrays, ExportedModel
-from centernet2.structures import DetectionArrays, ModelInfo, Pixels
+from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:
     from centernet2.predict.pytorch_detector import Recording
@@ -50,6 +50,7 @@ class ExportedDetector:
         self.info = ModelInfo(
             class_names=tuple(metadata["class_names"]),
             score_thresholds=tuple(metadata["score_thresholds"]),
+            calibration=calibration_of(metadata),
             config_name=metadata["config"],
         )
 
@@ -84,6 +85,15 @@ class ExportedDetector:
             batch.append(image)
         if batch:
             yield batch
+
+
+def calibration_of(metadata: Mapping[str, Any]) -> ScoreCalibration | None:
+    """Return the calibration of the scores in a file; None: there is none."""
+    fields = metadata.get("calibration")
+    if fields is None:
+        return None
+    by_label = {name: tuple(fields[name]) for name in ("temperatures", "offsets")}
+    return ScoreCalibration(**{**fields, **by_label})
 
 
 def _in_image(own: Arrays, size: tuple[int, int]) -> DetectionArrays:

@@ -11,10 +11,11 @@ from centernet2.images.resize import make_test_resize
 from centernet2.models.centernet import Decoder, DecoderOptions, HeadOutput, ProposalLimits
 from centernet2.models.explain import StageResult, TracedImage
 from centernet2.models.roi_heads import DetectionSelector, SelectionOptions
+from centernet2.predict.exported_detector import calibration_of
 from centernet2.predict.pytorch_detector import Recording
 from centernet2.runtime.agreement import ROUNDING
 from centernet2.runtime.exported_model import Arrays, ExportedModel, split_images
-from centernet2.structures import Detections, Pixels, Proposals, TestSize
+from centernet2.structures import Detections, Pixels, Proposals, ScoreCalibration, TestSize
 
 
 def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]:
@@ -49,7 +50,7 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
         head,
         proposals,
         _stages(outputs, rows, factors),
-        _selector(rules["selection"]),
+        _selector(rules["selection"], calibration_of(model.metadata)),
         _detections(found, factors),
         rows.argsort()[outputs["proposal_rows"][0, : len(found["boxes"])].long()],
     )
@@ -113,10 +114,12 @@ def _decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
     return DecoderOptions(**{**fields, **limits})
 
 
-def _selector(fields: Mapping[str, Any] | None) -> DetectionSelector | None:
+def _selector(
+    fields: Mapping[str, Any] | None, calibration: ScoreCalibration | None
+) -> DetectionSelector | None:
     """Return the selector of a graph, whose shapes are static; None: it has no second stage."""
     if fields is None:
         return None
     selector = DetectionSelector(SelectionOptions(**fields))
-    selector.static_shapes = True
+    selector.static_shapes, selector.calibration = True, calibration
     return selector

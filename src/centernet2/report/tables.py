@@ -8,7 +8,13 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from centernet2.evaluation import IMAGES_SKIPPED, SKIPPED_FILE, Difference, ThresholdChoice
+from centernet2.evaluation import (
+    IMAGES_SKIPPED,
+    SKIPPED_FILE,
+    CalibrationError,
+    Difference,
+    ThresholdChoice,
+)
 
 TABLE_CLASSES = 90
 TABLE_DIFFERENCES = 12
@@ -137,6 +143,15 @@ def thresholds_table(chosen: Mapping[str, ThresholdChoice]) -> Table:
             cells = [f"{100 * value:.1f} %" for value in choice.point[1:]]
             note = "" if choice.reached else f"{choice.goal} not reached: the nearest"
         table.add_row(escape(name), f"{choice.threshold:.3f}", *cells, note)
+    return table
+
+
+def calibration_table(errors: Mapping[str, CalibrationError]) -> Table:
+    """The expected calibration error of each probability, before and after."""
+    title = "expected calibration error, fitted on one half of the images, measured on the other"
+    table = Table("probability", "before", "after", title=title, box=SIMPLE_HEAD)
+    for name, error in errors.items():
+        table.add_row(name, *(f"{value:.2f} %" for value in error))
     return table
 
 

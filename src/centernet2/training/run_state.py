@@ -24,6 +24,7 @@ from centernet2.training.time_budget import TimeBudget
 logger = logging.getLogger(__name__)
 
 AVERAGED = "ema/"  # prefix of the metrics of the averaged weights
+FINAL_AVERAGED_FILE = "model_final_ema.pth"
 METRIC = "bbox/AP"  # its highest value marks the best weights
 
 EvaluateInto = Callable[[Path], dict[str, float]]  # writes detections and metrics into the folder
@@ -74,6 +75,7 @@ class RunState:
         self.average = average
         self.budget = budget
         self.output = output
+        self.origin: Mapping[str, Any] = {}  # how the weights are trained, for their card
         names = [METRIC] if average is None else [f"{AVERAGED}{METRIC}", METRIC]
         self.best = BestResult(names, patience=patience)
 
@@ -158,7 +160,7 @@ class RunState:
         write(FINAL_FILE)
         if self.average is not None:
             with self.average.applied():
-                write("model_final_ema.pth")
+                write(FINAL_AVERAGED_FILE)
 
     def save_best(self, name: str, metrics: Mapping[str, float]) -> None:
         """Write model_best.pth with the raw or averaged weights, by the metric's name."""
@@ -178,7 +180,10 @@ class RunState:
         weights = whole(self.model.state_dict())
         with distributed.failing_together():
             if distributed.is_main_process() and not (keep_equal and holds_weights(path, weights)):
-                save_checkpoint(path, Checkpoint(weights, self.info, iteration, metrics, training))
+                origin = {**self.origin, "file": path.name}
+                save_checkpoint(
+                    path, Checkpoint(weights, self.info, iteration, metrics, training, origin)
+                )
 
 
 def training_state(

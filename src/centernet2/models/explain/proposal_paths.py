@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from centernet2.models.explain.explanation import ClassStep, Cut, ProposalStep, Rival, StageStep
@@ -12,7 +13,11 @@ from centernet2.models.explain.trace_reader import (
     find_suppressor,
     first_row,
 )
-from centernet2.models.roi_heads import DetectionSelector, mean_probabilities
+from centernet2.models.roi_heads import (
+    DetectionSelector,
+    calibrated_scores,
+    mean_probabilities,
+)
 from centernet2.models.roi_heads.selection import CANDIDATES_PER_DETECTION, Selected
 from centernet2.ops.boxes import clip_boxes, nonempty
 
@@ -73,12 +78,11 @@ class PathReader:
     def _class(self, source: int, label: int) -> ClassStep:
         boxes = self.trace.stages[-1].boxes[source]  # [K, 4]
         box = clip_boxes(boxes[label if len(boxes) > 1 else 0], self.trace.size)
-        is_own = (self.trace.sources == source) & (self.trace.detections["labels"] == label)
-        detection = first_row(is_own)
+        detection = first_row(self._is_detection(source, label))
         return ClassStep(
             label,
             float(self.probabilities[source, label]),
-            float(self.scores[source, label]),
+            float(self._calibrated(self.scores[source, label], label)),
             self.trace.box(box),
             None if detection is not None else self._cut(source, label, box),
             detection,
@@ -101,6 +105,18 @@ class PathReader:
             return Cut("detections per image", place + 1, options.detections_per_image)
         better = (kept["scores"] >= score) & (kept["labels"] == label)
         row, iou = find_suppressor(kept["boxes"], better, box, options.nms_threshold)
-        number = row if row < len(self.trace.detections["boxes"]) else None
-        rival = Rival(self.trace.box(kept["boxes"][row]), float(kept["scores"][row]), number)
+        number = first_row(self._is_detection(int(sources[row]), label))
+        rival_score = float(self._calibrated(kept["scores"][row], label))
+        rival = Rival(self.trace.box(kept["boxes"][row]), rival_score, number)
         return Cut("NMS", iou, options.nms_threshold, rival)
+
+    def _is_detection(self, source: int, label: int) -> Tensor:
+        """Return which detections [D] are of a proposal and a class."""
+        return (self.trace.sources == source) & (self.trace.detections["labels"] == label)
+
+    def _calibrated(self, score: Tensor, label: int) -> Tensor:
+        """Return the score of a detection as users see it; rules compare that of the network."""
+        calibration = self.selection.calibration
+        if calibration is None:
+            return score
+        return calibrated_scores(calibration, score, score.new_tensor(label, dtype=torch.long))

@@ -7,6 +7,11 @@ from centernet2.models.roi_heads.box_stage import (
     FederatedOptions,
     StageOutput,
 )
+from centernet2.models.roi_heads.calibration import (
+    calibrated_factors,
+    calibrated_objectness,
+    calibrated_scores,
+)
 from centernet2.models.roi_heads.cascade import (
     CascadeRoIHeads,
     RoIHeadsOptions,
@@ -45,5 +50,8 @@ __all__ = [
     "SamplerOptions",
     "SelectionOptions",
     "StageOutput",
+    "calibrated_factors",
+    "calibrated_objectness",
+    "calibrated_scores",
     "mean_probabilities",
 ]

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from centernet2.kernels import nms_masks
+from centernet2.models.roi_heads.calibration import calibrated_scores
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
-from centernet2.structures import Detections, Proposals
+from centernet2.structures import Detections, Proposals, ScoreCalibration
 
 CANDIDATES_PER_DETECTION = 20  # boxes that enter NMS with static shapes
 INVALID_SCORE = -1.0  # of boxes that cannot be detections: below all scores
@@ -51,12 +52,14 @@ class RankedBoxes(NamedTuple):
 class DetectionSelector:
     """Selector of detections from the refined boxes of an image.
 
-    With `static_shapes` a fixed number of candidates enters NMS.
+    With `static_shapes` a fixed number of candidates enters NMS. With a `calibration` the scores of
+    the selected detections become probabilities.
     """
 
     def __init__(self, options: SelectionOptions = SelectionOptions()) -> None:
         self.options = options
         self.static_shapes = False
+        self.calibration: ScoreCalibration | None = None
 
     def scores(self, probabilities: Tensor, proposals: Proposals) -> Tensor:
         """Combine class probabilities [..., R, C] and proposal scores (section 4, eq. 1)."""
@@ -79,8 +82,8 @@ class DetectionSelector:
         scores = self._valid_scores(boxes[None], probabilities[None], batch)
         index = self._top(scores) if self.static_shapes else self._above_threshold(scores)
         ranked = _rank(boxes[None], scores, index, size)
-        rows, valid = self._nms(ranked, probabilities.shape[1])
-        boxes, score, labels, sources = (column[0, rows[valid]] for column in ranked)
+        ranked, valid = self._select(ranked, probabilities.shape[1])
+        boxes, score, labels, sources = (column[valid] for column in ranked)
         return Selected({"boxes": boxes, "scores": score, "labels": labels}, sources)
 
     def batch(
@@ -99,8 +102,7 @@ class DetectionSelector:
         """
         scores = self._valid_scores(boxes, probabilities, proposals)
         ranked = _rank(boxes, scores, self._top(scores), size)
-        rows, valid = self._nms(ranked, probabilities.shape[2])
-        return ranked.take(rows), valid
+        return self._select(ranked, probabilities.shape[2])
 
     def _valid_scores(self, boxes: Tensor, probabilities: Tensor, proposals: Proposals) -> Tensor:
         """Return scores [N, R, C], INVALID_SCORE in rows that cannot be detections."""
@@ -117,6 +119,17 @@ class DetectionSelector:
         scores = scores.flatten(1)
         most = CANDIDATES_PER_DETECTION * self.options.detections_per_image
         return scores.topk(torch.sym_min(most, scores.shape[1]), dim=1).indices.sort(dim=1).values
+
+    def _select(self, ranked: RankedBoxes, num_classes: int) -> tuple[RankedBoxes, Tensor]:
+        """Return the best boxes after NMS [N, D], and which of them are valid."""
+        rows, valid = self._nms(ranked, num_classes)
+        ranked = ranked.take(rows)
+        if self.calibration is None:
+            return ranked, valid
+        scores = calibrated_scores(self.calibration, ranked.scores, ranked.labels)
+        ranks = torch.where(valid, scores, INVALID_SCORE)
+        order = ranks.sort(dim=1, descending=True, stable=True).indices
+        return ranked._replace(scores=scores).take(order), valid.gather(1, order)
 
     def _nms(self, ranked: RankedBoxes, num_classes: int) -> tuple[Tensor, Tensor]:
         """Return the rows [N, D] of the best boxes after NMS, and which of them are valid."""
