@@ -6,9 +6,9 @@ from centernet2.builders.loading import build_on_meta
 from centernet2.config import Config, load_config
 from centernet2.config.errors import OPTIONS
 from centernet2.config.ignored import IGNORED_KEYS
-from centernet2.config.on_resume import ON_RESUME, REFUSED
+from centernet2.config.on_resume import ON_RESUME, REFUSED, keys_of
 
-OBEYED = [key for row in ON_RESUME if row.action == "obeys" for key in row.keys]
+OBEYED = [key for row in ON_RESUME if row.action == "obeys" for key in keys_of(row)]
 CHOICES = {  # other values of options that are no numbers
     "MODEL.CENTERNET.LOC_LOSS_TYPE": "iou",
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "giou",
@@ -17,12 +17,19 @@ CHOICES = {  # other values of options that are no numbers
 
 
 def test_each_option_has_one_statement() -> None:
-    stated = [key for row in ON_RESUME for key in row.keys]
+    stated = [key for row in ON_RESUME for key in keys_of(row)]
     assert sorted(stated) == sorted(option.key for option in OPTIONS)
 
 
+def test_each_field_is_stated_once_and_exists() -> None:
+    fields = [field for row in ON_RESUME for field in row.fields]
+    assert len(fields) == len(set(fields))
+    known = [option.field for option in OPTIONS]
+    assert [f for f in fields if not any(f"{each}.".startswith(f"{f}.") for each in known)] == []
+
+
 def test_ignored_options_are_those_that_nothing_reads() -> None:
-    ignored = {key for row in ON_RESUME if row.action == "ignores" for key in row.keys}
+    ignored = {key for row in ON_RESUME if row.action == "ignores" for key in keys_of(row)}
     assert ignored == {option.key for option in IGNORED_KEYS}
 
 
