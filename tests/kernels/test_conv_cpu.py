@@ -1,5 +1,8 @@
 """Convolutions on the CPU against PyTorch's."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -90,6 +93,23 @@ def test_frozen_gain_keeps_no_product() -> None:
         conv2d(x, weight.requires_grad_(), bias, PLAIN, gain=gain)
     own = {t.data_ptr() for t in (x, weight, gain)}
     assert {t.data_ptr() for t in kept} <= own
+
+
+FIRST_CALLS = """
+import sys
+import torch
+from centernet2.kernels import conv2d
+from centernet2.kernels.nms_exported import nms_of_batch
+x = torch.zeros(1, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+weight = torch.zeros(4, 4, 3, 3, requires_grad=True)
+conv2d(x, weight, None, [1, 1, 1, 1, 1, 1, 1]).sum().backward()
+nms_of_batch(torch.zeros(1, 2, 4), torch.zeros(1, 2), torch.zeros(1, 2), 0.5, 1)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_first_calls_do_not_import_the_compiler() -> None:
+    subprocess.run([sys.executable, "-c", FIRST_CALLS], check=True)
 
 
 def test_compiled_program_calls_one_operator() -> None:

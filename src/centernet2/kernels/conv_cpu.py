@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from centernet2.kernels import winograd
+from centernet2.kernels.opaque_operators import Backward, opaque_operator
 from centernet2.ops.tensors import product_dtype
 
 # minimum sizes for which Winograd's transforms cost less time than they save
@@ -64,7 +65,7 @@ def _scale(weight: Tensor, gain: Tensor | None) -> Tensor:
     return weight if gain is None else weight * gain.view(-1, 1, 1, 1)
 
 
-# Output and gradients are custom operators, so that compiled programs call them unchanged.
+# Output and gradients are operators of their own, so that compiled programs call them unchanged.
 
 
 def _compute(
@@ -75,11 +76,7 @@ def _compute(
     return conv2d_torch(x, weight, bias, geometry, gain)
 
 
-_conv2d = torch.library.custom_op("centernet2::conv2d", _compute, mutates_args=())
-
-
-@torch.library.custom_op("centernet2::conv2d_input_gradient", mutates_args=())
-def _input_gradient(
+def _compute_input_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
     scaled = _scale(weight, gain)
@@ -88,8 +85,7 @@ def _input_gradient(
     return _direct_gradients(grad, x, scaled, geometry, [True, False, False])[0]
 
 
-@torch.library.custom_op("centernet2::conv2d_weight_gradient", mutates_args=())
-def _weight_gradient(
+def _compute_weight_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, gain: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
     # without AVX-512, oneDNN sums channels_last gradients at a fifth of its usual speed
@@ -118,20 +114,17 @@ def _parts(geometry: Sequence[int]) -> tuple[list[int], list[int], list[int], in
     return list(geometry[:2]), list(geometry[2:4]), list(geometry[4:6]), geometry[6]
 
 
-@_conv2d.register_fake
-def _(
+def _shape(
     x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | None, geometry: Sequence[int]
 ) -> Tensor:
     return conv2d_torch(x, weight, bias, geometry, gain)
 
 
-@_input_gradient.register_fake
-def _(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
+def _shape_of_input(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-@_weight_gradient.register_fake
-def _(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+def _shape_of_weight(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(weight)
 
 
@@ -153,4 +146,8 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-_conv2d.register_autograd(_gradients, setup_context=_keep)
+_conv2d = opaque_operator("conv2d", _compute, _shape, Backward(_keep, _gradients))
+_input_gradient = opaque_operator("conv2d_input_gradient", _compute_input_gradient, _shape_of_input)
+_weight_gradient = opaque_operator(
+    "conv2d_weight_gradient", _compute_weight_gradient, _shape_of_weight
+)

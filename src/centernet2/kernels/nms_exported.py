@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from centernet2.kernels.opaque_operators import opaque_operator
 from centernet2.kernels.vendor import kept_by_torchvision
 
 
-@torch.library.custom_op("centernet2::nms_of_batch", mutates_args=())
-def nms_of_batch(
+def _mark_kept(
     boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, num_classes: int
 ) -> Tensor:
     """Mark the boxes that NMS per class keeps in each image of a batch: [N, R] bool.
@@ -24,8 +24,8 @@ def nms_of_batch(
     return torch.stack(masks)
 
 
-@nms_of_batch.register_fake
-def _(
-    boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, num_classes: int
-) -> Tensor:
+def _shape_of_marks(boxes: Tensor, scores: Tensor, labels: Tensor, *rest: float) -> Tensor:
     return torch.empty_like(labels, dtype=torch.bool)
+
+
+nms_of_batch = opaque_operator("nms_of_batch", _mark_kept, _shape_of_marks)
