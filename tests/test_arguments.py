@@ -15,6 +15,7 @@ from centernet2.arguments import (
     FLAGS,
     NUMBERS,
     PATHS,
+    SOURCES,
     WHOLE_NUMBERS,
     ArgumentValueError,
     as_argument,
@@ -30,10 +31,7 @@ from centernet2.jobs.train import TrainMode
 from centernet2.launch import Processes
 from centernet2.ranges import at_least, between
 
-EMPTY = ["", " ", Path("")]
 
-
-@pytest.mark.parametrize("empty", EMPTY)
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -54,12 +52,13 @@ EMPTY = ["", " ", Path("")]
         (lambda empty: centernet2.build_model(empty), "config"),
     ],
 )
-def test_empty_path_is_not_the_current_folder(
-    call: Callable[[Any], Any], name: str, empty: Any
-) -> None:
-    words = "is empty; give a path" if isinstance(empty, str) else r"is Path\('\.'\), as an empty"
-    with pytest.raises(ValueError, match=f"^{name} {words}"):
-        call(empty)
+def test_empty_path_is_not_the_current_folder(call: Callable[[Any], Any], name: str) -> None:
+    for empty in ("", " "):
+        with pytest.raises(ValueError, match=f"^{name} is empty; give a path"):
+            call(empty)
+    if name not in SOURCES:
+        with pytest.raises(ValueError, match=rf"^{name} is Path\('\.'\), as an empty"):
+            call(Path(""))
 
 
 SCORES = {"score", "score_threshold"}  # checked by require_score
@@ -79,7 +78,12 @@ def is_of_processes(option: str) -> bool:
 
 
 def test_current_folder_by_name_is_accepted() -> None:
-    assert as_argument("data", ".") == "."
+    assert as_argument("output", ".") == "."
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_current_folder_as_a_path_is_a_source(name: str) -> None:
+    assert as_argument(name, Path(".")) == Path(".")
 
 
 def test_no_device_is_that_of_the_config() -> None:

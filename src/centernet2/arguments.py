@@ -21,6 +21,7 @@ PATHS = frozenset(
      "model", "name", "output", "output_dir", "predictions", "report", "second", "token_file",
      "weights")
 )  # fmt: skip
+SOURCES = frozenset(("data", "data_path", "images"))  # of these, Path("") is the current folder
 TEXTS = frozenset(
     ("device", "dtype", "effort", "engine", "host", "label_studio", "size", "split", "to")
 )
@@ -154,7 +155,7 @@ def _require_path(name: str, value: Any) -> None:
     text = os.fsdecode(value).strip()
     if not text:
         raise ArgumentValueError(name, "is empty; give a path, and the current folder as '.'")
-    if text == "." and isinstance(value, PurePath):
+    if text == "." and isinstance(value, PurePath) and name not in SOURCES:
         raise ArgumentValueError(
             name, "is Path('.'), as an empty Path is, too; give the current folder as '.'"
         )

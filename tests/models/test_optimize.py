@@ -1,8 +1,11 @@
 """Optimization for inference changes detections by rounding alone."""
 
 import gc
+import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -192,6 +195,18 @@ def test_inference_after_training_with_recomputation() -> None:
 def test_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'int8'; choose one of fp32, bf16, fp16"):
         centernet2.optimize_for_inference(build("two-stage"), dtype="int8")
+
+
+@pytest.mark.parametrize(
+    "function", [centernet2.optimize_for_inference, centernet2.optimize_for_training]
+)
+@pytest.mark.parametrize("model", ["a.pth", nn.ReLU()])
+def test_other_model_is_refused(function: Callable[[Any], Detector], model: Any) -> None:
+    wanted = (
+        f"model is of type {type(model).__name__}; give a Detector, which centernet2.load_model"
+    )
+    with pytest.raises(ValueError, match=re.escape(wanted)):
+        function(model)
 
 
 @pytest.mark.long

@@ -91,7 +91,11 @@ def optimize_for_inference(
             mixed precision.
         compile: torch.compile backbone, neck and the first stage's head. This needs a compiler for
             the device (on the CPU a C++ compiler), and half a minute for each new image size.
+
+    Raises:
+        ValueError: the model is no Detector, or the device cannot do what is asked for.
     """
+    _require_detector(model)
     if dtype not in DTYPES:
         raise ValueError(f"dtype is '{dtype}'; choose one of {', '.join(DTYPES)}")
     device = model.preprocess.mean.device
@@ -139,6 +143,7 @@ def optimize_for_training(
             takes about a third more time there.
         compile: torch.compile backbone and neck, instead of any recomputation.
     """
+    _require_detector(model)
     if compile and gradient_checkpointing:
         raise ValueError(
             "compile and gradient_checkpointing exclude each other; leave one of them out"
@@ -182,6 +187,14 @@ def _backbone_pairs(model: Detector) -> list[NormPair]:
     divisor = model.preprocess.size_divisibility
     side = -(-TRACED_SIDE // divisor) * divisor
     return find_norm_pairs(model.backbone, model.preprocess.mean.new_zeros(1, 3, side, side))
+
+
+def _require_detector(model: object) -> None:
+    if not isinstance(model, Detector):
+        raise ValueError(
+            f"model is of type {type(model).__name__}; give a Detector, which "
+            "centernet2.load_model(PATH) returns"
+        )
 
 
 def _refuse(action: str) -> NoReturn:
