@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001  # the punctuation of Chinese
 
 import re
+from dataclasses import replace
 from string import Formatter
 from typing import get_args
 
@@ -81,6 +82,21 @@ def test_sentence_of_a_suppressed_place() -> None:
         "作为类别 cat（分数 0.8）："
         "检测结果 0"
     )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "rival"),
+    [(0.25, "detection 3"), (0.5, "detection 3 (below the threshold of those shown)")],
+)
+def test_sentence_names_a_suppressor_that_is_not_shown_as_such(
+    threshold: float, rival: str
+) -> None:
+    whole = explained(None)
+    (path,) = whole.record.proposals
+    bird = ClassStep(2, 0.01, 0.1, BOX, Cut("NMS", 0.71, 0.5, Rival(BOX, 0.3, 3)), None)
+    record = replace(whole.record, proposals=(replace(path, classes=(*path.classes[:2], bird)),))
+    text = replace(whole, record=record, threshold=threshold).text()
+    assert f"suppressed by NMS: IoU 0.710 exceeds 0.5 with {rival}, score 0.3000" in text
 
 
 def test_other_language_is_refused() -> None:

@@ -67,8 +67,11 @@ class PointExplanation:
 
     def is_shown(self, step: ClassStep) -> bool:
         """Whether a class of a proposal is a detection that reaches the threshold."""
-        score, label = np.array([step.score]), np.array([step.label])
-        return step.detection is not None and bool(above_threshold(score, label, self.threshold))
+        return step.detection is not None and self.reaches(step.score, step.label)
+
+    def reaches(self, score: float, label: int) -> bool:
+        """Whether a detection of a class with this score is shown."""
+        return bool(above_threshold(np.array([score]), np.array([label]), self.threshold))
 
     def class_name(self, label: int) -> str:
         return class_name(label, self.class_names)

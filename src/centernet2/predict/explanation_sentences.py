@@ -37,6 +37,7 @@ ENGLISH: Mapping[str, str] = {
     "class": "  as {name}: probability {probability:.4f}, score {score:.4f}: {fate}",
     "proposal": "proposal {row}",
     "detection": "detection {row}",
+    "hidden detection": "detection {row} (below the threshold of those shown)",
     "no proposal": "a box that is no proposal",
     "no detection": "a box that is no detection",
     "below": "detection {row}, below the threshold of those shown",
@@ -78,6 +79,7 @@ CHINESE: Mapping[str, str] = {
     "class": "  作为 {name}：概率 {probability:.4f}，分数 {score:.4f}：{fate}",
     "proposal": "候选框 {row}",
     "detection": "检测结果 {row}",
+    "hidden detection": "检测结果 {row}（低于显示的阈值）",
     "no proposal": "一个没有成为候选框的边框",
     "no detection": "一个没有成为检测结果的边框",
     "below": "检测结果 {row}，低于显示的阈值",
@@ -198,10 +200,14 @@ class Sentences:
         return [*shown, f"{self._say('background')} {p[-1]:.3f}"]
 
     def _fate(self, step: ClassStep) -> str:
-        if step.cut is not None:
-            return self._cut(step.cut, "detection")
-        key = "detection" if self._explained.is_shown(step) else "below"
-        return self._say(key, row=step.detection)
+        if step.cut is None:
+            key = "detection" if self._explained.is_shown(step) else "below"
+            return self._say(key, row=step.detection)
+        rival, kind = step.cut.by, "detection"
+        if rival is not None and rival.row is not None:
+            is_shown = self._explained.reaches(rival.score, step.label)
+            kind = "detection" if is_shown else "hidden detection"
+        return self._cut(step.cut, kind)
 
     def _cut(self, cut: Cut, kind: str) -> str:
         """Say which rule ended a way; `kind` of record is what a rival may be."""
