@@ -35,7 +35,7 @@ def test_levels_at_the_test_size(tmp_path: Path) -> None:
     # half diagonals at the test size: 18.6, 42.4, 9.4 and 66.7 pixels
     assert "50 %" in page.partition("p3")[2].partition("p4")[0]
     assert "75 %" in page.partition("p4")[2]
-    assert "test size of small" in page
+    assert "test size of small; their ranges overlap, so that an object may be on two" in page
 
 
 def test_table_shows_brackets() -> None:

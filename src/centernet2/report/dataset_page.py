@@ -89,7 +89,8 @@ def write_dataset_page(
     sizes_text = (
         "Square roots of the box areas in pixels of the files; aspect ratios as width over height; "
         "objects in one image. The levels of the first stage that objects are assigned to, at the "
-        f"test size of {first_stage.config_name}."
+        f"test size of {first_stage.config_name}; their ranges overlap, so that an object may be "
+        "on two, and the shares add up to more than 100 %."
     )
     sections = [
         Section("summary", "Summary", "Images, objects and classes.", cards(_counts(splits))),
