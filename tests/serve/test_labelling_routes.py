@@ -1,4 +1,8 @@
-"""Recorded requests of labelling tools are answered in their protocols."""
+"""Requests of labelling tools are answered in their protocols.
+
+Those in recorded/ have the fields that the tools send, by recordings in the tests of Label Studio's
+ML backends and by the source of CVAT, with other values.
+"""
 
 import json
 from pathlib import Path
@@ -30,6 +34,8 @@ def test_label_studio_connects_and_predicts() -> None:
         assert client.get("/health").json() == {"status": "UP", "model_class": "pets"}
         setup = client.post("/setup", json=recorded("label_studio_setup.json", ""))
         assert setup.json() == {"model_version": "pets"}
+        notice = client.post("/webhook", json=recorded("label_studio_webhook.json", ""))
+        assert notice.json() == {"status": "ignored"}
         answer = client.post("/predict", json=recorded("label_studio_predict.json", data_uri()))
     (result,) = answer.json()["results"]
     assert (result["model_version"], round(result["score"], 3)) == ("pets", 0.7)
@@ -47,10 +53,32 @@ def test_label_studio_connects_and_predicts() -> None:
 
 def test_classes_without_a_label_are_left_out() -> None:
     request = recorded("label_studio_predict.json", data_uri())
-    request["label_config"] = request["label_config"].replace("cat,hamster", "hamster")
+    request["label_config"] = request["label_config"].replace("cat, hamster", "hamster")
     with client_of(make_service()) as client:
         (result,) = client.post("/predict", json=request).json()["results"]
     assert [each["value"]["rectanglelabels"] for each in result["result"]] == [["Dog"]]
+
+
+def test_smart_tool_gets_the_regions_of_the_image() -> None:
+    """Label Studio sends what a person draws with a smart tool; the detector does not need it."""
+    request = recorded("label_studio_smart_tool.json", data_uri())
+    with client_of(make_service()) as client:
+        (result,) = client.post("/predict", json=request).json()["results"]
+    dog, cat = result["result"]
+    assert dog["from_name"] == cat["from_name"] == "label"
+    assert dog["value"]["rectanglelabels"] + cat["value"]["rectanglelabels"] == ["Dog", "Cat"]
+
+
+def test_tags_of_one_image_are_used() -> None:
+    """Brush of the first image needs masks, and rectangles of the second one are no replacement."""
+    request = recorded("label_studio_predict.json", data_uri())
+    request["label_config"] = (
+        '<View><Image name="a" value="$image"/><BrushLabels name="brush" toName="a"/>'
+        '<Image name="b" value="$other"/><RectangleLabels name="label" toName="b"/></View>'
+    )
+    with client_of(make_service()) as client:
+        answer = client.post("/predict", json=request)
+    assert (answer.status_code, "has no masks for BrushLabels" in answer.text) == (422, True)
 
 
 def test_images_are_read_from_the_label_studio_of_the_operator_alone(tmp_path: Path) -> None:
@@ -185,6 +213,15 @@ def test_cvat_finds_and_calls_the_function() -> None:
         "confidence": "0.9", "label": "dog", "points": [8.0, 6.0, 40.0, 36.0], "type": "rectangle",
     }  # fmt: skip
     assert by_dashboard.json() == direct.json() == [wanted]  # 0.5 is below the threshold of 0.6
+
+
+def test_cvat_finds_a_detector_without_class_names_by_numbers() -> None:
+    request = recorded("cvat_invocation.json", as_base64(encode()))
+    with client_of(make_service(StandIn(names=()))) as client:
+        function = client.get("/api/functions/pets", headers=NUCLIO).json()
+        (dog,) = client.post("/", json=request["body"]).json()
+    labels = [each["name"] for each in json.loads(function["metadata"]["annotations"]["spec"])]
+    assert labels == ["0", "1"] and dog["label"] == "1"
 
 
 def test_cvat_gets_masks_of_a_detector_that_has_them() -> None:
