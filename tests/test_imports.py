@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "distributed": set(),
     "files": set(),
     "text_files": {"files"},
+    "yaml_files": set(),
     "outputs": set(),
     "threads": set(),
     "progress": set(),
@@ -37,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "ranges",
         "spelling",
         "text_files",
+        "yaml_files",
     },  # the option groups beside the classes that read them
     "kernels": {"ops"},
     "layers": {"ops", "kernels"},
@@ -51,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "outputs",
         "progress",
         "text_files",
+        "yaml_files",
     },
     "training": {"structures", "devices", "distributed", "files", "checkpoint", "threads"},
     "evaluation": {
@@ -106,7 +109,7 @@ ALLOWED: dict[str, set[str]] = {
         "structures",
         "files",
     },
-    "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling"},
+    "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling", "visualize"},
     "launch": {"devices", "distributed", "exit_codes", "option_groups", "threads"},
 }
 ALLOWED["builders"] = set(ALLOWED)
@@ -263,7 +266,7 @@ def test_config_imports_only_option_groups() -> None:
         for line, module in imported_modules(
             ast.parse(path.read_text("utf-8")), f"{PACKAGE}.config"
         )
-        if part_of(module) not in ("config", "ranges", "spelling", "text_files")
+        if part_of(module) not in ("config", "ranges", "spelling", "text_files", "yaml_files")
         and not module.endswith("Options")
     ]
     assert not others, "\n" + "\n".join(others)

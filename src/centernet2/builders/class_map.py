@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from centernet2.builders.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
 from centernet2.data.readers.json_file import json_problem
 from centernet2.spelling import meant_words
 from centernet2.text_files import read_text_file
+from centernet2.yaml_files import TextLoader, parse_yaml
 
 CLASS_MAP_OPTION = "--class-map"
 PAIRS_ADVICE = "give pairs old=new, or a file with them"
@@ -181,12 +180,12 @@ def _pairs_of_json(text: str, owner: str) -> NamePairs:
 
 def _pairs_of_yaml(text: str, owner: str) -> NamePairs:
     try:
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{owner} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(node, yaml.MappingNode):
+        content = parse_yaml(text, owner, TextLoader)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if not isinstance(content, dict):
         raise ConfigError(f"{owner} must hold a dictionary, with lines 'old: new'")
-    return [(old.value, new.value) for old, new in node.value]  # texts, or lists of nodes
+    return content.items()
 
 
 def _joined(pairs: NamePairs, owner: str) -> list[str]:

@@ -25,6 +25,7 @@ from centernet2.config.tree import (
     parse_pairs,
 )
 from centernet2.text_files import read_text_file
+from centernet2.yaml_files import parse_yaml, repeated_keys
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def load_config(source: str | os.PathLike[str], overrides: Overrides = ()) -> Co
 
 def parse_config(text: str, name: str) -> Config:
     """Parse the text of a resolved config, as a checkpoint holds it."""
-    return make_config(name, dict(_flatten(_parse_yaml(text, name), name)), base=Config())
+    return make_config(name, dict(_flatten(_parse_tree(text, name), name)), base=Config())
 
 
 def config_names() -> list[str]:
@@ -98,7 +99,7 @@ def _read_tree(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any]
         raise ConfigError(f"config file {path} cannot be read: {error}") from None
     except ValueError as error:  # it names the file and its encoding
         raise ConfigError(str(error)) from None
-    tree = _parse_yaml(text, str(path))
+    tree = _parse_tree(text, str(path))
     base = tree.pop("_BASE_", None)
     values: dict[str, Any] = {}
     stated: frozenset[str] = frozenset()
@@ -127,27 +128,16 @@ class _Loader(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in sorted({k for k in keys if keys.count(k) > 1}):
-            logger.warning(
-                "%s: the block '%s' occurs twice; the last one is used", node.start_mark.name, key
-            )
+        for key in sorted({each.value for each in repeated_keys(node)}):
+            logger.warning("%s: the block '%s' occurs twice; the last one is used", self.name, key)
         return super().construct_mapping(node, deep)
 
 
-def _parse_yaml(text: str, name: str) -> dict[str, Any]:
+def _parse_tree(text: str, name: str) -> dict[str, Any]:
     try:
-        loader = _Loader(text)
-        loader.name = name
-        tree = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"config file {name} is not valid YAML: {' '.join(str(error).split())}"
-        ) from None
-    except ValueError:  # YAML's own types: thousands of digits, the 99th month
-        raise ConfigError(
-            f"config file {name} has a number or a date that no program can read; correct it"
-        ) from None
+        tree = parse_yaml(text, name, _Loader)
+    except ValueError as error:
+        raise ConfigError(f"config file {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config file {name} has no keys")
     return tree

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from centernet2.data.class_names import clean_name
 from centernet2.data.findings import Problem
 from centernet2.data.readers.image_folders import SPLIT_WORDS
 from centernet2.files import unicode_forms
 from centernet2.text_files import read_text_file
+from centernet2.yaml_files import TextLoader, parse_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
 USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -36,20 +35,6 @@ class YoloSource(NamedTuple):
     keypoints: tuple[int, int] | None = None  # number of points, numbers of each
     task: str = ""  # segment, pose, obb or detect, if stated
     problems: tuple[tuple[Problem, str], ...] = ()
-
-
-class _TextLoader(yaml.BaseLoader):
-    """Loads every scalar as the text that was written, and refuses keys that occur twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
 
 
 def find_source(folder: Path) -> YoloSource | None:
@@ -115,7 +100,7 @@ def read_source(path: Path) -> YoloSource:
 
 def read_data_yaml(path: Path) -> YoloSource | None:
     """Read a data.yaml file; None if the file is something else."""
-    content = _load_yaml(path)
+    content = parse_yaml(read_text_file(path), path, TextLoader)
     if not isinstance(content, dict):
         return None
     places: dict[str, list[str]] = {}
@@ -147,18 +132,6 @@ def read_data_yaml(path: Path) -> YoloSource | None:
     if not task and keypoints is None and {"flip_idx", "skeleton", "kpt_names"} & content.keys():
         task = "pose"
     return YoloSource(path, classes, splits, roots, keypoints, task, problems)
-
-
-def _load_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(read_text_file(path), Loader=_TextLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        reason = getattr(error, "problem", None) or "not YAML"
-        raise ValueError(f"{path}{line}: the YAML cannot be read ({reason}); correct it") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}: the YAML cannot be read (nested too deeply)") from error
 
 
 def _texts(value: Any, path: Path, key: str) -> list[str]:
