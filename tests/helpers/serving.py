@@ -33,14 +33,20 @@ class StandIn:
     Args:
         delay: seconds that a forward pass takes.
         bad_value: red value of the first pixel at which a batch fails.
+        names: of its classes; empty: it has none.
         has_masks: each mask is its box without the corner of the image at the top left, which
             makes a step; that of the third detection is empty.
     """
 
     def __init__(
-        self, *, delay: float = 0.0, bad_value: int | None = None, has_masks: bool = False
+        self,
+        *,
+        delay: float = 0.0,
+        bad_value: int | None = None,
+        names: tuple[str, ...] = NAMES,
+        has_masks: bool = False,
     ) -> None:
-        self.class_names = NAMES
+        self.class_names, self.num_classes = names, len(NAMES)
         self.delay, self.bad_value, self.has_masks = delay, bad_value, has_masks
         self.batches: list[int] = []  # sizes
         self.seen: list[int] = []  # red values of first pixels
@@ -65,12 +71,20 @@ class StandIn:
         boxes = SHARES * scale
         columns = {"masks": _masks(boxes, (height, width))} if self.has_masks else {}
         found = Prediction(
-            boxes, SCORES, LABELS, (height, width), class_names=NAMES, pixels=image, columns=columns
+            boxes,
+            SCORES,
+            LABELS,
+            (height, width),
+            class_names=self.class_names,
+            pixels=image,
+            columns=columns,
         )
         return found[found.scores >= floor]
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:
-        return resolve_thresholds(0.3 if given is None else given, NAMES, len(NAMES))
+        return resolve_thresholds(
+            0.3 if given is None else given, self.class_names, self.num_classes
+        )
 
     def explain(
         self, image: np.ndarray, x: float, y: float, *, score_threshold: Resolved

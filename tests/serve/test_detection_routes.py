@@ -12,7 +12,7 @@ from PIL import Image
 
 from centernet2.serve.limits import Limits
 from centernet2.serve.service import ServiceOptions
-from tests.helpers.serving import as_base64, client_of, encode, make_service
+from tests.helpers.serving import StandIn, as_base64, client_of, encode, make_service
 
 PNG = {"Content-Type": "image/png"}
 JSON = {"Content-Type": "application/json"}
@@ -263,9 +263,31 @@ def test_point_outside_of_the_image_is_refused() -> None:
 
 
 def test_models_are_listed(client: TestClient) -> None:
-    assert client.get("/models").json() == [
-        {"name": "pets", "classes": ["cat", "dog"], "score_threshold": 0.3, "explains": False}
-    ]
+    (model,) = client.get("/models").json()
+    colors = model.pop("colors")
+    assert model == {
+        "name": "pets", "classes": ["cat", "dog"], "score_threshold": 0.3, "explains": False,
+    }  # fmt: skip
+    assert [set(each) for each in colors] == [{"fill", "text"}] * 2
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ()])
+def test_colors_of_classes_are_those_of_drawn_pictures(names: tuple[str, ...]) -> None:
+    with client_of(make_service(StandIn(names=names))) as client:
+        (model,) = client.get("/models").json()
+        answer = client.post("/detect?format=png", content=encode(), headers=PNG)
+    drawn = Image.open(io.BytesIO(answer.content)).convert("RGB").getcolors(1 << 24)
+    drawn_colors = {f"#{bytes(color).hex()}" for _, color in drawn}
+    assert {each["fill"] for each in model["colors"]} <= drawn_colors
+    assert {each["text"] for each in model["colors"]} <= {"#000000", "#ffffff"}
+
+
+def test_detector_without_class_names_is_asked_by_numbers() -> None:
+    with client_of(make_service(StandIn(names=()))) as client:
+        (model,) = client.get("/models").json()
+        found = client.post("/detect?classes=1", content=encode(), headers=PNG).json()
+    assert model["classes"] == ["0", "1"]
+    assert [each["class"] for each in found["detections"]] == ["1"]
 
 
 def test_interface_has_examples(client: TestClient) -> None:
@@ -278,6 +300,14 @@ def test_interface_has_examples(client: TestClient) -> None:
     assert {"200", "413", "415", "422", "429", "503"} <= set(operation["responses"])
     answer = operation["responses"]["200"]["content"]["application/json"]["example"]
     assert json.dumps(answer).count("cat") == 1
+
+
+def test_interface_describes_each_parameter(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    operations = [each for path in paths.values() for each in path.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", ())]
+    assert {"x", "y"} <= {each["name"] for each in parameters}
+    assert [each["name"] for each in parameters if not each.get("description")] == []
 
 
 def test_metrics_count_requests_and_stages() -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from centernet2.serve.page_routes import FOLDER
 from centernet2.serve.service import Service
+from centernet2.visualize import label_colors
 from tests.helpers.browser import Page, find_chromium, open_page
 from tests.helpers.serving import (
     HOST,
+    NAMES,
     client_of,
     encode,
     make_model,
@@ -92,6 +94,23 @@ def holds(page: Page, script: str) -> Callable[[], bool]:
 def posts(page: Page) -> int:
     page.evaluate("0")  # events until now arrive
     return sum("/detect" in url for url in page.requested)
+
+
+@pytest.mark.long
+def test_classes_have_the_colors_of_drawn_pictures(page: Page) -> None:
+    chips = "[...document.querySelectorAll('#classes i')]"
+    shown = page.evaluate(f"{chips}.map((each) => getComputedStyle(each).backgroundColor)")
+    colors = label_colors(range(len(NAMES)), NAMES)
+    assert shown == [f"rgb{color}" for color in colors]
+    for canvas in range(2):
+        pixels = (
+            f"(() => {{ const canvas = document.querySelectorAll('canvas')[{canvas}];"
+            "const { data } = canvas.getContext('2d')"
+            ".getImageData(0, 0, canvas.width, canvas.height);"
+            "return [...new Set(new Uint32Array(data.buffer))] })()"
+        )
+        drawn = [tuple(int(each).to_bytes(4, "little")[:3]) for each in page.evaluate(pixels)]
+        assert set(colors) <= set(drawn)
 
 
 @pytest.mark.long

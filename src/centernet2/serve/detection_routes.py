@@ -121,8 +121,8 @@ async def _detect(service: Service, upload: Upload, options: RequestOptions, med
 class ExplainOptions(RequestOptions):
     """A point of an image, in its pixels, and the options of a request."""
 
-    x: float
-    y: float
+    x: Annotated[float, Field(description="Pixels from the left side of the image.")]
+    y: Annotated[float, Field(description="Pixels from the top of the image.")]
     language: Annotated[Language, Field(description="Of the sentences.")] = "en"
 
 
@@ -159,14 +159,24 @@ async def _explain(service: Service, content: bytes, query: ExplainOptions) -> d
     return {"model": model.name, "text": text, **record}
 
 
+class ClassColors(BaseModel):
+    """The colors of a class in pictures: of its boxes and masks, and of the text of its labels."""
+
+    fill: Annotated[str, Field(description="as #rrggbb")]
+    text: Annotated[str, Field(description="as #rrggbb, black or white")]
+
+
 class ServedModelAnswer(BaseModel):
     """A model of the service."""
 
     name: str
-    classes: list[str]
-    score_threshold: float | list[float]
-    explains: bool
-    sha256: str | None = None
+    classes: Annotated[list[str], Field(description="names by label")]
+    colors: Annotated[list[ClassColors], Field(description="by label")]
+    score_threshold: Annotated[
+        float | list[float], Field(description="where a request names none; a list is by label")
+    ]
+    explains: Annotated[bool, Field(description="whether /explain answers")]
+    sha256: Annotated[str | None, Field(description="of the weights, if they were checked")] = None
 
 
 @router.get("/models", summary="List the models", response_model_exclude_unset=True)

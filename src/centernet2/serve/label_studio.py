@@ -30,7 +30,8 @@ class LabelConfig(NamedTuple):
 def parse_label_config(text: Any) -> list[LabelConfig]:
     """Parse a labelling config, its tags in order; Refused if none is for regions of an image.
 
-    Of several images, the first one that has such a tag counts. A label stands for the class of its name, or for those of its attribute predicted_values.
+    Of several images, the first one that has such a tag counts. A label stands for the class of its
+    name, or for those of its attribute predicted_values.
     """
     if not isinstance(text, str) or "<!" in text.replace("<!--", ""):
         raise unprocessable("label_config is no labelling config of Label Studio")

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from centernet2.serve.access import require_token, service_of
@@ -22,6 +22,7 @@ from centernet2.serve.uploads import json_image, parse_json
 
 T = TypeVar("T")
 MODEL_VERSION = "model_version"
+FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
 labelling_router = APIRouter(dependencies=[Depends(require_token)], tags=["labelling"])
 
 
@@ -107,7 +108,7 @@ async def functions(request: Request) -> dict[str, Any]:
 
 
 @labelling_router.get("/api/functions/{name}", summary="CVAT: one function")
-async def function(request: Request, name: str) -> dict[str, Any]:
+async def function(request: Request, name: FunctionName) -> dict[str, Any]:
     """Return a model as a function of Nuclio."""
     service = service_of(request)
     model = _model_of(service, name)

@@ -11,6 +11,8 @@ from centernet2.serve.batching import Pixels
 from centernet2.serve.refusals import unprocessable
 from centernet2.serve.request_options import RequestOptions, split_names
 from centernet2.spelling import did_you_mean
+from centernet2.visualize import label_colors, text_color
+from centernet2.visualize.colors import Color
 
 if TYPE_CHECKING:
     from centernet2.predict.explanation_sentences import Unexplained
@@ -53,7 +55,9 @@ class ServedModel:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.predictor.class_names or ())
+        """Names by label, as detections have them: numbers if the detector has no names."""
+        numbers = map(str, range(self.predictor.num_classes or 0))
+        return tuple(self.predictor.class_names or numbers)
 
     def detect(self, images: Sequence[Pixels], floor: float) -> "list[Prediction]":
         """Return the detections of a batch that reach a score."""
@@ -80,13 +84,22 @@ class ServedModel:
     def describe(self) -> dict[str, Any]:
         """Return a record of the model for JSON."""
         threshold = self.predictor.shown_threshold(None)
+        labels = range(len(self.class_names))
         return {
             "name": self.name,
             "classes": list(self.class_names),
+            "colors": [
+                {"fill": _hexadecimal(fill), "text": _hexadecimal(text_color(fill))}
+                for fill in label_colors(labels, self.predictor.class_names)
+            ],
             "score_threshold": list(threshold) if isinstance(threshold, tuple) else threshold,
             "explains": not self.unexplained,
             **({"sha256": self.sha256} if self.sha256 else {}),
         }
+
+
+def _hexadecimal(color: Color) -> str:
+    return "#" + bytes(color).hex()
 
 
 def choose(prediction: "Prediction", wanted: Wanted) -> "Prediction":

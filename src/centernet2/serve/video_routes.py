@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
@@ -23,6 +24,7 @@ from centernet2.spelling import did_you_mean
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
 
+VideoId = Annotated[str, PathParameter(description="Of the answer to POST /videos.")]
 video_router = APIRouter(dependencies=[Depends(require_token)])
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -114,29 +116,27 @@ def _count_frames(path: str) -> int | None:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from error
 
 
-@video_router.get(
-    "/videos/{number}", response_model_exclude_unset=True, summary="Progress of a video"
-)
-async def video(request: Request, number: str) -> VideoAnswer:
+@video_router.get("/videos/{id}", response_model_exclude_unset=True, summary="Progress of a video")
+async def video(request: Request, id: VideoId) -> VideoAnswer:
     """Return the state of a video, and how many frames are done."""
-    return VideoAnswer(**service_of(request).videos.get(number).describe())
+    return VideoAnswer(**service_of(request).videos.get(id).describe())
 
 
 @video_router.get(
-    "/videos/{number}/detections", response_class=Response, summary="Detections of a video"
+    "/videos/{id}/detections", response_class=Response, summary="Detections of a video"
 )
-async def video_detections(request: Request, number: str) -> Response:
+async def video_detections(request: Request, id: VideoId) -> Response:
     """Return a line of JSON for each frame that is done: frame, time and detections."""
-    job = service_of(request).videos.get(number)
+    job = service_of(request).videos.get(id)
     path = job.folder / LINES
     content = await service_of(request).work(path.read_bytes) if path.exists() else b""
     return Response(content, media_type="application/x-ndjson")
 
 
-@video_router.get("/videos/{number}/film", response_class=Response, summary="Film of a video")
-async def video_film(request: Request, number: str) -> Response:
+@video_router.get("/videos/{id}/film", response_class=Response, summary="Film of a video")
+async def video_film(request: Request, id: VideoId) -> Response:
     """Return the film with its detections drawn, of a video with `draw=true` that is over."""
-    film = service_of(request).videos.get(number).film
+    film = service_of(request).videos.get(id).film
     if film is None:
         raise Refused(
             HTTPStatus.CONFLICT, "there is no film; ask for it by draw=true, and wait for its end"
@@ -145,9 +145,9 @@ async def video_film(request: Request, number: str) -> Response:
 
 
 @video_router.delete(
-    "/videos/{number}", status_code=HTTPStatus.NO_CONTENT, summary="Stop and delete a video"
+    "/videos/{id}", status_code=HTTPStatus.NO_CONTENT, summary="Stop and delete a video"
 )
-async def delete_video(request: Request, number: str) -> None:
+async def delete_video(request: Request, id: VideoId) -> None:
     """Stop a video, also a camera that has never answered, and delete its results."""
     service = service_of(request)
-    service.videos.delete(service.videos.get(number))
+    service.videos.delete(service.videos.get(id))

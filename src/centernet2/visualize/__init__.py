@@ -1,7 +1,7 @@
 """Pictures for people: detections on an image, and pictures in a grid."""
 
-from centernet2.visualize.colors import class_colors
-from centernet2.visualize.draw import class_name, draw
+from centernet2.visualize.colors import class_colors, text_color
+from centernet2.visualize.draw import class_name, draw, label_colors
 from centernet2.visualize.fonts import find_font
 from centernet2.visualize.picture_grid import picture_grid
 
@@ -10,5 +10,7 @@ __all__ = [
     "class_name",
     "draw",
     "find_font",
+    "label_colors",
     "picture_grid",
+    "text_color",
 ]

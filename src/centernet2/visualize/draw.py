@@ -51,7 +51,7 @@ def draw(
     labels = columns["labels"][order].tolist()
     factor = _enlargement(*image.shape[:2])
     boxes = [_whole_pixels(box) for box in (columns["boxes"][order] * factor).tolist()]
-    colors = _colors(labels, class_names)
+    colors = label_colors(labels, class_names)
     image = _enlarge(image, factor)
     if "masks" in objects:
         masks = (_enlarge(np.asarray(objects["masks"][int(row)]), factor) for row in order[::-1])
@@ -83,8 +83,8 @@ def _enlarge(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
     return pixels if factor == 1 else pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _colors(labels: Sequence[int], class_names: Sequence[str] | None) -> list[Color]:
-    """Return the color of each object: by class name, or by label without names."""
+def label_colors(labels: Sequence[int], class_names: Sequence[str] | None) -> list[Color]:
+    """Return the color of each label: by class name, or by number without names."""
     if not class_names:
         return [numbered_color(label) for label in labels]
     by_name = class_colors(class_names)

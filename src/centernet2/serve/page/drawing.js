@@ -1,21 +1,16 @@
 // Draw an image with its detections on a canvas.
 const MAX_SIDE = 1600; // of a canvas, in pixels
-const GOLDEN_ANGLE = 137.508; // neighboring labels get very different hues
-
-/** Color of a class by its label. */
-export function colorOf(label) {
-  return `hsl(${(label * GOLDEN_ANGLE) % 360} 85% 42%)`;
-}
 
 /**
  * Draw an image, masks, boxes, labels and the cross at a point.
  * @param {HTMLCanvasElement} canvas
  * @param {ImageBitmap} image
  * @param {Array} detections best first, in pixels of the image
+ * @param {Array<{fill: string, text: string}>} colors by label
  * @param {{x: number, y: number}|null} point in pixels of the image
  * @param {number} highlighted index of a detection with a thick box, or -1
  */
-export function draw(canvas, image, detections, point, highlighted) {
+export function draw(canvas, image, detections, colors, point, highlighted) {
   // as many pixels as are shown, so that the letters on a small image are sharp
   const shown = (canvas.clientWidth * devicePixelRatio) / image.width;
   const scale = Math.min(Math.max(1, shown), MAX_SIDE / Math.max(image.width, image.height));
@@ -26,18 +21,18 @@ export function draw(canvas, image, detections, point, highlighted) {
   // the canvas is shown smaller or larger than it is: lines and letters keep their size
   const unit = canvas.width / (canvas.clientWidth || canvas.width);
   for (let i = detections.length - 1; i >= 0; i--) {
-    const each = detections[i];
-    if (each.segmentation) drawMask(pen, each, scale);
-    drawBox(pen, each, scale, unit * (i === highlighted ? 5 : 2.5));
+    const each = detections[i], { fill } = colors[each.label];
+    if (each.segmentation) drawMask(pen, each, fill, scale);
+    drawBox(pen, each, fill, scale, unit * (i === highlighted ? 5 : 2.5));
   }
   const taken = [];
-  for (const each of detections) drawLabel(pen, each, scale, unit, taken);
+  for (const each of detections) drawLabel(pen, each, colors[each.label], scale, unit, taken);
   if (point) drawCross(pen, point.x * scale, point.y * scale, unit);
 }
 
-function drawBox(pen, { box, label }, scale, width) {
+function drawBox(pen, { box }, fill, scale, width) {
   const [left, top, right, bottom] = box.map((each) => each * scale);
-  for (const [color, extra] of [["white", 1.6], [colorOf(label), 1]]) {
+  for (const [color, extra] of [["white", 1.6], [fill, 1]]) {
     pen.strokeStyle = color;
     pen.lineWidth = width * extra;
     pen.strokeRect(left, top, right - left, bottom - top);
@@ -45,7 +40,7 @@ function drawBox(pen, { box, label }, scale, width) {
 }
 
 /** Draw the label of a detection where it covers no other one, if there is such a place. */
-function drawLabel(pen, each, scale, unit, taken) {
+function drawLabel(pen, each, { fill, text }, scale, unit, taken) {
   const size = 14 * unit, gap = 4 * unit;
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = "top";
@@ -56,9 +51,9 @@ function drawLabel(pen, each, scale, unit, taken) {
   if (!place) return;
   taken.push(place);
   const [left, top] = place;
-  pen.fillStyle = colorOf(each.label);
+  pen.fillStyle = fill;
   pen.fillRect(left, top, width, height);
-  pen.fillStyle = "white";
+  pen.fillStyle = text;
   pen.fillText(words, left + gap, top + gap);
 }
 
@@ -88,10 +83,10 @@ function drawCross(pen, x, y, unit) {
   }
 }
 
-function drawMask(pen, { segmentation, label }, scale) {
+function drawMask(pen, { segmentation }, fill, scale) {
   const [height, width] = segmentation.size;
   const layer = new OffscreenCanvas(width, height), own = layer.getContext("2d");
-  own.fillStyle = colorOf(label);
+  own.fillStyle = fill;
   let position = 0, inside = false;
   for (const count of runLengths(segmentation.counts)) {
     if (inside) fillColumns(own, position, position + count, height);

@@ -1,5 +1,5 @@
 // The page: an image goes to the service once; threshold and classes only change what is drawn.
-import { colorOf, draw } from "./drawing.js";
+import { draw } from "./drawing.js";
 import { chosenLanguage, switchLanguage, text, translate } from "./texts.js";
 
 const FLOOR = 0.01; // score of the weakest detections that are asked for
@@ -12,7 +12,7 @@ const state = {
   image: null, // ImageBitmap
   file: null, // Blob, as it is sent
   hidden: new Set(), // names of classes
-  views: [], // {model, answer, seconds, point, highlighted, root}
+  views: [], // {model, colors, answer, seconds, point, highlighted, root}
 };
 
 // --- the service ---
@@ -88,7 +88,9 @@ async function detect() {
   const views = await Promise.all(wanted.map(async (model) => {
     const started = performance.now();
     const answer = await send("detect", { model, score_threshold: FLOOR });
-    return { model, answer, seconds: (performance.now() - started) / 1000, point: null, highlighted: -1 };
+    const seconds = (performance.now() - started) / 1000;
+    const { colors } = state.models.find((each) => each.name === model);
+    return { model, colors, answer, seconds, point: null, highlighted: -1 };
   }));
   get("work").hidden = false;
   state.views = views;
@@ -98,10 +100,12 @@ async function detect() {
 }
 
 function listClasses() {
-  const labels = new Map();
-  for (const view of state.views) for (const each of view.answer.detections) labels.set(each.class, each.label);
-  const sorted = [...labels].sort(([, first], [, second]) => first - second);
-  get("classes").replaceChildren(...sorted.map(([name, label]) => {
+  const classes = new Map(); // label and color by name
+  for (const { answer, colors } of state.views) {
+    for (const { class: name, label } of answer.detections) classes.set(name, { label, fill: colors[label].fill });
+  }
+  const sorted = [...classes].sort(([, first], [, second]) => first.label - second.label);
+  get("classes").replaceChildren(...sorted.map(([name, { fill }]) => {
     const box = Object.assign(document.createElement("input"), { type: "checkbox" });
     box.checked = !state.hidden.has(name);
     box.addEventListener("change", () => {
@@ -109,7 +113,7 @@ function listClasses() {
       show();
     });
     const dot = document.createElement("i");
-    dot.style.background = colorOf(label);
+    dot.style.background = fill;
     const chip = document.createElement("label");
     chip.append(box, dot, name);
     return chip;
@@ -156,7 +160,7 @@ function describe(view) {
 
 function drawView(view) {
   const canvas = view.root.querySelector("canvas"), shown = shownIn(view);
-  draw(canvas, state.image, shown, view.point, view.highlighted);
+  draw(canvas, state.image, shown, view.colors, view.point, view.highlighted);
   const { x, y } = view.point ?? { x: 0, y: 0 };
   const place = { shown: shown.length, x: Math.round(x), y: Math.round(y) };
   canvas.setAttribute("aria-label", text("canvas", place));
