@@ -6,6 +6,7 @@ import pytest
 from centernet2 import files
 from centernet2.files import (
     cache_folder,
+    files_below,
     finite_or_none,
     is_image_file,
     open_atomic,
@@ -108,3 +109,15 @@ def test_only_this_module_replaces_files() -> None:
     }
     elsewhere = {"checkpoint/checkpoint.py", "predict/film_writer.py", "zoo/download.py"}
     assert users <= {"files.py"} | elsewhere
+
+
+def test_files_behind_links_are_below_a_folder(tmp_path: Path) -> None:
+    for name in ("data/b.png", "data/a/1.png", "elsewhere/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "data")
+    found = files_below(tmp_path / "data")
+    assert [str(path.relative_to(tmp_path / "data")) for path in found] == [
+        "b.png", "a/1.png", "link/2.png",
+    ]  # fmt: skip

@@ -43,6 +43,19 @@ def is_image_file(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, also those behind links to folders, each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # links may form a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in names)
+
+
 def irregular_kind(path: Path | str) -> str:
     """Name what a path is that is no regular file; empty for files, and for what does not exist.
 

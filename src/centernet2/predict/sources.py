@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from centernet2.files import IMAGE_SUFFIXES, irregular_kind, is_image_file, printable
+from centernet2.files import IMAGE_SUFFIXES, files_below, irregular_kind, is_image_file, printable
 from centernet2.images.image_files import FAILURES
 from centernet2.images.storage import remote_url
 from centernet2.pictures import is_own_picture
@@ -112,7 +112,7 @@ class _Finder:
             self._add(path, self._kind_of(path))
             return
         candidates = (
-            path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(word), recursive=True))
+            files_below(path) if path.is_dir() else map(Path, glob.glob(str(word), recursive=True))
         )
         wanted = sorted(each for each in candidates if self._is_wanted(each))
         chosen = [each for each in wanted if not is_own_picture(each)]

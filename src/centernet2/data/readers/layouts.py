@@ -31,7 +31,7 @@ from centernet2.data.readers.yolo_sources import (
     read_darknet,
     read_source,
 )
-from centernet2.files import is_image_file
+from centernet2.files import files_below, is_image_file
 from centernet2.text_files import unicode_encoding
 
 ALL = "all"  # the only split of undivided data
@@ -250,13 +250,14 @@ def _yolo_places(folder: Path) -> dict[str, tuple[Path, ...]]:
         for path in sorted(folder.glob("*.txt"))
         if path.stem.lower() in SPLIT_WORDS
     }
-    if lists and any(path.parent != folder for path in folder.rglob("*.txt")):
+    texts = (path for path in files_below(folder) if path.suffix == ".txt")
+    if lists and any(path.parent != folder for path in texts):
         return lists
     return {ALL: (above,)} if _has_images(above) and _has_texts(folder, above) else {}
 
 
 def _has_images(folder: Path) -> bool:
-    return any(is_image_file(path) for path in folder.rglob("*"))
+    return any(is_image_file(path) for path in files_below(folder))
 
 
 def _has_texts(top: Path, images: Path) -> bool:
@@ -265,7 +266,7 @@ def _has_texts(top: Path, images: Path) -> bool:
     return any(
         path.suffix.lower() == ".txt" and path.name not in CLASS_LISTS
         for place in places
-        for path in place.rglob("*")
+        for path in files_below(place)
     )
 
 

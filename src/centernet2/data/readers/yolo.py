@@ -18,7 +18,7 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates
-from centernet2.files import is_image_file, one_form, unicode_forms
+from centernet2.files import files_below, is_image_file, one_form, unicode_forms
 from centernet2.images.image_files import ImageError
 from centernet2.text_files import read_text_file
 
@@ -134,8 +134,8 @@ def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]
         path.suffix
         for place in places
         if place.is_dir()
-        for path in place.rglob("*")
-        if path.is_file() and path.suffix.lower() not in ("", ".txt")
+        for path in files_below(place)
+        if path.suffix.lower() not in ("", ".txt")
     }
     held = f", only files that end in {', '.join(sorted(others)[:5])}" if others else ""
     return f"{source.path}: there is no image in {where}{held}; correct the paths in the file"
@@ -144,7 +144,7 @@ def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]
 def images_of_place(place: Path, source: YoloSource, tally: Tally) -> list[Path]:
     """List the images below a folder, or in a text file, or the image itself."""
     if place.is_dir():
-        below = (path for path in place.rglob("*") if is_image_file(path))
+        below = filter(is_image_file, files_below(place))
         return sorted(path for path in below if not _is_hidden(path.relative_to(place)))
     if is_image_file(place):
         return [place]
