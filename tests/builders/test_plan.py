@@ -111,7 +111,7 @@ def test_validation_data_keep_their_classes(
     write_dataset(tmp_path, renumber(make_content(), ids), "val")
     _, val_set = find_training_data(Config(), tmp_path, None)
     assert val_set.class_names == tuple(ids) and val_set.category_ids == tuple(ids.values())
-    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    warnings = [message for message in caplog.messages if " lacks " in message]
     assert len(warnings) == bool(difference)
     assert not difference or re.search(difference, warnings[0])
 
@@ -125,6 +125,15 @@ def test_validation_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path, content, "val")
     with pytest.raises(ValueError, match=r"\(old ant, old zebra\), .*\(ant, zebra\), but no name"):
         find_training_data(Config(), tmp_path, None)
+
+
+def test_images_of_both_splits_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = make_content()
+    write_dataset(tmp_path, content)
+    content["images"][1]["file_name"] = "other.png"
+    write_dataset(tmp_path, content, "val")
+    find_training_data(Config(), tmp_path, None)
+    assert "2 of 3 validation images are training images, too" in caplog.text
 
 
 @pytest.mark.parametrize("named", [False, True])

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from centernet2 import distributed
@@ -82,12 +83,24 @@ def find_training_data(
     require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
     for note in match_classes(train_set.class_names, val_set, owner=train_set.name).notes:
         logger.warning("%s", note)
+    _name_shared_images(train_set, val_set)
     if needs_masks(config):
         require_masks(train_set)
     require_objects(train_set)
     if config.run.eval_period >= 0:
         require_ground_truth(val_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
+
+
+def _name_shared_images(train_set: DetectionDataset, val_set: DetectionDataset) -> None:
+    """Log how many images are in both sets, by their files below one folder."""
+    if train_set.folder == val_set.folder:
+        count = int(np.isin(val_set.files, train_set.files).sum())
+        if count:
+            logger.warning(
+                "%d of %d validation images are training images, too: metrics on them are too good",
+                count, len(val_set),
+            )  # fmt: skip
 
 
 def needs_masks(config: Config) -> bool:
