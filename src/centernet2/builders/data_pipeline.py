@@ -36,7 +36,7 @@ from centernet2.data import (
 from centernet2.images.resize import EvalTransform, make_test_resize
 from centernet2.structures import Batch, TestSize
 
-FLIPS: tuple[Literal["horizontal", "vertical"], ...] = ("horizontal", "vertical")
+FLIPS: tuple[Literal["horizontal", "vertical", "none"], ...] = ("horizontal", "vertical", "none")
 SAMPLINGS: tuple[Literal["choice", "range", "batch"], ...] = ("choice", "range", "batch")
 SCALE_JITTERS: dict[str, type[EfficientDetResizeCrop] | type[LargeScaleJitter]] = {
     "EfficientDetResizeCrop": EfficientDetResizeCrop,
@@ -74,12 +74,8 @@ def build_train_transform(config: Config) -> TrainTransform:
 
 
 def _flips(config: Config) -> list[Transform]:
-    direction = config.augmentation.random_flip
-    return (
-        []
-        if direction == "none"
-        else [RandomFlip(direction=one_of(direction, FLIPS, "INPUT.RANDOM_FLIP"))]
-    )
+    direction = one_of(config.augmentation.random_flip, FLIPS, "INPUT.RANDOM_FLIP")
+    return [] if direction == "none" else [RandomFlip(direction=direction)]
 
 
 def build_mixing(config: Config) -> Mixing | None:

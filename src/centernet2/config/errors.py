@@ -33,7 +33,8 @@ def one_of(value: str, known: Sequence[Choice], key: str) -> Choice:
     for choice in known:
         if choice == value:
             return choice
-    raise ConfigError(f"{key} is '{value}'; choose one of {', '.join(known)}")
+    words = ", ".join(choice or "''" for choice in known)
+    raise ConfigError(f"{key} is '{value}'; choose one of {words}")
 
 
 @contextmanager
