@@ -50,7 +50,8 @@ class OpenVinoSession:
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the outputs for a batch of images, by name."""
-        results = self.model(images)
+        # a request of its own: that of the model would be busy with the call of another thread
+        results = self.model.create_infer_request().infer(images)
         return {output.get_any_name(): results[output] for output in self.model.outputs}
 
 
