@@ -77,7 +77,8 @@ class Service:
         self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
         self._batchers: dict[str, Batcher] = {}
         self._with_masks: dict[str, bool] = {}  # of the models that have seen a first image
-        self._tasks: list[asyncio.Task[None]] = []  # the last one warms up
+        self._batching: list[asyncio.Task[None]] = []  # of each batcher
+        self._warming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to form batches; the service is ready after a first image of each model."""
@@ -86,12 +87,13 @@ class Service:
                 model.detect, model.bucket_of, device=self._device,
                 options=self.options.batches, gate=self.gate, metrics=self.metrics,
             )  # fmt: skip
-        self._tasks = [asyncio.create_task(each.run()) for each in self._batchers.values()]
-        self._tasks.append(asyncio.create_task(self._warm_up()))
+        self._batching = [asyncio.create_task(each.run()) for each in self._batchers.values()]
+        self._warming = asyncio.create_task(self._warm_up())
 
     async def until_ready(self) -> None:
         """Wait until each model has seen a first image; RuntimeError if one fails on it."""
-        await self._tasks[-1]
+        if self._warming is not None:
+            await self._warming
         if not self.is_ready:
             raise RuntimeError("a model fails on a blank image; the log says why")
 
@@ -99,9 +101,11 @@ class Service:
         """End the videos, answer the images that wait, and end the threads."""
         self.is_ready = False
         await self.videos.stop()
+        if self._warming is not None:
+            self._warming.cancel()  # a batcher that has ended would never answer it
         for batcher in self._batchers.values():
             batcher.close()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._batching)
         self._device.shutdown()
         self._workers.shutdown()
 
