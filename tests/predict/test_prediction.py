@@ -115,6 +115,7 @@ def test_masks_are_run_lengths_in_coco() -> None:
         make_prediction(columns={"masks": masks}).to_coco(), masks, strict=True
     ):
         assert np.array_equal(coco_mask.decode(record["segmentation"]), mask)
+        assert record["area"] == mask.sum()
 
 
 def test_masks_are_pasted_when_they_are_asked_for() -> None:

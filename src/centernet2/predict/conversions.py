@@ -15,6 +15,7 @@ from centernet2.files import printable, write_atomic, write_json
 from centernet2.images.storage import remote_url
 from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
+from centernet2.structures import RunLengths
 
 WHERE, IN_FILM = ("image",), ("frame", "time")
 WHAT = ("left", "top", "right", "bottom", "score", "label", "name")
@@ -49,7 +50,7 @@ def image_name(prediction: Prediction) -> str:
     return "" if prediction.path is None else source_name(prediction.path)
 
 
-def source_name(path: Path) -> str:
+def source_name(path: Path | str) -> str:
     """Return a file or an address as text that UTF-8 can hold."""
     return printable(remote_url(path) or path)
 
@@ -78,21 +79,24 @@ def records(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def coco_annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
-    """Return COCO annotations with scores, without ids; the category of a label is label + 1."""
+    """Return COCO annotations with scores, without ids; the category of a label is label + 1.
+
+    The area is that of the mask, if there is one.
+    """
     found = []
     for record in records(prediction):
         left, top, right, bottom = record["box"]
         width, height = round(right - left, BOX_DIGITS), round(bottom - top, BOX_DIGITS)
-        mask = {"segmentation": record["segmentation"]} if "segmentation" in record else {}
+        mask = record.get("segmentation")
         found.append(
             {
                 "image_id": image_id,
                 "category_id": record["label"] + 1,
                 "bbox": [left, top, width, height],
-                "area": round(width * height, BOX_DIGITS),
+                "area": round(width * height, BOX_DIGITS) if mask is None else _area_of(mask),
                 "iscrowd": 0,
                 "score": record["score"],
-                **mask,
+                **({} if mask is None else {"segmentation": mask}),
             }
         )
     return found
@@ -179,7 +183,14 @@ def html(prediction: Prediction, picture: bytes | None) -> str:
     return f"<p>{escape(repr(prediction))}</p>{image}<table>{head}{table}</table>"
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _area_of(mask: RunLengths) -> int:
+    """Return the number of pixels of a mask."""
+    from hotcoco import mask as rle
+
+    return rle.area({**mask})
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
     """Return a mask [H, W] as a compressed RLE of COCO: size and counts."""
     from hotcoco import mask as rle
 
