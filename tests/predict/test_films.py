@@ -99,6 +99,21 @@ def test_copied_sound_is_the_same_packets(tmp_path: Path) -> None:
     assert packets("b.mp4") == packets("a.mp4") != []
 
 
+@pytest.mark.parametrize("codec", ["aac", "mp2"])  # copied, encoded anew
+def test_damaged_sound_ends_no_film(
+    tmp_path: Path, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / "a.ts", 25, codec="mpeg2video", sound=codec)
+    content = path.read_bytes()
+    path.write_bytes(content + content[len(content) // 3 :])  # its times run backwards
+    with FilmWriter(tmp_path / "b", Fraction(25), source(path)) as writer:
+        for index in range(50):
+            writer.write(np.zeros((*SIZE, 3), np.uint8), Fraction(index, 25))
+    assert len(frames_of(tmp_path / "b.mp4")) == 50
+    assert sound_of(tmp_path / "b.mp4")[0][1] > 0.9
+    assert ("of its sound, which the film has damaged" in caplog.text) == (codec == "aac")
+
+
 def test_interrupted_film_keeps_its_beginning(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mp4", 50, sound="aac")
     with (

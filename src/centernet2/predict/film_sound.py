@@ -33,6 +33,8 @@ class FilmSound:
     def add_to(self, container: Any) -> None:
         """Add the streams to a film that is written, before its first packet."""
         for stream in self._container.streams.audio:
+            if stream.codec_context is None or not stream.codec_context.sample_rate:
+                continue  # FFmpeg does not know what it is
             codec = stream.codec_context.codec.canonical_name
             if codec in COPIED and self._container.format.name != SWAPPED:
                 written = container.add_stream_from_template(stream)
@@ -60,16 +62,25 @@ class FilmSound:
     def _read(self) -> Iterator[_Packet]:
         if not self._tracks:
             return
-        for packet in self._container.demux(*self._container.streams.audio):
+        for packet in self._packets_read():
             track = self._tracks[packet.stream.index]
             if track.resampler is not None:
                 yield from self._encode(packet, track, track.resampler)
             elif packet.dts is not None:  # else the end of the stream
                 yield self._copy(packet, track)
 
+    def _packets_read(self) -> Iterator[Any]:
+        """Yield packets until the film ends or breaks off, which those who read its frames say."""
+        streams = [each for each in self._container.streams if each.index in self._tracks]
+        try:
+            yield from self._container.demux(*streams)
+        except self._av.FFmpegError:
+            return
+
     def _copy(self, packet: Any, track: _Track) -> _Packet:
         shift = round(self._start / packet.time_base)
-        packet.pts, packet.dts = (packet.pts or packet.dts) - shift, packet.dts - shift
+        shown = packet.dts if packet.pts is None else packet.pts
+        packet.pts, packet.dts = shown - shift, packet.dts - shift
         time = Fraction(packet.pts * packet.time_base)
         packet.stream = track.written
         return _Packet(time, packet)
@@ -77,12 +88,12 @@ class FilmSound:
     def _encode(self, packet: Any, track: _Track, resampler: Any) -> Iterator[_Packet]:
         try:
             frames = packet.decode()
-        except (self._av.FFmpegError, ValueError):  # a damaged part: silence
+            resampled = [part for frame in frames for part in resampler.resample(frame)]
+        except (self._av.FFmpegError, ValueError):  # a damaged part, or another form: silence
             return
         if frames and track.samples is None:  # the sound may begin after the pictures
             start = Fraction((frames[0].pts or 0) * frames[0].time_base) - self._start
             track.samples = round(start * track.written.codec_context.sample_rate)
-        resampled = [part for frame in frames for part in resampler.resample(frame)]
         if packet.dts is None and packet.size == 0:  # the end of the stream
             resampled += [*resampler.resample(None), None]
         for part in resampled:

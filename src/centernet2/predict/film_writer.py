@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,13 @@ from centernet2.files import temporary_path
 from centernet2.outputs import PICTURE_MARK
 from centernet2.predict.film_sound import FilmSound
 from centernet2.predict.films import FilmSource, import_av
+from centernet2.spelling import counted
 from centernet2.structures import Pixels
 
 TICKS = 90_000  # per second, the unit of times; the periods of all usual rates are whole numbers
 ENCODER = "libx264"
 ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast"}
+logger = logging.getLogger(__name__)
 
 
 class FilmWriter:
@@ -46,6 +49,7 @@ class FilmWriter:
         if self._sound is not None:
             self._sound.add_to(self._container)
         self._last: int | None = None  # time of the last frame
+        self._lost = 0  # packets of sound
 
     def __enter__(self) -> FilmWriter:
         return self
@@ -68,8 +72,19 @@ class FilmWriter:
         self._last = ticks if self._last is None else max(ticks, self._last + 1)
         frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
         self._container.mux(self._video.encode(frame))
-        if self._sound is not None:
-            self._container.mux(list(self._sound.packets_until(time)))
+        self._write_sound(time)
+
+    def _write_sound(self, time: Fraction | None) -> None:
+        """Write the sound up to a time, None: all of it, without packets that MP4 refuses.
+
+        A recording with losses has damaged ones, and times that run backwards.
+        """
+        errors = (self._av.error.InvalidDataError, self._av.error.ArgumentError)
+        for packet in () if self._sound is None else self._sound.packets_until(time):
+            try:
+                self._container.mux_one(packet)
+            except errors:
+                self._lost += 1
 
     def close(self, *, whole: bool = True) -> None:
         """Finish the file.
@@ -80,8 +95,8 @@ class FilmWriter:
         try:
             if self._last is not None:
                 self._container.mux(self._video.encode(None))
-                if self._sound is not None and whole:
-                    self._container.mux(list(self._sound.packets_until(None)))
+                if whole:
+                    self._write_sound(None)
             self._container.close()
             if self._last is not None:
                 os.replace(self._temporary, self.path)
@@ -89,6 +104,11 @@ class FilmWriter:
             self._temporary.unlink(missing_ok=True)
             if self._sound is not None:
                 self._sound.close()
+        if self._lost:
+            logger.warning(
+                "%s lacks %s of its sound, which the film has damaged",
+                self.path, counted(self._lost, "packet"),
+            )  # fmt: skip
 
 
 def _even(pixels: Pixels) -> Pixels:
