@@ -44,6 +44,8 @@ from centernet2.jobs.export import FormOptions, PrecisionOptions, export
         ),
         ({"precision": PrecisionOptions("int8", calibration="nowhere")}, "nowhere"),
         ({"precision": PrecisionOptions(accepted_loss=-1)}, "accepted_loss is -1"),
+        ({"precision": PrecisionOptions(accepted_loss=0.5)}, "give them by --data"),
+        ({"precision": PrecisionOptions(data_path="/data")}, "none is named; give one"),
         (
             {"precision": PrecisionOptions(accepted_loss=0.5)},
             "--accepted-loss has no effect without --data",

@@ -172,6 +172,16 @@ def _require_consistent(options: PrecisionOptions) -> None:
             f"--calibration has no effect with --precision {precision}; leave it out, or choose "
             "int8"
         )
+    if options.data is None and options.data_path is not None:
+        raise ValueError(
+            "--data-path is where named data sets are, but none is named; give one, such as "
+            "--data coco_2017"
+        )
+    if options.data is None and options.accepted_loss != DEFAULT_PRECISION.accepted_loss:
+        raise ValueError(
+            "--accepted-loss is measured on data with ground truth; give them by --data, or leave "
+            "it out"
+        )
 
 
 def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
