@@ -262,6 +262,13 @@ def test_point_outside_of_the_image_is_refused() -> None:
         assert (answer.status_code, "outside of the image" in answer.text) == (422, True)
 
 
+@pytest.mark.parametrize("option", ["format=png", "classes=cat", "max_detections=1"])
+def test_explanation_refuses_options_that_it_does_not_obey(client: TestClient, option: str) -> None:
+    answer = client.post(f"/explain?x=1&y=2&{option}", content=encode(), headers=PNG)
+    sentence = f"there is no option '{option.partition('=')[0]}'; /docs lists them"
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+
+
 def test_models_are_listed(client: TestClient) -> None:
     (model,) = client.get("/models").json()
     colors = model.pop("colors")

@@ -64,6 +64,7 @@ def test_film_gives_a_line_for_each_frame_and_a_drawn_film(film: bytes) -> None:
         ("camera=door", b"", 422, "there is no camera 'door'; did you mean 'doors'?"),
         ("camera=http://10.0.0.1/", b"", 422, "there is no camera"),
         ("classes=bird", b"x", 422, "has no class 'bird'"),
+        ("format=png", b"x", 422, "there is no option 'format'"),  # of single images
     ],
 )
 def test_other_uploads_are_refused(query: str, content: bytes, status: int, sentence: str) -> None:

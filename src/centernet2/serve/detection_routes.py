@@ -21,7 +21,7 @@ from centernet2.serve.answers import (
 )
 from centernet2.serve.connections import read_body, unless_left
 from centernet2.serve.refusals import unprocessable
-from centernet2.serve.request_options import RequestOptions, with_options
+from centernet2.serve.request_options import RequestOptions, ThresholdOptions, with_options
 from centernet2.serve.service import Service
 from centernet2.serve.uploads import FORM, JSON, Upload, parse_upload
 
@@ -118,8 +118,8 @@ async def _detect(service: Service, upload: Upload, options: RequestOptions, med
         return await service.work(to_picture, predictions[0], media)
 
 
-class ExplainOptions(RequestOptions):
-    """A point of an image, in its pixels, and the options of a request."""
+class ExplainOptions(ThresholdOptions):
+    """A point of an image, in its pixels, and the detections that are shown there."""
 
     x: Annotated[float, Field(description="Pixels from the left side of the image.")]
     y: Annotated[float, Field(description="Pixels from the top of the image.")]
@@ -147,11 +147,11 @@ async def _explain(service: Service, content: bytes, query: ExplainOptions) -> d
     model = service.model(query.model)
     if model.unexplained:
         raise unprocessable(sentence(model.unexplained, query.language, name=model.name))
-    wanted = model.wanted(query)
+    threshold = model.threshold(query)
     pixels = await service.pixels(content)
     try:
         explanation = await service.on_device(
-            model.predictor.explain, pixels, query.x, query.y, score_threshold=wanted.threshold
+            model.predictor.explain, pixels, query.x, query.y, score_threshold=threshold
         )
     except ValueError as error:
         raise unprocessable(str(error)) from error

@@ -10,8 +10,8 @@ from centernet2.serve.refusals import describe_invalid, unprocessable
 Format = Literal["json", "png", "jpeg", "webp"]
 
 
-class RequestOptions(BaseModel):
-    """Options of a request; fields of its address, of its form or of its JSON object."""
+class ThresholdOptions(BaseModel):
+    """The model of a request, and the score from which it shows detections."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,18 +23,8 @@ class RequestOptions(BaseModel):
             examples=["0.3"],
         ),
     ] = None
-    classes: Annotated[
-        list[str], Field(description="Names of the classes to keep, with commas; default: all.")
-    ] = []
-    max_detections: Annotated[
-        int | None, Field(ge=1, description="Number of detections to keep, the best ones.")
-    ] = None
     model: Annotated[
         str | None, Field(description="Name of the model, of those in /models; default: the first.")
-    ] = None
-    format: Annotated[
-        Format | None,
-        Field(description="json, or a picture with the detections; default: by the Accept header."),
     ] = None
 
     @field_validator("score_threshold", mode="before")
@@ -46,10 +36,30 @@ class RequestOptions(BaseModel):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return str(value) if is_number else value
 
+
+class SelectionOptions(ThresholdOptions):
+    """Which detections a request wants."""
+
+    classes: Annotated[
+        list[str], Field(description="Names of the classes to keep, with commas; default: all.")
+    ] = []
+    max_detections: Annotated[
+        int | None, Field(ge=1, description="Number of detections to keep, the best ones.")
+    ] = None
+
     @field_validator("classes", mode="before")
     @classmethod
     def _as_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+
+class RequestOptions(SelectionOptions):
+    """Options of a request; fields of its address, of its form or of its JSON object."""
+
+    format: Annotated[
+        Format | None,
+        Field(description="json, or a picture with the detections; default: by the Accept header."),
+    ] = None
 
 
 def with_options(query: RequestOptions, others: Mapping[str, Any]) -> RequestOptions:

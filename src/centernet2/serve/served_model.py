@@ -9,7 +9,7 @@ import numpy as np
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, parse_thresholds
 from centernet2.serve.batching import Pixels
 from centernet2.serve.refusals import unprocessable
-from centernet2.serve.request_options import RequestOptions, split_names
+from centernet2.serve.request_options import SelectionOptions, ThresholdOptions, split_names
 from centernet2.spelling import did_you_mean
 from centernet2.visualize import label_colors, text_color
 from centernet2.visualize.colors import Color
@@ -63,15 +63,19 @@ class ServedModel:
         """Return the detections of a batch that reach a score."""
         return self.predictor([*images], score_threshold=floor)
 
-    def wanted(self, options: RequestOptions) -> Wanted:
+    def wanted(self, options: SelectionOptions) -> Wanted:
         """Return what a request wants; Refused if the detector has no such class."""
+        labels = self._labels_of(options.classes)
+        return Wanted(self.threshold(options), labels, options.max_detections)
+
+    def threshold(self, options: ThresholdOptions) -> Resolved:
+        """Return the threshold of a request; Refused if the detector has no such class."""
         given = options.score_threshold
         try:
             parsed = None if given is None else parse_thresholds([given], "score_threshold")
-            threshold = self.predictor.shown_threshold(parsed)
+            return self.predictor.shown_threshold(parsed)
         except ValueError as error:
             raise unprocessable(str(error)) from error
-        return Wanted(threshold, self._labels_of(options.classes), options.max_detections)
 
     def _labels_of(self, words: Sequence[str]) -> list[int] | None:
         names = split_names(words, self.class_names)
