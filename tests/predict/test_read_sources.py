@@ -151,6 +151,19 @@ def test_unusable_standard_input_is_named(
     assert not images and errors[0].startswith(message)
 
 
+def test_closed_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    images, errors = read("-")
+    assert not images and "send an image or a film to it" in errors[0]
+
+
+def test_address_with_a_space_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp", reason="addresses need fsspec[http], the extra [remote]")
+    monkeypatch.setattr(storage, "RETRY_PAUSES", ())
+    images, errors = read("http://127.0.0.1:9/a b")
+    assert not images and "a b: the image cannot be opened" in errors[0]
+
+
 def test_unknown_scheme_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec", reason="addresses need fsspec, the extra [remote]")
     monkeypatch.setattr(storage, "RETRY_PAUSES", (1000.0,))

@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def kinds(*words: str | int) -> list[tuple[str, str]]:
+def kinds(*words: str | int | Path) -> list[tuple[str, str]]:
     return [(str(path), kind.value) for path, kind in find_sources(words)]
 
 
@@ -43,17 +43,19 @@ def test_folders_and_patterns_have_images_and_films(folder: Path) -> None:
         ("0", "camera 0", "stream"),
         (2, "camera 2", "stream"),
         ("-", "-", "stdin"),
-        ("rtsp://user@host:554/live", "rtsp:/user@host:554/live", "stream"),
-        ("udp://@:1234", "udp:/@:1234", "stream"),
-        ("https://host/a.jpg?size=2", "https:/host/a.jpg?size=2", "image"),
-        ("https://host/a.mp4", "https:/host/a.mp4", "film"),
-        ("https://host/list.m3u8", "https:/host/list.m3u8", "film"),
-        ("http://host:8080/video", "http:/host:8080/video", "address"),
-        ("s3://bucket/a.mkv", "s3:/bucket/a.mkv", "film"),
-        ("s3://bucket/a", "s3:/bucket/a", "image"),
+        ("rtsp://user@host:554/live", "rtsp://user@host:554/live", "stream"),
+        ("udp://@:1234", "udp://@:1234", "stream"),
+        ("https://host/a.jpg?size=2", "https://host/a.jpg?size=2", "image"),
+        ("https://host/a.mp4", "https://host/a.mp4", "film"),
+        ("https://host/list.m3u8", "https://host/list.m3u8", "film"),
+        ("http://host:8080/video", "http://host:8080/video", "address"),
+        ("s3://bucket/a.mkv", "s3://bucket/a.mkv", "film"),
+        ("s3://bucket/a", "s3://bucket/a", "image"),
+        ("s3://bucket//a/", "s3://bucket//a/", "image"),  # slashes have a meaning there
+        (Path("s3://bucket/a"), "s3://bucket/a", "image"),
     ],
 )
-def test_kind_of_a_word(word: str | int, path: str, kind: str) -> None:
+def test_kind_of_a_word(word: str | int | Path, path: str, kind: str) -> None:
     assert kinds(word) == [(path, kind)]
 
 
@@ -88,7 +90,7 @@ def test_list_of_paths(folder: Path) -> None:
     (folder / "lists" / "list.txt").write_text("\r\n".join(lines), encoding="utf-16")
     assert kinds("lists/list.txt") == [
         ("a.PNG", "image"), ("deep/b.jpg", "image"), ("lists/beside.png", "image"),
-        ("gone.jpg", "image"), ("http:/h/x.png", "image"),
+        ("gone.jpg", "image"), ("http://h/x.png", "image"),
     ]  # fmt: skip
     (folder / "empty.txt").write_text("\n# nothing\n")
     with pytest.raises(FileNotFoundError, match=r"empty\.txt: .*no line with a path"):

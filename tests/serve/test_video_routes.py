@@ -110,14 +110,15 @@ def test_camera_that_never_connected_can_be_stopped() -> None:
             upload(client, b"", "camera=door")
 
 
-def test_camera_that_does_not_answer_fails_with_its_name_alone() -> None:
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "rtsp://user:secret@127.0.0.1:9//1/"])
+def test_camera_that_does_not_answer_fails_with_its_name_alone(address: str) -> None:
     require_av()
-    options = {"cameras": {"door": "tcp://127.0.0.1:9"}, "connect_seconds": 1.0}
+    options = {"cameras": {"door": address}, "connect_seconds": 1.0}
     with client_of(service_with(**options)) as client:
         number = upload(client, b"", "camera=door")
         wait_until(lambda: state(client, number) == "failed", 30)
         error = client.get(f"/videos/{number}").json()["error"]
-        assert ("door" in error, "127.0.0.1" in error) == (True, False)
+        assert ("door" in error, "127.0.0.1" in error, "secret" in error) == (True, False, False)
 
 
 def test_life_of_a_job_and_of_its_results_is_bounded(film: bytes) -> None:

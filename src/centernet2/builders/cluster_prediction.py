@@ -59,7 +59,8 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
     threshold = predictor.shown_threshold(plan.threshold)
     parts = Parts(plan.folder, _settings_of(task, predictor, threshold))
     done = parts.images()
-    paths = {source_name(path): path for path in map(_absolute, plan.sources)}
+    # named as by the workers, whose images have a Path
+    paths = {source_name(Path(place)): place for place in map(_absolute, plan.sources)}
     wanted = {name: path for name, path in paths.items() if name not in done}
     counter = DetectionCounter()
     if len(wanted) < len(paths):
@@ -111,14 +112,14 @@ def _settings_of(task: Task, predictor: Predictor, threshold: Resolved) -> dict[
     }
 
 
-def _absolute(source: Source) -> Path:
+def _absolute(source: Source) -> Path | str:
     """Return the path of an image from any folder; an address as it is."""
     is_local = remote_url(source.path) is None
     return Path(os.path.abspath(source.path)) if is_local else source.path
 
 
 def _write_all(
-    wanted: Mapping[str, Path], task: Task, parts: Parts, counter: DetectionCounter
+    wanted: Mapping[str, Path | str], task: Task, parts: Parts, counter: DetectionCounter
 ) -> int:
     """Detect objects in images by name; write and count them; return how many are written."""
     written = 0
@@ -126,7 +127,7 @@ def _write_all(
         verbs = ("predicting", "predicted")
         for table in with_progress(tables, verbs, total=len(wanted), images_in=len):
             for row in table.filter(table["error"].is_valid()).to_pylist():
-                counter.add_failure(wanted[row["image"]], ValueError(row["error"]))
+                counter.add_failure(Path(wanted[row["image"]]), ValueError(row["error"]))
             rows = table.filter(table["error"].is_null())
             parts.add(rows.select(part_schema().names))
             written += len(rows)
@@ -135,7 +136,7 @@ def _write_all(
     return written
 
 
-def _each_once(wanted: Mapping[str, Path], task: Task) -> Generator[Any, None, None]:
+def _each_once(wanted: Mapping[str, Path | str], task: Task) -> Generator[Any, None, None]:
     """Yield a table of `result_schema` for each shard of images, so that none is missing.
 
     The images of a shard that was lost with its worker are given to workers alone: thus one image
@@ -159,6 +160,6 @@ def _each_once(wanted: Mapping[str, Path], task: Task) -> Generator[Any, None, N
         yield import_arrow().Table.from_pylist(rows, schema=result_schema())
 
 
-def _shards(images: Mapping[str, Path], size: int) -> list[Any]:
+def _shards(images: Mapping[str, Path | str], size: int) -> list[Any]:
     paths = [*images.values()]
     return [shard_of(paths[start : start + size]) for start in range(0, len(paths), size)]

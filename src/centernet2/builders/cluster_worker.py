@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +37,8 @@ def digest_of(weights: str) -> str:
     return weights if weights.startswith(ZOO_PREFIX) else hash_of(Path(weights))
 
 
-def shard_of(paths: list[Path]) -> Any:
-    """Return images as an Arrow table with the bytes of their paths."""
+def shard_of(paths: Sequence[Path | str]) -> Any:
+    """Return images as an Arrow table with the bytes of their paths or addresses."""
     return import_arrow().table({"path": [os.fsencode(path) for path in paths]})
 
 
@@ -76,8 +76,8 @@ class Worker:
         return import_arrow().Table.from_pylist(rows, schema=result_schema())
 
     def _rows(self, shard: Any) -> list[dict[str, Any]]:
-        paths = [Path(os.fsdecode(each)) for each in shard["path"].to_pylist()]
-        if self.begin((str(paths[0]), len(paths))) > MAX_ATTEMPTS:
+        paths = [os.fsdecode(each) for each in shard["path"].to_pylist()]
+        if self.begin((paths[0], len(paths))) > MAX_ATTEMPTS:
             raise RuntimeError(f"{MAX_ATTEMPTS} workers have ended on {len(paths)} images")
         plan = self.plan._replace(sources=[Source(path, Kind.IMAGE) for path in paths])
         counter = DetectionCounter()

@@ -255,7 +255,7 @@ def _total(sources: Sequence[Source]) -> int | None:
 def _count(source: Source) -> int | None:
     if source.kind is Kind.IMAGE:
         return 1
-    if source.kind is not Kind.FILM or not source.path.is_file():
+    if source.kind is not Kind.FILM or not Path(source.path).is_file():
         return None
     try:
         with Film(film_source(source.path)) as film:
@@ -322,7 +322,7 @@ class DetectionCounter:
         )
 
 
-def _name_escaped(paths: Sequence[Path]) -> None:
+def _name_escaped(paths: Sequence[Path | str]) -> None:
     """Log the files whose names UTF-8 cannot hold, and thus predictions.json neither."""
     escaped = [printable(path) for path in paths if printable(path) != str(path)]
     if escaped:

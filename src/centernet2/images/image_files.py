@@ -53,7 +53,7 @@ def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> 
     if isinstance(source, bytes):
         content = source
     else:
-        content, name = read_file(source), printable(source)
+        content, name = read_file(source), printable(remote_url(source) or source)
     _require_moderate_size(content, name)
     return decode(content, name)
 

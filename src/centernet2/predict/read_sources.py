@@ -3,6 +3,7 @@
 import sys
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -39,28 +40,27 @@ def read_sources(
         try:
             yield from _read(source, give_up)
         except (ValueError, OSError) as error:
-            on_error(source.path, error)
+            on_error(Path(source.path), error)
 
 
 def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
-    path, kind = source
+    place, kind = source
+    path, url = Path(place), remote_url(place)
     if kind is Kind.ADDRESS:
-        kind = _kind_at(remote_url(path) or "", min(PROBE_SECONDS, give_up))
+        kind = _kind_at(url or "", min(PROBE_SECONDS, give_up))
     if kind is Kind.STDIN:
         yield from _read_stdin()
     elif kind is Kind.IMAGE:
-        yield SourceImage(read_image(path), path)
+        yield SourceImage(read_image(place), path)
     elif kind is Kind.STREAM:
-        name = str(path)
-        url = remote_url(path)
-        opened = camera(int(name.split()[1])) if url is None else stream(url)
+        opened = camera(int(path.name.split()[1])) if url is None else stream(url)
         yield from _number(live_frames(opened, give_up=give_up), path)
     else:
-        yield from _read_film(path, give_up)
+        yield from _read_film(place, give_up)
 
 
-def _read_film(path: Path, give_up: float) -> Iterator[SourceImage]:
-    opened = film_source(path, give_up)
+def _read_film(place: Path | str, give_up: float) -> Iterator[SourceImage]:
+    opened, path = film_source(place, give_up), Path(place)
     with Film(opened) as film:
         if film.is_finite or not isinstance(opened.file, str) or path.is_file():
             yield from _number(film.frames(), path)
@@ -68,7 +68,7 @@ def _read_film(path: Path, give_up: float) -> Iterator[SourceImage]:
     yield from _number(live_frames(opened, give_up=give_up), path)
 
 
-def film_source(path: Path, timeout: float = GIVE_UP_SECONDS) -> FilmSource:
+def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSource:
     """Return the film at a path or an address of any file system.
 
     Args:
@@ -84,9 +84,9 @@ def film_source(path: Path, timeout: float = GIVE_UP_SECONDS) -> FilmSource:
 
 
 def _read_stdin() -> Iterator[SourceImage]:
-    buffer: Any = sys.stdin.buffer
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
+    buffer: Any = sys.stdin.buffer
     path = Path("stdin")  # the files of its results are named after it
     if not buffer.peek(1):
         raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
@@ -107,7 +107,7 @@ def _kind_at(url: str, timeout: float) -> Kind:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             media: str = answer.headers.get("Content-Type", "").lower()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         if isinstance(getattr(error, "reason", error), TimeoutError):
             reason = f"no answer within {timeout:g} s; check the address"
             raise ValueError(f"{url}: {reason}") from error

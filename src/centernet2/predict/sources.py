@@ -44,7 +44,7 @@ class Kind(Enum):
 class Source(NamedTuple):
     """An image, film or stream that is not read yet."""
 
-    path: Path  # file or address, or a name
+    path: Path | str  # file, or a name; an address as it is given: a Path would drop slashes
     kind: Kind
 
 
@@ -75,7 +75,7 @@ def find_images(words: Iterable[Path | str]) -> list[Path]:
     finder = _Finder(films=False)
     for word in words:
         finder.add_files(word)
-    return [source.path for source in finder.found()]
+    return [Path(source.path) for source in finder.found()]
 
 
 class _Finder:
@@ -108,7 +108,10 @@ class _Finder:
         path = Path(word)
         if not str(word).strip():  # such as a variable of the shell that is not set
             raise FileNotFoundError(_describe_nothing(word, 0))
-        if path.is_file() or remote_url(word) is not None:
+        if remote_url(word) is not None:
+            self._add_address(word)
+            return
+        if path.is_file():
             self._add(path, self._kind_of(path))
             return
         candidates = (
@@ -129,8 +132,11 @@ class _Finder:
         if not named:
             raise FileNotFoundError(f"{path}: no image found; the list has no line with a path")
         for line in named:
+            if remote_url(line) is not None:
+                self._add_address(line)
+                continue
             file = Path(line)
-            if remote_url(line) is None and not file.exists() and not file.is_absolute():
+            if not file.exists() and not file.is_absolute():
                 beside = path.parent / line
                 file = beside if beside.exists() else file
             if file.is_dir() or (glob.has_magic(line) and not file.exists()):
@@ -141,6 +147,11 @@ class _Finder:
     def _add(self, path: Path, kind: Kind) -> None:
         self._sources.setdefault(os.path.abspath(path), Source(path, kind))
 
+    def _add_address(self, word: Path | str) -> None:
+        url = remote_url(word) or ""
+        kind = _kind_of_address(url) if self._films else Kind.IMAGE
+        self._sources.setdefault(url, Source(url, kind))
+
     def _is_wanted(self, path: Path) -> bool:
         # "._" begins the files in which macOS keeps metadata on foreign disks
         is_kind = is_image_file(path) or (self._films and _is_film_name(str(path)))
@@ -149,9 +160,6 @@ class _Finder:
     def _kind_of(self, path: Path) -> Kind:
         if not self._films:
             return Kind.IMAGE
-        url = remote_url(path)
-        if url is not None:
-            return _kind_of_address(url)
         name = str(path)
         if is_image_file(name):
             return Kind.FILM if _is_animated(path) else Kind.IMAGE

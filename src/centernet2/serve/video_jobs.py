@@ -186,7 +186,7 @@ def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Ite
         job.error = str(error).replace(job.source, job.name)
 
     kind = Kind.STREAM if job.is_stream else Kind.FILM
-    frames = read_sources([Source(Path(job.source), kind)], failed, give_up=options.connect_seconds)
+    frames = read_sources([Source(job.source, kind)], failed, give_up=options.connect_seconds)
     ahead: deque[tuple[SourceImage, Future[Prediction]]] = deque()
     with closing(frames):  # type: ignore[type-var]
         for frame in frames:
