@@ -99,6 +99,18 @@ def test_copied_sound_is_the_same_packets(tmp_path: Path) -> None:
     assert packets("b.mp4") == packets("a.mp4") != []
 
 
+def test_films_that_are_joined_run_on(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.ts", 50, codec="mpeg2video", sound="aac")
+    path.write_bytes(2 * path.read_bytes())  # its times begin anew in the middle
+    frames = frames_of(path)
+    steps = [float(b.time - a.time) for a, b in pairwise(frames)]
+    assert steps == pytest.approx([0.04] * 99, abs=0.002)
+    with FilmWriter(tmp_path / "b", Fraction(25), source(path)) as writer:
+        for frame in frames:
+            writer.write(*frame)
+    assert sound_of(tmp_path / "b.mp4")[0][1] == pytest.approx(4, abs=0.1)
+
+
 @pytest.mark.parametrize("codec", ["aac", "mp2"])  # copied, encoded anew
 def test_damaged_sound_ends_no_film(
     tmp_path: Path, codec: str, caplog: pytest.LogCaptureFixture

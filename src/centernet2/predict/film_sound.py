@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from centernet2.predict.films import SECOND, FilmError, FilmSource, import_av
+from centernet2.predict.films import SECOND, FilmError, FilmSource, Timeline, import_av
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  # by number of channels
 FRAME_SAMPLES = 1024  # of AAC
@@ -78,10 +78,12 @@ class FilmSound:
             return
 
     def _copy(self, packet: Any, track: _Track) -> _Packet:
-        shift = round(self._start / packet.time_base)
+        unit, length = packet.time_base, packet.duration or 0
+        own = Fraction(packet.dts * unit) - self._start
+        shift = round((track.timeline.place(own, length * unit) - own - self._start) / unit)
         shown = packet.dts if packet.pts is None else packet.pts
-        packet.pts, packet.dts = shown - shift, packet.dts - shift
-        time = Fraction(packet.pts * packet.time_base)
+        packet.pts, packet.dts = shown + shift, packet.dts + shift
+        time = Fraction(packet.pts * unit)
         packet.stream = track.written
         return _Packet(time, packet)
 
@@ -113,6 +115,7 @@ class _Track:
     written: Any  # stream of the film that is written
     resampler: Any | None = None  # None: packets are copied
     samples: int | None = None  # that are encoded; None: none yet
+    timeline: Timeline = field(default_factory=Timeline)  # of packets that are copied
 
 
 class _Packet(NamedTuple):

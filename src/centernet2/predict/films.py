@@ -20,6 +20,7 @@ VIDEO_SUFFIXES = (  # in lower case; other names of films are recognized by thei
 DEFAULT_RATE = Fraction(25)  # frames per second, of films that do not state it
 SECOND = 1_000_000  # in the unit of a container's times
 WITHOUT_LENGTH = ("avi",)  # formats whose header states the number of frames instead
+RESTARTED = 1  # seconds by which times run backwards where a recording begins anew
 SHORT = Fraction(1, 20)  # of the stated length, by which headers may be wrong
 
 
@@ -54,8 +55,24 @@ class FilmFrame(NamedTuple):
     time: Fraction  # seconds from the start of the film
 
 
+class Timeline:
+    """Times that run on where those of a recording begin anew, as in films that are joined."""
+
+    def __init__(self) -> None:
+        self._end: Fraction | None = None
+        self._offset = Fraction(0)
+
+    def place(self, time: Fraction, length: Fraction) -> Fraction:
+        """Return the time of the next frame or packet, of a length in seconds."""
+        if self._end is not None and time + self._offset < self._end - RESTARTED:
+            self._offset = self._end - time
+        placed = time + self._offset
+        self._end = max(self._end or placed, placed + length)
+        return placed
+
+
 def import_av() -> ModuleType:
-    """Import PyAV, which brings FFmpeg; an ImportError names the extra."""
+    """Import PyAV, which brings FFmpeg; a ValueError names the extra."""
     try:
         import av
     except ImportError as error:
@@ -137,7 +154,7 @@ class Film:
         """
         count, damaged = 0, 0
         time, end = Fraction(-1) / self.rate, Fraction(0)
-        packets = self._container.demux()
+        packets, timeline = self._container.demux(), Timeline()
         while (packet := self._next_packet(packets, time)) is not None:
             end = max(end, self._end_of(packet))
             is_repeat = packet.size == 0 and packet.dts is not None  # the frame before it stays
@@ -149,7 +166,7 @@ class Film:
                 damaged += packet.size > 0
                 continue
             for frame in decoded:
-                count, time = count + 1, self._time_of(frame, time)
+                count, time = count + 1, self._time_of(frame, time, timeline)
                 yield FilmFrame(_upright_image(frame), time)
         self._require_all(count, damaged, end)
 
@@ -184,10 +201,10 @@ class Film:
                 f"{float(promised):.2f} s; it was cut off", "copy or download it again",
             )  # fmt: skip
 
-    def _time_of(self, frame: Any, before: Fraction) -> Fraction:
+    def _time_of(self, frame: Any, before: Fraction, timeline: Timeline) -> Fraction:
         if frame.pts is None or frame.time_base is None:
             return before + 1 / self.rate
-        return Fraction(frame.pts * frame.time_base - self.start)
+        return timeline.place(Fraction(frame.pts * frame.time_base - self.start), 1 / self.rate)
 
     def _error(self, what: str, error: Exception) -> FilmError:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
