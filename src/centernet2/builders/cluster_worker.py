@@ -6,12 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from centernet2.builders.prediction_run import (
-    DetectionCounter,
-    Plan,
-    detections,
-    with_batch_size,
-)
+from centernet2.builders.prediction_run import DetectionCounter, Plan, detections
 from centernet2.builders.predictor_loading import load_predictor
 from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import import_arrow, part_row, part_schema
@@ -67,7 +62,7 @@ class Worker:
             if digest_of(task.weights) != task.digest:
                 raise ValueError(f"{task.weights} is another file than where the command runs")
             predictor = load_predictor(task.weights, **task.options)
-            self.predictor = with_batch_size(predictor, task.plan)
+            self.predictor = predictor.with_batch_size(task.plan.detection.batch_size)
         except (ValueError, OSError) as error:  # the command reports it
             self.refusal = f"{socket.gethostname()} cannot load the detector: {error}"
 

@@ -30,7 +30,8 @@ class DetectionOptions:
     batch_size
         Images, or tiles of an image, per forward pass.
     threads
-        Threads of the CPU; default: as many as PyTorch chooses, and 1 for each worker of an engine.
+        Threads of the CPU; default: one for each core, in long runs fewer while other programs use
+        them; and 1 for each worker of an engine.
     engine
         ray: detect in images on all machines of a Ray cluster, and write Parquet files, which the
         same command continues after it was stopped (docs/scale.md). Default: this process.

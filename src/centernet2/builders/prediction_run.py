@@ -174,15 +174,15 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
     Returns:
         The number of images written, of unreadable sources, and of objects.
     """
-    predictor = with_batch_size(predictor, plan)
+    predictor = predictor.with_batch_size(plan.detection.batch_size)
     threshold = predictor.shown_threshold(plan.threshold)
     require_known_classes(plan, predictor)
     counter = DetectionCounter()
     threads = ThreadsByLoad(is_on=plan.detection.threads is None)
     with cpu_threads(plan.detection.threads):
         predictions = detections(predictor, plan, threshold, counter)
-        counted = counter.count(_require_any(predictions, len(plan.sources)))
-        shown = with_progress(counted, ("predicting", "predicted"), total=_total(plan.sources))
+        readable = counter.count(_require_any(predictions, len(plan.sources)))
+        shown = with_progress(readable, ("predicting", "predicted"), total=_total(plan.sources))
         names = predictor.class_names or ()
         with open_outputs(plan.folder, plan.kinds, names, plan.counters) as outputs:
             for prediction in shown:
@@ -195,17 +195,6 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
         "skipped": len(counter.failed),
         "objects": counter.objects,
     }
-
-
-def with_batch_size(predictor: Predictor, plan: Plan) -> Predictor:
-    """Return a predictor with the batch size of the plan."""
-    return Predictor(
-        predictor.model,
-        class_names=predictor.class_names,
-        resize=predictor.resize,
-        batch_size=plan.detection.batch_size,
-        tiling=predictor.tiling,
-    )
 
 
 def detections(

@@ -48,11 +48,7 @@ def load_served(
     models = []
     for name, source, digest in zip(_names_of(weights), weights, digests, strict=True):
         loaded = load_predictor(source, overrides, config=config, **inference)
-        predictor = Predictor(
-            loaded.model,
-            class_names=loaded.class_names,
-            batch_size=batch_size,
-        )
+        predictor = loaded.with_batch_size(batch_size)
         model = ServedModel(
             name, predictor, _bucket_of(predictor), _unexplained(predictor), digest,
             _image_size(predictor),

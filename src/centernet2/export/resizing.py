@@ -1,6 +1,6 @@
 """Resizing of images to the test size, inside an exported graph.
 
-`data/resize.py` computes the same sizes for images in memory. Here they depend on the content of
+`images/resize.py` computes the same sizes for images in memory. Here they depend on the content of
 tensors, so that one graph serves images of all sizes.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.ops.mask_arrays import PastedMasks, paste_grids
+from centernet2.score_thresholds import Resolved, above_threshold
 from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
@@ -157,6 +158,11 @@ class Prediction:
         from centernet2.images.image_files import read_image
 
         return read_image(self.path)
+
+    def reaches(self, threshold: Resolved) -> NDArray[np.bool_]:
+        """Whether each detection [D] reaches the threshold of its class."""
+        scores: NDArray[Any] = self.scores
+        return above_threshold(scores, self.labels, threshold)
 
     def __len__(self) -> int:
         return len(self.scores)

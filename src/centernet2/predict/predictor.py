@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,8 +28,7 @@ from centernet2.predict.image_sources import (
 )
 from centernet2.predict.live_streams import GIVE_UP_SECONDS
 from centernet2.predict.prediction import PER_IMAGE, Prediction
-from centernet2.predict.read_sources import OnError, read_sources
-from centernet2.predict.sources import Source, find_sources
+from centernet2.predict.read_sources import OnError, open_images
 from centernet2.predict.tiling import Detect, Tiling, detect_tiled
 from centernet2.ranges import at_least
 from centernet2.score_thresholds import (
@@ -51,7 +49,6 @@ T = TypeVar("T")
 OnScores: TypeAlias = Callable[[NDArray[np.float32]], None]
 DEFAULT_THRESHOLD = 0.3  # minimum score of detections that commands show
 COLUMNS = ("box_masks", "objectness", "class_probability", "embeddings", *PER_IMAGE)  # if there are
-NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 
 
 class Predictor:
@@ -164,7 +161,7 @@ class Predictor:
             give_up: seconds without a frame after which a stream is over.
         """
         threshold = self.resolve_threshold(score_threshold)
-        images = _open(source, color, on_error or _log_error, give_up)
+        images = open_images(source, color, on_error or _log_error, give_up)
         return self._stream(images, threshold, on_scores)
 
     def explain(
@@ -218,6 +215,16 @@ class Predictor:
         if self.tiling is not None:
             raise ValueError(f"{purpose} is of the whole image; load the predictor without tiling")
         return self._detector
+
+    def with_batch_size(self, batch_size: int) -> Predictor:
+        """Return a predictor of the same detector with another batch size."""
+        return Predictor(
+            self.model,
+            class_names=self.class_names,
+            resize=self.resize,
+            batch_size=batch_size,
+            tiling=self.tiling,
+        )
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:
         """Return the threshold of shown detections: given, stored, or DEFAULT_THRESHOLD."""
@@ -358,34 +365,6 @@ def _class_names_of(
 def _plain(value: Any) -> Any:
     """Return a number or text of NumPy or PyTorch as one of Python."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _open(source: Any, color: Color, on_error: OnError, give_up: float) -> Iterator[SourceImage]:
-    """Return the images of sources, those by name and those in memory."""
-    several = [source] if isinstance(source, Source) else several_images(source)
-    names = [source] if several is None else several
-    if isinstance(names, Sequence) and all(_is_name(each) for each in names):
-        return _read(names, on_error, give_up)  # names of nothing raise an error here
-    return _open_each(names, color, on_error, give_up)
-
-
-def _open_each(
-    sources: Iterable[Any], color: Color, on_error: OnError, give_up: float
-) -> Iterator[SourceImage]:
-    for each in sources:
-        if _is_name(each):
-            yield from _read([each], on_error, give_up)
-        else:
-            yield named_image(each, color=color)
-
-
-def _is_name(source: Any) -> bool:
-    return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
-
-
-def _read(names: Sequence[Any], on_error: OnError, give_up: float) -> Iterator[SourceImage]:
-    is_found = all(isinstance(each, Source) for each in names)
-    return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
 
 
 def _log_error(path: Path, error: Exception) -> None:

@@ -1,8 +1,10 @@
 """Read the images of sources: files, films, streams, the standard input."""
 
+import os
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,9 +13,16 @@ from urllib.parse import urlsplit
 from centernet2.images.image_files import read_image
 from centernet2.images.storage import open_remote, remote_url
 from centernet2.predict.films import Film, FilmFrame, FilmSource
-from centernet2.predict.image_sources import SourceImage
+from centernet2.predict.image_sources import Color, SourceImage, named_image, several_images
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
-from centernet2.predict.sources import HTTP, SIGNATURE_BYTES, Kind, Source, is_image_content
+from centernet2.predict.sources import (
+    HTTP,
+    SIGNATURE_BYTES,
+    Kind,
+    Source,
+    find_sources,
+    is_image_content,
+)
 
 STDIN_NAME = "the standard input"
 MEDIA_TYPES = {  # by their beginning; others are images
@@ -23,8 +32,45 @@ MEDIA_TYPES = {  # by their beginning; others are images
     "application/x-mpegurl": Kind.FILM,
     "application/dash+xml": Kind.FILM,
 }
+NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 PROBE_SECONDS = 10  # that the kind of an address may take
 OnError: TypeAlias = Callable[[Path, Exception], None]
+
+
+def open_images(
+    source: Any, color: Color, on_error: OnError, give_up: float
+) -> Iterator[SourceImage]:
+    """Return the images of sources, those by name and those in memory.
+
+    The arguments are those of `Predictor.stream`.
+
+    Raises:
+        FileNotFoundError: an element of a list names nothing.
+    """
+    several = [source] if isinstance(source, Source) else several_images(source)
+    given = [source] if several is None else several
+    if isinstance(given, Sequence) and all(map(_is_name, given)):
+        return _read_named(given, on_error, give_up)
+    return _open_each(given, color, on_error, give_up)
+
+
+def _open_each(
+    sources: Iterable[Any], color: Color, on_error: OnError, give_up: float
+) -> Iterator[SourceImage]:
+    for each in sources:
+        if _is_name(each):
+            yield from _read_named([each], on_error, give_up)
+        else:
+            yield named_image(each, color=color)
+
+
+def _is_name(source: Any) -> bool:
+    return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
+
+
+def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> Iterator[SourceImage]:
+    is_found = all(isinstance(each, Source) for each in names)
+    return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
 
 
 def read_sources(
@@ -61,7 +107,7 @@ def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
 
 def _read_film(place: Path | str, give_up: float) -> Iterator[SourceImage]:
     opened, path = film_source(place, give_up), Path(place)
-    with Film(opened) as film:
+    with nullcontext() if isinstance(opened.file, str) else opened.file, Film(opened) as film:
         if film.is_finite or not isinstance(opened.file, str) or path.is_file():
             yield from _number(film.frames(), path)
             return

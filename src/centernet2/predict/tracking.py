@@ -38,7 +38,7 @@ class Tracker:
     """
 
     def __init__(self, threshold: Resolved = NO_THRESHOLD) -> None:
-        self._threshold = np.asarray(threshold)
+        self._threshold = threshold
         trackers = require_trackers()
         self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(HIDDEN_SECONDS * LIBRARY_RATE),
@@ -54,7 +54,7 @@ class Tracker:
         """Return the prediction of the next frame with `ids`."""
         import supervision
 
-        strong = self._is_strong(prediction)
+        strong = prediction.reaches(self._threshold)
         boxes = prediction.boxes.astype(np.float64)
         rows = _one_per_object(boxes)
         found = supervision.Detections(
@@ -69,11 +69,6 @@ class Tracker:
         numbered = replace(prediction, columns={**prediction.columns, "ids": ids})
         kept: NDArray[np.bool_] = strong | (ids != UNCONFIRMED)
         return numbered[kept]
-
-    def _is_strong(self, prediction: Prediction) -> NDArray[np.bool_]:
-        limits = self._threshold[prediction.labels] if self._threshold.ndim else self._threshold
-        strong: NDArray[np.bool_] = prediction.scores >= limits
-        return strong
 
 
 def _one_per_object(boxes: BoxArray) -> NDArray[np.intp]:
@@ -91,12 +86,12 @@ def track(
         predictions: of frames, in order; those below the threshold down to LOWEST_SCORE help.
         threshold: minimum score of detections, for all classes or by label.
     """
-    film, last = None, -1
+    film, last, tracker = None, -1, None
     for prediction in predictions:
         if prediction.frame is None:
             name = prediction.path or "the image"
             raise ValueError(f"{name} is no frame of a film, and only films have tracks")
-        if prediction.path != film or prediction.frame <= last:
+        if tracker is None or prediction.path != film or prediction.frame <= last:
             tracker = Tracker(threshold)
         film, last = prediction.path, prediction.frame
         yield tracker.update(prediction)

@@ -108,8 +108,7 @@ def _hexadecimal(color: Color) -> str:
 
 def choose(prediction: "Prediction", wanted: Wanted) -> "Prediction":
     """Keep the detections that a request wants."""
-    limits = np.asarray(wanted.threshold, np.float32)
-    kept = prediction.scores >= (limits[prediction.labels] if limits.ndim else limits)
+    kept = prediction.reaches(wanted.threshold)
     if wanted.labels is not None:
         kept &= np.isin(prediction.labels, wanted.labels)
     return prediction[kept][: wanted.max_detections]

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 LINES, FILM = "detections.jsonl", "film"  # of a job's folder; the film gets a suffix
 AHEAD = 4  # frames of a job that wait for their detections at the same time
-ENDED = ("done", "failed", "stopped")
 logger = logging.getLogger(__name__)
 # detections of a frame; it is called in the thread of a job
 DetectFrame = Callable[[Pixels], "Future[Prediction]"]
