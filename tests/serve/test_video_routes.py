@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from centernet2.serve.refusals import Refused
 from centernet2.serve.service import Service, ServiceOptions
-from centernet2.serve.video_jobs import VideoOptions
+from centernet2.serve.video_jobs import VideoJobs, VideoOptions
 from tests.helpers.films import require_av, write_film
 from tests.helpers.serving import StandIn, client_of, make_service, wait_until
 
@@ -89,6 +90,17 @@ def test_too_many_films_at_a_time_are_429(film: bytes) -> None:
         predictor.may_run.set()
         wait_until(lambda: state(client, first) == "done", 60)
         upload(client, film)
+
+
+def test_a_film_that_arrives_has_its_place() -> None:
+    jobs = VideoJobs(VideoOptions(max_jobs=1))
+    for _ in range(2):  # the place is free again after the first time
+        with (
+            jobs.room(),
+            pytest.raises(Refused, match="1 of 1 places for videos are taken"),
+            jobs.room(),
+        ):
+            pass
 
 
 def test_camera_that_never_connected_can_be_stopped() -> None:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -101,25 +101,31 @@ class VideoJobs:
         self.options = options
         self._jobs: dict[str, VideoJob] = {}
         self._active: dict[str, asyncio.Future[None]] = {}  # whose thread runs
+        self._arriving = 0  # films
         self._threads = ThreadPoolExecutor(options.max_jobs, "video")
 
-    def require_room(self) -> None:
-        """Raise Refused if as many jobs run as may."""
-        if len(self._active) >= self.options.max_jobs:
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Keep the place of a job while its film arrives; Refused if all places are taken."""
+        taken = len(self._active) + self._arriving
+        if taken >= self.options.max_jobs:
             raise Refused(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"{len(self._active)} videos are running, of at most {self.options.max_jobs}; try "
-                "again later",
+                f"{taken} of {self.options.max_jobs} places for videos are taken; try again later",
                 retry_after=10,
             )
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
 
     def new_folder(self) -> Path:
         """Return a folder for a job; who starts no job deletes it."""
         return Path(tempfile.mkdtemp(prefix="centernet2-video-"))
 
     def start(self, job: VideoJob, detect: DetectFrame) -> None:
-        """Run a job in a thread; it ends by itself."""
-        self.require_room()
+        """Run a job in a thread, for which there is room; it ends by itself."""
         self._jobs[job.id] = job
         loop = asyncio.get_running_loop()
         run = loop.run_in_executor(self._threads, _run, job, detect, self.options)

@@ -63,26 +63,25 @@ class VideoAnswer(BaseModel):
 async def create_video(request: Request, query: Annotated[VideoRequest, Query()]) -> VideoAnswer:
     """Upload a film, or name a camera, and get the identifier of a job."""
     service = service_of(request)
-    service.videos.require_room()
     model = service.model(query.model)
-    wanted = model.wanted(query)
-    folder = service.videos.new_folder()
-    try:
-        name, source = await _source(request, query, service, folder)
-        job = VideoJob(
-            name, source, query.camera is not None, folder, model.class_names, query.draw
-        )
-        loop = asyncio.get_running_loop()
-        if query.camera is None:
-            job.total = await service.work(_count_frames, source)
+    wanted, loop = model.wanted(query), asyncio.get_running_loop()
 
-        def detect(pixels: Pixels) -> "Future[Prediction]":
-            return asyncio.run_coroutine_threadsafe(service.detect(pixels, model, wanted), loop)
+    def detect(pixels: Pixels) -> "Future[Prediction]":
+        return asyncio.run_coroutine_threadsafe(service.detect(pixels, model, wanted), loop)
 
-        service.videos.start(job, detect)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with service.videos.room():
+        folder = service.videos.new_folder()
+        try:
+            name, source = await _source(request, query, service, folder)
+            job = VideoJob(
+                name, source, query.camera is not None, folder, model.class_names, query.draw
+            )
+            if query.camera is None:
+                job.total = await service.work(_count_frames, source)
+            service.videos.start(job, detect)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return VideoAnswer(**job.describe())
 
 
