@@ -64,6 +64,7 @@ def server(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("https://host/a/b.jpg", "https://host/a/b.jpg"),
         ("https:/host/a", "https://host/a"),
         ("/work/here/s3:/bucket/a.tar/b.jpg@0+1", "s3://bucket/a.tar/b.jpg@0+1"),
+        ("file:///data/images/1.jpg", "file:///data/images/1.jpg"),
         ("/data/images/1.jpg", None),
         ("C:/data/1.jpg", None),
         ("notes:/1.jpg/", "notes://1.jpg/"),

@@ -23,7 +23,8 @@ def remote_url(path: Path | str) -> str | None:
     match = REMOTE.search(str(path))
     if match is None or (match.start() and str(path)[match.start() - 1] != "/"):
         return None
-    return f"{match[1]}://{str(path)[match.end() :]}"
+    slashes = "///" if match[1] == "file" else "//"  # a file has no host
+    return f"{match[1]}:{slashes}{str(path)[match.end() :]}"
 
 
 def read_bytes(path: Path | str) -> bytes:
