@@ -1,6 +1,6 @@
-"""Words of messages: a known one that a user may have meant, and nouns with their number."""
+"""Words of users and of messages: lists, a known one that was meant, nouns with their number."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SHOWN_WORDS = 3
 
@@ -15,6 +15,16 @@ def meant_words(word: str, known: Iterable[str]) -> list[str]:
     if not close and wanted:
         close = sorted((each for each in lower if wanted in each), key=len)[:SHOWN_WORDS]
     return [lower[each] for each in close]
+
+
+def split_names(words: Sequence[str] | str, known: Sequence[str] = ()) -> list[str]:
+    """Split names at commas, except known ones that have a comma themselves."""
+    return [
+        name.strip()
+        for word in ([words] if isinstance(words, str) else words)
+        for name in ([word] if word in known else str(word).split(","))
+        if name.strip()
+    ]
 
 
 def counted(count: int, noun: str) -> str:

@@ -105,7 +105,7 @@ def _settings_of(task: Task, predictor: Predictor, threshold: Resolved) -> dict[
         "--weights": task.digest,
         "--config-file or overrides": hashlib.sha256(config.encode()).hexdigest(),
         "--score-threshold": threshold,
-        "--classes": task.plan.classes,
+        "--classes": task.plan.classes(predictor),
         "--max-detections": task.plan.detection.max_detections,
         "--tile or --overlap": task.options["tiling"] and asdict(task.options["tiling"]),
         "--dtype": task.options["dtype"],

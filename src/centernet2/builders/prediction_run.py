@@ -36,7 +36,7 @@ from centernet2.score_thresholds import (
     parse_thresholds,
     require_score,
 )
-from centernet2.spelling import counted, did_you_mean
+from centernet2.spelling import counted, did_you_mean, split_names
 from centernet2.threads import ThreadsByLoad, cpu_threads
 
 SHOWN_FILES = 5
@@ -58,10 +58,9 @@ class Plan(NamedTuple):
     def is_tracked(self) -> bool:
         return self.film.track or bool(self.counters)
 
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes to keep; empty: all."""
-        return _split(self.detection.classes)
+    def classes(self, predictor: Predictor) -> list[str]:
+        """Return the names of the classes to keep; empty: all."""
+        return split_names(self.detection.classes, predictor.class_names or ())
 
 
 def plan_prediction(
@@ -84,7 +83,7 @@ def plan_prediction(
     writable_folder(folder, "--output", command="predict", files=files)
     sources = find_sources(words)
     plan = Plan(sources, folder, kinds, threshold, detection, film, _counters(film))
-    if detection.classes and not plan.classes:
+    if detection.classes and not split_names(detection.classes):
         raise ValueError(f"--classes is '{detection.classes}'; give names, such as cat,dog")
     if detection.engine is not None:
         _require_images(plan)
@@ -107,7 +106,7 @@ def _kinds(write: Sequence[str] | str | None, engine: str | None) -> Sequence[st
                 "it out"
             )
         return ()
-    kinds = DEFAULT_KINDS if write is None else _split(write)
+    kinds = DEFAULT_KINDS if write is None else split_names(write)
     if not kinds:
         raise ValueError(f"--write is '{write}'; choose of {', '.join(KINDS)}")
     for kind in kinds:
@@ -152,12 +151,6 @@ def _counters(film: FilmOptions) -> list[Line | Zone]:
     if film.count_zone is not None:
         counters.append(Zone(parse_points(film.count_zone, "--count-zone", least=3)))
     return counters
-
-
-def _split(words: Sequence[str] | str) -> list[str]:
-    """Split words at commas, as an option takes them that is also repeated."""
-    given = [words] if isinstance(words, str) else words
-    return [part.strip() for word in given for part in str(word).split(",") if part.strip()]
 
 
 def _parse_threshold(given: Threshold | None) -> Threshold | None:
@@ -208,7 +201,8 @@ def detections(
         on_scores=counter.add_scores,
         give_up=plan.film.stream_timeout,
     )
-    wanted = (each[plan.classes] if plan.classes else each for each in found)
+    classes = plan.classes(predictor)
+    wanted = (each[classes] if classes else each for each in found)
     tracked = track(wanted, threshold) if plan.is_tracked else wanted
     for prediction in tracked:
         yield prediction[: plan.detection.max_detections]
@@ -216,7 +210,7 @@ def detections(
 
 def require_known_classes(plan: Plan, predictor: Predictor) -> None:
     """Raise ValueError for --classes that the detector does not have."""
-    wanted, names = plan.classes, predictor.class_names or ()
+    wanted, names = plan.classes(predictor), predictor.class_names or ()
     if wanted and not names:
         raise ValueError("--classes needs class names, but the detector has none")
     for each in wanted:

@@ -1,6 +1,6 @@
 """Options of one request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -71,13 +71,3 @@ def with_options(query: RequestOptions, others: Mapping[str, Any]) -> RequestOpt
         return RequestOptions.model_validate(given | dict(others))
     except ValidationError as error:
         raise unprocessable(describe_invalid(error)) from error
-
-
-def split_names(words: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Split names at commas, except those of classes whose own name has one."""
-    return [
-        name.strip()
-        for word in words
-        for name in ([word] if word in known else word.split(","))
-        if name.strip()
-    ]

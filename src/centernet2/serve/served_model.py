@@ -9,8 +9,8 @@ import numpy as np
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, parse_thresholds
 from centernet2.serve.batching import Pixels
 from centernet2.serve.refusals import unprocessable
-from centernet2.serve.request_options import SelectionOptions, ThresholdOptions, split_names
-from centernet2.spelling import did_you_mean
+from centernet2.serve.request_options import SelectionOptions, ThresholdOptions
+from centernet2.spelling import did_you_mean, split_names
 from centernet2.visualize import label_colors, text_color
 from centernet2.visualize.colors import Color
 
