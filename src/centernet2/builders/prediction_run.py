@@ -84,7 +84,8 @@ def plan_prediction(
     sources = find_sources(words)
     plan = Plan(sources, folder, kinds, threshold, detection, film, _counters(film))
     if detection.classes and not split_names(detection.classes):
-        raise ValueError(f"--classes is '{detection.classes}'; give names, such as cat,dog")
+        given = _as_given(detection.classes)
+        raise ValueError(f"--classes is '{given}'; give names, such as cat,dog")
     if detection.engine is not None:
         _require_images(plan)
     if plan.is_tracked:
@@ -108,12 +109,17 @@ def _kinds(write: Sequence[str] | str | None, engine: str | None) -> Sequence[st
         return ()
     kinds = DEFAULT_KINDS if write is None else split_names(write)
     if not kinds:
-        raise ValueError(f"--write is '{write}'; choose of {', '.join(KINDS)}")
+        raise ValueError(f"--write is '{_as_given(write or ())}'; choose of {', '.join(KINDS)}")
     for kind in kinds:
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS)
             raise ValueError(f"--write has '{kind}'; choose of {', '.join(KINDS)}{hint}")
     return kinds
+
+
+def _as_given(words: Sequence[str] | str) -> str:
+    """Return the words of an option as on a command line."""
+    return words if isinstance(words, str) else ",".join(words)
 
 
 def _require_images(plan: Plan) -> None:

@@ -24,7 +24,7 @@ from centernet2.jobs import (
     WeightsArgument,
 )
 from centernet2.option_groups import DETECTIONS
-from centernet2.ranges import at_least
+from centernet2.ranges import above, at_least
 from centernet2.usage import KEY
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @checked(
     batch_size=at_least(1), max_detections=at_least(1), threads=at_least(1),
-    stream_timeout=at_least(0),
+    stream_timeout=above(0),
 )  # fmt: skip
 def predict(
     *images: Annotated[ImageArgument, Parameter(allow_leading_hyphen=True)],  # - is one
