@@ -48,7 +48,8 @@ def explain(
     at
         The point, X,Y in pixels of the image, such as 312,140.
     weights
-        A checkpoint, the folder of a training run, or zoo:NAME of a published model.
+        A checkpoint, the folder of a training run, zoo:NAME of a published model, or an exported
+        file that has its record (export --record, or .pt2).
     output
         Folder for the results.
     config

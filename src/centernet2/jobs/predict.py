@@ -69,7 +69,7 @@ def predict(
         KEY VALUE ... Pictures that this program has drawn are left out of folders and patterns.
     weights
         A checkpoint, the folder of a training run, zoo:NAME of a published model, or an exported
-        file (.onnx, .xml). Our checkpoints and exported files need no --config-file.
+        file (.onnx, .xml, .pt2). Our checkpoints and exported files need no --config-file.
     output
         Folder for the results.
     write

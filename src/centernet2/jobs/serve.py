@@ -46,7 +46,7 @@ def serve(
     ----------
     weights
         A checkpoint, the folder of a training run, zoo:NAME of a published model, or an exported
-        file (.onnx, .xml).
+        file (.onnx, .xml, .pt2).
     compare
         Weights of other detectors; the page shows two side by side.
     host
