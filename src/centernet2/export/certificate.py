@@ -1,8 +1,8 @@
 """The certificate of an exported file: how far it agrees with PyTorch, and where the two part."""
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,10 @@ def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[
         yield {"boxes": boxes[rows, own], "scores": probabilities[rows, labels], "labels": labels}
 
 
-def describe_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of the installed packages that an export depends on."""
-    names = [name for name in PACKAGES_OF_EXPORT if importlib.util.find_spec(name)]
-    return {name: version(name) for name in names}
+    found = {}
+    for name in PACKAGES_OF_EXPORT:
+        with suppress(PackageNotFoundError):  # or of another distribution: onnxruntime-gpu
+            found[name] = version(name)
+    return found

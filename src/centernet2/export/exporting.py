@@ -16,7 +16,7 @@ from centernet2.export.certificate import (
     batches_of,
     call_detector,
     compare_stages,
-    describe_versions,
+    package_versions,
 )
 from centernet2.export.graph import ANY_IMAGES, RECORDED, DetectionGraph, GraphOptions
 from centernet2.export.half import halve
@@ -215,7 +215,7 @@ def _environment(exported: ExportedModel) -> dict[str, Any]:
     """Return the runtime, the versions of the packages and the machine, for a certificate."""
     return {
         "runtime": exported.session.description,
-        "versions": describe_versions(),
+        "versions": package_versions(),
         "machine": f"{platform.machine()}, {platform.system()}",
     }
 
@@ -253,7 +253,7 @@ def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
         "masks": detector.predicts_masks,
         "precision": options.precision,
         "opset": OPSET,
-        "versions": describe_versions(),
+        "versions": package_versions(),
     }
 
 

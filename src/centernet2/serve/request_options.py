@@ -37,7 +37,7 @@ class ThresholdOptions(BaseModel):
         return str(value) if is_number else value
 
 
-class SelectionOptions(ThresholdOptions):
+class WantedOptions(ThresholdOptions):
     """Which detections a request wants."""
 
     classes: Annotated[
@@ -53,7 +53,7 @@ class SelectionOptions(ThresholdOptions):
         return [value] if isinstance(value, str) else value
 
 
-class RequestOptions(SelectionOptions):
+class RequestOptions(WantedOptions):
     """Options of a request; fields of its address, of its form or of its JSON object."""
 
     format: Annotated[

@@ -9,7 +9,7 @@ import numpy as np
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, parse_thresholds
 from centernet2.serve.batching import Pixels
 from centernet2.serve.refusals import unprocessable
-from centernet2.serve.request_options import SelectionOptions, ThresholdOptions
+from centernet2.serve.request_options import ThresholdOptions, WantedOptions
 from centernet2.spelling import did_you_mean, split_names
 from centernet2.visualize import label_colors, text_color
 from centernet2.visualize.colors import Color
@@ -63,7 +63,7 @@ class ServedModel:
         """Return the detections of a batch that reach a score."""
         return self.predictor([*images], score_threshold=floor)
 
-    def wanted(self, options: SelectionOptions) -> Wanted:
+    def wanted(self, options: WantedOptions) -> Wanted:
         """Return what a request wants; Refused if the detector has no such class."""
         labels = self._labels_of(options.classes)
         return Wanted(self.threshold(options), labels, options.max_detections)

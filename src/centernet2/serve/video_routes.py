@@ -16,7 +16,7 @@ from centernet2.serve.access import require_token, service_of
 from centernet2.serve.batching import Pixels
 from centernet2.serve.connections import body_parts
 from centernet2.serve.refusals import Refused, unprocessable
-from centernet2.serve.request_options import SelectionOptions
+from centernet2.serve.request_options import WantedOptions
 from centernet2.serve.service import Service
 from centernet2.serve.video_jobs import FILM, LINES, VideoJob
 from centernet2.spelling import did_you_mean
@@ -34,7 +34,7 @@ BODY: dict[str, Any] = {
 }
 
 
-class VideoRequest(SelectionOptions):
+class VideoRequest(WantedOptions):
     """Options of a video."""
 
     camera: Annotated[
