@@ -24,11 +24,11 @@ from centernet2.runtime.agreement import Tolerance
 from centernet2.runtime.exported_model import Arrays, split_images
 from centernet2.runtime.verification import (
     agreement_of,
-    describe,
+    agreement_record,
     read_calls,
     read_certificate,
     reference_path,
-    require,
+    require_share,
 )
 
 DEVICE = "cuda"
@@ -112,13 +112,13 @@ def main() -> None:
     engine = Engine(plan)
     agreement = agreement_of(engine, calls, Tolerance(**certificate["tolerance"]))
     runtime = f"tensorrt {trt.__version__}, {torch.cuda.get_device_name()}"
-    require(agreement, certificate["required_share"], f"{options.file} with {runtime}")
+    require_share(agreement, certificate["required_share"], f"{options.file} with {runtime}")
     options.file.with_suffix(".engine").write_bytes(plan)
     images = calls[0].images
     result = {
         "runtime": runtime,
         "input": list(images.shape),
-        **describe(agreement),
+        **agreement_record(agreement),
         "milliseconds": measure(engine.execute, options.runs),
         "milliseconds_with_copies": measure(lambda: engine.run(images), options.runs),
     }

@@ -109,9 +109,9 @@ def print_models(shown: "str | RenderableType") -> None:
 
 def print_agreement(agreement: dict[str, Any]) -> None:
     """Print how far an exported file agrees with PyTorch."""
-    from centernet2.runtime.verification import sentence
+    from centernet2.runtime.verification import describe_agreement
 
-    print(sentence(agreement))
+    print(describe_agreement(agreement))
 
 
 def print_export(certificate: dict[str, Any]) -> None:

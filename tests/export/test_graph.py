@@ -10,7 +10,7 @@ from centernet2.export.certificate import call_detector, drawn_images
 from centernet2.export.graph import RECORDED, DetectionGraph, GraphOptions
 from centernet2.export.program import exportable
 from centernet2.models.detector import Detector
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import split_images
 from centernet2.structures import TestSize
 from tests.helpers.exported import build_two_levels
@@ -41,7 +41,7 @@ def test_detections_are_those_of_the_detector(kind: str, lists: bool) -> None:
     outputs = {name: x.numpy() for name, x in run(detector, images, lists=lists).items()}
     for own, wanted in zip(split_images(outputs, 2), call.detections, strict=True):
         assert len(own["boxes"]) == len(wanted["boxes"]) > 0
-        assert compare(own, wanted).share == 1
+        assert compare_detections(own, wanted).share == 1
         assert ("masks" in own) == (kind == "masks")
 
 

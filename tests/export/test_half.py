@@ -10,7 +10,7 @@ from centernet2.export.half import halve
 from centernet2.export.precision import PRECISIONS
 from centernet2.export.program import exportable
 from centernet2.layers import DeformConv2d
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import split_images
 from tests.helpers.exported import build_two_levels
 
@@ -26,7 +26,7 @@ def test_detections_stay_within_the_tolerance() -> None:
     assert all(half[name].dtype == column.dtype for name, column in whole.items())
     (wanted,), (found,) = split_images(whole, 1), split_images(half, 1)
     tolerance, share = PRECISIONS["fp16"]
-    assert len(wanted["boxes"]) and compare(found, wanted, tolerance).share >= share
+    assert len(wanted["boxes"]) and compare_detections(found, wanted, tolerance).share >= share
     assert abs(found["scores"] - wanted["scores"]).max() > 0  # it did round
 
 

@@ -22,7 +22,7 @@ from centernet2.jobs.predict import predict
 from centernet2.jobs.verify import verify
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import ExportedModel, split_images
 from centernet2.runtime.verification import certificate_path, reference_path
 from tests.helpers.exported import build_two_levels
@@ -49,7 +49,7 @@ def test_detections_of_sizes_and_batches_that_were_not_traced(
     for images in (image[None, :, :90, :77], image[None].repeat(3, 1, 1, 1), image[None].mT):
         call = call_detector(detector, images.contiguous())
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
-            assert len(wanted["boxes"]) and compare(own, wanted).share == 1
+            assert len(wanted["boxes"]) and compare_detections(own, wanted).share == 1
 
 
 def test_masks(exported: Path, detector: Detector) -> None:

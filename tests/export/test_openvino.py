@@ -14,7 +14,7 @@ from centernet2.export.onnx_file import OPSET
 from centernet2.export.openvino_file import save_openvino
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import ExportedModel
 
 openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
@@ -27,7 +27,7 @@ def test_detections_are_those_of_the_detector(converted: Path, detector: Detecto
     for images in (image[None], image[None, :, :40, :50].repeat(2, 1, 1, 1)):
         call = call_detector(detector, images.contiguous())
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
-            assert len(wanted["boxes"]) and compare(own, wanted).share == 1
+            assert len(wanted["boxes"]) and compare_detections(own, wanted).share == 1
 
 
 class Deformable(nn.Module):

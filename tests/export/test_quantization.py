@@ -15,7 +15,7 @@ from centernet2.export.openvino_file import save_openvino
 from centernet2.export.precision import PRECISIONS
 from centernet2.export.quantization import quantize
 from centernet2.models.detector import Detector
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import ExportedModel
 
 pytestmark = pytest.mark.slow  # the fixture traces a detector
@@ -64,7 +64,7 @@ def test_detections_are_near(quantized: tuple[Path, dict[str, Any]], exported: P
         (found,), (wanted,) = (
             ExportedModel(path).detect(images) for path in (quantized[0], exported)
         )
-        assert len(wanted["boxes"]) and compare(found, wanted, tolerance).share >= share
+        assert len(wanted["boxes"]) and compare_detections(found, wanted, tolerance).share >= share
 
 
 def test_file_is_one_of_this_package(
@@ -88,7 +88,7 @@ def test_openvino_runs_convolutions_in_int8(
     tolerance, share = PRECISIONS["int8"]
     images = next(batches())
     (found,), (wanted,) = model.detect(images), ExportedModel(exported).detect(images)
-    assert compare(found, wanted, tolerance).share >= share
+    assert compare_detections(found, wanted, tolerance).share >= share
     operators = [each.get_rt_info() for each in model.session.model.get_runtime_model().get_ops()]
     kinds = [each["runtimePrecision"].astype(str) for each in operators
              if each["layerType"].astype(str) == "Convolution"]  # fmt: skip

@@ -17,7 +17,7 @@ from centernet2.export.torch_file import save_program
 from centernet2.kernels.nms_exported import nms_of_batch
 from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
-from centernet2.runtime.agreement import compare
+from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
 from centernet2.runtime.verification import read_certificate
 
@@ -114,4 +114,4 @@ def test_detections_are_those_of_the_detector(
     for images in (image[None], image[None].repeat(3, 1, 1, 1)):
         call = call_detector(detector, images)
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True):
-            assert len(wanted["boxes"]) and compare(own, wanted).share == 1
+            assert len(wanted["boxes"]) and compare_detections(own, wanted).share == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow
 from hotcoco import mask as rle
 
-from centernet2.predict.parquet_parts import Parts, part_row, part_schema
+from centernet2.predict.parquet_parts import ParquetParts, part_row, part_schema
 from tests.helpers.predictions import left_half, make_prediction
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
@@ -23,7 +23,7 @@ def test_row_of_a_prediction_with_masks(tmp_path: Path) -> None:
     columns = {"masks": left_half(), "objectness": scores, "class_probability": scores}
     prediction = make_prediction(columns=columns)
     rows = pyarrow.Table.from_pylist([part_row(prediction)], schema=part_schema())
-    with Parts(tmp_path, {"--score-threshold": (0.5, 0.25)}) as parts:
+    with ParquetParts(tmp_path, {"--score-threshold": (0.5, 0.25)}) as parts:
         parts.add(rows)
     assert parts.images() == {"photos/scene.jpg"}
     (row,) = pyarrow.parquet.read_table(tmp_path / "part-00000.parquet").to_pylist()

@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from centernet2.pictures import save_picture
-from centernet2.predict.sources import Kind, Source, find_images, find_sources, is_image_content
+from centernet2.predict.sources import (
+    Source,
+    SourceKind,
+    find_images,
+    find_sources,
+    is_image_content,
+)
 
 
 @pytest.fixture
@@ -103,7 +109,7 @@ def test_own_pictures_are_left_out(folder: Path, caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.INFO):
         assert len(find_sources(["."])) == 3
     assert "left out: 1 picture that centernet2 has drawn" in caplog.text
-    assert find_sources([drawn]) == [Source(drawn, Kind.IMAGE)]  # it is named
+    assert find_sources([drawn]) == [Source(drawn, SourceKind.IMAGE)]  # it is named
     with pytest.raises(FileNotFoundError, match=r"out: no image found; it has only 1 picture"):
         find_sources(["out"])
 

@@ -22,7 +22,7 @@ from centernet2.images.storage import remote_url
 from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import (
     SKIPPED_FILE,
-    Parts,
+    ParquetParts,
     import_arrow,
     part_schema,
     write_skipped,
@@ -57,7 +57,7 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
     predictor = _load_here(task)  # before any worker starts
     require_known_classes(plan, predictor)
     threshold = predictor.shown_threshold(plan.threshold)
-    parts = Parts(plan.folder, _settings_of(task, predictor, threshold))
+    parts = ParquetParts(plan.folder, _settings_of(task, predictor, threshold))
     done = parts.images()
     # named as by the workers, whose images have a Path
     paths = {source_name(Path(place)): place for place in map(_absolute, plan.sources)}
@@ -119,7 +119,7 @@ def _absolute(source: Source) -> Path | str:
 
 
 def _write_all(
-    wanted: Mapping[str, Path | str], task: Task, parts: Parts, counter: DetectionCounter
+    wanted: Mapping[str, Path | str], task: Task, parts: ParquetParts, counter: DetectionCounter
 ) -> int:
     """Detect objects in images by name; write and count them; return how many are written."""
     written = 0

@@ -10,7 +10,7 @@ from centernet2.builders.prediction_run import DetectionCounter, Plan, detection
 from centernet2.builders.predictor_loading import load_predictor
 from centernet2.predict.conversions import source_name
 from centernet2.predict.parquet_parts import import_arrow, part_row, part_schema
-from centernet2.predict.sources import Kind, Source
+from centernet2.predict.sources import Source, SourceKind
 from centernet2.runtime.verification import hash_of
 from centernet2.threads import cpu_threads
 from centernet2.zoo import ZOO_PREFIX
@@ -74,7 +74,7 @@ class Worker:
         paths = [os.fsdecode(each) for each in shard["path"].to_pylist()]
         if self.begin((paths[0], len(paths))) > MAX_ATTEMPTS:
             raise RuntimeError(f"{MAX_ATTEMPTS} workers have ended on {len(paths)} images")
-        plan = self.plan._replace(sources=[Source(path, Kind.IMAGE) for path in paths])
+        plan = self.plan._replace(sources=[Source(path, SourceKind.IMAGE) for path in paths])
         counter = DetectionCounter()
         with cpu_threads(self.threads):
             threshold = self.predictor.shown_threshold(plan.threshold)

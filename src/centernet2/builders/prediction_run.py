@@ -26,7 +26,7 @@ from centernet2.predict.parquet_parts import SKIPPED_FILE
 from centernet2.predict.prediction import Prediction
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.read_sources import film_source
-from centernet2.predict.sources import Kind, Source, find_sources
+from centernet2.predict.sources import Source, SourceKind, find_sources
 from centernet2.predict.tracking import lowest_threshold, require_trackers, track
 from centernet2.progress import with_progress
 from centernet2.score_thresholds import (
@@ -91,7 +91,7 @@ def plan_prediction(
     if plan.is_tracked:
         require_trackers()
         _require_films(sources)
-    if any(each.kind in (Kind.FILM, Kind.STREAM) for each in sources):
+    if any(each.kind in (SourceKind.FILM, SourceKind.STREAM) for each in sources):
         import_av()
     return plan
 
@@ -132,7 +132,8 @@ def _require_images(plan: Plan) -> None:
             raise ValueError(
                 f"{option} is of films, which --engine {engine} does not read; leave it out"
             )
-    others = [source for source in plan.sources if source.kind not in (Kind.IMAGE, Kind.ADDRESS)]
+    read = (SourceKind.IMAGE, SourceKind.ADDRESS)
+    others = [source for source in plan.sources if source.kind not in read]
     if others:
         raise ValueError(
             f"{printable(others[0].path)} is no image, and --engine {engine} reads images alone; "
@@ -141,7 +142,7 @@ def _require_images(plan: Plan) -> None:
 
 
 def _require_films(sources: Sequence[Source]) -> None:
-    images = [printable(source.path) for source in sources if source.kind is Kind.IMAGE]
+    images = [printable(source.path) for source in sources if source.kind is SourceKind.IMAGE]
     if images:
         raise ValueError(
             f"{images[0]} is no film, and only films have tracks; leave it out, or leave out "
@@ -242,9 +243,9 @@ def _total(sources: Sequence[Source]) -> int | None:
 
 
 def _count(source: Source) -> int | None:
-    if source.kind is Kind.IMAGE:
+    if source.kind is SourceKind.IMAGE:
         return 1
-    if source.kind is not Kind.FILM or not Path(source.path).is_file():
+    if source.kind is not SourceKind.FILM or not Path(source.path).is_file():
         return None
     try:
         with Film(film_source(source.path)) as film:
@@ -267,7 +268,7 @@ def report(plan: Plan, written: int, counter: "DetectionCounter", threshold: Res
     described = counter.describe(threshold)
     logger.info("%s written to %s: %s", counted(written, "image"), plan.folder, described)
     if counter.failed:
-        is_images = all(source.kind is Kind.IMAGE for source in plan.sources)
+        is_images = all(source.kind is SourceKind.IMAGE for source in plan.sources)
         logger.error(
             "%d of %d %s could not be read, or not whole (listed above)",
             len(counter.failed), len(plan.sources), "images" if is_images else "sources",

@@ -16,7 +16,7 @@ from centernet2.images.resize import make_test_resize
 from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
-from centernet2.runtime.agreement import Agreement, Tolerance, compare, join
+from centernet2.runtime.agreement import Agreement, Tolerance, compare_detections, join_agreements
 from centernet2.runtime.exported_model import Arrays
 from centernet2.runtime.verification import Call
 
@@ -98,8 +98,10 @@ def compare_stages(
         expected = {name: column.numpy() for name, column in graph(images).items()}
         for name, number in stage_numbers(expected).items():
             pairs = zip(_stage(actual, number), _stage(expected, number), strict=True)
-            agreements.setdefault(name, []).extend(compare(*pair, tolerance) for pair in pairs)
-    return {name: join(each) for name, each in agreements.items()}
+            agreements.setdefault(name, []).extend(
+                compare_detections(*pair, tolerance) for pair in pairs
+            )
+    return {name: join_agreements(each) for name, each in agreements.items()}
 
 
 def stage_numbers(outputs: Mapping[str, Any]) -> dict[str, int | None]:

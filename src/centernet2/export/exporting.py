@@ -30,7 +30,7 @@ from centernet2.export.onnx_file import (
     without_outputs,
 )
 from centernet2.export.openvino_file import save_openvino
-from centernet2.export.precision import PRECISIONS, Precision
+from centernet2.export.precision import PRECISIONS, Bar
 from centernet2.export.program import export_program, exportable
 from centernet2.export.quantization import quantize
 from centernet2.export.tensorrt_form import content_for_tensorrt
@@ -43,12 +43,12 @@ from centernet2.runtime.exported_model import METADATA_KEY, Arrays, ExportedMode
 from centernet2.runtime.verification import (
     Call,
     agreement_of,
+    agreement_record,
     certificate_path,
-    describe,
     hash_of,
     pack_calls,
     reference_path,
-    require,
+    require_share,
 )
 
 PROGRAMS = ("torch", "aotinductor")  # formats of PyTorch, which always return their record
@@ -137,15 +137,15 @@ def export_detector(
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
         exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
         agreement = agreement_of(exported, calls, tolerance)
-        require(agreement, share, f"{path} is not written{_after(parts_at)}")
+        require_share(agreement, share, f"{path} is not written{_after(parts_at)}")
         certificate = {
             **json_mark("export"),
             "file": path.name,
             "sha256": hash_of(temporary),
             **{"precision": options.precision, **quantized},
             **{"required_share": share, "tolerance": tolerance._asdict()},
-            **describe(agreement),
-            "stages": {name: describe(each) for name, each in stages.items()},
+            **agreement_record(agreement),
+            "stages": {name: agreement_record(each) for name, each in stages.items()},
             "parts_at": parts_at,
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
@@ -156,7 +156,7 @@ def export_detector(
     return certificate
 
 
-def _bar(options: ExportOptions) -> Precision:
+def _bar(options: ExportOptions) -> Bar:
     """Return the bar of a precision, with the share that the options require."""
     bar, share = PRECISIONS[options.precision], options.required_share
     return bar if share is None else bar._replace(share=share)

@@ -11,7 +11,7 @@ from centernet2.models.roi_heads import BoxStage
 from centernet2.runtime.agreement import ROUNDING, Tolerance
 
 
-class Precision(NamedTuple):
+class Bar(NamedTuple):
     """The bar of a certificate: how many detections must agree, and within what."""
 
     tolerance: Tolerance
@@ -19,9 +19,9 @@ class Precision(NamedTuple):
 
 
 PRECISIONS = {
-    "fp32": Precision(ROUNDING, 0.99),
-    "fp16": Precision(Tolerance(offset=0.5, score=5e-3), 0.99),
-    "int8": Precision(Tolerance(offset=8.0, score=0.1), 0.8),
+    "fp32": Bar(ROUNDING, 0.99),
+    "fp16": Bar(Tolerance(offset=0.5, score=5e-3), 0.99),
+    "int8": Bar(Tolerance(offset=8.0, score=0.1), 0.8),
 }
 
 

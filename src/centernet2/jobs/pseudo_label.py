@@ -72,7 +72,7 @@ def pseudo_label(
     """
     from centernet2.builders.predictor_loading import load_predictor
     from centernet2.data import rename_categories
-    from centernet2.predict.sources import Kind, Source, find_images
+    from centernet2.predict.sources import Source, SourceKind, find_images
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import require_score
 
@@ -88,7 +88,7 @@ def pseudo_label(
         failed.append(path)
         logger.error("%s", error)
 
-    named = [Source(each, Kind.IMAGE) for each in found if _can_be_named(each, report)]
+    named = [Source(each, SourceKind.IMAGE) for each in found if _can_be_named(each, report)]
     predictions = predictor.stream(named, score_threshold=score, on_error=report)
     shown = with_progress(predictions, ("labeling", "labeled"), total=len(named))
     content = rename_categories(_to_coco(shown, folder, class_names), renamed)

@@ -25,8 +25,8 @@ NUMBERS = ("int", "uint", "float", "bfloat")  # beginnings of dtypes whose value
 NAME_KINDS = "OUST"  # of arrays that hold paths, by the kind of their dtype
 ADVICE = "give a path, bytes, an open file, PIL, numpy or torch"
 
-Color: TypeAlias = Literal["rgb", "bgr"]
-COLORS = get_args(Color)
+ColorOrder: TypeAlias = Literal["rgb", "bgr"]
+COLORS = get_args(ColorOrder)
 
 # files that are open for reading, and objects with `read_bytes` or `__array__`, are of any type
 ImageSource: TypeAlias = Union[
@@ -44,14 +44,14 @@ class SourceImage(NamedTuple):
     time: float | None = None  # seconds from the start of its film
 
 
-def named_image(source: Any, *, color: Color = "rgb") -> SourceImage:
+def named_image(source: Any, *, color: ColorOrder = "rgb") -> SourceImage:
     """Convert an image as `as_image` does; it keeps its path."""
     is_path = isinstance(source, str | os.PathLike)
     path = Path(os.fsdecode(source)) if is_path else None
     return SourceImage(as_image(source, color=color), path)
 
 
-def as_image(source: Any, *, color: Color = "rgb") -> Pixels:
+def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
     """Convert an image to an array [H, W, 3], RGB.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
@@ -100,7 +100,7 @@ def several_images(source: Any) -> Iterable[Any] | None:
     return source if isinstance(source, Iterable) else None
 
 
-def numbered_images(sources: Iterable[Any], *, color: Color = "rgb") -> Iterator[SourceImage]:
+def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Iterator[SourceImage]:
     """Convert images; errors say which one of the list it is."""
     for index, source in enumerate(sources):
         try:
@@ -180,7 +180,7 @@ def _from_array(array: NDArray[Any]) -> Pixels:
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
 
 
-def _in_color(pixels: Pixels, color: Color) -> Pixels:
+def _in_color(pixels: Pixels, color: ColorOrder) -> Pixels:
     """Bring the channels, which are in the order of `color`, to RGB."""
     return pixels[..., ::-1].copy() if color == "bgr" else pixels
 

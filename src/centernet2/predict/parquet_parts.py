@@ -75,7 +75,7 @@ def part_row(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-class Parts:
+class ParquetParts:
     """The Parquet files of a folder, which grow by one after another.
 
     Args:
@@ -90,7 +90,7 @@ class Parts:
         self._begun = 0.0  # when the first of them came
         self._arrow = import_arrow()
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> ParquetParts:
         remove_temporary(self.folder, f"{PATTERN}.*")
         return self
 

@@ -17,7 +17,7 @@ from centernet2.arguments import checked
 from centernet2.predict.explaining import PointExplanation
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.image_sources import (
-    Color,
+    ColorOrder,
     ImageSource,
     ImageSources,
     SourceImage,
@@ -100,7 +100,7 @@ class Predictor:
         source: ImageSources,
         *,
         score_threshold: Threshold = NO_THRESHOLD,
-        color: Color = "rgb",
+        color: ColorOrder = "rgb",
         record: bool = False,
     ) -> list[Prediction]: ...
     @overload
@@ -109,7 +109,7 @@ class Predictor:
         source: ImageSource,
         *,
         score_threshold: Threshold = NO_THRESHOLD,
-        color: Color = "rgb",
+        color: ColorOrder = "rgb",
         record: bool = False,
     ) -> Prediction: ...
 
@@ -119,7 +119,7 @@ class Predictor:
         source: ImageSource | ImageSources,
         *,
         score_threshold: Threshold = NO_THRESHOLD,
-        color: Color = "rgb",
+        color: ColorOrder = "rgb",
         record: bool = False,
     ) -> Prediction | list[Prediction]:
         """Return the detections of one image, or a list with those of several images.
@@ -144,7 +144,7 @@ class Predictor:
         source: Any,
         *,
         score_threshold: Threshold = NO_THRESHOLD,
-        color: Color = "rgb",
+        color: ColorOrder = "rgb",
         on_error: OnError | None = None,
         on_scores: OnScores | None = None,
         give_up: float = GIVE_UP_SECONDS,
@@ -196,7 +196,7 @@ class Predictor:
         source: ImageSource | ImageSources,
         *,
         score_threshold: Threshold = NO_THRESHOLD,
-        color: Color = "rgb",
+        color: ColorOrder = "rgb",
     ) -> Prediction | list[Prediction]:
         """Return the detections of a call with their RoI features, as `embeddings`.
 
@@ -239,7 +239,7 @@ class Predictor:
         self,
         source: ImageSource | ImageSources,
         score_threshold: Threshold,
-        color: Color,
+        color: ColorOrder,
         detect: Detect | None = None,
         *,
         record: bool = False,

@@ -13,24 +13,24 @@ from urllib.parse import urlsplit
 from centernet2.images.image_files import read_image
 from centernet2.images.storage import open_remote, remote_url
 from centernet2.predict.films import Film, FilmFrame, FilmSource
-from centernet2.predict.image_sources import Color, SourceImage, named_image, several_images
+from centernet2.predict.image_sources import ColorOrder, SourceImage, named_image, several_images
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
 from centernet2.predict.sources import (
     HTTP,
     SIGNATURE_BYTES,
-    Kind,
     Source,
+    SourceKind,
     find_sources,
     is_image_content,
 )
 
 STDIN_NAME = "the standard input"
 MEDIA_TYPES = {  # by their beginning; others are images
-    "multipart/x-mixed-replace": Kind.STREAM,  # Motion JPEG of a camera
-    "video/": Kind.FILM,
-    "application/vnd.apple.mpegurl": Kind.FILM,
-    "application/x-mpegurl": Kind.FILM,
-    "application/dash+xml": Kind.FILM,
+    "multipart/x-mixed-replace": SourceKind.STREAM,  # Motion JPEG of a camera
+    "video/": SourceKind.FILM,
+    "application/vnd.apple.mpegurl": SourceKind.FILM,
+    "application/x-mpegurl": SourceKind.FILM,
+    "application/dash+xml": SourceKind.FILM,
 }
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 PROBE_SECONDS = 10  # that the kind of an address may take
@@ -38,7 +38,7 @@ OnError: TypeAlias = Callable[[Path, Exception], None]
 
 
 def open_images(
-    source: Any, color: Color, on_error: OnError, give_up: float
+    source: Any, color: ColorOrder, on_error: OnError, give_up: float
 ) -> Iterator[SourceImage]:
     """Return the images of sources, those by name and those in memory.
 
@@ -55,7 +55,7 @@ def open_images(
 
 
 def _open_each(
-    sources: Iterable[Any], color: Color, on_error: OnError, give_up: float
+    sources: Iterable[Any], color: ColorOrder, on_error: OnError, give_up: float
 ) -> Iterator[SourceImage]:
     for each in sources:
         if _is_name(each):
@@ -92,13 +92,13 @@ def read_sources(
 def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
     place, kind = source
     path, url = Path(place), remote_url(place)
-    if kind is Kind.ADDRESS:
+    if kind is SourceKind.ADDRESS:
         kind = _kind_at(url or "", min(PROBE_SECONDS, give_up))
-    if kind is Kind.STDIN:
+    if kind is SourceKind.STDIN:
         yield from _read_stdin()
-    elif kind is Kind.IMAGE:
+    elif kind is SourceKind.IMAGE:
         yield SourceImage(read_image(place), path)
-    elif kind is Kind.STREAM:
+    elif kind is SourceKind.STREAM:
         opened = camera(int(path.name.split()[1])) if url is None else stream(url)
         yield from _number(live_frames(opened, give_up=give_up), path)
     else:
@@ -148,7 +148,7 @@ def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[SourceImage]:
         yield SourceImage(image, path, index, float(time))
 
 
-def _kind_at(url: str, timeout: float) -> Kind:
+def _kind_at(url: str, timeout: float) -> SourceKind:
     """Return what an HTTP address answers with, by the media type."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
@@ -157,7 +157,7 @@ def _kind_at(url: str, timeout: float) -> Kind:
         if isinstance(getattr(error, "reason", error), TimeoutError):
             reason = f"no answer within {timeout:g} s; check the address"
             raise ValueError(f"{url}: {reason}") from error
-        return Kind.IMAGE  # reading it as an image reports the error
+        return SourceKind.IMAGE  # reading it as an image reports the error
     return next(
-        (kind for start, kind in MEDIA_TYPES.items() if media.startswith(start)), Kind.IMAGE
+        (kind for start, kind in MEDIA_TYPES.items() if media.startswith(start)), SourceKind.IMAGE
     )

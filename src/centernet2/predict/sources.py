@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 Word: TypeAlias = str | os.PathLike[str] | int
 
 
-class Kind(Enum):
+class SourceKind(Enum):
     """How a source is read."""
 
     IMAGE = "image"
@@ -45,7 +45,7 @@ class Source(NamedTuple):
     """An image, film or stream that is not read yet."""
 
     path: Path | str  # file, or a name; an address as it is given: a Path would drop slashes
-    kind: Kind
+    kind: SourceKind
 
 
 def find_sources(words: Iterable[Word]) -> list[Source]:
@@ -95,9 +95,9 @@ class _Finder:
         text = str(word)
         is_file = os.path.isfile(text)
         if text == STDIN:
-            self._add(Path(STDIN), Kind.STDIN)
+            self._add(Path(STDIN), SourceKind.STDIN)
         elif text.isdecimal() and not os.path.exists(text):
-            self._add(Path(f"camera {int(text)}"), Kind.STREAM)
+            self._add(Path(f"camera {int(text)}"), SourceKind.STREAM)
         elif is_file and text.lower().endswith(LIST_SUFFIXES):
             self._add_list(Path(text))
         else:
@@ -144,12 +144,12 @@ class _Finder:
             else:
                 self._add(file, self._kind_of(file))
 
-    def _add(self, path: Path, kind: Kind) -> None:
+    def _add(self, path: Path, kind: SourceKind) -> None:
         self._sources.setdefault(os.path.abspath(path), Source(path, kind))
 
     def _add_address(self, word: Path | str) -> None:
         url = remote_url(word) or ""
-        kind = _kind_of_address(url) if self._films else Kind.IMAGE
+        kind = _kind_of_address(url) if self._films else SourceKind.IMAGE
         self._sources.setdefault(url, Source(url, kind))
 
     def _is_wanted(self, path: Path) -> bool:
@@ -157,23 +157,25 @@ class _Finder:
         is_kind = is_image_file(path) or (self._films and _is_film_name(str(path)))
         return is_kind and not path.name.startswith("._") and path.is_file()
 
-    def _kind_of(self, path: Path) -> Kind:
+    def _kind_of(self, path: Path) -> SourceKind:
         if not self._films:
-            return Kind.IMAGE
+            return SourceKind.IMAGE
         name = str(path)
         if is_image_file(name):
-            return Kind.FILM if _is_animated(path) else Kind.IMAGE
-        return Kind.FILM if _is_film_name(name) or _is_other_content(path) else Kind.IMAGE
+            is_film = _is_animated(path)
+        else:
+            is_film = _is_film_name(name) or _is_other_content(path)
+        return SourceKind.FILM if is_film else SourceKind.IMAGE
 
 
-def _kind_of_address(url: str) -> Kind:
+def _kind_of_address(url: str) -> SourceKind:
     scheme = urlsplit(url).scheme
     name = re.split("[?#]", url)[0]
     if scheme in STREAM_SCHEMES:
-        return Kind.STREAM
+        return SourceKind.STREAM
     if _is_film_name(name):
-        return Kind.FILM
-    return Kind.IMAGE if is_image_file(name) or scheme not in HTTP else Kind.ADDRESS
+        return SourceKind.FILM
+    return SourceKind.IMAGE if is_image_file(name) or scheme not in HTTP else SourceKind.ADDRESS
 
 
 def _is_film_name(name: str) -> bool:

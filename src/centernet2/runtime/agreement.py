@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
         return self.matched / self.expected if self.expected else 1.0
 
 
-def compare(
+def compare_detections(
     actual: Mapping[str, NDArray[Any]],
     expected: Mapping[str, NDArray[Any]],
     tolerance: Tolerance = ROUNDING,
@@ -51,7 +51,7 @@ def compare(
     )
 
 
-def join(agreements: Iterable[Agreement]) -> Agreement:
+def join_agreements(agreements: Iterable[Agreement]) -> Agreement:
     """Sum up the agreements of several images."""
     expected, matched, offsets, differences = zip(*agreements, strict=True)
     return Agreement(sum(expected), sum(matched), max(offsets), max(differences))

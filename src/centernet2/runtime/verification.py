@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.runtime.agreement import ROUNDING, Agreement, Tolerance, compare, join
+from centernet2.runtime.agreement import (
+    ROUNDING,
+    Agreement,
+    Tolerance,
+    compare_detections,
+    join_agreements,
+)
 from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of, require_exported
 
 
@@ -36,8 +42,8 @@ def agreement_of(
     model: ExportedModel, calls: Sequence[Call], tolerance: Tolerance = ROUNDING
 ) -> Agreement:
     """Run a file on the images of all calls and compare the detections."""
-    return join(
-        compare(own, wanted, tolerance)
+    return join_agreements(
+        compare_detections(own, wanted, tolerance)
         for call in calls
         for own, wanted in zip(model.detect(call.images), call.detections, strict=True)
     )
@@ -47,7 +53,7 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
     """Repeat the comparison of an exported file's certificate on this machine.
 
     Returns:
-        The agreement, see `describe`, with the runtime.
+        The agreement, see `agreement_record`, with the runtime.
 
     Raises:
         ValueError: the file is not the one of its certificate, or fewer detections agree than it
@@ -60,8 +66,10 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
     model = ExportedModel(path, providers=providers)
     tolerance = Tolerance(**certificate["tolerance"])
     agreement = agreement_of(model, read_calls(reference_path(path)), tolerance)
-    require(agreement, certificate["required_share"], f"{path} with {model.session.description}")
-    return {"runtime": model.session.description, **describe(agreement)}
+    require_share(
+        agreement, certificate["required_share"], f"{path} with {model.session.description}"
+    )
+    return {"runtime": model.session.description, **agreement_record(agreement)}
 
 
 def hash_of(path: Path) -> str:
@@ -72,7 +80,7 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def require(agreement: Agreement, share: float, name: str) -> None:
+def require_share(agreement: Agreement, share: float, name: str) -> None:
     """Raise ValueError if a smaller share of detections agrees."""
     if agreement.share < share:
         raise ValueError(
@@ -81,7 +89,7 @@ def require(agreement: Agreement, share: float, name: str) -> None:
         )
 
 
-def describe(agreement: Agreement) -> dict[str, Any]:
+def agreement_record(agreement: Agreement) -> dict[str, Any]:
     """Return an agreement for JSON."""
     return {
         "detections": agreement.expected,
@@ -92,8 +100,8 @@ def describe(agreement: Agreement) -> dict[str, Any]:
     }
 
 
-def sentence(agreement: Mapping[str, Any]) -> str:
-    """Say what `describe` returns, and which runtime it is of."""
+def describe_agreement(agreement: Mapping[str, Any]) -> str:
+    """Say what `agreement_record` returns, and which runtime it is of."""
     return (
         f"{agreement['runtime']}: {agreement['matched']} of {agreement['detections']} detections "
         f"agree with PyTorch ({agreement['share']:.2%}); those differ by at most "

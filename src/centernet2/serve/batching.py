@@ -9,18 +9,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from centernet2.serve.limits import Gate
 from centernet2.serve.service_metrics import ServiceMetrics
+from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
 
-Pixels: TypeAlias = NDArray[np.uint8]  # [H, W, 3] RGB
 # detections of images that reach a score
-Detect: TypeAlias = "Callable[[Sequence[Pixels], float], list[Prediction]]"
+DetectBatch: TypeAlias = "Callable[[Sequence[Pixels], float], list[Prediction]]"
 logger = logging.getLogger(__name__)
 
 
@@ -63,7 +60,7 @@ class Batcher:
 
     def __init__(
         self,
-        detect: Detect,
+        detect: DetectBatch,
         bucket_of: Callable[[int, int], Hashable],
         *,
         device: Executor,

@@ -11,7 +11,7 @@ from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.structures import Pixels
 
 
-def decode(content: bytes, max_pixels: int) -> Pixels:
+def decode_upload(content: bytes, max_pixels: int) -> Pixels:
     """Decode an image file, upright according to EXIF.
 
     Its size is read from its header first, so that a small file cannot fill the memory.

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from centernet2.serve.refusals import describe_invalid, unprocessable
 
-Format = Literal["json", "png", "jpeg", "webp"]
+AnswerFormat = Literal["json", "png", "jpeg", "webp"]
 
 
 class ThresholdOptions(BaseModel):
@@ -57,7 +57,7 @@ class RequestOptions(WantedOptions):
     """Options of a request; fields of its address, of its form or of its JSON object."""
 
     format: Annotated[
-        Format | None,
+        AnswerFormat | None,
         Field(description="json, or a picture with the detections; default: by the Accept header."),
     ] = None
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, parse_thresholds
-from centernet2.serve.batching import Pixels
 from centernet2.serve.refusals import unprocessable
 from centernet2.serve.request_options import ThresholdOptions, WantedOptions
 from centernet2.spelling import did_you_mean, split_names
+from centernet2.structures import Pixels
 from centernet2.visualize import label_colors, text_color
 from centernet2.visualize.colors import Color
 
@@ -106,7 +106,7 @@ def _hexadecimal(color: Color) -> str:
     return "#" + bytes(color).hex()
 
 
-def choose(prediction: "Prediction", wanted: Wanted) -> "Prediction":
+def choose_detections(prediction: "Prediction", wanted: Wanted) -> "Prediction":
     """Keep the detections that a request wants."""
     kept = prediction.reaches(wanted.threshold)
     if wanted.labels is not None:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from centernet2.serve.addresses import AddressRules, fetch
-from centernet2.serve.batching import Batcher, BatchOptions, Pixels
-from centernet2.serve.decoding import decode
+from centernet2.serve.batching import Batcher, BatchOptions
+from centernet2.serve.decoding import decode_upload
 from centernet2.serve.limits import Gate, Limits
 from centernet2.serve.refusals import Refused, unprocessable
-from centernet2.serve.served_model import ServedModel, Wanted, choose
+from centernet2.serve.served_model import ServedModel, Wanted, choose_detections
 from centernet2.serve.service_metrics import ServiceMetrics
 from centernet2.serve.video_jobs import VideoJobs, VideoOptions
 from centernet2.spelling import did_you_mean
+from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
@@ -142,7 +143,7 @@ class Service:
     async def pixels(self, content: bytes) -> Pixels:
         """Decode an image."""
         with self.metrics.timed("decode"):
-            return await self.work(decode, content, self.limits.max_pixels)
+            return await self.work(decode_upload, content, self.limits.max_pixels)
 
     async def detect(self, pixels: Pixels, model: ServedModel, wanted: Wanted) -> "Prediction":
         """Return the wanted detections of an image, from a batch with others."""
@@ -150,7 +151,7 @@ class Service:
             prediction = await self._batchers[model.name].detect(pixels, wanted.floor)
         except ValueError as error:  # such as of a file that takes one size of images
             raise unprocessable(str(error)) from error
-        return choose(prediction, wanted)
+        return choose_detections(prediction, wanted)
 
     async def fetch(self, url: str) -> bytes:
         """Return the content of an address that the rules of the operator admit."""

@@ -21,9 +21,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from centernet2.serve.batching import Pixels
 from centernet2.serve.limits import MEGA
 from centernet2.serve.refusals import Refused
+from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
     from centernet2.predict.image_sources import SourceImage
@@ -185,12 +185,12 @@ def _run(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> None:
 def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Iterator[Prediction]":
     """Yield the predictions of the frames in their order, some of them ahead."""
     from centernet2.predict.read_sources import read_sources
-    from centernet2.predict.sources import Kind, Source
+    from centernet2.predict.sources import Source, SourceKind
 
     def failed(path: Path, error: Exception) -> None:
         job.error = str(error).replace(job.source, job.name)
 
-    kind = Kind.STREAM if job.is_stream else Kind.FILM
+    kind = SourceKind.STREAM if job.is_stream else SourceKind.FILM
     frames = read_sources([Source(job.source, kind)], failed, give_up=options.connect_seconds)
     ahead: deque[tuple[SourceImage, Future[Prediction]]] = deque()
     with closing(frames):  # type: ignore[type-var]

@@ -13,13 +13,13 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from centernet2.serve.access import require_token, service_of
-from centernet2.serve.batching import Pixels
 from centernet2.serve.connections import body_parts
 from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.serve.request_options import WantedOptions
 from centernet2.serve.service import Service
 from centernet2.serve.video_jobs import FILM, LINES, VideoJob
 from centernet2.spelling import did_you_mean
+from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
