@@ -8,7 +8,7 @@ import pytest
 
 from centernet2.jobs.doctor import doctor
 from centernet2.runtime import onnx_session
-from centernet2.runtime.onnx_session import CPU, REMOTE
+from centernet2.runtime.onnx_session import CPU, REMOTE, OnnxSession
 from centernet2.runtime.placement import place_nodes
 
 CUDA = "CUDAExecutionProvider"
@@ -72,6 +72,16 @@ def test_a_provider_that_takes_no_node_is_listed(
     fake = fake_onnxruntime({"Conv": CPU})
     monkeypatch.setattr(onnx_session, "_load_onnxruntime", lambda: fake)
     assert f"0 on {CUDA}, 1 on {CPU}" in doctor(file, providers=[CUDA])[1]
+
+
+def test_a_provider_that_cannot_start_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fake_onnxruntime({})
+    fake.InferenceSession().get_providers = lambda: [CPU]  # as without the libraries of CUDA
+    monkeypatch.setattr(onnx_session, "_load_onnxruntime", lambda: fake)
+    with pytest.raises(ValueError, match=f"cannot start {CUDA} on this machine"):
+        OnnxSession(file, [CUDA])
 
 
 def test_openvino(file: Path) -> None:

@@ -27,10 +27,19 @@ class OnnxSession:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self.session = _open(runtime, path, providers, options)
+        self._require_started(providers)
         self.names = [output.name for output in self.session.get_outputs()]
         self.input_shape: Sequence[int | str] = self.session.get_inputs()[0].shape
         self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
         self.description = f"onnxruntime {runtime.__version__}, {self.session.get_providers()[0]}"
+
+    def _require_started(self, providers: Sequence[str]) -> None:
+        """Raise ValueError for a provider without which onnxruntime goes on, with a log line."""
+        if left_out := [name for name in providers if name not in self.session.get_providers()]:
+            raise ValueError(
+                f"onnxruntime cannot start {left_out[0]} on this machine; its message above says "
+                "what is missing. Install that, or leave the provider out, as by --device cpu"
+            )
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the outputs for a batch of images, by name."""
