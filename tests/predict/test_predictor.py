@@ -339,7 +339,7 @@ def test_scores_of_both_stages_and_proposals(pixels: np.ndarray) -> None:
     boxes = prediction.proposals
     assert len(boxes) > 0 and boxes.min() >= 0 and boxes[:, 2].max() <= WIDTH
     one_stage = Predictor(FakeDetector())(pixels)
-    with pytest.raises(AttributeError, match="no objectness: only a two-stage detector has it"):
+    with pytest.raises(AttributeError, match="no objectness: a two-stage detector has it"):
         _ = one_stage.objectness
     with pytest.raises(AttributeError, match=r"no masks: .*MODEL\.MASK_ON True"):
         _ = prediction.masks

@@ -105,6 +105,18 @@ def test_image_that_fails_does_not_fail_its_neighbors() -> None:
     run(test, BatchOptions(8, 0.05), StandIn(bad_value=7))
 
 
+def test_image_that_leaves_a_failing_batch_is_not_run_alone() -> None:
+    async def test(batcher: Batcher, predictor: StandIn) -> None:
+        predictor.may_run.clear()
+        failing, left = (asyncio.create_task(batcher.detect(image(value), 0.0)) for value in (7, 1))
+        await asyncio.sleep(0.05)
+        left.cancel()
+        predictor.may_run.set()
+        await asyncio.gather(failing, left, return_exceptions=True)
+
+    assert run(test, BatchOptions(2, 0.001), StandIn(bad_value=7)).seen == [7, 1, 7]
+
+
 def test_lowest_threshold_of_a_batch_is_detected() -> None:
     async def test(batcher: Batcher, predictor: StandIn) -> None:
         low, high = await asyncio.gather(batcher.detect(image(), 0.1), batcher.detect(image(), 0.8))

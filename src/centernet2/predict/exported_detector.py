@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MISSING: Mapping[str, str] = {
     **prediction.MISSING,
     "proposals": "the file returns its detections alone; export it with --record",
-    "objectness": "only a two-stage detector has it, not in the format model-api",
-    "class_probability": "only a two-stage detector has it, not in the format model-api",
+    "objectness": "a two-stage detector has it, without tiles, except in model-api files",
+    "class_probability": "a two-stage detector has it, without tiles, except in model-api files",
     "embeddings": "an exported file computes none; use the checkpoint",
 }
 # of outputs whose columns have other names here

@@ -106,7 +106,7 @@ class FilmWriter:
                 self._sound.close()
         if self._lost:
             logger.warning(
-                "%s lacks %s of its sound, which the film has damaged",
+                "%s lacks %s of sound, which are damaged in the film",
                 self.path, counted(self._lost, "packet"),
             )  # fmt: skip
 

@@ -223,9 +223,9 @@ class _Films:
             return FilmWriter(path, film.rate, source)
 
     def close(self, *, whole: bool) -> None:
-        if self._writer is not None:
-            self._writer.close(whole=whole)
-            self._writer = None
+        writer, self._writer = self._writer, None  # once, also if it fails
+        if writer is not None:
+            writer.close(whole=whole)
 
 
 def _file_of(prediction: Prediction) -> FilmSource | None:

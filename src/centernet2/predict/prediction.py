@@ -32,9 +32,9 @@ PER_IMAGE = ("proposals",)  # the other columns have one row for each detection
 MISSING: Mapping[str, str] = {
     "masks": "the detector predicts no masks; train it with MODEL.MASK_ON True",
     "proposals": "the proposals of test-time augmentation and of tiles are not kept",
-    "objectness": "only a two-stage detector has it, without test-time augmentation",
+    "objectness": "a two-stage detector has it, without tiles and test-time augmentation",
     "embeddings": "`Predictor.embed` computes them",
-    "class_probability": "only a two-stage detector has it, without test-time augmentation",
+    "class_probability": "a two-stage detector has it, without tiles and test-time augmentation",
     "ids": "the objects are not tracked; use --track, or `track` in Python",
 }
 

@@ -130,7 +130,7 @@ class Batcher:
         count = min(len(images), self._options.max_size)
         batch = [images.popleft() for _ in range(count)]
         self._remove(bucket, count)
-        return [each for each in batch if not each.answer.done()]
+        return batch
 
     def _remove(self, bucket: Hashable, count: int, waiting: _Waiting | None = None) -> None:
         """Count images out of the queue; drop the bucket with its last one."""
@@ -140,7 +140,9 @@ class Batcher:
             del self._buckets[bucket]
         self._metrics.queue_length.dec(count)
 
-    async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _run_batch(self, images: Sequence[_Waiting]) -> None:
+        """Answer images, without those whose clients have left, also during a failed batch."""
+        batch = [each for each in images if not each.answer.done()]
         if not batch:
             return
         started = time.monotonic()
