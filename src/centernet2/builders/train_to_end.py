@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from centernet2 import distributed
+from centernet2.builders.earlier_run import only_run_in
 from centernet2.builders.evaluator import evaluate_predictions
 from centernet2.builders.train_command import REPORT_FOLDER
 from centernet2.builders.training_run import TrainingRun
@@ -28,13 +29,22 @@ NONFINITE_LIMIT = 20  # consecutive skipped steps that end a training run
 
 
 def run_to_end(run: TrainingRun) -> dict[str, float]:
-    """Train to the end with all callbacks; return the last metrics."""
-    state, options, last = run.state, run.config.run, run.max_iteration
-    start, period, output = state.iteration, options.log_period, state.output
+    """Train to the end, and return the last metrics."""
     for line in run.plan():
         logger.info("%s", line)
     run.try_evaluation()
-    run.prepare_folder()
+    with only_run_in(run.state.output):
+        run.prepare_folder()
+        metrics = _finish(run, _train(run))
+        if run.command.reasons and metrics:
+            _report(run)
+    return metrics
+
+
+def _train(run: TrainingRun) -> PeriodicEvaluation:
+    """Train with all callbacks; return that of the evaluations."""
+    state, options, last = run.state, run.config.run, run.max_iteration
+    start, period, output = state.iteration, options.log_period, state.output
     stop = StopOnSignal(period=period)
     checkpoint = PeriodicCheckpoint(
         state.save,
@@ -83,10 +93,7 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
             raise TrainingInterrupted(
                 f"training was interrupted; --resume continues from the last checkpoint in {output}"
             )
-    metrics = _finish(run, evaluation)
-    if run.command.reasons and metrics:
-        _report(run)
-    return metrics
+    return evaluation
 
 
 def _report(run: TrainingRun) -> None:
