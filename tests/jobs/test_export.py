@@ -47,14 +47,6 @@ from centernet2.jobs.export import FormOptions, PrecisionOptions, export
         ({"precision": PrecisionOptions(accepted_loss=0.5)}, "give them by --data"),
         ({"precision": PrecisionOptions(data_path="/data")}, "none is named; give one"),
         (
-            {"precision": PrecisionOptions(accepted_loss=0.5)},
-            "--accepted-loss has no effect without --data",
-        ),
-        (
-            {"precision": PrecisionOptions(data_path="sets")},
-            "--data-path has no effect without --data",
-        ),
-        (
             {
                 "output": "model.pt2",
                 "precision": PrecisionOptions("int8", calibration="photos"),

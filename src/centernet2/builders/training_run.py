@@ -54,6 +54,13 @@ class TrainingRun:
     precision: Precision
     state: RunState  # the state that checkpoints hold
 
+    def __post_init__(self) -> None:
+        """Build what later steps need, to refuse a wrong option before anything is written."""
+        self.batches(drawn=False)
+        build_clip(self.config)
+        if self.config.test_augmentation.enabled:
+            build_augmented(self.config, self.model)
+
     @property
     def max_iteration(self) -> int:
         """Number of steps of the whole run; a time budget may end it earlier."""
@@ -67,13 +74,6 @@ class TrainingRun:
         sets = self.train_set, self.val_set
         lines = describe_plan(self.config, self.model, *sets, last=self.max_iteration)
         return [*self.command.reasons, *lines]
-
-    def require_options(self) -> None:
-        """Build what later steps need, to refuse a wrong option before anything is written."""
-        self.batches(drawn=False)
-        build_clip(self.config)
-        if self.config.test_augmentation.enabled:
-            build_augmented(self.config, self.model)
 
     def prepare_folder(self) -> None:
         """Prepare the output folder, on the main process."""

@@ -82,7 +82,7 @@ def set_up(
         model.roi_heads.generator = state.generator
     if isinstance(start, Resume):
         state.restore(start.training, same_seed=same_seed(config, start))
-    run = TrainingRun(
+    return TrainingRun(
         command=command,
         config=config,
         train_set=train_set,
@@ -93,8 +93,6 @@ def set_up(
         precision=precision,
         state=state,
     )
-    run.require_options()
-    return run
 
 
 def _build_model(config: Config, train_set: DetectionDataset) -> Detector:

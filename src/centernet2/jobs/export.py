@@ -157,9 +157,6 @@ def _require_consistent(options: PrecisionOptions) -> None:
     from centernet2.export.precision import PRECISIONS
 
     precision, calibrated = options.dtype, options.calibration is not None
-    for option, name in (("--data-path", "data_path"), ("--accepted-loss", "accepted_loss")):
-        if options.data is None and getattr(options, name) != getattr(DEFAULT_PRECISION, name):
-            raise ValueError(f"{option} has no effect without --data; add it, or leave that out")
     if precision not in PRECISIONS:
         raise ValueError(f"--precision is '{precision}'; choose one of {', '.join(PRECISIONS)}")
     if precision == "int8" and not calibrated:
