@@ -17,17 +17,17 @@ R = TypeVar("R")
 ANY_NUMBER = Accepted()
 # A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
-    ("approved", "calibration", "config", "data", "data_path", "file", "first", "fix", "images",
-     "model", "name", "output", "output_dir", "predictions", "report", "second", "token_file",
-     "weights")
+    ("accepted", "approved", "calibration", "config", "data", "data_path", "file", "first", "fix",
+     "images", "model", "name", "output", "output_dir", "predictions", "report", "second",
+     "token_file", "weights", "with_model")
 )  # fmt: skip
 SOURCES = frozenset(("data", "data_path", "images"))  # of these, Path("") is the current folder
 TEXTS = frozenset(
     ("device", "dtype", "effort", "engine", "host", "label_studio", "size", "split", "to")
 )
 WHOLE_NUMBERS = frozenset(
-    ("batch", "batch_size", "count", "max_detections", "max_queue", "port", "runs", "samples",
-     "seed", "threads", "tile")
+    ("batch", "batch_size", "count", "folds", "max_detections", "max_queue", "port", "runs",
+     "samples", "seed", "threads", "tile")
 )  # fmt: skip
 NUMBERS = frozenset(
     (
@@ -42,6 +42,7 @@ NUMBERS = frozenset(
         "recall",
         "required_share",
         "stream_timeout",
+        "suspicion",
         "timeout",
         "val_fraction",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
-DRAWING = ("explain", "predict", "show")  # commands that make pictures
+DRAWING = ("check", "explain", "predict", "show")  # commands that make pictures
 NOTHING = (b"", b"[]")  # content that anything may replace
 BEGINNINGS = {  # command -> file name -> regular expression
     "check": {"findings.json": rb'\[\n {\n  "split": "'},

@@ -19,7 +19,7 @@ from centernet2.data.dataset import (
     without_empty_images,
 )
 from centernet2.data.image_check import check_before_training
-from centernet2.data.layout_writers import WRITERS, require_writable
+from centernet2.data.layout_writers import WRITERS, coco_content, require_writable
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
 from centernet2.data.samplers import (
@@ -76,6 +76,7 @@ __all__ = [
     "check_before_training",
     "class_aware_weights",
     "clean_name",
+    "coco_content",
     "concatenate",
     "counted",
     "draw_objects",

@@ -8,7 +8,7 @@ marked as difficult, and classes are numbered in the order of their names.
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from os import fsdecode
 from pathlib import Path, PurePosixPath
@@ -60,13 +60,14 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
     names = _copy_images(
         dataset, output / "images" / split, [_relative(dataset, i) for i in range(len(dataset))]
     )
+    path = output / "annotations" / f"instances_{split}.json"
+    write_json(path, coco_content(dataset, [f"{split}/{name}" for name in names]))
+
+
+def coco_content(dataset: DetectionDataset, names: Sequence[str]) -> dict[str, Any]:
+    """Return a data set in COCO's format; `names` has the file name of each image."""
     images = [
-        {
-            "id": dataset.image_id(i),
-            "file_name": f"{split}/{name}",
-            "height": height,
-            "width": width,
-        }
+        {"id": dataset.image_id(i), "file_name": name, "height": height, "width": width}
         for i, name in enumerate(names)
         for height, width in [dataset.size(i)]
     ]
@@ -75,8 +76,7 @@ def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
         {"id": number, "name": name}
         for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
     ]
-    path = output / "annotations" / f"instances_{split}.json"
-    write_json(path, {"images": images, "annotations": annotations, "categories": categories})
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:

@@ -1,28 +1,101 @@
-"""The command `check`: find problems of a data set."""
+"""The command `check`: find problems of a data set, and labels that are likely to be wrong."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
-from centernet2.files import printable
-from centernet2.jobs import ClassMap, Data, DataPath, Flag, PathArgument
-from centernet2.outputs import require_replaceable, writable_file, writable_folder
+from centernet2.files import printable, write_json
+from centernet2.jobs import ClassMap, Data, DataPath, Device, Flag, PathArgument, WeightsArgument
+from centernet2.option_groups import LABELS
+from centernet2.outputs import json_mark, require_replaceable, writable_file, writable_folder
+from centernet2.ranges import above, at_least, between
 
 if TYPE_CHECKING:
-    from centernet2.data.check import Examination
+    from centernet2.data.check import Correction, Examination, LabelError
+    from centernet2.models.detector import Detector
     from centernet2.report.dataset_page import FirstStageSizes
 
 WRITTEN = ("report.html", "findings.json")
+LABELS_FILE = "labels.json"
+WRITTEN_FOR_LABELS = (LABELS_FILE, "labels_1.jpg")
 SHOWN_CONFIG = "CenterNet2_R50_1x"  # the page shows its test size and levels
 logger = logging.getLogger(__name__)
 
 
-@checked()
+@Parameter(name="*", group=LABELS)
+@dataclass(frozen=True)
+class LabelCheck:
+    """Search for labels that are likely to be wrong: a list and sheets in the report folder.
+
+    Parameters
+    ----------
+    with_model
+        Weights of a detector that judges the labels, or the folder of its training run. It must
+        not have been trained on these labels, which it would have learned.
+    folds
+        Number of detectors to train, each without one part of the images, which it then judges.
+        They stay in the report folder, and an interrupted check is continued.
+    minutes
+        Wall-clock time of each of these training runs.
+    suspicion
+        Suspicion from which a label is listed, in 0..1.
+    accepted
+        labels.json of an earlier check, whose suggestions with "accept": true are applied to the
+        copy of --fix.
+    """
+
+    with_model: WeightsArgument | None = None
+    folds: int | None = None
+    minutes: float = 5.0
+    suspicion: float = 0.6
+    accepted: PathArgument | None = None
+    device: Device = None
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether labels are judged."""
+        return self.with_model is not None or self.folds is not None
+
+    def load(self, folder: Path) -> tuple[Detector | None, list[Correction]]:
+        """Load the detector that judges the labels, if it is one, and the accepted corrections.
+
+        Args:
+            folder: of the report, whose list of labels will be replaced.
+        """
+        from centernet2.builders.loading import load_for_inference
+        from centernet2.data.check import read_accepted, require_undecided
+
+        if self.has_judge:
+            writable_folder(folder, "--report", command="check", files=WRITTEN_FOR_LABELS)
+            require_undecided(folder / LABELS_FILE)
+        accepted = [] if self.accepted is None else read_accepted(Path(self.accepted))
+        if self.with_model is None:
+            return None, accepted
+        return load_for_inference(self.with_model, device=self.device), accepted
+
+    def require_consistent(self, *, findings_only: bool, fix: PathArgument | None) -> None:
+        """Raise ValueError for options that exclude or need each other."""
+        if self.with_model is not None and self.folds is not None:
+            raise ValueError("give either --with-model or --folds, which trains the detectors")
+        if self.has_judge and findings_only:
+            raise ValueError("--findings-only writes no list of labels: leave it out")
+        if self.accepted is not None and fix is None:
+            raise ValueError("--accepted changes a copy of the annotations; name it with --fix")
+
+
+DEFAULT_LABEL_CHECK = LabelCheck()
+
+
+@checked(folds=at_least(2), minutes=above(0), suspicion=between(0, 1))
 def check(
     data: Data,
     *,
@@ -31,10 +104,11 @@ def check(
     report: PathArgument | None = None,
     findings_only: Annotated[Flag, Parameter(name=("--findings-only", "--no-report"))] = False,
     fix: PathArgument | None = None,
+    labels: LabelCheck = DEFAULT_LABEL_CHECK,
 ) -> Examination:
     """Check a data set for problems, and show how training would handle them.
 
-    The exit code is 0 if there are none, 2 otherwise.
+    The exit code is 0 if there are none, 2 otherwise; suspected labels do not count.
 
     Parameters
     ----------
@@ -52,21 +126,18 @@ def check(
         parse_class_map,
         require_names,
     )
-    from centernet2.data.check import (
-        MAX_EXAMPLES,
-        examine_dataset,
-        list_of_changes,
-        write_repaired,
-    )
+    from centernet2.data.check import MAX_EXAMPLES, examine_dataset
     from centernet2.report.dataset_page import write_dataset_page
 
     if findings_only and report is not None:
         raise ValueError("--findings-only writes no page: leave it or --report out")
+    labels.require_consistent(findings_only=findings_only, fix=fix)
     source = Path(data)
     folder = Path(report or f"check_{source.resolve().stem}")
     if not findings_only:
         writable_folder(folder, "--report", command="check", files=WRITTEN)
     repaired = None if fix is None else _file_for_repaired(Path(fix), source)
+    judge, corrections = labels.load(folder)
     rename = CategoryRenaming(parse_class_map(class_map_of(class_map) or ()))
     examination = examine_dataset(
         source,
@@ -80,9 +151,78 @@ def check(
         write_dataset_page(examination, folder, title=title, first_stage=sizes)
         logger.info("report: %s", folder / "report.html")
     if repaired is not None:
-        for path, changes in write_repaired(examination.splits, repaired).items():
-            logger.info("%s: %d changes, listed in %s", path, len(changes), list_of_changes(path))
+        _write_repaired(examination, repaired, corrections)
+    if labels.has_judge:
+        _check_labels(examination, labels, judge, folder)
     return examination
+
+
+def _write_repaired(
+    examination: Examination, path: Path, corrections: Sequence[Correction]
+) -> None:
+    """Write the copies of --fix."""
+    from centernet2.data.check import list_of_changes, write_repaired
+
+    for copy, changes in write_repaired(examination.splits, path, corrections).items():
+        logger.info("%s: %d changes, listed in %s", copy, len(changes), list_of_changes(copy))
+
+
+def _check_labels(
+    examination: Examination, labels: LabelCheck, judge: Detector | None, folder: Path
+) -> None:
+    """Write labels.json and the sheets about labels that are likely to be wrong."""
+    from centernet2.data.check import suggestion_records
+    from centernet2.report.label_sheet import write_label_sheets
+
+    found = _suspect(examination, labels, judge, folder)
+    errors = [each for each in found if each.suspicion >= labels.suspicion]
+    errors.sort(key=lambda each: -each.suspicion)
+    path = folder / LABELS_FILE
+    content = {"suggestions": suggestion_records(errors, examination.splits)}
+    write_json(path, json_mark("check") | content, indent=1)
+    datasets = {name: split.dataset for name, split in examination.splits.items()}
+    sheets = write_label_sheets(errors, datasets, folder)
+    kinds = Counter(each.kind for each in errors)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "none"
+    logger.info("%s: labels that are likely to be wrong: %s", path, counts)
+    if sheets:
+        logger.info(
+            'pictures of them: %s and so on; set "accept" to true in %s, then --accepted %s --fix '
+            "COPY.json corrects a copy",
+            sheets[0], path.name, path,
+        )  # fmt: skip
+
+
+def _suspect(
+    examination: Examination, labels: LabelCheck, judge: Detector | None, folder: Path
+) -> list[LabelError]:
+    """Let one detector judge all labels, or without it one for each fold."""
+    from centernet2.builders.label_check import suspect_labels
+    from centernet2.builders.label_folds import suspect_labels_in_folds
+
+    datasets = {name: split.dataset for name, split in examination.splits.items()}
+    splits = {name: each for name, each in datasets.items() if len(each.labels)}  # not a test set
+    if judge is None:
+        runs = folder / f"{labels.folds}_folds_{labels.minutes:g}_minutes"
+        train = partial(train_fold, minutes=labels.minutes, device=labels.device)
+        folds = labels.folds or 0
+        return suspect_labels_in_folds(splits, folds, runs, train, device=labels.device)
+    owner = str(labels.with_model)
+    return [
+        error
+        for name, dataset in splits.items()
+        for error in suspect_labels(judge, dataset, split=name, owner=owner)
+    ]
+
+
+def train_fold(
+    data: Path, output: Path, resume: bool, *, minutes: float, device: str | None
+) -> None:
+    """Train a detector with the options that `centernet2 train` chooses for the data."""
+    from centernet2.jobs.train import TrainMode, train
+
+    mode = TrainMode(minutes=minutes, effort=None if resume else "quick")
+    train(data=data, output_dir=output, resume=resume, seed=0, device=device, mode=mode)
 
 
 def _file_for_repaired(path: Path, source: Path) -> Path:

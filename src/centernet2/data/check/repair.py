@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from centernet2.data.check.corrections import Correction, corrected_content
 from centernet2.data.check.examination import ExaminedSplit
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
@@ -31,26 +32,40 @@ from centernet2.structures import UserId
 CORRECTED = (CORNER_BOXES, SHARE_BOXES, DUPLICATE_NAMES, UNREADABLE_MASKS, SHARE_MASKS)
 
 
-def write_repaired(splits: Mapping[str, ExaminedSplit], output: Path) -> dict[Path, list[str]]:
+def write_repaired(
+    splits: Mapping[str, ExaminedSplit], output: Path, corrections: Sequence[Correction] = ()
+) -> dict[Path, list[str]]:
     """Write a repaired copy of every split's annotations, and a list of changes.
 
     A single split is written to `output`, several to OUTPUT_train.json and so on. The copy names
     images by absolute paths.
 
+    Args:
+        corrections: of labels that can be used, but are wrong.
+
     Returns:
         {file: changes}.
     """
-    written = {}
+    for each in corrections:
+        if each.split not in splits:
+            raise ValueError(
+                f"suggestion {each.number} is about the split {each.split}, but the data have "
+                f"{', '.join(splits)}; give the data that were checked"
+            )
+    copies = {}
     for name, split in splits.items():
         path = output if len(splits) == 1 else _file_of_split(output, name)
         content = repaired_content(split.content, split.records, split.images)
         changes = [*_changes(split.records), *_removed_images(split.dataset, split.images)]
+        own = [each for each in corrections if each.split == name]
+        content, corrected = corrected_content(content, own)
+        copies[path] = content, [*changes, *corrected]
+    for path, (content, changes) in copies.items():
         mark = json_mark("check")
         write_atomic(path, json.dumps(mark | content | mark))  # the mark of another command goes
         lines = [f"# {mark_of('check')}", *changes]
         write_atomic(list_of_changes(path), "".join(f"{line}\n" for line in lines))
-        written[path] = changes
-    return written
+    return {path: changes for path, (_, changes) in copies.items()}
 
 
 def repaired_files(output: Path) -> list[Path]:
@@ -112,7 +127,7 @@ def _annotations(records: ReadRecords, kept: np.ndarray) -> Iterator[Record]:
     clipped = clip_xywh(boxes.xywh, records.images.sizes[boxes.image])
     exceeds = np.abs(clipped - boxes.xywh).max(axis=1, initial=0) > BORDER_TOLERANCE
     xywh = np.where(exceeds[:, None], clipped, boxes.xywh).tolist()
-    ids = _annotation_ids(records)
+    ids = annotation_ids(records)
     for row in np.argsort(boxes.rows).tolist():  # in the order of the file
         image = int(boxes.image[row])
         if kept[image]:
@@ -131,7 +146,7 @@ def _annotations(records: ReadRecords, kept: np.ndarray) -> Iterator[Record]:
             yield record
 
 
-def _annotation_ids(records: ReadRecords) -> list[UserId]:
+def annotation_ids(records: ReadRecords) -> list[UserId]:
     """Ids of the annotations in the file; new ones where they are missing or repeated."""
     table = records.boxes.table
     given = [as_id(value) for value in table.column("id")]

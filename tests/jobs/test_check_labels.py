@@ -1,0 +1,152 @@
+"""Labels that are judged by a detector, decided on by people, and corrected in a copy."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from centernet2.builders.label_folds import suspect_labels_in_folds
+from centernet2.cli import app
+from centernet2.data.readers import load_dataset
+from centernet2.jobs.check import LabelCheck, check
+from tests.helpers.jobs import save_untrained
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of one class, which is not trained."""
+    return save_untrained(tmp_path_factory.mktemp("judge") / "model.pth", ("block",))
+
+
+def judged(data: Path, judge: Path, report: Path) -> dict[str, list[dict[str, object]]]:
+    """Check all labels, and return the content of labels.json."""
+    check(data, report=report, labels=LabelCheck(with_model=judge, suspicion=0.0, device="cpu"))
+    content: dict[str, list[dict[str, object]]] = json.loads((report / "labels.json").read_text())
+    return content
+
+
+def test_labels_are_listed_with_pictures(data: Path, judge: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    suggestions = judged(data, judge, report)["suggestions"]
+    assert [each["number"] for each in suggestions] == [*range(1, len(suggestions) + 1)]
+    suspicions = [float(str(each["suspicion"])) for each in suggestions]
+    assert suspicions == sorted(suspicions, reverse=True)
+    labels = {(each["split"], each["annotation_id"]) for each in suggestions}
+    assert labels >= {(split, i) for split in ("train", "val") for i in range(1, 5)}
+    kinds = {each["kind"]: each for each in suggestions}
+    assert kinds["missing"]["label"] is None and kinds["missing"]["annotation_id"] is None
+    assert all(each["accept"] is None for each in suggestions)
+    sheets = sorted(report.glob("labels_*.jpg"))
+    assert len(sheets) == -(-len(suggestions) // 40)
+    assert Image.open(sheets[0]).size[0] > 1000
+
+
+def test_accepted_corrections_are_in_the_copy_alone(
+    data: Path, judge: Path, tmp_path: Path
+) -> None:
+    report, copy = tmp_path / "report", tmp_path / "fixed.json"
+    content = judged(data, judge, report)
+    before = (data / "annotations" / "instances_train.json").read_text()
+    missing = next(
+        each
+        for each in content["suggestions"]
+        if each["kind"] == "missing" and each["split"] == "train"
+    )
+    spurious = next(
+        each
+        for each in content["suggestions"]
+        if each["split"] == "train" and each["annotation_id"] == 2
+    )
+    missing["accept"] = True
+    spurious |= {"accept": True, "suggested": None, "kind": "spurious"}
+    decided = tmp_path / "decided.json"
+    decided.write_text(json.dumps(content))
+    words = ["--findings-only", "--fix", str(copy), "--accepted", str(decided)]
+    with pytest.raises(SystemExit):  # both splits have the same images
+        app(["check", str(data), *words], exit_on_error=False)
+    fixed = json.loads((tmp_path / "fixed_train.json").read_text())["annotations"]
+    assert [each["id"] for each in fixed] == [1, 3, 4, 5]
+    assert fixed[-1]["bbox"] == missing["suggested"]["bbox"]  # type: ignore[index]
+    assert fixed[-1]["image_id"] == missing["image_id"] and fixed[-1]["category_id"] == 7
+    assert len(json.loads((tmp_path / "fixed_val.json").read_text())["annotations"]) == 4
+    lines = (tmp_path / "fixed_train.changes.txt").read_text().splitlines()
+    assert "removed: annotation 2 in 2.png (spurious)" in lines
+    assert (data / "annotations" / "instances_train.json").read_text() == before
+
+
+def test_decisions_are_not_overwritten(data: Path, judge: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    content = judged(data, judge, report)
+    judged(data, judge, report)  # nothing is decided: it is replaced
+    content["suggestions"][0]["accept"] = False
+    (report / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"labels\.json holds decisions; .* --accepted"):
+        judged(data, judge, report)
+
+
+def test_corrections_of_other_data_are_refused(data: Path, judge: Path, tmp_path: Path) -> None:
+    content = judged(data, judge, tmp_path / "report")
+    content["suggestions"][0] |= {"accept": True, "split": "test"}
+    decided = tmp_path / "decided.json"
+    decided.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="suggestion 1 is about the split test"):
+        check(
+            data,
+            findings_only=True,
+            fix=tmp_path / "fixed.json",
+            labels=LabelCheck(accepted=decided),
+        )
+    assert not list(tmp_path.glob("fixed*"))
+
+
+def test_impossible_options_are_refused(data: Path, judge: Path, tmp_path: Path) -> None:
+    others = save_untrained(tmp_path / "others.pth", ("cat", "dog"))
+    nameless = save_untrained(tmp_path / "nameless.pth", ())
+    for options, words in (
+        (LabelCheck(with_model=judge, folds=3), "either --with-model or --folds"),
+        (LabelCheck(accepted=tmp_path / "a.json"), "name it with --fix"),
+        (LabelCheck(with_model=others), r"others\.pth has 2 classes \(cat, dog\) and cannot judge"),
+        (LabelCheck(with_model=nameless), r"nameless\.pth has no class names"),
+        (LabelCheck(folds=1), "folds is 1; it takes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check(data, report=tmp_path / "report", labels=options)
+    with pytest.raises(ValueError, match="writes no list of labels"):
+        check(data, findings_only=True, labels=LabelCheck(with_model=judge))
+    assert not (tmp_path / "report" / "labels.json").exists()
+
+
+def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
+    data: Path, judge: Path, tmp_path: Path
+) -> None:
+    splits = {
+        split: load_dataset(data=data, data_path=None, names=(), split=split)
+        for split in ("train", "val")
+    }
+    trained: list[tuple[Path, bool]] = []
+
+    def train(fold: Path, run: Path, resume: bool) -> None:
+        trained.append((fold, resume))
+        run.mkdir(parents=True)
+        shutil.copy(judge, run / "model_final.pth")
+
+    errors = suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
+    assert [fold.name for fold, _ in trained] == ["fold_0", "fold_1"]
+    labels = [(each.split, each.row) for each in errors if each.row is not None]
+    assert sorted(labels) == [(split, row) for split in ("train", "val") for row in range(4)]
+    parts = [
+        load_dataset(data=fold, data_path=None, names=(), split=split)
+        for fold, _ in trained
+        for split in ("train", "val")
+    ]
+    assert [len(each) for each in parts] == [4, 4, 4, 4]
+    assert parts[0].image_ids.tolist() == parts[3].image_ids.tolist()  # what 0 trains on, 1 judges
+    suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
+    assert len(trained) == 2  # nothing has changed
+    (tmp_path / "run_1" / "model_final.pth").unlink()
+    (tmp_path / "run_1" / "command.yaml").touch()
+    with pytest.raises(FileExistsError):
+        suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
+    assert trained[2:] == [(tmp_path / "fold_1", True)]
