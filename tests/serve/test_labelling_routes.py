@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hotcoco import mask as rle
 
-from centernet2.serve.brush import pack_mask
+from centernet2.predict.brush import pack_mask
 from centernet2.serve.service import LabelStudio, ServiceOptions
 from tests.helpers.serving import StandIn, as_base64, client_of, encode, make_service
 from tests.helpers.stream_server import serve_files

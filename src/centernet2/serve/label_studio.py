@@ -1,30 +1,22 @@
 """The protocol of Label Studio's ML backends: labelling config, tasks and regions."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import numpy as np
-
-from centernet2.serve.brush import pack_mask
+from centernet2.predict.label_regions import (
+    BRUSH,
+    POLYGONS,
+    RECTANGLES,
+    LabelConfig,
+    label_regions,
+)
 from centernet2.serve.refusals import unprocessable
 
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
 
-RECTANGLES, POLYGONS, BRUSH = "RectangleLabels", "PolygonLabels", "BrushLabels"
 OBJECT, LABEL = "Image", "Label"
-PERCENT = 100
-
-
-class LabelConfig(NamedTuple):
-    """A tag of a labelling config that labels regions of an image."""
-
-    kind: str  # of RECTANGLES, POLYGONS, BRUSH
-    control: str  # its name
-    target: str  # name of the tag with the image
-    key: str  # of the image in the data of a task
-    labels: dict[str, str]  # label of the project by name of the class, in lower case
 
 
 def parse_label_config(text: Any) -> list[LabelConfig]:
@@ -86,60 +78,4 @@ def to_label_studio(
             f"the model {version} has no masks for {configs[0].kind}; add {RECTANGLES} to the "
             "project, or serve a detector that has masks"
         )
-    config = usable[0]
-    kind, (height, width) = config.kind.lower(), prediction.size
-    places = PLACES[config.kind](prediction)
-    regions: list[dict[str, Any]] = []
-    for number, (each, place) in enumerate(zip(prediction, places, strict=True)):
-        label = config.labels.get(each.name.lower())
-        if label is None or place is None:
-            continue
-        regions.append(
-            {
-                "id": f"box{number}",
-                "from_name": config.control,
-                "to_name": config.target,
-                "type": kind,
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "score": each.score,
-                "value": {**place, kind: [label]},
-            }
-        )
-    scores = [region["score"] for region in regions]
-    mean = sum(scores) / len(scores) if scores else 0.0
-    return {"model_version": version, "score": mean, "result": regions}
-
-
-def _rectangles(prediction: "Prediction") -> Iterator[dict[str, Any]]:
-    """Yield each box in percent of the image."""
-    height, width = prediction.size
-    for each in prediction:
-        left, top, right, bottom = each.box
-        yield {
-            "x": left / width * PERCENT,
-            "y": top / height * PERCENT,
-            "width": (right - left) / width * PERCENT,
-            "height": (bottom - top) / height * PERCENT,
-            "rotation": 0,
-        }
-
-
-def _polygons(prediction: "Prediction") -> Iterator[dict[str, Any] | None]:
-    """Yield the outline of each mask in percent of the image; None: the mask is empty."""
-    from centernet2.predict.outlines import outline
-
-    height, width = prediction.size
-    for mask in prediction.each_mask():
-        corners = outline(mask) * PERCENT / np.array([width, height])
-        yield {"points": corners.tolist(), "closed": True} if len(corners) else None
-
-
-def _brush(prediction: "Prediction") -> Iterator[dict[str, Any] | None]:
-    for mask in prediction.each_mask():
-        yield {"format": "rle", "rle": pack_mask(mask)} if mask.any() else None
-
-
-# what a tag says of each detection, beside its label
-PLACES = {RECTANGLES: _rectangles, POLYGONS: _polygons, BRUSH: _brush}
+    return label_regions(prediction, usable[0], version)
