@@ -18,7 +18,7 @@ ANY_NUMBER = Accepted()
 # A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
     ("accepted", "approved", "calibration", "config", "data", "data_path", "file", "first", "fix",
-     "images", "model", "name", "output", "output_dir", "predictions", "report", "second",
+     "images", "model", "name", "output", "output_dir", "pool", "predictions", "report", "second",
      "token_file", "weights", "with_model")
 )  # fmt: skip
 SOURCES = frozenset(("data", "data_path", "images"))  # of these, Path("") is the current folder

@@ -90,6 +90,12 @@ GROUPS: dict[str, dict[str, Command]] = {
             job="pseudo_label",
             show=printing.print_pseudo_labels,
         ),
+        "next": Command(
+            "Choose the images to label next, and label them as far as possible.",
+            "unlabelled --weights runs/mine --count 50",
+            job="next_images",
+            show=printing.print_next_images,
+        ),
     },
     "Evaluate": {
         "eval": Command(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
-DRAWING = ("check", "explain", "predict", "show")  # commands that make pictures
+DRAWING = ("check", "explain", "next", "predict", "show")  # commands that make pictures
 NOTHING = (b"", b"[]")  # content that anything may replace
 BEGINNINGS = {  # command -> file name -> regular expression
     "check": {"findings.json": rb'\[\n {\n  "split": "'},
@@ -24,6 +24,7 @@ BEGINNINGS = {  # command -> file name -> regular expression
         "speed.json": rb'{"images": ',
         "stages.json": rb'\[{"image_id": [^,]+, "object_scores": ',
     },
+    "next": {"label_studio.json": rb'\[\n {\n  "data": {\n   "image": '},
     "explain": {"explanation.json": rb'{\n "image": '},
     "predict": {
         "detections.csv": rb"image,frame,time,left,top,right,bottom,score,label,name",

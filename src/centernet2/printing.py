@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from centernet2.data.check import Examination
     from centernet2.jobs.compare import Comparison
+    from centernet2.jobs.next_images import NextImages
     from centernet2.jobs.pseudo_label import PseudoLabels
     from centernet2.jobs.reproduce import Verdict
     from centernet2.jobs.threshold import Thresholds
@@ -68,6 +69,14 @@ def print_pseudo_labels(labels: "PseudoLabels") -> None:
 
     _print(counts_table(labels.boxes))
     exit_if_skipped(labels.skipped)
+
+
+def print_next_images(images: "NextImages") -> None:
+    """Print each image with its reason; exit with code 1 if images were skipped."""
+    print_lines(
+        [f"{number}  {path}: {reason}" for number, (path, reason) in enumerate(images.chosen, 1)]
+    )
+    exit_if_skipped(images.skipped)
 
 
 def exit_if_skipped(count: int) -> None:

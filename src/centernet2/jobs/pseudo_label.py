@@ -88,10 +88,10 @@ def pseudo_label(
         failed.append(path)
         logger.error("%s", error)
 
-    named = [Source(each, SourceKind.IMAGE) for each in found if _can_be_named(each, report)]
+    named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
     predictions = predictor.stream(named, score_threshold=score, on_error=report)
     shown = with_progress(predictions, ("labeling", "labeled"), total=len(named))
-    content = rename_categories(_to_coco(shown, folder, class_names), renamed)
+    content = rename_categories(to_coco(shown, folder, class_names), renamed)
     _require_images(content["images"], found, folder)
     write_json(path, json_mark("pseudo-label") | content)
     boxes = _count_boxes(content)
@@ -128,7 +128,7 @@ def _require_images(images: Sequence[dict[str, Any]], found: Sequence[Path], fol
         )
 
 
-def _can_be_named(path: Path, report: OnError) -> bool:
+def can_be_named(path: Path, report: OnError) -> bool:
     """Whether JSON, which is UTF-8, can hold the name of a file."""
     name = printable(path)
     if name == str(path):
@@ -143,7 +143,7 @@ def _count_boxes(content: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
     return {category["name"]: counts[category["id"]] for category in content["categories"]}
 
 
-def _to_coco(
+def to_coco(
     predictions: Iterable[Prediction], folder: Path, class_names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     from centernet2.predict.conversions import coco_categories

@@ -28,3 +28,13 @@ def box_iou_matrix(boxes: BoxArray, others: BoxArray) -> BoxArray:  # [D, G]
     union = area[:, None] + other_area[None] - intersection
     iou: BoxArray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return iou
+
+
+def distinct_rows(boxes: BoxArray, max_iou: float) -> list[int]:
+    """Return the rows of boxes [D, 4], best first, after NMS."""
+    iou = box_iou_matrix(boxes, boxes)
+    rows: list[int] = []
+    for row in range(len(boxes)):
+        if (iou[row, rows] < max_iou).all():
+            rows.append(row)
+    return rows

@@ -1,7 +1,8 @@
 """Predictions as regions of Label Studio: rectangles, polygons or masks of a brush."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -22,6 +23,23 @@ class LabelConfig(NamedTuple):
     target: str  # name of the tag with the image
     key: str  # of the image in the data of a task
     labels: dict[str, str]  # label of the project by name of the class, in lower case
+
+
+def config_for(class_names: Sequence[str], *, masks: bool) -> LabelConfig:
+    """Return a tag that labels regions of these classes."""
+    labels = {name.lower(): name for name in class_names}
+    return LabelConfig(POLYGONS if masks else RECTANGLES, "label", "image", "image", labels)
+
+
+def label_config(config: LabelConfig) -> str:
+    """Return the labelling config of a project with this tag."""
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(view, "Image", name=config.target, value=f"${config.key}")
+    control = ElementTree.SubElement(view, config.kind, name=config.control, toName=config.target)
+    for label in config.labels.values():
+        ElementTree.SubElement(control, "Label", value=label)
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode")
 
 
 def label_regions(prediction: "Prediction", config: LabelConfig, version: str) -> dict[str, Any]:

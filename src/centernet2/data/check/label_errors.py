@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.ops.box_arrays import box_iou_matrix
+from centernet2.ops.box_arrays import box_iou_matrix, distinct_rows
 from centernet2.structures import FloatArray, IntArray
 
 SAME_OBJECT_IOU = 0.5
@@ -170,11 +170,7 @@ def _labeled_shares(scores: FloatArray, labeled: NDArray[np.bool_]) -> FloatArra
 
 def _without_duplicates(view: LabelView) -> LabelView:
     """Leave out the detections on the object of a better one, of any class."""
-    iou = box_iou_matrix(view.found, view.found)
-    rows: list[int] = []
-    for row in range(len(view.found)):
-        if (iou[row, rows] < SAME_OBJECT_IOU).all():
-            rows.append(row)
+    rows = distinct_rows(view.found, SAME_OBJECT_IOU)
     columns = ("found", "found_scores", "found_labels")
     return view._replace(**{name: getattr(view, name)[rows] for name in columns})
 
