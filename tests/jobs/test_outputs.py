@@ -18,10 +18,12 @@ COMMANDS = [
     "benchmark --config-file CenterNet2_R18_small --output",
     "check data --report",
     "check data --findings-only --fix",
+    "check data --with-model model.pth --report",
     "compare one.json other.json --output",
     "convert data --to coco --output",
     "eval --weights model.pth --output-dir",
     "eval --predictions results.json --report",
+    "next photos --weights model.pth --output",
     "predict photo.jpg --weights model.pth --output",
     "pseudo-label --weights model.pth --images photos --output",
     "show data --output",
@@ -35,6 +37,7 @@ REPLACED = {
     "check data --findings-only --fix out/a.json": [
         "a.json", "a_train.json", "a.changes.txt", "a_val.changes.txt",
     ],
+    "check data --with-model model.pth --report out": ["labels.json", "labels_1.jpg"],
     "compare one.json other.json --output out/a.json": ["a.json"],
     "eval --weights model.pth --data data --output-dir out": [
         "metrics.json", "predictions.json", "speed.json", "notes.json", "skipped.json",
@@ -44,6 +47,10 @@ REPLACED = {
         "report.html", "report.json", "report.md", "metrics.json",
     ],
     "eval --predictions one.json --data data --output-dir out": ["metrics.json", "skipped.json"],
+    "next photos --weights model.pth --output out": [
+        "images.txt", "images.json", "images_1.jpg", "coco.json", "label_studio.json",
+        "label_config.xml",
+    ],
     "predict photos --weights model.pth --output out": ["predictions.json", "00000_0.png"],
     "pseudo-label --weights model.pth --images photos --output out/a.json": ["a.json"],
     "show data --output out/a.png": ["a.png"],

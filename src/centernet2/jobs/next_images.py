@@ -79,10 +79,10 @@ def next_images(
     from centernet2.report.sheets import write_sheets
 
     folder = Path(pool)
-    if not folder.is_dir():
-        raise ValueError(f"POOL {printable(folder)} is no folder; give one that holds images")
     target = Path(output or f"next_{folder.resolve().name}")
     writable_folder(target, "--output", command="next", files=FILES)
+    if not folder.is_dir():
+        raise ValueError(f"POOL {printable(folder)} is no folder; give one that holds images")
     found = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
     if predictor.class_names is None:
