@@ -1,6 +1,7 @@
 """Inputs of the jobs: noise images, and untrained detectors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.checkpoint import Checkpoint, save_checkpoint
+from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.data.readers import load_dataset
 from centernet2.files import write_atomic, write_json
 from centernet2.structures import ModelInfo
@@ -69,4 +70,11 @@ def save_untrained(
         class_names=class_names, config=model.info.config, config_name=model.info.config_name
     )
     save_checkpoint(path, Checkpoint(model.state_dict(), info, iteration=1, metrics={}))
+    return path
+
+
+def save_without_names(path: Path, weights: Path) -> Path:
+    """Write a copy of a checkpoint without class names; return its path."""
+    checkpoint = load_checkpoint(weights)
+    save_checkpoint(path, replace(checkpoint, info=replace(checkpoint.info, class_names=())))
     return path

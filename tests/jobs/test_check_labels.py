@@ -11,7 +11,7 @@ from centernet2.builders.label_folds import suspect_labels_in_folds
 from centernet2.cli import app
 from centernet2.data.readers import load_dataset
 from centernet2.jobs.check import LabelCheck, check
-from tests.helpers.jobs import save_untrained
+from tests.helpers.jobs import save_untrained, save_without_names
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_corrections_of_other_data_are_refused(data: Path, judge: Path, tmp_path
 
 def test_impossible_options_are_refused(data: Path, judge: Path, tmp_path: Path) -> None:
     others = save_untrained(tmp_path / "others.pth", ("cat", "dog"))
-    nameless = save_untrained(tmp_path / "nameless.pth", ())
+    nameless = save_without_names(tmp_path / "nameless.pth", judge)
     for options, words in (
         (LabelCheck(with_model=judge, folds=3), "either --with-model or --folds"),
         (LabelCheck(accepted=tmp_path / "a.json"), "name it with --fix"),

@@ -12,7 +12,7 @@ from centernet2.cli import app
 from centernet2.data.readers import load_dataset
 from centernet2.jobs.next_images import next_images
 from centernet2.predict.label_regions import RECTANGLES
-from tests.helpers.jobs import save_untrained, write_photographs
+from tests.helpers.jobs import save_untrained, save_without_names, write_photographs
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_label_studio_understands_its_config(detector: Path, pool: Path, tmp_pat
 
 
 def test_impossible_inputs_are_refused(detector: Path, pool: Path, tmp_path: Path) -> None:
-    nameless = save_untrained(tmp_path / "nameless.pth", ())
+    nameless = save_without_names(tmp_path / "nameless.pth", detector)
     (tmp_path / "empty").mkdir()
     damaged = tmp_path / "damaged"
     damaged.mkdir()

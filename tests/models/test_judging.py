@@ -1,14 +1,10 @@
 """Judgements of given boxes agree with what the detector says about its own."""
 
-from typing import cast
-
 import pytest
 import torch
 
-import centernet2
 from centernet2.models.inspect import inspect
 from centernet2.models.judging import judge_boxes
-from centernet2.models.roi_heads import BoxStage
 from tests.helpers.jobs import build_untrained
 
 
@@ -20,25 +16,15 @@ def images() -> list[torch.Tensor]:
     ]
 
 
-def without_refinement() -> centernet2.Detector:
-    """Build a detector whose second stage leaves boxes where they are."""
+def test_proposals_are_judged_as_in_detection() -> None:
     model = build_untrained().eval()
-    assert model.roi_heads is not None
-    for stage in model.roi_heads.stages:
-        predictor = cast(BoxStage, stage).bbox_pred
-        torch.nn.init.zeros_(predictor.weight)
-        torch.nn.init.zeros_(predictor.bias)
-    return model
-
-
-def test_own_boxes_are_judged_as_detected() -> None:
-    model = without_refinement()
-    inspected = inspect(model, images())
-    given = [each.detections["boxes"] for each in inspected]
-    for judgement, own in zip(judge_boxes(model, images(), given), inspected, strict=True):
+    trace = model.run(images())
+    given = [own.boxes[rows] for own, rows in zip(trace.proposals, trace.sources, strict=True)]
+    judgements = judge_boxes(model, images(), given)
+    for judgement, own in zip(judgements, inspect(model, images()), strict=True):
         labels = own.detections["labels"]
         assert len(labels) > 0
-        torch.testing.assert_close(judgement.boxes, own.detections["boxes"])
+        torch.testing.assert_close(judgement.boxes, own.detections["boxes"], atol=1e-3, rtol=1e-4)
         chosen = judgement.probabilities.gather(1, labels[:, None])[:, 0]
         torch.testing.assert_close(chosen, own.class_scores, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(judgement.detections["scores"], own.detections["scores"])
@@ -56,14 +42,19 @@ def test_images_do_not_depend_on_each_other() -> None:
 
 
 def test_boxes_of_each_class_move_by_the_best_class() -> None:
-    model = build_untrained(
-        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG",
-        "False",
-        "MODEL.ROI_HEADS.NAME",
-        "CustomROIHeads",
-    ).eval()
-    (judgement,) = judge_boxes(model, images()[:1], [torch.tensor([[4.0, 4, 40, 30]])])
-    assert judgement.boxes.shape == (1, 4) and judgement.probabilities.shape == (1, 2)
+    options = ["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "False"]
+    model = build_untrained(*options, "MODEL.ROI_HEADS.NAME", "CustomROIHeads").eval()
+    given = torch.tensor([[4.0, 4, 40, 30]])
+    trace = model.run(images()[:1])
+    assert trace.stages[-1].boxes.shape[1] == 2
+    (judgement,) = judge_boxes(model, images()[:1], [given])
+    assert model.roi_heads is not None
+    levels = [trace.features[name] for name in model.roi_heads.in_features]
+    limits = torch.tensor([[96.0, 64, 96, 64]])
+    (output,) = model.roi_heads.refine(levels, torch.tensor([[0.0, 4, 4, 40, 30]]), limits)
+    best = int(judgement.probabilities[0].argmax())
+    wanted = output.boxes[:, best].clamp(min=0).minimum(limits)
+    torch.testing.assert_close(judgement.boxes, wanted, atol=1e-3, rtol=1e-4)
 
 
 def test_one_stage_detector_is_refused() -> None:
