@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -133,7 +134,7 @@ def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
         shutil.copy(judge, run / "model_final.pth")
 
     errors = suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
-    assert [fold.name for fold, _ in trained] == ["fold_0", "fold_1"]
+    assert [fold.name[:6] for fold, _ in trained] == ["data_0", "data_1"]
     labels = [(each.split, each.row) for each in errors if each.row is not None]
     assert sorted(labels) == [(split, row) for split in ("train", "val") for row in range(4)]
     parts = [
@@ -142,11 +143,18 @@ def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
         for split in ("train", "val")
     ]
     assert [len(each) for each in parts] == [4, 4, 4, 4]
-    assert parts[0].image_ids.tolist() == parts[3].image_ids.tolist()  # what 0 trains on, 1 judges
+    seen, judged = ([part.image_id(i) for i in range(4)] for part in parts[:2])
+    assert sorted(seen + judged) == [*range(1, 9)]
+    assert [parts[3].image_id(i) for i in range(4)] == seen
+
     suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
     assert len(trained) == 2  # nothing has changed
-    (tmp_path / "run_1" / "model_final.pth").unlink()
-    (tmp_path / "run_1" / "command.yaml").touch()
+    run = next(tmp_path.glob("run_1_*"))
+    (run / "model_final.pth").unlink()
+    (run / "command.yaml").touch()
     with pytest.raises(FileExistsError):
         suspect_labels_in_folds(splits, 2, tmp_path, train, device="cpu")
-    assert trained[2:] == [(tmp_path / "fold_1", True)]
+    assert trained[2:] == [(trained[1][0], True)]  # it is resumed
+    fewer = {"train": splits["train"].subset(np.arange(3)), "val": splits["val"]}
+    suspect_labels_in_folds(fewer, 2, tmp_path, train, device="cpu")
+    assert [resume for _, resume in trained[3:]] == [False, False]

@@ -1,5 +1,6 @@
 """Judge the labels of a data set by detectors that have not seen them: one for each fold."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from centernet2.data.user_ids import pack_ids
 from centernet2.files import write_atomic
 
 SEED = 0  # of the choice of the folds
+DIGEST_LENGTH = 8  # of the hash in the names of folders
 Train = Callable[[Path, Path, bool], object]  # data, output folder, whether to resume
 
 
@@ -35,8 +37,8 @@ def suspect_labels_in_folds(
     Args:
         splits: data sets with the same classes.
         count: number of folds.
-        folder: for the data and the training runs of the folds. Runs that are there are not
-            repeated unless the data have changed.
+        folder: for the data and the training runs of the folds. Finished runs on the same data are
+            not repeated, others resumed.
         train: trains a detector.
     """
     whole = concatenate([*splits.values()])
@@ -47,10 +49,7 @@ def suspect_labels_in_folds(
     parts = dict(zip(splits, np.split(fold_of, ends), strict=True))  # [I] of each split
     errors: list[LabelError] = []
     for fold in range(count):
-        data, run = folder / f"fold_{fold}", folder / f"run_{fold}"
-        is_new = write_fold(whole, fold_of == fold, data)
-        if is_new or not (run / FINAL_FILE).is_file():
-            train(data, run, not is_new and (run / COMMAND_FILE).is_file())
+        run = _train_fold(whole, fold_of == fold, folder, str(fold), train)
         model = load_for_inference(run, device=device)
         for name, dataset in splits.items():
             others = np.flatnonzero(parts[name] != fold).tolist()
@@ -58,20 +57,28 @@ def suspect_labels_in_folds(
     return errors
 
 
-def write_fold(whole: DetectionDataset, held_out: NDArray[np.bool_], folder: Path) -> bool:
-    """Write a fold as a data set with a validation split; return whether it is another one.
+def _train_fold(
+    whole: DetectionDataset, held_out: NDArray[np.bool_], folder: Path, name: str, train: Train
+) -> Path:
+    """Train the detector of a fold, unless its run is finished; return the run.
 
     Args:
-        held_out: [I] images of the validation split.
+        held_out: [I] images of the fold, which are its validation split.
+        name: of the fold; with a hash of its data it names the folders.
     """
-    texts = {}
-    for split, chosen in (("train", ~held_out), ("val", held_out)):
-        part = whole.subset(np.flatnonzero(chosen))
-        names = [os.path.abspath(part.image_path(i)) for i in range(len(part))]
-        path = folder / "annotations" / f"instances_{split}.json"
-        texts[path] = json.dumps(coco_content(part, names))
-    if all(path.is_file() and path.read_text() == text for path, text in texts.items()):
-        return False
-    for path, text in texts.items():
-        write_atomic(path, text)
-    return True
+    parts = {"train": whole.subset(np.flatnonzero(~held_out))}
+    parts["val"] = whole.subset(np.flatnonzero(held_out))
+    texts = {split: _coco_text(part) for split, part in parts.items()}
+    digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:DIGEST_LENGTH]
+    data, run = folder / f"data_{name}_{digest}", folder / f"run_{name}_{digest}"
+    for split, text in texts.items():
+        write_atomic(data / "annotations" / f"instances_{split}.json", text)
+    if not (run / FINAL_FILE).is_file():
+        train(data, run, (run / COMMAND_FILE).is_file())
+    return run
+
+
+def _coco_text(part: DetectionDataset) -> str:
+    """Return images, by absolute paths, and labels as a file of COCO's format."""
+    names = [os.path.abspath(part.image_path(i)) for i in range(len(part))]
+    return json.dumps(coco_content(part, names))
