@@ -79,17 +79,17 @@ def test_chosen_images_cover_different_objects() -> None:
         objects([], []),
     ]
     first, second, *rest = choose_images(images, 10)
-    assert first.index in (0, 1) and first.reason.endswith("of unclear class, such as cat")
-    assert second.index == 2
+    assert first.image in (0, 1) and first.reason.endswith("of unclear class, such as cat")
+    assert second.image == 2
     assert second.reason == "1 near the threshold, such as cat, unlike those before"
-    assert {each.index for each in rest} == {0, 1, 3} - {first.index}
+    assert {each.image for each in rest} == {0, 1, 3} - {first.image}
     assert first.gain > second.gain > rest[0].gain == pytest.approx(0, abs=1e-6)
     assert rest[-1].reason in ("nothing is seen", "3 of unclear class, such as cat")
 
 
 def test_choice_has_the_wanted_length() -> None:
     images = [objects([0.5], [[float(i), 1.0]]) for i in range(5)]
-    assert len({each.index for each in choose_images(images, 3)}) == 3
+    assert len({each.image for each in choose_images(images, 3)}) == 3
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from urllib.parse import quote
 
 from cyclopts import Parameter
@@ -19,6 +19,8 @@ from centernet2.outputs import json_mark, mark_of, writable_folder
 from centernet2.ranges import at_least
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from centernet2.predict.image_choice import ChosenImage, UncertainObjects
     from centernet2.predict.prediction import Prediction
     from centernet2.predict.predictor import Predictor
@@ -91,7 +93,7 @@ def next_images(
     if not seen.predictions:
         raise ValueError(f"{printable(folder)}: no image can be read; nothing is written")
     chosen = list(choose_images(seen.objects, count))
-    predictions = [seen.predictions[each.index] for each in chosen]
+    predictions = [seen.predictions[each.image] for each in chosen]
     _write_lists(target, chosen, predictions)
     _write_labels(target, predictions, folder, predictor.class_names)
     pictures = ((_draw(p), each.reason) for p, each in zip(predictions, chosen, strict=True))
@@ -107,7 +109,7 @@ def _look_at(predictor: Predictor, found: Sequence[Path]) -> SeenImages:
     """Detect objects in images, and keep what the choice and the labels need."""
     from centernet2.predict.image_choice import uncertain_objects
     from centernet2.predict.read_sources import read_sources
-    from centernet2.predict.sources import Kind, Source
+    from centernet2.predict.sources import Source, SourceKind
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import above_threshold
 
@@ -118,15 +120,16 @@ def _look_at(predictor: Predictor, found: Sequence[Path]) -> SeenImages:
         logger.error("%s", error)
 
     threshold = predictor.shown_threshold(None)
-    named = [Source(each, Kind.IMAGE) for each in found if can_be_named(each, report)]
+    named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
     images = with_progress(
         read_sources(named, report), ("looking at", "looked at"), total=len(named)
     )
     predictions, objects = [], []
     for image in images:
-        prediction = predictor.embed(image.image)
+        prediction = cast("Prediction", predictor.embed(image.image))
         objects.append(uncertain_objects(prediction, threshold))
-        shown = prediction[above_threshold(prediction.scores, prediction.labels, threshold)]
+        scores: NDArray[Any] = prediction.scores
+        shown = prediction[above_threshold(scores, prediction.labels, threshold)]
         masks = {name: shown.columns[name] for name in shown.columns if name == "box_masks"}
         predictions.append(replace(shown, path=image.path, pixels=None, columns=masks))
     return SeenImages(predictions, objects, len(failed))

@@ -45,7 +45,7 @@ class UncertainObjects(NamedTuple):
 class ChosenImage(NamedTuple):
     """An image to label, and why."""
 
-    index: int
+    image: int  # in the list of images
     gain: float  # uncertainty that it covers, beyond the images before it
     reason: str
 

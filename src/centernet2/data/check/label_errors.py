@@ -25,7 +25,7 @@ PRIOR_COUNT = 5  # detections for which the score stands in for the share that h
 
 LEAST_PROBABILITY = 1e-6  # of an object, by which that of a class is divided
 
-Kind = Literal["missing", "wrong class", "loose box", "spurious"]
+ErrorKind = Literal["missing", "wrong class", "loose box", "spurious"]
 Box = tuple[float, float, float, float]  # xyxy
 
 
@@ -49,7 +49,7 @@ class LabelView(NamedTuple):
 class LabelError(NamedTuple):
     """A label that may be wrong, and what the detector suggests."""
 
-    kind: Kind
+    kind: ErrorKind
     suspicion: float  # in 0..1
     reason: str  # class and score, or what the detector says about the label
     split: str
@@ -104,7 +104,7 @@ def _label_errors(views: Sequence[LabelView], class_names: Sequence[str]) -> Ite
 
 def _suspicions(
     labels: IntArray, objects: FloatArray, own: FloatArray, iou: FloatArray, num_classes: int
-) -> dict[Kind, FloatArray]:
+) -> dict[ErrorKind, FloatArray]:
     """Return the suspicion [B] of each kind of error.
 
     Args:
@@ -115,7 +115,7 @@ def _suspicions(
         num_classes: of the data set.
     """
     deviation = (1 - iou).clip(min=LEAST_DEVIATION)
-    agreement: dict[Kind, FloatArray] = {
+    agreement: dict[ErrorKind, FloatArray] = {
         "spurious": objects / _typical(objects, labels, num_classes),
         "wrong class": own / objects,
         "loose box": LOOSE_DECAY ** (1 - deviation / _typical(deviation, labels, num_classes)),
@@ -178,8 +178,8 @@ def _without_duplicates(view: LabelView) -> LabelView:
 def _are_labeled(view: LabelView) -> NDArray[np.bool_]:  # [D]
     """Whether each detection is on an object that has a label, perhaps a loose one."""
     boxes = np.concatenate([view.given, view.refined])
-    on_label: NDArray[np.bool_] = (box_iou_matrix(view.found, boxes) >= SAME_OBJECT_IOU).any(axis=1)
-    return on_label
+    on_label = box_iou_matrix(view.found, boxes) >= SAME_OBJECT_IOU  # [D, 2 G]
+    return np.asarray(on_label.any(axis=1))
 
 
 def _join(views: Sequence[LabelView], column: str) -> NDArray[Any]:
