@@ -2,13 +2,46 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from centernet2.runtime import openvino_session
 from centernet2.runtime.openvino_session import OpenVinoSession
 
 THREADS = 3
+
+
+def fake_openvino(compiled: list[tuple[Any, ...]], devices: list[str]) -> Any:
+    """An OpenVINO with some devices, which notes what is compiled."""
+    side = SimpleNamespace(is_dynamic=True)
+    model = SimpleNamespace(
+        has_rt_info=lambda key: False, input=lambda index: SimpleNamespace(partial_shape=4 * [side])
+    )
+    core = SimpleNamespace(
+        available_devices=devices,
+        read_model=lambda path: model,
+        compile_model=lambda *arguments: compiled.append(arguments),
+    )
+    return SimpleNamespace(Core=lambda: core, __version__="9.9")
+
+
+@pytest.mark.parametrize("device", ["GPU", "GPU.1"])
+def test_a_graphics_device_takes_no_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    compiled: list[tuple[Any, ...]] = []
+    fake = fake_openvino(compiled, ["CPU", "GPU.0", "GPU.1"])
+    monkeypatch.setattr(openvino_session, "_load_openvino", lambda: fake)
+    for name in (device, "CPU"):
+        OpenVinoSession(tmp_path / "model.xml", [name], "centernet2", threads=2)
+    assert [(name, "INFERENCE_NUM_THREADS" in settings) for _, name, settings in compiled] == [
+        (device, False), ("CPU", True),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"has no device GPU\.2; it has CPU, GPU\.0, GPU\.1"):
+        OpenVinoSession(tmp_path / "model.xml", ["GPU.2"], "centernet2")
 
 
 def test_several_threads_run_one_session(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-NO_DEVICE = "no device"
+CPU, NO_DEVICE = "CPU", "no device"
 DATA = ("Constant", "Parameter", "Result")  # nodes that compute nothing
 DIMENSIONS = ("batch", "channels", "height", "width")  # names of those that are not fixed
 
@@ -34,7 +34,7 @@ class OpenVinoSession:
             model = core.read_model(path)
             # other precisions are the choice of an export, not of the device
             settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-            if threads:
+            if threads and device == CPU:  # other devices refuse it
                 settings["INFERENCE_NUM_THREADS"] = threads
             self.model = core.compile_model(model, device, settings)
         self.metadata: Mapping[str, str] = {}
@@ -99,7 +99,7 @@ def _load_openvino() -> Any:
 
 
 def _choose_device(devices: Sequence[str], available: Sequence[str]) -> str:
-    device = devices[0] if devices else "CPU"
-    if device not in available:
+    device = devices[0] if devices else CPU
+    if device not in {*available, *(name.partition(".")[0] for name in available)}:  # of GPU.0, too
         raise ValueError(f"this openvino has no device {device}; it has {', '.join(available)}")
     return device
