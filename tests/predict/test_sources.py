@@ -68,8 +68,10 @@ def test_kind_of_a_word(word: str | int | Path, path: str, kind: str) -> None:
 def test_named_file_is_known_by_its_content(folder: Path) -> None:
     Image.new("RGB", (4, 3)).save(folder / "photo", "jpeg")
     (folder / "1").write_bytes((folder / "a.PNG").read_bytes())
-    assert kinds("photo", "1", "notes.md") == [
-        ("photo", "image"), ("1", "image"), ("notes.md", "image"),
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert ("phone.heic", "image") in kinds(".")
+    assert kinds("photo", "1", "notes.md", "phone.heic") == [
+        ("photo", "image"), ("1", "image"), ("notes.md", "image"), ("phone.heic", "image"),
     ]  # fmt: skip
 
 

@@ -112,6 +112,8 @@ def decode(content: bytes, name: str) -> Pixels:
 
     try:
         image = decode_image(content)  # [3, H, W], or [frames, 3, H, W] of an animation
+    except ImportError as error:  # HEIC without its library, which the error names
+        raise unreadable(name, error) from error
     except (ValueError, RuntimeError):
         return _read_with_pillow(content, name)
     image = image[0].clone() if image.ndim == 4 else image

@@ -27,6 +27,9 @@ LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or addres
 ANIMATED_SUFFIXES = (".gif", ".apng")  # of images that may be films, too
 HTTP = ("http", "https")
 SIGNATURE_BYTES = 16  # by which Pillow knows a format
+# HEIF, which Pillow does not know: FFmpeg would read one tile of a photograph as a film
+HEIF_SUFFIXES = (".heic", ".heif")
+STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 logger = logging.getLogger(__name__)
 Word: TypeAlias = str | os.PathLike[str] | int
 
@@ -154,7 +157,9 @@ class _Finder:
 
     def _is_wanted(self, path: Path) -> bool:
         # "._" begins the files in which macOS keeps metadata on foreign disks
-        is_kind = is_image_file(path) or (self._films and _is_film_name(str(path)))
+        name = str(path)
+        is_other = _is_film_name(name) or name.lower().endswith(HEIF_SUFFIXES)
+        is_kind = is_image_file(path) or (self._films and is_other)
         return is_kind and not path.name.startswith("._") and path.is_file()
 
     def _kind_of(self, path: Path) -> SourceKind:
@@ -214,6 +219,8 @@ def _is_text(start: bytes) -> bool:
 
 def is_image_content(start: bytes) -> bool:
     """Whether the first bytes of a file are those of an image format."""
+    if start[4:8] == b"ftyp" and start[8:12] in STILL_BRANDS:
+        return True
     Image.init()
     kinds = {Image.EXTENSION.get(suffix) for suffix in IMAGE_SUFFIXES}
     tests = [Image.OPEN[kind][1] for kind in kinds if kind in Image.OPEN]
