@@ -1,5 +1,6 @@
 // Draw an image with its detections on a canvas.
 const MAX_SIDE = 1600; // of a canvas, in pixels
+const BORDER = "#0000006e"; // of boxes
 
 /**
  * Draw an image, masks, boxes, labels and the cross at a point.
@@ -30,9 +31,10 @@ export function draw(canvas, image, detections, colors, point, highlighted) {
   if (point) drawCross(pen, point.x * scale, point.y * scale, unit);
 }
 
+/** Draw a colored box with a faint dark border, visible on any background. */
 function drawBox(pen, { box }, fill, scale, width) {
   const [left, top, right, bottom] = box.map((each) => each * scale);
-  for (const [color, extra] of [["white", 1.6], [fill, 1]]) {
+  for (const [color, extra] of [[BORDER, 1.6], [fill, 1]]) {
     pen.strokeStyle = color;
     pen.lineWidth = width * extra;
     pen.strokeRect(left, top, right - left, bottom - top);
