@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from centernet2.data import concatenate
+from centernet2.data.readers import find_splits, layouts
 from centernet2.data.readers.splits import divide, load_split
 
 SPLITS = ("train", "val")
@@ -213,6 +214,16 @@ def test_single_files(tmp_path: Path, content: Any, tool: str, as_file: bool) ->
     assert len(load_split(path, "val", masks=False)) == 3  # evaluation of all
     with pytest.raises(ValueError, match="--val-fraction"):
         load_split(path, "train", masks=False)
+
+
+def test_large_files_of_any_first_key_are_recognized(
+    tmp_path: Path, content: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "SMALL_JSON", 200)
+    content = {"made_by": "centernet2 check", **content}
+    annotate(tmp_path / "train.json", content)
+    (tmp_path / "other.json").write_text(json.dumps({"shapes": "x" * 1000}))
+    assert find_splits(tmp_path)["train"].annotations == tmp_path / "train.json"
 
 
 def test_validation_split_is_required_or_made(tmp_path: Path, content: Any) -> None:

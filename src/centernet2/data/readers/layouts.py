@@ -19,7 +19,7 @@ from centernet2.data.readers.image_folders import (
     find_image_folder,
     folders_named,
 )
-from centernet2.data.readers.json_file import is_json, read_json
+from centernet2.data.readers.json_file import LISTS, is_json, read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
 from centernet2.data.readers.yolo import LABEL_FOLDERS, read_yolo
@@ -50,7 +50,6 @@ OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "notes.",
 )
 KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
-FIRST_KEYS = re.compile(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"')
 SMALL_JSON = 2**20  # bytes: the keys of smaller files are all looked at
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 KNOWN_LAYOUTS = (
@@ -149,12 +148,13 @@ def _is_coco(path: Path) -> bool:
         content = file.read(SMALL_JSON)
     encoding, start = unicode_encoding(content)
     text = content[start:].decode(encoding, errors="ignore")
-    if len(content) < SMALL_JSON:  # such as the notes.json of Label Studio, with categories alone
-        if path.stem.lower() in SPLIT_WORDS and not is_json(text):
-            return True  # its reader says what is wrong
-        others = '"annotations"' in text or '"categories"' in text
-        return text.lstrip().startswith("{") and '"images"' in text and others
-    return FIRST_KEYS.match(text) is not None
+    is_object, keys = text.lstrip().startswith("{"), [k for k in LISTS if f'"{k}"' in text]
+    if len(content) == SMALL_JSON:  # the other keys may be farther back
+        return is_object and bool(keys)
+    if path.stem.lower() in SPLIT_WORDS and not is_json(text):
+        return True  # its reader says what is wrong
+    # the notes.json of Label Studio has categories alone
+    return is_object and "images" in keys and len(keys) > 1
 
 
 def split_of(file: Path, top: Path) -> str:
