@@ -80,6 +80,7 @@ def test_processes_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Processes(num_gpus=0), "--num-gpus is 0 and --num-machines 1; both must be at least 1"),
         (Processes(num_machines=2, machine_rank=2), "--machine-rank is 2; it must be below"),
+        (Processes(machine_rank=1), "--machine-rank is 1; it must be below --num-machines 1"),
         (Processes(num_machines=2), "--dist-url HOST:PORT is needed"),
         (Processes(num_machines=2, dist_url="here"), "write HOST:PORT"),
     ],

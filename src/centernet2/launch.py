@@ -52,6 +52,11 @@ def should_launch(processes: Processes) -> bool:
         raise ValueError(
             f"--num-gpus is {num_gpus} and --num-machines {num_machines}; both must be at least 1"
         )
+    if not 0 <= processes.machine_rank < num_machines:
+        raise ValueError(
+            f"--machine-rank is {processes.machine_rank}; it must be below --num-machines "
+            f"{num_machines}"
+        )
     return num_gpus * num_machines > 1 and LAUNCHED_VARIABLE not in os.environ
 
 
@@ -65,11 +70,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    num_machines, machine_rank = processes.num_machines, processes.machine_rank
-    if not 0 <= machine_rank < num_machines:
-        raise ValueError(
-            f"--machine-rank is {machine_rank}; it must be below --num-machines {num_machines}"
-        )
+    num_machines = processes.num_machines
     endpoint = _endpoint(processes.dist_url, num_machines)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     config = LaunchConfig(
@@ -79,7 +80,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
         run_id="centernet2",
         rdzv_backend="static",
         rdzv_endpoint=endpoint,
-        rdzv_configs={"rank": machine_rank, "timeout": 900},
+        rdzv_configs={"rank": processes.machine_rank, "timeout": 900},
         max_restarts=0,
         monitor_interval=0.5,
     )
