@@ -13,7 +13,6 @@ from hotcoco import COCO, COCOeval
 
 from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.curves import (
-    RECALLS,
     Curve,
     OperatingPoint,
     best_point,
@@ -90,9 +89,7 @@ def analyze(
 
 
 def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict[str, Any]:
-    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
-    places = np.searchsorted(curve.recall, RECALLS)
-    at_recall = np.append(best, 0)[places.clip(max=len(best))] if curve.total else np.zeros(0)
+    at_recall = curve.precision_at_recalls() if curve.total else np.zeros(0)
     # thresholds descend: the detections that score at least t end before position kept[t]
     kept = np.searchsorted(-curve.thresholds, -THRESHOLDS, side="right")
     columns = {

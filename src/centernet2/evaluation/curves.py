@@ -29,13 +29,15 @@ class Curve(NamedTuple):
 
     @property
     def average_precision(self) -> float:
-        """Mean of the best precision at COCO's 101 recalls; NaN without objects."""
-        if not self.total:
-            return float("nan")
+        """Mean of the precision at COCO's recalls; NaN without objects."""
+        return float(self.precision_at_recalls().mean()) if self.total else float("nan")
+
+    def precision_at_recalls(self) -> FloatArray:  # [101]
+        """Return the best precision at each of COCO's recalls, or at a higher one."""
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
         places = np.searchsorted(self.recall, RECALLS, side="left")
-        sampled = np.append(best, 0)[places.clip(max=len(best))]
-        return float(np.where(places < len(best), sampled, 0).mean())
+        sampled: FloatArray = np.append(best, 0)[places]  # 0 beyond the last recall
+        return sampled
 
 
 class OperatingPoint(NamedTuple):
