@@ -54,6 +54,27 @@ def test_image_from_anywhere_has_the_same_pixels(
         assert not none and np.array_equal(images[0].image, expected)
 
 
+class Pipe(io.BytesIO):
+    """Content that is read once, from its beginning."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_film_in_a_pipe_has_the_same_frames(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its index is at its end, beyond what FFmpeg keeps."""
+    require_av()
+    film = write_film(tmp_path / name, size=(720, 1280), codec="mjpeg")
+    assert film.stat().st_size > 4 * io.DEFAULT_BUFFER_SIZE
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Pipe(film.read_bytes()))))
+    (expected, _), (images, errors) = read(film), read("-")
+    assert not errors and len(images) == len(expected) == 12
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(images, expected, strict=True))
+
+
 def test_bad_files_are_named_and_skipped(photo: Path) -> None:
     (photo.parent / "b.png").write_bytes(b"no image")
     (photo.parent / "list.txt").write_text("b.png\ngone.png\na.png\n")

@@ -22,6 +22,7 @@ SECOND = 1_000_000  # in the unit of a container's times
 WITHOUT_LENGTH = ("avi",)  # formats whose header states the number of frames instead
 RESTARTED = 1  # seconds by which times run backwards where a recording begins anew
 SHORT = Fraction(1, 20)  # of the stated length, by which headers may be wrong
+BEFORE_FRAMES = (b"ftyp", b"free", b"skip", b"uuid", b"wide")  # boxes of MP4 and QuickTime files
 
 
 class FilmError(ValueError):
@@ -79,6 +80,14 @@ def import_av() -> ModuleType:
         raise ValueError("films and streams need PyAV; pip install 'centernet2[video]'") from error
     module: ModuleType = av
     return module
+
+
+def index_is_last(start: bytes) -> bool:
+    """Whether an MP4 or QuickTime file has its frames (mdat) before their index (moov)."""
+    place = 0
+    while (kind := start[place + 4 : place + 8]) in BEFORE_FRAMES:
+        place += max(8, int.from_bytes(start[place : place + 4], "big"))
+    return kind == b"mdat"
 
 
 class Film:

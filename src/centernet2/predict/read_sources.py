@@ -1,18 +1,20 @@
 """Read the images of sources: files, films, streams, the standard input."""
 
 import os
+import shutil
 import sys
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from centernet2.images.image_files import read_image
 from centernet2.images.storage import open_remote, remote_url
-from centernet2.predict.films import Film, FilmFrame, FilmSource
+from centernet2.predict.films import Film, FilmFrame, FilmSource, index_is_last
 from centernet2.predict.image_sources import ColorOrder, SourceImage, named_image, several_images
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
 from centernet2.predict.sources import (
@@ -139,8 +141,20 @@ def _read_stdin() -> Iterator[SourceImage]:
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
         yield SourceImage(read_image(buffer.read(), name=STDIN_NAME), path)
         return
-    with Film(FilmSource(buffer, STDIN_NAME)) as film:
+    with _readable_film(buffer) as file, Film(FilmSource(file, STDIN_NAME)) as film:
         yield from _number(film.frames(), path)
+
+
+@contextmanager
+def _readable_film(buffer: Any) -> Iterator[Any]:
+    """Yield a film on the standard input, or its copy in a file if it is read from its end."""
+    if buffer.seekable() or not index_is_last(buffer.peek(1)):
+        yield buffer
+        return
+    with TemporaryFile() as stored:
+        shutil.copyfileobj(buffer, stored)
+        stored.seek(0)
+        yield stored
 
 
 def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[SourceImage]:
