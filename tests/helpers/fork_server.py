@@ -54,6 +54,7 @@ def run(folder: str, environment: dict[str, str], words: list[str]) -> None:
 
     os.chdir(folder)
     os.environ.update(environment)
+    sys.stdin = os.fdopen(0, closefd=False)  # the old one remembers whether it can seek
     sys.argv = ["centernet2", *words]
     main()
     sys.exit(0)
