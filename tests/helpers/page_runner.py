@@ -110,6 +110,7 @@ def programs(folder: Path) -> Iterator[None]:
         PYTHON="recipe-python",
         CURL_HOME=str(folder),
         CENTERNET2_CACHE=str(folder / "cache"),
+        RAY_ADDRESS="local",  # whatever cluster runs on this machine
     )
     os.chdir(folder)
     try:
