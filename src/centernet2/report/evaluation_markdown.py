@@ -1,9 +1,10 @@
 """The analysis of an evaluation as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from centernet2.outputs import mark_of
+from centernet2.report.markdown import markdown_number, markdown_table
 
 # metrics that are shown first, if there are any
 SUMMARY_METRICS = (
@@ -26,31 +27,33 @@ def evaluation_markdown(title: str, analysis: Mapping[str, Any]) -> str:
         "",
     ]
     errors = [
-        [each["kind"], _number(each["cost"], 2), str(each["count"])] for each in analysis["errors"]
+        [each["kind"], markdown_number(each["cost"], 2), str(each["count"])]
+        for each in analysis["errors"]
     ]
-    lines += _table(["error", "AP50 lost", "count"], errors)
+    lines += markdown_table(["error", "AP50 lost", "count"], errors)
     if analysis["first_stage"]:
         recall = [
-            [str(count), *(_number(values[key]) for key in ("R50", "R75", "AR"))]
+            [str(count), *(markdown_number(values[key]) for key in ("R50", "R75", "AR"))]
             for count, values in analysis["first_stage"].items()
         ]
         lines += ["", "## First stage alone", ""]
-        lines += _table(["proposals", "R50", "R75", "AR"], recall)
+        lines += markdown_table(["proposals", "R50", "R75", "AR"], recall)
     calibration = [
-        [each["name"], _number(each["error"]), each["meaning"]] for each in analysis["calibration"]
+        [each["name"], markdown_number(each["error"]), each["meaning"]]
+        for each in analysis["calibration"]
     ]
     lines += ["", "## Calibration of scores", ""]
-    lines += _table(["score", "error", "meaning"], calibration)
+    lines += markdown_table(["score", "error", "meaning"], calibration)
     classes = [_class_row(each) for each in analysis["classes"]]
     head = ["class", "objects", "AP", "AP50", "best threshold", "precision", "recall", "F1"]
-    lines += ["", "## Classes", "", *_table(head, classes)]
+    lines += ["", "## Classes", "", *markdown_table(head, classes)]
     return "\n".join(lines) + "\n"
 
 
 def _summary(analysis: Mapping[str, Any]) -> list[str]:
     metrics, best = analysis["metrics"], analysis["best"]
     names = [name for name in SUMMARY_METRICS if f"bbox/{name}" in metrics]
-    lines = _table(names, [[_number(metrics[f"bbox/{name}"]) for name in names]])
+    lines = markdown_table(names, [[markdown_number(metrics[f"bbox/{name}"]) for name in names]])
     for note in analysis.get("notes", []):
         lines += ["", f"{note}."]
     if best:
@@ -68,13 +71,10 @@ def _class_row(each: Mapping[str, Any]) -> list[str]:
     at_best = [
         f"{best[key]:.2f}" if best else "-" for key in ("threshold", "precision", "recall", "f1")
     ]
-    name = each["name"].replace("|", "\\|")
-    return [name, str(each["objects"]), _number(each["AP"]), _number(each["AP50"]), *at_best]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return [
+        each["name"],
+        str(each["objects"]),
+        markdown_number(each["AP"]),
+        markdown_number(each["AP50"]),
+        *at_best,
+    ]

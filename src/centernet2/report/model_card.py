@@ -5,10 +5,11 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from centernet2.outputs import mark_of
+from centernet2.report.markdown import markdown_number, markdown_table
 
 Language = Literal["en", "zh"]
 
@@ -112,9 +113,9 @@ def card_markdown(card: Mapping[str, Any], language: Language, *, tolerance: flo
         "",
         words["seed"].format(origin["seed"], card["iteration"]),
         "",
-        *_table([words["version"], ""], versions),
+        *markdown_table([words["version"], ""], versions),
         "",
-        *_table([words["machine"], ""], machine),
+        *markdown_table([words["machine"], ""], machine),
         *_section(words["again"]),
         *_command(f"centernet2 reproduce {CARD_FILES[language]}"),
         "",
@@ -151,16 +152,16 @@ def _accuracy(metrics: Mapping[str, float | None], words: Mapping[str, str]) -> 
     if not names:
         return [words["none"]]
     classes = [
-        [name.removeprefix("bbox/AP/"), _number(value)]
+        [name.removeprefix("bbox/AP/"), markdown_number(value, 2)]
         for name, value in metrics.items()
         if name.startswith("bbox/AP/")
     ]
     return [
         words["percent"],
         "",
-        *_table(names, [[_number(metrics[f"bbox/{name}"]) for name in names]]),
+        *markdown_table(names, [[markdown_number(metrics[f"bbox/{name}"], 2) for name in names]]),
         "",
-        *_table([words["class"], "AP"], classes),
+        *markdown_table([words["class"], "AP"], classes),
     ]
 
 
@@ -170,7 +171,7 @@ def _data(data: Mapping[str, Mapping[str, Any]], words: Mapping[str, str]) -> li
          f"`{each['sha256'][:DIGEST_LENGTH]}`"]
         for split, each in data.items()
     ]  # fmt: skip
-    return _table([words["split"], "", words["images"], words["objects"], "SHA-256"], rows)
+    return markdown_table([words["split"], "", words["images"], words["objects"], "SHA-256"], rows)
 
 
 def _section(title: str) -> list[str]:
@@ -183,12 +184,3 @@ def _command(text: str) -> list[str]:
 
 def _fenced(kind: str, text: str) -> list[str]:
     return [f"```{kind}", text, "```"]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
