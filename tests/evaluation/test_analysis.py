@@ -1,11 +1,13 @@
 """The analysis of an evaluation of random detections."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from centernet2.data.dataset import BOX_COLUMNS
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
 from tests.helpers.evaluation import random_evaluation, stage_records
@@ -34,3 +36,16 @@ def test_analysis_is_json_and_adds_up(tmp_path: Path) -> None:
     assert list(calibration) == ["first stage", "second stage", "product", "score"]
     errors = [calibration[name]["error"] for name in ("product", "score")]
     assert errors[0] == pytest.approx(errors[1], abs=0.01)  # the product is the score here
+
+
+def test_analysis_without_objects_is_json(tmp_path: Path) -> None:
+    dataset, results = random_evaluation(tmp_path)
+    columns = {name: getattr(dataset, name)[:0] for name in BOX_COLUMNS}
+    dataset = replace(dataset, offsets=np.zeros_like(dataset.offsets), **columns)
+    stages = [
+        {**each, "recall": {count: [] for count in each["recall"]}}
+        for each in stage_records(dataset, results)
+    ]
+    analysis = analyze(dataset, results, coco_metrics(dataset, results), stages)
+    assert json.loads(json.dumps(analysis, allow_nan=False))["objects"] == 0
+    assert analysis["first_stage"] is None and analysis["best"] is None

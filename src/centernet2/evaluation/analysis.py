@@ -69,11 +69,11 @@ def analyze(
     curves = class_curves(matches, len(truth.class_names))
     overall = best_point(overall_curve(matches))
     threshold = overall.threshold if overall else 0.0
-    nearest = nearest_objects(matches, results)
+    nearest, objects = nearest_objects(matches, results), sum(curve.total for curve in curves)
     return {
         "metrics": {name: _rounded(value) for name, value in metrics.items()},
         "images": len(truth),
-        "objects": sum(curve.total for curve in curves),
+        "objects": objects,
         "detections": len(results),
         "best": _point(overall),
         "classes": [
@@ -82,7 +82,7 @@ def analyze(
         ],
         "confusion": _confusion(truth, ground_truth, results, threshold, limit),
         "errors": _errors(truth, ground_truth, results, limit),
-        "first_stage": None if not stages else proposal_recall(stages),
+        "first_stage": proposal_recall(stages) if stages and objects else None,
         "calibration": _calibration(matches, nearest, stages),
         "examples": find_examples(truth, results, matches, nearest, threshold),
     }
