@@ -60,8 +60,13 @@ def test_missing_folders_are_created(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["a.json"]
 
 
-def test_numbers_that_json_lacks() -> None:
-    assert [finite_or_none(x) for x in (1.5, float("nan"), float("inf"))] == [1.5, None, None]
+def test_numbers_that_json_lacks(tmp_path: Path) -> None:
+    numbers = (1.5, float("nan"), float("inf"))
+    assert [finite_or_none(x) for x in numbers] == [1.5, None, None]
+    write_json(tmp_path / "a.json", {"AP": {"cat": numbers, "name": "NaN"}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "AP": {"cat": [1.5, None, None], "name": "NaN"}
+    }
 
 
 def test_removes_temporary_files_of_killed_processes(tmp_path: Path) -> None:

@@ -126,10 +126,23 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Write a JSON file that appears whole or not at all."""
-    import json  # not for --help, which imports this file
+    """Write a JSON file that appears whole or not at all; NaN and infinity become null."""
+    from json import dumps  # not for --help, which imports this file
 
-    write_atomic(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
+    try:
+        text = dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = dumps(_with_null(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text + "\n")
+
+
+def _with_null(value: object) -> object:
+    """Copy a value with None in place of NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _with_null(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(each) for each in value]
+    return finite_or_none(value) if isinstance(value, float) else value
 
 
 def finite_or_none(value: float) -> float | None:

@@ -19,7 +19,7 @@ from centernet2.evaluation.ground_truth import GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.evaluation.voc_metrics import voc_metrics
-from centernet2.files import finite_or_none, write_json
+from centernet2.files import write_json
 from centernet2.structures import FloatArray, ImageDetector, RunLengths
 
 logger = logging.getLogger(__name__)
@@ -220,4 +220,4 @@ def _mask_notes(dataset: GroundTruth, *, with_masks: bool) -> list[str]:
 
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
     """Write metrics as JSON, NaN as null; the file appears whole or not at all."""
-    write_json(path, {name: finite_or_none(value) for name, value in metrics.items()}, indent=2)
+    write_json(path, dict(metrics), indent=2)

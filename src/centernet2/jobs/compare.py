@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from centernet2.arguments import checked
-from centernet2.files import finite_or_none, write_json
+from centernet2.files import write_json
 from centernet2.jobs import ClassMap, DataPath, Device, OptionalData, PathArgument, WeightsArgument
 from centernet2.outputs import json_mark, writable_file
 from centernet2.ranges import at_least, between
@@ -84,7 +84,8 @@ def compare(
     differences = compare_results(rest, *results, samples=samples, confidence=confidence, seed=seed)
     if target is not None:
         content = {**json_mark("compare"), "first": str(first), "second": str(second)}
-        write_json(target, {**content, "metrics": _to_json(differences)}, indent=1)
+        metrics = {name: each._asdict() for name, each in differences.items()}
+        write_json(target, {**content, "metrics": metrics}, indent=1)
     return Comparison(differences, confidence, len(dataset) - len(rest))
 
 
@@ -102,10 +103,3 @@ def _without_skipped(
         )  # fmt: skip
     parts = [without_images(dataset, each.results, skipped) for each in sides]
     return parts[0][0], [results for _, results in parts]
-
-
-def _to_json(differences: "dict[str, Difference]") -> dict[str, dict[str, float | None]]:
-    return {
-        name: {key: finite_or_none(value) for key, value in each._asdict().items()}
-        for name, each in differences.items()
-    }
