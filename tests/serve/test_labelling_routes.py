@@ -199,6 +199,7 @@ def test_cvat_finds_and_calls_the_function() -> None:
     request = recorded("cvat_invocation.json", as_base64(encode()))
     with client_of(make_service()) as client:
         found = client.get("/api/functions", headers=NUCLIO).json()
+        other = client.get("http://pets:9090/api/functions/pets", headers=NUCLIO).json()
         assert client.get("/api/functions/pets", headers=NUCLIO).json() == found["pets"]
         by_dashboard = client.post(
             "/api/function_invocations", json=request["body"], headers=request["headers"]
@@ -209,6 +210,7 @@ def test_cvat_finds_and_calls_the_function() -> None:
     assert [each["name"] for each in json.loads(annotations["spec"])] == ["cat", "dog"]
     assert (annotations["type"], found["pets"]["status"]["state"]) == ("detector", "ready")
     assert found["pets"]["spec"]["description"]
+    assert (found["pets"]["status"]["httpPort"], other["status"]["httpPort"]) == (80, 9090)
     wanted = {
         "confidence": "0.9", "label": "dog", "points": [8.0, 6.0, 40.0, 36.0], "type": "rectangle",
     }  # fmt: skip

@@ -21,7 +21,7 @@ def function_name(model: ServedModel) -> str:
     return OTHER.sub("-", model.name.lower()).strip("-") or "detector"
 
 
-def to_function(model: ServedModel, port: int | None, has_masks: bool) -> dict[str, Any]:
+def to_function(model: ServedModel, port: int, has_masks: bool) -> dict[str, Any]:
     """Return the record of a function, as the dashboard of Nuclio does."""
     kind = MASK if has_masks else RECTANGLE
     labels = [

@@ -22,6 +22,7 @@ from centernet2.serve.uploads import json_image, parse_json
 
 T = TypeVar("T")
 MODEL_VERSION = "model_version"
+PORTS = {"http": 80, "https": 443}  # of addresses that name none
 FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
 labelling_router = APIRouter(dependencies=[Depends(require_token)], tags=["labelling"])
 
@@ -99,8 +100,7 @@ async def _predict_task(service: Service, image: str, model: ServedModel, wanted
 @labelling_router.get("/api/functions", summary="CVAT: list the functions")
 async def functions(request: Request) -> dict[str, Any]:
     """Return each model as a function of Nuclio."""
-    port = request.url.port
-    service = service_of(request)
+    service, port = service_of(request), _port_of(request)
     return {
         function_name(each): to_function(each, port, service.has_masks(each))
         for each in service.models.values()
@@ -112,7 +112,11 @@ async def function(request: Request, name: FunctionName) -> dict[str, Any]:
     """Return a model as a function of Nuclio."""
     service = service_of(request)
     model = _model_of(service, name)
-    return to_function(model, request.url.port, service.has_masks(model))
+    return to_function(model, _port_of(request), service.has_masks(model))
+
+
+def _port_of(request: Request) -> int:
+    return request.url.port or PORTS[request.url.scheme]
 
 
 @labelling_router.post("/", summary="CVAT: call the function of the first model")
