@@ -1,5 +1,6 @@
 """Requests of every form, and the ones that are refused."""
 
+import asyncio
 import io
 import json
 import struct
@@ -238,6 +239,24 @@ def test_more_images_than_the_queue_holds_are_413() -> None:
         answer = client.post("/detect", json=[as_base64(encode())] * 3)
         assert answer.status_code == 413
         assert client.post("/detect", json=[as_base64(encode())] * 2).status_code == 200
+
+
+def test_images_at_addresses_are_counted_first_and_fetched_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service, fetched = make_service(options=ServiceOptions(Limits(max_queue=2, timeout=0.3))), []
+
+    async def fetch(url: str) -> bytes:
+        fetched.append(url)
+        await asyncio.sleep(5)
+        return encode()
+
+    monkeypatch.setattr(service, "fetch", fetch)
+    with client_of(service) as client:
+        assert client.post("/detect", json=[{"url": "http://host/a.png"}] * 3).status_code == 413
+        assert not fetched
+        answer = client.post("/detect", json={"url": "http://host/a.png"})
+        assert (answer.status_code, len(fetched)) == (503, 1)
 
 
 def test_explanation_that_cannot_be_given_is_a_sentence(client: TestClient) -> None:

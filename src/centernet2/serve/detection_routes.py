@@ -100,10 +100,11 @@ async def detect(request: Request, query: Annotated[RequestOptions, Query()]) ->
 
 
 async def receive(request: Request, service: Service) -> Upload:
-    """Read the images of a request within the limits."""
+    """Read the images of a request within the limits; those at addresses may take as long again."""
     with service.metrics.timed("read"):
         body = await read_body(request, service.limits)
-        return await parse_upload(request, body, service.fetch)
+        work = parse_upload(request, body, service.fetch, service.gate.require_few)
+        return await unless_left(request, work, service.limits.timeout)
 
 
 async def _detect(service: Service, upload: Upload, options: RequestOptions, media: str) -> bytes:

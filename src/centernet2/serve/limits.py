@@ -56,12 +56,7 @@ class Gate:
             count: of images.
             held: number of images of the same request that are accepted already.
         """
-        if held + count > self.limit:
-            raise Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request has {held + count} images; the service takes at most {self.limit} "
-                "at once",
-            )
+        self.require_few(held + count)
         if self.count + count > self.limit:
             raise Refused(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -73,6 +68,14 @@ class Gate:
             yield
         finally:
             self.count -= count
+
+    def require_few(self, count: int) -> None:
+        """Refuse a request with more images than may ever be accepted."""
+        if count > self.limit:
+            raise Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the request has {count} images; the service takes at most {self.limit} at once",
+            )
 
     @property
     def retry_after(self) -> int:

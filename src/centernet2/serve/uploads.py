@@ -32,17 +32,20 @@ class Upload(NamedTuple):
     options: Mapping[str, Any] = {}  # beside the images
 
 
-async def parse_upload(request: Request, body: bytes, fetch: Fetch) -> Upload:
+async def parse_upload(
+    request: Request, body: bytes, fetch: Fetch, require_few: Callable[[int], None]
+) -> Upload:
     """Return the images of a body.
 
     Args:
         request: its headers.
         body: its content.
         fetch: returns the content of an address, or refuses it.
+        require_few: refuses a number of images, before any is fetched.
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media == JSON or media.endswith("+json"):
-        return await _parse_json(body, fetch)
+        return await _parse_json(body, fetch, require_few)
     if media == FORM:
         return await _parse_form(request, body)
     if media.startswith(RAW):
@@ -89,7 +92,7 @@ def parse_json(body: bytes) -> Any:
         raise unprocessable(f"the body is no JSON ({str(error)[:80]})") from None
 
 
-async def _parse_json(body: bytes, fetch: Fetch) -> Upload:
+async def _parse_json(body: bytes, fetch: Fetch, require_few: Callable[[int], None]) -> Upload:
     """Return the images of a JSON list, or of an object with `image` or `images`."""
     value = parse_json(body)
     options: dict[str, Any] = {}
@@ -106,6 +109,7 @@ async def _parse_json(body: bytes, fetch: Fetch) -> Upload:
     if isinstance(value, list):
         if not value:
             raise unprocessable("the list of images is empty")
+        require_few(len(value))
         return Upload([await json_image(each, fetch) for each in value], True, options)
     return Upload([await json_image(value, fetch)], False, options)
 
