@@ -1,9 +1,15 @@
 """The life of a service."""
 
 import asyncio
+import os
+import threading
 
+import pytest
+
+from centernet2.serve import service as service_module
+from centernet2.serve.addresses import AddressRules
 from centernet2.serve.service import Service
-from tests.helpers.serving import StandIn, make_model
+from tests.helpers.serving import StandIn, encode, make_model
 
 
 def test_a_service_ends_while_it_warms_up() -> None:
@@ -17,5 +23,28 @@ def test_a_service_ends_while_it_warms_up() -> None:
         asyncio.get_running_loop().call_later(0.05, first.may_run.set)
         await asyncio.wait_for(service.stop(), 10)
         assert not service.is_ready
+
+    asyncio.run(main())
+
+
+def test_slow_hosts_keep_no_image_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer = threading.Event()
+
+    def fetch(url: str, rules: AddressRules, headers: dict[str, str] | None) -> bytes:
+        may_answer.wait(30)
+        return b""
+
+    monkeypatch.setattr(service_module, "fetch", fetch)
+
+    async def main() -> None:
+        service = Service([make_model("only")])
+        await service.start()
+        number = max(2, os.cpu_count() or 2)  # of those who decode
+        fetching = [asyncio.create_task(service.fetch("http://host/a")) for _ in range(number)]
+        await asyncio.sleep(0.05)
+        assert (await asyncio.wait_for(service.pixels(encode()), 10)).shape == (60, 80, 3)
+        may_answer.set()
+        await asyncio.gather(*fetching)
+        await service.stop()
 
     asyncio.run(main())

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from centernet2.serve.access import require_token, service_of
-from centernet2.serve.addresses import fetch
 from centernet2.serve.connections import read_body, unless_left
 from centernet2.serve.cvat import function_name, to_cvat, to_function
 from centernet2.serve.label_studio import image_of, parse_label_config, to_label_studio
@@ -91,7 +90,7 @@ async def _predict_task(service: Service, image: str, model: ServedModel, wanted
         rules = service.options.addresses._replace(
             hosts=(urlsplit(own.origin).hostname or "",), admits=lambda address: True
         )
-        content = await service.work(fetch, f"{own.origin}{path}", rules, own.headers)
+        content = await service.fetch(f"{own.origin}{path}", rules, own.headers)
     else:
         content = await json_image(image, service.fetch)
     return await service.detect(await service.pixels(content), model, wanted)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FETCHES = 16  # images at addresses, at the same time
 logger = logging.getLogger(__name__)
 
 
@@ -76,6 +77,7 @@ class Service:
         self.videos = VideoJobs(self.options.videos)
         self._device = ThreadPoolExecutor(1, "device")
         self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "worker")
+        self._fetchers = ThreadPoolExecutor(FETCHES, "fetch")  # which wait for other hosts
         self._batchers: dict[str, Batcher] = {}
         self._with_masks: dict[str, bool] = {}  # of the models that have seen a first image
         self._batching: list[asyncio.Task[None]] = []  # of each batcher
@@ -109,6 +111,7 @@ class Service:
         await asyncio.gather(*self._batching)
         self._device.shutdown()
         self._workers.shutdown()
+        self._fetchers.shutdown()
 
     async def _warm_up(self) -> None:
         for name, model in self.models.items():
@@ -153,16 +156,19 @@ class Service:
             raise unprocessable(str(error)) from error
         return choose_detections(prediction, wanted)
 
-    async def fetch(self, url: str) -> bytes:
-        """Return the content of an address that the rules of the operator admit."""
-        return await self.work(fetch, url, self.options.addresses)
+    async def fetch(
+        self, url: str, rules: AddressRules | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
+        """Return the content of an address that rules admit; default: those of the operator."""
+        call = partial(fetch, url, rules or self.options.addresses, headers)
+        return await asyncio.get_running_loop().run_in_executor(self._fetchers, call)
 
     async def work(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
         """Call a function in a thread, so that others are answered meanwhile."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, partial(function, *args, **options))
+        call = partial(function, *args, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, call)
 
     async def on_device(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
         """Call a function between two batches."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._device, partial(function, *args, **options))
+        call = partial(function, *args, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._device, call)
