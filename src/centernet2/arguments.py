@@ -17,9 +17,9 @@ R = TypeVar("R")
 ANY_NUMBER = Accepted()
 # A name has one type in all functions. A test compares these with the annotations of the commands.
 PATHS = frozenset(
-    ("accepted", "approved", "calibration", "config", "data", "data_path", "file", "first", "fix",
-     "images", "model", "name", "output", "output_dir", "pool", "predictions", "report", "second",
-     "token_file", "weights", "with_model")
+    ("accepted", "approved", "calibration", "card", "config", "data", "data_path", "file", "first",
+     "fix", "images", "model", "name", "output", "output_dir", "pool", "predictions", "report",
+     "second", "token_file", "weights", "with_model")
 )  # fmt: skip
 SOURCES = frozenset(("data", "data_path", "images"))  # of these, Path("") is the current folder
 TEXTS = frozenset(
@@ -48,9 +48,9 @@ NUMBERS = frozenset(
     )
 )
 FLAGS = frozenset(
-    ("as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only", "findings_only",
-     "known_classes_only", "lists", "markdown", "record", "reference", "resume", "targets",
-     "track", "training")
+    ("abstain", "as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only",
+     "findings_only", "known_classes_only", "lists", "markdown", "record", "reference",
+     "resume", "targets", "track", "training")
 )  # fmt: skip
 
 # what some arguments may be instead of a path, by name; their readers know the classes

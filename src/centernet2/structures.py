@@ -104,6 +104,8 @@ class ScoreCalibration:
     offsets: tuple[float, ...]
     object_temperature: float = 1.0  # of the scores of proposals
     object_offset: float = 0.0
+    # novelty and objectness from which an object is of none of the classes; None: not known
+    unknown_from: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,15 @@ class ImageDetector(Protocol):
         """Set evaluation mode."""
 
 
+class UnknownObjects(NamedTuple):
+    """One box for each object of an image, and whether it may be of none of the classes."""
+
+    boxes: Tensor  # [U, 4] xyxy float, pixels of the model's input
+    novelty: Tensor  # [U] entropy of the class probabilities
+    object_scores: Tensor  # [U] of the first stage
+    labels: Tensor  # [U] int64, of the most probable class
+
+
 class Inspection(NamedTuple):
     """What both stages of the detector compute for one image."""
 
@@ -141,6 +152,7 @@ class Inspection(NamedTuple):
     num_used: int  # the first so many proposals enter the second stage
     object_scores: Tensor  # [D] score of the proposal behind each detection
     class_scores: Tensor  # [D] class probability of the second stage alone
+    unknown: UnknownObjects | None = None  # if it was asked for
 
 
 class Batch(NamedTuple):

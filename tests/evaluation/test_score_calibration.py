@@ -25,10 +25,8 @@ def observations(count: int = 4000) -> Observations:
     on_object = rng.random(count) < np.sqrt(p)
     right = on_object & (rng.random(count) < np.sqrt(p))
     scores = sigmoid(logits)
-    return Observations(
-        scores, scores, scores, labels, np.sort(rng.integers(0, 80, count)), right, on_object,
-        right,
-    )  # fmt: skip
+    images = np.sort(rng.integers(0, 80, count))
+    return Observations(scores, scores, scores, labels, images, right, on_object)
 
 
 def test_temperature_and_offset_of_each_class_are_found() -> None:

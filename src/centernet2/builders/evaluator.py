@@ -176,6 +176,7 @@ def score_matched(
     resumable: bool = False,
     resume: bool = False,
     inspected: bool = False,
+    unknown: bool = False,
     interrupted: Interrupted = lambda: False,
 ) -> Scored:
     """Evaluate a detector on a data set that is matched to it, and write speed.json.
@@ -184,6 +185,7 @@ def score_matched(
         resumable: store a hash of all weights, so that an interrupted evaluation can be resumed.
         resume: continue the interrupted evaluation in `output`.
         inspected: also write the scores of each stage.
+        unknown: among them, what tells objects of none of the classes.
     """
     started = time.perf_counter()
     dataset, augmented = matched.dataset, config.test_augmentation.enabled
@@ -211,7 +213,9 @@ def score_matched(
         output_dir=output,
         label_map=matched.label_map,
         stream=stream,
-        inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS)) if inspected else None,
+        inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS), unknown=unknown)
+        if inspected
+        else None,
         interrupted=interrupted,
         skipped=skipped,
     )
@@ -309,4 +313,4 @@ def score_uncalibrated(
     if model.roi_heads is not None:
         model.roi_heads.selection.calibration = None
     matched = match_detector(model, dataset, owner=str(weights))
-    return score_matched(model, matched, config_of(model.info), None, inspected=True)
+    return score_matched(model, matched, config_of(model.info), None, inspected=True, unknown=True)

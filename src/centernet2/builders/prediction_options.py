@@ -25,6 +25,9 @@ class DetectionOptions:
     ----------
     classes
         Names of the classes to keep, such as cat,dog; default: all.
+    abstain
+        Detect what is certainly an object, but like none of the classes, as "unknown", in place of
+        a class; `centernet2 threshold` has stored from when it is.
     max_detections
         Number of detections to keep in each image, those with the highest scores.
     batch_size
@@ -38,6 +41,7 @@ class DetectionOptions:
     """
 
     classes: Annotated[WordsArgument, Parameter(negative=())] = ()
+    abstain: Annotated[bool, Parameter(negative=())] = False
     max_detections: int | None = None
     batch_size: Annotated[int, Parameter(group=DEVICE)] = 1
     threads: Annotated[int | None, Parameter(group=DEVICE)] = None

@@ -15,6 +15,8 @@ from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 
 if TYPE_CHECKING:
     from centernet2.config import Config, Overrides
+    from centernet2.models.abstention import AbstainingDetector
+    from centernet2.models.detector import Detector
 
 PROVIDERS: Mapping[str, Mapping[str, Sequence[str]]] = {  # by suffix and device
     ".onnx": {"cpu": (), "cuda": ("CUDAExecutionProvider",)},
@@ -34,6 +36,7 @@ def load_predictor(
     compile: bool = False,
     tiling: Tiling | None = None,
     threads: int | None = None,
+    abstain: bool = False,
 ) -> Predictor:
     """Load a predictor, with test-time augmentation if TEST.AUG.ENABLED is True.
 
@@ -44,8 +47,11 @@ def load_predictor(
         tiling: see `Predictor`.
         threads: of the CPU for an exported file; None: one for each core. Those for weights are set
             for the whole process, by `torch.set_num_threads`.
+        abstain: detect objects of none of the classes as "unknown", see `AbstainingDetector`.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:
+        if abstain:
+            raise ValueError(f"{weights} cannot abstain; use the checkpoint that it was made from")
         _require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
         return Predictor(_load_exported(Path(weights), device, threads), tiling=tiling)
     from centernet2.builders.loading import config_of, load_for_inference
@@ -55,6 +61,8 @@ def load_predictor(
         weights, overrides, config=config, device=device, dtype=dtype, compile=compile
     )
     options = config_of(model.info)
+    if abstain:
+        return Predictor(_abstaining(model, options), tiling=tiling)
     if options.test_augmentation.enabled:
         return Predictor(build_augmented(options, model), tiling=tiling)
     return Predictor(model, tiling=tiling)
@@ -81,3 +89,13 @@ def _require_plain(path: Any, overrides: Any, *, config: Any, dtype: str, compil
             f"{path} is an exported file, to which {' and '.join(unread)} cannot be applied; "
             "export the model with them"
         )
+
+
+def _abstaining(model: Detector, options: Config) -> AbstainingDetector:
+    from centernet2.models.abstention import AbstainingDetector
+
+    if model.roi_heads is None:
+        raise ValueError("a one-stage detector cannot abstain: it has no second opinion of a box")
+    if options.test_augmentation.enabled:
+        raise ValueError("a detector abstains on the image as it is; set TEST.AUG.ENABLED False")
+    return AbstainingDetector(model)

@@ -38,6 +38,7 @@ from centernet2.evaluation.scoring import (
 )
 from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS
 from centernet2.evaluation.stream import ResultStream, weights_digest
+from centernet2.evaluation.unknown_fit import with_unknown
 
 __all__ = [
     "IMAGES_SKIPPED",
@@ -74,5 +75,6 @@ __all__ = [
     "score_results",
     "source_sets",
     "weights_digest",
+    "with_unknown",
     "without_images",
 ]

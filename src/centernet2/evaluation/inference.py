@@ -12,8 +12,10 @@ from centernet2.evaluation.coco_results import encode_masks, results_of
 from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.stage_metrics import stage_record
 from centernet2.evaluation.stream import ImageResult, ResultStream
+from centernet2.evaluation.unknown_fit import unknown_record
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
+from centernet2.ops.boxes import scale_boxes
 from centernet2.progress import with_progress
 from centernet2.structures import Detections, ImageDetector, Inspection, select
 
@@ -76,6 +78,9 @@ def detect_batches(
                 record = None
                 if stages is not None:
                     record = stage_record(stages, kept, input_size, size, dataset, index)
+                    if stages.unknown is not None:
+                        boxes = scale_boxes(stages.unknown.boxes, input_size, size)
+                        record |= unknown_record(stages.unknown, boxes, detections, dataset, index)
                 results = results_of(detections, image=index)
                 stream.write(index, ImageResult(results, encode_masks(detections, size), record))
 

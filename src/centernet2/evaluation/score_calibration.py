@@ -6,6 +6,7 @@ a logit of 0 where it is, but most detections of a middle score are wrong.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from centernet2.structures import FloatArray, IntArray, ScoreCalibration
 
 PRIOR_STRENGTH = 1.0  # of the fit for all classes, in the fit for one of them
 STEPS, LONGEST_STEP = 50, 1.0  # of Newton's method, which converges in about ten
+FARTHEST = 2.0  # that the offset of the objectness is moved
 LEAST_SLOPE = 0.05  # 1 / temperature: a calibrated score must rise with the score
 
 
@@ -31,9 +33,8 @@ class Observations(NamedTuple):
     class_scores: FloatArray  # [D] of the second stage
     labels: IntArray  # [D] of the data set
     images: IntArray  # [D] index
-    right: BoolArray  # [D] class and box
+    right: BoolArray  # [D] class and box; of several detections of an object the best one
     on_object: BoolArray  # [D] of whatever class
-    right_class: BoolArray  # [D] that of the nearest object
 
     def take(self, rows: BoolArray) -> "Observations":
         """Select detections by [D] bool."""
@@ -62,7 +63,7 @@ def observe(
     first, second = (column[matches.rows] for column in stage_scores(stages))
     everything = Observations(
         matches.scores, first, second, matches.labels, matches.images, matches.hits[0],
-        nearest.iou >= ON_OBJECT_IOU, nearest.label == matches.labels,
+        nearest.iou >= ON_OBJECT_IOU,
     )  # fmt: skip
     return everything.take(~matches.ignored[0])
 
@@ -73,9 +74,24 @@ def fit_calibration(observed: Observations, num_classes: int) -> ScoreCalibratio
     rows = [observed.labels == label for label in range(num_classes)]
     lines = [_fit(observed.scores[own], observed.right[own], whole) for own in rows]
     slope, offset = _fit(observed.object_scores, observed.on_object, (1.0, 0.0))
-    return ScoreCalibration(
-        tuple(1 / own[0] for own in lines), tuple(own[1] for own in lines), 1 / slope, offset
-    )
+    temperatures, offsets = tuple(1 / own[0] for own in lines), tuple(own[1] for own in lines)
+    fitted = ScoreCalibration(temperatures, offsets, 1 / slope, offset)
+    return _with_fair_objectness(fitted, observed)
+
+
+def _with_fair_objectness(
+    calibration: ScoreCalibration, observed: Observations
+) -> ScoreCalibration:
+    """Move the offset of the objectness until its mean is the share of detections on objects.
+
+    Objectness is at least the score, which alone would raise the mean.
+    """
+    low, high = calibration.object_offset - FARTHEST, calibration.object_offset
+    for _ in range(STEPS):
+        calibration = replace(calibration, object_offset=(low + high) / 2)
+        excess = (_probabilities(calibration, observed)[1] - observed.on_object).sum()
+        low, high = (low, (low + high) / 2) if excess > 0 else ((low + high) / 2, high)
+    return calibration
 
 
 def _fit(scores: FloatArray, right: BoolArray, prior: tuple[float, float]) -> tuple[float, float]:
@@ -122,7 +138,7 @@ def calibration_errors(observed: Observations, num_classes: int) -> dict[str, Ca
     kinds = {
         "score": (observed.right, everything),
         "objectness": (observed.on_object, everything),
-        "class, given an object": (observed.right_class, observed.on_object),
+        "class, given an object": (observed.right, observed.on_object),
     }
     columns = zip(kinds.items(), before, after, strict=True)
     return {

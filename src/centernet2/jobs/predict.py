@@ -97,6 +97,7 @@ def predict(
     _name_unread(overrides)
     options = {**vars(inference), "overrides": overrides, "config": config}
     options |= {"tiling": _tiling(tile, overlap), "threads": detection.threads}
+    options |= {"abstain": detection.abstain}
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
     if detection.engine is not None:
         from centernet2.builders.cluster_prediction import predict_on_cluster

@@ -17,6 +17,7 @@ from centernet2.builders.service_options import (
 from centernet2.jobs import (
     DEFAULT_INFERENCE,
     ConfigArgument,
+    Flag,
     InferenceOptions,
     OverridePairs,
     WeightsArgument,
@@ -34,6 +35,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     config: Annotated[ConfigArgument | None, Parameter(name="--config-file")] = None,
+    abstain: Flag = False,
     queue: QueueOptions = DEFAULT_QUEUE,
     access: AccessOptions = DEFAULT_ACCESS,
     inference: InferenceOptions = DEFAULT_INFERENCE,
@@ -55,6 +57,8 @@ def serve(
         Port to listen on.
     config
         Path or name of the config, for weights files without one.
+    abstain
+        Detect what is certainly an object, but like none of the classes, as "unknown".
     """
     require_service_packages()
     from centernet2.builders.serving import load_served
@@ -69,6 +73,7 @@ def serve(
             config=config,
             approved=None if access.approved is None else Path(access.approved),
             batch_size=queue.batch_size,
+            abstain=abstain,
             **vars(inference),
         )
         run(Service(models, options), taken)

@@ -122,6 +122,7 @@ def _calibrate(
         calibration_errors,
         fit_calibration,
         observe,
+        with_unknown,
     )
 
     dataset, results, stages = found
@@ -139,6 +140,7 @@ def _calibrate(
         temperatures=tuple(fitted.temperatures[row] for row in rows),
         offsets=tuple(fitted.offsets[row] for row in rows),
     )
+    calibration = with_unknown(calibration, stages, int((~dataset.crowd).sum()))
     return calibration, calibrated, calibration_errors(observed, count)
 
 

@@ -6,13 +6,23 @@ import torch
 from torch import Tensor
 
 from centernet2.models.detector import Detector, Trace
-from centernet2.models.roi_heads import CascadeRoIHeads, calibrated_factors, calibrated_objectness
+from centernet2.models.roi_heads import (
+    CascadeRoIHeads,
+    calibrated_factors,
+    calibrated_objectness,
+    unknown_objects,
+)
 from centernet2.structures import Inspection, Proposals
 
 
 @torch.no_grad()
 def inspect(
-    model: Detector, images: Sequence[Tensor], *, num_proposals: int = 0, embed: bool = False
+    model: Detector,
+    images: Sequence[Tensor],
+    *,
+    num_proposals: int = 0,
+    embed: bool = False,
+    unknown: bool = False,
 ) -> list[Inspection]:
     """Return detections of images [3, h, w] (uint8 RGB), with scores of both stages.
 
@@ -21,13 +31,20 @@ def inspect(
         num_proposals: proposals to report per image. They may be more than enter the second stage,
             to measure what it would gain from more; 0: those that enter it.
         embed: give each detection its RoI features.
+        unknown: return one box for each object, to tell those of none of the classes.
     """
-    return inspect_trace(model, model.run(images), num_proposals=num_proposals, embed=embed)
+    trace = model.run(images)
+    return inspect_trace(model, trace, num_proposals=num_proposals, embed=embed, unknown=unknown)
 
 
 @torch.no_grad()
 def inspect_trace(
-    model: Detector, trace: Trace, *, num_proposals: int = 0, embed: bool = False
+    model: Detector,
+    trace: Trace,
+    *,
+    num_proposals: int = 0,
+    embed: bool = False,
+    unknown: bool = False,
 ) -> list[Inspection]:
     """Return what `inspect` does, of results that are there."""
     if model.roi_heads is None:
@@ -42,10 +59,14 @@ def inspect_trace(
         vectors = model.embed(trace.features, [each["boxes"] for each in found])
         found = [{**each, "embeddings": own} for each, own in zip(found, vectors, strict=True)]
     rows = zip(found, used, more, factors, strict=True)
-    return [
+    inspected = [
         Inspection(own, _proposals(model.roi_heads, first, longer), len(first.boxes), *both)
         for own, first, longer, both in rows
     ]
+    if not unknown:
+        return inspected
+    objects = unknown_objects(model.roi_heads, trace.stages, trace.proposals, trace.sizes)
+    return [each._replace(unknown=own) for each, own in zip(inspected, objects, strict=True)]
 
 
 def _proposals(heads: CascadeRoIHeads, used: Proposals, more: Proposals) -> Proposals:

@@ -54,8 +54,8 @@ ENGLISH: Mapping[str, str] = {
     "no record": "the model {name} is an exported file without a record of its steps; export it "
     "with --record, or serve the checkpoint, to read why there is a box or none",
     "no torch": "the model {name} is explained by PyTorch, which the service does not have",
-    "augmented": "the model {name} has test-time augmentation; serve it with TEST.AUG.ENABLED "
-    "False",
+    "augmented": "the model {name} has test-time augmentation or abstains; serve it with "
+    "TEST.AUG.ENABLED False and without --abstain",
 }
 CHINESE: Mapping[str, str] = {
     "head": "点 ({x:g}, {y:g})：{summary}",
@@ -95,7 +95,8 @@ CHINESE: Mapping[str, str] = {
     "no record": "模型 {name} 是没有记录各步骤的导出文件；请用 --record 导出，"
     "或者改用检查点，才能了解为什么有框或没有框",
     "no torch": "模型 {name} 需要 PyTorch 来解释，而服务没有安装它",
-    "augmented": "模型 {name} 使用测试时增强；请以 TEST.AUG.ENABLED False 提供服务",
+    "augmented": "模型 {name} 使用测试时增强或会弃权；请以 TEST.AUG.ENABLED False 且不带 --abstain "
+    "提供服务",
 }
 LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
 COMMA = {"en": ", ", "zh": "，"}

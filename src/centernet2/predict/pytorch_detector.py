@@ -97,7 +97,8 @@ class PyTorchDetector:
         """Return the detector, which looks at an image once; ValueError if it is another one."""
         if not isinstance(self.model, Detector):
             raise ValueError(
-                f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False"
+                f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False "
+                "and without abstention"
             )
         return self.model
 

@@ -27,9 +27,11 @@ from centernet2.models.roi_heads.selection import (
     RankedBoxes,
     SelectionOptions,
 )
+from centernet2.models.roi_heads.unknown import SAME_OBJECT_IOU, unknown_objects
 
 __all__ = [
     "CANDIDATES_PER_DETECTION",
+    "SAME_OBJECT_IOU",
     "BoxHead",
     "BoxHeadOptions",
     "BoxStage",
@@ -54,4 +56,5 @@ __all__ = [
     "calibrated_objectness",
     "calibrated_scores",
     "mean_probabilities",
+    "unknown_objects",
 ]

@@ -1,0 +1,83 @@
+"""From when an object is of none of the classes, fitted to images of known classes alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from centernet2.evaluation.curves import best_point, curve_of
+from centernet2.evaluation.examples import ON_OBJECT_IOU
+from centernet2.evaluation.ground_truth import GroundTruth
+from centernet2.ops.boxes import pairwise_iou
+from centernet2.ops.calibration import calibrate
+from centernet2.structures import Detections, ScoreCalibration, UnknownObjects
+
+LOST_SHARE = 0.05  # of the known objects that are found, which may be taken for unknown ones
+COLUMNS = ("novelty", "object_score", "on_object", "found")
+
+
+def unknown_record(
+    unknown: UnknownObjects, boxes: Tensor, detections: Detections, truth: GroundTruth, image: int
+) -> dict[str, Any]:
+    """Return how new each box of an object is, and what it is on, ready for JSON.
+
+    Args:
+        unknown: the boxes.
+        boxes: [U, 4] in pixels of the image file.
+        detections: of the image, in its pixels, with the labels of the data, best first.
+        truth, image: the ground truth, and the image's index in it.
+    """
+    rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
+    objects = torch.from_numpy(truth.boxes(rows)[~truth.crowd[rows]])  # [G, 4]
+    labels = torch.from_numpy(truth.labels[rows][~truth.crowd[rows]].astype(np.int64))
+    on_object = found = torch.zeros(len(boxes), dtype=torch.bool)
+    if len(objects):
+        best, nearest = pairwise_iou(boxes.cpu().float(), objects).max(dim=1)
+        on_object = best >= ON_OBJECT_IOU
+        found = on_object & _found(detections, objects, labels)[nearest]
+    columns = (unknown.novelty, unknown.object_scores, on_object, found)
+    return {"unknown": dict(zip(COLUMNS, (each.tolist() for each in columns), strict=True))}
+
+
+def _found(detections: Detections, objects: Tensor, labels: Tensor) -> Tensor:
+    """Return whether the best detection on each object [G] has its class."""
+    if not len(detections["scores"]):
+        return torch.zeros(len(objects), dtype=torch.bool)
+    on = pairwise_iou(objects, detections["boxes"].cpu().float()) >= ON_OBJECT_IOU  # [G, D]
+    scores = torch.where(on, detections["scores"].cpu().float(), -1.0)
+    best = scores.argmax(dim=1)
+    return on.any(dim=1) & (detections["labels"].cpu()[best] == labels)
+
+
+def with_unknown(
+    calibration: ScoreCalibration, records: Sequence[Mapping[str, Any]], num_objects: int
+) -> ScoreCalibration:
+    """Add from when an object is unknown; unchanged if no known object is found.
+
+    It must have the objectness of the best F1 of objects of whatever class, and a novelty that at
+    most LOST_SHARE of the known objects have that are found.
+
+    Args:
+        calibration: of the first stage, among others.
+        records: of each image.
+        num_objects: in all of them.
+    """
+    values = {
+        name: np.array([value for record in records for value in record["unknown"][name]])
+        for name in COLUMNS
+    }
+    novelty, object_scores = (values[name].astype(np.float64) for name in COLUMNS[:2])
+    on_object, found = (values[name].astype(bool) for name in COLUMNS[2:])
+    point = best_point(curve_of(object_scores, on_object, num_objects))
+    if point is None:
+        return calibration
+    known = np.sort(novelty[found & (object_scores >= point.threshold)])[::-1]
+    if not len(known):
+        return calibration
+    score = torch.tensor(point.threshold, dtype=torch.float64)
+    objectness = calibrate(score, calibration.object_temperature, calibration.object_offset)
+    least = np.nextafter(known[int(LOST_SHARE * len(known))], np.inf)
+    return replace(calibration, unknown_from=(float(least), float(objectness)))

@@ -1,0 +1,111 @@
+"""A detector that abstains: objects of none of its classes are UNKNOWN, instead of a wrong class.
+
+What is certainly an object and like none of the classes is detected with a label of its own, C,
+and its objectness as score. Boxes of classes on it are left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from centernet2.models.detector import Detector, Trace
+from centernet2.models.inspect import inspect_trace
+from centernet2.models.postprocess import paste
+from centernet2.models.preprocess import size_of
+from centernet2.models.roi_heads import SAME_OBJECT_IOU, calibrated_objectness
+from centernet2.ops.boxes import pairwise_iou
+from centernet2.structures import Detections, Inspection, UnknownObjects, select
+
+UNKNOWN = "unknown"  # name of the class
+
+
+class AbstainingDetector(nn.Module):
+    """A two-stage detector that abstains.
+
+    Args:
+        model: the detector, in evaluation mode.
+
+    Raises:
+        ValueError: it was not calibrated on known objects.
+    """
+
+    def __init__(self, model: Detector) -> None:
+        super().__init__()
+        calibration = model.info.calibration
+        if calibration is None or calibration.unknown_from is None:
+            raise ValueError(
+                "the weights do not say from when an object is of none of the classes; "
+                "`centernet2 threshold` on them first, with validation data"
+            )
+        self.model, self.calibration = model, calibration
+        self.least_novelty, self.least_objectness = calibration.unknown_from
+        names = model.info.class_names or tuple(map(str, range(model.num_classes)))
+        thresholds = model.info.score_thresholds
+        self.info = replace(
+            model.info,
+            class_names=(*names, UNKNOWN),
+            score_thresholds=(*thresholds, self.least_objectness) if thresholds else (),
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the detections, the unknown one among them."""
+        return self.model.num_classes + 1
+
+    def forward(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
+        return [
+            paste(detections, size_of(image))
+            for detections, image in zip(self.detect(images), images, strict=True)
+        ]
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return detections of images [3, h, w], masks in the grid of their box."""
+        if not images:
+            return []
+        trace = self.model.run(images)
+        inspected = inspect_trace(self.model, trace, unknown=True)
+        unknown = [self._unknown(cast(UnknownObjects, each.unknown)) for each in inspected]
+        unknown = self._with_masks(trace, unknown)
+        label = self.model.num_classes
+        return [_join(*row, label) for row in zip(inspected, unknown, strict=True)]
+
+    def _unknown(self, objects: UnknownObjects) -> Detections:
+        """Return the objects of an image that are unknown, with their most probable labels."""
+        objectness = calibrated_objectness(self.calibration, objects.object_scores)
+        found: Detections = {
+            "boxes": objects.boxes,
+            "scores": objectness,
+            "labels": objects.labels,
+            "objectness": objectness,
+            "class_probability": torch.ones_like(objectness),
+        }
+        is_new = objects.novelty >= self.least_novelty
+        return select(found, is_new & (objectness >= self.least_objectness))
+
+    def _with_masks(self, trace: Trace, unknown: list[Detections]) -> list[Detections]:
+        """Add the masks that the detector predicts for the most probable class."""
+        if not self.model.predicts_masks:
+            return unknown
+        masks = self.model.predict_masks(trace.features, unknown)
+        return [{**each, "box_masks": own} for each, own in zip(unknown, masks, strict=True)]
+
+
+def _join(inspected: Inspection, unknown: Detections, label: int) -> Detections:
+    """Join the detections of classes that are on no unknown object with these, best first."""
+    known: Detections = {
+        **inspected.detections,
+        "objectness": inspected.object_scores,
+        "class_probability": inspected.class_scores,
+    }
+    on_unknown = pairwise_iou(known["boxes"], unknown["boxes"]) >= SAME_OBJECT_IOU  # [D, U]
+    known = select(known, ~on_unknown.any(dim=1))
+    unknown = {**unknown, "labels": torch.full_like(unknown["labels"], label)}
+    columns = cast(dict[str, Tensor], known), cast(dict[str, Tensor], unknown)
+    joined = {name: torch.cat([each[name] for each in columns]) for name in known}
+    order = joined["scores"].argsort(descending=True, stable=True)
+    return select(cast(Detections, joined), order)
