@@ -18,7 +18,12 @@ from centernet2.data import (
     join_classes,
     shown,
 )
-from centernet2.data.check import LabelError, LabelView, find_label_errors
+from centernet2.data.check import (
+    LabelError,
+    LabelView,
+    find_label_errors,
+    share_of_agreement,
+)
 from centernet2.models.detector import Detector
 from centernet2.models.judging import Judgement, judge_boxes
 from centernet2.models.postprocess import to_original
@@ -27,6 +32,7 @@ from centernet2.ops.boxes import scale_boxes
 from centernet2.progress import with_progress
 from centernet2.structures import Batch, FloatArray, IntArray
 
+LEAST_AGREEMENT = 0.7  # share of the labels, below which a detector is warned of
 logger = logging.getLogger(__name__)
 
 
@@ -66,6 +72,13 @@ def suspect_labels(
         batches, ("judging", "judged"), total=len(dataset) - len(skip), images_in=_count_images
     )
     views = [view for batch in seen for view in _judge(model, dataset, batch, labels)]
+    share = share_of_agreement(views)
+    if share < LEAST_AGREEMENT:
+        logger.warning(
+            "%s agrees with the class of %.0f %% of the labels of %s: its suspicions say little; "
+            "give a better detector, or more --minutes",
+            owner, 100 * share, dataset.name,
+        )  # fmt: skip
     return find_label_errors(views, dataset.class_names, split)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from centernet2.data.check import LabelError, LabelView, find_label_errors
+from centernet2.data.check import LabelError, LabelView, find_label_errors, share_of_agreement
 
 NAMES = ("cat", "dog")
 SIDE = 20.0
@@ -118,6 +118,16 @@ def test_what_is_typical_of_a_class_is_not_suspicious() -> None:
     for _ in range(5):
         unsure.add([0, 1], probabilities={1: (0.02, 0.3)})
     assert max(each.suspicion for each in unsure.ranked()) < 0.1
+
+
+def test_detector_that_knows_no_class_suspects_none() -> None:
+    untrained = Scene()
+    for _ in range(5):
+        untrained.add([0, 1, 1, 1], probabilities=dict.fromkeys(range(4), (0.5, 0.4)))
+    assert share_of_agreement(untrained.views) == 0.25
+    assert share_of_agreement(scene().views) == 1.0
+    assert share_of_agreement([]) == 1.0
+    assert max(each.suspicion for each in untrained.ranked()) < 0.1
 
 
 def test_missing_labels_are_less_suspicious_where_many_are_missing() -> None:

@@ -3,7 +3,12 @@
 from centernet2.data.check.corrections import Correction, read_accepted, require_undecided
 from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
 from centernet2.data.check.images import check_across, check_image_files, read_image_files
-from centernet2.data.check.label_errors import LabelError, LabelView, find_label_errors
+from centernet2.data.check.label_errors import (
+    LabelError,
+    LabelView,
+    find_label_errors,
+    share_of_agreement,
+)
 from centernet2.data.check.observations import check_classes, check_objects
 from centernet2.data.check.repair import (
     list_of_changes,
@@ -43,6 +48,7 @@ __all__ = [
     "repaired_content",
     "repaired_files",
     "require_undecided",
+    "share_of_agreement",
     "suggestion_records",
     "write_repaired",
 ]

@@ -23,7 +23,7 @@ LEAST_DEVIATION = 0.02  # of a typical box, in 1 - IoU
 SIMILAR_SCORE = 0.1  # largest difference between the scores of similar detections
 PRIOR_COUNT = 5  # detections for which the score stands in for the share that has a label
 
-LEAST_PROBABILITY = 1e-6  # of an object, by which that of a class is divided
+LEAST_PROBABILITY = 1e-6  # by which others are divided
 
 ErrorKind = Literal["missing", "wrong class", "loose box", "spurious"]
 Box = tuple[float, float, float, float]  # xyxy
@@ -72,6 +72,13 @@ def find_label_errors(
     return [error._replace(split=split) for error in errors]
 
 
+def share_of_agreement(views: Sequence[LabelView]) -> float:
+    """Return the share of the labels whose class the detector finds most probable."""
+    agrees = [view.probabilities.argmax(axis=1) == view.labels for view in views]
+    found = np.concatenate(agrees) if agrees else np.zeros(0)
+    return float(found.mean()) if len(found) else 1.0
+
+
 def _label_errors(views: Sequence[LabelView], class_names: Sequence[str]) -> Iterator[LabelError]:
     """Yield an error for each label, of the most suspicious kind."""
     labels, probabilities = _join(views, "labels"), _join(views, "probabilities")
@@ -115,9 +122,10 @@ def _suspicions(
         num_classes: of the data set.
     """
     deviation = (1 - iou).clip(min=LEAST_DEVIATION)
+    classes = (own / objects).clip(min=LEAST_PROBABILITY)
     agreement: dict[ErrorKind, FloatArray] = {
         "spurious": objects / _typical(objects, labels, num_classes),
-        "wrong class": own / objects,
+        "wrong class": classes / _typical(classes, labels, num_classes),
         "loose box": LOOSE_DECAY ** (1 - deviation / _typical(deviation, labels, num_classes)),
     }
     return {kind: (1 - each.clip(max=1)) ** 2 for kind, each in agreement.items()}
