@@ -54,6 +54,9 @@ class Target(TypedDict):
     # polygons of each object, [V, 2] x and y: masks are drawn from them at the final size
     polygons: NotRequired[list[list[Tensor]]]
     valid: NotRequired[Tensor]  # [G] bool, in padded targets: the others are padding
+    # if some classes were not labelled in this image
+    unknown: NotRequired[Tensor]  # [C] bool: these classes, of which there may be objects
+    uncertain: NotRequired[Tensor]  # [G] bool: perhaps an object; neither object nor background
 
 
 class Detections(TypedDict):

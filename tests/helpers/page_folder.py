@@ -14,6 +14,7 @@ from PIL import Image
 
 import centernet2
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from centernet2.config import CLASS_KEYS
 from docs.build_site import ROOT
 from tests.helpers.films import write_film
 from tests.helpers.jobs import QUICK
@@ -55,6 +56,12 @@ def write_page_folder(folder: Path) -> Path:
 def write_inputs_of_commands(folder: Path) -> None:
     """Add what only commands need: other data sets, films, large weights, parts of the project."""
     write_data(folder / "other_data", {"car": "auto", "dog": "person"}, seed=7)
+    for name, classes in (
+        ("new_images", {"car": "van"}),
+        ("cats", {"cat": ""}),
+        ("dogs", {"dog": ""}),
+    ):
+        write_data(folder / name, classes, seed=8)
     (folder / "names.yaml").write_text("car: vehicle\ntruck: vehicle\n")
     rows = ["file,class,left,top,right,bottom", "1.jpg,cat,10,20,60,80", "2.jpg,dog,5,5,90,70"]
     (folder / "objects.csv").write_text("\n".join(rows))
@@ -64,7 +71,7 @@ def write_inputs_of_commands(folder: Path) -> None:
     write_weights(folder)
     for name in ("docker", "examples", "test"):
         shutil.copytree(ROOT / name, folder / name)
-    for name in ("demo", "new", "old", "other", "teacher"):
+    for name in ("demo", "new", "other", "teacher"):
         share_files(folder / "runs" / "mine", folder / "runs" / name)
     for name in ("corrected", "first", "runs/demo/data", "validation"):
         share_files(folder / "my_data", folder / name)
@@ -163,7 +170,19 @@ def write_data_by_files(folder: Path) -> None:
 
 
 def write_weights(folder: Path) -> None:
-    """Write R-50.pkl with random weights, and a published model in the cache of downloads."""
+    """Write R-50.pkl, runs/old without masks, and a published model in the cache of downloads.
+
+    All weights are random.
+    """
+    classes = dict.fromkeys(CLASS_KEYS, len(CLASSES))
+    old = centernet2.build_model(
+        centernet2.load_config("CenterNet2_R18_small", QUICK).replace(classes)
+    )
+    info = replace(old.info, class_names=tuple(CLASSES), score_thresholds=(0.0,) * len(CLASSES))
+    save_checkpoint(
+        folder / "runs" / "old" / "model_final.pth",
+        Checkpoint(old.state_dict(), info, iteration=1, metrics={}),
+    )
     model = centernet2.build_model("CenterNet2_R50_1x")
     body = {k: v.numpy() for k, v in model.backbone.body.state_dict().items()}
     (folder / "R-50.pkl").write_bytes(pickle.dumps(body))

@@ -14,7 +14,8 @@ def objects(count: int, num_images: int, num_classes: int) -> Objects:
     sizes = torch.exp(torch.rand(count, 2, generator=generator) * 4.5 + 1)
     boxes = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=1)
     labels = torch.randint(num_classes, (count,), generator=generator)
-    return Objects(boxes, labels, torch.randint(num_images, (count,), generator=generator))
+    images = torch.randint(num_images, (count,), generator=generator)
+    return Objects(boxes, labels, images, torch.ones(count, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -105,14 +105,14 @@ def plan_training(
     Returns:
         The command with that config in place of a config file, and the reasons; the data.
     """
-    data, data_path, given = Path(str(command.data)), command.data_path, command.overrides
+    data, data_path, given = command.data, command.data_path, command.overrides
     level, weights = EFFORTS[effort], command.weights
     place = device_for(Config().replace(given), command.device)
     create_accelerator(place, find_unused_parameters=True)  # joins the other processes
     plan = _choose_model(given, weights, level, place)
     minutes = f"--effort {effort} takes {level.minutes:g} minutes; --minutes sets another time"
     plan.choose("time", {"SOLVER.MAX_MINUTES": float(level.minutes)}, minutes)
-    _choose_validation(plan, data, data_path)
+    _choose_validation(plan, (data,) if data else plan.config.datasets.train, data_path)
     train_set, val_set = find_training_data(plan.config, data, data_path)
     statistics = data_statistics(train_set)
     plan.reasons.insert(0, f"data: {statistics.sentence()}")
@@ -197,9 +197,10 @@ def _find_online(wanted: str) -> tuple[str, str]:
         return FROM_SCRATCH, f"{FROM_SCRATCH}, from scratch, as no ImageNet weights are here"
 
 
-def _choose_validation(plan: TrainingPlan, data: Path, data_path: StrPath | None) -> None:
-    """Set images apart for validation if the data have no such split."""
-    if "val" in find_dataset(data, None if data_path is None else Path(data_path)):
+def _choose_validation(plan: TrainingPlan, data: Sequence[str], data_path: StrPath | None) -> None:
+    """Set images apart for validation if one of the data sets has no such split."""
+    root = None if data_path is None else Path(data_path)
+    if all("val" in find_dataset(Path(each), root) for each in data):
         return
     plan.choose(
         "validation",

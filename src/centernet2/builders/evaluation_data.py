@@ -50,6 +50,7 @@ def find_validation_data(
         val_fraction=datasets.val_fraction,
         val_seed=datasets.val_seed,
         class_map=names,
+        partial_labels=datasets.partial_labels,
     )
     if class_map is not None:
         require_renamed(names, [dataset])

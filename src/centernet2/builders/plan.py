@@ -15,12 +15,15 @@ from centernet2.builders.class_map import parse_class_map, require_renamed
 from centernet2.builders.class_matching import match_classes
 from centernet2.builders.loading import StrPath, set_num_classes
 from centernet2.builders.solver import build_multiplier
-from centernet2.config import CLASS_MAP_KEY, Config
+from centernet2.config import CLASS_MAP_KEY, Config, ConfigError
 from centernet2.data import (
     DetectionDataset,
+    counted,
+    join_classes,
     require_ground_truth,
     require_masks,
     require_objects,
+    with_unlabelled_classes,
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
@@ -77,11 +80,15 @@ def find_training_data(
         val_fraction=config.datasets.val_fraction,
         val_seed=config.datasets.val_seed,
         class_map=class_map,
+        partial_labels=config.datasets.partial_labels,
     )
     train_set = find(names=config.datasets.train, split="train", masks=needs_masks(config))
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
     require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
-    for note in match_classes(train_set.class_names, val_set, owner=train_set.name).notes:
+    if config.datasets.kept_classes:
+        train_set = keep_classes(train_set, config)
+    owner = "the detector" if config.datasets.kept_classes else train_set.name
+    for note in match_classes(train_set.class_names, val_set, owner=owner).notes:
         logger.warning("%s", note)
     _name_shared_images(train_set, val_set)
     if needs_masks(config):
@@ -106,6 +113,23 @@ def _name_shared_images(train_set: DetectionDataset, val_set: DetectionDataset) 
 def needs_masks(config: Config) -> bool:
     """Whether training reads the masks of objects."""
     return config.model.mask_on or config.augmentation.copy_paste > 0
+
+
+def keep_classes(train_set: DetectionDataset, config: Config) -> DetectionDataset:
+    """Number the new classes of the data behind those that are kept."""
+    kept = config.datasets.kept_classes
+    if needs_masks(config):
+        raise ConfigError(
+            "--keep-classes trains no masks, since the kept classes have none in the new images; "
+            "leave INPUT.COPY_PASTE out, and set MODEL.MASK_ON False"
+        )
+    new = join_classes(train_set.class_names, kept).added
+    if not new:
+        raise ConfigError(
+            f"{train_set.name} has {counted(train_set.class_names)}, and the initial weights have "
+            "all of them, so there is no class to add; leave --keep-classes out"
+        )
+    return with_unlabelled_classes(train_set, [*kept, *new])
 
 
 def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:

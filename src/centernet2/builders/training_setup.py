@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from centernet2.builders.kept_classes import label_kept_classes
 from centernet2.builders.loading import device_for
 from centernet2.builders.missing_run import explain_missing_run
 from centernet2.builders.network import build_detector
@@ -59,6 +60,8 @@ def set_up(
     start = choose_start(given, output, weights=command.weights, resume=resume)
     train_set = in_classes_of(start, train_set)
     train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
+    if given.datasets.kept_classes:
+        train_set = label_kept_classes(train_set, given, command)
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)

@@ -24,6 +24,23 @@ DATA_KEYS = (
         "ours: random seed that selects these images",
         accepted=at_least(0),
     ),
+    Option(
+        "DATASETS.PARTIAL_LABELS",
+        "datasets.partial_labels",
+        "ours: classes that one of the data sets lacks are unknown in its images, not background",
+    ),
+    Option(
+        "DATASETS.KEPT_CLASSES",
+        "datasets.kept_classes",
+        "ours: classes of the initial weights that stay, though the data do not label them all",
+    ),
+    Option(
+        "DATASETS.KEPT_SCORES",
+        "datasets.kept_scores",
+        "ours: scores from which detections of these classes by the initial weights are uncertain "
+        "objects, and objects; (1, 1): none, and these classes are unknown everywhere",
+        accepted=between(0, 1, count=2, ascending=True),
+    ),
     # Resizing and augmentation.
     Option(
         "INPUT.CUSTOM_AUG",

@@ -47,7 +47,7 @@ ON_RESUME = (
     OnResume(
         "refuses",
         "the number of classes is that of the data and the weights",
-        ("head.num_classes", "roi_heads.num_classes"),
+        ("head.num_classes", "roi_heads.num_classes", "datasets.kept_classes"),
     ),
     OnResume(
         "refuses",

@@ -49,6 +49,7 @@ Values = Mapping[str, Any]  # values of options by key
 Overrides = Mapping[str, Any] | Sequence[Any]  # by key, or alternating keys and values
 SHOWN_LENGTH = 200  # of a value in a message
 CLASS_MAP_KEY = "DATASETS.CLASS_MAP"  # its value may also be a dictionary
+KEPT_CLASSES_KEY = "DATASETS.KEPT_CLASSES"
 CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 
 

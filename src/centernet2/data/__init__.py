@@ -22,6 +22,7 @@ from centernet2.data.image_check import check_before_training
 from centernet2.data.layout_writers import WRITERS, coco_content, require_writable
 from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
 from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
+from centernet2.data.partial_labels import with_objects, with_unlabelled_classes
 from centernet2.data.samplers import (
     MixtureSampler,
     RepeatFactorSampler,
@@ -95,6 +96,8 @@ __all__ = [
     "shown",
     "train_batches",
     "with_classes",
+    "with_objects",
+    "with_unlabelled_classes",
     "without_classes",
     "without_empty_images",
 ]

@@ -44,6 +44,9 @@ class DatasetsOptions:
     class_map: tuple[str, ...] = ()
     val_fraction: float = 0.0
     val_seed: int = 0
+    partial_labels: bool = False
+    kept_classes: tuple[str, ...] = ()
+    kept_scores: tuple[float, ...] = (0.2, 0.5)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +73,9 @@ class DetectionDataset(SharedArrays):
     labels: npt.NDArray[np.int32]  # [B]
     areas: npt.NDArray[np.float64]  # [B] of the object, may be smaller than its box
     crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
+    # [S, C] of joined data sets, or of one: whether it labels the class. None: it labels all.
+    # Training takes the other classes as unknown, and crowds as uncertain objects.
+    labelled: npt.NDArray[np.bool_] | None = None
     masks: PackedMasks | None = None  # of the B objects, if they were read
     federated: FederatedLabels | None = None  # LVIS: which classes were annotated in each image
     sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
@@ -110,6 +116,10 @@ class DetectionDataset(SharedArrays):
         """Height and width of image i."""
         return int(self.heights[i]), int(self.widths[i])
 
+    def source(self, i: int) -> int:
+        """Number of the data set that image i is from; 0 if no sets are joined."""
+        return 0 if self.sources is None else int(self.sources[i])
+
     def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
         """Whether boxes are trained on: no crowds and, if masks were read, with a pixel of one."""
         single = ~self.crowd[rows]
@@ -122,11 +132,17 @@ class DetectionDataset(SharedArrays):
         `masks` if an object has another form.
         """
         first, end = self.offsets[i : i + 2]
-        rows = first + np.flatnonzero(self.is_target(slice(first, end)))
+        partial = self.labelled is not None and self.masks is None
+        used = slice(None) if partial else self.is_target(slice(first, end))
+        rows = np.arange(first, end)[used]
         target: Target = {
             "boxes": torch.from_numpy(self.boxes(rows)),
             "labels": torch.from_numpy(self.labels[rows].astype(np.int64)),
         }
+        if self.labelled is not None:
+            target["unknown"] = torch.from_numpy(~self.labelled[self.source(i)])
+        if partial:
+            target["uncertain"] = torch.from_numpy(self.crowd[rows])
         if self.masks is None:
             return target
         if (self.masks.kinds[rows] == POLYGONS).all():
@@ -181,6 +197,7 @@ class DetectionDataset(SharedArrays):
                 tuple(ids[i] for i in first) for ids in self.source_category_ids
             ),
             labels=label[self.labels],
+            labelled=None if self.labelled is None else self.labelled[:, list(first)],
             federated=None if self.federated is None else self.federated.relabeled(label),
         )
 
@@ -295,7 +312,9 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         annotations=None,
         layout=first.layout if same_layout else "coco",
         federated=_join_federated(datasets),
+        labelled=_join_labelled(datasets),
         findings=(),
+        divided=any(dataset.divided for dataset in datasets),
         sources=np.repeat(np.arange(len(datasets)), [len(dataset) for dataset in datasets]),
         source_names=tuple(dataset.name for dataset in datasets),
         source_category_ids=tuple(dataset.category_ids for dataset in datasets),
@@ -303,6 +322,15 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
         offsets=offsets_of(np.concatenate([np.diff(dataset.offsets) for dataset in datasets])),
         **joined,
     )
+
+
+def _join_labelled(datasets: Sequence[DetectionDataset]) -> npt.NDArray[np.bool_] | None:
+    """Join which classes each of several data sets labels; None: all of them label all."""
+    if all(dataset.labelled is None for dataset in datasets):
+        return None
+    everything = np.ones((1, len(datasets[0].class_names)), dtype=bool)
+    parts = [everything if d.labelled is None else d.labelled for d in datasets]
+    return np.concatenate(parts)
 
 
 def _join_federated(datasets: Sequence[DetectionDataset]) -> FederatedLabels | None:

@@ -79,8 +79,14 @@ def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
     )
     if masks is not None:
         kept &= masks.flatten(1).any(dim=1)
-        return {"boxes": boxes[kept], "labels": target["labels"][kept], "masks": masks[kept]}
-    return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+    left: Target = {"boxes": boxes[kept], "labels": target["labels"][kept]}
+    if masks is not None:
+        left["masks"] = masks[kept]
+    if "unknown" in target:
+        left["unknown"] = target["unknown"]
+    if "uncertain" in target:
+        left["uncertain"] = target["uncertain"][kept]
+    return left
 
 
 def rotated_extent(width: float, height: float, angle: float) -> tuple[float, float]:

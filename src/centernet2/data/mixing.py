@@ -124,11 +124,12 @@ class CopyPaste:
         other = _move_to_canvas(other, 0, 0, height, width)
         chosen = torch.rand(len(other["labels"]), generator=generator) < self.share
         chosen &= other["masks"].flatten(1).any(dim=1)
-        pasted = {key: value[chosen] for key, value in other.items()}  # type: ignore[index]
+        pasted = {key: other[key][chosen] for key in ("boxes", "labels", "masks")}
         pasted["boxes"] = clip_boxes_to(pasted["boxes"], height, width)
         cover = pasted["masks"].any(dim=0)  # [H, W]
         kept = cover_target(target, cover, min_visible=self.min_visible)
         joined: Target = {
+            **target,
             "boxes": torch.cat([kept["boxes"], pasted["boxes"]]),
             "labels": torch.cat([kept["labels"], pasted["labels"]]),
             "masks": torch.cat([kept["masks"], pasted["masks"]]),
@@ -155,16 +156,29 @@ def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target
 
 
 def join_targets(targets: list[Target], height: int, width: int) -> Target:
-    """Join the objects on one canvas; polygons are kept if all targets have them."""
+    """Join the objects on one canvas; polygons are kept if all targets have them.
+
+    A class is known where it was labelled in all images.
+    """
     joined: Target = {
         "boxes": torch.cat([target["boxes"] for target in targets]),
         "labels": torch.cat([target["labels"] for target in targets]),
     }
+    if masks := [target["unknown"] for target in targets if "unknown" in target]:
+        joined["unknown"] = torch.stack(masks).any(dim=0)
+    if any("uncertain" in target for target in targets):
+        joined["uncertain"] = torch.cat([_are_uncertain(target) for target in targets])
     if all("polygons" in target for target in targets):
         joined["polygons"] = [polygons for target in targets for polygons in target["polygons"]]
     elif any("polygons" in target or "masks" in target for target in targets):
         joined["masks"] = torch.cat([_masks_of(target, height, width) for target in targets])
     return joined
+
+
+def _are_uncertain(target: Target) -> Tensor:  # bool [G]
+    if "uncertain" in target:
+        return target["uncertain"]
+    return torch.zeros_like(target["labels"], dtype=torch.bool)
 
 
 def _masks_of(target: Target, height: int, width: int) -> Tensor:  # bool [G, H, W]

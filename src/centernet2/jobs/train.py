@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG_NAME = "CenterNet2_R50_1x"
+# Unless given otherwise. The heat map has no classes: if objects have labels in one of two data
+# sets and are background in the other, their probability tends to 0.39, where gradients cancel.
+PARTIAL_LABELS = {"DATASETS.PARTIAL_LABELS": True, "MODEL.CENTERNET.IGNORE_HIGH_FP": 0.3}
 
 
 @Parameter(name="*", group=RUN)
@@ -55,6 +58,12 @@ class TrainMode:
         How much a run without --config-file spends: quick (5 minutes), normal (20) or best (120).
     val_fraction
         Fraction of the images to evaluate on, if the data have no validation split.
+    keep_classes
+        Add the classes of the data to those of --from, which are kept: the old detector labels
+        them, and where it is not sure they are unknown, not background.
+    partial_labels
+        Train on several DATA together that label different classes: a class that one of them lacks
+        is unknown in its images, not background.
     auto_scale_lr
         Scale the learning rate and the schedule if SOLVER.IMS_PER_BATCH differs from the config
         file.
@@ -68,6 +77,8 @@ class TrainMode:
     effort: Literal["quick", "normal", "best"] | None = None
     val_fraction: Annotated[float | None, Parameter(group=DATA)] = None
     class_map: ClassMap = None
+    keep_classes: Annotated[Flag, Parameter(group=DATA)] = False
+    partial_labels: Annotated[Flag, Parameter(group=DATA)] = False
     auto_scale_lr: Flag = False
     dry_run: Flag = False
     eval_only: Flag = False
@@ -81,6 +92,8 @@ class TrainMode:
         """Raise ValueError for variants that exclude each other."""
         if self.dry_run and self.eval_only:
             raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
+        if self.keep_classes and self.eval_only:
+            raise ValueError("--keep-classes trains, so leave it out beside --eval-only")
 
 
 DEFAULT_MODE = TrainMode()
@@ -93,7 +106,7 @@ def train(
     data: OptionalData = None,
     data_path: DataPath = None,
     output_dir: PathArgument | None = None,
-    weights: WeightsArgument | None = None,
+    weights: Annotated[WeightsArgument | None, Parameter(name=("--weights", "--from"))] = None,
     resume: Flag = False,
     seed: int | None = None,
     device: Device = None,
@@ -109,8 +122,8 @@ def train(
     output_dir
         Folder for checkpoints, config.yaml, metrics.jsonl and the evaluation; default: OUTPUT_DIR.
     weights
-        Initial weights: a file or zoo:NAME; default: MODEL.WEIGHTS. If that is a detectron2://...
-        address whose file is not in the cache, training starts from scratch.
+        Initial weights: a run, a file or zoo:NAME; default: MODEL.WEIGHTS. If that is a
+        detectron2://... address whose file is not in the cache, training starts from scratch.
     resume
         Continue from the last checkpoint of the output folder, with the data and the options that
         the run was started with where this command gives no others.
@@ -125,17 +138,21 @@ def train(
     from centernet2 import distributed
     from centernet2.builders.loading import as_config
     from centernet2.builders.plan import choose_output_folder
-    from centernet2.builders.train_command import given_command, previous_command
+    from centernet2.builders.train_command import DATA_SET_KEYS, given_command, previous_command
     from centernet2.builders.train_to_end import run_to_end
     from centernet2.builders.training_setup import set_up
 
     data, words = split_data(overrides, data, command="train")
-    values = _given_values(words, mode, seed)
+    sets, words = _split_partial(data, words, mode)
+    values = _given_values(words, mode, seed) | dict.fromkeys(DATA_SET_KEYS if sets else (), sets)
     plans = config is None and data is not None and not mode.eval_only
     file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
+    data = None if sets else data
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
+    if mode.keep_classes:
+        values |= _kept_classes(file.replace(values), weights, previous, output)
     command = given_command(
         file, values, data=data, data_path=data_path, weights=weights, device=device
     )
@@ -144,8 +161,8 @@ def train(
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
-        command, sets = _completed(command, previous, mode, plans=plans, started=started)
-        run = set_up(command, previous, output, resume=resume, started=started, sets=sets)
+        command, read = _completed(command, previous, mode, plans=plans, started=started)
+        run = set_up(command, previous, output, resume=resume, started=started, sets=read)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
 
 
@@ -280,7 +297,50 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
         "SEED": seed,
         "SOLVER.MAX_MINUTES": None if mode.minutes is None else float(mode.minutes),
     }
-    return parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
+    values = parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
+    return PARTIAL_LABELS | values if mode.partial_labels else values
+
+
+def _split_partial(
+    data: PathArgument | None, words: Sequence[Any], mode: TrainMode
+) -> tuple[tuple[str, ...], Sequence[Any]]:
+    """Split the data sets of --partial-labels, from the first one on, from the overrides."""
+    from centernet2.builders.train_command import absolute
+
+    sets = [] if data is None else [data]
+    while sets:
+        more, rest = split_data(words, None, command="train")
+        if more is None:
+            break
+        sets, words = [*sets, more], rest
+    if len(sets) > 1 and not mode.partial_labels:
+        raise ValueError(
+            f"{len(sets)} data sets are given; --partial-labels trains on them together, each "
+            "with the classes that it labels"
+        )
+    if len(sets) == 1 and mode.partial_labels:
+        raise ValueError(
+            f"--partial-labels joins several data sets, and only {sets[0]} is given; name the "
+            "others after it, or leave the option out"
+        )
+    return tuple(str(absolute(each)) for each in sets) if len(sets) > 1 else (), words
+
+
+def _kept_classes(
+    config: Config, weights: WeightsArgument | None, previous: TrainCommand | None, output: Path
+) -> dict[str, Any]:
+    """Return the classes that --keep-classes keeps, by key; a resumed run has them already."""
+    from centernet2.builders.kept_classes import class_names_to_keep
+    from centernet2.config import KEPT_CLASSES_KEY
+
+    if previous is None:
+        return {KEPT_CLASSES_KEY: class_names_to_keep(weights or config.model.weights)}
+    if not previous.config.datasets.kept_classes:
+        raise ValueError(
+            f"the run in {output} was started without --keep-classes; leave it out beside "
+            "--resume, or train in another --output-dir"
+        )
+    return {}
 
 
 def _dry_run(run: TrainingRun) -> list[str]:

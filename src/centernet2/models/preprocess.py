@@ -164,6 +164,10 @@ def check_targets(
         boxes = target["boxes"].to(device, torch.float32, non_blocking=True)
         labels = target["labels"].to(device, torch.int64, non_blocking=True)
         checked.append({"boxes": boxes.reshape(-1, 4), "labels": labels})
+        if "unknown" in target:
+            checked[-1]["unknown"] = target["unknown"].to(device, non_blocking=True)
+        if "uncertain" in target:
+            checked[-1]["uncertain"] = target["uncertain"].to(device, non_blocking=True)
         if masks:
             own = _masks_of(target, image)
             checked[-1]["masks"] = own.to(device, torch.bool, non_blocking=True)
@@ -192,6 +196,10 @@ def pad_target(target: Target, size: tuple[int, int]) -> Target:
         "labels": pad(target["labels"], (0, missing)),
         "valid": torch.arange(count + missing, device=target["boxes"].device) < count,
     }
+    if "unknown" in target:
+        padded["unknown"] = target["unknown"]
+    if "uncertain" in target:
+        padded["uncertain"] = pad(target["uncertain"], (0, missing))
     if "masks" in target:
         height, width = target["masks"].shape[1:]
         padded["masks"] = pad(

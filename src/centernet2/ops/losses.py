@@ -90,7 +90,11 @@ def box_iou_loss(boxes: Tensor, targets: Tensor, kind: str) -> Tensor:
 
 
 def sigmoid_classification_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    class_weights: Tensor | None,
+    unknown: Tensor | None = None,
 ) -> Tensor:
     """Compute binary cross-entropy, summed over classes and averaged over RoIs.
 
@@ -99,22 +103,41 @@ def sigmoid_classification_loss(
         labels: [R] in 0..C, with C for background.
         weights: [R]; 0 for padding.
         class_weights: [C]; None: all 1.
+        unknown: [R, C] bool: classes that background may be, as they were not labelled in the
+            image of the RoI; None: all classes were.
     """
     target = F.one_hot(labels, logits.shape[1])[:, :-1].float()  # [R, C]
     loss = F.binary_cross_entropy_with_logits(logits[:, :-1].float(), target, reduction="none")
     if class_weights is not None:
         loss = loss * class_weights
+    if unknown is not None:  # an object of a known class is of no other one
+        is_background = (labels == unknown.shape[1])[:, None]
+        loss = loss.masked_fill(unknown & is_background, 0.0)
     return (loss.sum(dim=1) * weights).sum() / weights.sum().clamp(min=1)
 
 
 def softmax_classification_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    class_weights: Tensor | None,
+    unknown: Tensor | None = None,
 ) -> Tensor:
-    """Compute cross-entropy averaged over RoIs; see `sigmoid_classification_loss`."""
+    """Compute cross-entropy averaged over RoIs; see `sigmoid_classification_loss`.
+
+    Where classes are unknown, background stands for all of them: the loss is that of the sum of
+    their probabilities (arXiv 2002.00718, equation 5).
+    """
     if class_weights is not None:
         background = class_weights.new_ones(1)
         weights = weights * torch.cat([class_weights, background])[labels]
-    loss = F.cross_entropy(logits.float(), labels, reduction="none")
+    logits = logits.float()
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    if unknown is not None:
+        excluded = F.pad(~unknown, (0, 1), value=False)  # [R, C + 1]
+        rest = logits.masked_fill(excluded, -torch.inf).logsumexp(dim=1)
+        is_background = labels == unknown.shape[1]
+        loss = torch.where(is_background, logits.logsumexp(dim=1) - rest, loss)
     return (loss * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 

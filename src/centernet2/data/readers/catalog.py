@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from centernet2.data.class_changes import rename_classes
 from centernet2.data.dataset import DetectionDataset, concatenate
+from centernet2.data.partial_labels import annotated_classes, concatenate_partial
 from centernet2.data.readers.coco import load_coco, load_coco_in_shards
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits
 from centernet2.data.readers.splits import SplitName, load_split, part_of_undivided
@@ -74,19 +75,22 @@ def load_dataset(
     val_fraction: float = 0.0,
     val_seed: int = 0,
     class_map: Mapping[str, str] = NO_CHANGE,
+    partial_labels: bool = False,
 ) -> DetectionDataset:
-    """Load a split of one data set, or join several named data sets.
+    """Load a split of one data set, or join several ones.
 
     Args:
         data: a folder or a file in any layout, or a name of the catalog.
         data_path: the folder above named data sets; default: $DETECTRON2_DATASETS, then ./datasets.
             A path as `data` excludes it.
-        names: data sets to join if `data` is None.
-        split: of `data`.
+        names: data sets to join if `data` is None: names of the catalog, ANNOTATIONS.json@IMAGES,
+            or paths of data sets in any layout.
+        split: of `data`, and of `names` that are paths.
         masks: also read masks.
         val_fraction: share of the images that becomes the validation split if `data` has none.
         val_seed: seed of the choice of these images.
         class_map: class name in the files -> its new name.
+        partial_labels: classes that one of the joined data sets lacks are unknown in its images.
     """
     root = _root(data_path)
     if data is not None:
@@ -101,11 +105,20 @@ def load_dataset(
             f"no data set is named for {split}; "
             "give --data DIR or set DATASETS.TRAIN and DATASETS.TEST"
         )
-    sets = [rename_classes(_load_named(name, root, masks), class_map) for name in names]
+    sets = []
+    for name in names:
+        if FILES_SEPARATOR not in name and Path(name).exists():
+            fraction: dict[str, Any] = {"val_fraction": val_fraction, "seed": val_seed}
+            found = load_split(Path(name), split, masks=masks, **fraction)
+        else:
+            found = _load_named(name, root, masks)
+        sets.append(rename_classes(found, class_map))
     titles = _distinct_titles(names, [each.name for each in sets])
-    return concatenate(
-        [replace(each, name=title) for each, title in zip(sets, titles, strict=True)]
-    )
+    sets = [replace(each, name=title) for each, title in zip(sets, titles, strict=True)]
+    if not partial_labels:
+        return concatenate(sets)
+    joined = concatenate_partial(sets)
+    return joined if split == "train" else replace(joined, federated=annotated_classes(joined))
 
 
 def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFiles]:

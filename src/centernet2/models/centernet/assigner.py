@@ -50,6 +50,7 @@ class StageTargets(NamedTuple):
     positives: Positives
     ltrb: Tensor  # [M, 4] in units of the stride; negative where no box is regressed
     heatmap: Tensor  # [M, C] in 0..1, [M, 1] if class-agnostic
+    unknown: Tensor | None  # [M, C] bool: classes that were not labelled there; None: all were
 
 
 class Assigner(nn.Module):
@@ -112,7 +113,19 @@ class Assigner(nn.Module):
             positives,
             regression_targets(objects, neighbors, levels, num_locations, squared_radius),
             heatmap_targets(objects, levels, len(sizes), self.num_classes, squared_radius),
+            self._unknown_classes(targets, shapes),
         )
+
+    def _unknown_classes(
+        self, targets: Sequence[Target], shapes: Sequence[tuple[int, int]]
+    ) -> Tensor | None:
+        """Return the classes [M, C] that were not labelled in the image of each location."""
+        masks = [target["unknown"] for target in targets if "unknown" in target]
+        if self.num_classes is None or not masks:
+            return None
+        default = torch.zeros_like(masks[0])
+        own = torch.stack([target.get("unknown", default) for target in targets])  # [N, C]
+        return torch.cat([own.repeat_interleave(h * w, dim=0) for h, w in shapes])
 
     def _more_positives(self, objects: Objects, neighbors: Neighbors, ltrb: Tensor) -> Positives:
         strides = constant(self.strides, neighbors.ltrb)[:, None, None]  # [L, 1, 1]

@@ -54,9 +54,11 @@ class Criterion(nn.Module):
         num_positives = self._average(valid.sum().float())
         losses = {}
         if output.class_logits is not None:
-            logits = flatten_levels(output.class_logits)  # [M, C]
+            logits, heatmap = flatten_levels(output.class_logits), targets.heatmap  # [M, C]
+            if targets.unknown is not None:  # the loss of negatives is 0 where the heat is 1
+                heatmap = torch.where(targets.unknown, 1.0, heatmap)
             positive, negative = self._focal(
-                logits, targets.heatmap, index * logits.shape[1] + labels, valid
+                logits, heatmap, index * logits.shape[1] + labels, valid
             )
             losses["loss_centernet_pos"] = positive / num_positives
             losses["loss_centernet_neg"] = negative / num_positives

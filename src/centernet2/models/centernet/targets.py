@@ -27,6 +27,7 @@ class Objects(NamedTuple):
     boxes: Tensor  # [G, 4] xyxy
     labels: Tensor  # [G]
     images: Tensor  # [G] index of the image in the batch
+    certain: Tensor  # [G] bool: others have a peak in the heat map, but no positive location
 
 
 class Level(NamedTuple):
@@ -52,7 +53,7 @@ class Neighbors(NamedTuple):
     """The 3 x 3 locations around each object's center, on every level."""
 
     locations: Tensor  # [G, L, 9] number of the location, 0 outside the map
-    inside: Tensor  # [G, L, 9] bool: on the map
+    inside: Tensor  # [G, L, 9] bool: on the map, and of an object that is certain
     ltrb: Tensor  # [G, L, 9, 4] distances to the object's box, in pixels
     offset: Tensor  # [G, L, 9, 2] from the object's center to the location, in pixels
     assigned: Tensor  # [G, L] bool: the level is responsible for the object's size
@@ -65,6 +66,7 @@ def concatenate_objects(targets: Sequence[Target], device: torch.device) -> Obje
         torch.cat([_boxes_of(t).to(device, torch.float32) for t in targets]),
         torch.cat([t["labels"].to(device, torch.int64).reshape(-1) for t in targets]),
         torch.cat(images),
+        torch.cat([_are_certain(t) for t in targets]).to(device),
     )
 
 
@@ -74,6 +76,12 @@ def _boxes_of(target: Target) -> Tensor:  # [G, 4]
     if "valid" not in target:
         return boxes
     return torch.where(target["valid"][:, None], boxes, FAR_AWAY)
+
+
+def _are_certain(target: Target) -> Tensor:  # [G] bool
+    if "uncertain" in target:
+        return ~target["uncertain"]
+    return torch.ones_like(target["labels"].reshape(-1), dtype=torch.bool)
 
 
 def make_levels(
@@ -117,6 +125,7 @@ def find_neighbors(
     cells = cell[:, :, None] + grid.reshape(9, 2)  # [G, L, 9, 2]
     x, y = cells.unbind(-1)
     inside = (x >= 0) & (x < width[:, None]) & (y >= 0) & (y < height[:, None])
+    inside &= objects.certain[:, None, None]
     index = (
         first[:, None]
         + objects.images[:, None, None] * (height * width)[:, None]
@@ -194,6 +203,7 @@ def heatmap_targets(
     """Draw the heat map [M, C]: a Gaussian peak per object on every level.
 
     Where peaks overlap, the maximum is taken. Without classes, all objects share a channel: [M, 1].
+    An uncertain object has a peak, too: where it may be, the loss of the background is reduced.
     """
     labels = objects.labels if num_classes else torch.zeros_like(objects.labels)
     channels = num_classes or 1

@@ -125,9 +125,20 @@ class BoxStage(nn.Module):
         return logits.float().sigmoid() if self.options.sigmoid else logits.float().softmax(dim=1)
 
     def losses(
-        self, rois: RoIs, output: StageOutput, generator: torch.Generator | None
+        self,
+        rois: RoIs,
+        output: StageOutput,
+        generator: torch.Generator | None,
+        unknown: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the stage's losses by name, for the RoIs of all images."""
+        """Return the stage's losses by name, for the RoIs of all images.
+
+        Args:
+            rois, output: of all images.
+            generator: of the federated loss; None: torch's global one.
+            unknown: [R, C] bool: classes that were not labelled in the image of each RoI; None:
+                all were.
+        """
         weights = rois.valid.float()
         classes = None
         if self.class_weight is not None:
@@ -141,7 +152,7 @@ class BoxStage(nn.Module):
         # divided by all RoIs, not by the positives, so that all objects have equal influence
         box_loss = self._box_losses(rois, output, positive).sum() / weights.sum().clamp(min=1)
         return {
-            "loss_cls": classification(output.logits, rois.labels, weights, classes),
+            "loss_cls": classification(output.logits, rois.labels, weights, classes, unknown),
             "loss_box_reg": self.options.box_loss_weight * box_loss,
         }
 

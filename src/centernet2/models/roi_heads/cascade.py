@@ -12,7 +12,7 @@ from centernet2.layers import ScaleGradient
 from centernet2.models.roi_heads.box_stage import BoxStage, StageOutput
 from centernet2.models.roi_heads.mask_head import MaskBranch
 from centernet2.models.roi_heads.pooler import RoIPooler, number_boxes
-from centernet2.models.roi_heads.sampling import RoIs, RoISampler, join, match
+from centernet2.models.roi_heads.sampling import RoIs, RoISampler, join, match, unknown_classes
 from centernet2.models.roi_heads.selection import DetectionSelector, Selected
 from centernet2.ops.boxes import Size, clip_boxes, clip_to, nonempty
 from centernet2.ops.tensors import constant
@@ -176,7 +176,8 @@ class CascadeRoIHeads(nn.Module):
             boxes = [each.boxes for each in rois]
             output = stage(self.pooler(levels, number_boxes(boxes)), torch.cat(boxes))
             suffix = f"_stage{k}" if len(self.stages) > 1 else ""
-            named = stage.losses(join(rois), output, self.generator)
+            unknown = unknown_classes(rois, targets, stage.min_iou, self.num_classes)
+            named = stage.losses(join(rois), output, self.generator, unknown)
             losses |= {name + suffix: loss for name, loss in named.items()}
         return losses
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.structures import Proposals, Target
@@ -63,13 +64,16 @@ class RoISampler:
 
 
 def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_classes: int) -> RoIs:
-    """Assign the object of highest IoU to boxes [R, 4]; background below `min_iou`."""
+    """Assign the object of highest IoU to boxes [R, 4]; background below `min_iou`.
+
+    Uncertain objects are assigned to none.
+    """
     if not len(target["boxes"]):
         background = torch.full((len(boxes),), num_classes, device=boxes.device)
         return RoIs(boxes, background, boxes, torch.zeros_like(background), valid)
     iou = pairwise_iou(target["boxes"], boxes)  # [G, R]
-    if "valid" in target:
-        iou = torch.where(target["valid"][:, None], iou, -1.0)
+    if (certain := _are_certain(target)) is not None:
+        iou = torch.where(certain[:, None], iou, -1.0)
     highest, index = iou.max(dim=0)  # [R]
     labels = torch.where(highest >= min_iou, target["labels"][index], num_classes)
     return RoIs(boxes, labels, target["boxes"][index], index, valid)
@@ -81,9 +85,18 @@ def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
     An untrained first stage proposes hardly any positives.
     """
     boxes, labels = target["boxes"].to(proposals.boxes), target["labels"]
-    valid = target.get("valid", torch.ones_like(labels, dtype=torch.bool))
+    certain = _are_certain(target)
+    valid = torch.ones_like(labels, dtype=torch.bool) if certain is None else certain
     objects = Proposals(boxes, torch.ones_like(boxes[:, 0]).to(proposals.scores), labels, valid)
     return Proposals(*(torch.cat(columns) for columns in zip(proposals, objects, strict=True)))
+
+
+def _are_certain(target: Target) -> Tensor | None:
+    """Which objects [G] are neither padding nor uncertain; None: all."""
+    valid, uncertain = target.get("valid"), target.get("uncertain")
+    if uncertain is None:
+        return valid
+    return ~uncertain if valid is None else valid & ~uncertain
 
 
 def sample(
@@ -107,6 +120,31 @@ def sample(
     key = torch.where(chosen, draw + 1, torch.where(negative, draw, -1.0))
     best, index = key.topk(min(size, len(key)))
     return RoIs(*(column[index] for column in rois))._replace(valid=best >= 0)
+
+
+def unknown_classes(
+    rois: Sequence[RoIs], targets: Sequence[Target], min_iou: float, num_classes: int
+) -> Tensor | None:
+    """Return the classes [R, C] that each RoI of a batch may be of; None: all are known.
+
+    They are those that were not labelled in its image, and those of uncertain objects that it would
+    be assigned to.
+    """
+    if not any("unknown" in target or "uncertain" in target for target in targets):
+        return None
+    pairs = zip(rois, targets, strict=True)
+    return torch.cat([_unknown_in_image(r, t, min_iou, num_classes) for r, t in pairs])
+
+
+def _unknown_in_image(rois: RoIs, target: Target, min_iou: float, num_classes: int) -> Tensor:
+    unknown = rois.valid.new_zeros(len(rois.boxes), num_classes)  # [R, C]
+    if "unknown" in target:
+        unknown = unknown | target["unknown"]
+    if "uncertain" in target:
+        near = pairwise_iou(rois.boxes, target["boxes"]) >= min_iou  # [R, G]
+        perhaps = F.one_hot(target["labels"], num_classes) * target["uncertain"][:, None]  # [G, C]
+        unknown = unknown | (near.float() @ perhaps.float() > 0)
+    return unknown
 
 
 def join(rois: Sequence[RoIs]) -> RoIs:

@@ -1,0 +1,101 @@
+"""Data sets that label a part of the classes: unknown classes, joined sets, added objects."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from centernet2.data import DetectionDataset, with_objects, with_unlabelled_classes
+from centernet2.data.geometry import clip_and_drop_empty
+from centernet2.data.mixing import join_targets
+from centernet2.data.readers import load_dataset
+from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.structures import Target
+from tests.helpers.training import write_blocks
+
+
+def write_set(folder: Path, *names: str) -> Path:
+    """Write four images, whose blocks are of the first class, in data with these classes."""
+    write_blocks(folder)
+    for path in (folder / "annotations").iterdir():
+        content = json.loads(path.read_text())
+        content["categories"] = [{"id": 7 + i, "name": name} for i, name in enumerate(names)]
+        path.write_text(json.dumps(content))
+    return folder
+
+
+def load(folder: Path) -> DetectionDataset:
+    return load_dataset(data=folder, data_path=None, names=(), split="train")
+
+
+def test_classes_are_numbered_by_name_and_the_others_are_unknown(tmp_path: Path) -> None:
+    dataset = load(write_set(tmp_path, "cat", "dog"))
+    more = with_unlabelled_classes(dataset, ["ant", "dog", "cat", "bee"])
+    assert more.labels.tolist() == [2] * 4
+    assert more.category_ids == ("ant", 8, 7, "bee")
+    assert more.target(0)["unknown"].tolist() == [True, False, False, True]
+    again = with_unlabelled_classes(more, ["bee", "cat", "eel", "dog", "ant"])
+    assert again.target(0)["unknown"].tolist() == [True, False, True, False, True]
+    assert "unknown" not in dataset.target(0)
+
+
+def test_added_objects_are_objects_or_uncertain(tmp_path: Path) -> None:
+    dataset = with_unlabelled_classes(load(write_set(tmp_path, "cat")), ["ant", "cat"])
+    images, boxes = np.array([2, 0, 2]), np.arange(12.0).reshape(3, 4)
+    uncertain = np.array([False, True, True])
+    more = with_objects(dataset, images, boxes, np.zeros(3, dtype=np.int64), uncertain=uncertain)
+    assert np.diff(more.offsets).tolist() == [2, 1, 3, 1]
+    target = more.target(2)
+    assert target["labels"].tolist() == [1, 0, 0]
+    assert target["uncertain"].tolist() == [False, False, True]
+    assert target["boxes"][1].tolist() == [0, 1, 2, 4] and target["boxes"][2, 0] == 8
+    assert more.target(0)["uncertain"].tolist() == [False, True]
+    assert "uncertain" not in load(tmp_path).target(0)
+
+
+def test_augmentation_keeps_what_is_unknown() -> None:
+    first: Target = {
+        "boxes": torch.tensor([[0.0, 0, 8, 8], [90, 90, 99, 99]]),
+        "labels": torch.tensor([0, 1]),
+        "unknown": torch.tensor([False, False, True]),
+        "uncertain": torch.tensor([True, False]),
+    }
+    second: Target = {
+        "boxes": torch.tensor([[4.0, 4, 9, 9]]),
+        "labels": torch.tensor([1]),
+        "unknown": torch.tensor([True, False, False]),
+    }
+    joined = clip_and_drop_empty(join_targets([first, second], 64, 64), height=64, width=64)
+    assert joined["labels"].tolist() == [0, 1]
+    assert joined["unknown"].tolist() == [True, False, True]
+    assert joined["uncertain"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_joined_sets_label_what_they_have(tmp_path: Path, split: str) -> None:
+    first = write_set(tmp_path / "a", "cat", "dog")
+    second = write_set(tmp_path / "b", "dog", "ant")
+    names = (str(first), str(second))
+    with pytest.raises(ValueError, match="'cat' is missing, 'ant' is added"):
+        load_dataset(data=None, data_path=None, names=names, split="train")
+    dataset = load_dataset(data=None, data_path=None, names=names, split=split, partial_labels=True)  # type: ignore[arg-type]
+    assert dataset.class_names == ("cat", "dog", "ant")
+    assert dataset.labels.tolist() == [0] * 4 + [1] * 4
+    assert dataset.target(0)["unknown"].tolist() == [False, False, True]
+    assert dataset.target(4)["unknown"].tolist() == [True, False, False]
+    assert dataset.source_category_ids == ((7, 8, "ant"), ("cat", 7, 8))
+
+
+def test_evaluation_does_not_judge_what_a_set_does_not_label(tmp_path: Path) -> None:
+    """The detections that are right, and one of each class that its image does not label."""
+    sets = (str(write_set(tmp_path / "a", "cat")), str(write_set(tmp_path / "b", "dog")))
+    dataset = load_dataset(data=None, data_path=None, names=sets, split="val", partial_labels=True)
+    boxes, image = dataset.xywh, np.repeat(np.arange(8), np.diff(dataset.offsets))
+    right = np.column_stack([image, boxes, np.full(8, 0.5), dataset.labels])
+    other = np.column_stack([image, boxes + 20, np.full(8, 0.9), 1 - dataset.labels])
+    metrics = coco_metrics(dataset, np.concatenate([right, other]))
+    assert metrics["bbox/AP"] == pytest.approx(100)
+    wrong = np.column_stack([image, boxes + 20, np.full(8, 0.9), dataset.labels])
+    assert coco_metrics(dataset, np.concatenate([right, wrong]))["bbox/AP"] < 60
