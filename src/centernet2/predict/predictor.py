@@ -155,7 +155,8 @@ class Predictor:
             source: a file, folder, pattern, list of paths, film, address, number of a camera, or
                 "-" (see `find_sources`); an image in any form of `as_image`; or several of them.
             score_threshold, color: as for a call.
-            on_error: called for each source that cannot be read; default: log a warning.
+            on_error: called for each file or address that cannot be read; default: log a warning.
+                Images in memory raise their errors.
             on_scores: called for each image with the scores [D] of all its detections, also of
                 those below the threshold.
             give_up: seconds without a frame after which a stream is over.
