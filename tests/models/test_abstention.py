@@ -94,7 +94,9 @@ def test_at_most_a_share_of_known_objects_is_lost() -> None:
     lost = (novelty[found] >= least).mean()
     assert LOST_SHARE - 0.02 < lost <= LOST_SHARE
     nothing = {**record, "found": [False] * 250}
-    assert with_unknown(PLAIN, [{"unknown": nothing}], count).unknown_from is None
+    fitted = with_unknown(PLAIN, [{"unknown": nothing}], count)
+    assert fitted.unknown_from == (0.0, objectness)
+    assert with_unknown(PLAIN, [], 0).unknown_from is None
 
 
 def test_record_tells_found_objects_from_others(tmp_path: Path) -> None:

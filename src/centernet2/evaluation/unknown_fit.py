@@ -55,10 +55,10 @@ def _found(detections: Detections, objects: Tensor, labels: Tensor) -> Tensor:
 def with_unknown(
     calibration: ScoreCalibration, records: Sequence[Mapping[str, Any]], num_objects: int
 ) -> ScoreCalibration:
-    """Add from when an object is unknown; unchanged if no known object is found.
+    """Add from when an object is unknown; unchanged without objects or proposals.
 
     It must have the objectness of the best F1 of objects of whatever class, and a novelty that at
-    most LOST_SHARE of the known objects have that are found.
+    most LOST_SHARE of the known objects have that are found: any, if none is found.
 
     Args:
         calibration: of the first stage, among others.
@@ -75,9 +75,7 @@ def with_unknown(
     if point is None:
         return calibration
     known = np.sort(novelty[found & (object_scores >= point.threshold)])[::-1]
-    if not len(known):
-        return calibration
+    least = np.nextafter(known[int(LOST_SHARE * len(known))], np.inf) if len(known) else 0.0
     score = torch.tensor(point.threshold, dtype=torch.float64)
     objectness = calibrate(score, calibration.object_temperature, calibration.object_offset)
-    least = np.nextafter(known[int(LOST_SHARE * len(known))], np.inf)
     return replace(calibration, unknown_from=(float(least), float(objectness)))

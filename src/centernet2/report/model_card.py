@@ -39,7 +39,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "about data": "The digest is of the annotations, and of the names and sizes of the image "
         "files.",
         "training": "Training",
-        "seed": "Seed {0}, {1:,} iterations.",
+        "seed": "Seed {0}, {1:,} iterations. The record below has the values of the config file.",
         "version": "version",
         "machine": "machine",
         "again": "Train it again",
@@ -66,7 +66,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "objects": "目标",
         "about data": "摘要由标注以及图像文件的名称和大小算出。",
         "training": "训练",
-        "seed": "种子 {0}，{1:,} 次迭代。",
+        "seed": "种子 {0}，{1:,} 次迭代。配置文件的各个值在下面的记录中。",
         "version": "版本",
         "machine": "机器",
         "again": "重新训练",
