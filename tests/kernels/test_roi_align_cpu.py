@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from centernet2.kernels import pyramid_roi_align
-from centernet2.kernels.vendor import roi_align_npu
+from centernet2.kernels.vendor import roi_align_npu, roi_align_torchvision
 from centernet2.ops import roi_align as definition
 
 
@@ -102,6 +102,30 @@ def test_single_precision_under_autocast() -> None:
         )
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, exact, rtol=0.01, atol=0.03)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_torchvision_rounds_no_rois(dtype: torch.dtype, autocast: bool) -> None:
+    """Eight bits of a coordinate above 512 would be multiples of 4 pixels."""
+    feature = torch.randn(1, 4, 100, 160, generator=torch.Generator().manual_seed(0)).to(dtype)
+    corner = torch.linspace(500, 700, 20)[:, None].expand(-1, 2) + 1.3
+    boxes = torch.cat([torch.zeros(20, 1), corner, corner + 33.7], dim=1)
+    options: dict[str, Any] = {"size": 7, "scale": 1 / 8, "sampling_ratio": 0, "aligned": True}
+    expected = torchvision.ops.roi_align(feature.float(), boxes, 7, 1 / 8, 0, True)
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        pooled = on_one_level(roi_align_torchvision, feature, boxes, **options)
+    assert pooled.dtype == dtype  # as the feature maps
+    torch.testing.assert_close(pooled.float(), expected, rtol=0.01, atol=0.01)
+
+
+def test_part_of_a_batch_is_pooled() -> None:
+    """It begins behind the start of its memory, and so do its pixels."""
+    batch = torch.randn(3, 5, 25, 38).contiguous(memory_format=torch.channels_last)
+    options: dict[str, Any] = {"size": 7, "scale": 1 / 8, "sampling_ratio": 0, "aligned": True}
+    boxes = make_rois(50, 2, 200, 300)
+    pooled, expected = (roi_align(x, boxes, **options) for x in (batch[1:], batch[1:].clone()))
+    torch.testing.assert_close(pooled, expected)
 
 
 def test_rois_of_lower_precision() -> None:

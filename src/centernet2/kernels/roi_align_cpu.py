@@ -40,7 +40,7 @@ def roi_align_cpu(
     aligned: bool,
 ) -> Tensor:
     """Kernel of `ops.roi_align.roi_align` in float32, with each RoI on its level."""
-    dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
+    dtype = torch.promote_types(features[0].dtype, torch.float32)
     with full_precision(features[0]):
         windows = []
         for i, (feature, scale) in enumerate(zip(features, scales, strict=True)):
@@ -85,7 +85,8 @@ def _window(pixels: Tensor, start: int, rows: Tensor, columns: Tensor) -> Tensor
     rows [size, height], columns [size, width].
     """
     w, c = pixels.shape[2:]
-    return pixels.as_strided((rows.shape[1], columns.shape[1] * c), (w * c, 1), start * c)
+    shape, offset = (rows.shape[1], columns.shape[1] * c), pixels.storage_offset() + start * c
+    return pixels.as_strided(shape, (w * c, 1), offset)
 
 
 def _windows(

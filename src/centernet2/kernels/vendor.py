@@ -100,12 +100,16 @@ def roi_align_torchvision(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Kernel of `operators.pyramid_roi_align` by torchvision, level by level."""
+    """Kernel of `operators.pyramid_roi_align` by torchvision, level by level.
+
+    In float32: half precision knows no parts of a pixel, and bfloat16 not even every pixel.
+    """
     import torchvision  # which registers gradients
 
     def pool(feature: Tensor, own: Tensor, scale: float) -> Tensor:
+        dtype = torch.promote_types(feature.dtype, torch.float32)
         pooled: Tensor = torchvision.ops.roi_align(
-            feature, own.to(feature.dtype), size, scale, sampling_ratio, aligned
+            feature.to(dtype), own.to(dtype), size, scale, sampling_ratio, aligned
         )
         return pooled
 
