@@ -29,6 +29,27 @@ def test_operators_work_before_and_after_the_import() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT_IMPORT], check=True)
 
 
+def test_classes_do_not_meet_outside_of_the_image() -> None:
+    """A first stage that predicts classes proposes boxes with negative coordinates."""
+    boxes = torch.tensor([[709.0, 709, 1000, 1000], [-292, -292, 20, 20]])
+    scores, labels = torch.tensor([0.9, 0.8]), torch.tensor([0, 1])
+    assert vendor.kept_by_torchvision(boxes, scores, labels, 0.6).all()
+
+
+def test_last_of_many_classes_is_not_rounded() -> None:
+    """IoUs are 0.5 and a little more or less, in pixels of an image of the usual size."""
+    shift = 16 / 3 + torch.linspace(-0.01, 0.01, 21)  # of boxes 16 wide: an IoU of 1 / 2
+    low = torch.tensor([[700.0, 400.0]]) + 40 * torch.arange(21)[:, None]
+    first = torch.cat([low, low + 16], dim=1)
+    second = first + torch.stack([shift, 0 * shift, shift, 0 * shift], dim=1)
+    boxes = torch.cat([first, second, torch.tensor([[0.0, 0, 1333, 800]])])
+    scores = torch.linspace(1, 0.5, len(boxes))
+    labels = torch.full((len(boxes),), 1202)
+    labels[-1] = 0
+    kept = vendor.kept_by_torchvision(boxes, scores, labels, 0.5)
+    assert torch.equal(kept[:-1], vendor.kept_by_torchvision(boxes[:-1], scores[:-1], None, 0.5))
+
+
 @pytest.mark.parametrize("count", [0, 1, 300, 1000, 1001, 1500])
 def test_nms_per_class_equals_that_of_torchvision(count: int) -> None:
     torch.manual_seed(count)

@@ -15,6 +15,7 @@ from centernet2.ops.nms import greedy_nms
 
 # maximum number of boxes of several classes that one call takes; more are faster class by class
 APART_ON_CPU, APART = 1_000, 25_000
+CLASSES_IN_A_ROW = 32  # of the places to which boxes of several classes are moved
 
 
 def nms_torchvision(
@@ -36,13 +37,23 @@ def kept_by_torchvision(
     if labels is None:
         return kept.index_fill(0, nms(boxes, scores, iou_threshold), True)
     if len(boxes) <= (APART_ON_CPU if boxes.device.type == "cpu" else APART):
-        # boxes of other classes lie elsewhere
-        apart = boxes + (labels.to(boxes) * (boxes.max() + 1))[:, None]
+        apart = _move_apart(boxes, labels)
         return kept.index_fill(0, nms(apart, scores, iou_threshold), True)
     for label in torch.unique(labels):
         rows = (labels == label).nonzero().squeeze(1)
         kept[rows[nms(boxes[rows], scores[rows], iou_threshold)]] = True
     return kept
+
+
+def _move_apart(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Move boxes [R, 4] so that those of different classes do not meet.
+
+    The places of the classes form a grid: with all in one row, float32 would round the coordinates
+    of the last of a thousand classes to an eighth of a pixel.
+    """
+    side = boxes.max() - boxes.min() + 1
+    place = torch.stack([labels % CLASSES_IN_A_ROW, labels // CLASSES_IN_A_ROW], dim=1)  # [R, 2]
+    return boxes + (place.to(boxes) * side).repeat(1, 2)
 
 
 @cache
@@ -71,8 +82,7 @@ def nms_npu(
     It returns one index per box, of which the first `count` are valid.
     """
     kernels = importlib.import_module("torch_npu")
-    if labels is not None:  # move boxes of different classes apart
-        boxes = boxes + labels[:, None].to(boxes.dtype) * (boxes.max() + 1)
+    boxes = boxes if labels is None else _move_apart(boxes, labels)
     # the score threshold is below the score of padding
     threshold, no_threshold = (
         torch.full((), value, device=boxes.device) for value in (iou_threshold, -2.0)
