@@ -1,6 +1,7 @@
 """Options of the first stage that do not fit together, and sizes of interest."""
 
 import pytest
+import torch
 
 from centernet2.builders.network import build_detector
 from centernet2.config import ConfigError, load_config
@@ -14,6 +15,8 @@ from centernet2.models.centernet import (
     sizes_for,
 )
 from centernet2.models.centernet.assigner import NO_LIMIT
+from centernet2.models.preprocess import pad_target
+from centernet2.structures import Target
 
 
 def test_default_strides_have_default_sizes() -> None:
@@ -36,6 +39,28 @@ def test_no_more_positives_than_locations() -> None:
     )
     with pytest.raises(ValueError, match="more_positives_topk is 10, but an object has 9"):
         Assigner((4,), options=options)
+
+
+@pytest.mark.parametrize("clamp_boxes", [True, False])
+@pytest.mark.parametrize("more_positives", [True, False])
+def test_padding_has_no_targets(clamp_boxes: bool, more_positives: bool) -> None:
+    """Without clipped boxes, centers outside of the image are moved in."""
+    options = AssignerOptions(
+        sizes_of_interest=sizes_for((8, 16)),
+        clamp_boxes=clamp_boxes,
+        more_positives=more_positives,
+    )
+    assigner = Assigner((8, 16), options=options)
+    ltrb = [torch.ones(1, 4, 16, 16), torch.ones(1, 4, 8, 8)]
+    target: Target = {"boxes": torch.tensor([[10.0, 10, 40, 42]]), "labels": torch.tensor([0])}
+    size = (128, 128)
+    targets = assigner(ltrb, [size], [target])
+    padded = assigner(ltrb, [size], [pad_target(target, size)])
+    assert targets.positives.valid.any()
+    chosen = (each.positives.locations[each.positives.valid] for each in (targets, padded))
+    assert len({tuple(sorted(locations.tolist())) for locations in chosen}) == 1
+    assert torch.equal(padded.heatmap, targets.heatmap)
+    assert torch.equal(padded.ltrb, targets.ltrb)
 
 
 def test_one_feature_map_per_stride() -> None:

@@ -79,9 +79,10 @@ def _boxes_of(target: Target) -> Tensor:  # [G, 4]
 
 
 def _are_certain(target: Target) -> Tensor:  # [G] bool
-    if "uncertain" in target:
-        return ~target["uncertain"]
-    return torch.ones_like(target["labels"].reshape(-1), dtype=torch.bool)
+    """Whether the objects are certain; padding is not."""
+    all_objects = torch.ones_like(target["labels"].reshape(-1), dtype=torch.bool)
+    certain = target.get("valid", all_objects)
+    return certain & ~target["uncertain"] if "uncertain" in target else certain
 
 
 def make_levels(
