@@ -50,6 +50,15 @@ def test_device_index_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("cuda:2")
 
 
+def test_each_process_has_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "cuda", count=2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device(None) == choose_device("cuda") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match=r"more processes than its 2 devices of cuda.*--num-gpus"):
+        choose_device(None)
+
+
 def test_unknown_device_name_is_refused() -> None:
     with pytest.raises(ValueError, match="device 'gpu' is unknown to this PyTorch"):
         choose_device("gpu")
@@ -89,9 +98,22 @@ def test_accelerator_is_synchronized_and_peak_reset(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(
             torch.accelerator, name, lambda device, name=name: calls.append((name, device))
         )
+    monkeypatch.setattr(torch.accelerator, "memory_stats", lambda device: {})
     for device in (CPU, torch.device("cuda:0")):
         synchronize(device)
         reset_peak_memory(device)
     assert calls == [
         (name, torch.device("cuda:0")) for name in ("synchronize", "reset_peak_memory_stats")
     ]
+
+
+def test_memory_that_pytorch_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training logs the peak memory, and may not fail for it."""
+
+    def refuse(device: torch.device) -> None:
+        raise RuntimeError("Allocator for mps is not a DeviceAllocator")
+
+    for name in ("memory_stats", "max_memory_allocated", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.accelerator, name, refuse)
+    reset_peak_memory(torch.device("mps"))
+    assert peak_memory(torch.device("mps")) == 0

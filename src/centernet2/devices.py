@@ -17,8 +17,7 @@ def choose_device(name: str | None) -> torch.device:
     """Return the device of a name; None: the accelerator if present, else the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None and name in (None, accelerator.type) and "LOCAL_RANK" in os.environ:
-        rank = int(os.environ["LOCAL_RANK"])  # torchrun: one device for each process
-        return torch.device(accelerator.type, rank)
+        return _device_of_process(accelerator.type, int(os.environ["LOCAL_RANK"]))
     if name is None:
         return accelerator or torch.device("cpu")
     available = ["cpu"]
@@ -36,6 +35,17 @@ def choose_device(name: str | None) -> torch.device:
     if f"{device.type}:{device.index or 0}" not in [*available, "cpu:0"]:
         raise ValueError(f"device '{name}' is not available; available: {', '.join(available)}")
     return device
+
+
+def _device_of_process(kind: str, rank: int) -> torch.device:
+    """Return the device of one of the processes that torchrun has started on this machine."""
+    count = torch.accelerator.device_count()
+    if rank >= count:
+        raise ValueError(
+            f"this machine has more processes than its {count} devices of {kind}; start one for "
+            "each (--num-gpus), or choose --device cpu"
+        )
+    return torch.device(kind, rank)
 
 
 def _device_hint(name: str) -> str:
@@ -115,20 +125,34 @@ def synchronize(device: torch.device) -> None:
 
 def reset_peak_memory(device: torch.device) -> None:
     """Reset `peak_memory` of an accelerator; on the CPU it covers the whole process."""
-    if device.type != "cpu":
+    if _counts_memory(device):
         torch.accelerator.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
     """Return the peak memory in bytes: of an accelerator, else of the process.
 
-    0 if the system does not report it.
+    0 if the system or PyTorch does not count it.
     """
     if device.type != "cpu":
-        return torch.accelerator.max_memory_allocated(device)
+        return torch.accelerator.max_memory_allocated(device) if _counts_memory(device) else 0
     try:
         import resource
     except ImportError:  # Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _counts_memory(device: torch.device) -> bool:
+    """Whether PyTorch counts the memory of a device; its earlier releases do not for MPS.
+
+    https://github.com/pytorch/pytorch/issues/186430
+    """
+    if device.type == "cpu":
+        return False
+    try:
+        torch.accelerator.memory_stats(device)
+    except RuntimeError:
+        return False
+    return True

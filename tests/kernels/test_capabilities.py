@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from centernet2.kernels.capabilities import device_name, require_compiler
+from centernet2.kernels.capabilities import device_name, is_bf16_fast, require_compiler
 
 CPU = torch.device("cpu")
 
@@ -20,6 +20,13 @@ def test_device_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_name(torch.device("cuda:1")) == "A card 1"
     monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
     assert device_name(torch.device("mps")) == "mps"
+
+
+def test_cpu_without_onednn_has_no_fast_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch then lacks the operator that knows about the instructions."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    assert not is_bf16_fast(CPU)
 
 
 def test_missing_compiler_is_reported() -> None:

@@ -25,7 +25,10 @@ def is_bf16_fast(device: torch.device) -> bool:
     """Whether a device has instructions for bf16; known for CUDA and the CPU only."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device.type != "cpu":
+        return True
+    mkldnn = torch.backends.mkldnn  # not on Macs
+    return mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def is_synchronous(device: torch.device) -> bool:
