@@ -15,6 +15,7 @@ from centernet2.threads import (
     choose_threads,
     cpu_quota,
     describe_threads,
+    divide_threads,
 )
 
 
@@ -70,7 +71,7 @@ def test_quota_below_the_cores_sets_the_number(four_cores: pytest.MonkeyPatch) -
     environment: dict[str, str] = {}
     choose_threads(environment)
     assert environment["OMP_NUM_THREADS"] == "2"
-    assert environment["CENTERNET2_THREADS"] == "fixed"
+    assert environment["CENTERNET2_THREADS"] == "by-quota"
     described = describe_threads(environment)
     assert "OMP_NUM_THREADS is 2, and the control group allows the time of 2.5" in described
 
@@ -95,6 +96,25 @@ def test_own_choice_wins(four_cores: pytest.MonkeyPatch, own: dict[str, str]) ->
     environment = dict(own)
     choose_threads(environment)
     assert environment == own
+
+
+@pytest.mark.parametrize(
+    ("quota", "own", "number"),
+    [
+        (None, {}, "2"),
+        (2.0, {}, "1"),  # the number that the quota has set is that of all processes
+        (None, {"OMP_NUM_THREADS": "3"}, "3"),
+        (2.0, {"OMP_NUM_THREADS": "2"}, "2"),
+    ],
+)
+def test_processes_share_the_cores(
+    four_cores: pytest.MonkeyPatch, quota: float | None, own: dict[str, str], number: str
+) -> None:
+    four_cores.setattr(threads, "cpu_quota", lambda: quota)
+    environment = dict(own)
+    choose_threads(environment)
+    divide_threads(2, environment)
+    assert environment["OMP_NUM_THREADS"] == number
 
 
 def test_import_of_the_package_chooses_nothing() -> None:

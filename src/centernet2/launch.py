@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from centernet2.exit_codes import ExitCode
 from centernet2.option_groups import PROCESSES
-from centernet2.threads import usable_cores
+from centernet2.threads import divide_threads
 
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
@@ -86,8 +86,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
     )
     # Its report of a failed process repeats what that process has logged itself.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-    threads = max(1, usable_cores() // processes.num_gpus)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    divide_threads(processes.num_gpus)
     try:
         elastic_launch(config, sys.executable)("-m", "centernet2", *arguments)
     except ChildFailedError as error:

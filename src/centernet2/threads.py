@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 NUMBER = "OMP_NUM_THREADS"  # variable of OpenMP
 ADAPTATION = "CENTERNET2_THREADS"
-BY_LOAD, FIXED = "by-load", "fixed"  # its values
+BY_LOAD, BY_QUOTA, FIXED = "by-load", "by-quota", "fixed"  # its values
 PERIOD = 1.0  # seconds between two looks at the load
 MARGIN = 0.2  # of a core that others may use of one that a thread takes
 logger = logging.getLogger(__name__)
@@ -30,9 +30,15 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault(ADAPTATION, FIXED)
     elif (cores := usable_cores()) < present_cores():
         environment[NUMBER] = str(cores)
-        environment.setdefault(ADAPTATION, FIXED)
+        environment.setdefault(ADAPTATION, BY_QUOTA)
     else:
         environment.setdefault(ADAPTATION, BY_LOAD)
+
+
+def divide_threads(processes: int, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Give each process of a job its share of the cores, unless a person has set the number."""
+    if NUMBER not in environment or environment.get(ADAPTATION) == BY_QUOTA:
+        environment[NUMBER] = str(max(1, usable_cores() // processes))
 
 
 def describe_threads(environment: Mapping[str, str] = os.environ) -> str:
