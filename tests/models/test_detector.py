@@ -104,11 +104,20 @@ def test_proposals_are_those_of_the_second_stage() -> None:
     assert all(own.valid.all() for own in model.propose(IMAGES))
 
 
+def test_empty_batches() -> None:
+    model = small_detector()
+    assert model([]) == []
+    with pytest.raises(ValueError, match="the batch is empty"):
+        model.train()([], [])
+
+
 def test_models_that_propose_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
         small_detector().train().propose(IMAGES)
     with pytest.raises(ValueError, match="only a two-stage one proposes"):
         small_detector(*ONE_STAGE).propose(IMAGES)
+    with pytest.raises(ValueError, match="limit is 0; give at least 1"):
+        small_detector().propose(IMAGES, limit=0)
     with pytest.raises(ValueError, match="no RoI features"):
         small_detector(*ONE_STAGE).embed({}, [])
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from centernet2.builders.loading import build_on_meta
 from centernet2.config import load_config
-from centernet2.profiling.operations import count_operations
+from centernet2.profiling.operations import count_operations, input_size
 from centernet2.profiling.records import Peak, ShapeMetrics, Spread
 
 STAGES = ["backbone", "neck", "first_stage_head", "roi_heads_boxes", "roi_heads_masks"]
@@ -17,6 +17,13 @@ def test_operations_grow_with_images_and_selections() -> None:
     two = count((2, 64, 96), proposals=30, detections=20)
     ratios = {stage: two[stage] / one[stage] for stage in two}
     assert ratios == dict(zip(STAGES, (2, 2, 2, 3, 4), strict=True))
+
+
+def test_input_is_padded_as_the_detector_pads_it() -> None:
+    assert input_size(build_on_meta(load_config("CenterNet2_R18_small"))) == (224, 320)
+    static = ["INPUT.STATIC_SHAPES", "True"]
+    plan = build_on_meta(load_config("CenterNet2_R18_small", static))
+    assert input_size(plan) in plan.preprocess.fixed_sizes
 
 
 def test_indivisible_counts_are_shared() -> None:

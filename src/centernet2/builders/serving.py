@@ -83,11 +83,10 @@ def _bucket_of(predictor: Predictor) -> Bucket:
 
     if not isinstance(model, Detector):  # test-time augmentation
         return _own_size
-    multiple, resize = model.preprocess.size_divisibility, make_test_resize(model.info.test_size)
+    preprocess, resize = model.preprocess, make_test_resize(model.info.test_size)
 
     def padded(height: int, width: int) -> tuple[int, int]:
-        high, wide = resize.output_size(height, width)
-        return -(-high // multiple) * multiple, -(-wide // multiple) * multiple
+        return preprocess.padded_size(*resize.output_size(height, width))
 
     return padded
 

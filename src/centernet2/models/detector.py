@@ -111,6 +111,8 @@ class Detector(nn.Module):
             limit: maximum number per image, not counting proposals that tie with the last;
                 default: as many as enter the second stage.
         """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is {limit}; give at least 1, or None")
         if self.training:
             raise ValueError("a model in training mode proposes nothing; call model.eval() first")
         if self.proposal_generator.head.predicts_classes:

@@ -57,7 +57,7 @@ class Preprocess(nn.Module):
     def forward(self, images: Sequence[Tensor]) -> ImageBatch:
         """Return a batch of images [3, h, w] (RGB in 0..255), padded right and bottom."""
         sizes = [size_of(image) for image in images]
-        height, width = self._padded_size(*(max(side) for side in zip(*sizes, strict=True)))
+        height, width = self.padded_size(*(max(side) for side in zip(*sizes, strict=True)))
         batch = self.mean.new_zeros(len(images), 3, height, width)
         for row, image, (h, w) in zip(batch, images, sizes, strict=True):
             image = image.to(row.device, non_blocking=True)
@@ -69,7 +69,8 @@ class Preprocess(nn.Module):
         images = images.flip(-3) if self.reverses_channels else images
         return (images - self.mean) / self.std
 
-    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of a batch whose largest height and width are given."""
         fitting = [(h, w) for h, w in self.fixed_sizes if h >= height and w >= width]
         if fitting:
             return min(fitting, key=math.prod)
@@ -152,8 +153,11 @@ def check_targets(
     """Check the ground truth for training, and copy it to a device without waiting for it.
 
     Raises:
-        ValueError: a target is missing, or its masks are missing or have the wrong size.
+        ValueError: there are no images, or a target is missing, or its masks are missing or have
+            the wrong size.
     """
+    if not images:
+        raise ValueError("training needs images: the batch is empty")
     if targets is None or len(targets) != len(images):
         given = "none" if targets is None else str(len(targets))
         raise ValueError(

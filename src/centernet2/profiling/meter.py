@@ -9,7 +9,7 @@ from torch import Tensor
 from centernet2.devices import Precision, autocast, peak_memory, reset_peak_memory
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference, optimize_for_training
-from centernet2.profiling.operations import count_operations, padded_side
+from centernet2.profiling.operations import count_operations
 from centernet2.profiling.records import SelectedCounts, ShapeMetrics, Spread
 from centernet2.profiling.stage_clock import StageClock, Work, measure_whole
 from centernet2.profiling.workload import (
@@ -102,11 +102,9 @@ class Meter:
         )
 
     def _operations(self, shape: InputShape, selected: SelectedCounts) -> dict[str, int]:
-        count, height, width = shape
-        network_input = (count, padded_side(height, self.plan), padded_side(width, self.plan))
         return count_operations(
             self.plan,
-            network_input,
+            (shape[0], *self.plan.preprocess.padded_size(*shape[1:])),
             proposals=selected.proposals,
             detections=selected.detections,
         )

@@ -28,13 +28,7 @@ def input_size(detector: Detector) -> tuple[int, int]:
     """Height and width at which a 480 x 640 image is tested, padded."""
     image = torch.zeros(3, *COMMON_SIZE, dtype=torch.uint8)
     height, width = make_test_resize(detector.info.test_size)(image).shape[1:]
-    return padded_side(height, detector), padded_side(width, detector)
-
-
-def padded_side(side: int, detector: Detector) -> int:
-    """The side of an image after the detector has padded it."""
-    multiple = detector.preprocess.size_divisibility
-    return -(-side // multiple) * multiple
+    return detector.preprocess.padded_size(height, width)
 
 
 def full_selections(detector: Detector) -> tuple[int, int]:
