@@ -8,6 +8,7 @@ from torch import nn
 
 from centernet2 import distributed
 from centernet2.config import Config, ConfigError, add_keys
+from centernet2.layers import convert_norm
 from centernet2.models.backbones.stages import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training
@@ -26,7 +27,7 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             "SOLVER.FSDP shards contiguous weights only; leave SOLVER.CHANNELS_LAST out"
         )
     if options.sync_bn:  # before gradient checkpointing splits the towers
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        convert_norm(model, "SyncBN")  # that of PyTorch drops activations of timm's layers
     synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     if synchronized and device.type == "cpu" and distributed.world_size() > 1:
         raise ConfigError(
