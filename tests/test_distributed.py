@@ -32,6 +32,8 @@ def work(rank: int, folder: str) -> None:
         "objects": distributed.gather_objects(f"of {rank}"),
         "on_main": distributed.gather_on_main_process(rank),
     }
+    distributed.copy_from_main_process([value])
+    result["of_main"] = value.tolist()
     try:
         with distributed.failing_together():
             if rank == 1:
@@ -54,6 +56,7 @@ def test_collectives_of_two_processes(tmp_path: Path) -> None:
             "value": [float(rank), 4.0],  # the argument is left alone
             "objects": ["of 0", "of 1"],
             "on_main": [[0, 1], []][rank],
+            "of_main": [0.0, 4.0],
             "error": [
                 "OtherProcessError: process 1 failed: OSError: disk full",
                 "OSError: disk full",

@@ -3,7 +3,7 @@
 torchrun and accelerate start the processes and create the process group.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -40,6 +40,12 @@ def reduce_mean(tensor: Tensor) -> Tensor:
     total = tensor.detach().clone()
     dist.all_reduce(total)
     return total / world_size()
+
+
+def copy_from_main_process(tensors: Iterable[Tensor]) -> None:
+    """Copy the values of tensors from the main process to all others, in place."""
+    for tensor in tensors if world_size() > 1 else ():
+        dist.broadcast(tensor, src=0)
 
 
 def gather_objects(obj: T) -> list[T]:

@@ -1,14 +1,18 @@
 import logging
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor
 
+from centernet2 import distributed
 from centernet2.checkpoint import load_checkpoint
 from centernet2.devices import Precision
 from centernet2.structures import ModelInfo
+from centernet2.training.ema import AveragedWeights
 from centernet2.training.run_state import RunState, restore_training_state, training_state
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
 
@@ -73,20 +77,47 @@ def test_global_random_stream_continues() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_final_checkpoint_of_the_same_weights_keeps_its_metrics(tmp_path: Path) -> None:
-    model = torch.nn.Linear(1, 1)
+def state_of(
+    model: torch.nn.Module, output: Path, average: AveragedWeights | None = None
+) -> RunState:
     optimizer = torch.optim.SGD(model.parameters())
-    state = RunState(
+    return RunState(
         model,
         ModelInfo(class_names=("cat",)),
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
         scaler=torch.amp.GradScaler(enabled=False),
         generator=torch.Generator(),
-        average=None,
+        average=average,
         patience=0,
-        output=tmp_path,
+        output=output,
     )
+
+
+def test_batch_statistics_of_the_main_process_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those of its checkpoints; each process has its own."""
+    model = torch.nn.BatchNorm2d(1)
+    state = state_of(model, tmp_path, AveragedWeights(model, decay=0.5, warmup_iters=0))
+    seen: dict[str, float] = {}
+
+    def copy(tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            tensor.fill_(7)
+
+    def evaluate_into(folder: Path) -> dict[str, float]:
+        seen[folder.name] = cast(Tensor, model.running_mean).item()
+        return {}
+
+    monkeypatch.setattr(distributed, "copy_from_main_process", copy)
+    state.evaluate(evaluate_into)
+    assert seen == {"eval": 7, "eval_ema": 7}
+
+
+def test_final_checkpoint_of_the_same_weights_keeps_its_metrics(tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1)
+    state = state_of(model, tmp_path)
     path = tmp_path / "model_final.pth"
     state.save_final({"bbox/AP": 1.0})
     state.save_final({}, keep_equal=True)

@@ -130,12 +130,18 @@ class RunState:
             yield
 
     def evaluate(self, evaluate_into: EvaluateInto) -> dict[str, float]:
-        """Evaluate the weights, and the averaged ones under a prefix."""
+        """Evaluate the weights, and the averaged ones under a prefix.
+
+        Each process has batch statistics of its own: those of the main process, which the
+        checkpoints hold, are evaluated.
+        """
         with self.whole_model():
+            distributed.copy_from_main_process(self.model.buffers())
             metrics = evaluate_into(self.output / "eval")
         if self.average is None:
             return metrics
         with self.average.applied(), self.whole_model():
+            distributed.copy_from_main_process(self.model.buffers())
             averaged = evaluate_into(self.output / "eval_ema")
         return metrics | {f"{AVERAGED}{name}": value for name, value in averaged.items()}
 
