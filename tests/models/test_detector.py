@@ -111,6 +111,23 @@ def test_empty_batches() -> None:
         model.train()([], [])
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 80], r"targets\[1\] has labels from 1 to 80, but those of 80 classes are 0 to 79"),
+        ([-1, 0], "has labels from -1 to 0"),
+        ([1], r"has 2 boxes, and labels \[1\]"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: list[int], message: str) -> None:
+    """Labels from 1, as of torchvision's detectors, would be learned as other classes."""
+    boxes = torch.tensor([[8.0, 8, 40, 50], [30, 20, 60, 60]])
+    target: Target = {"boxes": boxes, "labels": torch.tensor(labels)}
+    target["masks"] = torch.ones(2, *IMAGES[1].shape[1:], dtype=torch.bool)
+    with pytest.raises(ValueError, match=message):
+        small_detector().train()(IMAGES, [empty_target(IMAGES[0]), target])
+
+
 def test_models_that_propose_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
         small_detector().train().propose(IMAGES)

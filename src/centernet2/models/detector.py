@@ -225,7 +225,9 @@ class Detector(nn.Module):
         images = check_images(images)
         if self.training:
             device = self.preprocess.mean.device
-            targets = check_targets(images, targets, device, masks=self.predicts_masks)
+            targets = check_targets(
+                images, targets, device, num_classes=self.num_classes, masks=self.predicts_masks
+            )
         x, sizes = self.preprocess(images)
         if not (self.static_shapes and targets is not None):
             return x, sizes, targets

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from centernet2.kernels import not_compiled
+from centernet2.kernels import is_synchronous, not_compiled
 from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
@@ -148,13 +148,18 @@ def _describe(value: object) -> str:
 
 
 def check_targets(
-    images: Sequence[Tensor], targets: Sequence[Target] | None, device: torch.device, *, masks: bool
+    images: Sequence[Tensor],
+    targets: Sequence[Target] | None,
+    device: torch.device,
+    *,
+    num_classes: int,
+    masks: bool,
 ) -> list[Target]:
     """Check the ground truth for training, and copy it to a device without waiting for it.
 
     Raises:
-        ValueError: there are no images, or a target is missing, or its masks are missing or have
-            the wrong size.
+        ValueError: there are no images, or a target is missing, or its labels do not fit, or its
+            masks are missing or have the wrong size.
     """
     if not images:
         raise ValueError("training needs images: the batch is empty")
@@ -164,10 +169,11 @@ def check_targets(
             f"training needs one target per image: {len(images)} images, {given} given"
         )
     checked: list[Target] = []
-    for image, target in zip(images, targets, strict=True):
-        boxes = target["boxes"].to(device, torch.float32, non_blocking=True)
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        boxes = target["boxes"].to(device, torch.float32, non_blocking=True).reshape(-1, 4)
+        _require_labels(target["labels"], len(boxes), num_classes, index)
         labels = target["labels"].to(device, torch.int64, non_blocking=True)
-        checked.append({"boxes": boxes.reshape(-1, 4), "labels": labels})
+        checked.append({"boxes": boxes, "labels": labels})
         if "unknown" in target:
             checked[-1]["unknown"] = target["unknown"].to(device, non_blocking=True)
         if "uncertain" in target:
@@ -176,6 +182,25 @@ def check_targets(
             own = _masks_of(target, image)
             checked[-1]["masks"] = own.to(device, torch.bool, non_blocking=True)
     return checked
+
+
+def _require_labels(labels: Tensor, count: int, num_classes: int, index: int) -> None:
+    """Raise ValueError if there is not a label of a class for each of `count` objects.
+
+    Background would be learned from the label C. On an accelerator, reading labels would wait.
+    """
+    if labels.shape != (count,):
+        raise ValueError(
+            f"targets[{index}] has {count} boxes, and labels {list(labels.shape)}; give one label "
+            "for each box"
+        )
+    if count and is_synchronous(labels.device):
+        low, high = (int(limit) for limit in labels.aminmax())
+        if low < 0 or high >= num_classes:
+            raise ValueError(
+                f"targets[{index}] has labels from {low} to {high}, but those of {num_classes} "
+                f"classes are 0 to {num_classes - 1}, without a label of background"
+            )
 
 
 def _masks_of(target: Target, image: Tensor) -> Tensor:  # [G, H, W]
