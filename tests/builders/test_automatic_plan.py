@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from centernet2 import distributed
 from centernet2.builders import automatic_plan, step_probe
 from centernet2.builders.automatic_plan import EFFORTS, TrainingPlan, plan_training
 from centernet2.builders.data_statistics import DataStatistics, data_statistics
@@ -196,18 +197,25 @@ def test_accelerators_get_mixed_precision() -> None:
     assert chosen.config["SOLVER.AMP.ENABLED"] and not chosen.config["SOLVER.KEEP_FREED_MEMORY"]
 
 
-def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_batch_is_halved_until_it_fits_everywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     tried = []
 
-    def measure(config: Config, *arguments: object) -> float:
+    def measure(config: Config, *arguments: object, alone: bool) -> float:
+        assert alone and not config.criterion.average_over_processes
         tried.append(config.run.ims_per_batch)
-        if config.run.ims_per_batch > 10:
+        if config.run.ims_per_batch > 20:
             raise torch.OutOfMemoryError
         return 1.0
 
-    monkeypatch.setattr(step_probe, "measure_step", measure)
+    def gather(fits: bool) -> list[bool]:
+        return [fits, tried[-1] <= 10]  # another process has less memory
+
     config = load_config("CenterNet2_Lite_N", {"SOLVER.IMS_PER_BATCH": 32})
     dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    monkeypatch.setattr(step_probe, "_measure_own_step", measure)
+    monkeypatch.setattr(distributed, "gather_objects", gather)
     assert step_probe.largest_batch(config, dataset, torch.device("meta")) == 8
     assert tried == [32, 16, 8]
 

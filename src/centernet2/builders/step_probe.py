@@ -4,6 +4,7 @@ import logging
 import math
 import statistics
 import time
+from contextlib import nullcontext
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -23,6 +24,12 @@ from centernet2.training.loop import accumulate_gradients
 logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8  # of the free memory of this machine, which a step on its CPU may take
+# options of a step without collective operations
+COMPUTED_ALONE: dict[str, object] = {
+    "MODEL.CENTERNET.NO_REDUCE": True,
+    "SOLVER.SYNC_BN": False,
+    "SOLVER.FSDP": False,
+}
 PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machine may be busy
 
 
@@ -30,6 +37,17 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
     """Return the seconds of a forward and a backward pass, those of the slowest process.
 
     The weights are random, and the images have the middle one of their sizes.
+    """
+    return max(distributed.gather_objects(_measure_own_step(config, dataset, device)))
+
+
+def _measure_own_step(
+    config: Config, dataset: DetectionDataset, device: torch.device, *, alone: bool = False
+) -> float:
+    """Return the seconds of a forward and a backward pass in this process.
+
+    Args:
+        alone: exchange no gradients with the other processes.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit into the memory of the accelerator.
@@ -47,16 +65,17 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
     for _ in range(PROBED_STEPS):
         step_batches = [next(batches) for _ in range(config.run.accumulation_steps)]
         started = time.perf_counter()
-        accumulate_gradients(
-            model,
-            step_batches,
-            accelerator=accelerator,
-            scaler=grad_scaler(device, precision),
-            precision=precision,
-        )
+        with accelerator.no_sync(model) if alone else nullcontext():
+            accumulate_gradients(
+                model,
+                step_batches,
+                accelerator=accelerator,
+                scaler=grad_scaler(device, precision),
+                precision=precision,
+            )
         synchronize(device)
         seconds = min(seconds, time.perf_counter() - started)
-    return max(distributed.gather_objects(seconds))
+    return seconds
 
 
 def largest_batch(config: Config, dataset: DetectionDataset, device: torch.device) -> int:
@@ -65,15 +84,24 @@ def largest_batch(config: Config, dataset: DetectionDataset, device: torch.devic
     config = config.replace({"INPUT.MIN_SIZE_TRAIN": (max(config.augmentation.min_size_train),)})
     if device.type == "cpu":
         return min(batch, max(1, _images_in_memory(config, dataset) // smallest) * smallest)
-    while batch > smallest:
-        tried = config.replace({"SOLVER.IMS_PER_BATCH": batch})
-        try:
-            measure_step(tried, dataset, device)
-            return batch
-        except torch.OutOfMemoryError:
-            logger.info("a batch of %d images does not fit into the memory of %s", batch, device)
-            batch = max(smallest, batch // 2)
+    while batch > smallest and not _fits(config, batch, dataset, device):
+        logger.info("a batch of %d images does not fit into the memory of %s", batch, device)
+        batch = max(smallest, batch // 2)
     return batch
+
+
+def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.device) -> bool:
+    """Whether a step fits into the memory of the accelerator of each process.
+
+    Each process computes alone: the others would wait forever for one that has no memory left.
+    """
+    config = config.replace({"SOLVER.IMS_PER_BATCH": batch} | COMPUTED_ALONE)
+    try:
+        _measure_own_step(config, dataset, device, alone=True)
+        fits = True
+    except torch.OutOfMemoryError:
+        fits = False
+    return all(distributed.gather_objects(fits))
 
 
 def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
