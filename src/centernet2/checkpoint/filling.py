@@ -51,9 +51,8 @@ class LoadReport:
     @property
     def share(self) -> float:
         """Share of the model's tensors that are loaded."""
-        return len(self.loaded) / max(
-            1, len(self.loaded) + len(self.mismatched) + len(self.reinitialized)
-        )
+        count = len(self.loaded) + len(self.mismatched) + len(self.reinitialized)
+        return len(self.loaded) / max(1, count)
 
     def sentence(self) -> str:
         """Describe what is missing, with one example of each kind."""

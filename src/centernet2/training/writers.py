@@ -94,17 +94,14 @@ def summarize(window: Sequence[FinishedStep], *, device: torch.device) -> dict[s
     columns = torch.stack(
         [torch.stack([*step.losses.values(), step.finite.float()]) for step in window]
     )
-    *losses, finite = distributed.reduce_mean(
-        columns
-    ).T.tolist()  # a single transfer; each list has one value per step
+    # a single transfer; each list has one value per step
+    *losses, finite = distributed.reduce_mean(columns).T.tolist()
     seconds = sum(step.step_time for step in window) + time.perf_counter() - started
     images = sum(len(step.image_ids) for step in window) * distributed.world_size()
     last = window[-1]
     return {
         "iteration": last.iteration,
-        "total_loss": finite_median(
-            [sum(step_losses) for step_losses in zip(*losses, strict=True)]
-        ),
+        "total_loss": finite_median([sum(of_step) for of_step in zip(*losses, strict=True)]),
         **{name: finite_median(values) for name, values in zip(last.losses, losses, strict=True)},
         "lr": last.lr,
         "images_per_second": images / seconds,

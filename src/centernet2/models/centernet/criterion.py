@@ -34,9 +34,8 @@ class CriterionOptions:
     negative_weight: float = 1.0
     box_weight: float = 2.0
     weigh_boxes: bool = False  # weight box losses by the heat map, instead of equally
-    average_over_processes: bool = (
-        True  # average the number of positives, by which losses are divided
-    )
+    # average the number of positives, by which losses are divided
+    average_over_processes: bool = True
 
 
 class Criterion(nn.Module):
