@@ -118,7 +118,7 @@ class TestTimeAugmentation(nn.Module):
             boxes, scores, labels = weighted_box_fusion(
                 boxes, scores, labels, iou_threshold=FUSION_IOU, num_models=len(detections)
             )
-            kept = scores.argsort(descending=True)[: self.limit]
+            kept = scores.argsort(descending=True, stable=True)[: self.limit]
         else:
             kept = nms_per_class(boxes, scores, labels, self.nms_threshold)[: self.limit]
         kept = kept[nonempty(boxes[kept])]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from centernet2.ops.tensors import constant
+
 # (height, width); a tensor [2] on the device if a compiled program must not depend on the values
 Size = tuple[int, int] | Tensor
 MAX_LOG_SCALE = math.log(1000.0 / 16)  # deltas enlarge a box at most 62.5 times
@@ -85,4 +87,4 @@ def decode_deltas(boxes: Tensor, deltas: Tensor, weights: Sequence[float]) -> Te
 def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
     """Scale boxes [..., 4] from one image size (height, width) to another, and clip."""
     y, x = to_size[0] / from_size[0], to_size[1] / from_size[1]
-    return clip_boxes(boxes * boxes.new_tensor([x, y, x, y]), to_size)
+    return clip_boxes(boxes * constant([x, y, x, y], boxes), to_size)

@@ -15,20 +15,22 @@ def weighted_box_fusion(
     the threshold. A fused box is the mean of its boxes, weighted by their scores. A fused score is
     the mean of the scores, reduced if not all models have detected the object.
 
+    The host computes: clusters grow one box after the other, in float64, which some devices lack.
+
     Args:
         boxes, scores, labels: [R, 4], [R], [R] of all models together.
     """
-    fused: list[Tensor] = []
-    for label in torch.unique(labels):
-        rows = (labels == label).nonzero()[:, 0]
-        rows = rows[scores[rows].argsort(descending=True, stable=True)]
-        members = _clusters(boxes[rows].double().cpu(), scores[rows].double().cpu(), iou_threshold)
-        fused.append(torch.cat([members, label.double().cpu().expand(len(members), 1)], dim=1))
-    # [F, 7] box, sum of scores, number of boxes, label
-    table = torch.cat([*fused, boxes.new_zeros(0, 7).double().cpu()])
+    own_boxes, own_scores, own_labels = (x.cpu().double() for x in (boxes, scores, labels))
+    fused = [own_boxes.new_zeros(0, 7)]  # [F, 7] box, sum of scores, number of boxes, label
+    for label in own_labels.unique():
+        rows = (own_labels == label).nonzero()[:, 0]
+        rows = rows[own_scores[rows].argsort(descending=True, stable=True)]
+        members = _clusters(own_boxes[rows], own_scores[rows], iou_threshold)
+        fused.append(torch.cat([members, label.expand(len(members), 1)], dim=1))
+    table = torch.cat(fused)
     means = table[:, 4] / table[:, 5].clamp(min=1) * table[:, 5].clamp(max=num_models) / num_models
     order = means.argsort(descending=True, stable=True)
-    table, means = table[order].to(boxes.device), means[order].to(boxes.device)
+    table, means = table[order], means[order]
     return table[:, :4].to(boxes), means.to(scores), table[:, 6].to(labels)
 
 
