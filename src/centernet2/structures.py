@@ -42,7 +42,8 @@ class Proposals(NamedTuple):
 
     def without_padding(self) -> Proposals:
         """Return the valid rows; this waits for the device."""
-        return Proposals(*(column[self.valid] for column in self))
+        rows = self.valid.nonzero().squeeze(1)
+        return Proposals(*(column[rows] for column in self))
 
 
 class Target(TypedDict):

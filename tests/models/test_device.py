@@ -14,7 +14,8 @@ from torch import Tensor
 import centernet2
 from centernet2.devices import UnitScaler
 from centernet2.kernels import dispatch
-from centernet2.structures import Batch, Target
+from centernet2.models.postprocess import to_original
+from centernet2.structures import Batch, Proposals, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import clip_gradients, sgd
@@ -114,6 +115,21 @@ def test_inference(kind: str, faster: bool, device: str) -> None:
                 assert (ours[key] != wanted[key]).float().mean() < 0.01
             else:
                 torch.testing.assert_close(ours[key], wanted[key], rtol=1e-3, atol=1e-2)
+
+
+def test_host_waits_once_for_the_rows_that_remain() -> None:
+    boxes, kept = torch.tensor([[0.0, 0, 9, 9], [5, 5, 5, 9]]), torch.tensor([True, False])
+    scores, labels = torch.tensor([0.9, 0.8]), torch.tensor([1, 0])
+    with PretendDevice() as pretend:
+        columns = [x.to(DEVICE) for x in (boxes, scores, labels, kept)]
+        pretend.waits.clear()
+        found, _ = to_original(
+            {"boxes": columns[0], "scores": columns[1], "labels": columns[2]}, (10, 10), (20, 20)
+        )
+        proposals = Proposals(*columns).without_padding()
+        assert pretend.waits == {"aten::nonzero": 2}
+        assert found["boxes"].cpu().tolist() == [[0, 0, 18, 18]]
+        assert proposals.scores.cpu().tolist() == pytest.approx([0.9])
 
 
 def test_pretend_device_refuses_host_tensors() -> None:

@@ -33,7 +33,8 @@ def to_original(
     boxes = scale_boxes(detections["boxes"], input_size, size)
     above = above_threshold(detections["scores"], detections["labels"], score_threshold)
     kept = nonempty(boxes) & above
-    return select({**detections, "boxes": boxes}, kept), kept
+    rows = kept.nonzero().squeeze(1)  # waits for the device once, not for each column
+    return select({**detections, "boxes": boxes}, rows), kept
 
 
 def paste(detections: Detections, size: tuple[int, int]) -> Detections:
