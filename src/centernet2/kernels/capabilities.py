@@ -27,8 +27,9 @@ def is_bf16_fast(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
-    mkldnn = torch.backends.mkldnn  # not on Macs
-    return mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False  # as on Macs
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def is_synchronous(device: torch.device) -> bool:

@@ -22,7 +22,7 @@ def weighted_box_fusion(
     """
     own_boxes, own_scores, own_labels = (x.cpu().double() for x in (boxes, scores, labels))
     fused = [own_boxes.new_zeros(0, 7)]  # [F, 7] box, sum of scores, number of boxes, label
-    for label in own_labels.unique():
+    for label in torch.unique(own_labels):
         rows = (own_labels == label).nonzero()[:, 0]
         rows = rows[own_scores[rows].argsort(descending=True, stable=True)]
         members = _clusters(own_boxes[rows], own_scores[rows], iou_threshold)
