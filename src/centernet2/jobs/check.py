@@ -187,8 +187,8 @@ def _check_labels(
     logger.info("%s: labels that are likely to be wrong: %s", path, counts)
     if sheets:
         logger.info(
-            'pictures of them: %s and so on; set "accept" to true in %s, then --accepted %s --fix '
-            "COPY.json corrects a copy",
+            'pictures: %s and so on; set "accept" to true in %s where it is right, then '
+            "--accepted %s --fix COPY.json corrects a copy",
             sheets[0], path.name, path,
         )  # fmt: skip
 

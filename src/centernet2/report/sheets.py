@@ -1,7 +1,7 @@
 """Numbered sheets: pictures with captions, in grids of some dozens."""
 
 from collections.abc import Iterable
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -12,17 +12,20 @@ from centernet2.visualize import picture_grid
 
 PER_SHEET, COLUMNS = 40, 5
 CELL = 320  # pixels, the longer side of a picture
+MOST_PICTURES = 1000  # in all sheets
 
 
 def write_sheets(pictures: Iterable[tuple[Pixels, str]], folder: Path, name: str) -> list[Path]:
     """Write NAME_1.jpg, NAME_2.jpg ... with pictures and their captions; return the paths.
 
-    Captions are numbered from 1. Sheets of an earlier command are removed.
+    Captions are numbered from 1, and only the first MOST_PICTURES are drawn. Sheets of an earlier
+    command are removed.
     """
     for earlier in filter(is_own_picture, folder.glob(f"{name}_*.jpg")):
         earlier.unlink()
     paths: list[Path] = []
-    numbered = ((picture, f"{n}  {text}") for n, (picture, text) in zip(count(1), pictures))
+    first = islice(pictures, MOST_PICTURES)
+    numbered = ((picture, f"{n}  {text}") for n, (picture, text) in enumerate(first, start=1))
     while shown := list(islice(numbered, PER_SHEET)):
         images, captions = zip(*shown, strict=True)
         grid = picture_grid(images, captions, columns=COLUMNS, cell=CELL)

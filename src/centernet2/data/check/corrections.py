@@ -74,7 +74,7 @@ def require_undecided(path: Path) -> None:
 
 def _suggestions(path: Path) -> list[Record]:
     records = read_json(path).get("suggestions")
-    if not isinstance(records, list):
+    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise ValueError(
             f"{path} holds no suggestions; give the labels.json of `centernet2 check --with-model`"
         )
