@@ -12,8 +12,21 @@ import pytest
 from centernet2.data import concatenate
 from centernet2.images import storage
 from centernet2.images.image_files import ImageError, read_image
-from centernet2.images.storage import read_bytes, remote_url
+from centernet2.images.storage import read_bytes, remote_url, shown_name
 from tests.helpers.data import assert_same_images, first_batches, load_by_files
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("rtsp://me:se:cr@t@camera:554//live", "rtsp://me:***@camera:554//live"),
+        (Path("https://me:secret@host/a.jpg"), "https://me:***@host/a.jpg"),
+        ("https://me@host/a@b:c.jpg", "https://me@host/a@b:c.jpg"),
+        ("folder/me:secret@1.jpg", "folder/me:secret@1.jpg"),
+    ],
+)
+def test_passwords_are_not_shown(path: Path | str, shown: str) -> None:
+    assert shown_name(path) == shown
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

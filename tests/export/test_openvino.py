@@ -68,3 +68,5 @@ def test_damage_is_named(converted: Path, tmp_path: Path) -> None:
         ExportedModel(path)
     with pytest.raises(ValueError, match="has no device NONE; it has"):
         ExportedModel(converted, providers=["NONE"])
+    with pytest.raises(ValueError, match="runs a file on one device; choose one of CPU, GPU"):
+        ExportedModel(converted, providers=["CPU", "GPU"])

@@ -82,6 +82,8 @@ def test_damage_is_named(suppressor: Path, tmp_path: Path) -> None:
             ExportedModel(tmp_path / "model.pt2")
     with pytest.raises(ValueError, match="this torch has no device TPU; it has cpu"):
         ExportedModel(suppressor, providers=["TPU"])
+    with pytest.raises(ValueError, match="runs a file on one device; choose one of cpu, cuda"):
+        ExportedModel(suppressor, providers=["cpu", "cuda"])
 
 
 def test_threads_are_those_of_a_call(suppressor: Path, monkeypatch: pytest.MonkeyPatch) -> None:

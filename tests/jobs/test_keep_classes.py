@@ -131,7 +131,11 @@ def test_detections_have_the_labels_of_the_data(old: Path, new: Path) -> None:
         (("block",), [], "keeps the classes of a detector, and none is given; .* --from"),
         (("cat", "dog"), ["--from", "old.pth"], "all of them, so there is no class to add"),
         (("block",), ["--from", "bare.pth"], "does not name its classes"),
-        (("block",), ["--from", "old.pth", "--eval-only"], "leave it out beside --eval-only"),
+        (
+            ("block",),
+            ["--from", "old.pth", "--eval-only"],
+            "leave out --keep-classes beside --eval-only",
+        ),
         (("block",), ["--from", "old.pth", "--seed=1", "MODEL.MASK_ON", "True"], "no masks"),
     ],
 )

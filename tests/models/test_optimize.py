@@ -147,7 +147,7 @@ def test_memory_of_replaced_weights_is_returned(monkeypatch: pytest.MonkeyPatch)
     assert kept[0] == kept[1]
 
 
-def test_training_and_saving_are_refused(tmp_path: Path) -> None:
+def test_optimized_models_are_not_trained_saved_or_optimized_again(tmp_path: Path) -> None:
     images, targets = scene()
     model = centernet2.optimize_for_inference(build("two-stage"))
     assert not model.training and not model.eval().training
@@ -156,6 +156,10 @@ def test_training_and_saving_are_refused(tmp_path: Path) -> None:
         "saved": (
             model.state_dict,
             partial(centernet2.export_reference_checkpoint, model, tmp_path / "model.pth"),
+        ),
+        "optimized": (
+            partial(centernet2.optimize_for_inference, model, dtype="bf16"),
+            partial(centernet2.optimize_for_training, model),
         ),
     }
     for word, calls in uses.items():

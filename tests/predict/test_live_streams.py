@@ -100,10 +100,10 @@ def test_camera_that_is_pulled_out_and_exchanged(
 
 def test_stream_that_never_connects_ends_in_time() -> None:
     start = time.monotonic()
-    frames, message = take_all(stream("rtsp://127.0.0.1:9/nothing"), give_up=1.0)
+    frames, message = take_all(stream("rtsp://me:secret@127.0.0.1:9/nothing"), give_up=1.0)
     assert not frames and time.monotonic() - start < 5
-    assert message.startswith("rtsp://127.0.0.1:9/nothing: no frame for 1 s; ")
-    assert message.endswith("check the address")
+    assert message.startswith("rtsp://me:***@127.0.0.1:9/nothing: no frame for 1 s; ")
+    assert message.endswith("check the address") and "secret" not in message
 
 
 def test_stream_that_sends_nothing_ends_in_time() -> None:

@@ -18,8 +18,7 @@ from centernet2.builders.prediction_run import DetectionCounter, Plan, report, r
 from centernet2.builders.predictor_loading import load_predictor
 from centernet2.builders.ray_engine import connected, detect_on_ray, import_ray
 from centernet2.checkpoint.checkpoint import find_in_run
-from centernet2.images.storage import remote_url
-from centernet2.predict.conversions import source_name
+from centernet2.images.storage import remote_url, shown_name
 from centernet2.predict.parquet_parts import (
     SKIPPED_FILE,
     ParquetParts,
@@ -60,7 +59,7 @@ def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> 
     parts = ParquetParts(plan.folder, _settings_of(task, predictor, threshold))
     done = parts.images()
     # named as by the workers, whose images have a Path
-    paths = {source_name(Path(place)): place for place in map(_absolute, plan.sources)}
+    paths = {shown_name(Path(place)): place for place in map(_absolute, plan.sources)}
     wanted = {name: path for name, path in paths.items() if name not in done}
     counter = DetectionCounter()
     if len(wanted) < len(paths):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from centernet2.builders.prediction_run import DetectionCounter, Plan, detections
 from centernet2.builders.predictor_loading import load_predictor
-from centernet2.predict.conversions import source_name
+from centernet2.images.storage import shown_name
 from centernet2.predict.parquet_parts import import_arrow, part_row, part_schema
 from centernet2.predict.sources import Source, SourceKind
 from centernet2.runtime.verification import hash_of
@@ -80,7 +80,5 @@ class Worker:
             threshold = self.predictor.shown_threshold(plan.threshold)
             found = detections(self.predictor, plan, threshold, counter)
             rows = [part_row(each) for each in found]
-        rows += [
-            {"image": source_name(path), "error": str(error)} for path, error in counter.failed
-        ]
+        rows += [{"image": shown_name(path), "error": str(error)} for path, error in counter.failed]
         return [{**row, "highest_score": counter.highest} for row in rows]

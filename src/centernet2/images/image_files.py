@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from centernet2.files import irregular_kind, printable
-from centernet2.images.storage import read_bytes, remote_url
+from centernet2.images.storage import read_bytes, shown_name
 from centernet2.structures import Pixels
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -53,7 +53,7 @@ def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> 
     if isinstance(source, bytes):
         content = source
     else:
-        content, name = read_file(source), printable(remote_url(source) or source)
+        content, name = read_file(source), shown_name(source)
     _require_moderate_size(content, name)
     return decode(content, name)
 
@@ -73,7 +73,7 @@ def _require_moderate_size(content: bytes, name: str) -> None:
 
 def read_file(source: Path | str) -> bytes:
     """Read the content of an image file; ImageError if it fails or there is none."""
-    name = printable(remote_url(source) or source)
+    name = shown_name(source)
     if not str(source):
         raise ImageError("the path of an image is empty; give a file")
     if "\0" in str(source):

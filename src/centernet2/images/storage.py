@@ -12,8 +12,11 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from centernet2.files import printable
+
 REMOTE = re.compile(r"([a-z][a-z0-9+]+):/+(?=[^/])")  # a Path keeps only one of the slashes
 MEMBER = re.compile(r"(?P<shard>.+\.tar)/.+@(?P<start>\d+)\+(?P<size>\d+)", re.DOTALL)
+PASSWORD = re.compile(r"^([a-z][a-z0-9+]+://[^/@:]*:)[^/]*@")
 STALLED_SECONDS = 10.0  # without data, after which a read over HTTP is tried again
 RETRY_PAUSES = (0.5, 1.0, 2.0)  # seconds before each retry of a remote read
 
@@ -25,6 +28,12 @@ def remote_url(path: Path | str) -> str | None:
         return None
     slashes = "///" if match[1] == "file" else "//"  # a file has no host
     return f"{match[1]}:{slashes}{str(path)[match.end() :]}"
+
+
+def shown_name(path: Path | str) -> str:
+    """Return a path or URL as text that UTF-8 can hold, without the password of a URL."""
+    url = remote_url(path)
+    return printable(path) if url is None else PASSWORD.sub(r"\g<1>***@", printable(url))
 
 
 def read_bytes(path: Path | str) -> bytes:

@@ -92,8 +92,16 @@ class TrainMode:
         """Raise ValueError for variants that exclude each other."""
         if self.dry_run and self.eval_only:
             raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
-        if self.keep_classes and self.eval_only:
-            raise ValueError("--keep-classes trains, so leave it out beside --eval-only")
+        training = {
+            "--keep-classes": self.keep_classes,
+            "--minutes": self.minutes is not None,
+            "--effort": self.effort is not None,
+            "--auto-scale-lr": self.auto_scale_lr,
+        }
+        given = [option for option, is_given in training.items() if is_given]
+        if self.eval_only and given:
+            options = " and ".join(given)
+            raise ValueError(f"leave out {options} beside --eval-only: nothing is trained")
 
 
 DEFAULT_MODE = TrainMode()

@@ -195,6 +195,8 @@ def _require_detector(model: object) -> None:
             f"model is of type {type(model).__name__}; give a Detector, which "
             "centernet2.load_model(PATH) returns"
         )
+    if isinstance(model, InferenceDetector):
+        _refuse("optimized")
 
 
 def _refuse(action: str) -> NoReturn:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from centernet2.files import printable, write_atomic, write_json
-from centernet2.images.storage import remote_url
+from centernet2.files import write_atomic, write_json
+from centernet2.images.storage import shown_name
 from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
 from centernet2.structures import RunLengths
@@ -47,12 +47,7 @@ def rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 def image_name(prediction: Prediction) -> str:
     """Return the file or address of an image as text that UTF-8 can hold; "": it has none."""
-    return "" if prediction.path is None else source_name(prediction.path)
-
-
-def source_name(path: Path | str) -> str:
-    """Return a file or an address as text that UTF-8 can hold."""
-    return printable(remote_url(path) or path)
+    return "" if prediction.path is None else shown_name(prediction.path)
 
 
 def records(prediction: Prediction) -> list[dict[str, Any]]:

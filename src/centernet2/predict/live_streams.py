@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from types import TracebackType
 
+from centernet2.images.storage import shown_name
 from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp", "mms")
@@ -32,7 +33,7 @@ def camera(number: int) -> FilmSource:
 def stream(address: str) -> FilmSource:
     """Return a stream; RTSP runs over TCP, which loses no packets."""
     options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
-    return FilmSource(address, address, options=options)
+    return FilmSource(address, shown_name(address), options=options)
 
 
 def live_frames(

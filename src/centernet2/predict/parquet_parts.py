@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.files import open_atomic, remove_temporary, write_atomic
+from centernet2.images.storage import shown_name
 from centernet2.outputs import json_mark
-from centernet2.predict.conversions import csv_lines, image_name, run_lengths, source_name
+from centernet2.predict.conversions import csv_lines, image_name, run_lengths
 from centernet2.predict.prediction import Prediction
 
 PATTERN, SKIPPED_FILE = "part-*.parquet", "skipped.csv"
@@ -156,7 +157,7 @@ class ParquetParts:
 
 def write_skipped(folder: Path, failed: Iterable[tuple[Path, Exception]]) -> None:
     """Write the images that could not be read, and why; without any, remove an earlier file."""
-    rows = [{"image": source_name(path), "error": str(error)} for path, error in failed]
+    rows = [{"image": shown_name(path), "error": str(error)} for path, error in failed]
     path = folder / SKIPPED_FILE
     if rows:
         write_atomic(path, csv_lines(rows, ["image", "error"], head=True))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from centernet2.images.image_files import read_image
-from centernet2.images.storage import open_remote, remote_url
+from centernet2.images.storage import open_remote, remote_url, shown_name
 from centernet2.predict.films import Film, FilmFrame, FilmSource, index_is_last
 from centernet2.predict.image_sources import ColorOrder, SourceImage, named_image, several_images
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
@@ -88,12 +88,12 @@ def read_sources(
         try:
             yield from _read(source, give_up)
         except (ValueError, OSError) as error:
-            on_error(Path(source.path), error)
+            on_error(Path(shown_name(source.path)), error)
 
 
 def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
     place, kind = source
-    path, url = Path(place), remote_url(place)
+    path, url = Path(shown_name(place)), remote_url(place)
     if kind is SourceKind.ADDRESS:
         kind = _kind_at(url or "", min(PROBE_SECONDS, give_up))
     if kind is SourceKind.STDIN:
@@ -108,7 +108,7 @@ def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
 
 
 def _read_film(place: Path | str, give_up: float) -> Iterator[SourceImage]:
-    opened, path = film_source(place, give_up), Path(place)
+    opened, path = film_source(place, give_up), Path(shown_name(place))
     with nullcontext() if isinstance(opened.file, str) else opened.file, Film(opened) as film:
         if film.is_finite or not isinstance(opened.file, str) or path.is_file():
             yield from _number(film.frames(), path)
@@ -126,9 +126,9 @@ def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSourc
     if url is None:
         return FilmSource(str(path), str(path))
     if urlsplit(url).scheme in HTTP:
-        return FilmSource(url, url, timeout=timeout)
+        return FilmSource(url, shown_name(url), timeout=timeout)
     system, name = open_remote(url)
-    return FilmSource(system.open(name, "rb"), url)
+    return FilmSource(system.open(name, "rb"), shown_name(url))
 
 
 def _read_stdin() -> Iterator[SourceImage]:

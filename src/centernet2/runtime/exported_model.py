@@ -29,8 +29,8 @@ class ExportedModel:
 
     Args:
         path: the file.
-        providers: execution providers of ONNX Runtime, or devices of OpenVINO or PyTorch, the
-            preferred one first; None: the CPU.
+        providers: execution providers of ONNX Runtime, the preferred one first, or one device of
+            OpenVINO or PyTorch; None: the CPU.
         threads: of the CPU for a call; None: OMP_NUM_THREADS, and without it the runtime chooses.
 
     Raises:

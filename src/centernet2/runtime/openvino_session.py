@@ -19,7 +19,7 @@ class OpenVinoSession:
 
     Args:
         path: the .xml file.
-        devices: of OpenVINO, the preferred one first; empty: the CPU.
+        devices: of OpenVINO, at most one; empty: the CPU.
         key: of the metadata.
         threads: of the CPU; None: one for each core.
     """
@@ -99,6 +99,9 @@ def _load_openvino() -> Any:
 
 
 def _choose_device(devices: Sequence[str], available: Sequence[str]) -> str:
+    if len(devices) > 1:
+        names = ", ".join(devices)
+        raise ValueError(f"openvino runs a file on one device; choose one of {names}")
     device = devices[0] if devices else CPU
     if device not in {*available, *(name.partition(".")[0] for name in available)}:  # of GPU.0, too
         raise ValueError(f"this openvino has no device {device}; it has {', '.join(available)}")

@@ -20,7 +20,7 @@ class TorchSession:
 
     Args:
         path: the file.
-        devices: of PyTorch, the preferred one first; empty: the CPU.
+        devices: of PyTorch, at most one; empty: the CPU.
         key: of the metadata.
         threads: of the CPU during a call, in the whole process; None: those of PyTorch.
     """
@@ -85,6 +85,9 @@ def _load_torch() -> Any:
 
 
 def _choose_device(torch: Any, devices: Sequence[str]) -> str:
+    if len(devices) > 1:
+        names = ", ".join(devices)
+        raise ValueError(f"torch runs a file on one device; choose one of {names}")
     device = devices[0] if devices else CPU
     available = [CPU, *(["cuda"] if torch.cuda.is_available() else [])]
     if device not in available:
