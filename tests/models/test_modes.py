@@ -1,5 +1,8 @@
 """Training and evaluation mode of models."""
 
+import gc
+import weakref
+
 from torch import nn
 
 from centernet2.models.modes import evaluation_mode
@@ -21,3 +24,14 @@ def test_a_block_that_ends_leaves_the_mode_of_another_one() -> None:
     assert not model[0].training
     second.__exit__(None, None, None)
     assert model[0].training
+
+
+def test_models_are_freed_after_the_block() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    with evaluation_mode(model):
+        pass
+    assert model.training
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None

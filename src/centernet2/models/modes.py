@@ -42,5 +42,7 @@ def evaluation_mode(model: ImageDetector | nn.Module) -> Iterator[None]:
     finally:
         with _lock:
             use.count -= 1
-            for module in use.training if use.count == 0 else ():
-                module.training = True
+            if use.count == 0:
+                for module in use.training:
+                    module.training = True
+                del _uses[model]  # its list of modules would keep the model alive
