@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+import centernet2
 from centernet2.export import exporting
 from centernet2.export.exporting import ExportOptions, export_detector
 from centernet2.export.graph import GraphOptions
-from centernet2.export.tensorrt_form import for_tensorrt, smoothing_weights
+from centernet2.export.onnx_file import content_of
+from centernet2.export.program import exportable
+from centernet2.export.tensorrt_form import content_for_tensorrt, for_tensorrt, smoothing_weights
 from centernet2.export.tensorrt_table import OPERATORS, refusals
 from centernet2.runtime.exported_model import ExportedModel
 from centernet2.runtime.verification import agreement_of, read_calls, reference_path
@@ -24,8 +28,14 @@ from tests.helpers.exported import build_two_levels
 from tests.helpers.fake_tensorrt import Parser, fake_tensorrt
 
 onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tensorrt" / "engine.py"
 TYPES = onnx.TensorProto
+SMALL = ("INPUT.MIN_SIZE_TEST", "192", "INPUT.MAX_SIZE_TEST", "256", "INPUT.TEST_SIZE", "256")
+CONFIGS = (  # with one and two stages, of R50 and DLA; all configs would take half an hour
+    "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x",
+    "CenterNet2_DLA-BiFPN-P3_4x", "CenterNet2_DLA-BiFPN-P5_640_16x",
+)  # fmt: skip
 
 
 def model_of(
@@ -52,6 +62,19 @@ def node(operator: str, *inputs: str, **attributes: Any) -> Any:
     return onnx.helper.make_node(operator, inputs, outputs, **attributes)
 
 
+def check_outputs(model: Any, x: Tensor, **wanted: Tensor) -> None:
+    """Check a small model, and that it computes these outputs from x."""
+    helper, arrays = onnx.helper, {name: own.numpy() for name, own in wanted.items()}
+    types = {name: helper.np_dtype_to_tensor_dtype(own.dtype) for name, own in arrays.items()}
+    values = [helper.make_tensor_value_info(n, types[n], own.shape) for n, own in arrays.items()]
+    del model.graph.output[:]
+    model.graph.output.extend(values)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for found, own in zip(session.run(None, {"x": x.numpy()}), arrays.values(), strict=True):
+        np.testing.assert_array_equal(found, own)
+
+
 @pytest.mark.parametrize(("length", "resized"), [(31, 12), (12, 31), (500, 333), (8, 8)])
 def test_smoothing_weights_are_those_of_pytorch(length: int, resized: int) -> None:
     image = torch.randint(0, 256, (1, 3, length, 5), dtype=torch.uint8)
@@ -68,7 +91,10 @@ def test_smoothing_weights_are_those_of_pytorch(length: int, resized: int) -> No
         (lambda: model_of(node("Not", "x"), input_type=TYPES.FLOAT), "Not : it takes no FLOAT"),
         (lambda: model_of(node("NonZero", "x"), input_type=TYPES.BOOL), "it takes no BOOL"),
         (lambda: model_of(node("Cast", "x", to=TYPES.DOUBLE)), "its result is DOUBLE, which"),
-        (lambda: model_of(node("TopK", "x", "k"), k=[3840]), "K is 3840; it has to be less"),
+        (
+            lambda: model_of(node("TopK", "x", "k"), input_type=TYPES.INT32, k=[3840]),
+            "K is 3840; it has to be less",
+        ),
         (lambda: model_of(node("TopK", "x", "x")), "K is not constant"),
         (lambda: model_of(node("ScatterND", "x", "x", "x", reduction="add")), "reduction"),
         (
@@ -102,6 +128,34 @@ def test_what_the_parser_refuses_is_changed(model: Any) -> None:
     before = refusals(changed)
     for_tensorrt(changed)
     assert before and not refusals(changed)
+
+
+def test_large_topk_is_divided() -> None:
+    model = model_of(node("TopK", "x", "k", sorted=0), shape=(2, 9000), k=[8000])
+    scores = torch.randint(-1, 99, (2, 9000)).float()  # with many equal ones
+    wanted, order = scores.sort(dim=1, descending=True, stable=True)
+    assert refusals(model)
+    for_tensorrt(model)
+    assert not refusals(model)
+    check_outputs(model, scores, y=wanted[:, :8000], indices=order[:, :8000])
+
+
+def test_bytes_are_flipped_as_float() -> None:
+    ends = {"s": [-1], "e": [-9], "a": [1], "d": [-1]}
+    nodes = [
+        onnx.helper.make_node("Slice", ["x", "s", "e", "a", "d"], ["flipped"]),
+        node("Cast", "flipped", to=TYPES.FLOAT),
+    ]
+    model = model_of(*nodes, input_type=TYPES.UINT8, **ends)
+    model.graph.value_info.append(
+        onnx.helper.make_tensor_value_info("flipped", TYPES.UINT8, (1, 3, 8, 6))
+    )
+    images = torch.randint(0, 256, (1, 3, 8, 6), dtype=torch.uint8)
+    assert refusals(model)
+    for_tensorrt(model)
+    for_tensorrt(model)  # which changes nothing more
+    assert not refusals(model)
+    check_outputs(model, images, y=images.flip(1).float())
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +204,19 @@ def test_half_precision_is_taken(tmp_path: Path) -> None:
     assert certificate["share"] >= 0.99 and not refusals(model)
     halves = [each for each in model.graph.initializer if each.data_type == TYPES.FLOAT16]
     assert sum(np.prod(each.dims) for each in halves) > 1e6, "the backbone is not halved"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_graph_of_configs_is_taken(name: str, precision: str) -> None:
+    shape = GraphOptions(batch=1, size=(192, 256))
+    options = ExportOptions(shape, format="tensorrt", precision=precision)
+    detector = centernet2.build_model(centernet2.load_config(name, SMALL)).eval()
+    graph = exporting._graph(exportable(detector), options)
+    model = exporting._translate(detector, graph, "{}", options)
+    content = content_for_tensorrt(content_of(model))  # raises where the parser would refuse it
+    onnx.checker.check_model(content, full_check=True)
 
 
 @pytest.fixture

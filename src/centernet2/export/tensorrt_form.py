@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.export.onnx_graph import OnnxGraph, attributes_of, replace_elements
-from centernet2.export.tensorrt_table import refusals
+from centernet2.export.tensorrt_table import MAX_TOPK, refusals
 
 SHOWN = 5  # reasons for which a file is refused
 
@@ -37,6 +37,7 @@ def for_tensorrt(model: Any) -> None:
 
     `tensorrt_table.refusals` says what remains.
     """
+    _read_as_float(model)
     graph = OnnxGraph(model)
     pooled = _pool_at_all_levels(graph)
     nodes = []
@@ -50,10 +51,59 @@ def for_tensorrt(model: Any) -> None:
     replace_elements(model.graph.initializer, weights)
 
 
+def _read_as_float(model: Any) -> None:
+    """Read an image as float32: images are flipped and resized before they are cast."""
+    from onnx import TensorProto, helper
+
+    image, values, nodes = model.graph.input[0], model.graph.value_info, list(model.graph.node)
+    readers = [node for node in nodes if image.name in node.input and node.op_type != "Cast"]
+    if image.type.tensor_type.elem_type != TensorProto.UINT8 or not readers:
+        return
+    name = f"{image.name}_float"
+    for node in readers:
+        replace_elements(node.input, [name if own == image.name else own for own in node.input])
+    cast = helper.make_node("Cast", [image.name], [name], to=TensorProto.FLOAT)
+    replace_elements(model.graph.node, [cast, *nodes])
+    kept = [own for own in values if own.type.tensor_type.elem_type != TensorProto.UINT8]
+    replace_elements(values, kept)
+
+
 def _sort(node: Any, graph: OnnxGraph) -> list[Any]:
     """Sort the results of TopK, whose order does not matter where they are not."""
     _drop_attribute(node, "sorted")  # the default is to sort
+    count, dtype = graph.constants.get(node.input[1]), graph.types.get(node.input[0])
+    is_divisible = dtype == "FLOAT" and attributes_of(node).get("largest", 1)
+    if count is not None and count.item() >= MAX_TOPK and is_divisible:
+        return _divide(node, count.item(), graph)
     return [node]
+
+
+def _divide(node: Any, count: int, graph: OnnxGraph) -> list[Any]:
+    """Replace a TopK by several of fewer elements, each of what those before it have left.
+
+    Equal elements keep their order. Taken elements become -inf; no score is that low.
+    """
+    from onnx import helper
+
+    (x, _), (values, index), axis = node.input, node.output, attributes_of(node).get("axis", -1)
+    taken = graph.add_constant("taken", np.float32(-np.inf))
+    nodes, parts = [], range(0, count, MAX_TOPK - 1)
+    for start in parts:
+        number = min(MAX_TOPK - 1, count - start)
+        k = graph.add_constant(f"topk_{number}", np.array([number]))
+        own, own_index, left = f"{values}_{start}", f"{index}_{start}", f"{values}_left_{start}"
+        nodes += [
+            helper.make_node("TopK", [x, k], [own, own_index], axis=axis),
+            helper.make_node("Shape", [own], [f"{own}_shape"]),
+            helper.make_node("Expand", [taken, f"{own}_shape"], [f"{own}_taken"]),
+            helper.make_node("ScatterElements", [x, own_index, f"{own}_taken"], [left], axis=axis),
+        ]
+        x = left
+    joined = [
+        helper.make_node("Concat", [f"{name}_{start}" for start in parts], [name], axis=axis)
+        for name in node.output
+    ]
+    return [*nodes[:-3], *joined]  # nothing takes what the last one leaves
 
 
 def _scatter(node: Any, graph: OnnxGraph) -> list[Any]:
@@ -75,7 +125,7 @@ def _compare(node: Any, graph: OnnxGraph) -> list[Any]:
 
 def _resize(node: Any, graph: OnnxGraph) -> list[Any]:
     """Resize images with smoothing by matrix products: rows @ images @ columns, rounded."""
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     sizes = graph.constants.get(node.input[3]) if len(node.input) > 3 else None
     height, width = graph.shapes.get(node.input[0], [0, 0])[-2:]
@@ -83,14 +133,11 @@ def _resize(node: Any, graph: OnnxGraph) -> list[Any]:
         return [node]
     rows = graph.add_constant("resize_rows", smoothing_weights(height, int(sizes[2])))
     columns = graph.add_constant("resize_columns", smoothing_weights(width, int(sizes[3])).T)
-    values = graph.model.graph.value_info  # the result is no UINT8 any more
-    replace_elements(values, [each for each in values if each.name != node.output[0]])
     return [
-        helper.make_node("Cast", node.input[:1], ["resize_0"], to=TensorProto.FLOAT),
-        helper.make_node("MatMul", ["resize_0", columns], ["resize_1"]),
-        helper.make_node("Round", ["resize_1"], ["resize_2"]),
-        helper.make_node("MatMul", [rows, "resize_2"], ["resize_3"]),
-        helper.make_node("Round", ["resize_3"], node.output),
+        helper.make_node("MatMul", [node.input[0], columns], ["resize_0"]),
+        helper.make_node("Round", ["resize_0"], ["resize_1"]),
+        helper.make_node("MatMul", [rows, "resize_1"], ["resize_2"]),
+        helper.make_node("Round", ["resize_2"], node.output),
     ]
 
 

@@ -25,7 +25,7 @@ OPERATORS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(
         ("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
          "Min", "Mod", "Mul", "Neg", "Pad", "Range", "ReduceMax", "ReduceMean", "ReduceMin",
-         "ReduceSum", "Relu", "ScatterND", "Sub", "TopK"),
+         "ReduceSum", "Relu", "ScatterElements", "ScatterND", "Sub", "TopK"),
         NUMBERS,
     ),
     **dict.fromkeys(
@@ -39,7 +39,6 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 ONLY_INPUTS = ("UINT8", "DOUBLE")  # types of no other value
 OPSETS = range(9, 21)  # of TensorRT 10.0; later releases take more
 MAX_TOPK = 3840  # K has to be less
-FEWER_CANDIDATES = "MODEL.CENTERNET.PRE_NMS_TOPK_TEST"
 
 
 def refusals(model: Any) -> list[str]:
@@ -74,7 +73,7 @@ def _refusals_of(node: Any, graph: OnnxGraph) -> Iterator[str]:
         count = graph.constants.get(node.input[1])
         if count is None or count.item() >= MAX_TOPK:
             number = "is not constant" if count is None else f"is {count.item()}"
-            yield f"K {number}; it has to be less than {MAX_TOPK}, see {FEWER_CANDIDATES}"
+            yield f"K {number}; it has to be less than {MAX_TOPK}"
         if not attributes.get("sorted", 1):
             yield "its results are not sorted"
     if node.op_type == "Resize" and attributes.get("antialias"):
