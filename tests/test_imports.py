@@ -109,7 +109,15 @@ ALLOWED: dict[str, set[str]] = {
         "structures",
         "files",
     },
-    "serve": {"predict", "runtime", "structures", "score_thresholds", "spelling", "visualize"},
+    "serve": {
+        "images",
+        "predict",
+        "runtime",
+        "structures",
+        "score_thresholds",
+        "spelling",
+        "visualize",
+    },
     "launch": {"devices", "distributed", "exit_codes", "option_groups", "threads"},
 }
 ALLOWED["builders"] = set(ALLOWED)

@@ -170,7 +170,8 @@ def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluat
     golden = scenes.read(f"{name}.train.npz")
     sizes = [(image.shape[1], image.shape[2]) for image in scenes.images]
     targets = model.proposal_generator.assigner(evaluation.head.ltrb, sizes, scenes.targets(model))
-    (index, labels, valid), ltrb, heatmap = targets
+    (index, labels, valid), ltrb, heatmap, unknown = targets
+    assert unknown is None
     if "target_pos_inds" in golden:
         assert index[valid].tolist() == golden["target_pos_inds"].tolist()
     if "target_labels" in golden:

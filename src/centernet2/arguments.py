@@ -49,8 +49,8 @@ NUMBERS = frozenset(
 )
 FLAGS = frozenset(
     ("abstain", "as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only",
-     "findings_only", "known_classes_only", "lists", "markdown", "record", "reference",
-     "resume", "targets", "track", "training")
+     "findings_only", "keep_classes", "known_classes_only", "lists", "markdown",
+     "partial_labels", "record", "reference", "resume", "targets", "track", "training")
 )  # fmt: skip
 
 # what some arguments may be instead of a path, by name; their readers know the classes

@@ -147,7 +147,7 @@ def peak_memory(device: torch.device) -> int:
 def _counts_memory(device: torch.device) -> bool:
     """Whether PyTorch counts the memory of a device; its earlier releases do not for MPS.
 
-    https://github.com/pytorch/pytorch/issues/186430
+    See issue 186430 of PyTorch.
     """
     if device.type == "cpu":
         return False

@@ -29,8 +29,8 @@ NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of 
 
 
 COMMANDS_WITH_KEYS = (
-    "benchmark", "config", "eval", "explain", "export", "predict", "pseudo-label", "serve", "show",
-    "train",
+    "benchmark", "config", "eval", "explain", "export", "next", "predict", "pseudo-label", "serve",
+    "show", "train",
 )  # fmt: skip
 AT_END = "at the end of the command"
 

@@ -184,11 +184,12 @@ def _run(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> None:
 
 def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Iterator[Prediction]":
     """Yield the predictions of the frames in their order, some of them ahead."""
+    from centernet2.images.storage import shown_name
     from centernet2.predict.read_sources import read_sources
     from centernet2.predict.sources import Source, SourceKind
 
     def failed(path: Path, error: Exception) -> None:
-        job.error = str(error).replace(job.source, job.name)
+        job.error = str(error).replace(shown_name(job.source), job.name)
 
     kind = SourceKind.STREAM if job.is_stream else SourceKind.FILM
     frames = read_sources([Source(job.source, kind)], failed, give_up=options.connect_seconds)
