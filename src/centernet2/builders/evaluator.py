@@ -225,10 +225,13 @@ def score_matched(
             say_notes(scored.notes, output)
         if output is not None and distributed.is_main_process():
             images = len(dataset) - len(done) - int(scored.metrics.get(IMAGES_SKIPPED, 0))
-            seconds = time.perf_counter() - started
-            speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
-            write_json(output / "speed.json", speed)
+            _write_speed(output / "speed.json", images, time.perf_counter() - started)
     return scored
+
+
+def _write_speed(path: Path, images: int, seconds: float) -> None:
+    speed = {"images": images, "seconds": seconds, "images_per_second": images / seconds}
+    write_json(path, speed)
 
 
 def score_exported(model: ExportedDetector, matched: MatchedData, config: Config) -> Scored:

@@ -62,9 +62,9 @@ def label_kept_classes(
         ConfigError: the initial weights lack a class to keep.
     """
     low, high = config.datasets.kept_scores
-    if train_set.labelled is None or train_set.labelled.all() or low == 1:
+    kept, weights = config.datasets.kept_classes, command.weights or config.model.weights
+    if not kept or train_set.labelled is None or train_set.labelled.all() or low == 1:
         return train_set
-    weights, kept = command.weights or config.model.weights, config.datasets.kept_classes
     names = class_names_to_keep(weights)
     if lacking := join_classes(kept, names).added:
         raise ConfigError(

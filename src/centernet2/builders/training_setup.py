@@ -60,27 +60,22 @@ def set_up(
     start = choose_start(given, output, weights=command.weights, resume=resume)
     train_set = in_classes_of(start, train_set)
     train_set = _check_images(train_set, val_set if given.run.eval_period >= 0 else None)
-    if given.datasets.kept_classes:
-        train_set = label_kept_classes(train_set, given, command)
+    train_set = label_kept_classes(train_set, given, command)
     command = command.with_val_images(val_set, resumed=isinstance(start, Resume))
     config = choose_seed(fit_to_start(fit_to_data(given, train_set), start))
     torch.manual_seed(config.run.seed)
     model = _build_model(config, train_set)
-    load_start(
-        model, config, start, changes=command.changes_from(previous) if previous is not None else ()
-    )
-    sets_by_split = {"train": train_set, "val": val_set}
-    origin = describe_origin(command, config, sets_by_split, model, accelerator.device)
-
+    changes = command.changes_from(previous) if previous is not None else ()
+    load_start(model, config, start, changes=changes)
+    device, by_split = accelerator.device, {"train": train_set, "val": val_set}
+    origin = describe_origin(command, config, by_split, model, device)
     # A resumed run has loaded the weights above. Once they are on their device, it restores the
     # state of optimizer, schedule, loss scaler, averaged weights, best result and random numbers.
     # The order of the data depends only on seed and step.
     prepared = prepare_for_training(config, model, accelerator)
-    precision = choose_precision(accelerator.device, amp=config.run.amp, dtype=config.run.amp_dtype)
-    state = build_run_state(
-        config, model, accelerator.device, precision, started=started, output=output
-    )
-    state.origin = origin if not isinstance(start, Resume) else resumed_origin(origin, start)
+    precision = choose_precision(device, amp=config.run.amp, dtype=config.run.amp_dtype)
+    state = build_run_state(config, model, device, precision, started=started, output=output)
+    state.origin = resumed_origin(origin, start) if isinstance(start, Resume) else origin
     if model.roi_heads is not None:
         model.roi_heads.generator = state.generator
     if isinstance(start, Resume):

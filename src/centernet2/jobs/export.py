@@ -183,7 +183,10 @@ def _require_consistent(options: PrecisionOptions) -> None:
 
 def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
     """Find the images for calibration; they are read when they are needed."""
-    from centernet2.builders.calibration import find_calibration_images, read_calibration_images
+    from centernet2.builders.calibration_images import (
+        find_calibration_images,
+        read_calibration_images,
+    )
 
     if options.calibration is None:
         return iter(())

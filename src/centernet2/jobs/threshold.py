@@ -78,18 +78,13 @@ def threshold(
     from centernet2.checkpoint.checkpoint import find_in_run
 
     _require_one_goal(precision, recall)
-    if predictions is not None and device is not None:
-        raise ValueError("--predictions runs no detector: --device would have no effect")
     weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
     if output is not None:
         _require_same_weights(target, weights, checkpoint)
-    if predictions is not None and checkpoint.info.calibration is not None:
-        raise ValueError(
-            f"{weights} has calibrated scores, and {predictions} may hold those of before; leave "
-            "--predictions out"
-        )
+    if predictions is not None:
+        _require_usable(predictions, checkpoint, weights, device)
     datasets = choose_datasets(config_of(checkpoint.info))
     dataset = find_validation_data(
         data, data_path, datasets, masks=False, class_map=class_map_of(class_map)
@@ -194,6 +189,19 @@ def _read_predictions(
     for note in match_classes(names, dataset, owner=owner).notes:
         logger.warning("%s", note)
     return read_detections(path, dataset)
+
+
+def _require_usable(
+    predictions: PathArgument, checkpoint: "Checkpoint", weights: Path, device: str | None
+) -> None:
+    """Raise ValueError if a results file cannot stand for the detections of a checkpoint."""
+    if device is not None:
+        raise ValueError("--predictions runs no detector: --device would have no effect")
+    if checkpoint.info.calibration is not None:
+        raise ValueError(
+            f"{weights} has calibrated scores, and {predictions} may hold those of before; leave "
+            "--predictions out"
+        )
 
 
 def _require_one_goal(precision: float | None, recall: float | None) -> None:

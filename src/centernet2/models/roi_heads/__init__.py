@@ -7,7 +7,7 @@ from centernet2.models.roi_heads.box_stage import (
     FederatedOptions,
     StageOutput,
 )
-from centernet2.models.roi_heads.calibration import (
+from centernet2.models.roi_heads.calibrated import (
     calibrated_factors,
     calibrated_objectness,
     calibrated_scores,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from centernet2.kernels import nms_masks
-from centernet2.models.roi_heads.calibration import calibrated_scores
+from centernet2.models.roi_heads.calibrated import calibrated_scores
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.structures import Detections, Proposals, ScoreCalibration
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.builders import calibration
-from centernet2.builders.calibration import find_calibration_images, read_calibration_images
+from centernet2.builders import calibration_images
+from centernet2.builders.calibration_images import find_calibration_images, read_calibration_images
 from centernet2.images.image_files import ImageError
 from tests.helpers.jobs import write_photographs
 from tests.helpers.training import write_blocks
@@ -31,7 +31,7 @@ def test_images_come_from_the_training_split_of_data(tmp_path: Path) -> None:
 
 
 def test_images_are_spread_over_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "CALIBRATION_IMAGES", 3)
+    monkeypatch.setattr(calibration_images, "CALIBRATION_IMAGES", 3)
     assert heights(write_photographs(tmp_path / "photos", 5)) == [48, 64, 80]
 
 
