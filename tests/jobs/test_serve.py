@@ -4,13 +4,16 @@ import builtins
 import hashlib
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from centernet2.builders.predictor_loading import load_predictor
 from centernet2.builders.serving import load_served
 from centernet2.jobs.serve import AccessOptions, QueueOptions, serve
+from centernet2.predict.predictor import Predictor
 from tests.helpers.jobs import save_untrained
 
 
@@ -76,6 +79,19 @@ def test_models_are_named_and_have_buckets_of_padded_sizes(tmp_path: Path, weigh
     assert first.bucket_of(64, 64) == first.bucket_of(128, 128)  # resized to one size
     assert first.bucket_of(64, 70) == first.bucket_of(64, 80)  # padded to one size
     assert first.bucket_of(64, 96) != first.bucket_of(64, 64)
+
+
+def test_thread_that_loads_ends(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP's threads of two living threads slow each other."""
+    loaded_in = []
+
+    def load_and_note(*args: Any, **options: Any) -> Predictor:
+        loaded_in.append(threading.current_thread())
+        return load_predictor(*args, **options)
+
+    monkeypatch.setattr("centernet2.builders.serving.load_predictor", load_and_note)
+    load_served([weights], batch_size=1, device="cpu")
+    assert [each.is_alive() for each in loaded_in] == [False]
 
 
 def test_only_approved_weights_are_loaded(tmp_path: Path, weights: Path) -> None:

@@ -56,6 +56,12 @@ def test_client_that_leaves_costs_no_forward_pass() -> None:
     assert sorted(predictor.seen) == [0, 1, 3]  # 0: the first image of the service
 
 
+def test_answers_are_sent_at_once() -> None:
+    """asyncio turns Nagle's algorithm off for sockets that name their protocol."""
+    with bind(HOST, 0) as taken:
+        assert taken.proto == socket.IPPROTO_TCP
+
+
 def test_full_queue_is_429_with_a_time() -> None:
     predictor = StandIn()
     service = make_service(predictor, ServiceOptions(Limits(max_queue=2)))
