@@ -60,6 +60,13 @@ class Target(TypedDict):
     uncertain: NotRequired[Tensor]  # [G] bool: perhaps an object; neither object nor background
 
 
+def certain_objects(target: Target) -> Tensor:  # [G] bool
+    """Return which objects are certain; padding is not."""
+    every = target["labels"].reshape(-1) >= 0
+    certain = target.get("valid", every)
+    return certain & ~target["uncertain"] if "uncertain" in target else certain
+
+
 class Detections(TypedDict):
     """Detections of one image, sorted by score."""
 

@@ -1,6 +1,5 @@
 """Data sets that label a part of the classes: unknown classes, joined sets, added objects."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +15,12 @@ from centernet2.structures import Target
 from tests.helpers.training import write_blocks
 
 
-def write_set(folder: Path, *names: str) -> Path:
-    """Write four images, whose blocks are of the first class, in data with these classes."""
-    write_blocks(folder)
-    for path in (folder / "annotations").iterdir():
-        content = json.loads(path.read_text())
-        content["categories"] = [{"id": 7 + i, "name": name} for i, name in enumerate(names)]
-        path.write_text(json.dumps(content))
-    return folder
-
-
 def load(folder: Path) -> DetectionDataset:
     return load_dataset(data=folder, data_path=None, names=(), split="train")
 
 
 def test_classes_are_numbered_by_name_and_the_others_are_unknown(tmp_path: Path) -> None:
-    dataset = load(write_set(tmp_path, "cat", "dog"))
+    dataset = load(write_blocks(tmp_path, "cat", "dog"))
     more = with_unlabelled_classes(dataset, ["ant", "dog", "cat", "bee"])
     assert more.labels.tolist() == [2] * 4
     assert more.category_ids == ("ant", 8, 7, "bee")
@@ -42,7 +31,7 @@ def test_classes_are_numbered_by_name_and_the_others_are_unknown(tmp_path: Path)
 
 
 def test_added_objects_are_objects_or_uncertain(tmp_path: Path) -> None:
-    dataset = with_unlabelled_classes(load(write_set(tmp_path, "cat")), ["ant", "cat"])
+    dataset = with_unlabelled_classes(load(write_blocks(tmp_path, "cat")), ["ant", "cat"])
     images, boxes = np.array([2, 0, 2]), np.arange(12.0).reshape(3, 4)
     uncertain = np.array([False, True, True])
     more = with_objects(dataset, images, boxes, np.zeros(3, dtype=np.int64), uncertain=uncertain)
@@ -75,8 +64,8 @@ def test_augmentation_keeps_what_is_unknown() -> None:
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_joined_sets_label_what_they_have(tmp_path: Path, split: str) -> None:
-    first = write_set(tmp_path / "a", "cat", "dog")
-    second = write_set(tmp_path / "b", "dog", "ant")
+    first = write_blocks(tmp_path / "a", "cat", "dog")
+    second = write_blocks(tmp_path / "b", "dog", "ant")
     names = (str(first), str(second))
     with pytest.raises(ValueError, match="'cat' is missing, 'ant' is added"):
         load_dataset(data=None, data_path=None, names=names, split="train")
@@ -92,7 +81,7 @@ def test_joined_sets_label_what_they_have(tmp_path: Path, split: str) -> None:
 
 def test_evaluation_does_not_judge_what_a_set_does_not_label(tmp_path: Path) -> None:
     """The detections that are right, and one of each class that its image does not label."""
-    sets = (str(write_set(tmp_path / "a", "cat")), str(write_set(tmp_path / "b", "dog")))
+    sets = (str(write_blocks(tmp_path / "a", "cat")), str(write_blocks(tmp_path / "b", "dog")))
     dataset = load_dataset(data=None, data_path=None, names=sets, split="val", partial_labels=True)
     boxes, image = dataset.xywh, np.repeat(np.arange(8), np.diff(dataset.offsets))
     right = np.column_stack([image, boxes, np.full(8, 0.5), dataset.labels])

@@ -16,8 +16,12 @@ TINY = [
 ]  # fmt: skip
 
 
-def write_blocks(folder: Path) -> Path:
-    """Write four images with a bright block each, for training and validation."""
+def write_blocks(folder: Path, *names: str) -> Path:
+    """Write four images with a bright block each, for training and validation.
+
+    Args:
+        names: classes of the data, "block" if there are none; the blocks are of the first.
+    """
     (folder / "images").mkdir(parents=True)
     (folder / "annotations").mkdir()
     images, annotations = [], []
@@ -33,7 +37,7 @@ def write_blocks(folder: Path) -> Path:
     content = {
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": 7, "name": "block"}],
+        "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(names or ("block",))],
     }
     for split in ("train", "val"):
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))

@@ -33,17 +33,7 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def new(tmp_path: Path) -> Path:
-    return write_classes(tmp_path / "new", "block", "cat")
-
-
-def write_classes(folder: Path, *names: str) -> Path:
-    """Write blocks of the first of these classes."""
-    write_blocks(folder)
-    for path in (folder / "annotations").iterdir():
-        content = json.loads(path.read_text())
-        content["categories"] = [{"id": 7 + i, "name": name} for i, name in enumerate(names)]
-        path.write_text(json.dumps(content))
-    return folder
+    return write_blocks(tmp_path / "new", "block", "cat")
 
 
 def train(data: Path, output: Path, *options: str, **arguments: object) -> dict[str, float]:
@@ -148,7 +138,7 @@ def test_refused_combinations(
     bare = build_untrained()
     checkpoint = Checkpoint(bare.state_dict(), bare.info, iteration=1, metrics={})
     save_checkpoint(tmp_path / "bare.pth", checkpoint)
-    write_classes(tmp_path / "data", *names)
+    write_blocks(tmp_path / "data", *names)
     given = ["train", "data", "--config-file", SMALL, "--keep-classes", "--output-dir", "run"]
     with pytest.raises(SystemExit) as stop, ending():
         app([*given, *words[:3], *TINY, *words[3:]], exit_on_error=False)
@@ -164,7 +154,7 @@ def test_run_without_kept_classes_cannot_get_them_later(new: Path, tmp_path: Pat
 
 
 def test_data_sets_with_different_labels_train_together(tmp_path: Path) -> None:
-    sets = [write_classes(tmp_path / name, name) for name in ("cat", "dog")]
+    sets = [write_blocks(tmp_path / name, name) for name in ("cat", "dog")]
     output, mode = tmp_path / "run", TrainMode(partial_labels=True)
     words = [*map(str, sets[1:]), "SOLVER.MAX_ITER", "1"]
     metrics = train(sets[0], output, *words, mode=mode)  # type: ignore[arg-type]

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from centernet2.models.detector import Detector, Trace
 from centernet2.models.inspect import inspect_trace
-from centernet2.models.postprocess import paste
-from centernet2.models.preprocess import size_of
+from centernet2.models.postprocess import paste_all
 from centernet2.models.roi_heads import SAME_OBJECT_IOU, calibrated_objectness
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.structures import Detections, Inspection, UnknownObjects, select
@@ -57,10 +56,7 @@ class AbstainingDetector(nn.Module):
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
-        return [
-            paste(detections, size_of(image))
-            for detections, image in zip(self.detect(images), images, strict=True)
-        ]
+        return paste_all(self.detect(images), images)
 
     @torch.no_grad()
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from centernet2.kernels import not_compiled
 from centernet2.models.centernet import CenterNet, HeadOutput
-from centernet2.models.postprocess import paste
+from centernet2.models.postprocess import paste_all
 from centernet2.models.preprocess import (
     Preprocess,
     check_images,
     check_targets,
     list_images,
     pad_target,
-    size_of,
 )
 from centernet2.models.roi_heads import CascadeRoIHeads, RoIHeadsOutput, StageOutput
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
@@ -90,10 +89,7 @@ class Detector(nn.Module):
             return trace.losses
         if not pasted:
             return trace.detections
-        return [
-            paste(detections, size_of(image))
-            for detections, image in zip(trace.detections, images, strict=True)
-        ]
+        return paste_all(trace.detections, images)
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w], masks in the grid of their box."""

@@ -1,10 +1,12 @@
 """Detections at the size of the original image, with pasted masks."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor
 
 from centernet2.kernels import paste_box_masks
+from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import nonempty, scale_boxes
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved, above_threshold
 from centernet2.structures import Detections, select
@@ -35,6 +37,11 @@ def to_original(
     kept = nonempty(boxes) & above
     rows = kept.nonzero().squeeze(1)  # waits for the device once, not for each column
     return select({**detections, "boxes": boxes}, rows), kept
+
+
+def paste_all(detections: Sequence[Detections], images: Sequence[Tensor]) -> list[Detections]:
+    """Paste the masks of each image's detections into the image, [3, h, w]."""
+    return [paste(own, size_of(image)) for own, image in zip(detections, images, strict=True)]
 
 
 def paste(detections: Detections, size: tuple[int, int]) -> Detections:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from centernet2.kernels import nms_per_class
 from centernet2.models.detector import Detector
-from centernet2.models.postprocess import paste
+from centernet2.models.postprocess import paste_all
 from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import clip_boxes, nonempty, scale_boxes
 from centernet2.ops.fusion import weighted_box_fusion
@@ -80,10 +80,7 @@ class TestTimeAugmentation(nn.Module):
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w] (uint8 RGB), boxes in their pixels."""
-        return [
-            paste(detections, size_of(image))
-            for detections, image in zip(self.detect(images), images, strict=True)
-        ]
+        return paste_all(self.detect(images), images)
 
     @torch.no_grad()
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from centernet2.kernels import draw_heatmap
 from centernet2.ops.boxes import box_area, box_centers, boxes_to_ltrb
 from centernet2.ops.tensors import constant
-from centernet2.structures import Target
+from centernet2.structures import Target, certain_objects
 
 NOT_REGRESSED = -1e8
 FAR_AWAY = -(2.0**20)  # coordinates of padded objects, far from all locations
@@ -66,7 +66,7 @@ def concatenate_objects(targets: Sequence[Target], device: torch.device) -> Obje
         torch.cat([_boxes_of(t).to(device, torch.float32) for t in targets]),
         torch.cat([t["labels"].to(device, torch.int64).reshape(-1) for t in targets]),
         torch.cat(images),
-        torch.cat([_are_certain(t) for t in targets]).to(device),
+        torch.cat([certain_objects(t) for t in targets]).to(device),
     )
 
 
@@ -76,13 +76,6 @@ def _boxes_of(target: Target) -> Tensor:  # [G, 4]
     if "valid" not in target:
         return boxes
     return torch.where(target["valid"][:, None], boxes, FAR_AWAY)
-
-
-def _are_certain(target: Target) -> Tensor:  # [G] bool
-    """Whether the objects are certain; padding is not."""
-    all_objects = torch.ones_like(target["labels"].reshape(-1), dtype=torch.bool)
-    certain = target.get("valid", all_objects)
-    return certain & ~target["uncertain"] if "uncertain" in target else certain
 
 
 def make_levels(

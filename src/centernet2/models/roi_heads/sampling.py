@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from centernet2.ops.boxes import pairwise_iou
-from centernet2.structures import Proposals, Target
+from centernet2.structures import Proposals, Target, certain_objects
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_clas
         background = torch.full((len(boxes),), num_classes, device=boxes.device)
         return RoIs(boxes, background, boxes, torch.zeros_like(background), valid)
     iou = pairwise_iou(target["boxes"], boxes)  # [G, R]
-    if (certain := _are_certain(target)) is not None:
-        iou = torch.where(certain[:, None], iou, -1.0)
+    iou = torch.where(certain_objects(target)[:, None], iou, -1.0)
     highest, index = iou.max(dim=0)  # [R]
     labels = torch.where(highest >= min_iou, target["labels"][index], num_classes)
     return RoIs(boxes, labels, target["boxes"][index], index, valid)
@@ -85,18 +84,9 @@ def append_ground_truth(proposals: Proposals, target: Target) -> Proposals:
     An untrained first stage proposes hardly any positives.
     """
     boxes, labels = target["boxes"].to(proposals.boxes), target["labels"]
-    certain = _are_certain(target)
-    valid = torch.ones_like(labels, dtype=torch.bool) if certain is None else certain
-    objects = Proposals(boxes, torch.ones_like(boxes[:, 0]).to(proposals.scores), labels, valid)
+    scores = torch.ones_like(boxes[:, 0]).to(proposals.scores)
+    objects = Proposals(boxes, scores, labels, certain_objects(target))
     return Proposals(*(torch.cat(columns) for columns in zip(proposals, objects, strict=True)))
-
-
-def _are_certain(target: Target) -> Tensor | None:
-    """Which objects [G] are neither padding nor uncertain; None: all."""
-    valid, uncertain = target.get("valid"), target.get("uncertain")
-    if uncertain is None:
-        return valid
-    return ~uncertain if valid is None else valid & ~uncertain
 
 
 def sample(
