@@ -1,18 +1,26 @@
 """AP of the old and the new classes after classes were added to a detector, without old images.
 
 PYTHONPATH=. python benchmarks/keep_classes.py --output FOLDER [--bccd FOLDER] [--cases digits ...]
-    [--methods old joint partial background federated kept] [--seeds 0] [--iterations 600] [--list]
+    [--methods old joint labelled background federated kept partial plain] [--seeds 0]
+    [--iterations 600] [--list]
 
 Cases: the digits 0 to 6, then 7 to 9; the blood cells of BCCD (--bccd), with each class in turn as
 the new one. Half of the training images have labels of the old classes alone, the others of the new
 ones alone; the validation images have all labels. Methods:
 
 old         trains on the old images
-joint       trains on all images with all labels, with as many iterations as old and kept together
-partial     trains on all images with the labels that they have (--partial-labels), as long as joint
+joint       trains the old detector on all images with all labels, in twice the iterations
+labelled    trains the old detector on the new images with all labels
 background  trains the old detector on the new images, as if nothing else were in them
 federated   the same with --keep-classes, but without objects from the old detector
 kept        the same with --keep-classes
+partial     trains on all images with the labels that they have (--partial-labels), in twice the
+            iterations, from no detector
+plain       the same without --partial-labels, as if nothing else were in the images
+
+The methods from `joint` to `kept` start from the same weights, and see each new image equally
+often. `labelled` shows what the labels are worth that `kept` lacks. `joint` has the old images
+besides: twice the images, and twice the objects of the new classes.
 
 Runs follow one another. FOLDER/results.jsonl gets a line per run: a run that is in it is not
 repeated, and an interrupted one is resumed. FOLDER/results.md is the table.
@@ -36,9 +44,23 @@ from centernet2.data import WRITERS, DetectionDataset, without_classes
 from centernet2.data.readers import load_dataset
 from demo.digits import compose_split, write_split
 
-METHODS = ("old", "joint", "partial", "background", "federated", "kept")
-FROM_OLD = ("background", "federated", "kept")
-TWICE = ("joint", "partial")  # methods with twice the iterations
+METHODS = ("old", "joint", "labelled", "background", "federated", "kept", "partial", "plain")
+FROM_OLD = ("joint", "labelled", "background", "federated", "kept")
+PARTS = {  # folders of `write_parts` that a method trains on; others train on the whole data
+    "old": ("old",),
+    "labelled": ("labelled",),
+    "background": ("background/new",),
+    "federated": ("new",),
+    "kept": ("new",),
+    "partial": ("old", "new"),
+    "plain": ("background/old", "background/new"),
+}
+MODES = {
+    "federated": ["--keep-classes"],
+    "kept": ["--keep-classes"],
+    "partial": ["--partial-labels"],
+}
+TWICE = ("joint", "partial", "plain")  # methods with twice the iterations
 BLOOD_CELLS = ("RBC", "WBC", "Platelets")
 SPLITS = ("train", "val")
 CONFIG = "CenterNet2_Lite_N"
@@ -101,7 +123,10 @@ def whole_data(case: Case, options: argparse.Namespace) -> Path:
 
 
 def write_parts(task: Task, data: Path, folder: Path) -> None:
-    """Write the old images, the new ones, and the new ones with the old classes as background."""
+    """Write both halves of the images, each with its labels; the new ones with all labels, too.
+
+    In background/ they have all classes, so that what has no label is background.
+    """
     if (folder / DONE).exists():
         return
     new = CASES[task.case].new
@@ -111,11 +136,12 @@ def write_parts(task: Task, data: Path, folder: Path) -> None:
         half = len(whole) // 2
         old = [name for name in whole.class_names if name not in new]
         for part, images, others in (("old", order[:half], new), ("new", order[half:], old)):
-            own = whole.subset(np.sort(images)) if split == "train" else whole
-            own = without_classes(own, others)
+            every = whole.subset(np.sort(images)) if split == "train" else whole
+            own = without_classes(every, others)
             WRITERS["coco"](own, folder / part, split)
+            WRITERS["coco"](with_all_names(own, whole), folder / "background" / part, split)
             if part == "new":
-                WRITERS["coco"](with_all_names(own, whole), folder / "background", split)
+                WRITERS["coco"](every, folder / "labelled", split)
     (folder / DONE).touch()
 
 
@@ -135,15 +161,11 @@ def train(task: Task, whole: Path, options: argparse.Namespace) -> None:
     output = Path(options.output)
     parts = output / "data" / f"{task.case}_seed{task.seed}"
     write_parts(task, whole, parts)
-    data = {"old": parts / "old", "joint": whole, "background": parts / "background"}
-    words = [str(data.get(task.method, parts / "new")), "--config-file", CONFIG]
-    if task.method == "partial":
-        words = [str(parts / "old"), *words, "--partial-labels"]
+    data = [parts / part for part in PARTS.get(task.method, ())] or [whole]
+    words = [*map(str, data), "--config-file", CONFIG, *MODES.get(task.method, ())]
     words += ["--output-dir", str(output / task.name), "--seed", str(task.seed), "--device", "cpu"]
     if task.method in FROM_OLD:
         words += ["--from", str(output / task._replace(method="old").name)]
-    if task.method in ("federated", "kept"):
-        words += ["--keep-classes"]
     words += ["--resume"] * (output / task.name / "command.yaml").exists()
     total = options.iterations * (2 if task.method in TWICE else 1)
     words += [*CASES[task.case].options, "SOLVER.MAX_ITER", str(total), "TEST.EVAL_PERIOD", "-1"]
@@ -174,7 +196,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines.append("|---|---|---|---|---|")
     for case in CASES.values():
         for method in METHODS:
-            found = [row["AP"] for row in rows if is_run_of(row, case, method)]
+            found = [r["AP"] for r in rows if (r["case"], r["method"]) == (case.name, method)]
             old = [mean_ap(each, set(each) - set(case.new)) for each in found]
             new = [mean_ap(each, case.new) for each in found if method != "old"]
             cells = [f"{np.mean(each):.1f}" if each else "" for each in (old, new)]
@@ -182,12 +204,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 names = ", ".join(case.new)
                 lines.append(f"| {names} | {method} | {len(found)} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-def is_run_of(row: dict[str, Any], case: Case, method: str) -> bool:
-    """Whether a result counts for a case; cases of one data set share the joint runs."""
-    shared = method == "joint" and CASES[row["case"]].data == case.data
-    return row["method"] == method and (row["case"] == case.name or shared)
 
 
 def mean_ap(by_class: Mapping[str, float], names: Iterable[str]) -> float:
