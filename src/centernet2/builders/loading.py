@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from centernet2.arguments import checked
+from centernet2.builders.image_counts import image_counts_of_file
 from centernet2.builders.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.network import build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
@@ -121,7 +122,8 @@ def _build_and_load(config: Config, weights: StrPath | None) -> _Loaded:
     checkpoint = None if file is None else file.checkpoint
     if checkpoint is not None:
         config = set_num_classes(config, len(checkpoint.info.class_names), owner=str(weights))
-    model = build_detector(fit_to_weights(config, file))
+    config = fit_to_weights(config, file)
+    model = build_detector(config, image_counts=image_counts_of_file(config))
     report = None if file is None else load_weights_file(model, file)
     if checkpoint is not None:
         _take_labels(model, checkpoint.info)

@@ -87,8 +87,7 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
 
     Args:
         config: its config.
-        image_counts: [C] training images with each class, for the federated loss; the file
-            MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH takes precedence.
+        image_counts: [C] training images with each class, for the federated loss.
     """
     one_stage = is_one_stage(config)
     if config.model.mask_on and one_stage:

@@ -1,8 +1,6 @@
 """Build the second stage from a config: box stages, sampler, mask branch."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -107,16 +105,6 @@ def _class_weight(config: Config, image_counts: Tensor | None) -> Tensor:
     They depend on the number of images with each class. Without these numbers, for example when
     trained weights are loaded afterwards, all weights are 1.
     """
-    path, num_classes = Path(config.federated.frequency_file), config.roi_heads.num_classes
-    if path.is_file():
-        categories = sorted(
-            json.loads(path.read_text(encoding="utf-8")), key=lambda category: int(category["id"])
-        )
-        if len(categories) != num_classes:
-            raise ConfigError(
-                f"{path} counts {len(categories)} classes, but the model has {num_classes}"
-            )
-        image_counts = torch.tensor([float(category["image_count"]) for category in categories])
     if image_counts is None:
-        return torch.ones(num_classes)
+        return torch.ones(config.roi_heads.num_classes)
     return image_counts.float() ** config.federated.frequency_exponent

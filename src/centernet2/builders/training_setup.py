@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from centernet2.builders.image_counts import image_counts_of_data
 from centernet2.builders.kept_classes import label_kept_classes
 from centernet2.builders.loading import device_for
 from centernet2.builders.missing_run import explain_missing_run
@@ -26,7 +27,7 @@ from centernet2.builders.training_start import (
     same_seed,
 )
 from centernet2.config import Config
-from centernet2.data import DetectionDataset, check_before_training, images_per_class
+from centernet2.data import DetectionDataset, check_before_training
 from centernet2.devices import create_accelerator
 from centernet2.models.detector import Detector
 
@@ -95,8 +96,7 @@ def set_up(
 
 def _build_model(config: Config, train_set: DetectionDataset) -> Detector:
     """Build a detector of the classes of the training data."""
-    counts = images_per_class(train_set.labels, train_set.offsets, len(train_set.class_names))
-    model = build_detector(config, image_counts=counts)
+    model = build_detector(config, image_counts=image_counts_of_data(config, train_set))
     model.info = replace(model.info, class_names=train_set.class_names)
     return model
 

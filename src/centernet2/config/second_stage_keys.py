@@ -86,7 +86,7 @@ SECOND_STAGE_KEYS = (
     Option(
         "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH",
         "federated.frequency_file",
-        "JSON file of image counts per class; if missing, they are counted",
+        "JSON file of image counts, by class name or id; if missing, they are counted",
     ),
     # Stages of a cascade.
     Option(
