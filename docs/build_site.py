@@ -6,6 +6,7 @@ Needs `pip install zensical`. Both languages have the same pages; the README is 
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,10 @@ from docs.python_api import describe_public_names
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 COUNTED = re.compile(r"^<!-- snippets: (.+) -->$", re.MULTILINE)  # where the counts stand
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+MARKS = "\u3001\u3002\uff00-\uff1f"  # of Chinese punctuation
+WIDE = f"{MARKS}\u3400-\u9fff"
+BREAK = re.compile(rf"(?<=[{WIDE}])\n(?=[{WIDE}])|(?<=[{MARKS}])\n(?=[\w`\[])|\n(?=[{MARKS}])")
 SECTIONS = {  # the title in each language, and the pages
     ("Start", "入门"): [
         "index", "quick-start", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones",
@@ -56,8 +61,7 @@ class Language:
         sources: pages outside the folder; relative to the root of the project.
         address: below the site's.
         site_name: title of the site.
-        to_dark: title of the switch to dark pages.
-        to_light: title of the switch to light pages.
+        to_light, to_dark, to_system: titles of the switch of colors.
     """
 
     code: str
@@ -66,8 +70,9 @@ class Language:
     sources: dict[str, str]
     address: str
     site_name: str
-    to_dark: str
     to_light: str
+    to_dark: str
+    to_system: str
 
 
 ENGLISH_SOURCES = {
@@ -79,10 +84,13 @@ ENGLISH_SOURCES = {
 }
 CHINESE_SOURCES = {"index": "README.zh-CN.md", "contributing": "CONTRIBUTING.zh-CN.md"}
 LANGUAGES = (
-    Language("en", 0, "docs", ENGLISH_SOURCES, "", "CenterNet2", "Dark pages", "Light pages"),
+    Language(
+        "en", 0, "docs", ENGLISH_SOURCES, "", "CenterNet2",
+        "Light pages", "Dark pages", "Pages as the system",
+    ),
     Language(
         "zh", 1, "docs/zh", ENGLISH_SOURCES | CHINESE_SOURCES, "zh/",
-        "CenterNet2 文档", "深色页面", "浅色页面",
+        "CenterNet2 文档", "浅色页面", "深色页面", "跟随系统",
     ),
 )  # fmt: skip
 
@@ -97,6 +105,7 @@ def build_site(folder: Path) -> None:
         config.write_text(write_config(language, pages), "utf-8")
         command = ["-m", "zensical", "build", "--clean", "--strict", "--config-file", str(config)]
         subprocess.run([sys.executable, *command], check=True)
+    link_languages(folder / "site")
 
 
 def sources_of(language: Language) -> dict[str, Path]:
@@ -115,7 +124,7 @@ def stage_pages(language: Language, folder: Path) -> None:
     for name, path in sources.items():
         text = move_links(read_page(path), path, sources)
         text = COUNTED.sub(lambda match: "\n".join(count_rows(sources, match[1])), text)
-        (folder / f"{name}.md").write_text(text, "utf-8")
+        (folder / f"{name}.md").write_text(join_lines(text), "utf-8")
     with (folder / "python-api.md").open("a", encoding="utf-8") as page:
         page.write("\n" + describe_public_names())
     shutil.copytree(ROOT / "docs/images", folder / "images")
@@ -155,6 +164,26 @@ def move_links(text: str, page: Path, sources: dict[str, Path]) -> str:
         return f"{match[1]}{names[path]}{match[3]}"
 
     return LINK.sub(moved, text)
+
+
+def join_lines(text: str) -> str:
+    """Join the lines of Chinese paragraphs: HTML shows the end of a line as a space."""
+    parts = FENCED.split(text)
+    parts[::2] = [BREAK.sub("", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def link_languages(site: Path) -> None:
+    """Let links to the home page of the other language lead to the same page, wherever it is."""
+    for language in LANGUAGES:
+        for name in sources_of(language):
+            path = "" if name == "index" else name
+            page = site / language.address / path / "index.html"
+            text = page.read_text("utf-8")
+            for other in LANGUAGES:
+                there = os.path.relpath(site / other.address / path, page.parent)
+                text = text.replace(f'href="/{other.address}"', f'href="{there}/"')
+            page.write_text(text, "utf-8")
 
 
 def write_config(language: Language, pages: Path) -> str:

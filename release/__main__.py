@@ -68,9 +68,8 @@ def release(root: Path, version: str, *, dry_run: bool, demo: bool) -> None:
         return
     git(root, "merge", "--quiet", "--ff-only", commit)
     git(root, "tag", "--annotate", f"v{version}", "--message", f"Release {version}", commit)
-    say(
-        "tag", f"v{version}; publish with `git push --follow-tags`, `twine upload dist/*{version}*`"
-    )
+    upload = f"`twine upload --repository-url INDEX dist/centernet2-{version}{{-*.whl,.tar.gz}}`"
+    say("tag", f"v{version}; publish with `git push --follow-tags` and {upload}")
 
 
 @contextmanager

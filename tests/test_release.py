@@ -145,6 +145,21 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return built
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_packages_are_published_without_the_sbom(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.release(repository, "0.3.0", dry_run=False, demo=False)
+    (pattern,) = re.findall(r"twine upload .* (\S+)`", capsys.readouterr().out)
+    packages = {"centernet2-0.3.0-py3-none-any.whl", "centernet2-0.3.0.tar.gz"}
+    (repository / "dist").mkdir()
+    for name in (*packages, "centernet2-0.3.0.cdx.json", "centernet2-0.2.0.tar.gz"):
+        (repository / "dist" / name).touch()
+    words = ["bash", "-c", f"ls {pattern}"]
+    listed = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=True)
+    assert {Path(line).name for line in listed.stdout.split()} == packages
+
+
 def test_release_is_a_commit_and_a_tag(repository: Path, unchecked: list[str]) -> None:
     script.release(repository, "0.3.0", dry_run=False, demo=False)
     assert unchecked == ["0.3.0"]

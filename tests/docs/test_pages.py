@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.build_site import LANGUAGES, LINK, ROOT, build_site, sources_of
+from docs.build_site import LANGUAGES, LINK, ROOT, build_site, join_lines, sources_of
 from docs.translate_configuration import translate_page
 from tests.helpers.pages import CHINESE, ENGLISH, FENCE, PAGES, TRANSLATED
 
@@ -76,3 +76,15 @@ def test_site_is_built_without_warnings(tmp_path: Path) -> None:
         assert f'lang="{language.code}"' in home.read_text("utf-8")
         for name in sources_of(language):
             assert name == "index" or (home.parent / name / "index.html").is_file()
+    for page, other in (("", "zh/"), ("training/", "../zh/training/"), ("zh/faq/", "../../faq/")):
+        text = (tmp_path / "site" / page / "index.html").read_text("utf-8")
+        assert f'<a href="{other}" hreflang' in text
+        assert (tmp_path / "site" / page / other / "index.html").is_file()
+
+
+def test_lines_of_chinese_paragraphs_are_joined() -> None:
+    text = "检测器\n类别，\n`a`、\nb 和\nc\n（d）。\n\n- 一\n\n```bash\na # 一\n二\n```\n"  # noqa: RUF001
+    joined = "检测器类别，`a`、b 和\nc（d）。\n\n- 一\n\n```bash\na # 一\n二\n```\n"  # noqa: RUF001
+    assert join_lines(text) == joined
+    english = "two\nlines, with `code`,\nand (a\nlist):\n\n- one\n"
+    assert join_lines(english) == english
