@@ -26,7 +26,10 @@ COUNTED = re.compile(r"^<!-- snippets: (.+) -->$", re.MULTILINE)  # where the co
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 MARKS = "\u3001\u3002\uff00-\uff1f"  # of Chinese punctuation
 WIDE = f"{MARKS}\u3400-\u9fff"
-BREAK = re.compile(rf"(?<=[{WIDE}])\n(?=[{WIDE}])|(?<=[{MARKS}])\n(?=[\w`\[])|\n(?=[{MARKS}])")
+LINE = r"\n {0,3}"  # the end of a line, and the indentation of the next one
+BREAK = re.compile(
+    rf"(?<=[{WIDE}]){LINE}(?=[{WIDE}])|(?<=[{MARKS}]){LINE}(?=[\w`\[])|{LINE}(?=[{MARKS}])"
+)
 SECTIONS = {  # the title in each language, and the pages
     ("Start", "入门"): [
         "index", "quick-start", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones",
