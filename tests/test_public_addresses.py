@@ -46,3 +46,9 @@ def test_new_address_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "new.py").write_text('URL = "https://example.org/weights.pth"\n')
     assert addresses(tmp_path) == {("src/new.py", "https://example.org/weights.pth")}
+
+
+def test_files_of_the_statement_exist() -> None:
+    text = (ROOT / "public_address_statement.md").read_text("utf-8")
+    for path in re.findall(r"`((?:src|tests)/[^`]+)`", text):
+        assert (ROOT / path).exists(), path
