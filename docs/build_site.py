@@ -116,7 +116,7 @@ def sources_of(language: Language) -> dict[str, Path]:
     folders = [ROOT / "docs", ROOT / language.folder]
     own = {path.stem: path for folder in folders for path in sorted(folder.glob("*.md"))}
     for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
-        own[f"notebook-{path.stem}"] = path
+        own.setdefault(f"notebook-{path.stem}", path)
     return {**{name: ROOT / path for name, path in language.sources.items()}, **own}
 
 
@@ -124,9 +124,10 @@ def stage_pages(language: Language, folder: Path) -> None:
     """Copy the pages of a language and their pictures to a folder, with links that fit there."""
     folder.mkdir(parents=True)
     sources = sources_of(language)
+    counted = {name: path for name, path in sources.items() if not name.startswith("notebook-")}
     for name, path in sources.items():
         text = move_links(read_page(path), path, sources)
-        text = COUNTED.sub(lambda match: "\n".join(count_rows(sources, match[1])), text)
+        text = COUNTED.sub(lambda match: "\n".join(count_rows(counted, match[1])), text)
         (folder / f"{name}.md").write_text(join_lines(text), "utf-8")
     with (folder / "python-api.md").open("a", encoding="utf-8") as page:
         page.write("\n" + describe_public_names())

@@ -54,7 +54,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
                 yield words[words.index("centernet2") + 1 :]
 
 
-@pytest.mark.parametrize("name", TRANSLATED)
+@pytest.mark.parametrize("name", [name for name in TRANSLATED if ENGLISH[name].suffix == ".md"])
 def test_both_languages_leave_out_the_same_blocks(name: str) -> None:
     first, second = (
         [(block.language, bool(block.reason)) for block in read_blocks(pages[name])]

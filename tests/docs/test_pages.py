@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.build_site import LANGUAGES, LINK, ROOT, build_site, join_lines, sources_of
+from docs.build_site import LANGUAGES, LINK, ROOT, build_site, join_lines, read_page, sources_of
 from docs.translate_configuration import translate_page
 from tests.helpers.pages import CHINESE, ENGLISH, FENCE, PAGES, TRANSLATED
 
@@ -18,7 +18,7 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors of the headings, as GitHub and the site write them."""
     found: dict[str, int] = {}
     names = set()
-    for _, title in HEADING.findall(FENCE.sub("", page.read_text("utf-8"))):
+    for _, title in HEADING.findall(FENCE.sub("", read_page(page))):
         plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", title)
         anchor = re.sub(r"[^\w\- ]", "", plain.lower()).strip().replace(" ", "-")
         count = found[anchor] = found.get(anchor, -1) + 1
@@ -28,25 +28,25 @@ def anchors(page: Path) -> set[str]:
 
 def outline(page: Path) -> list[int]:
     """Return the level of each heading."""
-    text = FENCE.sub("", page.read_text("utf-8"))
+    text = FENCE.sub("", read_page(page))
     return [len(marks) for marks, _ in HEADING.findall(text)]
 
 
 def numbers(page: Path) -> list[str]:
     """Return the numbers of a page in ascending order: other languages order words otherwise."""
-    text = LINK.sub(r"\1)", FENCE.sub("", page.read_text("utf-8")))
+    text = LINK.sub(r"\1)", FENCE.sub("", read_page(page)))
     return sorted(NUMBER.findall(text))
 
 
 def commands(page: Path) -> list[list[str]]:
     """Return the lines of each code block, without comments, which are translated."""
-    blocks = FENCE.findall(page.read_text("utf-8"))
+    blocks = FENCE.findall(read_page(page))
     return [[re.sub(r"\s+#.*|^#.*", "", line) for line in block.splitlines()] for block in blocks]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page: Path) -> None:
-    text = FENCE.sub("", page.read_text("utf-8"))
+    text = FENCE.sub("", read_page(page))
     for _, target, anchor in re.findall(r"(\[[^\]]*\]\()([^)#\s]*)((?:#[^)\s]*)?)\)", text):
         if OUTSIDE.match(target):
             continue
