@@ -1,10 +1,11 @@
 """Preparation of a detector for training."""
 
+import pytest
 import torch
 from torch import nn
 
 from centernet2.builders.network import build_detector
-from centernet2.builders.parallel import prepare_for_training
+from centernet2.builders.parallel import may_have_unused_parameters, prepare_for_training
 from centernet2.config import load_config
 from centernet2.devices import create_accelerator
 from tests.helpers.networks import TIMM
@@ -25,3 +26,27 @@ def test_synchronized_norms_keep_their_activations() -> None:
     assert counts[0] and not counts[1]
     for name, found in model.eval().backbone(x).items():
         torch.testing.assert_close(found, expected[name])
+
+
+FOUR_LEVELS = {
+    "MODEL.CENTERNET.IN_FEATURES": "[p3, p4, p5, p6]",
+    "MODEL.CENTERNET.FPN_STRIDES": [8, 16, 32, 64],
+    "MODEL.CENTERNET.SOI": [[0, 32], [24, 64], [48, 128], [96, 10000000]],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("CenterNet2_R18_small", {}, False),
+        ("CenterNet2_R18_small", FOUR_LEVELS, False),  # the second stage pools from p7
+        ("CenterNet-FPN_R50_1x", {}, False),
+        ("CenterNet-FPN_R50_1x", FOUR_LEVELS, True),
+        ("CenterNet2_DLA-BiFPN-P3_4x", {}, False),
+    ],
+)
+def test_levels_that_no_stage_uses_have_unused_parameters(
+    name: str, options: dict[str, object], expected: bool
+) -> None:
+    """Several processes fail in the second step unless they look for these parameters."""
+    assert may_have_unused_parameters(load_config(name, options)) is expected

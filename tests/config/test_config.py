@@ -99,6 +99,8 @@ def test_overrides_are_typed_and_win() -> None:
         (["INPUT.MIN_SIZE_TRAIN", (128,)], "INPUT.MIN_SIZE_TRAIN", (128,)),
         (["INPUT.MIN_SIZE_TRAIN", [64, np.int32(128)]], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
         (["INPUT.MIN_SIZE_TRAIN", np.array([64, 128])], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
+        (["MODEL.FPN.IN_FEATURES", "[res4, res5]"], "MODEL.FPN.IN_FEATURES", ("res4", "res5")),
+        (["MODEL.WEIGHTS", "[a].pth"], "MODEL.WEIGHTS", "[a].pth"),
         (["MODEL.MASK_ON", True], "MODEL.MASK_ON", True),
         (["MODEL.MASK_ON", np.bool_(True)], "MODEL.MASK_ON", True),
         (["MODEL.WEIGHTS", Path("a.pth")], "MODEL.WEIGHTS", "a.pth"),

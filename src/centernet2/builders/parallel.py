@@ -7,12 +7,23 @@ from accelerate import Accelerator
 from torch import nn
 
 from centernet2 import distributed
+from centernet2.builders.network import build_backbone_and_neck, is_one_stage
 from centernet2.config import Config, ConfigError, add_keys
 from centernet2.layers import convert_norm
 from centernet2.models.backbones.stages import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training
 from centernet2.training.sharding import shard
+
+
+def may_have_unused_parameters(config: Config) -> bool:
+    """Return whether parameters may get no gradient, for which several processes must look."""
+    if config.model.backbone == "timm":  # some of its networks have such
+        return True
+    with torch.device("meta"):
+        _, neck = build_backbone_and_neck(config)
+    pooled = () if is_one_stage(config) else config.roi_heads.in_features
+    return not {*config.centernet.in_features, *pooled} >= set(neck.strides)
 
 
 def prepare_for_training(config: Config, model: Detector, accelerator: Accelerator) -> nn.Module:

@@ -11,7 +11,7 @@ from centernet2.builders.kept_classes import label_kept_classes
 from centernet2.builders.loading import device_for
 from centernet2.builders.missing_run import explain_missing_run
 from centernet2.builders.network import build_detector
-from centernet2.builders.parallel import prepare_for_training
+from centernet2.builders.parallel import may_have_unused_parameters, prepare_for_training
 from centernet2.builders.plan import TrainingSets, choose_seed, find_training_data, fit_to_data
 from centernet2.builders.solver import build_run_state, choose_precision
 from centernet2.builders.train_command import TrainCommand
@@ -56,7 +56,7 @@ def set_up(
         train_set, val_set = sets or find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
         device_for(given, command.device),
-        find_unused_parameters=given.model.backbone == "timm",  # some timm networks have them
+        find_unused_parameters=may_have_unused_parameters(given),
     )
     start = choose_start(given, output, weights=command.weights, resume=resume)
     train_set = in_classes_of(start, train_set)

@@ -277,11 +277,21 @@ def is_skipped(key: str) -> bool:
 
 
 def parse_literal(text: str) -> Any:
-    """Parse a text as a Python literal; return other texts unchanged."""
+    """Parse a text as a Python literal, or as a list of YAML; return other texts unchanged."""
     try:
         return freeze(ast.literal_eval(text))
     except (ValueError, SyntaxError):
+        if text.startswith("[") and text.endswith("]"):
+            return _parse_list(text)
         return {"true": True, "false": False, "null": None}.get(text.lower(), text)
+
+
+def _parse_list(text: str) -> Any:
+    """Parse a list as configs have them, [p3, p4]; return other texts unchanged."""
+    try:
+        return freeze(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return text
 
 
 def freeze(value: Any) -> Any:
