@@ -130,14 +130,19 @@ def test_what_the_parser_refuses_is_changed(model: Any) -> None:
     assert before and not refusals(changed)
 
 
-def test_large_topk_is_divided() -> None:
-    model = model_of(node("TopK", "x", "k", sorted=0), shape=(2, 9000), k=[8000])
-    scores = torch.randint(-1, 99, (2, 9000)).float()  # with many equal ones
-    wanted, order = scores.sort(dim=1, descending=True, stable=True)
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(torch.float32, 1), (torch.int64, 0)], ids=["scores", "indices"]
+)
+def test_large_topk_is_divided(dtype: torch.dtype, largest: int) -> None:
+    values = torch.randint(-1, 99, (2, 9000)).to(dtype)  # many are equal
+    kind = onnx.helper.np_dtype_to_tensor_dtype(values.numpy().dtype)
+    topk = node("TopK", "x", "k", sorted=0, largest=largest)
+    model = model_of(topk, input_type=kind, shape=(2, 9000), k=[8000])
+    wanted, order = values.sort(dim=1, descending=bool(largest), stable=True)
     assert refusals(model)
     for_tensorrt(model)
     assert not refusals(model)
-    check_outputs(model, scores, y=wanted[:, :8000], indices=order[:, :8000])
+    check_outputs(model, values, y=wanted[:, :8000], indices=order[:, :8000])
 
 
 def test_bytes_are_flipped_as_float() -> None:

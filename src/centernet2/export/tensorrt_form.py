@@ -14,6 +14,11 @@ from centernet2.export.onnx_graph import OnnxGraph, attributes_of, replace_eleme
 from centernet2.export.tensorrt_table import MAX_TOPK, refusals
 
 SHOWN = 5  # reasons for which a file is refused
+# by type and `largest` of a TopK: what comes after all scores, or after all indices
+LAST: Mapping[tuple[str | None, int], Any] = {
+    ("FLOAT", 1): np.float32(-np.inf),
+    ("INT64", 0): np.int64(np.iinfo(np.int64).max),
+}
 
 
 def content_for_tensorrt(content: bytes) -> bytes:
@@ -72,28 +77,29 @@ def _sort(node: Any, graph: OnnxGraph) -> list[Any]:
     """Sort the results of TopK, whose order does not matter where they are not."""
     _drop_attribute(node, "sorted")  # the default is to sort
     count, dtype = graph.constants.get(node.input[1]), graph.types.get(node.input[0])
-    is_divisible = dtype == "FLOAT" and attributes_of(node).get("largest", 1)
-    if count is not None and count.item() >= MAX_TOPK and is_divisible:
-        return _divide(node, count.item(), graph)
+    last = LAST.get((dtype, attributes_of(node).get("largest", 1)))
+    if count is not None and count.item() >= MAX_TOPK and last is not None:
+        return _divide(node, count.item(), last, graph)
     return [node]
 
 
-def _divide(node: Any, count: int, graph: OnnxGraph) -> list[Any]:
+def _divide(node: Any, count: int, last: Any, graph: OnnxGraph) -> list[Any]:
     """Replace a TopK by several of fewer elements, each of what those before it have left.
 
-    Equal elements keep their order. Taken elements become -inf; no score is that low.
+    Equal elements keep their order. Taken elements become `last`, which comes after all others.
     """
     from onnx import helper
 
-    (x, _), (values, index), axis = node.input, node.output, attributes_of(node).get("axis", -1)
-    taken = graph.add_constant("taken", np.float32(-np.inf))
+    (x, _), (values, index), order = node.input, node.output, attributes_of(node)
+    axis = order.get("axis", -1)
+    taken = graph.add_constant(f"taken_{last.dtype}", last)
     nodes, parts = [], range(0, count, MAX_TOPK - 1)
     for start in parts:
         number = min(MAX_TOPK - 1, count - start)
         k = graph.add_constant(f"topk_{number}", np.array([number]))
         own, own_index, left = f"{values}_{start}", f"{index}_{start}", f"{values}_left_{start}"
         nodes += [
-            helper.make_node("TopK", [x, k], [own, own_index], axis=axis),
+            helper.make_node("TopK", [x, k], [own, own_index], **order),
             helper.make_node("Shape", [own], [f"{own}_shape"]),
             helper.make_node("Expand", [taken, f"{own}_shape"], [f"{own}_taken"]),
             helper.make_node("ScatterElements", [x, own_index, f"{own}_taken"], [left], axis=axis),
