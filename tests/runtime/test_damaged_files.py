@@ -11,7 +11,14 @@ import pytest
 from centernet2.jobs.verify import verify
 from centernet2.runtime.agreement import ROUNDING
 from centernet2.runtime.exported_model import METADATA_KEY, NEEDED_KEYS, ExportedModel
-from centernet2.runtime.verification import certificate_path, hash_of, read_calls, reference_path
+from centernet2.runtime.verification import (
+    Call,
+    certificate_path,
+    hash_of,
+    pack_calls,
+    read_calls,
+    reference_path,
+)
 
 onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
@@ -40,7 +47,7 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "model.onnx", json.dumps(dict.fromkeys(NEEDED_KEYS)))
 
 
-@pytest.mark.parametrize("metadata", [None, '{"class_names": [', "{}", "[]"])
+@pytest.mark.parametrize("metadata", [None, '{"class_names": [', "{}", "[]", "null"])
 def test_files_of_other_programs_and_releases_are_refused(
     metadata: str | None, tmp_path: Path
 ) -> None:
@@ -59,7 +66,9 @@ def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
         verify(tmp_path / "weights.pth")
 
 
-def test_missing_certificate_is_named(file: Path) -> None:
+def test_missing_files_beside_it_are_named(file: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.onnx\.reference\.npz, which .* is missing"):
+        verify(file)
     certificate_path(file).unlink()
     with pytest.raises(ValueError, match=r"model\.onnx\.certificate\.json, which .* is missing"):
         verify(file)
@@ -103,6 +112,22 @@ def test_damaged_reference_is_named(spoil: Callable[[Path], None], file: Path) -
     spoil(reference_path(file))
     with pytest.raises(ValueError, match=r"reference\.npz is damaged; export the model again"):
         read_calls(reference_path(file))
+
+
+def test_changed_bytes_of_a_reference_are_named(file: Path) -> None:
+    images = np.arange(72, dtype=np.uint8).reshape(1, 3, 4, 6)
+    detections = {"boxes": np.ones((2, 4)), "scores": np.ones(2), "labels": np.zeros(2)}
+    content, refused = pack_calls([Call(images, [detections])]), 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        reference_path(file).write_bytes(changed)
+        try:
+            read_calls(reference_path(file))
+        except ValueError as error:  # and no other one
+            assert "is damaged" in str(error)
+            refused += 1
+    assert refused > len(content) / 2
 
 
 def test_images_of_another_size_name_the_option(file: Path) -> None:

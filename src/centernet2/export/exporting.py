@@ -52,6 +52,10 @@ from centernet2.runtime.verification import (
 )
 
 PROGRAMS = ("torch", "aotinductor")  # formats of PyTorch, which always return their record
+ADVICE = (
+    "; compare it by --images on images of the kind that will be detected on, or accept a smaller "
+    "share by --required-share"
+)
 Check: TypeAlias = Callable[[Path], dict[str, Any]]
 logger = logging.getLogger(__name__)
 
@@ -137,7 +141,7 @@ def export_detector(
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
         exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
         agreement = agreement_of(exported, calls, tolerance)
-        require_share(agreement, share, f"{path} is not written{_after(parts_at)}")
+        require_share(agreement, share, f"{path} is not written{_after(parts_at)}", ADVICE)
         certificate = {
             **json_mark("export"),
             "file": path.name,

@@ -69,7 +69,7 @@ def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
     try:
         metadata: Mapping[str, Any] = json.loads(text or "{}")
         missing = [key for key in NEEDED_KEYS if key not in metadata]
-    except ValueError:
+    except (ValueError, TypeError):  # no JSON, or no object
         missing = [METADATA_KEY]
     if missing:
         raise ValueError(

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,12 +79,12 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def require_share(agreement: Agreement, share: float, name: str) -> None:
+def require_share(agreement: Agreement, share: float, name: str, advice: str = "") -> None:
     """Raise ValueError if a smaller share of detections agrees."""
     if agreement.share < share:
         raise ValueError(
             f"{name}: {agreement.matched} of {agreement.expected} detections agree with PyTorch, "
-            f"{agreement.share:.2%}, but {share:.2%} are required"
+            f"{agreement.share:.2%}, but {share:.2%} are required{advice}"
         )
 
 
@@ -113,18 +112,24 @@ def describe_agreement(agreement: Mapping[str, Any]) -> str:
 def read_certificate(path: Path) -> dict[str, Any]:
     """Read the certificate of an exported file."""
     source = certificate_path(path)
-    if not source.is_file():
-        raise ValueError(
-            f"{path} cannot be verified: {source}, which `centernet2 export` writes beside it, is "
-            "missing; copy it, too"
-        )
+    content = _read_beside(source)
     try:
-        certificate: dict[str, Any] = json.loads(source.read_text("utf-8"))
+        certificate: dict[str, Any] = json.loads(content)
         certificate["sha256"], float(certificate["required_share"])
         Tolerance(**certificate["tolerance"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged; export the model again") from error
     return certificate
+
+
+def _read_beside(source: Path) -> bytes:
+    """Read a file that lies beside an exported one."""
+    if not source.is_file():
+        raise ValueError(
+            f"nothing can be verified: {source}, which `centernet2 export` writes beside the "
+            "model, is missing; copy it, too"
+        )
+    return source.read_bytes()
 
 
 def pack_calls(calls: Sequence[Call]) -> bytes:
@@ -141,12 +146,13 @@ def pack_calls(calls: Sequence[Call]) -> bytes:
 
 def read_calls(path: Path) -> list[Call]:
     """Read a file of calls."""
+    content = io.BytesIO(_read_beside(path))
     try:
-        with np.load(path) as file:
+        with np.load(content) as file:
             calls = list(_unpack(dict(file)))
         if not calls:
             raise ValueError("no images")
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # the errors of damaged archives have no common class
         raise ValueError(f"{path} is damaged; export the model again") from error
     return calls
 
