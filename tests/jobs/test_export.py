@@ -47,10 +47,7 @@ from centernet2.jobs.export import FormOptions, PrecisionOptions, export
         ({"precision": PrecisionOptions(accepted_loss=0.5)}, "give them by --data"),
         ({"precision": PrecisionOptions(data_path="/data")}, "none is named; give one"),
         (
-            {
-                "output": "model.pt2",
-                "precision": PrecisionOptions("int8", calibration="photos"),
-            },
+            {"output": "model.pt2", "precision": PrecisionOptions("int8")},
             "--precision int8 is for ONNX and OpenVINO, not for --format torch",
         ),
     ],
