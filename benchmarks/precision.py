@@ -59,7 +59,8 @@ def export(options: argparse.Namespace, run: Path, suffix: str, precision: str) 
     path = run / "export" / f"{precision}.{suffix}"
     if not path.exists():
         calibration = ["--calibration", options.data] if precision == "int8" else []
-        words = ["--output", path, "--precision", precision, *calibration]
+        images = validation_data(options, run).image_path(0).parent
+        words = ["--output", path, "--images", images, "--precision", precision, *calibration]
         command("export", "--weights", run, *words)
     return path
 
