@@ -124,6 +124,7 @@ def stage_pages(language: Language, folder: Path) -> None:
     """Copy the pages of a language and their pictures to a folder, with links that fit there."""
     folder.mkdir(parents=True)
     sources = sources_of(language)
+    # notebooks are tested as a whole, in English
     counted = {name: path for name, path in sources.items() if not name.startswith("notebook-")}
     for name, path in sources.items():
         text = move_links(read_page(path), path, sources)
