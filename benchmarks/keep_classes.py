@@ -41,6 +41,7 @@ from harness import machine
 
 import centernet2
 from centernet2.data import WRITERS, DetectionDataset, without_classes
+from centernet2.data.dataset import concatenate
 from centernet2.data.readers import load_dataset
 from demo.digits import compose_split, write_split
 
@@ -49,11 +50,11 @@ FROM_OLD = ("joint", "labelled", "background", "federated", "kept")
 PARTS = {  # folders of `write_parts` that a method trains on; others train on the whole data
     "old": ("old",),
     "labelled": ("labelled",),
-    "background": ("background/new",),
+    "background": ("background",),
     "federated": ("new",),
     "kept": ("new",),
     "partial": ("old", "new"),
-    "plain": ("background/old", "background/new"),
+    "plain": ("plain",),
 }
 MODES = {
     "federated": ["--keep-classes"],
@@ -125,7 +126,8 @@ def whole_data(case: Case, options: argparse.Namespace) -> Path:
 def write_parts(task: Task, data: Path, folder: Path) -> None:
     """Write both halves of the images, each with its labels; the new ones with all labels, too.
 
-    In background/ they have all classes, so that what has no label is background.
+    In background/ (the new images) and plain/ (all), the data have all classes, so that what has no
+    label is background.
     """
     if (folder / DONE).exists():
         return
@@ -135,13 +137,15 @@ def write_parts(task: Task, data: Path, folder: Path) -> None:
         order = np.random.default_rng(task.seed).permutation(len(whole))
         half = len(whole) // 2
         old = [name for name in whole.class_names if name not in new]
+        halves = []
         for part, images, others in (("old", order[:half], new), ("new", order[half:], old)):
             every = whole.subset(np.sort(images)) if split == "train" else whole
             own = without_classes(every, others)
             WRITERS["coco"](own, folder / part, split)
-            WRITERS["coco"](with_all_names(own, whole), folder / "background" / part, split)
-            if part == "new":
-                WRITERS["coco"](every, folder / "labelled", split)
+            halves.append(with_all_names(own, whole))
+        WRITERS["coco"](every, folder / "labelled", split)
+        WRITERS["coco"](halves[1], folder / "background", split)
+        WRITERS["coco"](concatenate(halves) if split == "train" else whole, folder / "plain", split)
     (folder / DONE).touch()
 
 
