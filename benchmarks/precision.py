@@ -59,9 +59,9 @@ def export(options: argparse.Namespace, run: Path, suffix: str, precision: str) 
     path = run / "export" / f"{precision}.{suffix}"
     if not path.exists():
         calibration = ["--calibration", options.data] if precision == "int8" else []
-        images = validation_data(options, run).image_path(0).parent
-        words = ["--output", path, "--images", images, "--precision", precision, *calibration]
-        command("export", "--weights", run, *words)
+        words = ["--output", path, "--precision", precision, *calibration]
+        share = ["--required-share", "0"]  # what a file loses is measured in AP
+        command("export", "--weights", run, *words, *share)
     return path
 
 
