@@ -32,9 +32,9 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is n
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tensorrt" / "engine.py"
 TYPES = onnx.TensorProto
 SMALL = ("INPUT.MIN_SIZE_TEST", "192", "INPUT.MAX_SIZE_TEST", "256", "INPUT.TEST_SIZE", "256")
-CONFIGS = (  # with one and two stages, of R50 and DLA; all configs would take half an hour
+CONFIGS = (  # with one and two stages, few and many classes; all configs would take half an hour
     "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2-F_R50_1x",
-    "CenterNet2_DLA-BiFPN-P3_4x", "CenterNet2_DLA-BiFPN-P5_640_16x",
+    "CenterNet2_DLA-BiFPN-P3_4x", "CenterNet2_DLA-BiFPN-P5_640_16x", "LVIS_CenterNet2_R50_1x",
 )  # fmt: skip
 
 
