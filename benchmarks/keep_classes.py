@@ -18,9 +18,10 @@ partial     trains on all images with the labels that they have (--partial-label
             iterations, from no detector
 plain       the same without --partial-labels, as if nothing else were in the images
 
-The methods from `joint` to `kept` start from the same weights, and see each new image equally
-often. `labelled` shows what the labels are worth that `kept` lacks. `joint` has the old images
-besides: twice the images, and twice the objects of the new classes.
+The methods from `joint` to `kept` start from the same weights, and see new images equally often;
+images without an object that is labelled are left out. `labelled` shows what the labels are worth
+that `kept` lacks. `joint` has the old images besides: twice the images, and twice the objects of
+the new classes.
 
 Runs follow one another. FOLDER/results.jsonl gets a line per run: a run that is in it is not
 repeated, and an interrupted one is resumed. FOLDER/results.md is the table.
@@ -143,8 +144,8 @@ def write_parts(task: Task, data: Path, folder: Path) -> None:
             own = without_classes(every, others)
             WRITERS["coco"](own, folder / part, split)
             halves.append(with_all_names(own, whole))
-        WRITERS["coco"](every, folder / "labelled", split)
-        WRITERS["coco"](halves[1], folder / "background", split)
+        WRITERS["coco"](every, folder / "labelled", split)  # the new images
+        WRITERS["coco"](halves[-1], folder / "background", split)
         WRITERS["coco"](concatenate(halves) if split == "train" else whole, folder / "plain", split)
     (folder / DONE).touch()
 
