@@ -1,7 +1,6 @@
 """OpenVINO files from ONNX models.
 
-OpenVINO reads all operators of these models, except for two: it has no rule for DeformConv, and
-ignores that Resize smooths where it shrinks.
+OpenVINO reads all operators of these models, except DeformConv, for which it has no rule.
 """
 
 from collections.abc import Mapping
@@ -37,25 +36,11 @@ def save_openvino(
 
     rules = [ConversionExtension("DeformConv", _deform_conv)]
     model = openvino.convert_model(onnx_model, extension=rules)
-    for node in model.get_ops():
-        if node.get_type_name() == "Interpolate" and node.get_attributes()["antialias"]:
-            _smooth(node)
-    model.validate_nodes_and_infer_types()
     model.set_friendly_name(mark_of("export"))
     model.set_rt_info(metadata, METADATA_KEY)
     for key, value in model_info.items():
         model.set_rt_info(value, ["model_info", key])
     openvino.save_model(model, path, compress_to_fp16=half_weights)
-
-
-def _smooth(node: Any) -> None:
-    """Replace a resizing of height and width by one that smooths as Pillow does."""
-    from openvino import opset11, opset13
-
-    axes = opset13.constant([2, 3])
-    size = opset13.gather(node.input_value(1), axes, opset13.constant(0))
-    resized = opset11.interpolate(node.input_value(0), size, "bilinear_pillow", "sizes", axes=axes)
-    node.output(0).replace(resized.output(0))
 
 
 def _deform_conv(node: Any) -> list[Any]:

@@ -56,6 +56,7 @@ def quantize(
         and sampling.isdisjoint(_scopes(node))
     }
     left = [node for node in source.graph.node if node.op_type in WITH_WEIGHTS]
+    layers = {_layer(node) for node in left if node.name not in chosen}
     calibration = _Calibration(images)
     quantized = ir.from_proto(_run_quantizer(source, sorted(chosen), calibration))
     for field in ("producer_name", "producer_version", "doc_string"):
@@ -64,7 +65,7 @@ def quantize(
     quantized.metadata_props.update(model.metadata_props)
     return quantized, {
         "quantized": dict(Counter(chosen.values())),
-        "float_layers": sorted({_layer(node) for node in left if node.name not in chosen}),
+        "float_layers": sorted(filter(None, layers)),  # the resizing of images is in no layer
         "calibration_images": calibration.count,
     }
 

@@ -1,14 +1,13 @@
 """ONNX models in the form that TensorRT's own parser takes.
 
 Each change below replaces what `tensorrt_table.py` says the parser refuses. The model computes the
-same, except that pixels of resized images are rounded otherwise, by 1 of 255.
+same.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from centernet2.export.onnx_graph import OnnxGraph, attributes_of, replace_elements
 from centernet2.export.tensorrt_table import MAX_TOPK, refusals
@@ -129,44 +128,12 @@ def _compare(node: Any, graph: OnnxGraph) -> list[Any]:
     return [helper.make_node("Identity", node.input[:1], node.output, name=node.name)]
 
 
-def _resize(node: Any, graph: OnnxGraph) -> list[Any]:
-    """Resize images with smoothing by matrix products: rows @ images @ columns, rounded."""
-    from onnx import helper
-
-    sizes = graph.constants.get(node.input[3]) if len(node.input) > 3 else None
-    height, width = graph.shapes.get(node.input[0], [0, 0])[-2:]
-    if sizes is None or not (height and width and attributes_of(node).get("antialias")):
-        return [node]
-    rows = graph.add_constant("resize_rows", smoothing_weights(height, int(sizes[2])))
-    columns = graph.add_constant("resize_columns", smoothing_weights(width, int(sizes[3])).T)
-    return [
-        helper.make_node("MatMul", [node.input[0], columns], ["resize_0"]),
-        helper.make_node("Round", ["resize_0"], ["resize_1"]),
-        helper.make_node("MatMul", [rows, "resize_1"], ["resize_2"]),
-        helper.make_node("Round", ["resize_2"], node.output),
-    ]
-
-
 Change = Callable[[Any, OnnxGraph], list[Any]]
 CHANGES: Mapping[str, Change] = {
     "TopK": _sort,
     "ScatterND": _scatter,
     "Equal": _compare,
-    "Resize": _resize,
 }
-
-
-def smoothing_weights(length: int, resized: int) -> NDArray[np.float32]:
-    """Compute the weights [resized, length] of pixels in a resized axis, as Pillow does.
-
-    A resized pixel is the mean of the pixels around its center, with weights that fall linearly.
-    """
-    scale = length / resized
-    centers = (np.arange(resized)[:, None] + 0.5) * scale
-    distances = np.abs(np.arange(length) + 0.5 - centers) / max(scale, 1.0)
-    weights = np.clip(1 - distances, 0, None)
-    normalized: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype("f4")
-    return normalized
 
 
 def _pool_at_all_levels(graph: OnnxGraph) -> dict[str, list[Any]]:

@@ -16,8 +16,8 @@ ALL = NUMBERS | {"BOOL"}
 OPERATORS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("And", "Not", "Or"), frozenset({"BOOL"})),
     **dict.fromkeys(
-        ("AveragePool", "Ceil", "Conv", "ConvTranspose", "DeformConv", "Exp", "Floor", "Gemm",
-         "InstanceNormalization", "IsInf", "IsNaN", "Log", "MatMul", "MaxPool",
+        ("Abs", "AveragePool", "Ceil", "Conv", "ConvTranspose", "DeformConv", "Exp", "Floor",
+         "Gemm", "InstanceNormalization", "IsInf", "IsNaN", "Log", "MatMul", "MaxPool",
          "NonMaxSuppression", "NonZero", "Reciprocal", "Resize", "RoiAlign", "Round", "Sigmoid",
          "Softmax", "Sqrt"),
         FLOATS,
