@@ -19,6 +19,7 @@ from functools import partial
 from itertools import groupby, islice
 from multiprocessing.util import Finalize
 from threading import Thread
+from typing import Any
 
 import numpy as np
 from torch import Generator
@@ -30,6 +31,7 @@ from centernet2.data.mixing import Mixing
 from centernet2.data.samplers import Sampler
 from centernet2.data.transforms import TrainTransform
 from centernet2.data.worker_images import Draw, EvalImages, LoadedImage, TrainImages
+from centernet2.data.worker_transfer import pack, unpack
 from centernet2.images.image_files import ImageError
 from centernet2.images.resize import EvalTransform
 from centernet2.structures import Batch
@@ -217,11 +219,11 @@ def _load(
     images: Dataset[LoadedImage], keys: Iterable[Sequence[object]], *, num_workers: int
 ) -> Iterator[list[LoadedImage]]:
     closed = multiprocessing.RawValue(c_bool, False)
-    loader: DataLoader[LoadedImage] = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         images,
         batch_sampler=keys,  # type: ignore[arg-type]  # keys need not be integers
         num_workers=num_workers,
-        collate_fn=list,
+        collate_fn=pack if num_workers else list,
         worker_init_fn=partial(_ignore_stop_signals, closed),
         generator=Generator(),  # by default it draws from the global random state
     )
@@ -230,7 +232,7 @@ def _load(
     # Where an error keeps this generator alive, it runs at exit, before Python waits for workers.
     close = Finalize(None, setattr, args=(closed, "value", True), exitpriority=0)
     try:
-        yield from loaded
+        yield from map(unpack, loaded) if num_workers else loaded
     finally:
         close()
 
