@@ -22,8 +22,8 @@ from data_speed import photograph
 from harness import machine
 
 from centernet2 import build_model, load_config
-from centernet2.builders import cluster_prediction
-from centernet2.builders.prediction_options import DetectionOptions
+from centernet2.builders.prediction import cluster_prediction
+from centernet2.builders.prediction.prediction_options import DetectionOptions
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict

@@ -25,7 +25,7 @@ import torch
 from harness import compare
 from PIL import Image, ImageOps
 
-from centernet2.builders.data_pipeline import build_train_transform
+from centernet2.builders.data.data_pipeline import build_train_transform
 from centernet2.config import load_config
 from centernet2.data.dataset import DetectionDataset, pack_paths
 from centernet2.data.geometry import clip_and_drop_empty, flip_target, resize_target

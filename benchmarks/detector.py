@@ -26,7 +26,7 @@ from harness import machine, spread
 from sides import Side, scene, serve
 
 import centernet2
-from centernet2.builders.loading import place
+from centernet2.builders.detector.loading import place
 from centernet2.devices import autocast
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference, optimize_for_training

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from sides import Side, scene, serve
 
 import centernet2
-from centernet2.builders.loading import place
+from centernet2.builders.detector.loading import place
 from centernet2.export.exporting import ExportOptions, metadata_of
 from centernet2.export.graph import DetectionGraph
 from centernet2.export.half import halve

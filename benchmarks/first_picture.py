@@ -28,10 +28,10 @@ clock = [now()]
 if not weights.endswith((".onnx", ".xml")):
     import torch
 clock.append(now())
-from centernet2.builders.predictor_loading import load_predictor
-from centernet2.builders.prediction_run import run_prediction
+from centernet2.builders.detector.predictor_loading import load_predictor
+from centernet2.builders.prediction.prediction_run import run_prediction
 if not weights.endswith((".onnx", ".xml")):
-    import centernet2.builders.loading, centernet2.predict.pytorch_detector
+    import centernet2.builders.detector.loading, centernet2.predict.pytorch_detector
 clock.append(now())
 predictor = load_predictor(weights)
 clock.append(now())

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from harness import machine
 
-from centernet2.builders.stored_results import read_detections
+from centernet2.builders.evaluation.stored_results import read_detections
 from centernet2.data import DetectionDataset
 from centernet2.data.layout_writers import WRITERS
 from centernet2.data.readers import load_dataset

@@ -22,10 +22,10 @@ import numpy as np
 from harness import machine, spread
 from numpy.typing import NDArray
 
-from centernet2.builders.class_matching import match_detector
-from centernet2.builders.evaluation_data import find_validation_data
-from centernet2.builders.evaluator import score_exported
-from centernet2.builders.loading import config_of, load_detector
+from centernet2.builders.data.class_matching import match_detector
+from centernet2.builders.data.evaluation_data import find_validation_data
+from centernet2.builders.detector.loading import config_of, load_detector
+from centernet2.builders.evaluation.evaluator import score_exported
 from centernet2.data import DetectionDataset
 from centernet2.evaluation import compare_pairs
 from centernet2.images.image_files import read_image

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from harness import machine, spread
 
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.network import build_detector
 from centernet2.config import load_config
 from centernet2.models.centernet import CenterNet, HeadOutput
 

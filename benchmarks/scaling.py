@@ -24,8 +24,8 @@ import torch
 from harness import machine, spread
 
 import centernet2
-from centernet2.builders.loading import place
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.loading import place
+from centernet2.builders.detector.network import build_detector
 from centernet2.devices import create_accelerator
 from centernet2.models.detector import Detector
 from centernet2.report.page import Chart

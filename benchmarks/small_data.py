@@ -38,10 +38,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
 import centernet2
-from centernet2.builders.data_pipeline import build_train_batches
-from centernet2.builders.evaluator import evaluate_predictions
-from centernet2.builders.initial_weights import read_timm_weights
-from centernet2.builders.network import build_backbone_and_neck
+from centernet2.builders.data.data_pipeline import build_train_batches
+from centernet2.builders.detector.initial_weights import read_timm_weights
+from centernet2.builders.detector.network import build_backbone_and_neck
+from centernet2.builders.evaluation.evaluator import evaluate_predictions
 from centernet2.data import WRITERS, DetectionDataset
 from centernet2.data.readers import load_dataset
 from centernet2.images.image_files import read_image

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import centernet2
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.network import build_detector
 from centernet2.models.centernet import CenterNet
 from centernet2.models.centernet.targets import INFINITE_DISTANCE, NOT_REGRESSED
 from centernet2.ops.heatmap import MIN_HEAT

@@ -23,8 +23,8 @@ from sides import scene
 from torch.profiler import profile
 
 import centernet2
-from centernet2.builders.loading import config_of, place
-from centernet2.builders.solver import build_clip, build_optimizer
+from centernet2.builders.detector.loading import config_of, place
+from centernet2.builders.training.solver import build_clip, build_optimizer
 from centernet2.devices import UnitScaler, create_accelerator
 from centernet2.models.optimize import optimize_for_training
 from centernet2.structures import Batch

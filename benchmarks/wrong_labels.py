@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from harness import machine
 
-from centernet2.builders.label_check import suspect_labels
-from centernet2.builders.label_folds import suspect_labels_in_folds
-from centernet2.builders.loading import load_for_inference
+from centernet2.builders.data.label_check import suspect_labels
+from centernet2.builders.data.label_folds import suspect_labels_in_folds
+from centernet2.builders.detector.loading import load_for_inference
 from centernet2.data import DetectionDataset, coco_content
 from centernet2.data.check import LabelError
 from centernet2.data.check.repair import annotation_ids

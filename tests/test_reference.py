@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.kernels import is_bf16_fast
 from centernet2.models.detector import Detector

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.builders.loading import config_of
-from centernet2.builders.network import build_detector
-from centernet2.builders.solver import build_clip, build_multiplier, build_optimizer
+from centernet2.builders.detector.loading import config_of
+from centernet2.builders.detector.network import build_detector
+from centernet2.builders.training.solver import build_clip, build_multiplier, build_optimizer
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.devices import create_accelerator, grad_scaler
 from centernet2.training.loop import StepOptions, train_loop

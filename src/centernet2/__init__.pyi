@@ -1,7 +1,7 @@
 # Public names; see __init__.py.
-from centernet2.builders.loading import build_model as build_model
-from centernet2.builders.loading import load_model as load_model
-from centernet2.builders.predictor_loading import load_predictor as load_predictor
+from centernet2.builders.detector.loading import build_model as build_model
+from centernet2.builders.detector.loading import load_model as load_model
+from centernet2.builders.detector.predictor_loading import load_predictor as load_predictor
 from centernet2.checkpoint import export_reference_checkpoint as export_reference_checkpoint
 from centernet2.config import Config as Config
 from centernet2.config import ConfigError as ConfigError

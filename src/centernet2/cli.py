@@ -115,7 +115,7 @@ def _weights_for(error: CycloptsError) -> str:
     argument = error.argument if isinstance(error, MissingArgumentError) else None
     if argument is None or argument.field_info.name != "weights":
         return ""
-    from centernet2.builders.weights_at_hand import describe_weights_at_hand
+    from centernet2.builders.detector.weights_at_hand import describe_weights_at_hand
 
     return f"; {describe_weights_at_hand(Path())}"
 

@@ -14,8 +14,8 @@ import torchvision
 from torch import Tensor, nn
 
 import centernet2
-from centernet2.builders.initial_weights import fit_to_previous
-from centernet2.builders.loading import config_of
+from centernet2.builders.detector.initial_weights import fit_to_previous
+from centernet2.builders.detector.loading import config_of
 from centernet2.checkpoint import WeightsError, load_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.detector import Detector

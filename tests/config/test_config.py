@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from centernet2.builders.network import NETWORKS
+from centernet2.builders.detector.network import NETWORKS
 from centernet2.config import (
     ConfigError,
     config_names,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from centernet2.builders.network import NETWORKS
+from centernet2.builders.detector.network import NETWORKS
 from centernet2.commands import Command
 from centernet2.models.backbones import BACKBONES
 from docs.blocks import read_blocks

@@ -52,7 +52,7 @@ def test_service_is_a_command_with_its_probes_and_its_metric() -> None:
 
 def test_ray_service_is_an_application_that_fits_its_machines() -> None:
     pytest.importorskip("fastapi", reason="the extra [serve] is not installed")
-    from centernet2.builders.ray_serving import parse_options
+    from centernet2.builders.service.ray_serving import parse_options
 
     spec = documents("ray_serve.yaml")["RayService"]["spec"]
     (application,) = yaml.safe_load(spec["serveConfigV2"])["applications"]

@@ -10,9 +10,9 @@ import torch.multiprocessing as mp
 
 import centernet2
 from centernet2 import distributed
-from centernet2.builders.evaluation_data import find_validation_data
-from centernet2.builders.evaluator import evaluate_dataset
-from centernet2.builders.loading import config_of
+from centernet2.builders.data.evaluation_data import find_validation_data
+from centernet2.builders.detector.loading import config_of
+from centernet2.builders.evaluation.evaluator import evaluate_dataset
 from centernet2.evaluation.scoring import EvaluationInterrupted
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import centernet2
-from centernet2.builders import evaluator
-from centernet2.builders.evaluation_data import find_validation_data
+from centernet2.builders.data.evaluation_data import find_validation_data
+from centernet2.builders.evaluation import evaluator
 from centernet2.evaluation import stream
 from centernet2.evaluation.stream import ResultStream, weights_digest
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data

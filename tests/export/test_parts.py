@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from centernet2.builders.network import build_backbone_and_neck
+from centernet2.builders.detector.network import build_backbone_and_neck
 from centernet2.config import load_config
 from centernet2.export.onnx_file import OPSET
 from centernet2.layers import DeformConv2d

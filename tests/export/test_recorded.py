@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import centernet2
-from centernet2.builders import serving
-from centernet2.builders.serving import load_served
+from centernet2.builders.service import serving
+from centernet2.builders.service.serving import load_served
 from centernet2.export.certificate import drawn_images
 from centernet2.jobs.explain import explain
 from centernet2.models.explain import Explanation

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.builders.predictor_loading import load_predictor
-from centernet2.builders.serving import load_served
+from centernet2.builders.detector.predictor_loading import load_predictor
+from centernet2.builders.service.serving import load_served
 from centernet2.export.certificate import drawn_images
 from centernet2.predict.conversions import records
 from centernet2.serve.service import Service

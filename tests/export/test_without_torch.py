@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centernet2.builders.prediction_options import DetectionOptions
+from centernet2.builders.prediction.prediction_options import DetectionOptions
 from centernet2.jobs.predict import predict
 from tests.helpers.photographs import photo
 from tests.helpers.serving import wait_until

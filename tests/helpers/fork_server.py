@@ -20,8 +20,8 @@ START_SECONDS = 120
 
 def serve(path: str) -> None:
     """Answer commands until the process is ended."""
-    import centernet2.builders.predictor_loading
-    import centernet2.builders.training_setup  # noqa: F401
+    import centernet2.builders.detector.predictor_loading
+    import centernet2.builders.training.training_setup  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
     with socket.socket(socket.AF_UNIX) as server:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from centernet2 import cli
-from centernet2.builders.loading import build_model
-from centernet2.builders.model_costs import count_cost
+from centernet2.builders.detector.loading import build_model
+from centernet2.builders.detector.model_costs import count_cost
 from centernet2.checkpoint import Checkpoint, save_checkpoint
 from centernet2.config import load_config
 from centernet2.jobs import InferenceOptions, benchmark

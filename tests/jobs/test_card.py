@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from centernet2 import cli
-from centernet2.builders.reproduction import Reproduction, differences
-from centernet2.builders.training_card import read_card
+from centernet2.builders.training.reproduction import Reproduction, differences
+from centernet2.builders.training.training_card import read_card
 from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.jobs.card import card
@@ -46,7 +46,7 @@ def test_card_is_written_for_people_and_programs(run: Path, data: Path, tmp_path
 
 
 def test_data_digest_tells_moved_data_from_changed_data(tmp_path: Path) -> None:
-    from centernet2.builders.training_origin import describe_data
+    from centernet2.builders.training.training_origin import describe_data
     from centernet2.data.readers import load_dataset
 
     def digest(folder: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centernet2.builders.label_folds import suspect_labels_in_folds
+from centernet2.builders.data.label_folds import suspect_labels_in_folds
 from centernet2.cli import app
 from centernet2.data.readers import load_dataset
 from centernet2.jobs.check import LabelCheck, check

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import centernet2
-from centernet2.builders.loading import config_of
+from centernet2.builders.detector.loading import config_of
 from centernet2.checkpoint import load_checkpoint
 from centernet2.cli import app
 from centernet2.files import write_json

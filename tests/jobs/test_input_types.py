@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.builders.loading import load_model
+from centernet2.builders.detector.loading import load_model
 
 SIZE = (90, 150)  # height and width
 OPTIONS = {

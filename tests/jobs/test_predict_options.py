@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from centernet2 import cli
-from centernet2.builders.prediction_options import DetectionOptions, FilmOptions
+from centernet2.builders.prediction.prediction_options import DetectionOptions, FilmOptions
 from centernet2.exit_codes import ExitCode
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from centernet2.builders.predictor_loading import load_predictor
-from centernet2.builders.serving import load_served
+from centernet2.builders.detector.predictor_loading import load_predictor
+from centernet2.builders.service.serving import load_served
 from centernet2.jobs.serve import AccessOptions, QueueOptions, serve
 from centernet2.predict.predictor import Predictor
 from tests.helpers.jobs import save_untrained
@@ -89,7 +89,7 @@ def test_thread_that_loads_ends(weights: Path, monkeypatch: pytest.MonkeyPatch) 
         loaded_in.append(threading.current_thread())
         return load_predictor(*args, **options)
 
-    monkeypatch.setattr("centernet2.builders.serving.load_predictor", load_and_note)
+    monkeypatch.setattr("centernet2.builders.service.serving.load_predictor", load_and_note)
     load_served([weights], batch_size=1, device="cpu")
     assert [each.is_alive() for each in loaded_in] == [False]
 

@@ -202,7 +202,7 @@ def test_eval_only_equals_eval(data: Path, tmp_path: Path, monkeypatch: pytest.M
     train(data, tmp_path, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "-1")
     weights, kinds = tmp_path / "model_final.pth", []
     place = {"data": data, "output_dir": tmp_path / "eval"}
-    from centernet2.builders import evaluator
+    from centernet2.builders.evaluation import evaluator
 
     detect = evaluator.score_matched
 
@@ -274,7 +274,7 @@ def test_training_hashes_no_weights(
     def fail(*_: object) -> str:
         raise AssertionError("the weights are hashed")
 
-    monkeypatch.setattr("centernet2.builders.evaluator.weights_digest", fail)
+    monkeypatch.setattr("centernet2.builders.evaluation.evaluator.weights_digest", fail)
     assert "bbox/AP" in train(data, tmp_path, "SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "1")
 
 

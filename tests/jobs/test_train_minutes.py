@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.builders import solver
+from centernet2.builders.training import solver
 from centernet2.checkpoint import load_checkpoint
 from centernet2.config import ConfigError
 from centernet2.training.time_budget import TimeBudget

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import centernet2
-from centernet2.builders import automatic_plan, train_to_end
+from centernet2.builders.training import automatic_plan, train_to_end
 from centernet2.checkpoint import load_checkpoint
 from centernet2.jobs.train import TrainMode
 from tests.helpers.training import TINY, write_blocks

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.builders.loading import config_of
-from centernet2.builders.network import build_detector
-from centernet2.builders.solver import build_optimizer
+from centernet2.builders.detector.loading import config_of
+from centernet2.builders.detector.network import build_detector
+from centernet2.builders.training.solver import build_optimizer
 from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
@@ -233,7 +233,7 @@ def test_failed_evaluation_leaves_final_weights(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("centernet2.builders.training_run.evaluate_dataset", fail)
+        patch.setattr("centernet2.builders.training.training_run.evaluate_dataset", fail)
         with pytest.raises(TrainedWithoutEvaluation, match="out of memory"):
             train(data, tmp_path, "SOLVER.CHECKPOINT_PERIOD", "100")
     files = ["model_0000004.pth", "model_final.pth"]
@@ -248,7 +248,8 @@ def test_resume_after_early_stop_does_not_train(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
-        "centernet2.builders.training_run.evaluate_dataset", lambda *_, **__: {"bbox/AP": 1.0}
+        "centernet2.builders.training.training_run.evaluate_dataset",
+        lambda *_, **__: {"bbox/AP": 1.0},
     )
     options = ["TEST.EVAL_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "1", "SOLVER.PICTURES", "0"]
     train(data, tmp_path, *options, "TEST.PATIENCE", "1")

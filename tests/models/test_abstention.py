@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 import centernet2
-from centernet2.builders.prediction_options import DetectionOptions
+from centernet2.builders.prediction.prediction_options import DetectionOptions
 from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.data.readers import load_dataset
 from centernet2.evaluation.unknown_fit import LOST_SHARE, unknown_record, with_unknown

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from centernet2.builders.loading import place
+from centernet2.builders.detector.loading import place
 from centernet2.devices import autocast
 from centernet2.layers import DeformConv2d
 from centernet2.models.detector import Detector

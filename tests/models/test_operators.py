@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from centernet2.builders.loading import place
+from centernet2.builders.detector.loading import place
 from centernet2.kernels import dispatch, heatmap_cpu
 from centernet2.models.detector import Detector
 from centernet2.structures import Target

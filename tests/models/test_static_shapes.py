@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.builders.data_pipeline import fixed_sizes
+from centernet2.builders.data.data_pipeline import fixed_sizes
 from centernet2.models.preprocess import PADDED_OBJECTS, pad_target
 from centernet2.structures import Target
 from tests.helpers.networks import MODELS, SMALL

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import centernet2
-from centernet2.builders.loading import config_of
-from centernet2.builders.network import build_augmented
+from centernet2.builders.detector.loading import config_of
+from centernet2.builders.detector.network import build_augmented
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation

@@ -13,7 +13,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from centernet2.builders.evaluator import evaluate_predictions
+from centernet2.builders.evaluation.evaluator import evaluate_predictions
 from tests.helpers.random_truth import random_truth
 from tests.helpers.result_habits import RESULT_HABITS, write_truth_and_results
 from tests.helpers.strangers import (

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.builders.evaluator import evaluate_predictions
+from centernet2.builders.evaluation.evaluator import evaluate_predictions
 from centernet2.data.readers.coco import DetectionDataset
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics

@@ -6,7 +6,7 @@ import sys
 CODE = """
 import sys
 sys.modules["torch"] = sys.modules["torchvision"] = None
-import centernet2.builders.serving
+import centernet2.builders.service.serving
 import centernet2.serve.application
 import centernet2.serve.server
 """

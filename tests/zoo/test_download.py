@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import centernet2
-from centernet2.builders import loading
-from centernet2.builders.loading import load_for_inference, load_model
-from centernet2.builders.training_start import FromScratch, choose_start
+from centernet2.builders.detector import loading
+from centernet2.builders.detector.loading import load_for_inference, load_model
+from centernet2.builders.training.training_start import FromScratch, choose_start
 from centernet2.checkpoint import WeightsError, export_reference_checkpoint
 from centernet2.kernels import fast_memory_format
 from centernet2.zoo import download

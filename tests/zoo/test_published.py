@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.builders.model_costs import count_cost
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.model_costs import count_cost
+from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint.names import IGNORED, to_reference
 from centernet2.cli import app
 from centernet2.config import config_names, load_config
@@ -35,7 +35,7 @@ def test_table_holds_every_reference_config() -> None:
 def test_stored_costs_equal_measured_costs(name: str) -> None:
     stored = next(model.cost for model in zoo_models() if model.config == name)
     assert count_cost(load_config(name)) == stored, (
-        "run: python -m centernet2.builders.model_costs > src/centernet2/zoo/costs.json"
+        "run: python -m centernet2.builders.detector.model_costs > src/centernet2/zoo/costs.json"
     )
 
 

@@ -4,8 +4,8 @@ A transform holds its parameters; all random numbers come from the generator pas
 
 To add one, write a frozen dataclass that is called as a Transform below. Add its options to
 AugmentationOptions, their keys to config/data_keys.py, the class to data/__init__.py, and a step to
-build_train_transform in builders/data_pipeline.py. An augmentation that combines several images is
-a Mixer in data/mixing.py and a part of build_mixing.
+build_train_transform in builders/data/data_pipeline.py. An augmentation that combines several
+images is a Mixer in data/mixing.py and a part of build_mixing.
 """
 
 from collections.abc import Callable

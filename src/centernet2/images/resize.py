@@ -1,7 +1,7 @@
 """Resizing that keeps the aspect ratio, and the transforms of evaluation.
 
 The size at which a detector tests images is TestSize, in the ModelInfo of the model. `test_size_of`
-in builders/data_pipeline.py reads it from the config; `make_test_resize` makes the transform.
+in builders/data/data_pipeline.py reads it from the config; `make_test_resize` makes the transform.
 """
 
 import platform

@@ -70,7 +70,7 @@ def benchmark(
     output
         JSON file for the results.
     """
-    from centernet2.builders.loading import build_on_meta, config_of
+    from centernet2.builders.detector.loading import build_on_meta, config_of
     from centernet2.files import write_json
     from centernet2.kernels import device_name
     from centernet2.outputs import json_mark, writable_file
@@ -129,7 +129,7 @@ def _load(
     """Load the model on its device, in training or evaluation mode."""
     import torch
 
-    from centernet2.builders.loading import (
+    from centernet2.builders.detector.loading import (
         as_config,
         build_model,
         config_of,

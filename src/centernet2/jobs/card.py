@@ -26,8 +26,8 @@ def card(weights: WeightsArgument, *, output: PathArgument | None = None) -> lis
     -------
     The paths of the files.
     """
-    from centernet2.builders.reproduction import TOLERANCE
-    from centernet2.builders.training_card import card_of
+    from centernet2.builders.training.reproduction import TOLERANCE
+    from centernet2.builders.training.training_card import card_of
     from centernet2.files import write_atomic
     from centernet2.outputs import writable_folder
     from centernet2.report.model_card import CARD_FILES, card_markdown

@@ -71,7 +71,7 @@ class LabelCheck:
         Args:
             folder: of the report, whose list of labels will be replaced.
         """
-        from centernet2.builders.loading import load_for_inference
+        from centernet2.builders.detector.loading import load_for_inference
         from centernet2.data.check import read_accepted, require_undecided
 
         if self.has_judge:
@@ -120,7 +120,7 @@ def check(
         JSON file for a repaired copy of the annotations; the changes are listed beside it, in
         NAME.changes.txt. Several splits are written to NAME_train.json and so on.
     """
-    from centernet2.builders.class_map import (
+    from centernet2.builders.data.class_map import (
         CategoryRenaming,
         class_map_of,
         parse_class_map,
@@ -197,8 +197,8 @@ def _suspect(
     examination: Examination, labels: LabelCheck, judge: Detector | None, folder: Path
 ) -> list[LabelError]:
     """Let one detector judge all labels, or without it one for each fold."""
-    from centernet2.builders.label_check import suspect_labels
-    from centernet2.builders.label_folds import suspect_labels_in_folds
+    from centernet2.builders.data.label_check import suspect_labels
+    from centernet2.builders.data.label_folds import suspect_labels_in_folds
 
     datasets = {name: split.dataset for name, split in examination.splits.items()}
     splits = {name: each for name, each in datasets.items() if len(each.labels)}  # not a test set
@@ -241,7 +241,7 @@ def _file_for_repaired(path: Path, source: Path) -> Path:
 
 
 def _first_stage_sizes() -> FirstStageSizes:
-    from centernet2.builders.data_pipeline import build_test_transform
+    from centernet2.builders.data.data_pipeline import build_test_transform
     from centernet2.config import load_config
     from centernet2.report.dataset_page import FirstStageSizes
 

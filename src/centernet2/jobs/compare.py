@@ -13,7 +13,7 @@ from centernet2.ranges import at_least, between
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from centernet2.builders.stored_results import FoundDetections
+    from centernet2.builders.evaluation.stored_results import FoundDetections
     from centernet2.data import DetectionDataset
     from centernet2.evaluation import Difference, Scored
     from centernet2.structures import FloatArray
@@ -63,14 +63,14 @@ def compare(
     output
         JSON file for the metrics.
     """
-    from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.evaluation_data import (
+    from centernet2.builders.data.class_map import class_map_of
+    from centernet2.builders.data.evaluation_data import (
         choose_datasets,
         config_of_source,
         find_validation_data,
     )
-    from centernet2.builders.evaluator import load_results
-    from centernet2.builders.stored_results import holds_results
+    from centernet2.builders.evaluation.evaluator import load_results
+    from centernet2.builders.evaluation.stored_results import holds_results
     from centernet2.evaluation import compare_results
 
     if device is not None and holds_results(first) and holds_results(second):

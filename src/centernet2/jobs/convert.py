@@ -37,7 +37,7 @@ def convert(
     -------
     The number of images of each split.
     """
-    from centernet2.builders.class_map import class_map_of, parse_class_map, require_renamed
+    from centernet2.builders.data.class_map import class_map_of, parse_class_map, require_renamed
     from centernet2.data import WRITERS, rename_classes, require_writable, with_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 

@@ -59,7 +59,7 @@ def _describe_file(path: Path, providers: Sequence[str], device: str | None) -> 
 def _describe_machine(device: str | None) -> list[str]:
     import torch
 
-    from centernet2.builders.network import build_detector
+    from centernet2.builders.detector.network import build_detector
     from centernet2.config import load_config
     from centernet2.devices import choose_device
     from centernet2.kernels.dispatch import describe_kernels

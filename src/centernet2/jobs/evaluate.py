@@ -94,9 +94,9 @@ def evaluate(
     -------
     COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
-    from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.evaluator import evaluate_detector, evaluate_predictions
-    from centernet2.builders.loading import as_config
+    from centernet2.builders.data.class_map import class_map_of
+    from centernet2.builders.detector.loading import as_config
+    from centernet2.builders.evaluation.evaluator import evaluate_detector, evaluate_predictions
 
     data, words = split_data(overrides, data, command="eval")
     _require_folders(output_dir, report, METRICS if model is None else (*METRICS, *RESULTS))
@@ -131,7 +131,7 @@ def _load(
     model: ModelArgument, words: Sequence[Any], config: "Config | None", inference: InferenceOptions
 ) -> tuple["Detector", "Config"]:
     """Return a detector, and the options for its evaluation."""
-    from centernet2.builders.loading import config_of, detector_of, load_for_inference
+    from centernet2.builders.detector.loading import config_of, detector_of, load_for_inference
 
     if isinstance(model, str | os.PathLike):
         detector = load_for_inference(model, words, config=config, **vars(inference))
@@ -152,7 +152,7 @@ def _options_for_results(
     predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
     """Return the options for a results file, of which evaluation reads those of the data."""
-    from centernet2.builders.evaluation_data import COCO_CONFIG, config_of_results
+    from centernet2.builders.data.evaluation_data import COCO_CONFIG, config_of_results
     from centernet2.config import parse_pairs
 
     options = (config or config_of_results(predictions) or COCO_CONFIG).override(overrides)

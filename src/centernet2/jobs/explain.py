@@ -57,7 +57,7 @@ def explain(
     score_threshold
         Minimum score of detections that are shown; default: as of `predict`.
     """
-    from centernet2.builders.predictor_loading import load_predictor
+    from centernet2.builders.detector.predictor_loading import load_predictor
     from centernet2.files import write_atomic
     from centernet2.outputs import writable_folder
     from centernet2.pictures import save_picture

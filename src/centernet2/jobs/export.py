@@ -129,7 +129,7 @@ def export(
     -------
     The certificate.
     """
-    from centernet2.builders.loading import load_detector
+    from centernet2.builders.detector.loading import load_detector
     from centernet2.export.exporting import ExportOptions, export_detector, require_fit
     from centernet2.export.formats import choose_format, require_packages
     from centernet2.export.graph import GraphOptions
@@ -183,7 +183,7 @@ def _require_consistent(options: PrecisionOptions) -> None:
 
 def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
     """Find the images for calibration; they are read when they are needed."""
-    from centernet2.builders.calibration_images import (
+    from centernet2.builders.data.calibration_images import (
         find_calibration_images,
         read_calibration_images,
     )
@@ -195,9 +195,9 @@ def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
 
 def _precision_check(detector: "Detector", options: PrecisionOptions) -> "Check":
     """Return a check of the file on the data, if there are data."""
-    from centernet2.builders.evaluation_data import find_validation_data
-    from centernet2.builders.loading import config_of
-    from centernet2.builders.precision_check import PrecisionCheck
+    from centernet2.builders.data.evaluation_data import find_validation_data
+    from centernet2.builders.detector.loading import config_of
+    from centernet2.builders.evaluation.precision_check import PrecisionCheck
 
     if options.data is None:
         return lambda path: {}

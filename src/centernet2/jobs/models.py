@@ -49,7 +49,7 @@ def models(
             for m in zoo_models()
         ]
         return _json(rows) if as_json else models_table(zoo_models())
-    from centernet2.builders.model_costs import count_cost
+    from centernet2.builders.detector.model_costs import count_cost
 
     model = _without_weights(name) if _is_unpublished(name) else zoo_model(name)
     config = load_config(model.config)
@@ -77,7 +77,7 @@ def _without_weights(name: str) -> ZooModel:
 
 
 def _facts(config: Config) -> dict[str, Any]:
-    from centernet2.builders.network import is_one_stage
+    from centernet2.builders.detector.network import is_one_stage
 
     iterations, images = config["SOLVER.MAX_ITER"], config["SOLVER.IMS_PER_BATCH"]
     return {

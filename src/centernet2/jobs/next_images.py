@@ -75,7 +75,7 @@ def next_images(
     -------
     The images with the reason for each, the most informative first.
     """
-    from centernet2.builders.predictor_loading import load_predictor
+    from centernet2.builders.detector.predictor_loading import load_predictor
     from centernet2.predict.image_choice import choose_images
     from centernet2.predict.sources import find_images
     from centernet2.report.sheets import write_sheets

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
-from centernet2.builders.prediction_options import (
+from centernet2.builders.prediction.prediction_options import (
     DetectionOptions,
     FilmOptions,
     WordsArgument,
@@ -90,8 +90,8 @@ def predict(
     -------
     {"images": number written, "skipped": of unreadable sources, "objects": in all images}.
     """
-    from centernet2.builders.prediction_run import plan_prediction, run_prediction
-    from centernet2.builders.predictor_loading import load_predictor
+    from centernet2.builders.detector.predictor_loading import load_predictor
+    from centernet2.builders.prediction.prediction_run import plan_prediction, run_prediction
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
@@ -100,7 +100,7 @@ def predict(
     options |= {"abstain": detection.abstain}
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
     if detection.engine is not None:
-        from centernet2.builders.cluster_prediction import predict_on_cluster
+        from centernet2.builders.prediction.cluster_prediction import predict_on_cluster
 
         return predict_on_cluster(weights, options, plan)
     return run_prediction(load_predictor(weights, **options), plan)

@@ -70,7 +70,7 @@ def pseudo_label(
     -------
     The number of boxes of each class, and the number of skipped images.
     """
-    from centernet2.builders.predictor_loading import load_predictor
+    from centernet2.builders.detector.predictor_loading import load_predictor
     from centernet2.data import rename_categories
     from centernet2.predict.sources import Source, SourceKind, find_images
     from centernet2.progress import with_progress
@@ -106,7 +106,7 @@ def _classes(
     predictor: Predictor, class_map: ClassMapArgument | None, *, owner: str
 ) -> tuple[Sequence[str], dict[str, str]]:
     """Return the teacher's classes, and the new names of some of them."""
-    from centernet2.builders.class_map import class_map_of, parse_class_map, require_names
+    from centernet2.builders.data.class_map import class_map_of, parse_class_map, require_names
 
     if predictor.class_names is None:
         raise ValueError(f"{owner} has no class names, which annotations need")

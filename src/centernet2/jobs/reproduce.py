@@ -39,9 +39,9 @@ def reproduce(
         Continue an interrupted reproduction.
     """
     from centernet2 import distributed
-    from centernet2.builders.earlier_run import require_movable
-    from centernet2.builders.reproduction import reproduce_run
-    from centernet2.builders.training_card import read_card
+    from centernet2.builders.training.earlier_run import require_movable
+    from centernet2.builders.training.reproduction import reproduce_run
+    from centernet2.builders.training.training_card import read_card
 
     source = Path(card)
     found = read_card(source)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
-from centernet2.builders.service_options import (
+from centernet2.builders.service.service_options import (
     SERVICE_RANGES,
     AccessOptions,
     QueueOptions,
@@ -61,7 +61,7 @@ def serve(
         Detect what is certainly an object, but like none of the classes, as "unknown".
     """
     require_service_packages()
-    from centernet2.builders.serving import load_served
+    from centernet2.builders.service.serving import load_served
     from centernet2.serve.server import bind, run
     from centernet2.serve.service import Service
 

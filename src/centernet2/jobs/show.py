@@ -65,9 +65,9 @@ def show(
     import numpy as np
     from PIL import Image
 
-    from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.dataset_grid import draw_dataset_grid
-    from centernet2.builders.loading import as_config
+    from centernet2.builders.data.class_map import class_map_of
+    from centernet2.builders.data.dataset_grid import draw_dataset_grid
+    from centernet2.builders.detector.loading import as_config
     from centernet2.outputs import writable_file
     from centernet2.pictures import save_picture
 
@@ -92,8 +92,8 @@ def _load(
     given: "Sequence[str] | None",
 ) -> "DetectionDataset":
     """Load a split; the data must have the classes of the `given` map, not those of the config."""
-    from centernet2.builders.class_map import parse_class_map, require_renamed
-    from centernet2.builders.plan import needs_masks
+    from centernet2.builders.data.class_map import parse_class_map, require_renamed
+    from centernet2.builders.training.plan import needs_masks
     from centernet2.data import rename_classes, require_masks
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 

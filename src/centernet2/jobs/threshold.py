@@ -13,7 +13,7 @@ from centernet2.outputs import writable_file
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from centernet2.builders.stored_results import FoundDetections
+    from centernet2.builders.evaluation.stored_results import FoundDetections
     from centernet2.checkpoint import Checkpoint
     from centernet2.data import DetectionDataset
     from centernet2.evaluation import CalibrationError, GroundTruth, Scored, ThresholdChoice
@@ -71,9 +71,9 @@ def threshold(
     output
         File for the new checkpoint; default: store the thresholds in the old one.
     """
-    from centernet2.builders.class_map import class_map_of
-    from centernet2.builders.evaluation_data import choose_datasets, find_validation_data
-    from centernet2.builders.loading import config_of
+    from centernet2.builders.data.class_map import class_map_of
+    from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
+    from centernet2.builders.detector.loading import config_of
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
 
@@ -161,7 +161,7 @@ def _load_detections(
     device: str | None,
 ) -> Found:
     """Run the checkpoint on the data, or read its results."""
-    from centernet2.builders.evaluator import score_uncalibrated
+    from centernet2.builders.evaluation.evaluator import score_uncalibrated
     from centernet2.evaluation import without_images
 
     found: Scored | FoundDetections
@@ -183,8 +183,8 @@ def _read_predictions(
 
     Without a results file, the evaluation of the detector says it.
     """
-    from centernet2.builders.class_matching import match_classes
-    from centernet2.builders.stored_results import read_detections
+    from centernet2.builders.data.class_matching import match_classes
+    from centernet2.builders.evaluation.stored_results import read_detections
 
     for note in match_classes(names, dataset, owner=owner).notes:
         logger.warning("%s", note)

@@ -31,9 +31,9 @@ from centernet2.option_groups import DATA, RUN
 from centernet2.ranges import above, between
 
 if TYPE_CHECKING:
-    from centernet2.builders.plan import TrainingSets
-    from centernet2.builders.train_command import TrainCommand
-    from centernet2.builders.training_run import TrainingRun
+    from centernet2.builders.training.plan import TrainingSets
+    from centernet2.builders.training.train_command import TrainCommand
+    from centernet2.builders.training.training_run import TrainingRun
     from centernet2.config import Config
     from centernet2.training.step import FinishedStep
 
@@ -144,11 +144,15 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
-    from centernet2.builders.loading import as_config
-    from centernet2.builders.plan import choose_output_folder
-    from centernet2.builders.train_command import DATA_SET_KEYS, given_command, previous_command
-    from centernet2.builders.train_to_end import run_to_end
-    from centernet2.builders.training_setup import set_up
+    from centernet2.builders.detector.loading import as_config
+    from centernet2.builders.training.plan import choose_output_folder
+    from centernet2.builders.training.train_command import (
+        DATA_SET_KEYS,
+        given_command,
+        previous_command,
+    )
+    from centernet2.builders.training.train_to_end import run_to_end
+    from centernet2.builders.training.training_setup import set_up
 
     data, words = split_data(overrides, data, command="train")
     sets, words = _split_partial(data, words, mode)
@@ -193,7 +197,7 @@ def _completed(
         plans: whether a new run chooses its options.
         started: value of time.monotonic() at the start of the command.
     """
-    from centernet2.builders.automatic_plan import plan_training
+    from centernet2.builders.training.automatic_plan import plan_training
 
     if mode.effort is not None and (previous is not None or not plans):
         raise ValueError(
@@ -264,8 +268,8 @@ def _check_new_run(
     trains: bool,
 ) -> None:
     """Refuse a new run that seems to be a missing one, or that would move what is not its own."""
-    from centernet2.builders.earlier_run import require_movable
-    from centernet2.builders.missing_run import describe_missing_run
+    from centernet2.builders.training.earlier_run import require_movable
+    from centernet2.builders.training.missing_run import describe_missing_run
 
     names_data = command.data or command.data_path or "DATASETS.TRAIN" in command.overrides
     if resume and config is None and not names_data:
@@ -283,7 +287,7 @@ def _check_new_run(
 
 def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
     """Scale learning rate and schedule to the batch size of a command."""
-    from centernet2.builders.plan import scale_to_batch
+    from centernet2.builders.training.plan import scale_to_batch
 
     before = None if previous is None else previous.config
     options = command.config
@@ -295,7 +299,7 @@ def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainComman
 
 def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:
     """Return the values of the overrides, of the mode and of the seed, by key."""
-    from centernet2.builders.class_map import class_map_of
+    from centernet2.builders.data.class_map import class_map_of
     from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
     mode.require_one()
@@ -313,7 +317,7 @@ def _split_partial(
     data: PathArgument | None, words: Sequence[Any], mode: TrainMode
 ) -> tuple[tuple[str, ...], Sequence[Any]]:
     """Split the data sets of --partial-labels, from the first one on, from the overrides."""
-    from centernet2.builders.train_command import absolute
+    from centernet2.builders.training.train_command import absolute
 
     sets = [] if data is None else [data]
     while sets:
@@ -338,7 +342,7 @@ def _kept_classes(
     config: Config, weights: WeightsArgument | None, previous: TrainCommand | None, output: Path
 ) -> dict[str, Any]:
     """Return the classes that --keep-classes keeps, by key; a resumed run has them already."""
-    from centernet2.builders.kept_classes import class_names_to_keep
+    from centernet2.builders.training.kept_classes import class_names_to_keep
     from centernet2.config import KEPT_CLASSES_KEY
 
     if previous is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from centernet2.builders.class_map import parse_class_map, read_class_map
+from centernet2.builders.data.class_map import parse_class_map, read_class_map
 from centernet2.data import concatenate, rename_classes, with_classes
 from centernet2.data.class_names import join_classes
 from centernet2.data.readers.coco import load_coco

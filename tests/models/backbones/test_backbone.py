@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import centernet2
-from centernet2.builders.initial_weights import fit_to_weights, read_timm_weights
-from centernet2.builders.loading import load_model
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.initial_weights import fit_to_weights, read_timm_weights
+from centernet2.builders.detector.loading import load_model
+from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint import Checkpoint, WeightsFile, save_checkpoint
 from centernet2.config import ConfigError
 from centernet2.models.backbones.backbone import Backbone, any_size_options

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from centernet2.builders.network import build_detector
+from centernet2.builders.detector.network import build_detector
 from centernet2.config import ConfigError, load_config
 from centernet2.models.centernet import (
     Assigner,

@@ -2,7 +2,7 @@
 
 To add one, write a module with a subclass of Backbone and its options. Add the options to
 BackboneOptions, their keys to config/model_keys.py, a row to BACKBONES, and a name to NETWORKS in
-builders/network.py.
+builders/detector/network.py.
 """
 
 from collections.abc import Callable, Sequence

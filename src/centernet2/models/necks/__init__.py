@@ -2,8 +2,9 @@
 
 To add one, write a module with a class that has channels, strides and size_divisibility, and its
 options. Add the class to the union Neck, the options to NeckOptions, their keys to
-config/model_keys.py, and below a function build_NAME with its row of NECKS. In builders/network.py,
-add a name to NETWORKS, and to TIMM_NECKS if the neck takes the feature maps of any backbone.
+config/model_keys.py, and below a function build_NAME with its row of NECKS. In
+builders/detector/network.py, add a name to NETWORKS, and to TIMM_NECKS if the neck takes the
+feature maps of any backbone.
 """
 
 from collections.abc import Callable

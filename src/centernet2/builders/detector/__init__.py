@@ -1,0 +1,1 @@
+"""Build detectors from a config, and load weights into them."""

@@ -1,0 +1,1 @@
+"""Evaluate detectors, exported files and stored detections on a data set."""

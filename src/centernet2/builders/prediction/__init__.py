@@ -1,0 +1,1 @@
+"""Run the command `predict`, in one process or on a cluster."""

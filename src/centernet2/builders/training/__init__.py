@@ -1,0 +1,1 @@
+"""Plan a training run, set it up, take it to its end, and repeat it."""

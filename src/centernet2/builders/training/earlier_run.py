@@ -1,0 +1,111 @@
+"""Other training runs in an output folder: earlier ones are moved, and one at a time writes."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from centernet2 import distributed
+from centernet2.builders.detector.loading import StrPath
+from centernet2.builders.training.train_command import COMMAND_FILE, PLAN_FILE, REPORT_FOLDER
+from centernet2.config import ConfigError
+
+# what a run writes, besides its checkpoints
+NAMES = (
+    "config.yaml", COMMAND_FILE, PLAN_FILE, "metrics.jsonl", "nonfinite.jsonl", "tensorboard",
+    "pictures", "eval", "eval_ema", REPORT_FOLDER,
+)  # fmt: skip
+CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
+LOCK_FILE = ".training.lock"  # held by the run that writes the folder
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def only_run_in(output: Path) -> Iterator[None]:
+    """Hold the output folder; raise ConfigError if another run holds it.
+
+    The system ends the hold of a killed process.
+    """
+    with distributed.failing_together():
+        held = _hold(output) if distributed.is_main_process() else None
+    try:
+        yield
+    finally:
+        if held is not None:
+            (output / LOCK_FILE).unlink(missing_ok=True)
+            held.close()
+
+
+def _hold(output: Path) -> BinaryIO:
+    output.mkdir(parents=True, exist_ok=True)
+    file = (output / LOCK_FILE).open("ab")
+    try:
+        import fcntl
+
+        # not flock: workers of the data loader would inherit it, and outlive a killed process
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.close()
+        raise ConfigError(
+            f"another training run is writing {output}; wait until it has ended, or give another "
+            "--output-dir"
+        ) from error
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    return file
+
+
+def require_movable(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
+    """Raise ValueError for what a new run in the output folder must not move.
+
+    That is an input of the run, by option, and a file or a folder that no run has written.
+    """
+    found = _files_of_run(output)
+    if found and not _is_run(output, found):
+        raise ValueError(
+            f"the output folder {output} holds '{found[0].name}', which no training run has "
+            "written; choose another --output-dir, or move it away"
+        )
+    own = [path.resolve() for path in found]
+    for option, given in inputs.items():
+        path = None if given is None else Path(given).resolve()
+        is_data = option == "--data" and path == output.resolve()
+        if own and path and (is_data or any(each in (path, *path.parents) for each in own)):
+            raise ValueError(
+                f"{option} {given} belongs to the earlier run in the output folder {output}; "
+                "choose another --output-dir, or continue that run with --resume"
+            )
+
+
+def set_aside_earlier_run(output: Path) -> None:
+    """Move the files of an earlier run to a folder earlier_1, earlier_2, ... in the output folder.
+
+    A run without a checkpoint is replaced: it had hardly begun.
+    """
+    found = _files_of_run(output)
+    if not any(map(_is_checkpoint, found)):
+        return
+    folders = (output / f"earlier_{number}" for number in count(1))
+    folder = next(each for each in folders if not each.exists())
+    folder.mkdir()
+    for path in found:
+        path.rename(folder / path.name)
+    logger.warning(
+        "%s holds an earlier training run: it is moved to %s (--resume continues a run)",
+        output, folder,
+    )  # fmt: skip
+
+
+def _is_run(output: Path, found: Sequence[Path]) -> bool:
+    return output / COMMAND_FILE in found or any(map(_is_checkpoint, found))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.name.startswith("model_")
+
+
+def _files_of_run(output: Path) -> list[Path]:
+    named = [output / name for name in NAMES if (output / name).exists()]
+    return named + [path for pattern in CHECKPOINTS for path in sorted(output.glob(pattern))]

@@ -1,0 +1,120 @@
+"""Add classes to a detector and keep its own, which the new data do not label (--keep-classes).
+
+The old detector detects the kept classes in the new images. What it is sure of becomes an object
+of the training data. What it is less sure of becomes an uncertain object: it is of this class or
+background. All else is background.
+"""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from centernet2 import distributed
+from centernet2.builders.data.class_matching import MatchedData
+from centernet2.builders.detector.initial_weights import find_weights
+from centernet2.builders.detector.loading import StrPath, config_of, load_for_inference
+from centernet2.builders.evaluation.evaluator import score_matched
+from centernet2.builders.training.train_command import TrainCommand
+from centernet2.checkpoint import read_weights
+from centernet2.config import Config, ConfigError
+from centernet2.data import DetectionDataset, counted, join_classes, with_objects
+from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
+from centernet2.ops.nms import greedy_nms
+from centernet2.structures import FloatArray
+from centernet2.zoo import ZOO_PREFIX, zoo_model
+
+logger = logging.getLogger(__name__)
+
+SAME_OBJECT = 0.6  # IoU from which two boxes are one object, whatever their classes
+
+
+def class_names_to_keep(weights: StrPath | None) -> tuple[str, ...]:
+    """Return the classes of initial weights; raise ConfigError without weights or names."""
+    if not weights:
+        raise ConfigError(
+            "--keep-classes keeps the classes of a detector, and none is given; name its run or "
+            "its weights with --from"
+        )
+    if str(weights).startswith(ZOO_PREFIX):
+        names = zoo_model(str(weights)).class_names
+    else:
+        checkpoint = read_weights(find_weights(weights)).checkpoint
+        names = () if checkpoint is None else checkpoint.info.class_names
+    if not names:
+        raise ConfigError(
+            f"{weights} does not name its classes, which --keep-classes matches by name; give a "
+            "checkpoint of centernet2 or a published model"
+        )
+    return names
+
+
+def label_kept_classes(
+    train_set: DetectionDataset, config: Config, command: TrainCommand
+) -> DetectionDataset:
+    """Add the objects that the initial weights detect, of classes that the data do not label.
+
+    With KEPT_SCORES of 1 nothing is detected, and these classes stay unknown in all places.
+
+    Raises:
+        ConfigError: the initial weights lack a class to keep.
+    """
+    low, high = config.datasets.kept_scores
+    kept, weights = config.datasets.kept_classes, command.weights or config.model.weights
+    if not kept or train_set.labelled is None or train_set.labelled.all() or low == 1:
+        return train_set
+    names = class_names_to_keep(weights)
+    if lacking := join_classes(kept, names).added:
+        raise ConfigError(
+            f"{weights} has {counted(names)}, but not {counted(lacking)} of DATASETS.KEPT_CLASSES; "
+            "give the weights that the run started from with --from"
+        )
+    detections = _detect(train_set, config, command, str(weights))
+    images, labels = detections[:, 0].astype(np.int64), detections[:, 6].astype(np.int64)
+    sources = np.array([train_set.source(i) for i in images.tolist()], dtype=np.int64)
+    wanted = (detections[:, 5] >= low) & ~train_set.labelled[sources, labels]
+    wanted[wanted] = _are_distinct(train_set, detections[wanted])
+    uncertain = (detections[:, 5] < high)[wanted]
+    logger.info(
+        "%d objects of the kept classes are taken from the detections of %s, and %d more are "
+        "uncertain", (~uncertain).sum(), weights, uncertain.sum(),
+    )  # fmt: skip
+    known = train_set.labelled.copy()
+    known[:, join_classes(kept, train_set.class_names).labels] = True
+    return with_objects(
+        replace(train_set, labelled=known),
+        images[wanted],
+        detections[wanted, 1:5],
+        labels[wanted],
+        uncertain=uncertain,
+    )
+
+
+def _detect(
+    train_set: DetectionDataset, config: Config, command: TrainCommand, weights: str
+) -> FloatArray:  # [D, 7]
+    """Detect with the initial weights: image, x, y, width, height, score, label."""
+    logger.info("detecting the kept classes in %d images with %s", len(train_set), weights)
+    model = load_for_inference(weights, device=command.device)
+    options = config_of(model.info)
+    options = options.replace({"DATALOADER.NUM_WORKERS": config.loader.num_workers})
+    label_map = join_classes(model.info.class_names, train_set.class_names).labels
+    matched = MatchedData(train_set, torch.from_numpy(label_map), ())
+    return distributed.gather_objects(score_matched(model, matched, options, None).results)[0]
+
+
+def _are_distinct(train_set: DetectionDataset, detections: FloatArray) -> NDArray[np.bool_]:
+    """Which detections [D, 7] are on no labelled object, nor on a better detection."""
+    distinct = np.zeros(len(detections), dtype=bool)
+    boxes = xywh_to_xyxy(detections[:, 1:5])
+    for image in np.unique(detections[:, 0]).astype(int).tolist():
+        rows = np.flatnonzero(detections[:, 0] == image)
+        rows = rows[np.argsort(-detections[rows, 5], kind="stable")]
+        first, end = train_set.offsets[image : image + 2]
+        labelled = xywh_to_xyxy(train_set.xywh[first:end])
+        iou = box_iou_matrix(boxes[rows], labelled).max(axis=1, initial=0)
+        rows = rows[iou < SAME_OBJECT]
+        distinct[rows] = greedy_nms(torch.from_numpy(boxes[rows]), None, SAME_OBJECT).numpy()
+    return distinct

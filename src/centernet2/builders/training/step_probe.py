@@ -1,0 +1,123 @@
+"""How long a training step takes on a device, and which batch fits into its memory."""
+
+import logging
+import math
+import statistics
+import time
+from contextlib import nullcontext
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+from centernet2 import distributed
+from centernet2.builders.data.data_pipeline import build_train_batches
+from centernet2.builders.detector.network import build_detector
+from centernet2.builders.training.parallel import prepare_for_training
+from centernet2.builders.training.plan import fit_to_data
+from centernet2.builders.training.solver import choose_precision
+from centernet2.config import Config
+from centernet2.data import DetectionDataset
+from centernet2.devices import create_accelerator, grad_scaler, synchronize
+from centernet2.kernels import keep_freed_memory
+from centernet2.training.loop import accumulate_gradients
+
+logger = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.8  # of the free memory of this machine, which a step on its CPU may take
+# options of a step without collective operations
+COMPUTED_ALONE: dict[str, object] = {
+    "MODEL.CENTERNET.NO_REDUCE": True,
+    "SOLVER.SYNC_BN": False,
+    "SOLVER.FSDP": False,
+}
+PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machine may be busy
+
+
+def measure_step(config: Config, dataset: DetectionDataset, device: torch.device) -> float:
+    """Return the seconds of a forward and a backward pass, those of the slowest process.
+
+    The weights are random, and the images have the middle one of their sizes.
+    """
+    return max(distributed.gather_objects(_measure_own_step(config, dataset, device)))
+
+
+def _measure_own_step(
+    config: Config, dataset: DetectionDataset, device: torch.device, *, alone: bool = False
+) -> float:
+    """Return the seconds of a forward and a backward pass in this process.
+
+    Args:
+        alone: exchange no gradients with the other processes.
+
+    Raises:
+        torch.OutOfMemoryError: the batch does not fit into the memory of the accelerator.
+    """
+    sizes = config.augmentation.min_size_train
+    middle: dict[str, object] = {"INPUT.MIN_SIZE_TRAIN": (round(statistics.median(sizes)),)}
+    middle |= {"INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice"}
+    probed = {"SEED": 0, "DATALOADER.NUM_WORKERS": 0, **middle}
+    config = fit_to_data(config.replace(probed), dataset)
+    accelerator = create_accelerator(device, find_unused_parameters=True)
+    model = prepare_for_training(config, build_detector(config), accelerator).train()
+    precision = choose_precision(device, amp=config.run.amp, dtype=config.run.amp_dtype)
+    batches = build_train_batches(config, dataset, start=0)
+    seconds = math.inf
+    for _ in range(PROBED_STEPS):
+        step_batches = [next(batches) for _ in range(config.run.accumulation_steps)]
+        started = time.perf_counter()
+        with accelerator.no_sync(model) if alone else nullcontext():
+            accumulate_gradients(
+                model,
+                step_batches,
+                accelerator=accelerator,
+                scaler=grad_scaler(device, precision),
+                precision=precision,
+            )
+        synchronize(device)
+        seconds = min(seconds, time.perf_counter() - started)
+    return seconds
+
+
+def largest_batch(config: Config, dataset: DetectionDataset, device: torch.device) -> int:
+    """Return the batch size of a config, or less if a step with the largest images needs it."""
+    batch, smallest = config.run.ims_per_batch, distributed.world_size()
+    config = config.replace({"INPUT.MIN_SIZE_TRAIN": (max(config.augmentation.min_size_train),)})
+    if device.type == "cpu":
+        return min(batch, max(1, _images_in_memory(config, dataset) // smallest) * smallest)
+    while batch > smallest and not _fits(config, batch, dataset, device):
+        logger.info("a batch of %d images does not fit into the memory of %s", batch, device)
+        batch = max(smallest, batch // 2)
+    return batch
+
+
+def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.device) -> bool:
+    """Whether a step fits into the memory of the accelerator of each process.
+
+    Each process computes alone: the others would wait forever for one that has no memory left.
+    """
+    config = config.replace({"SOLVER.IMS_PER_BATCH": batch} | COMPUTED_ALONE)
+    try:
+        _measure_own_step(config, dataset, device, alone=True)
+        fits = True
+    except torch.OutOfMemoryError:
+        fits = False
+    return all(distributed.gather_objects(fits))
+
+
+def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
+    """Return how many images a step can have, by the memory that a step of one takes.
+
+    A larger step is not tried: the system may end the process.
+    """
+    device = torch.device("cpu")
+    one = {"SOLVER.IMS_PER_BATCH": distributed.world_size(), "SOLVER.ACCUMULATION_STEPS": 1}
+    keep_freed_memory(device)  # what is free already is returned, and the step keeps its own
+    free, before = psutil.virtual_memory().available, _resident()
+    measure_step(config.replace(one | {"SOLVER.KEEP_FREED_MEMORY": True}), dataset, device)
+    images = int(MEMORY_SHARE * free / max(1, _resident() - before))
+    return min(distributed.gather_objects(images))
+
+
+def _resident() -> int:
+    """Return the bytes of this process in memory."""
+    return int(psutil.Process().memory_info().rss)
