@@ -14,7 +14,7 @@ from centernet2.builders.detector.network import build_backbone_and_neck, build_
 from centernet2.checkpoint.names import IGNORED, reference_names
 from centernet2.config import Config, ConfigError, load_config
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SMALL = (
     "CenterNet-FPN_R50_1x",
     "CenterNet-S4_DLA_8x",

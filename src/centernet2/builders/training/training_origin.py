@@ -89,7 +89,7 @@ def describe_versions() -> dict[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    folder, source = Path(__file__).parents[1], hashlib.sha256()
+    folder, source = Path(__file__).parents[2], hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         source.update(str(path.relative_to(folder)).encode() + b"\n" + path.read_bytes())
     return {**versions, "source": source.hexdigest()[:16]}
