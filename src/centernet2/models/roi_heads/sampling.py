@@ -72,7 +72,8 @@ def match(boxes: Tensor, valid: Tensor, target: Target, min_iou: float, num_clas
         background = torch.full((len(boxes),), num_classes, device=boxes.device)
         return RoIs(boxes, background, boxes, torch.zeros_like(background), valid)
     iou = pairwise_iou(target["boxes"], boxes)  # [G, R]
-    iou = torch.where(certain_objects(target)[:, None], iou, -1.0)
+    if "valid" in target or "uncertain" in target:  # otherwise all are certain
+        iou = torch.where(certain_objects(target)[:, None], iou, -1.0)
     highest, index = iou.max(dim=0)  # [R]
     labels = torch.where(highest >= min_iou, target["labels"][index], num_classes)
     return RoIs(boxes, labels, target["boxes"][index], index, valid)
