@@ -9,7 +9,6 @@ import pytest
 from docs.build_site import ROOT
 from tests.helpers.page_folder import SHORT
 
-pytestmark = pytest.mark.long
 FOLDER = ROOT / "docs" / "notebooks"
 
 
@@ -56,6 +55,7 @@ def test_fine_tune_on_digits(tmp_path: Path) -> None:
     assert "text/html" in kinds(cells[-2])  # a prediction of the exported file
 
 
+@pytest.mark.long
 def test_fine_tune_on_a_folder(page_folder: Path, tmp_path: Path) -> None:
     folder = str(page_folder / "my_data")
     run_notebook("fine-tune", folder=folder, work=str(tmp_path), minutes=1.0, options=SHORT)
