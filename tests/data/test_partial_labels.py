@@ -70,8 +70,12 @@ def test_joined_sets_label_what_they_have(tmp_path: Path, split: str) -> None:
     with pytest.raises(ValueError, match="'cat' is missing, 'ant' is added"):
         load_dataset(data=None, data_path=None, names=names, split="train")
     dataset = load_dataset(
-        data=None, data_path=None, names=names, split=split, partial_labels=True,  # type: ignore[arg-type]
-    )  # fmt: skip
+        data=None,
+        data_path=None,
+        names=names,
+        split=split,  # type: ignore[arg-type]
+        partial_labels=True,
+    )
     assert dataset.class_names == ("cat", "dog", "ant")
     assert dataset.labels.tolist() == [0] * 4 + [1] * 4
     assert dataset.target(0)["unknown"].tolist() == [False, False, True]

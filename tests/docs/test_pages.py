@@ -83,8 +83,9 @@ def test_site_is_built_without_warnings(tmp_path: Path) -> None:
 
 
 def test_lines_of_chinese_paragraphs_are_joined() -> None:
-    text = "检测器\n类别，\n`a`、\nb 和\nc\n（d）。\n\n- 一\n  二\n\n```bash\na # 一\n二\n```\n"  # noqa: RUF001
-    joined = "检测器类别，`a`、b 和\nc（d）。\n\n- 一二\n\n```bash\na # 一\n二\n```\n"  # noqa: RUF001
-    assert join_lines(text) == joined
+    code = "```bash\na # 一\n二\n```\n"
+    text = "检测器\n类别，\n`a`、\nb 和\nc\n（d）。\n\n- 一\n  二\n\n"  # noqa: RUF001
+    joined = "检测器类别，`a`、b 和\nc（d）。\n\n- 一二\n\n"  # noqa: RUF001
+    assert join_lines(text + code) == joined + code
     english = "two\nlines, with `code`,\nand (a\nlist):\n\n- one\n"
     assert join_lines(english) == english
