@@ -17,7 +17,7 @@ from typing import Any
 
 from cyclopts import CycloptsError, MissingArgumentError
 
-from centernet2.commands import COMMANDS, OptionsOfCommands, app, is_main_process
+from centernet2.commands import COMMANDS, OptionsOfCommands, app, is_reporting
 from centernet2.exit_codes import ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error, name_compiler_cache
 from centernet2.threads import choose_threads
@@ -172,7 +172,7 @@ def start_logging() -> None:
     """
     from rich import get_console
 
-    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if is_main_process() else "ERROR")
+    level = os.environ.get(LEVEL_VARIABLE) or ("INFO" if is_reporting() else "ERROR")
     if level not in LEVELS:
         raise ValueError(f"{LEVEL_VARIABLE} is '{level}'; choose one of {', '.join(LEVELS)}")
     if level == "DEBUG":  # of this package alone: others write a line per image

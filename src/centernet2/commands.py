@@ -22,7 +22,7 @@ from centernet2.help_pages import HelpPages, shown_default
 from centernet2.launch import ONE_PROCESS, Processes, launch, should_launch
 
 OPTION_NAMES = {"as_json": "--json", "config": "--config-file", "model": "--weights"}
-PROCESSES = inspect.Parameter(
+PROCESSES_PARAMETER = inspect.Parameter(
     "processes", inspect.Parameter.KEYWORD_ONLY, default=ONE_PROCESS, annotation=Processes
 )
 
@@ -209,7 +209,7 @@ def as_function(job: Callable[..., Any], command: Command) -> Callable[..., None
     if command.first_by_name:
         first = first.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     if command.launched:
-        others.append(PROCESSES)
+        others.append(PROCESSES_PARAMETER)
 
     @wraps(job)
     def run(*words: Any, processes: Processes = ONE_PROCESS, **options: Any) -> None:
@@ -234,7 +234,7 @@ def as_function(job: Callable[..., Any], command: Command) -> Callable[..., None
             raise TrainingInterrupted(
                 "training was interrupted; --resume continues from the last checkpoint, if any"
             ) from None
-        if command.show is not None and is_main_process():
+        if command.show is not None and is_reporting():
             command.show(result)
 
     parameters = sorted((first, *others), key=lambda each: each.kind)  # stable
@@ -249,7 +249,7 @@ def _as_given(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def is_main_process() -> bool:
+def is_reporting() -> bool:
     """Whether this process reports; also valid after a job has left the process group."""
     return os.environ.get("RANK", "0") == "0"
 

@@ -7,7 +7,7 @@ from centernet2.data.class_changes import (
     rename_classes,
     without_classes,
 )
-from centernet2.data.class_names import clean_name, counted, join_classes, shown
+from centernet2.data.class_names import class_list, clean_name, join_classes, shown
 from centernet2.data.dataset import (
     DatasetsOptions,
     DetectionDataset,
@@ -76,10 +76,10 @@ __all__ = [
     "category_names",
     "check_before_training",
     "class_aware_weights",
+    "class_list",
     "clean_name",
     "coco_content",
     "concatenate",
-    "counted",
     "draw_objects",
     "eval_batches",
     "generator_of",

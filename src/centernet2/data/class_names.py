@@ -41,6 +41,6 @@ def shown(names: Sequence[str]) -> str:
     return first if len(names) <= SHOWN_NAMES else f"{first} and {len(names) - SHOWN_NAMES} more"
 
 
-def counted(names: Sequence[str]) -> str:
+def class_list(names: Sequence[str]) -> str:
     """Count and list class names for a message."""
     return f"{'1 class' if len(names) == 1 else f'{len(names)} classes'} ({shown(names)})"

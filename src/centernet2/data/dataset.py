@@ -18,7 +18,7 @@ from centernet2.data.annotation_masks import (
     PackedMasks,
     join_masks,
 )
-from centernet2.data.class_names import clean_name, counted, join_classes, shown
+from centernet2.data.class_names import class_list, clean_name, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
 from centernet2.data.sharing import SharedArrays, offsets_of
@@ -259,8 +259,8 @@ def with_classes(
         return dataset
     if sorted(own) != sorted(class_names):
         raise ValueError(
-            f"{dataset.annotations or dataset.name} has {counted(own)} and {owner} has "
-            f"{counted(class_names)}: {_differences(own, class_names)}; use the same "
+            f"{dataset.annotations or dataset.name} has {class_list(own)} and {owner} has "
+            f"{class_list(class_names)}: {_differences(own, class_names)}; use the same "
             "names in both, or join them with --class-map OLD=NEW"
         )
     logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)

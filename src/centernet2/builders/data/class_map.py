@@ -8,7 +8,13 @@ from typing import Any
 
 from centernet2.builders.detector.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
-from centernet2.data import DetectionDataset, category_names, clean_name, counted, rename_categories
+from centernet2.data import (
+    DetectionDataset,
+    category_names,
+    class_list,
+    clean_name,
+    rename_categories,
+)
 from centernet2.data.readers.json_file import json_problem
 from centernet2.spelling import meant_words
 from centernet2.text_files import read_text_file
@@ -110,7 +116,7 @@ def require_names(
     for old, new in class_map.items():
         if old not in known:
             near = [repr(each) for each in meant_words(old, known)]
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {counted(known)}"
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {class_list(known)}"
             raise ConfigError(
                 f"{owner} renames '{old}' to '{new}', but {where} has no class '{old}'; {hint}"
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from centernet2.config import ConfigError
-from centernet2.data import DetectionDataset, counted, join_classes, shown, without_classes
+from centernet2.data import DetectionDataset, class_list, join_classes, shown, without_classes
 from centernet2.models.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ def match_classes(
     join = join_classes(names, dataset.class_names)
     if len(join.added) == len(names):
         raise ValueError(
-            f"{dataset.name} has {counted(dataset.class_names)}, and {owner} has "
-            f"{counted(names)}, but no name is in both; use the same names, or join them with "
+            f"{dataset.name} has {class_list(dataset.class_names)}, and {owner} has "
+            f"{class_list(names)}, but no name is in both; use the same names, or join them with "
             "--class-map OLD=NEW, where OLD is the name in the data"
         )
     notes = []

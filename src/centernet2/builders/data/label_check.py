@@ -13,7 +13,7 @@ from centernet2.builders.detector.loading import config_of
 from centernet2.data import (
     DetectionDataset,
     LoadedImage,
-    counted,
+    class_list,
     eval_batches,
     join_classes,
     shown,
@@ -94,7 +94,7 @@ def label_map(model: Detector, dataset: DetectionDataset, owner: str) -> IntArra
     join = join_classes(names, dataset.class_names)
     if join.missing:
         raise ValueError(
-            f"{owner} has {counted(names)} and cannot judge {shown(join.missing)} of "
+            f"{owner} has {class_list(names)} and cannot judge {shown(join.missing)} of "
             f"{dataset.name}; give a detector of all classes, or join names with --class-map "
             "OLD=NEW, where OLD is the name in the data"
         )

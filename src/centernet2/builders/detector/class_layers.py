@@ -9,7 +9,7 @@ from torch import Tensor
 
 from centernet2.builders.detector.loading import build_on_meta
 from centernet2.config import CLASS_KEYS, Config
-from centernet2.data import counted, join_classes
+from centernet2.data import class_list, join_classes
 from centernet2.models.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -54,15 +54,15 @@ def join_class_layers(
     join = join_classes(classes, names)
     labels = [label for label, other in enumerate(join.labels.tolist()) if other >= 0]
     if labels:
-        rest = f"{counted(join.added)} of the data start as initialized" if join.added else ""
+        rest = f"{class_list(join.added)} of the data start as initialized" if join.added else ""
         logger.warning(
             "%s was trained on other classes: its class layers are joined by name for %s%s",
-            origin, counted([classes[label] for label in labels]), f"; {rest}" if rest else "",
+            origin, class_list([classes[label] for label in labels]), f"; {rest}" if rest else "",
         )  # fmt: skip
     else:
         logger.warning(
             "%s was trained on other classes: it has %s, and the data have %s, so its class layers "
-            "are not loaded", origin, counted(names), counted(classes),
+            "are not loaded", origin, class_list(names), class_list(classes),
         )  # fmt: skip
     own, joined = model.state_dict(), dict(tensors)
     for name, where in _class_dimensions(own, config, len(classes)).items():

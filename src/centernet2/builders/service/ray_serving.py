@@ -84,7 +84,7 @@ def app(args: dict[str, Any]) -> Any:
         health_check_timeout_s=2 * options.timeout,
         graceful_shutdown_timeout_s=2 * options.timeout,  # for the accepted requests
         ray_actor_options=resources_of(options.threads, options.device),
-    )(Detector)
+    )(DetectorReplica)
     ingress = serve.deployment(
         name="Ingress",
         num_replicas=2,
@@ -118,7 +118,7 @@ def parse_options(args: Mapping[str, Any]) -> RayOptions:
     return checked
 
 
-class Detector:
+class DetectorReplica:
     """A replica: the service on one device, without what belongs to one process.
 
     Args:

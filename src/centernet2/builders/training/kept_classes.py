@@ -20,7 +20,7 @@ from centernet2.builders.evaluation.evaluator import score_matched
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import read_weights
 from centernet2.config import Config, ConfigError
-from centernet2.data import DetectionDataset, counted, join_classes, with_objects
+from centernet2.data import DetectionDataset, class_list, join_classes, with_objects
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.ops.nms import greedy_nms
 from centernet2.structures import FloatArray
@@ -68,8 +68,8 @@ def label_kept_classes(
     names = class_names_to_keep(weights)
     if lacking := join_classes(kept, names).added:
         raise ConfigError(
-            f"{weights} has {counted(names)}, but not {counted(lacking)} of DATASETS.KEPT_CLASSES; "
-            "give the weights that the run started from with --from"
+            f"{weights} has {class_list(names)}, but not {class_list(lacking)} of "
+            "DATASETS.KEPT_CLASSES; give the weights that the run started from with --from"
         )
     detections = _detect(train_set, config, command, str(weights))
     images, labels = detections[:, 0].astype(np.int64), detections[:, 6].astype(np.int64)

@@ -18,7 +18,7 @@ from centernet2.builders.training.solver import build_multiplier
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError
 from centernet2.data import (
     DetectionDataset,
-    counted,
+    class_list,
     join_classes,
     require_ground_truth,
     require_masks,
@@ -126,8 +126,8 @@ def keep_classes(train_set: DetectionDataset, config: Config) -> DetectionDatase
     new = join_classes(train_set.class_names, kept).added
     if not new:
         raise ConfigError(
-            f"{train_set.name} has {counted(train_set.class_names)}, and the initial weights have "
-            "all of them, so there is no class to add; leave --keep-classes out"
+            f"{train_set.name} has {class_list(train_set.class_names)}, and the initial weights "
+            "have all of them, so there is no class to add; leave --keep-classes out"
         )
     return with_unlabelled_classes(train_set, [*kept, *new])
 

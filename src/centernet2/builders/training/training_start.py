@@ -21,7 +21,7 @@ from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import REFUSED, Config, ConfigError
-from centernet2.data import DetectionDataset, counted, with_classes
+from centernet2.data import DetectionDataset, class_list, with_classes
 from centernet2.models.detector import Detector
 from centernet2.zoo import ZOO_PREFIX, DownloadError, zoo_model
 
@@ -112,8 +112,8 @@ def in_classes_of(start: Start, train_set: DetectionDataset) -> DetectionDataset
         return train_set
     if sorted(names) != sorted(train_set.class_names):
         raise ConfigError(
-            f"{start.path} was trained on {counted(names)}, and {train_set.name} has "
-            f"{counted(train_set.class_names)}; resume with the classes of the run (--class-map "
+            f"{start.path} was trained on {class_list(names)}, and {train_set.name} has "
+            f"{class_list(train_set.class_names)}; resume with the classes of the run (--class-map "
             "OLD=NEW renames those of the data), or use another --output-dir"
         )
     return with_classes(train_set, names, owner=str(start.path))
