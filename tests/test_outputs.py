@@ -1,5 +1,6 @@
 """Where outputs can be written, and which files they may replace."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -32,9 +33,25 @@ def test_outputs_that_cannot_be_written_are_named(
         writable_file(path, "--fix")
     with pytest.raises(ValueError, match=r"--report .*new cannot be used: .*new is not a folder"):
         writable_folder(path.parent, "--report")
-    monkeypatch.setattr(outputs.os, "access", lambda *_: False)
+    monkeypatch.setattr(outputs, "TemporaryFile", refuse)
     with pytest.raises(ValueError, match="cannot be written; choose another"):
         writable_file(tmp_path / "a.json")
+
+
+def refuse(dir: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", dir)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_folder_that_takes_no_files_in_spite_of_its_permissions() -> None:
+    for path in (Path("/proc/a.json"), Path("/proc/new/a.json")):
+        with pytest.raises(ValueError, match=r"--output .*: /proc cannot be written; choose"):
+            writable_file(path)
+
+
+def test_probing_leaves_nothing_behind(tmp_path: Path) -> None:
+    writable_folder(tmp_path, "--output")
+    assert not list(tmp_path.iterdir())
 
 
 def test_link_to_nothing_is_no_folder(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
@@ -67,9 +68,18 @@ def writable_file(path: Path, option: str = "--output", *, command: str = "") ->
 
 def _require_writable(path: Path, folder: Path, option: str) -> None:
     existing = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    if not existing.is_dir() or not _takes_files(existing):
         reason = "cannot be written" if existing.is_dir() else "is not a folder"
         raise ValueError(f"{option} {path} cannot be used: {existing} {reason}; choose another one")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be created in a folder, of which its permissions alone do not tell."""
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def require_replaceable(path: Path, command: str, option: str) -> None:

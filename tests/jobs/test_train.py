@@ -1,7 +1,7 @@
 """The training job on a tiny data set, from Python and the command line."""
 
+import errno
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from PIL import Image
 
 import centernet2
+from centernet2 import outputs
 from centernet2.evaluation.scoring import Scored
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.train import TrainMode
@@ -76,6 +77,10 @@ def test_wrong_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:
         train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")
 
 
+def refuse(dir: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", dir)
+
+
 def test_unwritable_output_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +91,7 @@ def test_unwritable_output_folder_is_refused(
             ValueError, match=r"--output-dir .*x cannot be used: .*file is not a folder"
         ):
             start(nowhere, tmp_path / "file" / "x")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(outputs, "TemporaryFile", refuse)
     with pytest.raises(ValueError, match=r"--output-dir .*x cannot be used: .* cannot be written"):
         train(nowhere, tmp_path / "x")
 
