@@ -1,8 +1,10 @@
 """Weights files of every kind: what is loaded, what is refused."""
 
 import errno
+import io
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,15 @@ from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
 
 SMALL = "CenterNet2_R18_small"
+
+
+def zip_of(*names: str) -> bytes:
+    """Return an archive of files that hold a number."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "3")
+    return buffer.getvalue()
 
 
 def test_reference_checkpoint_round_trip(tmp_path: Path) -> None:
@@ -107,10 +118,73 @@ def test_every_failure_of_torch_names_the_file(
     def fail(*_: object, **__: object) -> object:
         raise AttributeError("no such attribute")
 
-    (tmp_path / "w.pth").write_bytes(b"damaged")
+    (tmp_path / "w.pth").write_bytes(b"PK\3\4damaged")
     monkeypatch.setattr(torch, "load", fail)
     with pytest.raises(WeightsError, match=r"w\.pth is not a readable PyTorch file"):
         read(tmp_path / "w.pth")
+
+
+SOMETHING = zip_of("word/document.xml")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("w.pth", SOMETHING, "it is an archive with other content"),
+        ("w.pkl", SOMETHING, "it is an archive with other content"),
+        ("w.pth", SOMETHING[:-9], "it is damaged or cut off"),
+        ("w.pth", zip_of("w/data.pkl"), "it is damaged"),
+        (
+            "w.pth",
+            pickle.dumps({"a": Path()}),
+            "it is damaged, or a pickle with other content than tensors",
+        ),
+        ("w.pkl", b"epoch,loss\n1,2\n", "it is damaged, cut off or of another kind"),
+        ("w.pkl", pickle.dumps({"a": [1, 2]})[:-3], "it is damaged, cut off or of another kind"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_unreadable_weights_are_named_with_the_reason(
+    name: str, content: bytes, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"{name} is not a readable .*: {reason}$"):
+        read_weights(tmp_path / name)
+
+
+def test_program_of_torchscript_is_named(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(zip_of("w/data.pkl", "w/constants.pkl", "w/version"))
+    with pytest.raises(WeightsError, match=r"w\.pt is .* TorchScript; save the state_dict"):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_torch_file_may_have_the_suffix_of_a_pickle(tmp_path: Path) -> None:
+    torch.save({"backbone.weight": torch.ones(2)}, tmp_path / "w.pkl")
+    assert read_weights(tmp_path / "w.pkl").tensors["backbone.weight"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", [1]), ("model", {1: torch.ones(1)}), ("model", {"a": 1}), ("config", {"a": 1}),
+        ("class_names", 5), ("iteration", "1"), ("test_size", 4), ("metrics", None),
+    ],
+)  # fmt: skip
+def test_changed_checkpoints_are_refused(key: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    save_checkpoint(path, Checkpoint({"a": torch.ones(1)}, ModelInfo(), 1, {}))
+    torch.save({**torch.load(path, weights_only=True), key: value}, path)
+    for read in (read_weights, load_checkpoint):
+        with pytest.raises(
+            WeightsError, match=f"model.pth was written .* its '{key}' is missing or"
+        ):
+            read(path)
+
+
+def test_file_without_weights_needs_no_config(tmp_path: Path) -> None:
+    torch.save(torch.ones(1), tmp_path / "tensor.pt")
+    with pytest.raises(WeightsError, match=r"tensor\.pt holds no dictionary of weights"):
+        load_checkpoint(tmp_path / "tensor.pt")
 
 
 def test_unrelated_weights_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.checkpoint.names import to_reference
-from centernet2.checkpoint.weights_file import WeightsError, read_content
+from centernet2.checkpoint.weights_file import WeightsError, find_tensors, read_content
 from centernet2.files import open_atomic, remove_temporary
 from centernet2.structures import ModelInfo, ScoreCalibration, TestSize
 
@@ -22,6 +22,12 @@ logger = logging.getLogger(__name__)
 FORMAT = "centernet2"  # identifies our checkpoints
 FINAL_FILE, BEST_FILE = "model_final.pth", "model_best.pth"  # of a training run
 ADDED = {"calibration": None, "origin": None}  # keys that files of earlier releases lack
+NEEDED: Mapping[str, type | tuple[type, ...]] = {  # other keys, and the type of each value
+    **dict.fromkeys(("model", "metrics", "test_size"), dict),
+    **dict.fromkeys(("class_names", "score_thresholds"), (tuple, list)),
+    **dict.fromkeys(("config", "config_name"), str),
+    "iteration": int,
+}
 NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -57,6 +63,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = find_in_run(path)
     content = read_content(path)
     if not is_checkpoint(content):
+        find_tensors(content, path)  # another error if there are none
         raise WeightsError(f"{path} is not a checkpoint of centernet2; give its --config-file too")
     return parse_checkpoint(content, str(path))
 
@@ -98,6 +105,12 @@ def is_checkpoint(content: object) -> bool:
 def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
     """Parse the content of one of our checkpoints; errors name its origin."""
     content = {**ADDED, **content}
+    unfit = [key for key, kind in NEEDED.items() if not isinstance(content.get(key), kind)]
+    if unfit or not _holds_tensors(content["model"]):
+        raise WeightsError(
+            f"{origin} was written by another version of centernet2, or changed: its "
+            f"'{[*unfit, 'model'][0]}' is missing or of another kind"
+        )
     try:
         info = {field.name: content[field.name] for field in fields(ModelInfo)}
         info["test_size"] = TestSize(**info["test_size"])
@@ -106,7 +119,7 @@ def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
         return Checkpoint(
             weights=content["model"],
             info=ModelInfo(**info),
-            iteration=int(content["iteration"]),
+            iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
             origin=content["origin"],
@@ -115,6 +128,10 @@ def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
         raise WeightsError(
             f"{origin} was written by another version of centernet2 ({error})"
         ) from None
+
+
+def _holds_tensors(weights: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) and isinstance(own, Tensor) for name, own in weights.items())
 
 
 def export_reference_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from importlib import import_module
@@ -19,7 +20,7 @@ CAFFE2_BN_EPS = 1e-5
 
 
 # by the first bytes of a file, and by its suffix
-EXPORTED = "an exported file (predict, serve, verify and doctor read it, its suffix in lower case)"
+EXPORTED = "an exported file"
 JSON = "a JSON file (`eval` takes results by --predictions)"
 OTHER_KINDS = {
     b"\xff\xd8\xff": "a picture (JPEG)",
@@ -28,6 +29,10 @@ OTHER_KINDS = {
     b"RIFF": "a picture or a film (RIFF)",
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
+    b"BM": "a picture (BMP)",
+    b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file, as of Keras",
+    b"\x93NUMPY": "an array of NumPy",
     b"{": JSON,
     b"[": JSON,
     b'<?xml version="1.0"?>\n<net ': EXPORTED,
@@ -41,6 +46,9 @@ SUFFIXES = {
     ".onnx": EXPORTED,
     ".pt2": EXPORTED,
 }
+TEXT, EMPTY, UNKNOWN = "a text file", "an empty file", "no file of PyTorch"
+NOT_IN_TEXT = frozenset(range(8))  # bytes
+ZIP_MARK, PICKLE_MARK = b"PK\3\4", b"\x80"  # of files of torch.save, now and up to PyTorch 1.5
 
 
 class WeightsError(ValueError):
@@ -56,7 +64,13 @@ def read_content(path: Path) -> Any:
     _refuse_other_kinds(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    return _read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
+    is_pickle = path.suffix == ".pkl" and not _begins_as_zip(path)  # torch.save takes any name
+    return _read_pickle(path) if is_pickle else _read_torch(path)
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP_MARK)) == ZIP_MARK
 
 
 def is_json_file(path: Path) -> bool:
@@ -76,12 +90,21 @@ def _other_kind(path: Path) -> str | None:
         start = start.decode(encoding, "ignore").encode()
     start = start.lstrip()
     kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
-    return kind or SUFFIXES.get(path.suffix.lower())
+    kind = kind or SUFFIXES.get(path.suffix.lower())
+    if kind or path.suffix == ".pkl" or start.startswith((ZIP_MARK, PICKLE_MARK)):
+        return kind
+    return (TEXT if NOT_IN_TEXT.isdisjoint(start) else UNKNOWN) if start else EMPTY
 
 
 def _refuse_other_kinds(path: Path) -> None:
     """Raise WeightsError for a file that is recognized as something else."""
     kind = _other_kind(path)
+    if kind == EXPORTED:
+        raise WeightsError(
+            f"{path} is {kind}, not a weights file; give the checkpoint that it was made from. "
+            "Exported files, with a suffix in lower case, are for predict, explain, serve, next, "
+            "pseudo-label, verify and doctor"
+        )
     if kind is not None:
         raise WeightsError(
             f"{path} is {kind}, not a weights file; give a .pth, .pkl or .safetensors file"
@@ -138,17 +161,30 @@ def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        # memory-mapped if the format allows it, so that memory never holds all weights twice
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that it refuses then
+            # memory-mapped if the format allows it, so that memory never holds all weights twice
+            return torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except Exception as error:  # a damaged file can fail in any way
-        lines = str(error).strip().splitlines() or ["the file is truncated"]
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = (
-            f"it contains '{foreign[1]}', and only tensors are read" if foreign else lines[0][:200]
-        )
-        raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from None
+        reason = _reason(str(error), path)
+        raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from error
+
+
+def _reason(message: str, path: Path) -> str:
+    """Say in a few words why PyTorch cannot read a file; its own messages are long."""
+    if foreign := re.search(r"GLOBAL ([\w.]+)", message):
+        return f"it contains '{foreign[1]}', and only tensors are read"
+    if "TorchScript" in message:
+        return "it is a program of TorchScript; save the state_dict of the model"
+    if not _begins_as_zip(path):
+        return "it is damaged, or a pickle with other content than tensors"
+    if not zipfile.is_zipfile(path):
+        return "it is damaged or cut off"
+    with zipfile.ZipFile(path) as archive:
+        is_own = any(name.endswith("data.pkl") for name in archive.namelist())
+    return "it is damaged" if is_own else "it is an archive with other content"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -199,5 +235,6 @@ def _read_pickle(path: Path) -> Any:
             raise
         except Exception as error:  # a damaged pickle can fail in any way
             raise WeightsError(
-                f"{path} is not a readable pickle of arrays: {error or 'the file is truncated'}"
-            ) from None
+                f"{path} is not a readable pickle of arrays: it is damaged, cut off or of another "
+                "kind"
+            ) from error
