@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from centernet2.builders.data.class_matching import match_detector
 from centernet2.builders.data.evaluation_data import find_validation_data
 from centernet2.builders.detector.loading import config_of, load_detector
-from centernet2.builders.evaluation.evaluator import score_exported
+from centernet2.builders.evaluation.evaluator import max_detections_of, score_exported
 from centernet2.data import DetectionDataset
 from centernet2.evaluation import compare_pairs
 from centernet2.images.image_files import read_image
@@ -71,7 +71,9 @@ def evaluate(options: argparse.Namespace, run: Path, path: Path) -> FloatArray:
     if not stored.exists():
         detector = load_detector(run, device="cpu")
         matched = match_detector(detector, validation_data(options, run))
-        scored = score_exported(ExportedDetector(path), matched, config_of(detector.info))
+        config = config_of(detector.info)
+        count = max_detections_of(detector, config)
+        scored = score_exported(ExportedDetector(path), matched, config, max_detections=count)
         np.save(stored, scored.results)
     results: FloatArray = np.load(stored)
     return results

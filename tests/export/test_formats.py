@@ -54,6 +54,33 @@ def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert str(error.value).endswith('pip install "centernet2[export]"')
 
 
+def test_package_that_cannot_be_imported_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "halfpackage.py").write_text("raise OSError('libnothing.so is missing')")
+    (tmp_path / "needypackage.py").write_text("import nopackage")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages = ("halfpackage", "needypackage")
+    monkeypatch.setitem(FORMATS, "onnx", Format(".onnx", packages, "export"))
+    with pytest.raises(ValueError) as error:
+        require_packages("onnx")
+    assert "halfpackage cannot be imported (libnothing.so is missing)" in str(error.value)
+    assert "nopackage is not installed" in str(error.value)
+
+
+def test_old_package_of_another_distribution_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "otherpackage.py").write_text("__version__ = '1.2.0-15-branch'")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(FORMATS, "onnx", Format(".onnx", ("otherpackage",), "export"))
+    monkeypatch.setattr(formats, "requires", lambda _: ["otherpackage>=1.3; extra == 'export'"])
+    with pytest.raises(
+        ValueError, match=r"otherpackage 1\.2\.0 is installed, but >=1\.3 is needed"
+    ):
+        require_packages("onnx")
+
+
 def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats.shutil, "which", lambda _: None)
     monkeypatch.setattr(formats, "requires", lambda _: None)

@@ -22,7 +22,7 @@ from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
 from centernet2.runtime.verification import read_certificate
 
 METADATA = json.dumps(
-    {key: [] for key in NEEDED_KEYS}
+    {key: kind() for key, kind in NEEDED_KEYS.items()}
     | {"input_shape": ["batch", 3, "height", "width"], "class_names": ["cat"]}
 )
 NUM_CLASSES = 1203

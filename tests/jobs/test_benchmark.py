@@ -178,10 +178,13 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
         (("--config-file", SMALL, "--runs", "0"), "--runs is 0; it takes a whole number from 1"),
         (("--config-file", SMALL, "--threads", "-1"), "--threads is -1; it takes"),
         (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes is (2, 0); it"),
-        (("--config-file", SMALL, "--sizes", "640"), "'640'; write HEIGHTxWIDTH such as 800x1216"),
+        (
+            ("--config-file", SMALL, "--sizes", "640"),
+            "--sizes is '640'; write HEIGHTxWIDTH in pixels",
+        ),
         (
             ("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
-            "put KEY VALUE pairs before it",
+            "put MODEL.MASK_ON and its value before --sizes",
         ),
         (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
         (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),

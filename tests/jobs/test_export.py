@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from centernet2.jobs.export import FormOptions, PrecisionOptions, export
+from tests.helpers.jobs import save_untrained
+from tests.helpers.training import write_blocks
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,10 @@ from centernet2.jobs.export import FormOptions, PrecisionOptions, export
             "is for one shape of input and output",
         ),
         ({"form": FormOptions(batch=0)}, "batch is 0"),
-        ({"form": FormOptions(size="480")}, "--size has '480'"),
+        (
+            {"form": FormOptions(size="480")},
+            "--size is '480'; write HEIGHTxWIDTH in pixels, such as 800x1216$",
+        ),
         ({"form": FormOptions(size="0x0")}, "height and width are at least 32"),
         ({"precision": PrecisionOptions(required_share=1.5)}, "required_share is 1.5"),
         ({"images": "nowhere"}, "nowhere: no image found"),
@@ -59,6 +64,23 @@ def test_options_are_checked_before_the_work(
         options = {**options, "output": tmp_path / options["output"]}
     with pytest.raises((ValueError, OSError), match=message):
         export(weights=tmp_path / "none.pth", **{"output": tmp_path / "model.onnx", **options})
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "message"),
+    [
+        (None, "block", r"blocks_val has 1 class .*but no name is in both"),
+        ("32x48", "cat", r"--size is 32x48, but --data has images of other sizes, .*1.png \(64x64"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_tracing(
+    size: str | None, name: str, message: str, tmp_path: Path
+) -> None:
+    weights, data = save_untrained(tmp_path / "w.pth"), write_blocks(tmp_path / "blocks", name)
+    output, form = tmp_path / "out" / "model.onnx", FormOptions(size=size)
+    with pytest.raises(ValueError, match=message):
+        export(weights=weights, output=output, form=form, precision=PrecisionOptions(data=data))
+    assert not output.parent.exists()
 
 
 def test_files_of_other_origin_stay(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Damaged and foreign files, which `verify` and `predict` name in a sentence."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from centernet2.runtime.verification import (
     pack_calls,
     read_calls,
     reference_path,
+    require_detections,
 )
 
 onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+
+
+METADATA = {**{key: kind() for key, kind in NEEDED_KEYS.items()}, "input_shape": [1, 3, 4, 6]}
 
 
 def write(path: Path, metadata: str | None) -> Path:
@@ -44,10 +49,18 @@ def write(path: Path, metadata: str | None) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return write(tmp_path / "model.onnx", json.dumps(dict.fromkeys(NEEDED_KEYS)))
+    return write(tmp_path / "model.onnx", json.dumps(METADATA))
 
 
-@pytest.mark.parametrize("metadata", [None, '{"class_names": [', "{}", "[]", "null"])
+OTHER_TYPES = [json.dumps(METADATA | {key: value}) for key, value in [
+    ("num_classes", "2"), ("class_names", None), ("class_names", "cat"), ("test_size", [800]),
+    ("score_thresholds", 0.5), ("input_shape", 3), ("config", 5),
+]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, '{"class_names": [', "{}", "[]", "null", "3", *OTHER_TYPES]
+)
 def test_files_of_other_programs_and_releases_are_refused(
     metadata: str | None, tmp_path: Path
 ) -> None:
@@ -74,13 +87,50 @@ def test_missing_files_beside_it_are_named(file: Path) -> None:
         verify(file)
 
 
-@pytest.mark.parametrize("change", [{"required_share": "much"}, {"tolerance": {"depth": 1}}, None])
+TOLERANCE = ROUNDING._asdict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"required_share": "much"},
+        {"required_share": "0.9"},
+        {"required_share": math.nan},
+        {"required_share": None},
+        {"tolerance": {"depth": 1}},
+        {"tolerance": {**TOLERANCE, "offset": "0.1"}},
+        {"tolerance": {**TOLERANCE, "score": math.inf}},
+        None,
+    ],
+)
 def test_damaged_certificate_is_named(change: dict[str, Any] | None, file: Path) -> None:
     certificate = json.loads(certificate_path(file).read_text())
     content = [certificate] if change is None else certificate | change
     certificate_path(file).write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"certificate\.json is damaged; export the model again"):
         verify(file)
+
+
+IMAGE = np.zeros((1, 3, 4, 6), np.uint8)
+ONE = {"boxes": np.ones((1, 4)), "scores": np.ones(1), "labels": np.zeros(1)}
+NONE = {name: column[:0] for name, column in ONE.items()}
+
+
+def test_reference_of_another_file_is_named(file: Path) -> None:
+    reference_path(file).write_bytes(pack_calls([Call(IMAGE, [ONE])]))
+    certificate = json.loads(certificate_path(file).read_text())
+    certificate["reference_sha256"] = hash_of(reference_path(file))
+    certificate_path(file).write_text(json.dumps(certificate))
+    reference_path(file).write_bytes(pack_calls([Call(IMAGE + 1, [ONE])]))
+    with pytest.raises(ValueError, match=r"reference\.npz is not the file that .*certificate"):
+        verify(file)
+
+
+def test_nothing_to_compare_is_no_agreement(file: Path) -> None:
+    reference_path(file).write_bytes(pack_calls([Call(IMAGE, [NONE]), Call(IMAGE, [NONE])]))
+    with pytest.raises(ValueError, match=r"cannot be verified: PyTorch detects nothing"):
+        verify(file)
+    require_detections([Call(IMAGE, [NONE])], 0.0, "a file of which no agreement is required", "")
 
 
 def save(path: Path, **arrays: Any) -> None:
@@ -93,7 +143,7 @@ def save_one(path: Path) -> None:
         np.save(stream, np.zeros(3))
 
 
-IMAGES = {"0/images": np.zeros((1, 3, 4, 6), np.uint8)}
+IMAGES = {"0/images": IMAGE}
 
 
 @pytest.mark.parametrize(

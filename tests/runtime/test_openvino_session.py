@@ -16,10 +16,7 @@ THREADS = 3
 
 def fake_openvino(compiled: list[tuple[Any, ...]], devices: list[str]) -> Any:
     """An OpenVINO with some devices, which notes what is compiled."""
-    side = SimpleNamespace(is_dynamic=True)
-    model = SimpleNamespace(
-        has_rt_info=lambda key: False, input=lambda index: SimpleNamespace(partial_shape=4 * [side])
-    )
+    model = SimpleNamespace(has_rt_info=lambda key: False)
     core = SimpleNamespace(
         available_devices=devices,
         read_model=lambda path: model,

@@ -4,6 +4,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,19 +36,19 @@ from centernet2.export.program import export_program, exportable
 from centernet2.export.quantization import quantize
 from centernet2.export.tensorrt_form import content_for_tensorrt
 from centernet2.export.torch_file import save_program
-from centernet2.files import write_atomic, write_json
+from centernet2.files import open_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
 from centernet2.runtime.agreement import Agreement
 from centernet2.runtime.exported_model import METADATA_KEY, Arrays, ExportedModel, parts_of
 from centernet2.runtime.verification import (
-    Call,
     agreement_of,
     agreement_record,
     certificate_path,
     hash_of,
     pack_calls,
     reference_path,
+    require_detections,
     require_share,
 )
 
@@ -128,6 +129,7 @@ def export_detector(
     tolerance, share = _bar(options)
     batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
+    require_detections(calls, share, f"{path} is not written", ADVICE)
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(metadata_of(detector, options))
     model = _translate(detector, graph, metadata, options)
@@ -142,10 +144,9 @@ def export_detector(
         exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
         agreement = agreement_of(exported, calls, tolerance)
         require_share(agreement, share, f"{path} is not written{_after(parts_at)}", ADVICE)
+        reference_path(temporary).write_bytes(pack_calls(calls))
         certificate = {
-            **json_mark("export"),
-            "file": path.name,
-            "sha256": hash_of(temporary),
+            **_identity(temporary),
             **{"precision": options.precision, **quantized},
             **{"required_share": share, "tolerance": tolerance._asdict()},
             **agreement_record(agreement),
@@ -156,7 +157,8 @@ def export_detector(
             **check(temporary),
             **_environment(exported),
         }
-        _publish(temporary, path, certificate, calls)
+        write_json(certificate_path(temporary), certificate, indent=2)
+        _publish(temporary, path)
     return certificate
 
 
@@ -166,14 +168,24 @@ def _bar(options: ExportOptions) -> Bar:
     return bar if share is None else bar._replace(share=share)
 
 
-def _publish(
-    temporary: Path, path: Path, certificate: Mapping[str, Any], calls: Sequence[Call]
-) -> None:
-    """Write an exported file, and beside it the certificate and what `verify` compares with."""
-    write_atomic(reference_path(path), pack_calls(calls))
-    write_json(certificate_path(path), certificate, indent=2)
-    for source, target in zip(parts_of(temporary), parts_of(path), strict=True):
-        write_atomic(target, source.read_bytes())  # last: a file always has its certificate
+def _identity(path: Path) -> dict[str, Any]:
+    """Return what tells an exported file and its reference from others, for a certificate."""
+    hashes = {"sha256": hash_of(path), "reference_sha256": hash_of(reference_path(path))}
+    return {**json_mark("export"), "file": path.name, **hashes}
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Copy an exported file and those beside it; if one cannot be written, none appears."""
+    with ExitStack() as stack:  # the file, opened first, appears last: it has a certificate then
+        for source, target in zip(_files_of(temporary), _files_of(path), strict=True):
+            copy = stack.enter_context(open_atomic(target))
+            copy.write(source.read_bytes())
+            copy.flush()
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return an exported file, its parts, its certificate, and what `verify` compares with."""
+    return [*reversed(parts_of(path)), certificate_path(path), reference_path(path)]
 
 
 def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:

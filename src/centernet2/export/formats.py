@@ -1,9 +1,10 @@
 """The formats of exported files, and what this machine needs to write them."""
 
-import importlib.util
+import importlib
 import shutil
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -76,15 +77,25 @@ def require_packages(name: str) -> None:
 
 
 def _reason(package: str) -> str | None:
-    """Say why an installed package cannot be used; None: it can be."""
-    if importlib.util.find_spec(package) is None:
-        return f"{package} is not installed"
+    """Say why a package cannot be used; None: it can be."""
     try:
-        installed, needed = version(package), _needed(package)
-    except PackageNotFoundError:  # of another distribution, such as onnxruntime-gpu
-        return None
-    is_fit = needed.contains(installed, prereleases=True)
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed"
+    except Exception as error:  # such as of a library that it needs
+        return f"{package} cannot be imported ({' '.join(str(error).split())})"
+    installed, needed = _installed(module), _needed(package)
+    is_fit = installed is None or needed.contains(installed, prereleases=True)
     return None if is_fit else f"{package} {installed} is installed, but {needed} is needed"
+
+
+def _installed(module: ModuleType) -> str | None:
+    """Return the version of a package; None: it states none."""
+    try:
+        return version(module.__name__)
+    except PackageNotFoundError:  # of another distribution, such as onnxruntime-gpu
+        stated: str | None = getattr(module, "__version__", None)
+        return stated and stated.partition("-")[0]  # openvino states a build after the hyphen
 
 
 def _needed(package: str) -> SpecifierSet:

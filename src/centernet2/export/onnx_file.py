@@ -10,9 +10,9 @@ import torch
 from torch.export import ExportedProgram
 
 from centernet2.outputs import mark_of
+from centernet2.runtime.onnx_session import INPUT
 
 OPSET = 20  # DeformConv is wrong up to 18
-INPUT = "images"
 INPUT_SHAPE = ("batch", 3, "height", "width")  # names of the dimensions that are not fixed
 ANY_NUMBER = 2**31 - 1
 

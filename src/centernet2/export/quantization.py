@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from centernet2.export.onnx_file import INPUT
 from centernet2.export.precision import inner_parts, sampling_layers
 from centernet2.models.detector import Detector
+from centernet2.runtime.onnx_session import INPUT
 
 OPERATORS = ("Add", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Resize")  # that run in int8
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul")

@@ -22,6 +22,7 @@ from centernet2.jobs import (
 )
 from centernet2.option_groups import DEVICE, MEASUREMENT
 from centernet2.ranges import at_least
+from centernet2.usage import KEY
 
 if TYPE_CHECKING:
     from centernet2.devices import Precision
@@ -82,7 +83,7 @@ def benchmark(
     target = None if output is None else writable_file(Path(output), command="benchmark")
     if min(batch_sizes, default=0) < 1:
         raise ArgumentValueError("batch_sizes", f"is {batch_sizes}; it takes whole numbers from 1")
-    dtype, wanted = _require_dtype(inference.dtype), [parse_size(size) for size in sizes]
+    dtype, wanted = _require_dtype(inference.dtype), [_parse_word(size) for size in sizes]
     with cpu_threads(threads):
         model = _load(config, overrides, weights, inference.device, training=training)
         plan = build_on_meta(config_of(model.info))
@@ -96,18 +97,22 @@ def benchmark(
     return result
 
 
-def parse_size(text: str, option: str = "--sizes") -> tuple[int, int]:
+def parse_size(text: str, option: str) -> tuple[int, int]:
     """Parse "HEIGHTxWIDTH"."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None:
-        raise ValueError(
-            f"{option} has '{text}'; write HEIGHTxWIDTH such as 800x1216 "
-            "(put KEY VALUE pairs before it)"
-        )
+        raise ValueError(f"{option} is '{text}'; write HEIGHTxWIDTH in pixels, such as 800x1216")
     height, width = int(match[1]), int(match[2])
     if min(height, width) < MIN_SIDE:
-        raise ValueError(f"{option} has '{text}'; height and width are at least {MIN_SIDE}")
+        raise ValueError(f"{option} is '{text}'; height and width are at least {MIN_SIDE}")
     return height, width
+
+
+def _parse_word(text: str) -> tuple[int, int]:
+    """Parse one of the words after --sizes, which takes all that follow it."""
+    if KEY.fullmatch(text):
+        raise ValueError(f"put {text} and its value before --sizes, which takes all words after it")
+    return parse_size(text, "--sizes")
 
 
 def _require_dtype(name: str) -> Precision:

@@ -1,7 +1,7 @@
 """The command `export`: write a detector to a file that other runtimes run."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ from centernet2.ranges import at_least, between
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from centernet2.data import DetectionDataset
     from centernet2.export.exporting import Check
     from centernet2.models.detector import Detector
 
@@ -118,7 +119,7 @@ def export(
         needs --size; tensorrt, an ONNX file for one shape that TensorRT's own parser takes; torch,
         an exported program; or aotinductor, a program compiled for CPUs like that of this machine,
         which needs a C++ compiler. Default: onnx, openvino or torch, as the suffix of --output
-        says.
+        says, else onnx.
     config
         Path or name of the config, for weights files without one.
     images
@@ -141,10 +142,10 @@ def export(
     options = ExportOptions(graph, format, precision.dtype, precision.required_share)
     require_fit(options)
     _require_consistent(precision)
-    pictures, calibration = _first_images(images), _calibration_images(precision)
     require_packages(format)
+    pictures, calibration = _first_images(images), _calibration_images(precision)
     detector = load_detector(weights, overrides, config=config, device="cpu")
-    check = _precision_check(detector, precision)
+    check = _precision_check(detector, precision, size)
     certificate = export_detector(
         detector, path, options, images=pictures, calibration=calibration, check=check
     )
@@ -193,8 +194,15 @@ def _calibration_images(options: PrecisionOptions) -> "Iterator[Tensor]":
     return read_calibration_images(find_calibration_images(Path(options.calibration)))
 
 
-def _precision_check(detector: "Detector", options: PrecisionOptions) -> "Check":
-    """Return a check of the file on the data, if there are data."""
+def _precision_check(
+    detector: "Detector", options: PrecisionOptions, size: tuple[int, int] | None
+) -> "Check":
+    """Return a check of the file on the data, if there are data.
+
+    Raises:
+        ValueError: the data have other classes, or images of another size than the file takes.
+    """
+    from centernet2.builders.data.class_matching import match_detector
     from centernet2.builders.data.evaluation_data import find_validation_data
     from centernet2.builders.detector.loading import config_of
     from centernet2.builders.evaluation.precision_check import PrecisionCheck
@@ -205,7 +213,24 @@ def _precision_check(detector: "Detector", options: PrecisionOptions) -> "Check"
     dataset = find_validation_data(
         options.data, options.data_path, config.datasets, masks=config.model.mask_on
     )
-    return PrecisionCheck(detector, config, dataset, options.accepted_loss)
+    _require_size(dataset, size)
+    matched = match_detector(detector, dataset)
+    return PrecisionCheck(detector, config, matched, options.accepted_loss)
+
+
+def _require_size(dataset: "DetectionDataset", size: tuple[int, int] | None) -> None:
+    """Raise ValueError for an image of another size than the only one that the file takes."""
+    if size is None:
+        return
+    height, width = size
+    unfit = (dataset.heights != height) | (dataset.widths != width)
+    if unfit.any():
+        first = int(unfit.argmax())
+        raise ValueError(
+            f"--size is {height}x{width}, but --data has images of other sizes, such as "
+            f"{dataset.file_name(first)} ({dataset.heights[first]}x{dataset.widths[first]}); "
+            "leave out one of the options"
+        )
 
 
 def _first_images(images: PathArgument | None) -> "list[Tensor]":
@@ -223,20 +248,17 @@ def _first_images(images: PathArgument | None) -> "list[Tensor]":
 
 
 def _require_writable(path: Path) -> None:
-    """Raise ValueError if the file cannot be written, or would replace another one."""
+    """Raise ValueError if the files of an export cannot be written, or would replace others."""
     from centernet2.runtime.exported_model import parts_of
     from centernet2.runtime.verification import certificate_path, reference_path
 
+    certificate = certificate_path(path)
     writable_file(path, "--output", command="export")
-    _require_replaceable(certificate_path(path), [reference_path(path), *parts_of(path)[:-1]])
-
-
-def _require_replaceable(certificate: Path, others: Sequence[Path]) -> None:
-    """Raise ValueError if a file beside the output is of other origin."""
     require_replaceable(certificate, "export", "--output")
-    existing = [path for path in others if path.exists()]
-    if existing and not certificate.exists():
-        raise ValueError(
-            f"--output cannot be used: {existing[0]} exists, without {certificate.name}; choose "
-            "another one, or move the file away"
-        )
+    for other in (reference_path(path), *parts_of(path)[:-1]):  # which bear no mark
+        require_replaceable(other, "", "--output")
+        if other.exists() and not certificate.exists():
+            raise ValueError(
+                f"--output cannot be used: {other} exists, without {certificate.name}; choose "
+                "another one, or move the file away"
+            )

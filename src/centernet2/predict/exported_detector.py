@@ -42,7 +42,7 @@ class ExportedDetector:
         self, path: Path, *, providers: Sequence[str] = (), threads: int | None = None
     ) -> None:
         self.model = ExportedModel(path, providers=providers, threads=threads)
-        count = self.model.session.input_shape[0]
+        count = self.model.input_shape[0]
         self.batch_size = count if isinstance(count, int) else None  # None: any
         metadata = self.model.metadata
         self.has_record = bool(metadata.get("rules"))

@@ -59,7 +59,7 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
 
 def _run(model: ExportedModel, image: Pixels) -> tuple[dict[str, Tensor], Arrays]:
     """Return all outputs [1, ...] for an image, and its detections."""
-    count = model.session.input_shape[0]
+    count = model.input_shape[0]
     batch = np.stack([image.transpose(2, 0, 1)] * (count if isinstance(count, int) else 1))
     arrays = model.run(np.ascontiguousarray(batch))
     outputs = {name: torch.from_numpy(column)[:1] for name, column in arrays.items()}

@@ -18,7 +18,14 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
 
 METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
 EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")  # of ONNX, OpenVINO and PyTorch
-NEEDED_KEYS = ("class_names", "num_classes", "score_thresholds", "test_size", "config")  # of it
+NEEDED_KEYS: Mapping[str, type] = {  # of it, and the type of each value
+    "input_shape": list,
+    "class_names": list,
+    "num_classes": int,
+    "score_thresholds": list,
+    "test_size": dict,
+    "config": str,
+}
 BOX_SIDES = 4
 # outputs with a row for each detection; a file has those that its detector computes
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
@@ -44,10 +51,12 @@ class ExportedModel:
         require_exported(path)
         self.session = _open(path, providers or (), threads or _threads_of_environment())
         self.metadata = _read_metadata(self.session.metadata.get(METADATA_KEY), path)
+        # of a batch of images, with a name for each dimension that is not fixed
+        self.input_shape: Sequence[int | str] = self.metadata["input_shape"]
 
     def run(self, images: NDArray[np.uint8]) -> Arrays:
         """Return all outputs of the file for RGB images [N, 3, H, W] of one size."""
-        shape = self.session.input_shape
+        shape = self.input_shape
         fits = images.ndim == len(shape) and all(
             isinstance(own, str) or own == given
             for own, given in zip(shape, images.shape, strict=True)
@@ -68,13 +77,15 @@ class ExportedModel:
 def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
     try:
         metadata: Mapping[str, Any] = json.loads(text or "{}")
-        missing = [key for key in NEEDED_KEYS if key not in metadata]
-    except (ValueError, TypeError):  # no JSON, or no object
-        missing = [METADATA_KEY]
-    if missing:
+        unfit = [
+            key for key, kind in NEEDED_KEYS.items() if not isinstance(metadata.get(key), kind)
+        ]
+    except (ValueError, AttributeError):  # no JSON, or no object
+        unfit = [METADATA_KEY]
+    if unfit:
         raise ValueError(
-            f"{path} was not written by `centernet2 export` of this release (its metadata have no "
-            f"{missing[0]}); export it again"
+            f"{path} was not written by `centernet2 export` of this release, or the {unfit[0]} of "
+            "its metadata was changed; export it again"
         )
     return metadata
 

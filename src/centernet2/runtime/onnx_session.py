@@ -29,7 +29,6 @@ class OnnxSession:
         self.session = _open(runtime, path, providers, options)
         self._require_started(providers)
         self.names = [output.name for output in self.session.get_outputs()]
-        self.input_shape: Sequence[int | str] = self.session.get_inputs()[0].shape
         self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
         self.description = f"onnxruntime {runtime.__version__}, {self.session.get_providers()[0]}"
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 CPU, NO_DEVICE = "CPU", "no device"
 DATA = ("Constant", "Parameter", "Result")  # nodes that compute nothing
-DIMENSIONS = ("batch", "channels", "height", "width")  # names of those that are not fixed
 
 
 class OpenVinoSession:
@@ -40,12 +39,6 @@ class OpenVinoSession:
         self.metadata: Mapping[str, str] = {}
         if model.has_rt_info(key):
             self.metadata = {key: model.get_rt_info(key).value}
-        shape = model.input(0).partial_shape
-        lengths = [None if each.is_dynamic else each.get_length() for each in shape]
-        self.input_shape: Sequence[int | str] = [
-            name if length is None else length
-            for length, name in zip(lengths, DIMENSIONS, strict=True)
-        ]
         self.description = f"{_name(openvino)}, {device}"
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -1,7 +1,6 @@
 """A session of PyTorch."""
 
 import importlib
-import json
 import logging
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +38,6 @@ class TorchSession:
                 f"needs another torch or device ({' '.join(str(error).split())})"
             ) from error
         self.metadata: Mapping[str, str] = {} if text is None else {key: text}
-        self.input_shape: Sequence[int | str] = json.loads(text or "{}").get("input_shape", [])
         self.description = f"torch {self.torch.__version__.split('+')[0]}, {self.device}"
 
     def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,23 +61,42 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
     """
     require_exported(path)
     certificate = read_certificate(path)
-    if certificate["sha256"] != hash_of(path):
-        raise ValueError(f"{path} is not the file that {certificate_path(path)} was made for")
+    _require_own(path, certificate["sha256"], certificate_path(path))
+    calls, share = read_calls(reference_path(path)), certificate["required_share"]
+    if own := certificate.get("reference_sha256"):  # certificates of earlier releases have none
+        _require_own(reference_path(path), own, certificate_path(path))
+    advice = "; export it again with other --images"
+    require_detections(calls, share, f"{path} cannot be verified", advice)
     model = ExportedModel(path, providers=providers)
-    tolerance = Tolerance(**certificate["tolerance"])
-    agreement = agreement_of(model, read_calls(reference_path(path)), tolerance)
-    require_share(
-        agreement, certificate["required_share"], f"{path} with {model.session.description}"
-    )
+    agreement = agreement_of(model, calls, Tolerance(**certificate["tolerance"]))
+    require_share(agreement, share, f"{path} with {model.session.description}")
     return {"runtime": model.session.description, **agreement_record(agreement)}
 
 
+def _require_own(path: Path, digest: str, certificate: Path) -> None:
+    """Raise ValueError for a file that a certificate was not made for."""
+    if hash_of(path) != digest:
+        raise ValueError(
+            f"{path} is not the file that {certificate} was made for; copy the files of an export "
+            "together"
+        )
+
+
 def hash_of(path: Path) -> str:
-    """Return the SHA-256 of an exported file, over all its parts."""
+    """Return the SHA-256 of a file; of an exported one, over all its parts."""
     digest = hashlib.sha256()
     for part in parts_of(path):
         digest.update(part.read_bytes())
     return digest.hexdigest()
+
+
+def require_detections(calls: Sequence[Call], share: float, name: str, advice: str) -> None:
+    """Raise ValueError if a share of the detections must agree, but there are none."""
+    if share > 0 and not any(len(own["boxes"]) for call in calls for own in call.detections):
+        raise ValueError(
+            f"{name}: PyTorch detects nothing in the {len(calls)} images, so that there is nothing "
+            f"to compare{advice}"
+        )
 
 
 def require_share(agreement: Agreement, share: float, name: str, advice: str = "") -> None:
@@ -115,8 +135,10 @@ def read_certificate(path: Path) -> dict[str, Any]:
     content = _read_beside(source)
     try:
         certificate: dict[str, Any] = json.loads(content)
-        certificate["sha256"], float(certificate["required_share"])
-        Tolerance(**certificate["tolerance"])
+        numbers = [certificate["required_share"], *Tolerance(**certificate["tolerance"])]
+        certificate["sha256"]
+        if not all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers):
+            raise ValueError("no numbers")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged; export the model again") from error
     return certificate

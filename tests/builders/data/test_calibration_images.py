@@ -45,8 +45,10 @@ def test_unreadable_images_are_left_out(tmp_path: Path, caplog: pytest.LogCaptur
         assert heights(photos) == [56]
     assert "0.png" in caplog.text and "left out" in caplog.text
     (photos / "1.png").write_bytes(b"nothing")
-    with pytest.raises(ImageError, match="none of the images for calibration"):
-        heights(photos)
+    with pytest.raises(
+        ImageError, match=r"no image for calibration in .*photos can be read \(.*png"
+    ):
+        find_calibration_images(photos)
 
 
 def test_no_images(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from centernet2.builders.data.class_matching import match_detector
 from centernet2.builders.detector.loading import config_of
 from centernet2.builders.evaluation import precision_check
 from centernet2.builders.evaluation.precision_check import PrecisionCheck
@@ -36,8 +37,16 @@ def test_loss_is_measured_and_too_much_is_refused(
     detector = build_untrained(classes=len(dataset.class_names))
     monkeypatch.setattr(precision_check, "ExportedDetector", lambda path: path)
     monkeypatch.setattr(precision_check, "score_matched", lambda *_: scored(dataset, results))
-    monkeypatch.setattr(precision_check, "score_exported", lambda *_: scored(dataset, results[1:]))
-    check = PrecisionCheck(detector, config_of(detector.info), dataset, accepted_loss=100.0)
+    counts = []
+
+    def score_exported(*_: object, max_detections: int) -> Scored:
+        counts.append(max_detections)
+        return scored(dataset, results[1:])
+
+    monkeypatch.setattr(precision_check, "score_exported", score_exported)
+    config = config_of(detector.info).override(["TEST.DETECTIONS_PER_IMAGE", "300"])
+    matched = match_detector(detector, dataset)
+    check = PrecisionCheck(detector, config, matched, accepted_loss=100.0)
     evaluation = check(tmp_path / "model.onnx")["evaluation"]
     assert evaluation["before"]["AP"] == pytest.approx(100)
     assert evaluation["after"]["AP"] < 100
@@ -45,7 +54,8 @@ def test_loss_is_measured_and_too_much_is_refused(
     total = int((dataset.labels == dataset.labels[0]).sum())
     assert evaluation["before"][f"recall/{name}"] == 100
     assert evaluation["after"][f"recall/{name}"] == pytest.approx(100 * (total - 1) / total)
-    strict = PrecisionCheck(detector, config_of(detector.info), dataset, accepted_loss=0.1)
+    assert counts == [300]  # as many as of the detector
+    strict = PrecisionCheck(detector, config, matched, accepted_loss=0.1)
     with pytest.raises(ValueError, match=r"AP and the detector 100\.00: .* and 0\.1 is accepted"):
         strict(tmp_path / "model.onnx")
 

@@ -28,29 +28,39 @@ def find_calibration_images(source: Path) -> list[Read]:
     Args:
         source: data set in any layout, of which the first split is taken (train, if there is one);
             or an image file, a folder or a pattern.
-    """
-    images = _images_of(source)
-    count = min(len(images), CALIBRATION_IMAGES)
-    return [images[i] for i in np.linspace(0, len(images) - 1, count).astype(int)]
-
-
-def read_calibration_images(images: Sequence[Read]) -> Iterator[Tensor]:
-    """Yield images, uint8 [3, H, W], and show the progress; unreadable ones are left out.
 
     Raises:
         ImageError: none of them can be read.
     """
-    count = 0
+    images = _images_of(source)
+    count = min(len(images), CALIBRATION_IMAGES)
+    chosen = [images[i] for i in np.linspace(0, len(images) - 1, count).astype(int)]
+    _require_readable(chosen, source)
+    return chosen
+
+
+def _require_readable(images: Sequence[Read], source: Path) -> None:
+    """Raise ImageError unless an image can be read."""
+    reason = "there are no images"
+    for read in images:
+        try:
+            read()
+        except ImageError as error:
+            reason = str(error)
+        else:
+            return
+    raise ImageError(f"no image for calibration in {source} can be read ({reason}); give others")
+
+
+def read_calibration_images(images: Sequence[Read]) -> Iterator[Tensor]:
+    """Yield images, uint8 [3, H, W], and show the progress; unreadable ones are left out."""
     for read in with_progress(images, ("calibrating", "calibrated"), total=len(images)):
         try:
             image = read()
         except ImageError as error:
             logger.warning("%s (the image is left out)", error)
-            continue
-        count += 1
-        yield image
-    if not count:
-        raise ImageError("none of the images for calibration can be read; give others")
+        else:
+            yield image
 
 
 def _images_of(source: Path) -> list[Read]:

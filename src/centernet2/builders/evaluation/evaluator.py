@@ -213,7 +213,7 @@ def score_matched(
             skip=done,
             on_failure=partial(_skip, dataset, skipped),
         ),
-        max_detections=_max_detections(model, config),
+        max_detections=max_detections_of(model, config),
         output_dir=output,
         label_map=matched.label_map,
         stream=stream,
@@ -238,14 +238,20 @@ def _write_speed(path: Path, images: int, seconds: float) -> None:
     write_json(path, speed)
 
 
-def score_exported(model: ExportedDetector, matched: MatchedData, config: Config) -> Scored:
-    """Evaluate a detector in an exported file on a data set that is matched to it."""
+def score_exported(
+    model: ExportedDetector, matched: MatchedData, config: Config, *, max_detections: int
+) -> Scored:
+    """Evaluate a detector in an exported file on a data set that is matched to it.
+
+    Args:
+        max_detections: per image, see `max_detections_of`.
+    """
     dataset, skipped = matched.dataset, dict[int, SkippedImage]()
     return score_detector(
         TensorDetector(model),
         dataset,
         _read_batches(dataset, config, WHOLE, on_failure=partial(_skip, dataset, skipped)),
-        max_detections=MAX_DETECTIONS_OF_A_FILE,
+        max_detections=max_detections,
         output_dir=None,
         label_map=matched.label_map,
         skipped=skipped,
@@ -283,7 +289,8 @@ def _read_batches(
     )
 
 
-def _max_detections(model: Detector, config: Config) -> int:
+def max_detections_of(model: Detector, config: Config) -> int:
+    """Return how many detections a detector gives for an image at most."""
     if model.roi_heads is None:
         return config.decoder.inference.post_nms_topk
     return config.selection.detections_per_image

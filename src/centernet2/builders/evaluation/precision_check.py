@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from centernet2.builders.data.class_matching import match_detector
-from centernet2.builders.evaluation.evaluator import score_exported, score_matched
+from centernet2.builders.data.class_matching import MatchedData
+from centernet2.builders.evaluation.evaluator import (
+    max_detections_of,
+    score_exported,
+    score_matched,
+)
 from centernet2.config import Config
-from centernet2.data import DetectionDataset
 from centernet2.evaluation import GroundTruth, Scored, match_detections
 from centernet2.models.detector import Detector
 from centernet2.predict.exported_detector import ExportedDetector
@@ -34,7 +37,7 @@ class PrecisionCheck:
 
     detector: Detector
     config: Config  # of the evaluation
-    dataset: DetectionDataset
+    matched: MatchedData  # to the classes of the detector
     accepted_loss: float  # of AP, in percent
 
     def __call__(self, path: Path) -> dict[str, Any]:
@@ -44,16 +47,17 @@ class PrecisionCheck:
             ValueError: the file loses more AP than is accepted.
         """
         plain = self.config.replace({"TEST.AUG.ENABLED": False})  # as the file detects
-        logger.info("evaluating the detector, then the file, on %s", self.dataset.name)
-        matched = match_detector(self.detector, self.dataset)
-        before = score_matched(self.detector, matched, plain, None)
-        after = score_exported(ExportedDetector(path), matched, plain)
+        detector, dataset = self.detector, self.matched.dataset
+        logger.info("evaluating the detector, then the file, on %s", dataset.name)
+        before = score_matched(detector, self.matched, plain, None)
+        count = max_detections_of(detector, plain)
+        after = score_exported(ExportedDetector(path), self.matched, plain, max_detections=count)
         _require_small_loss(before.metrics, after.metrics, self.accepted_loss)
         return {
             "evaluation": {
-                "data": self.dataset.name,
-                "before": class_metrics(matched.dataset, before),
-                "after": class_metrics(matched.dataset, after),
+                "data": dataset.name,
+                "before": class_metrics(dataset, before),
+                "after": class_metrics(dataset, after),
             }
         }
 
