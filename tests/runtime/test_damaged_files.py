@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from centernet2.jobs.verify import verify
+from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.runtime.agreement import ROUNDING
 from centernet2.runtime.exported_model import METADATA_KEY, NEEDED_KEYS, ExportedModel
 from centernet2.runtime.verification import (
@@ -21,11 +22,13 @@ from centernet2.runtime.verification import (
     reference_path,
     require_detections,
 )
+from centernet2.structures import ScoreCalibration
 
 onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 
+CALIBRATION = {"temperatures": [1], "offsets": [0]}
 METADATA = {**{key: kind() for key, kind in NEEDED_KEYS.items()}, "input_shape": [1, 3, 4, 6]}
 
 
@@ -68,6 +71,18 @@ def test_files_of_other_programs_and_releases_are_refused(
         ExportedModel(write(tmp_path / "model.onnx", metadata))
 
 
+@pytest.mark.parametrize(
+    "calibration",
+    [[1], {"offsets": [0]}, {"temperatures": 1, "offsets": 0}, {**CALIBRATION, "other": 1}],
+)
+def test_changed_calibration_is_named(calibration: object, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx", json.dumps(METADATA | {"calibration": CALIBRATION}))
+    assert ExportedDetector(path).info.calibration == ScoreCalibration((1,), (0,))
+    path = write(tmp_path / "model.onnx", json.dumps(METADATA | {"calibration": calibration}))
+    with pytest.raises(ValueError, match=r"the calibration in .*model\.onnx was changed"):
+        ExportedDetector(path)
+
+
 def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "weights.pth").write_text("x")
@@ -77,6 +92,12 @@ def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
         verify(tmp_path / "folder.onnx")
     with pytest.raises(ValueError, match=r"weights\.pth is no exported file"):
         verify(tmp_path / "weights.pth")
+
+
+def test_missing_part_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text("<net/>")
+    with pytest.raises(ValueError, match=r"model\.bin, the other part of model\.xml, is missing"):
+        verify(tmp_path / "model.xml")
 
 
 def test_missing_files_beside_it_are_named(file: Path) -> None:

@@ -1,5 +1,6 @@
 """Files of PyTorch: exported programs, and programs compiled by AOTInductor."""
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile
         compile: compile the program for the CPU of this machine.
     """
     table = {torch.ops.centernet2.nms_of_batch.default: _nms_of_batch}
-    portable = program.run_decompositions(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # which torchvision itself causes
+        portable = program.run_decompositions(table)
     if compile:
         _compile(portable, path, metadata)
     else:

@@ -99,7 +99,7 @@ def benchmark(
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
     """Parse "HEIGHTxWIDTH"."""
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    match = re.fullmatch(r"([0-9]+)x([0-9]+)", text)
     if match is None:
         raise ValueError(f"{option} is '{text}'; write HEIGHTxWIDTH in pixels, such as 800x1216")
     height, width = int(match[1]), int(match[2])

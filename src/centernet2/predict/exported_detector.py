@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class ExportedDetector:
         self.info = ModelInfo(
             class_names=tuple(metadata["class_names"]),
             score_thresholds=tuple(metadata["score_thresholds"]),
-            calibration=calibration_of(metadata),
+            calibration=calibration_of(self.model),
             config_name=metadata["config"],
         )
 
@@ -87,13 +87,18 @@ class ExportedDetector:
             yield batch
 
 
-def calibration_of(metadata: Mapping[str, Any]) -> ScoreCalibration | None:
+def calibration_of(model: ExportedModel) -> ScoreCalibration | None:
     """Return the calibration of the scores in a file; None: there is none."""
-    fields = metadata.get("calibration")
+    fields = model.metadata.get("calibration")
     if fields is None:
         return None
-    by_label = {name: tuple(fields[name]) for name in ("temperatures", "offsets")}
-    return ScoreCalibration(**{**fields, **by_label})
+    try:
+        by_label = {name: tuple(fields[name]) for name in ("temperatures", "offsets")}
+        return ScoreCalibration(**{**fields, **by_label})
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"the calibration in the metadata of {model.path} was changed; export it again"
+        ) from error
 
 
 def _in_image(own: Arrays, size: tuple[int, int]) -> DetectionArrays:

@@ -50,7 +50,7 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
         head,
         proposals,
         _stages(outputs, rows, factors),
-        _selector(rules["selection"], calibration_of(model.metadata)),
+        _selector(rules["selection"], calibration_of(model)),
         _detections(found, factors),
         rows.argsort()[outputs["proposal_rows"][0, : len(found["boxes"])].long()],
     )

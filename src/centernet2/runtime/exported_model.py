@@ -101,11 +101,12 @@ def require_exported(path: Path) -> None:
         raise ValueError(
             f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
         )
-    for part in parts_of(path):
-        if part.is_dir():
-            raise ValueError(f"{part} is a folder, not an exported file")
-        if not part.is_file():
-            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(part))
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an exported file")
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
+    if missing := [part for part in parts_of(path) if not part.is_file()]:
+        raise ValueError(f"{missing[0]}, the other part of {path.name}, is missing; copy it, too")
 
 
 def _threads_of_environment() -> int | None:

@@ -77,8 +77,8 @@ def _named_errors(openvino: Any, path: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ValueError(
-            f"{path} cannot be opened by openvino {openvino.__version__}: it or its .bin file "
-            f"is damaged, or needs a newer openvino ({' '.join(str(error).split())})"
+            f"{path} cannot be opened by {_name(openvino)}: it or its .bin file is damaged, or "
+            f"needs a newer openvino ({' '.join(str(error).split())})"
         ) from error
 
 

@@ -45,8 +45,8 @@ def load_predictor(
     Args:
         weights, overrides, config, device, dtype, compile: those of `load_for_inference`.
         tiling: see `Predictor`.
-        threads: of the CPU for an exported file; None: one for each core. Those for weights are set
-            for the whole process, by `torch.set_num_threads`.
+        threads: of the CPU for an exported file, see `ExportedModel`. Those for weights are set for
+            the whole process, by `torch.set_num_threads`.
         abstain: detect objects of none of the classes as "unknown", see `AbstainingDetector`.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:
@@ -69,7 +69,7 @@ def load_predictor(
 
 
 def _load_exported(path: Path, device: str | None, threads: int | None) -> ExportedDetector:
-    """Load an exported file for cpu or cuda; None: cpu, with a thread for each core."""
+    """Load an exported file for cpu or cuda; None: cpu."""
     name, providers = device or "cpu", PROVIDERS[path.suffix]
     if name not in providers:
         raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(providers)}")
