@@ -18,6 +18,7 @@ PATH_ADVICE = "check the path and its permissions"
 IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower case
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
+    ".heic", ".heif", ".hif",
 )  # fmt: skip
 
 

@@ -133,15 +133,6 @@ def test_error_names_a_file_without_image(tmp_path: Path, content: bytes, words:
         read_image(path)
 
 
-def test_format_whose_library_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode_image(content: bytes) -> None:
-        raise ImportError("HEIC decoding requires libheif to be installed")
-
-    monkeypatch.setattr("torchcodec.decoders.decode_image", decode_image)
-    with pytest.raises(ImageError, match=r"the given bytes: .*HEIC decoding requires libheif"):
-        read_image(b"\0\0\0\x18ftypheic")
-
-
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"nowhere\.jpg.*No such file"):
         read_image(tmp_path / "nowhere.jpg")

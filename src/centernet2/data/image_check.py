@@ -18,12 +18,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from centernet2 import distributed
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
 from centernet2.files import irregular_kind, printable
+from centernet2.images.heif import open_image
 from centernet2.images.image_files import (
     ImageError,
     image_size,
@@ -127,7 +127,7 @@ def header_facts(path: Path) -> ImageFacts:
     if kind:
         return ImageFacts(f"{printable(path)}: the image is {kind}; replace it or leave it out")
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             facts = ImageFacts("", upright_size(file), orientation_of(file) > 1, file.mode)
     except Exception:  # each format raises its own; the decoder says what is wrong
         return decoded_facts(path, ImageFacts(""))

@@ -5,7 +5,6 @@ Their pixels are equal, except that of PNG files of 16 bits per color, which dif
 and of the transparent pixels of GIF files.
 """
 
-import io
 import struct
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from centernet2.files import irregular_kind, printable
+from centernet2.images.heif import open_image
 from centernet2.images.storage import read_bytes, shown_name
 from centernet2.structures import Pixels
 
@@ -61,7 +61,7 @@ def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> 
 def _require_moderate_size(content: bytes, name: str) -> None:
     """Raise ImageError for an image that would fill the memory, by the limit of Pillow."""
     try:
-        with Image.open(io.BytesIO(content)):
+        with open_image(content):
             return
     except Image.DecompressionBombError as error:
         raise ImageError(
@@ -112,9 +112,7 @@ def decode(content: bytes, name: str) -> Pixels:
 
     try:
         image = decode_image(content)  # [3, H, W], or [frames, 3, H, W] of an animation
-    except ImportError as error:  # HEIC without its library, which the error names
-        raise unreadable(name, error) from error
-    except (ValueError, RuntimeError):
+    except (ImportError, ValueError, RuntimeError):  # the first: HEIC without its library
         return _read_with_pillow(content, name)
     image = image[0].clone() if image.ndim == 4 else image
     pixels: Pixels = image.permute(1, 2, 0).numpy()
@@ -125,7 +123,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Read height and width of an image from its header, upright according to EXIF."""
     _require_regular(path)
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             return upright_size(file)
     except FAILURES as error:
         raise unreadable(str(path), error) from error
@@ -166,7 +164,7 @@ def upright(file: Image.Image) -> Image.Image:
 def _read_with_pillow(content: bytes, name: str) -> Pixels:
     """Decode a format that Pillow knows, or explain the failure."""
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with open_image(content) as file:
             return _to_pixels(upright(file))
     except FAILURES as error:
         raise unreadable(name, error) from error

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from centernet2.files import IMAGE_SUFFIXES, files_below, irregular_kind, is_image_file, printable
+from centernet2.images.heif import is_heif
 from centernet2.images.image_files import FAILURES
 from centernet2.images.storage import remote_url
 from centernet2.pictures import is_own_picture
@@ -27,9 +28,6 @@ LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or addres
 ANIMATED_SUFFIXES = (".gif", ".apng")  # of images that may be films, too
 HTTP = ("http", "https")
 SIGNATURE_BYTES = 16  # by which Pillow knows a format
-# HEIF, which Pillow does not know: FFmpeg would read one tile of a photograph as a film
-HEIF_SUFFIXES = (".heic", ".heif")
-STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 logger = logging.getLogger(__name__)
 Word: TypeAlias = str | os.PathLike[str] | int
 
@@ -157,9 +155,7 @@ class _Finder:
 
     def _is_wanted(self, path: Path) -> bool:
         # "._" begins the files in which macOS keeps metadata on foreign disks
-        name = str(path)
-        is_other = _is_film_name(name) or name.lower().endswith(HEIF_SUFFIXES)
-        is_kind = is_image_file(path) or (self._films and is_other)
+        is_kind = is_image_file(path) or (self._films and _is_film_name(str(path)))
         return is_kind and not path.name.startswith("._") and path.is_file()
 
     def _kind_of(self, path: Path) -> SourceKind:
@@ -219,7 +215,7 @@ def _is_text(start: bytes) -> bool:
 
 def is_image_content(start: bytes) -> bool:
     """Whether the first bytes of a file are those of an image format."""
-    if start[4:8] == b"ftyp" and start[8:12] in STILL_BRANDS:
+    if is_heif(start):  # FFmpeg would read one tile of a photograph as a film
         return True
     Image.init()
     kinds = {Image.EXTENSION.get(suffix) for suffix in IMAGE_SUFFIXES}

@@ -1,12 +1,12 @@
 """Decode the images of clients, whose content may be hostile."""
 
-import io
 import warnings
 from http import HTTPStatus
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from centernet2.images.heif import HeifError, open_image
 from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.structures import Pixels
 
@@ -38,8 +38,13 @@ def _require_moderate(content: bytes, max_pixels: int) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as file:
+            with open_image(content) as file:
                 count = file.width * file.height * _frames_of(file)
+    except HeifError as error:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the image cannot be read ({error}, where the service runs); send JPEG or PNG",
+        ) from None
     except UnidentifiedImageError:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

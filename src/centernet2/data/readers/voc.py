@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image_check import read_sizes
 from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
@@ -19,6 +17,7 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc_xml import FROM_POLYGON, VocFile, read_annotation
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
 from centernet2.files import is_image_file, one_form
+from centernet2.images.heif import open_image
 from centernet2.images.image_files import ROTATED, ImageError, orientation_of
 from centernet2.text_files import read_text_file
 
@@ -271,5 +270,5 @@ def _size(
 
 def _is_turned(image: Path) -> bool:
     """Whether EXIF turns an image by a quarter: boxes may refer to the pixels as stored."""
-    with Image.open(image) as file:
+    with open_image(image) as file:
         return orientation_of(file) in ROTATED

@@ -67,11 +67,12 @@ def read_yolo(
         {"id": number, "name": name} for number, name in source.classes.items()
     ]
     label_files, folders = _label_files(images, places, tally)
-    files = []
+    files, failure = [], ""
     sizes = read_sizes(images, f"{split} image sizes")
     for image, file, size in zip(images, label_files, sizes, strict=True):
         if isinstance(size, ImageError):
-            tally.add(UNREADABLE, str(size), str(image))
+            failure = str(size)
+            tally.add(UNREADABLE, failure, str(image))
             continue
         height, width = size
         files.append(file)
@@ -80,7 +81,7 @@ def read_yolo(
             "height": height, "width": width,
         })  # fmt: skip
     if not files:
-        raise ValueError(_no_image(source, places, images))
+        raise ValueError(_no_image(source, places, images, failure))
     others = partial(_other_label_files, source, places)
     for row, form in read_rows(files, source, tally, others):
         record = content["images"][row.image]
@@ -123,12 +124,15 @@ def _other_label_files(source: YoloSource, places: Sequence[Path]) -> list[Path 
     return found
 
 
-def _no_image(source: YoloSource, places: Sequence[Path], images: Sequence[Path]) -> str:
-    """Say why a split has no image that can be used."""
+def _no_image(
+    source: YoloSource, places: Sequence[Path], images: Sequence[Path], failure: str
+) -> str:
+    """Say why a split has no image that can be used; `failure` says it of one of them."""
     where = ", ".join(map(str, places))
     if images:
         return (
-            f"{source.path}: none of the {len(images)} images of {where} can be read; replace them"
+            f"{source.path}: none of the {len(images)} images of {where} can be read, such as "
+            f"{failure}"
         )
     others = {
         path.suffix
