@@ -153,6 +153,16 @@ def test_earlier_results_stay_where_no_image_can_be_read(folder: Path, tmp_path:
     assert (tmp_path / "out" / "predictions.json").read_text() == "[]"
 
 
+def test_folder_holds_the_pictures_of_one_run(folder: Path, tmp_path: Path) -> None:
+    photos, output = sorted((folder / "photos").iterdir()), tmp_path / "out"
+    for source in (folder / "photos", photos[1]):
+        predict(source, weights=folder / "ours.pth", output=output, inference=CPU)
+    (record,) = json.loads((output / "predictions.json").read_text())
+    names = {path.name for path in output.iterdir()}
+    assert record["file"] == str(photos[1])
+    assert names == {"predictions.json", f"00000_{photos[1].stem}.png"}
+
+
 def test_own_pictures_are_not_predicted_again(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,12 @@ from PIL import Image
 from centernet2.data.readers import load_dataset
 from centernet2.outputs import writable_folder
 from centernet2.pictures import is_own_picture
-from centernet2.predict.output_files import KINDS, earlier_files, open_outputs
+from centernet2.predict.output_files import (
+    KINDS,
+    earlier_files,
+    open_outputs,
+    remove_earlier_files,
+)
 from centernet2.predict.prediction import Prediction
 from tests.helpers.films import require_av, sound_of, write_film
 from tests.helpers.predictions import NAMES, left_half, make_prediction
@@ -62,6 +68,28 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(ValueError, match="exists and was not made by `centernet2 predict`"):
         writable_folder(tmp_path, "--output", command="predict", files=earlier_files(tmp_path))
+
+
+def test_files_of_an_earlier_run_are_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of others, inputs and labels stay."""
+    write(tmp_path, [make_prediction(), make_prediction()], *KINDS)
+    Image.new("RGB", (8, 8)).save(tmp_path / "00007_mine.png")
+    (tmp_path / "crops" / "dog" / "notes.txt").write_text("")
+    with caplog.at_level(logging.INFO):
+        remove_earlier_files(tmp_path, [tmp_path / "00001_scene.png", "camera 0"])
+    assert names_below(tmp_path) == [
+        "00001_scene.png",
+        "00007_mine.png",
+        "crops/dog/notes.txt",
+        "labels/00000_scene.txt",
+        "labels/00001_scene.txt",
+        "labels/data.yaml",
+    ]
+    assert not (tmp_path / "crops" / "cat").exists()
+    assert f"{tmp_path}: 10 files of an earlier run removed" in caplog.text
+    assert "labels holds 2 files of an earlier run; those of other images stay" in caplog.text
 
 
 def test_records(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from PIL import Image
 
 from centernet2.files import write_atomic, write_json
-from centernet2.outputs import json_mark, mark_of
+from centernet2.outputs import is_made_by, json_mark, mark_of
 from centernet2.pictures import save_picture
 from centernet2.predict.conversions import yolo_lines
 from centernet2.predict.counting import Counts, Line, Zone, count_events
@@ -35,6 +36,7 @@ KINDS = ("pictures", "json", "coco", "csv", "yolo", "crops")
 DEFAULT_KINDS = ("pictures", "json")
 RECORDS_FILE, COCO_FILE, TABLE_FILE = "predictions.json", "coco.json", "detections.csv"
 EVENTS_FILE, COUNTS_FILE = "events.csv", "counts.json"
+SINGLE_FILES = (RECORDS_FILE, COCO_FILE, TABLE_FILE, EVENTS_FILE, COUNTS_FILE)
 LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "data.yaml", "crops"
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
 NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4|txt|jpg)", re.DOTALL)  # pictures, films, labels
@@ -155,13 +157,41 @@ def earlier_files(folder: Path) -> list[str]:
 
     Labels carry no mark, so NAMES_FILE, which does, stands for those beside it.
     """
-    own = (RECORDS_FILE, COCO_FILE, TABLE_FILE, EVENTS_FILE, COUNTS_FILE)
-    known = [folder / name for name in own]
     labels = _numbered(folder / LABELS_FOLDER)
     names = folder / LABELS_FOLDER / NAMES_FILE
-    files = [*_numbered(folder), *_numbered(folder / CROPS_FOLDER, below="*/*"), *known]
-    files += [names] if names.exists() else labels[:1]
+    files = [*_marked_files(folder), *([names] if names.exists() else labels[:1])]
     return [str(path.relative_to(folder)) for path in files]
+
+
+def remove_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
+    """Remove what an earlier run has written into a folder, which then holds one run.
+
+    Inputs of the new run stay. Labels, too: they carry no mark, and may have been corrected.
+    """
+    kept = {os.path.realpath(path) for path in inputs}
+    earlier = [
+        path
+        for path in _marked_files(folder)
+        if path.is_file() and os.path.realpath(path) not in kept and is_made_by(path, "predict")
+    ]
+    for path in earlier:
+        path.unlink()
+        if path.parent.parent == folder / CROPS_FOLDER and not any(path.parent.iterdir()):
+            path.parent.rmdir()  # of a class
+    if earlier:
+        logger.info("%s: %s of an earlier run removed", folder, counted(len(earlier), "file"))
+    if labels := _numbered(folder / LABELS_FOLDER):
+        logger.warning(
+            "%s holds %s of an earlier run; those of other images stay, as they may have been "
+            "corrected: delete them if they are not needed",
+            folder / LABELS_FOLDER, counted(len(labels), "file"),
+        )  # fmt: skip
+
+
+def _marked_files(folder: Path) -> list[Path]:
+    """Return the files of a run that say what has made them; some may not exist."""
+    crops = _numbered(folder / CROPS_FOLDER, below="*/*")
+    return [*_numbered(folder), *crops, *(folder / name for name in SINGLE_FILES)]
 
 
 def _numbered(folder: Path, below: str = "*") -> list[Path]:
