@@ -142,6 +142,26 @@ def test_covered_objects_lose_the_covered_part() -> None:
     assert not (left["masks"] & cover).any()
 
 
+def test_uncertain_objects_are_covered_but_not_pasted() -> None:
+    masks = torch.zeros(2, 10, 10, dtype=torch.bool)
+    masks[0, 0:4, 0:4] = masks[1, 6:10, 6:10] = True
+    boxes = torch.tensor([[0, 0, 4, 4], [6, 6, 10, 10]], dtype=torch.float32)
+    image = torch.zeros(3, 10, 10, dtype=torch.uint8)
+
+    def sample(*uncertain: bool) -> Sample:
+        target: Target = {
+            "boxes": boxes, "labels": torch.arange(2), "masks": masks,
+            "uncertain": torch.tensor(uncertain),
+        }  # fmt: skip
+        return image, target
+
+    mixer = CopyPaste(probability=1.0, share=1.0)
+    _, mixed = mixer(sample(True, True), lambda: sample(False, True), Generator().manual_seed(0))
+    assert mixed["labels"].tolist() == [1, 0]  # the first one is covered
+    assert mixed["uncertain"].tolist() == [True, False]
+    assert len(mixed["masks"]) == 2
+
+
 @pytest.mark.parametrize(
     "mixer", [Mosaic(size=8, probability=0.0), MixUp(probability=0.0), CopyPaste(probability=0.0)]
 )

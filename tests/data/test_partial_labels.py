@@ -1,12 +1,15 @@
 """Data sets that label a part of the classes: unknown classes, joined sets, added objects."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hotcoco import mask as rle
 
 from centernet2.data import DetectionDataset, with_objects, with_unlabelled_classes
+from centernet2.data.annotation_masks import RUN_LENGTHS, pack_masks
 from centernet2.data.geometry import clip_and_drop_empty
 from centernet2.data.mixing import join_targets
 from centernet2.data.readers import load_dataset
@@ -42,6 +45,32 @@ def test_added_objects_are_objects_or_uncertain(tmp_path: Path) -> None:
     assert target["boxes"][1].tolist() == [0, 1, 2, 4] and target["boxes"][2, 0] == 8
     assert more.target(0)["uncertain"].tolist() == [False, True]
     assert "uncertain" not in load(tmp_path).target(0)
+
+
+def test_added_objects_keep_their_masks(tmp_path: Path) -> None:
+    """A certain and an uncertain object in image 2, whose block has a mask of polygons."""
+    write_blocks(tmp_path, "cat")
+    path = tmp_path / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text())
+    for each in content["annotations"]:
+        each["segmentation"] = [[10, 10, 30, 10, 30, 30]]
+    path.write_text(json.dumps(content))
+    dataset = load_dataset(data=tmp_path, data_path=None, names=(), split="train", masks=True)
+    bitmaps = np.zeros((64, 64, 2), dtype=np.uint8, order="F")
+    bitmaps[:8, :8, 0] = bitmaps[40:, 40:, 1] = 1
+    runs = [each["counts"] for each in rle.encode(bitmaps)]
+    more = with_objects(
+        with_unlabelled_classes(dataset, ["ant", "cat"]),
+        np.array([2, 2]),
+        np.array([[0.0, 0, 8, 8], [40, 40, 24, 24]]),
+        np.zeros(2, dtype=np.int64),
+        uncertain=np.array([False, True]),
+        masks=pack_masks([RUN_LENGTHS] * 2, runs),
+    )
+    target = more.target(2)
+    assert target["uncertain"].tolist() == [False, False, True]
+    assert target["masks"].flatten(1).sum(dim=1).tolist()[1:] == [64, 24 * 24]
+    assert target["masks"][2, 40:, 40:].all() and "polygons" in more.target(1)
 
 
 def test_augmentation_keeps_what_is_unknown() -> None:

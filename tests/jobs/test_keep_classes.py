@@ -16,6 +16,7 @@ from centernet2.builders.training.plan import find_training_data
 from centernet2.builders.training.train_command import given_command
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.cli import app, ending
+from centernet2.data.annotation_masks import POLYGONS
 from centernet2.jobs.train import TrainMode
 from tests.helpers.jobs import build_untrained, save_untrained
 from tests.helpers.training import SMALL, TINY, write_blocks
@@ -24,6 +25,8 @@ OLD = ("dog", "cat")
 SEEN = ["MODEL.CENTERNET.INFERENCE_TH", "0.0", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
 HEADS = [f"roi_heads.stages.{k}.cls_score.weight" for k in range(3)]
 KEEP = TrainMode(keep_classes=True)
+MASKS = ["MODEL.MASK_ON", "True"]
+PREDICTOR = "roi_heads.mask_branch.head.predictor.weight"
 
 
 @pytest.fixture
@@ -95,7 +98,9 @@ def test_old_detector_labels_the_classes_that_the_data_do_not(
         [1, 2, 40, 20, 20, 0.1, dog],  # neither
         [2, 40, 40, 20, 20, 0.9, cat],  # of a class that the data label
     ]
-    monkeypatch.setattr(kept_classes, "_detect", lambda *_: np.array(detections, dtype=float))
+    monkeypatch.setattr(
+        kept_classes, "_detect", lambda *_: (np.array(detections, dtype=float), None)
+    )
     labelled = label_kept_classes(train_set, config, command)
     assert np.diff(labelled.offsets).tolist() == [2, 2, 1, 1]
     assert labelled.labels[:4].tolist() == [2, dog, 2, dog]
@@ -115,6 +120,43 @@ def test_detections_have_the_labels_of_the_data(old: Path, new: Path) -> None:
     assert len(labelled.labels) > 4 and set(labelled.labels.tolist()) == {0, 2}
 
 
+def add_masks(data: Path) -> None:
+    """Give each block of a data set the mask of its box."""
+    for path in (data / "annotations").iterdir():
+        content = json.loads(path.read_text())
+        for each in content["annotations"]:
+            x, y, w, h = each["bbox"]
+            each["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        path.write_text(json.dumps(content))
+
+
+def test_masks_of_kept_classes_are_those_of_the_old_detector(new: Path, tmp_path: Path) -> None:
+    old = save_untrained(tmp_path / "masks.pth", OLD, *SEEN, *MASKS)
+    add_masks(new)
+    options = ["DATASETS.KEPT_CLASSES", str(OLD), "DATASETS.KEPT_SCORES", "(0.0, 0.0)"]
+    config = centernet2.load_config(SMALL, [*TINY, *MASKS, *options])
+    train_set, _ = find_training_data(config, new, None)
+    command = given_command(config, {}, data=new, data_path=None, weights=old, device="cpu")
+    labelled = label_kept_classes(train_set, config, command)
+    masks, dog, block = labelled.masks, 0, 2
+    assert masks is not None and len(masks.kinds) == len(labelled.labels)
+    assert (masks.kinds[labelled.labels == block] == POLYGONS).all()
+    kept = np.flatnonzero((labelled.labels == dog) & masks.have_pixels())
+    assert len(kept) >= 4
+    for row, (left, top, right, bottom) in zip(kept, labelled.boxes(kept), strict=True):
+        y, x = masks.bitmap(row, (64, 64)).numpy().nonzero()
+        assert left - 1 <= x.min() and x.max() <= right and top - 1 <= y.min() and y.max() <= bottom
+    copied = ["INPUT.COPY_PASTE", "1.0", "DATASETS.KEPT_SCORES", "(0.0, 0.5)"]
+    still = ["SOLVER.BASE_LR", "1e-30", "SOLVER.MAX_ITER", "1"]
+    metrics = train(new, tmp_path / "run", *MASKS, *still, *copied, weights=old)
+    assert "segm/AP/block" in metrics
+    before, after = (load_checkpoint(each).weights[PREDICTOR] for each in (old, tmp_path / "run"))
+    assert torch.equal(after[:2], before) and len(after) == 3
+    with pytest.raises(centernet2.ConfigError, match=r"old\.pth predicts no masks"):
+        boxes = save_untrained(tmp_path / "old.pth", OLD, *SEEN)
+        train(new, tmp_path / "other", *MASKS, *still, weights=boxes)
+
+
 @pytest.mark.parametrize(
     ("names", "words", "message"),
     [
@@ -126,7 +168,7 @@ def test_detections_have_the_labels_of_the_data(old: Path, new: Path) -> None:
             ["--from", "old.pth", "--eval-only"],
             "leave out --keep-classes beside --eval-only",
         ),
-        (("block",), ["--from", "old.pth", "--seed=1", "MODEL.MASK_ON", "True"], "no masks"),
+        (("block",), ["--from", "old.pth", "--seed=1", *MASKS], "no object has a mask"),
     ],
 )
 def test_refused_combinations(

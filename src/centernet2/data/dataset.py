@@ -132,8 +132,9 @@ class DetectionDataset(SharedArrays):
         `masks` if an object has another form.
         """
         first, end = self.offsets[i : i + 2]
-        partial = self.labelled is not None and self.masks is None
-        used = slice(None) if partial else self.is_target(slice(first, end))
+        used = self.is_target(slice(first, end))
+        if self.labelled is not None:  # crowds are uncertain objects
+            used = used | self.crowd[first:end]
         rows = np.arange(first, end)[used]
         target: Target = {
             "boxes": torch.from_numpy(self.boxes(rows)),
@@ -141,7 +142,6 @@ class DetectionDataset(SharedArrays):
         }
         if self.labelled is not None:
             target["unknown"] = torch.from_numpy(~self.labelled[self.source(i)])
-        if partial:
             target["uncertain"] = torch.from_numpy(self.crowd[rows])
         if self.masks is None:
             return target

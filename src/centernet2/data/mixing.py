@@ -123,7 +123,7 @@ class CopyPaste:
         _paste(layer, other_image, 0, 0)
         other = _move_to_canvas(other, 0, 0, height, width)
         chosen = torch.rand(len(other["labels"]), generator=generator) < self.share
-        chosen &= other["masks"].flatten(1).any(dim=1)
+        chosen &= other["masks"].flatten(1).any(dim=1) & ~_are_uncertain(other)
         pasted = {key: other[key][chosen] for key in ("boxes", "labels", "masks")}
         pasted["boxes"] = clip_boxes_to(pasted["boxes"], height, width)
         cover = pasted["masks"].any(dim=0)  # [H, W]
@@ -134,6 +134,9 @@ class CopyPaste:
             "labels": torch.cat([kept["labels"], pasted["labels"]]),
             "masks": torch.cat([kept["masks"], pasted["masks"]]),
         }
+        if "uncertain" in kept:
+            certain = torch.zeros(len(pasted["labels"]), dtype=torch.bool)
+            joined["uncertain"] = torch.cat([kept["uncertain"], certain])
         return torch.where(cover, layer, image), joined
 
 
@@ -152,7 +155,10 @@ def cover_target(target: Target, cover: Tensor, *, min_visible: float) -> Target
         low = torch.max(boxes[changed, :2], tight[:, :2])
         high = torch.min(boxes[changed, 2:], tight[:, 2:])
         boxes[changed] = torch.cat([low, high], dim=1)
-    return {"boxes": boxes, "labels": target["labels"][kept], "masks": masks}
+    left: Target = {"boxes": boxes, "labels": target["labels"][kept], "masks": masks}
+    if "uncertain" in target:
+        left["uncertain"] = target["uncertain"][kept]
+    return left
 
 
 def join_targets(targets: list[Target], height: int, width: int) -> Target:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from centernet2.data.annotation_masks import PackedMasks, join_masks
 from centernet2.data.class_names import clean_name, join_classes
 from centernet2.data.dataset import BOX_COLUMNS, DetectionDataset, concatenate
 from centernet2.data.federated import FederatedLabels, pack_federated
@@ -72,14 +73,16 @@ def with_objects(
     labels: IntArray,
     *,
     uncertain: NDArray[np.bool_],
+    masks: PackedMasks | None = None,
 ) -> DetectionDataset:
-    """Add P objects to a data set without masks.
+    """Add P objects to a data set.
 
     Args:
         images: [P] positions of their images.
         xywh: [P, 4] in pixels of the image file.
         labels: [P].
         uncertain: [P] perhaps an object: it becomes a crowd.
+        masks: of the P objects, if those of the data were read.
     """
     added = {
         "xywh": xywh,
@@ -94,4 +97,6 @@ def with_objects(
         name: np.concatenate([getattr(dataset, name), added[name]])[order] for name in BOX_COLUMNS
     }
     offsets = offsets_of(np.bincount(image, minlength=len(dataset)))
-    return replace(dataset, **columns, offsets=offsets)
+    both = [each for each in (dataset.masks, masks) if each is not None]
+    joined = join_masks(both).take(order) if both else None
+    return replace(dataset, **columns, masks=joined, offsets=offsets)

@@ -68,6 +68,7 @@ class Scored(NamedTuple):
     stages: list[dict[str, Any]] | None  # the record of each image, in the same order
     notes: list[str]
     skipped: tuple[int, ...]  # positions of the images that the metrics leave out
+    masks: Sequence[RunLengths] | None = None  # of the results
 
 
 def score_detector(
@@ -200,7 +201,7 @@ def score_results(
             f"{len(skipped)} of {len(dataset)} images are skipped; their objects are left out of "
             "the metrics"
         )
-    return Scored(metrics, results, None, notes, tuple(skipped))
+    return Scored(metrics, results, None, notes, tuple(skipped), masks)
 
 
 def _mask_notes(dataset: GroundTruth, *, with_masks: bool) -> list[str]:

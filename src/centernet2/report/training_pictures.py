@@ -74,11 +74,14 @@ def draw_predictions(
 
 
 def _without_uncertain(target: Target) -> Target:
-    """Leave out uncertain objects, which have no masks."""
+    """Leave out uncertain objects."""
     if "uncertain" not in target:
         return target
     certain = ~target["uncertain"]
-    return {"boxes": target["boxes"][certain], "labels": target["labels"][certain]}
+    left: Target = {"boxes": target["boxes"][certain], "labels": target["labels"][certain]}
+    if "masks" in target:
+        left["masks"] = target["masks"][certain]
+    return left
 
 
 def _write(path: Path, pictures: Sequence[Pixels], captions: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ background. All else is background.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +22,11 @@ from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import read_weights
 from centernet2.config import Config, ConfigError
 from centernet2.data import DetectionDataset, class_list, join_classes, with_objects
+from centernet2.data.annotation_masks import PackedMasks, pack_masks
+from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.ops.nms import greedy_nms
-from centernet2.structures import FloatArray
+from centernet2.structures import FloatArray, RunLengths
 from centernet2.zoo import ZOO_PREFIX, zoo_model
 
 logger = logging.getLogger(__name__)
@@ -71,7 +74,7 @@ def label_kept_classes(
             f"{weights} has {class_list(names)}, but not {class_list(lacking)} of "
             "DATASETS.KEPT_CLASSES; give the weights that the run started from with --from"
         )
-    detections = _detect(train_set, config, command, str(weights))
+    detections, masks = _detect(train_set, config, command, str(weights))
     images, labels = detections[:, 0].astype(np.int64), detections[:, 6].astype(np.int64)
     sources = np.array([train_set.source(i) for i in images.tolist()], dtype=np.int64)
     wanted = (detections[:, 5] >= low) & ~train_set.labelled[sources, labels]
@@ -89,20 +92,40 @@ def label_kept_classes(
         detections[wanted, 1:5],
         labels[wanted],
         uncertain=uncertain,
+        masks=None if masks is None else masks.take(np.flatnonzero(wanted)),
     )
 
 
 def _detect(
     train_set: DetectionDataset, config: Config, command: TrainCommand, weights: str
-) -> FloatArray:  # [D, 7]
-    """Detect with the initial weights: image, x, y, width, height, score, label."""
-    logger.info("detecting the kept classes in %d images with %s", len(train_set), weights)
+) -> tuple[FloatArray, PackedMasks | None]:
+    """Detect with the initial weights.
+
+    Returns:
+        Detections [D, 7]: image, x, y, width, height, score, label; their masks, if the data set
+        has masks.
+    """
     model = load_for_inference(weights, device=command.device)
+    with_masks = train_set.masks is not None
+    if with_masks and not model.predicts_masks:
+        raise ConfigError(
+            f"{weights} predicts no masks, so the kept classes would have none to learn; set "
+            "MODEL.MASK_ON False and leave INPUT.COPY_PASTE out, or give a detector with masks"
+        )
+    logger.info("detecting the kept classes in %d images with %s", len(train_set), weights)
     options = config_of(model.info)
     options = options.replace({"DATALOADER.NUM_WORKERS": config.loader.num_workers})
     label_map = join_classes(model.info.class_names, train_set.class_names).labels
     matched = MatchedData(train_set, torch.from_numpy(label_map), ())
-    return distributed.gather_objects(score_matched(model, matched, options, None).results)[0]
+    scored = score_matched(model, matched, options, None)
+    results, runs = distributed.gather_objects((scored.results, scored.masks))[0]
+    return results, _packed(runs or ()) if with_masks else None
+
+
+def _packed(runs: Sequence[RunLengths]) -> PackedMasks:
+    """Return the masks of detections in the form of a data set's."""
+    read = [read_segmentation(each, (each["size"][0], each["size"][1])) for each in runs]
+    return pack_masks([each.kind for each in read], [each.content for each in read])
 
 
 def _are_distinct(train_set: DetectionDataset, detections: FloatArray) -> NDArray[np.bool_]:
