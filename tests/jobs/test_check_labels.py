@@ -119,6 +119,39 @@ def test_impossible_options_are_refused(data: Path, judge: Path, tmp_path: Path)
     assert not (tmp_path / "report" / "labels.json").exists()
 
 
+def test_class_without_labels_needs_no_judge(data: Path, judge: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(data, tmp_path / "more")
+    for path in (folder / "annotations").iterdir():
+        content = json.loads(path.read_text())
+        content["categories"].append({"id": 99, "name": "brick"})
+        path.write_text(json.dumps(content))
+    before, after = (judged(each, judge, tmp_path / each.name) for each in (data, folder))
+    assert after["suggestions"] == before["suggestions"]
+
+
+def test_each_fold_has_images_with_labels(data: Path, judge: Path, tmp_path: Path) -> None:
+    """Two of four images have labels: the AP of a fold needs one of them."""
+    folder = shutil.copytree(data, tmp_path / "few")
+    path = folder / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = content["annotations"][:2]
+    path.write_text(json.dumps(content))
+    few = load_dataset(data=folder, data_path=None, names=(), split="train")
+    folds: list[int] = []
+
+    def train(fold: Path, run: Path, resume: bool) -> None:
+        run.mkdir(parents=True)
+        shutil.copy(judge, run / "model_final.pth")
+        found = load_dataset(data=fold, data_path=None, names=(), split="val")
+        folds.append(len(found.labels))
+
+    suspect_labels_in_folds({"train": few}, 2, tmp_path, train, device="cpu")
+    assert folds == [1, 1]
+    with pytest.raises(ValueError, match=r"--folds is 3, and .* has 2 images with labels"):
+        suspect_labels_in_folds({"train": few}, 3, tmp_path, train, device="cpu")
+    assert len(folds) == 2
+
+
 def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
     data: Path, judge: Path, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ def suspect_labels(
         skip: indices of images to leave out.
 
     Raises:
-        ValueError: the detector has one stage or no class names, or lacks a class of the data.
+        ValueError: the detector has one stage or no class names, or lacks a class of the labels.
     """
     labels = label_map(model, dataset, owner)
     options = config_of(model.info)
@@ -86,15 +86,17 @@ def label_map(model: Detector, dataset: DetectionDataset, owner: str) -> IntArra
     """Return the label in the data of each class of a detector; -1: the data lack it.
 
     Raises:
-        ValueError: the detector has no class names, or lacks a class of the data.
+        ValueError: the detector has no class names, or lacks a class of the labels.
     """
     names = model.info.class_names
     if not names:
         raise ValueError(f"{owner} has no class names, by which its classes are those of the data")
     join = join_classes(names, dataset.class_names)
-    if join.missing:
+    used = {dataset.class_names[label] for label in np.unique(dataset.labels)}
+    missing = [name for name in join.missing if name in used]
+    if missing:
         raise ValueError(
-            f"{owner} has {class_list(names)} and cannot judge {shown(join.missing)} of "
+            f"{owner} has {class_list(names)} and cannot judge {shown(missing)} of "
             f"{dataset.name}; give a detector of all classes, or join names with --class-map "
             "OLD=NEW, where OLD is the name in the data"
         )

@@ -18,6 +18,8 @@ from centernet2.data import DetectionDataset, coco_content, concatenate
 from centernet2.data.check import LabelError
 from centernet2.data.user_ids import pack_ids
 from centernet2.files import write_atomic
+from centernet2.spelling import counted
+from centernet2.structures import IntArray
 
 SEED = 0  # of the choice of the folds
 DIGEST_LENGTH = 8  # of the hash in the names of folders
@@ -40,11 +42,14 @@ def suspect_labels_in_folds(
         folder: for the data and the training runs of the folds. Finished runs on the same data are
             not repeated, others resumed.
         train: trains a detector.
+
+    Raises:
+        ValueError: there are fewer images with labels than folds.
     """
     whole = concatenate([*splits.values()])
     # splits may number their images alike
     whole = replace(whole, image_ids=pack_ids(range(1, len(whole) + 1)))
-    fold_of = np.random.default_rng(SEED).permutation(len(whole)) % count  # [I]
+    fold_of = _folds_of(whole, count)  # [I]
     ends = np.cumsum([len(each) for each in splits.values()])[:-1]
     parts = dict(zip(splits, np.split(fold_of, ends), strict=True))  # [I] of each split
     errors: list[LabelError] = []
@@ -55,6 +60,21 @@ def suspect_labels_in_folds(
             others = np.flatnonzero(parts[name] != fold).tolist()
             errors += suspect_labels(model, dataset, split=name, owner=str(run), skip=others)
     return errors
+
+
+def _folds_of(whole: DetectionDataset, count: int) -> IntArray:  # [I]
+    """Draw the fold of each image; each fold has its share of the images with labels."""
+    has_labels = np.diff(whole.offsets) > 0
+    if has_labels.sum() < count:
+        raise ValueError(
+            f"--folds is {count}, and {whole.name} has {counted(int(has_labels.sum()), 'image')} "
+            "with labels; give a smaller number, or a detector with --with-model"
+        )
+    order = np.random.default_rng(SEED).permutation(len(whole))
+    order = order[np.argsort(~has_labels[order], kind="stable")]
+    folds = np.empty(len(whole), dtype=np.int64)
+    folds[order] = np.arange(len(whole)) % count
+    return folds
 
 
 def _train_fold(
