@@ -1,6 +1,6 @@
 """The published models: facts, and their weights."""
 
-from centernet2.zoo.download import DownloadError, cached_file, is_address
+from centernet2.zoo.download import DETECTRON2, DownloadError, cached_file, is_address
 from centernet2.zoo.published import (
     ZOO_PREFIX,
     ModelCost,
@@ -11,6 +11,7 @@ from centernet2.zoo.published import (
 )
 
 __all__ = [
+    "DETECTRON2",
     "ZOO_PREFIX",
     "DownloadError",
     "ModelCost",

@@ -260,13 +260,17 @@ def test_the_largest_model_whose_weights_are_installed_is_taken(
         assert command.config_name == f"CenterNet2_Lite_{name}"
 
 
-def test_weights_bring_their_network_and_no_options_of_their_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["weights", "MODEL.WEIGHTS"])
+def test_weights_bring_their_network_and_no_options_of_their_run(
+    given: str, tmp_path: Path
+) -> None:
     model = build_untrained("SOLVER.MAX_ITER", "7", "DATASETS.CLASS_MAP", "('a=b',)", classes=5)
     info = replace(model.info, class_names=tuple("abcde"))
     save_checkpoint(tmp_path / "old.pth", Checkpoint(model.state_dict(), info, 7, {}))
+    values = {given: str(tmp_path / "old.pth")}
     command = given_command(
-        Config(), {}, data=write_blocks(tmp_path), data_path=None, weights=tmp_path / "old.pth",
-        device="cpu",
+        Config(), {} if given == "weights" else values, data=write_blocks(tmp_path), data_path=None,
+        weights=values.get("weights"), device="cpu",
     )  # fmt: skip
     config = plan_training(command, effort="quick", started=0.0)[0].config
     network = config_of(info)

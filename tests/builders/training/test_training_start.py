@@ -8,11 +8,14 @@ import pytest
 import torch
 
 import centernet2
+from centernet2.builders.detector.initial_weights import named_weights
 from centernet2.builders.detector.loading import config_of
+from centernet2.builders.training.train_command import given_command
 from centernet2.builders.training.training_start import (
     FromScratch,
     FromWeights,
     Resume,
+    choose_start,
     fit_to_start,
     in_classes_of,
     load_start,
@@ -119,6 +122,26 @@ def test_class_layers_without_a_common_name_are_left_out(
     differ = {n for n, each in model.named_parameters() if not torch.equal(each, saved[n])}
     assert differ == {f"{head}.{part}" for head in HEADS for part in ("weight", "bias")}
     assert "it has 2 classes (cat, dog), and the data have 2 classes (ant, bee)" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["weights", "MODEL.WEIGHTS"])
+def test_named_weights_precede_those_of_timm(tmp_path: Path, given: str) -> None:
+    path = save_untrained(tmp_path / "old.pth")
+    config = centernet2.load_config("CenterNet2_Lite_N")
+    if given == "weights":
+        start = choose_start(config, tmp_path, weights=path)
+    else:
+        start = choose_start(config.replace({given: str(path)}), tmp_path)
+    assert isinstance(start, FromWeights) and start.file.origin == str(path)
+
+
+def test_timm_precedes_the_address_of_a_base_config() -> None:
+    config = centernet2.load_config("CenterNet2_Lite_N", ["MODEL.WEIGHTS", "detectron2://R-50.pkl"])
+    assert named_weights(config, None) is None
+    command = given_command(config, {}, data=None, data_path=None, weights=None, device=None)
+    assert command.initial_weights == "timm's weights of tf_efficientnet_lite0"
+    plain = config.replace({"MODEL.TIMM.PRETRAINED": False})
+    assert named_weights(plain, None) == "detectron2://R-50.pkl"
 
 
 def test_published_model_has_the_classes_of_its_data(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from centernet2.builders.detector.packaged_weights import PACKAGES, packaged_fil
 from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.config import Config
 from centernet2.models.backbones import BACKBONES, pixel_statistics
-from centernet2.zoo import cached_file, is_address
+from centernet2.zoo import DETECTRON2, cached_file, is_address
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,19 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
             "no weights are given; name a file or zoo:NAME with --weights or as MODEL.WEIGHTS"
         )
     return cached_file(text) if is_address(text) else Path(text)
+
+
+def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str | None:
+    """Return the weights that are named, by a command or as MODEL.WEIGHTS; None: there are none.
+
+    The detectron2://... of a base config names none where timm's weights are asked for.
+    """
+    if given is not None:
+        return os.fspath(given)
+    configured = config.model.weights
+    if configured.startswith(DETECTRON2) and starts_from_timm(config):
+        return None
+    return configured or None
 
 
 def read_initial_weights(

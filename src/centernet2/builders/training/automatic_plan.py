@@ -16,7 +16,11 @@ import torch
 
 from centernet2 import distributed
 from centernet2.builders.data.data_statistics import DataStatistics, data_statistics
-from centernet2.builders.detector.initial_weights import find_weights, read_timm_weights
+from centernet2.builders.detector.initial_weights import (
+    find_weights,
+    named_weights,
+    read_timm_weights,
+)
 from centernet2.builders.detector.loading import StrPath, config_of, device_for, set_num_classes
 from centernet2.builders.detector.packaged_weights import packaged_file
 from centernet2.builders.training.plan import TrainingSets, count_in_iterations, find_training_data
@@ -98,7 +102,7 @@ def plan_training(
     """Choose a config for the data of a command that names none.
 
     Args:
-        command: if it has weights, their config is the base of the plan.
+        command: if it names weights, their config is the base of the plan.
         effort: a key of EFFORTS.
         started: value of time.monotonic() at the start of the command.
 
@@ -106,7 +110,7 @@ def plan_training(
         The command with that config in place of a config file, and the reasons; the data.
     """
     data, data_path, given = command.data, command.data_path, command.overrides
-    level, weights = EFFORTS[effort], command.weights
+    level, weights = EFFORTS[effort], named_weights(Config().replace(given), command.weights)
     place = device_for(Config().replace(given), command.device)
     create_accelerator(place, find_unused_parameters=True)  # joins the other processes
     plan = _choose_model(given, weights, level, place)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from centernet2.builders.detector.initial_weights import named_weights, starts_from_timm
 from centernet2.builders.detector.loading import StrPath, config_of
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.config import CLASS_KEYS, Config, ConfigError
@@ -61,7 +62,11 @@ class TrainCommand:
     @property
     def initial_weights(self) -> str:
         """Weights that the run starts from."""
-        return self.weights or absolute(self.config.model.weights) or "random weights"
+        config = self.config
+        named = named_weights(config, self.weights)
+        if named is None and starts_from_timm(config):
+            return f"timm's weights of {config.backbone.timm.name}"
+        return absolute(named) or "random weights"
 
     def after(self, previous: TrainCommand) -> TrainCommand:
         """Return the command that resumes a run: what it does not give is as in `previous`.

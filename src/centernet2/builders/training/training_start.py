@@ -12,8 +12,8 @@ from centernet2.builders.detector.class_layers import join_class_layers
 from centernet2.builders.detector.initial_weights import (
     fit_to_previous,
     fit_to_weights,
+    named_weights,
     read_initial_weights,
-    starts_from_timm,
 )
 from centernet2.builders.detector.loading import StrPath, config_of
 from centernet2.builders.training.train_command import COMMAND_FILE
@@ -23,7 +23,7 @@ from centernet2.checkpoint.filling import load_state, load_weights_file
 from centernet2.config import REFUSED, Config, ConfigError
 from centernet2.data import DetectionDataset, class_list, with_classes
 from centernet2.models.detector import Detector
-from centernet2.zoo import ZOO_PREFIX, DownloadError, zoo_model
+from centernet2.zoo import DETECTRON2, ZOO_PREFIX, DownloadError, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -66,21 +66,25 @@ def choose_start(
 
     1. With `resume`, the newest readable checkpoint in the output folder.
     2. `weights`: a file, zoo:NAME or detectron2://...
-    3. With MODEL.TIMM.PRETRAINED, the backbone weights of timm.
-    4. MODEL.WEIGHTS; a detectron2://... that is not cached is skipped with a warning.
-    5. Random weights.
+    3. MODEL.WEIGHTS: a file or zoo:NAME.
+    4. With MODEL.TIMM.PRETRAINED, the backbone weights of timm.
+    5. The detectron2://... of MODEL.WEIGHTS, skipped with a warning where it is not cached.
+    6. Random weights.
     """
     if resume and (start := _checkpoint_to_resume(output)):
         return start
-    if weights is not None or starts_from_timm(config):
-        file = read_initial_weights(config, weights)
-    else:
-        file = _configured_weights(config)
-    source = str(weights or config.model.weights)
-    names = zoo_model(source).class_names if source.startswith(ZOO_PREFIX) else ()
+    named = named_weights(config, weights)
+    try:
+        file = read_initial_weights(config, named)
+    except DownloadError as error:
+        if weights is not None or not named or not named.startswith(DETECTRON2):
+            raise
+        logger.warning("%s. Training from scratch.", error)
+        file = None
     if file is None:
         return FromScratch()
-    return FromWeights(file, () if file.is_backbone else names)
+    is_published = named is not None and named.startswith(ZOO_PREFIX) and not file.is_backbone
+    return FromWeights(file, zoo_model(str(named)).class_names if is_published else ())
 
 
 def fit_to_start(config: Config, start: Start) -> Config:
@@ -182,17 +186,6 @@ def _checkpoint_to_resume(output: Path) -> Resume | None:
     if checkpoint.training is None:
         raise ConfigError(f"{path} has weights only: load it with --weights, without --resume")
     return Resume(path, checkpoint, checkpoint.training)
-
-
-def _configured_weights(config: Config) -> WeightsFile | None:
-    configured = config.model.weights
-    try:
-        return read_initial_weights(config, configured or None)
-    except DownloadError as error:
-        if configured.startswith(ZOO_PREFIX):
-            raise
-        logger.warning("%s. Training from scratch.", error)
-        return None
 
 
 def _refuse_changes(config: Config, before: Config, path: Path) -> None:
