@@ -28,8 +28,9 @@ def split_names(words: Sequence[str] | str, known: Sequence[str] = ()) -> list[s
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: 1 image, 2 images."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return a number with its noun: 1 image, 2 images, 3 classes."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -35,7 +35,7 @@ def test_gradient_checkpointing_keeps_gradients(data: Path, tmp_path: Path) -> N
 def test_dry_run_describes_plan_writes_nothing(data: Path, tmp_path: Path) -> None:
     lines = dry_run(data, tmp_path / "run", "SOLVER.MAX_EPOCHS", "3")
     text = "\n".join(lines)
-    assert "4 images, 4 objects, 1 classes" in text
+    assert "4 images, 4 objects, 1 class" in text
     assert "length: 6 iterations = 3.00 epochs" in text
     assert "batch: 2 images = 1 processes x 2" in text
     assert "loss_centernet_loc" in text
@@ -73,7 +73,7 @@ def test_compiled_training_gives_equal_losses(data: Path, tmp_path: Path) -> Non
 
 
 def test_wrong_number_of_classes_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .* has 1 classes"):
+    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .* has 1 class"):
         train(data, tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES", "80")
 
 
@@ -103,7 +103,7 @@ def test_checkpoint_carries_its_classes(data: Path, tmp_path: Path) -> None:
     assert model.info.class_names == ("block",)
     assert model.roi_heads is not None and model.roi_heads.num_classes == 1
     stated = centernet2.load_config("CenterNet2_R18_small", ["MODEL.ROI_HEADS.NUM_CLASSES", "80"])
-    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .*model_final.pth has 1 classes"):
+    with pytest.raises(centernet2.ConfigError, match=r"is 80, but .*model_final.pth has 1 class"):
         centernet2.build_model(stated, weights=weights)
 
 

@@ -53,7 +53,7 @@ def test_plan_is_a_config_with_reasons(tmp_path: Path) -> None:
     assert config["TEST.EVAL_PERIOD"] > 0
     starts = [reason.partition(":")[0] for reason in command.reasons]
     assert starts[:5] == ["data", "model", "time", "image size 256", "up to 100 detections"]
-    assert command.reasons[0].startswith("data: 4 images with 4 objects of 1 classes")
+    assert command.reasons[0].startswith("data: 4 images with 4 objects of 1 class")
 
 
 def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:

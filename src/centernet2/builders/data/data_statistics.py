@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from centernet2.data import DetectionDataset
+from centernet2.spelling import counted
 
 SMALL_SHARE = 0.1  # of the objects
 TYPICAL, LARGE = 50, 95  # percentiles
@@ -30,10 +31,10 @@ class DataStatistics:
     def sentence(self) -> str:
         """Describe the data set."""
         return (
-            f"{self.images} images with {self.objects} objects of {self.classes} classes; the "
-            f"shorter side is typically {self.short_side:.0f} pixels, and a tenth of the objects, "
-            f"all classes counting equally, is smaller than {self.small_object:.0f} x "
-            f"{self.small_object:.0f}"
+            f"{counted(self.images, 'image')} with {counted(self.objects, 'object')} of "
+            f"{counted(self.classes, 'class')}; the shorter side is typically "
+            f"{self.short_side:.0f} pixels, and a tenth of the objects, all classes counting "
+            f"equally, is smaller than {self.small_object:.0f} x {self.small_object:.0f}"
         )
 
 

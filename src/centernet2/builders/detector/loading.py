@@ -30,6 +30,7 @@ from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predict.predictor import Predictor
+from centernet2.spelling import counted
 from centernet2.structures import ModelInfo
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
@@ -258,6 +259,6 @@ def require_num_classes(config: Config, count: int, *, owner: str) -> None:
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
-                f"{key} is {config[key]}, but {owner} has {count} classes; "
+                f"{key} is {config[key]}, but {owner} has {counted(count, 'class')}; "
                 "leave the option out to use that number"
             )

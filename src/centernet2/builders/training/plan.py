@@ -29,6 +29,7 @@ from centernet2.data import (
 from centernet2.data.readers import load_dataset
 from centernet2.models.detector import Detector
 from centernet2.outputs import writable_folder
+from centernet2.spelling import counted
 
 logger = logging.getLogger(__name__)
 
@@ -201,8 +202,9 @@ def describe_plan(
     within = f", or less within {limit:g} minutes with all evaluations" if limit > 0 else ""
     or_minutes = f" or {minutes:g} minutes" if minutes > 0 else ""
     return [
-        f"training data: {train_set.name}, {len(train_set)} images, "
-        f"{len(train_set.labels)} objects, {len(train_set.class_names)} classes",
+        f"training data: {train_set.name}, {counted(len(train_set), 'image')}, "
+        f"{counted(len(train_set.labels), 'object')}, "
+        f"{counted(len(train_set.class_names), 'class')}",
         f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
         f"{sum(trained) / 1e6:.1f} M of them trainable",
