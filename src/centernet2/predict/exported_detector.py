@@ -1,6 +1,6 @@
 """An exported file in place of a detector of PyTorch, which it does not need."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ from centernet2.runtime.exported_model import Arrays, ExportedModel
 from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:
+    from centernet2.predict.image_sources import SourceImage
     from centernet2.predict.pytorch_detector import Recording
+    from centernet2.predict.read_sources import OnError
 
 MISSING: Mapping[str, str] = {
     **prediction.MISSING,
@@ -42,8 +44,10 @@ class ExportedDetector:
         self, path: Path, *, providers: Sequence[str] = (), threads: int | None = None
     ) -> None:
         self.model = ExportedModel(path, providers=providers, threads=threads)
-        count = self.model.input_shape[0]
+        count, _, height, width = self.model.input_shape
         self.batch_size = count if isinstance(count, int) else None  # None: any
+        is_fixed = isinstance(height, int) and isinstance(width, int)
+        self.image_size = (int(height), int(width)) if is_fixed else None  # None: any
         metadata = self.model.metadata
         self.has_record = bool(metadata.get("rules"))
         self.num_classes: int = metadata["num_classes"]
@@ -52,6 +56,29 @@ class ExportedDetector:
             score_thresholds=tuple(metadata["score_thresholds"]),
             calibration=calibration_of(self.model),
             config_name=metadata["config"],
+        )
+
+    def fitting(
+        self, images: "Iterable[SourceImage]", on_error: "OnError"
+    ) -> "Iterator[SourceImage]":
+        """Yield the images of the size that the file takes; report the others, a film once.
+
+        Images in memory are left to `detect`, which raises an error.
+        """
+        reported: set[Path] = set()
+        for each in images:
+            size = each.image.shape[:2]
+            if each.path is None or self.image_size in (None, size):
+                yield each
+            elif each.path not in reported:
+                reported.add(each.path)
+                on_error(each.path, ValueError(f"{each.path}: {self._unfit(size)}"))
+
+    def _unfit(self, size: Sequence[int]) -> str:
+        height, width = self.image_size or size
+        return (
+            f"its size is {size[0]}x{size[1]} (height x width), but {self.model.path} takes images "
+            f"of {height}x{width} alone; resize the image, or export without --size"
         )
 
     def detect(self, images: Sequence[Pixels]) -> list[DetectionArrays]:

@@ -90,7 +90,7 @@ class Predictor:
         self.class_names = _class_names_of(model, class_names, self.num_classes)
         self.score_thresholds = model.info.score_thresholds  # not applied unless passed to a call
         self.resize = resize
-        self._detector = _with_arrays(model, resize)
+        self._detector = _with_arrays(model, resize, tiling)
         self.batch_size = batch_size
         self.tiling = tiling
 
@@ -155,14 +155,18 @@ class Predictor:
             source: a file, folder, pattern, list of paths, film, address, number of a camera, or
                 "-" (see `find_sources`); an image in any form of `as_image`; or several of them.
             score_threshold, color: as for a call.
-            on_error: called for each file or address that cannot be read; default: log a warning.
+            on_error: called for each file or address that cannot be read, or whose images have
+                another size than an exported detector takes; default: log a warning.
                 Images in memory raise their errors.
             on_scores: called for each image with the scores [D] of all its detections, also of
                 those below the threshold.
             give_up: seconds without a frame after which a stream is over.
         """
         threshold = self.resolve_threshold(score_threshold)
-        images = open_images(source, color, on_error or _log_error, give_up)
+        report = on_error or _log_error
+        images = open_images(source, color, report, give_up)
+        if isinstance(self._detector, ExportedDetector):
+            images = self._detector.fitting(images, report)
         return self._stream(images, threshold, on_scores)
 
     def explain(
@@ -329,12 +333,17 @@ def _require_inside(image: Pixels, x: float, y: float) -> None:
 
 
 def _with_arrays(
-    model: ImageDetector | ExportedDetector, resize: Resize | None
+    model: ImageDetector | ExportedDetector, resize: Resize | None, tiling: Tiling | None
 ) -> PyTorchDetector | ExportedDetector:
     """Return a detector that takes and returns arrays; an exported one needs no PyTorch."""
     if isinstance(model, ExportedDetector):
         if resize is not None:
             raise ValueError("resize is given, but an exported file resizes images itself")
+        if tiling is not None and model.image_size is not None:
+            raise ValueError(
+                f"tiles differ in size, but {model.model.path} takes images of one size; export it "
+                "without --size"
+            )
         return model
     from centernet2.predict.pytorch_detector import PyTorchDetector
 

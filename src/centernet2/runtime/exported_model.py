@@ -26,6 +26,7 @@ NEEDED_KEYS: Mapping[str, type] = {  # of it, and the type of each value
     "test_size": dict,
     "config": str,
 }
+IMAGE_DIMENSIONS = 4  # of a batch: number, channels, height, width
 BOX_SIDES = 4
 # outputs with a row for each detection; a file has those that its detector computes
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
@@ -76,18 +77,24 @@ class ExportedModel:
 
 def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
     try:
-        metadata: Mapping[str, Any] = json.loads(text or "{}")
-        unfit = [
-            key for key, kind in NEEDED_KEYS.items() if not isinstance(metadata.get(key), kind)
-        ]
+        metadata: Mapping[str, Any] = {} if text is None else json.loads(text)
+        key = METADATA_KEY if text is None else _unfit_key(metadata)
     except (ValueError, AttributeError):  # no JSON, or no object
-        unfit = [METADATA_KEY]
-    if unfit:
+        key = METADATA_KEY
+    if key is not None:
         raise ValueError(
-            f"{path} was not written by `centernet2 export` of this release, or the {unfit[0]} of "
-            "its metadata was changed; export it again"
+            f"{path} was not written by `centernet2 export` of this release (the {key} of its "
+            "metadata is missing or changed); export it again"
         )
     return metadata
+
+
+def _unfit_key(metadata: Mapping[str, Any]) -> str | None:
+    """Return a key that is missing, or has an impossible value; None: there is none."""
+    for key, kind in NEEDED_KEYS.items():
+        if not isinstance(metadata.get(key), kind):
+            return key
+    return None if len(metadata["input_shape"]) == IMAGE_DIMENSIONS else "input_shape"
 
 
 def parts_of(path: Path) -> list[Path]:

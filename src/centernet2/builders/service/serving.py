@@ -114,11 +114,9 @@ def _unexplained(predictor: Predictor) -> Unexplained | None:
 
 def _image_size(predictor: Predictor) -> tuple[int, int]:
     """Return height and width of an image that the detector takes."""
-    if isinstance(predictor.model, ExportedDetector):
-        height, width = predictor.model.model.input_shape[-2:]
-        if isinstance(height, int) and isinstance(width, int):
-            return height, width
-    return ServedModel.image_size
+    model = predictor.model
+    fixed = model.image_size if isinstance(model, ExportedDetector) else None
+    return fixed or ServedModel.image_size
 
 
 def _read_hashes(path: Path) -> set[str]:
