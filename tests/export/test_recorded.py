@@ -55,6 +55,21 @@ def test_service_explains_a_file_with_a_record(
     assert load_served([exported], batch_size=1)[0].unexplained == "no record"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rules": [1]}, {"rules": {"strides": [8, 16]}}, {"rules": 3}, {"test_size": {"width": 800}}
+    ],
+)  # fmt: skip
+def test_changed_rules_are_named(
+    exported: Path, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = ExportedDetector(exported)
+    monkeypatch.setattr(detector.model, "metadata", {**detector.model.metadata, **change})
+    with pytest.raises(ValueError, match=r"the rules in the metadata of .* were changed; export"):
+        detector.record(np.zeros((60, 80, 3), np.uint8))
+
+
 def no_set(detector: ExportedDetector, value: bool) -> None:
     """Ignore what the file says."""
 

@@ -1,7 +1,7 @@
 """The record of an exported file: what its detector computed for an image, for explanations."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,15 +29,14 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
         raise ValueError(
             f"{model.path} returns its detections alone; export it with --record to explain them"
         )
-    rules: Mapping[str, Any] = model.metadata["rules"]
+    rules = _read_rules(model)
     outputs, found = _run(model, image)
     height, width = image.shape[:2]
-    size = make_test_resize(TestSize(**model.metadata["test_size"])).output_size(height, width)
+    size = make_test_resize(rules.test_size).output_size(height, width)
     scale = width / size[1], height / size[0]
     factors = torch.tensor(scale * 2)
-    decoder = Decoder(rules["strides"], _decoder_options(rules["decoder"])).eval()
-    head = _head(outputs, len(rules["strides"]))
-    proposals = decoder(head, padded=True)[0].without_padding()
+    head = _head(outputs, len(rules.level_names))
+    proposals = rules.decoder(head, padded=True)[0].without_padding()
     rows = _rows_of(proposals, outputs, factors)
     if rows is None:
         raise ValueError(
@@ -46,15 +45,41 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
         )
     traced = TracedImage(
         size,
-        decoder,
+        rules.decoder,
         head,
         proposals,
         _stages(outputs, rows, factors),
-        _selector(rules["selection"], calibration_of(model)),
+        rules.selector,
         _detections(found, factors),
         rows.argsort()[outputs["proposal_rows"][0, : len(found["boxes"])].long()],
     )
-    return found, Recording(traced, scale, rules["level_names"])
+    return found, Recording(traced, scale, rules.level_names)
+
+
+class _Rules(NamedTuple):
+    """The rules of an exported detector, in the metadata of its file."""
+
+    test_size: TestSize
+    level_names: Sequence[str]
+    decoder: Decoder
+    selector: DetectionSelector | None  # None: it has no second stage
+
+
+def _read_rules(model: ExportedModel) -> _Rules:
+    metadata = model.metadata
+    rules = metadata["rules"]
+    calibration = calibration_of(model)
+    try:
+        return _Rules(
+            TestSize(**metadata["test_size"]),
+            rules["level_names"],
+            Decoder(rules["strides"], _decoder_options(rules["decoder"])).eval(),
+            _selector(rules["selection"], calibration),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"the rules in the metadata of {model.path} were changed; export it again"
+        ) from error
 
 
 def _run(model: ExportedModel, image: Pixels) -> tuple[dict[str, Tensor], Arrays]:
@@ -117,7 +142,7 @@ def _decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
 def _selector(
     fields: Mapping[str, Any] | None, calibration: ScoreCalibration | None
 ) -> DetectionSelector | None:
-    """Return the selector of a graph, whose shapes are static; None: it has no second stage."""
+    """Return the selector of a graph, whose shapes are static; None: there are no options."""
     if fields is None:
         return None
     selector = DetectionSelector(SelectionOptions(**fields))
