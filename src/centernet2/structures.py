@@ -9,7 +9,8 @@ Records of fixed size are padded: `valid` tells their rows from padding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypedDict, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # an image, [H, W, 3] RGB
 UserId = int | str  # of an image or a category, in the user's files
+UNKNOWN_CLASS = "unknown"  # of objects of none of the classes
 
 
 class ImageBatch(NamedTuple):
@@ -118,6 +120,11 @@ class ScoreCalibration:
     # novelty and objectness from which an object is of none of the classes; None: not known
     unknown_from: tuple[float, float] | None = None
 
+    def are_unknown(self, novelty: Any, objectness: Any) -> Any:  # [U] bool
+        """Return which objects are of none of the classes, of arrays or tensors [U]."""
+        least_novelty, least_objectness = self.unknown_from or (inf, inf)
+        return (novelty >= least_novelty) & (objectness >= least_objectness)
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -129,6 +136,26 @@ class ModelInfo:
     test_size: TestSize = TestSize()
     config: str = ""  # the resolved config as YAML, in the reference's keys
     config_name: str = ""
+
+    def abstaining(self, num_classes: int) -> tuple[ModelInfo, ScoreCalibration]:
+        """Return the metadata of the detector if it abstains, with one class more.
+
+        Returns:
+            The metadata; the calibration, which says from when an object is unknown.
+
+        Raises:
+            ValueError: it was not calibrated on known objects.
+        """
+        calibration = self.calibration
+        if calibration is None or calibration.unknown_from is None:
+            raise ValueError(
+                "the weights do not say from when an object is of none of the classes; "
+                "`centernet2 threshold` on them first, with validation data"
+            )
+        names = self.class_names or tuple(map(str, range(num_classes)))
+        thresholds = self.score_thresholds and (*self.score_thresholds, calibration.unknown_from[1])
+        named = replace(self, class_names=(*names, UNKNOWN_CLASS), score_thresholds=thresholds)
+        return named, calibration
 
 
 class ImageDetector(Protocol):

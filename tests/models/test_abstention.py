@@ -17,10 +17,10 @@ from centernet2.data.readers import load_dataset
 from centernet2.evaluation.unknown_fit import LOST_SHARE, unknown_record, with_unknown
 from centernet2.export.certificate import drawn_images
 from centernet2.jobs.predict import predict
-from centernet2.models.abstention import UNKNOWN, AbstainingDetector
+from centernet2.models.abstention import AbstainingDetector
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
-from centernet2.structures import Detections, ScoreCalibration, UnknownObjects
+from centernet2.structures import UNKNOWN_CLASS, Detections, ScoreCalibration, UnknownObjects
 from tests.helpers.exported import build_two_levels
 from tests.helpers.jobs import save_untrained, write_photographs
 from tests.helpers.training import write_blocks
@@ -48,7 +48,7 @@ def test_unknown_objects_take_the_place_of_classes(masks: str) -> None:
     assert found.unknown is not None
     middle = float(found.unknown.novelty.median())
     model = AbstainingDetector(calibrated("MODEL.MASK_ON", masks, novelty=middle))
-    assert model.info.class_names == ("cat", "dog", UNKNOWN) and model.num_classes == 3
+    assert model.info.class_names == ("cat", "dog", UNKNOWN_CLASS) and model.num_classes == 3
     assert model.info.score_thresholds == (0.4, 0.5, 0.0)
     (own,) = model.detect(images)
     is_unknown = own["labels"] == 2
@@ -130,7 +130,7 @@ def test_predictor_abstains(tmp_path: Path) -> None:
     predictor = centernet2.load_predictor(weights, device="cpu", abstain=True)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     prediction = predictor(image)
-    assert len(prediction) > 0 and set(prediction.names) == {UNKNOWN}
+    assert len(prediction) > 0 and set(prediction.names) == {UNKNOWN_CLASS}
     np.testing.assert_array_equal(prediction.objectness, prediction.scores)
     photos = write_photographs(tmp_path / "photos", count=1)
     predict(
@@ -138,11 +138,9 @@ def test_predictor_abstains(tmp_path: Path) -> None:
         detection=DetectionOptions(abstain=True),
     )  # fmt: skip
     (record,) = json.loads((tmp_path / "found" / "predictions.json").read_text())
-    assert {each["class"] for each in record["detections"]} == {UNKNOWN}
+    assert {each["class"] for each in record["detections"]} == {UNKNOWN_CLASS}
     with pytest.raises(ValueError, match="without abstention"):
         predictor.explain(image, 3, 3)
     overrides = ["TEST.AUG.ENABLED", "True"]
     with pytest.raises(ValueError, match=r"set TEST\.AUG\.ENABLED False"):
         centernet2.load_predictor(weights, overrides, device="cpu", abstain=True)
-    with pytest.raises(ValueError, match=r"model\.onnx cannot abstain"):
-        centernet2.load_predictor("model.onnx", abstain=True)

@@ -1,11 +1,10 @@
-"""A detector that abstains: objects of none of its classes are UNKNOWN, instead of a wrong class.
+"""A detector that abstains: objects of none of its classes are unknown, not of a wrong class.
 
 What is certainly an object and like none of the classes is detected with a label of its own, C,
 and its objectness as score. Boxes of classes on it are left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -17,8 +16,6 @@ from centernet2.models.postprocess import paste_all
 from centernet2.models.roi_heads import SAME_OBJECT_IOU, calibrated_objectness
 from centernet2.ops.boxes import pairwise_iou
 from centernet2.structures import Detections, Inspection, UnknownObjects, select
-
-UNKNOWN = "unknown"  # name of the class
 
 
 class AbstainingDetector(nn.Module):
@@ -33,21 +30,8 @@ class AbstainingDetector(nn.Module):
 
     def __init__(self, model: Detector) -> None:
         super().__init__()
-        calibration = model.info.calibration
-        if calibration is None or calibration.unknown_from is None:
-            raise ValueError(
-                "the weights do not say from when an object is of none of the classes; "
-                "`centernet2 threshold` on them first, with validation data"
-            )
-        self.model, self.calibration = model, calibration
-        self.least_novelty, self.least_objectness = calibration.unknown_from
-        names = model.info.class_names or tuple(map(str, range(model.num_classes)))
-        thresholds = model.info.score_thresholds
-        self.info = replace(
-            model.info,
-            class_names=(*names, UNKNOWN),
-            score_thresholds=(*thresholds, self.least_objectness) if thresholds else (),
-        )
+        self.model = model
+        self.info, self.calibration = model.info.abstaining(model.num_classes)
 
     @property
     def num_classes(self) -> int:
@@ -80,8 +64,7 @@ class AbstainingDetector(nn.Module):
             "objectness": objectness,
             "class_probability": torch.ones_like(objectness),
         }
-        is_new = objects.novelty >= self.least_novelty
-        return select(found, is_new & (objectness >= self.least_objectness))
+        return select(found, self.calibration.are_unknown(objects.novelty, objectness))
 
     def _with_masks(self, trace: Trace, unknown: list[Detections]) -> list[Detections]:
         """Add the masks that the detector predicts for the most probable class."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centernet2.predict import prediction
-from centernet2.runtime.exported_model import Arrays, ExportedModel
+from centernet2.runtime.exported_model import Arrays, ExportedModel, split_images
 from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:
@@ -87,9 +87,14 @@ class ExportedDetector:
         for batch in self._batches(images):
             missing = (self.batch_size or len(batch)) - len(batch)
             pixels = np.stack([*batch, *[batch[-1]] * missing]).transpose(0, 3, 1, 2)
-            rows = self.model.detect(np.ascontiguousarray(pixels))[: len(batch)]
-            found += [_in_image(own, batch[0].shape[:2]) for own in rows]
+            outputs, size = self.model.run(np.ascontiguousarray(pixels)), batch[0].shape[:2]
+            rows = self._detections(outputs, len(pixels), size)[: len(batch)]
+            found += [_in_image(own, size) for own in rows]
         return found
+
+    def _detections(self, outputs: Arrays, count: int, size: tuple[int, int]) -> list[Arrays]:
+        """Return the detections of each of `count` images of a size, by the names of the file."""
+        return split_images(outputs, count)
 
     def record(self, image: Pixels) -> "tuple[DetectionArrays, Recording]":
         """Return the detections of an image, and by PyTorch what explains them.
@@ -120,9 +125,11 @@ def calibration_of(model: ExportedModel) -> ScoreCalibration | None:
     if fields is None:
         return None
     try:
-        by_label = {name: tuple(fields[name]) for name in ("temperatures", "offsets")}
-        return ScoreCalibration(**{**fields, **by_label})
-    except (KeyError, TypeError) as error:
+        lists = {name: tuple(fields[name]) for name in ("temperatures", "offsets")}
+        if fields.get("unknown_from") is not None:
+            lists["unknown_from"] = tuple(fields["unknown_from"])
+        return ScoreCalibration(**{**fields, **lists})
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"the calibration in the metadata of {model.path} was changed; export it again"
         ) from error

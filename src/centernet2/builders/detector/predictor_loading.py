@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centernet2.arguments import checked
+from centernet2.predict.abstaining_file import AbstainingFile
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
@@ -47,13 +48,13 @@ def load_predictor(
         tiling: see `Predictor`.
         threads: of the CPU for an exported file, see `ExportedModel`. Those for weights are set for
             the whole process, by `torch.set_num_threads`.
-        abstain: detect objects of none of the classes as "unknown", see `AbstainingDetector`.
+        abstain: detect objects of none of the classes as "unknown", see `AbstainingDetector`. An
+            exported file needs its record (`export --record`), and no masks.
     """
     if Path(weights).suffix in EXPORTED_SUFFIXES:
-        if abstain:
-            raise ValueError(f"{weights} cannot abstain; use the checkpoint that it was made from")
         _require_plain(weights, overrides, config=config, dtype=dtype, compile=compile)
-        return Predictor(_load_exported(Path(weights), device, threads), tiling=tiling)
+        kind = AbstainingFile if abstain else ExportedDetector
+        return Predictor(_load_exported(kind, Path(weights), device, threads), tiling=tiling)
     from centernet2.builders.detector.loading import config_of, load_for_inference
     from centernet2.builders.detector.network import build_augmented
 
@@ -68,12 +69,14 @@ def load_predictor(
     return Predictor(model, tiling=tiling)
 
 
-def _load_exported(path: Path, device: str | None, threads: int | None) -> ExportedDetector:
+def _load_exported(
+    kind: type[ExportedDetector], path: Path, device: str | None, threads: int | None
+) -> ExportedDetector:
     """Load an exported file for cpu or cuda; None: cpu."""
     name, providers = device or "cpu", PROVIDERS[path.suffix]
     if name not in providers:
         raise ValueError(f"device is '{name}'; {path} runs on {' or '.join(providers)}")
-    return ExportedDetector(path, providers=providers[name], threads=threads)
+    return kind(path, providers=providers[name], threads=threads)
 
 
 def _require_plain(path: Any, overrides: Any, *, config: Any, dtype: str, compile: bool) -> None:

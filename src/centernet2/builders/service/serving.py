@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from centernet2.builders.detector.predictor_loading import load_predictor
+from centernet2.predict.abstaining_file import AbstainingFile
 from centernet2.predict.explanation_sentences import Unexplained
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
@@ -103,6 +104,8 @@ def _own_size(height: int, width: int) -> tuple[int, int]:
 
 def _unexplained(predictor: Predictor) -> Unexplained | None:
     """Return why a detector cannot say why there is a box or none; None: it can."""
+    if isinstance(predictor.model, AbstainingFile):
+        return "augmented"
     if isinstance(predictor.model, ExportedDetector):
         if not predictor.model.has_record:
             return "no record"
