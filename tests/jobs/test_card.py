@@ -114,6 +114,17 @@ def test_verdict(same: bool, inexact: tuple[str, ...], after: float | None, verd
     assert result.text()[0].startswith("the same" if verdict else "not the same")
 
 
+def test_changed_initial_weights_are_refused(data: Path, tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path / "old.pth", ("block",))
+    train(data, tmp_path / "run", "MODEL.WEIGHTS", str(weights), *STEPS, "SEED", "3")
+    before = load_checkpoint(weights)
+    changed = {name: tensor + 1 for name, tensor in before.weights.items()}
+    save_checkpoint(weights, replace(before, weights=changed))
+    with pytest.raises(ValueError, match=r"old\.pth does not hold .* put that file back"):
+        reproduce(tmp_path / "run", output_dir=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.long
 def test_run_is_reproduced_to_the_bit(run: Path, tmp_path: Path) -> None:
     (english, _) = map(Path, card(run, output=tmp_path))

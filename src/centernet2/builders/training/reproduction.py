@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from centernet2 import distributed
+from centernet2.builders.detector.initial_weights import named_weights
 from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import TrainCommand, absolute, previous_command
 from centernet2.builders.training.train_to_end import run_to_end
@@ -80,7 +81,8 @@ def reproduce_run(
         resume: continue an interrupted reproduction.
 
     Raises:
-        ValueError: the data are others, or the card is of a file that a run does not always keep.
+        ValueError: the data or the initial weights are others, or the card is of a file that a run
+            does not always keep.
     """
     started = time.monotonic()
     name, origin = card["file"], card["origin"]
@@ -98,6 +100,7 @@ def reproduce_run(
         run = set_up(command, previous, output, resume=resume, started=started)
         with distributed.failing_together():
             _require_same_data(run, origin)
+            _require_same_start(run, origin)
         inexact = tuple(differences(origin, run.state.origin))
         for reason in inexact:
             logger.warning("the weights need not be equal to the bit: %s", reason)
@@ -125,6 +128,23 @@ def _require_same_data(run: TrainingRun, origin: Mapping[str, Any]) -> None:
                 f"{before['objects']:,} in the card, or other names, sizes or annotations; "
                 "give the data of the run as --data"
             )
+
+
+def _require_same_start(run: TrainingRun, origin: Mapping[str, Any]) -> None:
+    """Raise ValueError if the initial weights are a file that has changed.
+
+    With other versions nothing is known: they may draw other random weights for the rest.
+    """
+    now, command = run.state.origin, run.command
+    before = origin["initial_weights"]  # empty: not known, of a run that was resumed
+    if not now or not before or named_weights(command.config, command.weights) is None:
+        return
+    is_alike = all(now[key] == origin[key] for key in ("versions", "seed"))
+    if is_alike and now["initial_weights"] != before:
+        raise ValueError(
+            f"{command.initial_weights} does not hold the weights that the run of the card started "
+            "from; put that file back"
+        )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
