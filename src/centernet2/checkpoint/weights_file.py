@@ -84,6 +84,7 @@ def _other_kind(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         start = file.read(256)
+    is_own = start.startswith((ZIP_MARK, PICKLE_MARK))
     encoding, mark_length = unicode_encoding(start)
     start = start[mark_length:]
     if encoding != "utf-8":
@@ -91,7 +92,7 @@ def _other_kind(path: Path) -> str | None:
     start = start.lstrip()
     kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
     kind = kind or SUFFIXES.get(path.suffix.lower())
-    if kind or path.suffix == ".pkl" or start.startswith((ZIP_MARK, PICKLE_MARK)):
+    if kind or is_own or path.suffix == ".pkl":  # the reader of pickles knows older marks
         return kind
     return (TEXT if NOT_IN_TEXT.isdisjoint(start) else UNKNOWN) if start else EMPTY
 
