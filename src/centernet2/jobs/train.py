@@ -133,8 +133,7 @@ def train(
         Initial weights: a run, a file or zoo:NAME; default: MODEL.WEIGHTS. If that is a
         detectron2://... address whose file is not in the cache, training starts from scratch.
     resume
-        Continue from the last checkpoint of the output folder, with the data and the options that
-        the run was started with where this command gives no others.
+        Continue the run in the output folder, with its data and options where none are given here.
     seed
         Random seed; default: SEED or, if it is negative, that of the run to resume, or any.
 
@@ -146,30 +145,23 @@ def train(
     from centernet2 import distributed
     from centernet2.builders.detector.loading import as_config
     from centernet2.builders.training.plan import choose_output_folder
-    from centernet2.builders.training.train_command import (
-        DATA_SET_KEYS,
-        given_command,
-        previous_command,
-    )
+    from centernet2.builders.training.train_command import given_command, previous_command
     from centernet2.builders.training.train_to_end import run_to_end
     from centernet2.builders.training.training_setup import set_up
 
-    data, words = split_data(overrides, data, command="train")
-    sets, words = _split_partial(data, words, mode)
-    values = _given_values(words, mode, seed) | dict.fromkeys(DATA_SET_KEYS if sets else (), sets)
+    data, sets, words = _split_data_sets(overrides, data, mode)
+    values = _given_values(words, mode, seed) | sets
     plans = config is None and data is not None and not mode.eval_only
     file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
     data = None if sets else data
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
-    if mode.keep_classes:
-        values |= _kept_classes(file.replace(values), weights, previous, output)
+    values |= _kept_classes(mode, file.replace(values), weights, previous, output)
     command = given_command(
         file, values, data=data, data_path=data_path, weights=weights, device=device
     )
-    if previous is None:
-        _check_new_run(command, config, output, resume=resume, trains=not mode.eval_only)
+    _check_if_new(command, previous, config, output, resume=resume, trains=not mode.eval_only)
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
@@ -259,8 +251,9 @@ def _evaluate(
     )
 
 
-def _check_new_run(
+def _check_if_new(
     command: TrainCommand,
+    previous: TrainCommand | None,
     config: ConfigArgument | None,
     output: Path,
     *,
@@ -271,6 +264,8 @@ def _check_new_run(
     from centernet2.builders.training.earlier_run import require_movable
     from centernet2.builders.training.missing_run import describe_missing_run
 
+    if previous is not None:
+        return
     names_data = command.data or command.data_path or "DATASETS.TRAIN" in command.overrides
     if resume and config is None and not names_data:
         raise ValueError(
@@ -313,12 +308,13 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     return PARTIAL_LABELS | values if mode.partial_labels else values
 
 
-def _split_partial(
-    data: PathArgument | None, words: Sequence[Any], mode: TrainMode
-) -> tuple[tuple[str, ...], Sequence[Any]]:
-    """Split the data sets of --partial-labels, from the first one on, from the overrides."""
-    from centernet2.builders.training.train_command import absolute
+def _split_data_sets(
+    overrides: Sequence[Any], data: PathArgument | None, mode: TrainMode
+) -> tuple[PathArgument | None, dict[str, tuple[str, ...]], Sequence[Any]]:
+    """Split the first data set, and all of --partial-labels by key, from the overrides."""
+    from centernet2.builders.training.train_command import DATA_SET_KEYS, absolute
 
+    data, words = split_data(overrides, data, command="train")
     sets = [] if data is None else [data]
     while sets:
         more, rest = split_data(words, None, command="train")
@@ -335,16 +331,24 @@ def _split_partial(
             f"--partial-labels joins several data sets, and only {sets[0]} is given; name the "
             "others after it, or leave the option out"
         )
-    return tuple(str(absolute(each)) for each in sets) if len(sets) > 1 else (), words
+    if len(sets) < 2:
+        return data, {}, words
+    return data, dict.fromkeys(DATA_SET_KEYS, tuple(str(absolute(each)) for each in sets)), words
 
 
 def _kept_classes(
-    config: Config, weights: WeightsArgument | None, previous: TrainCommand | None, output: Path
+    mode: TrainMode,
+    config: Config,
+    weights: WeightsArgument | None,
+    previous: TrainCommand | None,
+    output: Path,
 ) -> dict[str, Any]:
     """Return the classes that --keep-classes keeps, by key; a resumed run has them already."""
     from centernet2.builders.training.kept_classes import class_names_to_keep
     from centernet2.config import KEPT_CLASSES_KEY
 
+    if not mode.keep_classes:
+        return {}
     if previous is None:
         return {KEPT_CLASSES_KEY: class_names_to_keep(weights or config.model.weights)}
     if not previous.config.datasets.kept_classes:
