@@ -3,6 +3,7 @@
 python benchmarks/reference.py fetch FOLDER   # sources and pure packages, from the network
 python benchmarks/reference.py build FOLDER   # compiles detectron2 for the PyTorch that is there
 python benchmarks/detector.py training --peer "python benchmarks/reference.py serve FOLDER"
+python benchmarks/job.py --reference FOLDER   # which asks for `train`: its own training script
 
 FOLDER lies outside this repository. What is there is not fetched again, so FOLDER can be carried to
 a machine with the same Python but no network, and built there. `serve` speaks the protocol of
@@ -10,6 +11,7 @@ detector.py.
 """
 
 import argparse
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,8 +75,7 @@ def is_built(folder: Path) -> bool:
 
 def work_of(options: argparse.Namespace) -> Callable[[], object]:
     """Return one pass over the scene of detector.py by the reference's own classes."""
-    for name in ("packages", "detectron2", "CenterNet2"):
-        sys.path.insert(1, str(options.folder / name))
+    make_importable(options.folder)
     from detectron2.structures import Boxes, Instances
     from detectron2.utils.events import EventStorage
 
@@ -106,6 +107,24 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     return train if options.work == "training" else infer
 
 
+def train(options: argparse.Namespace) -> None:
+    """Run the reference's training script, from a COCO file and its images to weights."""
+    make_importable(options.folder)
+    from detectron2.data.datasets import register_coco_instances
+
+    register_coco_instances("job", {}, str(options.annotations), str(options.images))
+    script, root = "train_net.py", options.folder / "CenterNet2"
+    config = ["--num-gpus", "0", "--config-file", str(root / "configs" / f"{options.name}.yaml")]
+    sets = ["DATASETS.TRAIN", "('job',)", "DATASETS.TEST", "()", "MODEL.DEVICE", "cpu"]
+    sys.argv = [script, *config, *options.words, *sets]
+    runpy.run_path(str(root / script), run_name="__main__")
+
+
+def make_importable(folder: Path) -> None:
+    for name in ("packages", "detectron2", "CenterNet2"):
+        sys.path.insert(1, str(folder / name))
+
+
 def build_reference(options: argparse.Namespace) -> torch.nn.Module:
     from centernet.config import add_centernet_config
     from detectron2.checkpoint import DetectionCheckpointer
@@ -128,15 +147,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("fetch", "build", "serve"):
+    for name in ("fetch", "build", "serve", "train"):
         steps.add_parser(name).add_argument("folder", type=lambda path: Path(path).resolve())
     serving = steps.choices["serve"]
     serving.add_argument("--weights", help="checkpoint in the reference's names")
     for name, kind in {"work": str, "name": str, "height": int, "width": int, "precision": str,
                        "threads": int, "device": str, "images": int}.items():  # fmt: skip
         serving.add_argument(name, type=kind)
+    for name, kind in {"name": str, "annotations": Path, "images": Path}.items():
+        steps.choices["train"].add_argument(name, type=kind)
+    steps.choices["train"].add_argument("words", nargs="*", help="KEY VALUE ... of the config")
     options = parser.parse_args()
-    if options.step == "serve":
+    if options.step == "train":
+        train(options)
+    elif options.step == "serve":
         torch.set_num_threads(options.threads)
         serve(work_of(options), torch.device(options.device))
     else:

@@ -28,7 +28,7 @@ def return_freed_memory(device: torch.device) -> None:
     In training, feature maps live long and would fragment the memory: the peak is a tenth lower.
     """
     if device.type == "cpu":
-        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**22, M_TRIM_THRESHOLD=MAX_INT)
+        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**24, M_TRIM_THRESHOLD=MAX_INT)
 
 
 def _set_malloc(**options: int) -> None:
