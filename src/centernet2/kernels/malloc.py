@@ -8,6 +8,7 @@ import torch
 
 MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3, "M_MMAP_MAX": -4}  # of glibc's malloc.h
 MAX_INT = 2**31 - 1
+MIN_RETURNED = 2**24  # bytes
 
 
 def keep_freed_memory(device: torch.device) -> None:
@@ -23,12 +24,14 @@ def keep_freed_memory(device: torch.device) -> None:
 
 
 def return_freed_memory(device: torch.device) -> None:
-    """Return freed memory of large CPU tensors to the system.
+    """Return freed memory of CPU tensors of 16 MiB or more to the system.
 
-    In training, feature maps live long and would fragment the memory: the peak is a tenth lower.
+    In training, feature maps live long and would fragment the memory: the peak is a sixth lower.
+    Memory of smaller tensors is kept, because the system clears all that it gives again: with a
+    limit of 4 MiB the peak is a tenth lower still, and a step takes an eighth longer.
     """
     if device.type == "cpu":
-        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=2**24, M_TRIM_THRESHOLD=MAX_INT)
+        _set_malloc(M_MMAP_MAX=2**16, M_MMAP_THRESHOLD=MIN_RETURNED, M_TRIM_THRESHOLD=MAX_INT)
 
 
 def _set_malloc(**options: int) -> None:
