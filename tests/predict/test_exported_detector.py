@@ -16,7 +16,7 @@ from tests.helpers.films import write_film
 
 HEIGHT, WIDTH = 48, 64
 FIXED, ANY = (1, 3, HEIGHT, WIDTH), ("batch", 3, "height", "width")
-BOX = {"boxes": np.ones((1, 4)) * [0, 0, 9, 9], "scores": np.ones(1), "labels": np.zeros(1, int)}
+BOX = {"boxes": np.array([[0, 0, 9, 9]]), "scores": np.ones(1), "labels": np.zeros(1, int)}
 
 
 class Model:
@@ -27,10 +27,11 @@ class Model:
         self.input_shape = FIXED if path.stem == "fixed" else ANY
         self.metadata = {key: kind() for key, kind in NEEDED_KEYS.items()} | {"num_classes": 1}
 
-    def detect(self, images: Any) -> list[Any]:
+    def run(self, images: Any) -> dict[str, Any]:
         if self.input_shape == FIXED and images.shape != FIXED:
             raise ValueError(f"{self.path} takes uint8 images {FIXED}")
-        return [BOX for _ in images]
+        columns = {name: np.stack([column] * len(images)) for name, column in BOX.items()}
+        return {**columns, "count": np.ones(len(images), int)}
 
 
 def predictor(monkeypatch: pytest.MonkeyPatch, name: str, **options: Any) -> Predictor:
