@@ -15,7 +15,7 @@ from PIL import Image
 
 from centernet2.data.readers import load_dataset
 from centernet2.outputs import writable_folder
-from centernet2.pictures import is_own_picture
+from centernet2.pictures import is_own_picture, save_picture
 from centernet2.predict.output_files import (
     KINDS,
     earlier_files,
@@ -90,6 +90,24 @@ def test_files_of_an_earlier_run_are_removed(
     assert not (tmp_path / "crops" / "cat").exists()
     assert f"{tmp_path}: 10 files of an earlier run removed" in caplog.text
     assert "labels holds 2 files of an earlier run; those of other images stay" in caplog.text
+
+
+def test_files_of_the_user_stay(tmp_path: Path) -> None:
+    folder, own = tmp_path / "out", tmp_path / "own"
+    write(own, [make_prediction(), make_prediction()], *KINDS)
+    (folder / "crops").mkdir(parents=True)
+    (folder / "crops" / "cat").symlink_to(own / "crops" / "cat")
+    (folder / "coco.json").symlink_to(own / "coco.json")
+    (folder / "00000_link.png").symlink_to(own / "00000_scene.png")
+    os.link(own / "00000_scene.png", folder / "00001_input.png")
+    os.link(own / "00001_scene.png", folder / "00002_input.png")
+    save_picture(Image.new("RGB", (8, 8)), folder / "00003_explained.jpg")
+    for name in ("00004_empty.png", "detections.csv"):
+        (folder / name).write_text("")
+    before = names_below(tmp_path)
+    remove_earlier_files(folder, [own / "00000_scene.png", f"file://{own}/00001_scene.png"])
+    assert names_below(tmp_path) == before
+    assert folder / "00003_explained.jpg" not in map(folder.joinpath, earlier_files(folder))
 
 
 def test_records(tmp_path: Path) -> None:

@@ -37,9 +37,12 @@ DEFAULT_KINDS = ("pictures", "json")
 RECORDS_FILE, COCO_FILE, TABLE_FILE = "predictions.json", "coco.json", "detections.csv"
 EVENTS_FILE, COUNTS_FILE = "events.csv", "counts.json"
 SINGLE_FILES = (RECORDS_FILE, COCO_FILE, TABLE_FILE, EVENTS_FILE, COUNTS_FILE)
+FILE_ADDRESS = "file://"
 LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "data.yaml", "crops"
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
-NUMBERED = re.compile(r"\d{5,}_.*\.(png|mp4|txt|jpg)", re.DOTALL)  # pictures, films, labels
+DRAWN_NAMES, LABEL_NAMES, CROP_NAMES = (  # names of files that are numbered
+    re.compile(rf"\d{{5,}}_.*\.({suffixes})", re.DOTALL) for suffixes in ("png|mp4", "txt", "jpg")
+)
 MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
 CROP_QUALITY = 95
 logger = logging.getLogger(__name__)
@@ -157,7 +160,7 @@ def earlier_files(folder: Path) -> list[str]:
 
     Labels carry no mark, so NAMES_FILE, which does, stands for those beside it.
     """
-    labels = _numbered(folder / LABELS_FOLDER)
+    labels = _named(folder / LABELS_FOLDER, LABEL_NAMES)
     names = folder / LABELS_FOLDER / NAMES_FILE
     files = [*_marked_files(folder), *([names] if names.exists() else labels[:1])]
     return [str(path.relative_to(folder)) for path in files]
@@ -166,21 +169,20 @@ def earlier_files(folder: Path) -> list[str]:
 def remove_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
     """Remove what an earlier run has written into a folder, which then holds one run.
 
-    Inputs of the new run stay. Labels, too: they carry no mark, and may have been corrected.
+    Inputs of the new run stay, and so does what is behind links. Labels, too: they carry no mark,
+    and may have been corrected.
     """
-    kept = {os.path.realpath(path) for path in inputs}
-    earlier = [
-        path
-        for path in _marked_files(folder)
-        if path.is_file() and os.path.realpath(path) not in kept and is_made_by(path, "predict")
-    ]
+    earlier = [path for path in _marked_files(folder) if _is_written_by_run(path, folder)]
+    given = [str(path).removeprefix(FILE_ADDRESS) for path in inputs] if earlier else []
+    kept = {_file_id(path) for path in given}
+    earlier = [path for path in earlier if _file_id(path) not in kept]
     for path in earlier:
         path.unlink()
         if path.parent.parent == folder / CROPS_FOLDER and not any(path.parent.iterdir()):
             path.parent.rmdir()  # of a class
     if earlier:
         logger.info("%s: %s of an earlier run removed", folder, counted(len(earlier), "file"))
-    if labels := _numbered(folder / LABELS_FOLDER):
+    if labels := _named(folder / LABELS_FOLDER, LABEL_NAMES):
         logger.warning(
             "%s holds %s of an earlier run; those of other images stay, as they may have been "
             "corrected: delete them if they are not needed",
@@ -190,12 +192,28 @@ def remove_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
 
 def _marked_files(folder: Path) -> list[Path]:
     """Return the files of a run that say what has made them; some may not exist."""
-    crops = _numbered(folder / CROPS_FOLDER, below="*/*")
-    return [*_numbered(folder), *crops, *(folder / name for name in SINGLE_FILES)]
+    crops = _named(folder / CROPS_FOLDER, CROP_NAMES, below="*/*")
+    return [*_named(folder, DRAWN_NAMES), *crops, *(folder / name for name in SINGLE_FILES)]
 
 
-def _numbered(folder: Path, below: str = "*") -> list[Path]:
-    return [path for path in folder.glob(below) if NUMBERED.fullmatch(path.name)]
+def _named(folder: Path, names: re.Pattern[str], below: str = "*") -> list[Path]:
+    return [path for path in folder.glob(below) if names.fullmatch(path.name)]
+
+
+def _is_written_by_run(path: Path, folder: Path) -> bool:
+    """Whether a run has written a file: it is marked, not empty, and behind no link."""
+    is_direct = path.resolve() == folder.resolve() / path.relative_to(folder)
+    is_file = is_direct and path.is_file() and path.stat().st_size > 0
+    return is_file and is_made_by(path, "predict")
+
+
+def _file_id(path: Path | str) -> tuple[int, int] | None:
+    """Return what all names of a file have in common; None: there is no such file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def safe_name(name: str) -> str:
