@@ -1,5 +1,7 @@
 """A predictor of a file that takes images of one size."""
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centernet2.predict import exported_detector
+from centernet2.predict import exported_detector, read_sources
 from centernet2.predict.exported_detector import ExportedDetector
+from centernet2.predict.films import FilmFrame
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
 from centernet2.runtime.exported_model import NEEDED_KEYS
@@ -73,6 +76,23 @@ def test_film_of_another_size_is_named_once(
     )
     assert not list(found) and len(failed) == 1
     assert "film.mp4: its size is" in failed[0] and "images of 48x64 alone" in failed[0]
+
+
+def test_stream_of_another_size_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    frame = FilmFrame(np.zeros((9, 9, 3), np.uint8), Fraction(0))
+
+    def live_frames(*_: Any, **__: Any) -> Iterator[FilmFrame]:
+        yield from [frame] * 3
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(read_sources, "live_frames", live_frames)
+    failed: list[str] = []
+    sources = ["rtsp://camera/live", write_images(tmp_path) / "a.png"]
+    found = predictor(monkeypatch, "fixed.onnx").stream(
+        sources, on_error=lambda path, error: failed.append(str(error))
+    )
+    assert [each.path for each in found] == [tmp_path / "a.png"]
+    assert len(failed) == 1 and "camera/live: its size is 9x9" in failed[0]
 
 
 def test_tiles_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

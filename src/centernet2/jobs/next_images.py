@@ -108,17 +108,13 @@ def next_images(
 def _look_at(predictor: Predictor, found: Sequence[Path]) -> SeenImages:
     """Detect objects in images, and keep what the choice and the labels need."""
     from centernet2.predict.image_choice import uncertain_objects
-    from centernet2.predict.read_sources import read_sources
+    from centernet2.predict.read_sources import FailureList, read_sources
     from centernet2.predict.sources import Source, SourceKind
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import above_threshold
 
-    failed: list[Path] = []
-
-    def report(path: Path, error: Exception) -> None:
-        failed.append(path)
-        logger.error("%s", error)
-
+    failures = FailureList()
+    report = failures.add_failure
     threshold = predictor.shown_threshold(None)
     named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
     images = with_progress(
@@ -132,7 +128,7 @@ def _look_at(predictor: Predictor, found: Sequence[Path]) -> SeenImages:
         shown = prediction[above_threshold(scores, prediction.labels, threshold)]
         masks = {name: shown.columns[name] for name in shown.columns if name == "box_masks"}
         predictions.append(replace(shown, path=image.path, pixels=None, columns=masks))
-    return SeenImages(predictions, objects, len(failed))
+    return SeenImages(predictions, objects, len(failures.failed))
 
 
 def _draw(prediction: Prediction) -> Any:

@@ -72,6 +72,7 @@ def pseudo_label(
     """
     from centernet2.builders.detector.predictor_loading import load_predictor
     from centernet2.data import rename_categories
+    from centernet2.predict.read_sources import FailureList
     from centernet2.predict.sources import Source, SourceKind, find_images
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import require_score
@@ -82,12 +83,8 @@ def pseudo_label(
     found = find_images([folder])
     predictor = load_predictor(weights, overrides, device=device)
     class_names, renamed = _classes(predictor, class_map, owner=str(weights))
-    failed: list[Path] = []
-
-    def report(path: Path, error: Exception) -> None:
-        failed.append(path)
-        logger.error("%s", error)
-
+    failures = FailureList()
+    report = failures.add_failure
     named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
     predictions = predictor.stream(named, score_threshold=score, on_error=report)
     shown = with_progress(predictions, ("labeling", "labeled"), total=len(named))
@@ -97,9 +94,10 @@ def pseudo_label(
     boxes = _count_boxes(content)
     counts = (len(content["images"]), sum(boxes.values()))
     logger.info("%s: %d images, %d boxes at the score threshold %g", path, *counts, score)
-    if failed:
-        logger.error("%d of %d images are skipped (listed above)", len(failed), len(found))
-    return PseudoLabels(boxes, len(failed))
+    skipped = len(failures.failed)
+    if skipped:
+        logger.error("%d of %d images are skipped (listed above)", skipped, len(found))
+    return PseudoLabels(boxes, skipped)
 
 
 def _classes(

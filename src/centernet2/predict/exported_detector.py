@@ -1,6 +1,6 @@
 """An exported file in place of a detector of PyTorch, which it does not need."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalib
 if TYPE_CHECKING:
     from centernet2.predict.image_sources import SourceImage
     from centernet2.predict.pytorch_detector import Recording
-    from centernet2.predict.read_sources import OnError
+    from centernet2.predict.read_sources import SourceImages
 
 MISSING: Mapping[str, str] = {
     **prediction.MISSING,
@@ -58,21 +58,22 @@ class ExportedDetector:
             config_name=metadata["config"],
         )
 
-    def fitting(
-        self, images: "Iterable[SourceImage]", on_error: "OnError"
-    ) -> "Iterator[SourceImage]":
-        """Yield the images of the size that the file takes; report the others, a film once.
+    def fitting(self, images: "SourceImages") -> "Iterator[SourceImage]":
+        """Yield the images of the size that the file takes; end other sources with an error.
 
         Images in memory are left to `detect`, which raises an error.
         """
-        reported: set[Path] = set()
-        for each in images:
+        each = next(images, None)
+        while each is not None:
             size = each.image.shape[:2]
             if each.path is None or self.image_size in (None, size):
                 yield each
-            elif each.path not in reported:
-                reported.add(each.path)
-                on_error(each.path, ValueError(f"{each.path}: {self._unfit(size)}"))
+                each = next(images, None)
+                continue
+            try:  # a stream would never end
+                each = images.throw(ValueError(f"{each.path}: {self._unfit(size)}"))
+            except StopIteration:
+                return
 
     def _unfit(self, size: Sequence[int]) -> str:
         height, width = self.image_size or size

@@ -163,10 +163,9 @@ class Predictor:
             give_up: seconds without a frame after which a stream is over.
         """
         threshold = self.resolve_threshold(score_threshold)
-        report = on_error or _log_error
-        images = open_images(source, color, report, give_up)
+        images = open_images(source, color, on_error or _log_error, give_up)
         if isinstance(self._detector, ExportedDetector):
-            images = self._detector.fitting(images, report)
+            return self._stream(self._detector.fitting(images), threshold, on_scores)
         return self._stream(images, threshold, on_scores)
 
     def explain(

@@ -1,10 +1,11 @@
 """Read the images of sources: files, films, streams, the standard input."""
 
+import logging
 import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from http.client import HTTPException
 from pathlib import Path
@@ -37,11 +38,24 @@ MEDIA_TYPES = {  # by their beginning; others are images
 NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sources` take
 PROBE_SECONDS = 10  # that the kind of an address may take
 OnError: TypeAlias = Callable[[Path, Exception], None]
+# an error that is thrown into it is reported, and ends the source of the last image
+SourceImages: TypeAlias = Generator[SourceImage, None, None]
+logger = logging.getLogger(__name__)
 
 
-def open_images(
-    source: Any, color: ColorOrder, on_error: OnError, give_up: float
-) -> Iterator[SourceImage]:
+class FailureList:
+    """The sources that cannot be read, or not to their end."""
+
+    def __init__(self) -> None:
+        self.failed: list[tuple[Path, Exception]] = []
+
+    def add_failure(self, path: Path, error: Exception) -> None:
+        """Log and count a source; this is an `OnError`."""
+        self.failed.append((path, error))
+        logger.error("%s", error)
+
+
+def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: float) -> SourceImages:
     """Return the images of sources, those by name and those in memory.
 
     The arguments are those of `Predictor.stream`.
@@ -58,7 +72,7 @@ def open_images(
 
 def _open_each(
     sources: Iterable[Any], color: ColorOrder, on_error: OnError, give_up: float
-) -> Iterator[SourceImage]:
+) -> SourceImages:
     for each in sources:
         if _is_name(each):
             yield from _read_named([each], on_error, give_up)
@@ -70,14 +84,14 @@ def _is_name(source: Any) -> bool:
     return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
 
 
-def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> Iterator[SourceImage]:
+def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> SourceImages:
     is_found = all(isinstance(each, Source) for each in names)
     return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
 
 
 def read_sources(
     sources: Iterable[Source], on_error: OnError, *, give_up: float = GIVE_UP_SECONDS
-) -> Iterator[SourceImage]:
+) -> SourceImages:
     """Yield the images and frames of sources, one at a time.
 
     Args:

@@ -194,7 +194,7 @@ def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Ite
     kind = SourceKind.STREAM if job.is_stream else SourceKind.FILM
     frames = read_sources([Source(job.source, kind)], failed, give_up=options.connect_seconds)
     ahead: deque[tuple[SourceImage, Future[Prediction]]] = deque()
-    with closing(frames):  # type: ignore[type-var]
+    with closing(frames):
         for frame in frames:
             if job.stopping.is_set():
                 break

@@ -26,7 +26,7 @@ from centernet2.predict.output_files import (
 from centernet2.predict.parquet_parts import SKIPPED_FILE
 from centernet2.predict.prediction import Prediction
 from centernet2.predict.predictor import Predictor
-from centernet2.predict.read_sources import film_source
+from centernet2.predict.read_sources import FailureList, film_source
 from centernet2.predict.sources import Source, SourceKind, find_sources
 from centernet2.predict.tracking import lowest_threshold, require_trackers, track
 from centernet2.progress import with_progress
@@ -277,18 +277,13 @@ def report(plan: Plan, written: int, counter: "DetectionCounter", threshold: Res
         )  # fmt: skip
 
 
-class DetectionCounter:
+class DetectionCounter(FailureList):
     """Counts of a run: unreadable images, objects, and the highest score of all."""
 
     def __init__(self) -> None:
-        self.failed: list[tuple[Path, Exception]] = []
+        super().__init__()
         self.objects = 0
         self.highest: float | None = None  # also of detections below the threshold
-
-    def add_failure(self, path: Path, error: Exception) -> None:
-        """Log and count a source that cannot be read, or not to its end."""
-        self.failed.append((path, error))
-        logger.error("%s", error)
 
     def add_scores(self, scores: NDArray[np.float32]) -> None:
         """Take note of the scores of all detections of an image."""
