@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from centernet2.export import exporting
 from centernet2.jobs.export import FormOptions, PrecisionOptions, export
 from tests.helpers.jobs import save_untrained
 from tests.helpers.training import write_blocks
@@ -69,7 +70,11 @@ def test_options_are_checked_before_the_work(
 @pytest.mark.parametrize(
     ("size", "name", "message"),
     [
-        (None, "block", r"blocks_val has 1 class .*but no name is in both"),
+        (
+            None,
+            "block",
+            r"blocks_val has 1 class .*no name is in both.* DATASETS\.CLASS_MAP .*OLD=NEW",
+        ),
         ("32x48", "cat", r"--size is 32x48, but --data has images of other sizes, .*1.png \(64x64"),
     ],
 )
@@ -81,6 +86,17 @@ def test_data_that_do_not_fit_are_refused_before_tracing(
     with pytest.raises(ValueError, match=message):
         export(weights=weights, output=output, form=form, precision=PrecisionOptions(data=data))
     assert not output.parent.exists()
+
+
+def test_classes_of_the_data_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[Any] = []
+    monkeypatch.setattr(exporting, "export_detector", lambda *_, check, **__: checks.append(check))
+    weights, data = save_untrained(tmp_path / "w.pth"), write_blocks(tmp_path / "blocks")
+    export(
+        "DATASETS.CLASS_MAP", "('block=dog',)", weights=weights, output=tmp_path / "model.onnx",
+        precision=PrecisionOptions(data=data),
+    )  # fmt: skip
+    assert checks[0].matched.dataset.class_names == ("dog",)
 
 
 def test_files_of_other_origin_stay(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_dry_run_describes_plan_writes_nothing(data: Path, tmp_path: Path) -> No
     text = "\n".join(lines)
     assert "4 images, 4 objects, 1 class" in text
     assert "length: 6 iterations = 3.00 epochs" in text
-    assert "batch: 2 images = 1 processes x 2" in text
+    assert "batch: 2 images = 1 process x 2" in text
     assert "loss_centernet_loc" in text
     assert not (tmp_path / "run").exists()
 

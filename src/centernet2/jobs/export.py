@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from centernet2.export.exporting import Check
     from centernet2.models.detector import Detector
 
+RENAMING_BY_KEY = "DATASETS.CLASS_MAP \"('OLD=NEW',)\""  # of data; there is no --class-map
 logger = logging.getLogger(__name__)
 
 
@@ -214,7 +215,7 @@ def _precision_check(
         options.data, options.data_path, config.datasets, masks=config.model.mask_on
     )
     _require_size(dataset, size)
-    matched = match_detector(detector, dataset)
+    matched = match_detector(detector, dataset, renaming=RENAMING_BY_KEY)
     return PrecisionCheck(detector, config, matched, options.accepted_loss)
 
 

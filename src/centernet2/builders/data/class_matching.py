@@ -11,7 +11,9 @@ from torch import Tensor
 from centernet2.config import ConfigError
 from centernet2.data import DetectionDataset, class_list, join_classes, shown, without_classes
 from centernet2.models.detector import Detector
+from centernet2.spelling import counted
 
+RENAMING = "--class-map OLD=NEW"
 logger = logging.getLogger(__name__)
 
 
@@ -29,15 +31,16 @@ def match_detector(
     *,
     owner: str = "the detector",
     known_only: bool = False,
+    renaming: str = RENAMING,
 ) -> MatchedData:
     """Match the classes of a detector; where it has no names, count them.
 
     Args:
-        dataset, known_only: as of `match_classes`.
+        dataset, known_only, renaming: as of `match_classes`.
         owner: what the messages call the detector.
     """
-    if model.info.class_names:
-        return match_classes(model.info.class_names, dataset, owner=owner, known_only=known_only)
+    if names := model.info.class_names:
+        return match_classes(names, dataset, owner=owner, known_only=known_only, renaming=renaming)
     head = model.proposal_generator.head
     known = head.num_classes if model.roi_heads is None else model.roi_heads.num_classes
     names = dataset.class_names
@@ -53,7 +56,12 @@ def match_detector(
 
 
 def match_classes(
-    names: Sequence[str], dataset: DetectionDataset, *, owner: str, known_only: bool = False
+    names: Sequence[str],
+    dataset: DetectionDataset,
+    *,
+    owner: str,
+    known_only: bool = False,
+    renaming: str = RENAMING,
 ) -> MatchedData:
     """Match the classes `names` to those of a data set to evaluate on.
 
@@ -62,6 +70,7 @@ def match_classes(
         dataset: keeps its own labels.
         owner: of these classes, for the messages.
         known_only: leave out the classes of the data set that the detector does not know.
+        renaming: the option of the command that renames classes of the data.
 
     Raises:
         ValueError: no class is in both.
@@ -71,13 +80,14 @@ def match_classes(
         raise ValueError(
             f"{dataset.name} has {class_list(dataset.class_names)}, and {owner} has "
             f"{class_list(names)}, but no name is in both; use the same names, or join them with "
-            "--class-map OLD=NEW, where OLD is the name in the data"
+            f"{renaming}, where OLD is the name in the data"
         )
     notes = []
     if join.added:
         notes.append(
-            f"{dataset.name} lacks {_count(join.added)} of {owner}: {shown(join.added)}; "
-            "their detections are left out, since nothing says whether they are right"
+            f"{dataset.name} lacks {counted(len(join.added), 'class')} of {owner}: "
+            f"{shown(join.added)}; their detections are left out, since nothing says whether they "
+            "are right"
         )
     if join.missing:
         labels = [dataset.class_names.index(name) for name in join.missing]
@@ -89,7 +99,8 @@ def match_classes(
             "(`eval --known-classes-only` leaves them out)"
         )
         notes.append(
-            f"{owner} lacks {_count(join.missing)} of {dataset.name}: {shown(join.missing)}; {fate}"
+            f"{owner} lacks {counted(len(join.missing), 'class')} of {dataset.name}: "
+            f"{shown(join.missing)}; {fate}"
         )
         if known_only:
             dataset = without_classes(dataset, join.missing)
@@ -98,7 +109,3 @@ def match_classes(
         logger.info("%s: its classes are matched to those of %s by name", dataset.name, owner)
     same = np.array_equal(join.labels, np.arange(len(dataset.class_names)))
     return MatchedData(dataset, None if same else torch.from_numpy(join.labels), tuple(notes))
-
-
-def _count(names: Sequence[str]) -> str:
-    return "1 class" if len(names) == 1 else f"{len(names)} classes"

@@ -205,10 +205,11 @@ def describe_plan(
         f"training data: {train_set.name}, {counted(len(train_set), 'image')}, "
         f"{counted(len(train_set.labels), 'object')}, "
         f"{counted(len(train_set.class_names), 'class')}",
-        f"validation data: {val_set.name}, {len(val_set)} images; {evaluation}",
+        f"validation data: {val_set.name}, {counted(len(val_set), 'image')}; {evaluation}",
         f"model: {config.name}, {sum(parameters) / 1e6:.1f} M parameters, "
         f"{sum(trained) / 1e6:.1f} M of them trainable",
-        f"batch: {options.ims_per_batch} images = {processes} processes{parts} x {share}",
+        f"batch: {counted(options.ims_per_batch, 'image')} = "
+        f"{counted(processes, 'process')}{parts} x {share}",
         f"length: {last} iterations = {last * options.ims_per_batch / len(train_set):.2f} epochs"
         f"{within}",
         f"learning rate by iteration: {', '.join(_learning_rates(config, last))} "
