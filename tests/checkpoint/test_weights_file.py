@@ -35,7 +35,7 @@ def test_header_length_of_safetensors_is_not_taken_for_text(tmp_path: Path, star
         (
             "model.onnx",
             b"\x08\x0a\x12\x07pytorch",
-            "an exported file, not a weights file; give the ",
+            "an exported file, not a weights file; .* explain, serve, pseudo-label, verify and",
         ),
         ("model.PT2", b"PK\x03\x04", "an exported file, not a weights file; give the checkpoint"),
         ("model.xml", b'<?xml version="1.0"?>\n<net name="x">', "an exported file, not"),

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from torch import Tensor
 
 from centernet2.export import exporting
+from centernet2.export.certificate import drawn_images
 from centernet2.export.exporting import export_detector
 from centernet2.files import open_atomic
 from tests.helpers.exported import build_two_levels
@@ -20,10 +22,25 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_detector_that_detects_nothing_cannot_be_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (
+            [],
+            "finds nothing .* to compare; they are drawn, as no others are given: .* photos/",
+        ),
+        (
+            drawn_images()[:1],
+            "finds nothing in the 3 images .* to compare; name images .*",
+        ),
+    ],
+)
+def test_detector_that_detects_nothing_cannot_be_compared(
+    images: list[Tensor], words: str, tmp_path: Path
+) -> None:
     detector = build_two_levels("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "1.0")
-    with pytest.raises(ValueError, match=r"detects nothing in the 3 images, .* by --images"):
-        export_detector(detector, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=words):
+        export_detector(detector, tmp_path / "model.onnx", images=images)
     assert not list(tmp_path.iterdir())
 
 

@@ -81,8 +81,9 @@ def test_file_detects_what_the_detector_does(
     [
         ({"rules": None}, r"model\.onnx returns its detections alone, .* --record"),
         ({"masks": True}, r"model\.onnx has no masks of unknown objects, .* use the checkpoint"),
-        ({"calibration": None}, "centernet2 threshold"),
+        ({"calibration": None}, r"model\.onnx does not say .* and export that again"),
         ({"rules": {"selection": None}}, r"model\.onnx is of a one-stage detector"),
+        ({"rules": {"strides": [8]}}, r"model\.onnx is of a one-stage detector"),
     ],
 )
 def test_file_that_cannot_abstain_is_refused(

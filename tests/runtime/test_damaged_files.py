@@ -83,6 +83,12 @@ def test_changed_calibration_is_named(calibration: object, tmp_path: Path) -> No
         ExportedDetector(path)
 
 
+def test_images_of_another_shape_are_refused_without_the_folder(file: Path) -> None:
+    """The message is for clients of the service, too."""
+    with pytest.raises(ValueError, match=r"^model\.onnx takes uint8 images \[1, 3, 4, 6\]"):
+        ExportedModel(file).run(np.zeros((1, 3, 9, 9), np.uint8))
+
+
 def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "weights.pth").write_text("x")
@@ -149,7 +155,7 @@ def test_reference_of_another_file_is_named(file: Path) -> None:
 
 def test_nothing_to_compare_is_no_agreement(file: Path) -> None:
     reference_path(file).write_bytes(pack_calls([Call(IMAGE, [NONE]), Call(IMAGE, [NONE])]))
-    with pytest.raises(ValueError, match=r"cannot be verified: PyTorch detects nothing"):
+    with pytest.raises(ValueError, match=r"cannot be verified: the detector finds nothing"):
         verify(file)
     require_detections([Call(IMAGE, [NONE])], 0.0, "a file of which no agreement is required", "")
 

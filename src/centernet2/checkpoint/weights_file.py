@@ -103,7 +103,7 @@ def _refuse_other_kinds(path: Path) -> None:
     if kind == EXPORTED:
         raise WeightsError(
             f"{path} is {kind}, not a weights file; give the checkpoint that it was made from. "
-            "Exported files, with a suffix in lower case, are for predict, explain, serve, next, "
+            "Exported files, with a suffix in lower case, are for predict, explain, serve, "
             "pseudo-label, verify and doctor"
         )
     if kind is not None:

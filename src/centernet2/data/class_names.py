@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.files import one_form
-from centernet2.spelling import counted
 
 SHOWN_NAMES = 5  # of a longer list
 
@@ -44,4 +43,4 @@ def shown(names: Sequence[str]) -> str:
 
 def class_list(names: Sequence[str]) -> str:
     """Count and list class names for a message."""
-    return f"{counted(len(names), 'class')} ({shown(names)})"
+    return f"{'1 class' if len(names) == 1 else f'{len(names)} classes'} ({shown(names)})"

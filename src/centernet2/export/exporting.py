@@ -57,9 +57,9 @@ ADVICE = (
     "; compare it by --images on images of the kind that will be detected on, or accept a smaller "
     "share by --required-share"
 )
-ADVICE_FOR_NOTHING = (
-    "; give images of the kind that will be detected on by --images, or accept by "
-    "--required-share 0 that nothing is compared"
+OWN_IMAGES = (
+    "name images with objects that it detects, as in --images photos/, or leave out the comparison "
+    "by --required-share 0"
 )
 Check: TypeAlias = Callable[[Path], dict[str, Any]]
 logger = logging.getLogger(__name__)
@@ -133,7 +133,8 @@ def export_detector(
     tolerance, share = _bar(options)
     batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
-    require_detections(calls, share, f"{path} is not written", ADVICE_FOR_NOTHING)
+    advice = OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
+    require_detections(calls, share, f"{path} is not written", advice)
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(metadata_of(detector, options))
     model = _translate(detector, graph, metadata, options)

@@ -35,6 +35,11 @@ class AbstainingFile(ExportedDetector):
     ) -> None:
         super().__init__(path, providers=providers, threads=threads)
         _require_both_stages(self.model.metadata, path)
+        if self.info.calibration is None or self.info.calibration.unknown_from is None:
+            raise ValueError(
+                f"{path} does not say from when an object is of none of the classes; `centernet2 "
+                "threshold` on its checkpoint, with validation data, and export that again"
+            )
         self.info, self.calibration = self.info.abstaining(self.num_classes)
         self.num_classes += 1
 
@@ -82,7 +87,7 @@ def _require_both_stages(metadata: Mapping[str, object], path: Path) -> None:
         raise ValueError(
             f"{path} returns its detections alone, so it cannot abstain; export it with --record"
         )
-    if rules["selection"] is None:
+    if rules.get("selection") is None:
         raise ValueError(f"{path} is of a one-stage detector, which cannot abstain")
 
 

@@ -27,7 +27,8 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
     """
     if not model.metadata.get("rules"):
         raise ValueError(
-            f"{model.path} returns its detections alone; export it with --record to explain them"
+            f"{model.path.name} returns its detections alone; export it with --record to explain "
+            "them"
         )
     rules = _read_rules(model)
     outputs, found = _run(model, image)
@@ -40,8 +41,8 @@ def read_record(model: ExportedModel, image: Pixels) -> tuple[Arrays, Recording]
     rows = _rows_of(proposals, outputs, factors)
     if rows is None:
         raise ValueError(
-            f"{model.path}: {model.session.description} and PyTorch find different proposals in "
-            "this image, whose scores are nearly equal; explain it with the checkpoint"
+            f"{model.path.name}: {model.session.description} and PyTorch find different proposals "
+            "in this image, whose scores are nearly equal; explain it with the checkpoint"
         )
     traced = TracedImage(
         size,
@@ -78,7 +79,7 @@ def _read_rules(model: ExportedModel) -> _Rules:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"the rules in the metadata of {model.path} were changed; export it again"
+            f"the rules in the metadata of {model.path.name} were changed; export it again"
         ) from error
 
 

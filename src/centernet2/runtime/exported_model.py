@@ -64,7 +64,7 @@ class ExportedModel:
         )
         if images.dtype != np.uint8 or not fits:
             raise ValueError(
-                f"{self.path} takes uint8 images [{', '.join(map(str, shape))}], not "
+                f"{self.path.name} takes uint8 images [{', '.join(map(str, shape))}], not "
                 f"{images.dtype} {list(images.shape)}; export without --size and --batch makes a "
                 "file for any"
             )

@@ -65,7 +65,7 @@ def verify_file(path: Path, *, providers: Sequence[str] | None = None) -> dict[s
     calls, share = read_calls(reference_path(path)), certificate["required_share"]
     if own := certificate.get("reference_sha256"):  # certificates of earlier releases have none
         _require_own(reference_path(path), own, certificate_path(path))
-    advice = "; export it again with other --images"
+    advice = "export it again with other --images"
     require_detections(calls, share, f"{path} cannot be verified", advice)
     model = ExportedModel(path, providers=providers)
     agreement = agreement_of(model, calls, Tolerance(**certificate["tolerance"]))
@@ -94,8 +94,8 @@ def require_detections(calls: Sequence[Call], share: float, name: str, advice: s
     """Raise ValueError if a share of the detections must agree, but there are none."""
     if share > 0 and not any(len(own["boxes"]) for call in calls for own in call.detections):
         raise ValueError(
-            f"{name}: PyTorch detects nothing in the {len(calls)} images, so that there is nothing "
-            f"to compare{advice}"
+            f"{name}: the detector finds nothing in the {len(calls)} images that it is compared "
+            f"on, so there is nothing to compare; {advice}"
         )
 
 
