@@ -61,7 +61,7 @@ def test_metadata_and_mark(converted: Path, exported: Path) -> None:
 def test_damage_is_named(converted: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.xml"
     path.write_bytes(converted.read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"model\.bin"):
+    with pytest.raises(ValueError, match=r"model\.bin, the other part of model\.xml, is missing"):
         ExportedModel(path)
     path.with_suffix(".bin").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"model\.xml cannot be opened by openvino"):

@@ -126,6 +126,7 @@ def test_command_in_a_read_only_container(tmp_path: Path) -> None:
     (photos / "0.png").rename(photos / "Löwe.png")
     write_film(photos / "film.mp4", 5, sound="aac")
     output = str(tmp_path / "out")
+    Path(output).mkdir()  # where a container mounts a volume
     command = [
         sys.executable, "-c", READ_ONLY, output, "predict", str(photos),
         "--weights", str(weights), "--output", output, "--score-threshold", "0",
