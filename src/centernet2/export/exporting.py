@@ -116,8 +116,7 @@ def export_detector(
 
     Args:
         detector: in evaluation mode, not optimized.
-        path: of the file.
-        options: form of the file.
+        path, options: place and form of the file.
         images: uint8 [3, H, W] RGB, up to three on which the file is compared with PyTorch; those
             that are missing are drawn.
         calibration: images on which the ranges of activations are measured, for int8.
@@ -133,8 +132,7 @@ def export_detector(
     tolerance, share = _bar(options)
     batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
-    advice = OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
-    require_detections(calls, share, f"{path} is not written", advice)
+    require_detections(calls, share, f"{path} is not written", _advice_for(images))
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(metadata_of(detector, options))
     model = _translate(detector, graph, metadata, options)
@@ -165,6 +163,11 @@ def export_detector(
         write_json(certificate_path(temporary), certificate, indent=2)
         _publish(temporary, path)
     return certificate
+
+
+def _advice_for(images: Sequence[Tensor]) -> str:
+    """Say what to give if nothing is detected in the images."""
+    return OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
 
 
 def _bar(options: ExportOptions) -> Bar:
