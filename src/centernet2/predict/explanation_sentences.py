@@ -90,13 +90,13 @@ CHINESE: Mapping[str, str] = {
     "box inside the image": "它的边框在图像内为空",
     "candidates per level": "不在每层的 {limit:g} 个候选之内：名次 {value:g}",
     "proposals per image": "不在每张图像的 {limit:g} 个候选框之内：名次 {value:g}",
-    "candidates for detections": "不在检测结果的 {limit:g} 个候选之内：名次 {value:g}",
-    "detections per image": "不在每张图像的 {limit:g} 个检测结果之内：名次 {value:g}",
+    "candidates for detections": "不在 {limit:g} 个检测候选之内：名次 {value:g}",
+    "detections per image": "不在每张图像的 {limit:g} 个检测之内：名次 {value:g}",
     "no record": "模型 {name} 是没有记录各步骤的导出文件；请用 --record 导出，"
     "或者改用检查点，才能了解为什么有框或没有框",
     "no torch": "模型 {name} 需要 PyTorch 来解释，而服务没有安装它",
-    "augmented": "模型 {name} 使用测试时增强或会弃权；请以 TEST.AUG.ENABLED False 且不带 --abstain "
-    "提供服务",
+    "augmented": "模型 {name} 使用测试时增强或会弃权；"
+    "请以 TEST.AUG.ENABLED False 且不带 --abstain 提供服务",
 }
 LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
 COMMA = {"en": ", ", "zh": "，"}
