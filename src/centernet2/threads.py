@@ -11,16 +11,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 NUMBER = "OMP_NUM_THREADS"  # variable of OpenMP
 ADAPTATION = "CENTERNET2_THREADS"
 BY_LOAD, BY_QUOTA, FIXED = "by-load", "by-quota", "fixed"  # its values
 PERIOD = 1.0  # seconds between two looks at the load
 MARGIN = 0.2  # of a core that others may use of one that a thread takes
+Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
@@ -185,6 +186,12 @@ class ThreadsByLoad:
         before, self._before = self._before, self._measure()
         if before is not None:
             self._adapt(before, self._before)
+
+    def adapt_between(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items on, and look at the load after the work on each of them."""
+        for item in items:
+            yield item
+            self.update()
 
     def _adapt(self, before: ProcessorTime, now: ProcessorTime) -> None:
         others = (now.busy - before.busy) - (now.own - before.own)

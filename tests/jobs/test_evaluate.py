@@ -10,6 +10,7 @@ import pytest
 import centernet2
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.evaluate import ClassMatching
+from centernet2.threads import ThreadsByLoad
 from tests.helpers.data import renumber
 from tests.helpers.evaluation import write_noise_data
 from tests.helpers.jobs import build_untrained, save_untrained, write_divided_run
@@ -56,6 +57,15 @@ def test_predictions_give_equal_metrics(folder: Path, tmp_path: Path) -> None:
     )
     again = centernet2.evaluate(predictions=tmp_path / "predictions.json", data=folder)
     assert again == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+
+
+def test_threads_follow_the_load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look after each batch: loader workers may need the cores."""
+    looks: list[ThreadsByLoad] = []
+    monkeypatch.setattr(ThreadsByLoad, "update", lambda self: looks.append(self))
+    options = ("TEST.IMS_PER_BATCH", "2")
+    centernet2.evaluate(folder / "model.pth", *options, data=folder, inference=CPU)
+    assert len(looks) == 2
 
 
 def test_skipped_images_are_left_out_everywhere(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ from centernet2.models.inspect import inspect
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.report.evaluation_page import report_evaluation
 from centernet2.structures import Batch
+from centernet2.threads import ThreadsByLoad
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def evaluate_detector(
         matched,
         config,
         None if folder is None else Path(folder),
-        resumable=True,
+        standalone=True,
         resume=resume,
         inspected=report is not None,
     )
@@ -177,7 +178,7 @@ def score_matched(
     config: Config,
     output: Path | None,
     *,
-    resumable: bool = False,
+    standalone: bool = False,
     resume: bool = False,
     inspected: bool = False,
     unknown: bool = False,
@@ -186,7 +187,7 @@ def score_matched(
     """Evaluate a detector on a data set that is matched to it, and write speed.json.
 
     Args:
-        resumable: store a hash of all weights, so that an interrupted evaluation can be resumed.
+        standalone: no part of training: it can be resumed, and its threads follow the load.
         resume: continue the interrupted evaluation in `output`.
         inspected: also write the scores of each stage.
         unknown: among them, what tells objects of none of the classes.
@@ -196,30 +197,30 @@ def score_matched(
     inspected = inspected and model.roi_heads is not None and not augmented
     stream = None
     if output is not None:
-        fingerprint = partial(_fingerprint, model, matched, config, inspected)
-        stream = ResultStream(output, fingerprint=fingerprint if resumable else None, resume=resume)
+        hashed = partial(_fingerprint, model, matched, config, inspected) if standalone else None
+        stream = ResultStream(output, fingerprint=hashed, resume=resume)
     done: frozenset[int] = frozenset() if stream is None else stream.done
     if done:
         logger.info("%d of %d images are already done", len(done), len(dataset))
     skipped: dict[int, SkippedImage] = {}
+    batches = _read_batches(
+        dataset,
+        config,
+        WHOLE if augmented else build_test_transform(config),
+        size_divisibility=model.preprocess.size_divisibility,
+        skip=done,
+        on_failure=partial(_skip, dataset, skipped),
+    )
+    look = partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS), unknown=unknown)
     scored = score_detector(
         build_augmented(config, model) if augmented else model,
         dataset,
-        _read_batches(
-            dataset,
-            config,
-            WHOLE if augmented else build_test_transform(config),
-            size_divisibility=model.preprocess.size_divisibility,
-            skip=done,
-            on_failure=partial(_skip, dataset, skipped),
-        ),
+        ThreadsByLoad(is_on=standalone).adapt_between(batches),
         max_detections=max_detections_of(model, config),
         output_dir=output,
         label_map=matched.label_map,
         stream=stream,
-        inspect=partial(inspect, model, num_proposals=max(PROPOSAL_COUNTS), unknown=unknown)
-        if inspected
-        else None,
+        inspect=look if inspected else None,
         interrupted=interrupted,
         skipped=skipped,
     )
@@ -316,7 +317,7 @@ def load_results(
         return read_detections(Path(source), dataset)
     model = load_for_inference(source, device=device)
     matched = match_detector(model, dataset, owner=str(source))
-    return score_matched(model, matched, config_of(model.info), None)
+    return score_matched(model, matched, config_of(model.info), None, standalone=True)
 
 
 def score_uncalibrated(
@@ -327,4 +328,6 @@ def score_uncalibrated(
     if model.roi_heads is not None:
         model.roi_heads.selection.calibration = None
     matched = match_detector(model, dataset, owner=str(weights))
-    return score_matched(model, matched, config_of(model.info), None, inspected=True, unknown=True)
+    return score_matched(
+        model, matched, config_of(model.info), None, standalone=True, inspected=True, unknown=True
+    )
