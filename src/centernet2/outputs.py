@@ -1,4 +1,4 @@
-"""Outputs of commands: where they can be written, and which files a command may replace.
+"""Outputs of commands: where they can be written, and which files may be replaced or moved.
 
 A command replaces only files that it has made itself: never an input, never a file of other origin.
 Its files carry a mark in their first or last bytes. Lists and metrics, whose form other programs
@@ -7,7 +7,8 @@ expect, are known by how they begin.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -116,6 +117,27 @@ def read_ends(path: Path) -> tuple[bytes, bytes]:
         start = file.read(PROBED_BYTES)
         file.seek(max(0, file.seek(0, os.SEEK_END) - PROBED_BYTES))
         return start, file.read(PROBED_BYTES)
+
+
+def move_to_earlier(folder: Path, paths: Sequence[Path]) -> Path:
+    """Move what an earlier run has written in a folder to earlier_1, earlier_2, ... in it.
+
+    Files keep their places below it, and folders that become empty are removed.
+
+    Returns:
+        The folder that receives them.
+    """
+    numbered = (folder / f"earlier_{number}" for number in count(1))
+    target = next(each for each in numbered if not os.path.lexists(each))
+    for path in paths:
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    left = {each for path in paths for each in path.parents if folder in each.parents}
+    for each in sorted(left, reverse=True):  # those within others first
+        if not any(each.iterdir()):
+            each.rmdir()
+    return target
 
 
 def mark_of(command: str) -> str:

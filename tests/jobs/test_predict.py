@@ -160,7 +160,11 @@ def test_folder_holds_the_pictures_of_one_run(folder: Path, tmp_path: Path) -> N
     (record,) = json.loads((output / "predictions.json").read_text())
     names = {path.name for path in output.iterdir()}
     assert record["file"] == str(photos[1])
-    assert names == {"predictions.json", f"00000_{photos[1].stem}.png"}
+    assert names == {"predictions.json", f"00000_{photos[1].stem}.png", "earlier_1"}
+    (first, second) = json.loads((output / "earlier_1" / "predictions.json").read_text())
+    assert [first["file"], second["file"]] == [str(each) for each in photos]
+    for record in (first, second):
+        assert (output / "earlier_1" / record["picture"]).is_file()
 
 
 def test_own_pictures_are_not_predicted_again(

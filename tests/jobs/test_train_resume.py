@@ -154,6 +154,7 @@ def test_new_run_does_not_move_its_inputs(data: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("MODEL:\n  MASK_ON: False\n")
     for options in (
         {"weights": weights},
+        {"weights": tmp_path},
         {"config": tmp_path / "config.yaml"},
         {"config": centernet2.load_config(SMALL, ["MODEL.WEIGHTS", str(weights)])},
     ):

@@ -20,7 +20,7 @@ from centernet2.predict.output_files import (
     KINDS,
     earlier_files,
     open_outputs,
-    remove_earlier_files,
+    set_aside_earlier_files,
 )
 from centernet2.predict.prediction import Prediction
 from tests.helpers.films import require_av, sound_of, write_film
@@ -70,26 +70,35 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, name: str) -> None:
         writable_folder(tmp_path, "--output", command="predict", files=earlier_files(tmp_path))
 
 
-def test_files_of_an_earlier_run_are_removed(
+def test_files_of_an_earlier_run_are_moved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those of others, inputs and labels stay."""
+    """Those of others and inputs stay; labels may have been corrected."""
     write(tmp_path, [make_prediction(), make_prediction()], *KINDS)
     Image.new("RGB", (8, 8)).save(tmp_path / "00007_mine.png")
     (tmp_path / "crops" / "dog" / "notes.txt").write_text("")
+    (tmp_path / "labels" / "00001_scene.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     with caplog.at_level(logging.INFO):
-        remove_earlier_files(tmp_path, [tmp_path / "00001_scene.png", "camera 0"])
-    assert names_below(tmp_path) == [
-        "00001_scene.png",
-        "00007_mine.png",
-        "crops/dog/notes.txt",
-        "labels/00000_scene.txt",
-        "labels/00001_scene.txt",
-        "labels/data.yaml",
-    ]
-    assert not (tmp_path / "crops" / "cat").exists()
-    assert f"{tmp_path}: 10 files of an earlier run removed" in caplog.text
-    assert "labels holds 2 files of an earlier run; those of other images stay" in caplog.text
+        set_aside_earlier_files(tmp_path, [tmp_path / "00001_scene.png", "camera 0"])
+    moved = ["00000_scene.png", "coco.json", "detections.csv", "labels/data.yaml"]
+    moved += ["predictions.json"]
+    for stem in ("00000_scene", "00001_scene"):
+        crops = [f"{name}/{stem}_{number}" for name, number in (("cat", 1), ("dog", 0), ("dog", 2))]
+        moved += [f"labels/{stem}.txt", *(f"crops/{each}.jpg" for each in crops)]
+    assert names_below(tmp_path / "earlier_1") == sorted(moved)
+    left = [name for name in names_below(tmp_path) if not name.startswith("earlier_1/")]
+    assert left == ["00001_scene.png", "00007_mine.png", "crops/dog/notes.txt"]
+    assert (tmp_path / "earlier_1" / "labels" / "00001_scene.txt").read_text().startswith("0 0.5")
+    assert not (tmp_path / "crops" / "cat").exists() and not (tmp_path / "labels").exists()
+    assert f"{tmp_path} holds an earlier run: 13 files moved to {tmp_path}/earlier_1" in caplog.text
+
+
+def test_each_earlier_run_has_its_folder(tmp_path: Path) -> None:
+    for run in range(3):
+        set_aside_earlier_files(tmp_path, [])
+        write(tmp_path, [make_prediction(path=Path(f"{run}.jpg"))], "pictures")
+    moved = [f"earlier_{number}/00000_{number - 1}.png" for number in (1, 2)]
+    assert names_below(tmp_path) == ["00000_2.png", *moved]
 
 
 def test_files_of_the_user_stay(tmp_path: Path) -> None:
@@ -99,13 +108,14 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
     (folder / "crops" / "cat").symlink_to(own / "crops" / "cat")
     (folder / "coco.json").symlink_to(own / "coco.json")
     (folder / "00000_link.png").symlink_to(own / "00000_scene.png")
+    (folder / "labels").symlink_to(own / "labels")
     os.link(own / "00000_scene.png", folder / "00001_input.png")
     os.link(own / "00001_scene.png", folder / "00002_input.png")
     save_picture(Image.new("RGB", (8, 8)), folder / "00003_explained.jpg")
     for name in ("00004_empty.png", "detections.csv"):
         (folder / name).write_text("")
     before = names_below(tmp_path)
-    remove_earlier_files(folder, [own / "00000_scene.png", f"file://{own}/00001_scene.png"])
+    set_aside_earlier_files(folder, [own / "00000_scene.png", f"file://{own}/00001_scene.png"])
     assert names_below(tmp_path) == before
     assert folder / "00003_explained.jpg" not in map(folder.joinpath, earlier_files(folder))
 

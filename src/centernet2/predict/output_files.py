@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from centernet2.files import write_atomic, write_json
-from centernet2.outputs import is_made_by, json_mark, mark_of
+from centernet2.outputs import is_made_by, json_mark, mark_of, move_to_earlier
 from centernet2.pictures import save_picture
 from centernet2.predict.conversions import yolo_lines
 from centernet2.predict.counting import Counts, Line, Zone, count_events
@@ -156,38 +156,35 @@ def open_outputs(
 
 
 def earlier_files(folder: Path) -> list[str]:
-    """Return the files below a folder that a run may replace.
+    """Return the files below a folder that a run would move or replace.
 
     Labels carry no mark, so NAMES_FILE, which does, stands for those beside it.
     """
-    labels = _named(folder / LABELS_FOLDER, LABEL_NAMES)
     names = folder / LABELS_FOLDER / NAMES_FILE
-    files = [*_marked_files(folder), *([names] if names.exists() else labels[:1])]
+    files = [*_marked_files(folder), *([names] if names.exists() else _labels(folder)[:1])]
     return [str(path.relative_to(folder)) for path in files]
 
 
-def remove_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
-    """Remove what an earlier run has written into a folder, which then holds one run.
+def set_aside_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
+    """Move what an earlier run has written in a folder to earlier_1, earlier_2, ... in it.
 
-    Inputs of the new run stay, and so does what is behind links. Labels, too: they carry no mark,
-    and may have been corrected.
+    So the folder holds one run. Inputs of the new run stay, and so does what is behind links.
     """
-    earlier = [path for path in _marked_files(folder) if _is_written_by_run(path, folder)]
+    names = folder / LABELS_FOLDER / NAMES_FILE
+    earlier = [path for path in (*_marked_files(folder), names) if _is_written_by_run(path, folder)]
+    if names in earlier:
+        earlier += [path for path in _labels(folder) if _is_behind_no_link(path, folder)]
     given = [str(path).removeprefix(FILE_ADDRESS) for path in inputs] if earlier else []
     kept = {_file_id(path) for path in given}
-    earlier = [path for path in earlier if _file_id(path) not in kept]
-    for path in earlier:
-        path.unlink()
-        if path.parent.parent == folder / CROPS_FOLDER and not any(path.parent.iterdir()):
-            path.parent.rmdir()  # of a class
-    if earlier:
-        logger.info("%s: %s of an earlier run removed", folder, counted(len(earlier), "file"))
-    if labels := _named(folder / LABELS_FOLDER, LABEL_NAMES):
-        logger.warning(
-            "%s holds %s of an earlier run; those of other images stay, as they may have been "
-            "corrected: delete them if they are not needed",
-            folder / LABELS_FOLDER, counted(len(labels), "file"),
+    if earlier := [path for path in earlier if _file_id(path) not in kept]:
+        logger.info(
+            "%s holds an earlier run: %s moved to %s",
+            folder, counted(len(earlier), "file"), move_to_earlier(folder, earlier),
         )  # fmt: skip
+
+
+def _labels(folder: Path) -> list[Path]:
+    return _named(folder / LABELS_FOLDER, LABEL_NAMES)
 
 
 def _marked_files(folder: Path) -> list[Path]:
@@ -202,9 +199,12 @@ def _named(folder: Path, names: re.Pattern[str], below: str = "*") -> list[Path]
 
 def _is_written_by_run(path: Path, folder: Path) -> bool:
     """Whether a run has written a file: it is marked, not empty, and behind no link."""
-    is_direct = path.resolve() == folder.resolve() / path.relative_to(folder)
-    is_file = is_direct and path.is_file() and path.stat().st_size > 0
-    return is_file and is_made_by(path, "predict")
+    is_own = _is_behind_no_link(path, folder) and path.is_file()
+    return is_own and path.stat().st_size > 0 and is_made_by(path, "predict")
+
+
+def _is_behind_no_link(path: Path, folder: Path) -> bool:
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 def _file_id(path: Path | str) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from centernet2.predict.output_files import (
     Outputs,
     earlier_files,
     open_outputs,
-    remove_earlier_files,
+    set_aside_earlier_files,
 )
 from centernet2.predict.parquet_parts import SKIPPED_FILE
 from centernet2.predict.prediction import Prediction
@@ -185,11 +185,10 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
         readable = counter.count(_require_any(predictions, len(plan.sources)))
         shown = with_progress(readable, ("predicting", "predicted"), total=_total(plan.sources))
         names = predictor.class_names or ()
-        remove_earlier_files(plan.folder, [source.path for source in plan.sources])
+        set_aside_earlier_files(plan.folder, [source.path for source in plan.sources])
         with open_outputs(plan.folder, plan.kinds, names, plan.counters) as outputs:
-            for prediction in shown:
+            for prediction in threads.adapt_between(shown):
                 outputs.write(prediction)
-                threads.update()
     report(plan, outputs.count, counter, threshold)
     _report_events(outputs)
     return {

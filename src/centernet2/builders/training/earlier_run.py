@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +10,7 @@ from centernet2 import distributed
 from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import COMMAND_FILE, PLAN_FILE, REPORT_FOLDER
 from centernet2.config import ConfigError
+from centernet2.outputs import move_to_earlier
 
 # what a run writes, besides its checkpoints
 NAMES = (
@@ -18,6 +18,7 @@ NAMES = (
     "pictures", "eval", "eval_ema", REPORT_FOLDER,
 )  # fmt: skip
 CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
+OF_A_FOLDER = ("--data", "--weights", "MODEL.WEIGHTS")  # inputs whose files are in a folder
 LOCK_FILE = ".training.lock"  # held by the run that writes the folder
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,8 @@ def require_movable(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
     own = [path.resolve() for path in found]
     for option, given in inputs.items():
         path = None if given is None else Path(given).resolve()
-        is_data = option == "--data" and path == output.resolve()
-        if own and path and (is_data or any(each in (path, *path.parents) for each in own)):
+        is_folder = option in OF_A_FOLDER and path == output.resolve()
+        if own and path and (is_folder or any(each in (path, *path.parents) for each in own)):
             raise ValueError(
                 f"{option} {given} belongs to the earlier run in the output folder {output}; "
                 "choose another --output-dir, or continue that run with --resume"
@@ -87,14 +88,9 @@ def set_aside_earlier_run(output: Path) -> None:
     found = _files_of_run(output)
     if not any(map(_is_checkpoint, found)):
         return
-    folders = (output / f"earlier_{number}" for number in count(1))
-    folder = next(each for each in folders if not each.exists())
-    folder.mkdir()
-    for path in found:
-        path.rename(folder / path.name)
     logger.warning(
         "%s holds an earlier training run: it is moved to %s (--resume continues a run)",
-        output, folder,
+        output, move_to_earlier(output, found),
     )  # fmt: skip
 
 
