@@ -26,11 +26,16 @@ def may_have_unused_parameters(config: Config) -> bool:
     return not {*config.centernet.in_features, *pooled} >= set(neck.strides)
 
 
-def prepare_for_training(config: Config, model: Detector, accelerator: Accelerator) -> nn.Module:
+def prepare_for_training(
+    config: Config, model: Detector, accelerator: Accelerator, *, alone: bool = False
+) -> nn.Module:
     """Move a detector to its device and wrap or shard it for training.
 
     The result shares its weights with the detector, which stays usable. From now on the weights
     stay in the same memory.
+
+    Args:
+        alone: the model is of this process alone; it is neither wrapped nor sharded.
     """
     options, device = config.run, accelerator.device
     if options.fsdp and options.channels_last:
@@ -55,6 +60,8 @@ def prepare_for_training(config: Config, model: Detector, accelerator: Accelerat
             gradient_checkpointing=options.gradient_checkpointing,
             compile=options.compile,
         )
+    if alone:
+        return model.to(device)
     if options.fsdp and distributed.world_size() > 1:
         return _shard(model, device)
     return _wrap(model, accelerator)

@@ -4,7 +4,6 @@ import logging
 import math
 import statistics
 import time
-from contextlib import nullcontext
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -47,7 +46,7 @@ def _measure_own_step(
     """Return the seconds of a forward and a backward pass in this process.
 
     Args:
-        alone: exchange no gradients with the other processes.
+        alone: exchange nothing with the other processes.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit into the memory of the accelerator.
@@ -58,21 +57,20 @@ def _measure_own_step(
     probed = {"SEED": 0, "DATALOADER.NUM_WORKERS": 0, **middle}
     config = fit_to_data(config.replace(probed), dataset)
     accelerator = create_accelerator(device, find_unused_parameters=True)
-    model = prepare_for_training(config, build_detector(config), accelerator).train()
+    model = prepare_for_training(config, build_detector(config), accelerator, alone=alone).train()
     precision = choose_precision(device, amp=config.run.amp, dtype=config.run.amp_dtype)
     batches = build_train_batches(config, dataset, start=0)
     seconds = math.inf
     for _ in range(PROBED_STEPS):
         step_batches = [next(batches) for _ in range(config.run.accumulation_steps)]
         started = time.perf_counter()
-        with accelerator.no_sync(model) if alone else nullcontext():
-            accumulate_gradients(
-                model,
-                step_batches,
-                accelerator=accelerator,
-                scaler=grad_scaler(device, precision),
-                precision=precision,
-            )
+        accumulate_gradients(
+            model,
+            step_batches,
+            accelerator=accelerator,
+            scaler=grad_scaler(device, precision),
+            precision=precision,
+        )
         synchronize(device)
         seconds = min(seconds, time.perf_counter() - started)
     return seconds
@@ -95,7 +93,8 @@ def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.d
 
     Each process computes alone: the others would wait forever for one that has no memory left.
     """
-    config = config.replace({"SOLVER.IMS_PER_BATCH": batch} | COMPUTED_ALONE)
+    norms = {key: "BN" for key in config.stated if config[key] == "SyncBN"}
+    config = config.replace({"SOLVER.IMS_PER_BATCH": batch} | COMPUTED_ALONE | norms)
     try:
         _measure_own_step(config, dataset, device, alone=True)
         fits = True

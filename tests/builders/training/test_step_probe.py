@@ -1,0 +1,49 @@
+"""The batch that fits is found by processes that compute alone, and then agree."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from centernet2.builders.training import step_probe
+from centernet2.builders.training.plan import find_training_data
+from centernet2.config import Config, load_config
+from centernet2.models.detector import Detector
+from tests.helpers.training import SMALL, TINY, write_blocks
+
+CPU = torch.device("cpu")
+
+
+def work(rank: int, folder: str) -> None:
+    """Probe two batches in one of two processes, the second of which has less memory."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="1")  # the store is a file
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", f"file://{folder}/store", timedelta(seconds=60), rank=rank, world_size=2
+    )
+    build = step_probe.build_detector
+
+    def build_in_memory(config: Config) -> Detector:
+        if rank == 1 and config.run.ims_per_batch > 2:
+            raise torch.OutOfMemoryError
+        return build(config)
+
+    patch = pytest.MonkeyPatch()  # of this process, which ends with it
+    patch.setattr(step_probe, "build_detector", build_in_memory)
+    patch.setattr(step_probe, "PROBED_STEPS", 1)
+    config = load_config(SMALL, [*TINY, "MODEL.FPN.NORM", "SyncBN"])  # which would wait, too
+    dataset, _ = find_training_data(config, f"{folder}/data", None)
+    fits = [step_probe._fits(config, batch, dataset, CPU) for batch in (4, 2)]
+    dist.destroy_process_group()
+    torch.save(fits, Path(folder) / f"{rank}.pt")
+
+
+def test_process_without_memory_keeps_no_other_waiting(tmp_path: Path) -> None:
+    write_blocks(tmp_path / "data")
+    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)] == [[False, True]] * 2
