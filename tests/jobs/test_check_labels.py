@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,14 @@ from PIL import Image
 from centernet2.builders.data.label_folds import suspect_labels_in_folds
 from centernet2.cli import app
 from centernet2.data.readers import load_dataset
+from centernet2.exit_codes import TrainingInterrupted
 from centernet2.jobs.check import LabelCheck, check
 from tests.helpers.jobs import save_untrained, save_without_names
+
+NOTHING = {  # an accepted suggestion without a change
+    "accept": True, "number": 1, "kind": "missing", "split": "train", "image_id": 1,
+    "file_name": "1.png", "annotation_id": None, "label": None, "suggested": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,48 @@ def test_corrections_of_other_data_are_refused(data: Path, judge: Path, tmp_path
     assert not list(tmp_path.glob("fixed*"))
 
 
+def test_damaged_decisions_are_named(data: Path, tmp_path: Path) -> None:
+    decided = tmp_path / "labels.json"
+    for text, words in (
+        ('{"suggestions": [}', r"labels\.json: not a JSON file \(.* column 18 .*; correct it"),
+        ("[]", r"labels\.json holds no suggestions; give the labels\.json of"),
+        (
+            '{"suggestions": [{"accept": true, "accept": null}]}',
+            "has the key 'accept' twice, with different values",
+        ),
+        (json.dumps({"suggestions": [NOTHING]}), '"label" and "suggested" are both null'),
+        (json.dumps({"suggestions": [NOTHING | {"suggested": "block"}]}), "'block' is no label"),
+    ):
+        decided.write_text(text)
+        options = LabelCheck(accepted=decided)
+        with pytest.raises(ValueError, match=words):
+            check(data, findings_only=True, fix=tmp_path / "fixed.json", labels=options)
+
+
+def test_interrupted_check_says_how_it_continues(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**options: object) -> None:
+        raise TrainingInterrupted("--resume continues")
+
+    monkeypatch.setattr("centernet2.jobs.train.train", interrupted)
+    with pytest.raises(TrainingInterrupted, match="the same command continues the check"):
+        check(data, report=tmp_path / "report", labels=LabelCheck(folds=2))
+
+
+@pytest.mark.parametrize("options", [{"folds": 2}, {"with_model": "judge"}])
+def test_data_without_labels_are_not_judged(
+    data: Path, judge: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(data, tmp_path / "bare")
+    for path in (folder / "annotations").iterdir():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    given = {**options, **({"with_model": judge} if "with_model" in options else {})}
+    with pytest.raises(ValueError, match="there are no labels to judge; leave"):
+        check(folder, report=tmp_path / "report", labels=LabelCheck(**given))
+    assert not (tmp_path / "report" / "labels.json").exists()
+
+
 def test_impossible_options_are_refused(data: Path, judge: Path, tmp_path: Path) -> None:
     others = save_untrained(tmp_path / "others.pth", ("cat", "dog"))
     nameless = save_without_names(tmp_path / "nameless.pth", judge)
@@ -111,6 +160,8 @@ def test_impossible_options_are_refused(data: Path, judge: Path, tmp_path: Path)
         (LabelCheck(with_model=others), r"others\.pth has 2 classes \(cat, dog\) and cannot judge"),
         (LabelCheck(with_model=nameless), r"nameless\.pth has no class names"),
         (LabelCheck(folds=1), "folds is 1; it takes"),
+        (LabelCheck(with_model=judge, minutes=3), "--minutes is of the training runs of --folds"),
+        (LabelCheck(suspicion=0.5), "--suspicion needs a detector that judges"),
     ):
         with pytest.raises(ValueError, match=words):
             check(data, report=tmp_path / "report", labels=options)
@@ -130,11 +181,12 @@ def test_class_without_labels_needs_no_judge(data: Path, judge: Path, tmp_path: 
 
 
 def test_each_fold_has_images_with_labels(data: Path, judge: Path, tmp_path: Path) -> None:
-    """Two of four images have labels: the AP of a fold needs one of them."""
+    """Two of four images have labels, and one a crowd: the AP of a fold needs one of the two."""
     folder = shutil.copytree(data, tmp_path / "few")
     path = folder / "annotations" / "instances_train.json"
     content = json.loads(path.read_text())
-    content["annotations"] = content["annotations"][:2]
+    content["annotations"] = content["annotations"][:3]
+    content["annotations"][0]["iscrowd"] = 1
     path.write_text(json.dumps(content))
     few = load_dataset(data=folder, data_path=None, names=(), split="train")
     folds: list[int] = []
@@ -143,7 +195,7 @@ def test_each_fold_has_images_with_labels(data: Path, judge: Path, tmp_path: Pat
         run.mkdir(parents=True)
         shutil.copy(judge, run / "model_final.pth")
         found = load_dataset(data=fold, data_path=None, names=(), split="val")
-        folds.append(len(found.labels))
+        folds.append(int((~found.crowd).sum()))
 
     suspect_labels_in_folds({"train": few}, 2, tmp_path, train, device="cpu")
     assert folds == [1, 1]

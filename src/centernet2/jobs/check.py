@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from centernet2.arguments import checked
+from centernet2.exit_codes import TrainingInterrupted
 from centernet2.files import printable, write_json
 from centernet2.jobs import ClassMap, Data, DataPath, Device, Flag, PathArgument, WeightsArgument
 from centernet2.option_groups import LABELS
@@ -78,6 +79,8 @@ class LabelCheck:
             writable_folder(folder, "--report", command="check", files=WRITTEN_FOR_LABELS)
             require_undecided(folder / LABELS_FILE)
         accepted = [] if self.accepted is None else read_accepted(Path(self.accepted))
+        if self.accepted is not None and not accepted:
+            logger.warning('no suggestion in %s has "accept": true', self.accepted)
         if self.with_model is None:
             return None, accepted
         return load_for_inference(self.with_model, device=self.device), accepted
@@ -90,6 +93,10 @@ class LabelCheck:
             raise ValueError("--findings-only writes no list of labels: leave it out")
         if self.accepted is not None and fix is None:
             raise ValueError("--accepted changes a copy of the annotations; name it with --fix")
+        if self.folds is None and self.minutes != LabelCheck.minutes:
+            raise ValueError("--minutes is of the training runs of --folds; leave it out")
+        if not self.has_judge and self.suspicion != LabelCheck.suspicion:
+            raise ValueError("--suspicion needs a detector that judges: --with-model or --folds")
 
 
 DEFAULT_LABEL_CHECK = LabelCheck()
@@ -202,6 +209,8 @@ def _suspect(
 
     datasets = {name: split.dataset for name, split in examination.splits.items()}
     splits = {name: each for name, each in datasets.items() if len(each.labels)}  # not a test set
+    if not splits:
+        raise ValueError("there are no labels to judge; leave --with-model and --folds out")
     if judge is None:
         runs = folder / f"{labels.folds}_folds_{labels.minutes:g}_minutes"
         train = partial(train_fold, minutes=labels.minutes, device=labels.device)
@@ -222,7 +231,10 @@ def train_fold(
     from centernet2.jobs.train import TrainMode, train
 
     mode = TrainMode(minutes=minutes, effort=None if resume else "quick")
-    train(data=data, output_dir=output, resume=resume, seed=0, device=device, mode=mode)
+    try:
+        train(data=data, output_dir=output, resume=resume, seed=0, device=device, mode=mode)
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted("interrupted; the same command continues the check") from error
 
 
 def _file_for_repaired(path: Path, source: Path) -> Path:

@@ -35,7 +35,9 @@ def judge_boxes(
     """
     heads = model.roi_heads
     if heads is None:
-        raise ValueError("a one-stage detector has no second stage, which judges boxes")
+        raise ValueError(
+            "a one-stage detector has no second stage, which judges boxes; take a two-stage one"
+        )
     trace = model.run(images, masks=False)
     counts = [len(each) for each in boxes]
     sizes = [(w, h, w, h) for h, w in map(size_of, images)]

@@ -63,12 +63,16 @@ def suspect_labels_in_folds(
 
 
 def _folds_of(whole: DetectionDataset, count: int) -> IntArray:  # [I]
-    """Draw the fold of each image; each fold has its share of the images with labels."""
-    has_labels = np.diff(whole.offsets) > 0
+    """Draw the fold of each image; each fold has its share of the images with labels.
+
+    Crowds are no labels: a detector can neither be trained on them nor be evaluated with them.
+    """
+    image_of_box = np.repeat(np.arange(len(whole)), np.diff(whole.offsets))
+    has_labels = np.bincount(image_of_box[~whole.crowd], minlength=len(whole)) > 0
     if has_labels.sum() < count:
         raise ValueError(
             f"--folds is {count}, and {whole.name} has {counted(int(has_labels.sum()), 'image')} "
-            "with labels; give a smaller number, or a detector with --with-model"
+            "with labels, crowds aside; give a smaller number, or a detector with --with-model"
         )
     order = np.random.default_rng(SEED).permutation(len(whole))
     order = order[np.argsort(~has_labels[order], kind="stable")]

@@ -1,16 +1,19 @@
 """Corrections of labels that people have accepted, and their application to a copy of the data."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from centernet2.data.findings import Xywh
-from centernet2.data.readers.json_file import read_json
+from centernet2.data.readers.json_file import json_problem, read_json_file
 from centernet2.data.readers.json_records import Record, as_number
 from centernet2.structures import UserId
+from centernet2.text_files import decode_text
 
+DECIDED_KEYS = ("accept", "suggested")  # which people change
 TOLERANCE = 0.01  # pixels by which a box may differ from the one that was judged
 
 
@@ -73,12 +76,21 @@ def require_undecided(path: Path) -> None:
 
 
 def _suggestions(path: Path) -> list[Record]:
-    records = read_json(path).get("suggestions")
+    content = read_json_file(path, "list of suggestions", _parse, DECIDED_KEYS)
+    records = content.get("suggestions") if isinstance(content, dict) else None
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise ValueError(
             f"{path} holds no suggestions; give the labels.json of `centernet2 check --with-model`"
         )
     return records
+
+
+def _parse(path: Path, content: bytes, **options: Any) -> Any:
+    text = decode_text(content, path)
+    try:
+        return json.loads(text, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({json_problem(error)}); correct it") from error
 
 
 def _is_accepted(decision: object) -> bool:
@@ -90,12 +102,16 @@ def _is_accepted(decision: object) -> bool:
 def _correction(record: Record) -> Correction:
     columns = {name: record[name] for name in Correction._fields}
     labels = {name: _label(record[name]) for name in ("label", "suggested")}
+    if not any(labels.values()):
+        raise ValueError('"label" and "suggested" are both null: there is nothing to change')
     return Correction(**columns | labels)
 
 
 def _label(record: Record | None) -> Label | None:
     if record is None:
         return None
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r} is no label; it needs a class and a bbox")
     x, y, width, height = map(as_number, record["bbox"])
     if not (math.isfinite(x + y + width + height) and width > 0 and height > 0):
         raise ValueError(f"the box {record['bbox']} has no area")
