@@ -178,6 +178,7 @@ _DATA_SET = "the folder or annotation file of a data set, or the name of one"
 _DETECTOR = "the output folder of an evaluation or a training run, a results file or a checkpoint"
 NEEDED_ARGUMENTS = {
     "data": _DATA_SET,
+    "file": "an exported file, before the options",
     "first": _DETECTOR,
     "images": "the folder of images to label",
     "output": "the path of the result",

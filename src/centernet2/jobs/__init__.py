@@ -83,7 +83,7 @@ Device = Annotated[
     ),
 ]
 ProvidersArgument = Annotated[
-    tuple[str, ...], Parameter(consume_multiple=True, group=DEVICE, negative=())
+    tuple[str, ...], Parameter(consume_multiple=1, group=DEVICE, negative=())
 ]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from centernet2.profiling.records import Benchmark
 
 Measured = Parameter(group=MEASUREMENT)
-Several = Parameter(consume_multiple=True, group=MEASUREMENT, negative=())
+Several = Parameter(consume_multiple=1, group=MEASUREMENT, negative=())
 MIN_SIDE = 32  # pixels
 
 
