@@ -81,9 +81,13 @@ def test_foreign_and_changed_cards_are_refused(run: Path, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"card\.md holds no record"):
         reproduce(tmp_path / "card.md")
     (english, _) = map(Path, card(run, output=tmp_path / "cards"))
-    english.write_text(english.read_text().replace('"weights":', '"heights":'))
-    with pytest.raises(ValueError, match="its record has been changed"):
-        reproduce(english)
+    for name in ("weights", "threads", "sha256"):
+        changed = tmp_path / f"{name}.md"
+        changed.write_text(english.read_text().replace(f'"{name}":', '"other":'))
+        with pytest.raises(ValueError, match=rf"its record has been changed \('{name}' is missing"):
+            reproduce(changed)
+    with pytest.raises(ValueError, match=r"--output-dir .*card\.md cannot be used"):
+        reproduce(run, output_dir=tmp_path / "card.md")
 
 
 def test_differences_say_why_weights_may_differ(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,16 @@ def test_data_sets_with_different_labels_train_together(tmp_path: Path) -> None:
     assert again["bbox/AP"] == pytest.approx(metrics["bbox/AP"], nan_ok=True)
     centernet2.train(SMALL, "SOLVER.MAX_ITER", "2", output_dir=output, device="cpu", resume=True)
     assert load_checkpoint(output).iteration == 2
-    for given, reason in ((sets, "--partial-labels trains on them together"), (sets[:1], "only")):
-        chosen = TrainMode(partial_labels=len(given) == 1)
+    joined = centernet2.train(
+        SMALL, str(sets[1]), *TINY, data=sets[0], output_dir=output, device="cpu",
+        mode=replace(mode, dry_run=True),
+    )  # fmt: skip
+    assert joined[0] == "training data: cat_train+dog_train, 8 images, 8 objects, 2 classes"
+    for given, reason in (
+        (sets, "--partial-labels trains on them together"),
+        (sets[:1], "only"),
+        ([*sets, sets[0]], r"the data set .*cat is given twice; name it once"),
+    ):
+        chosen = TrainMode(partial_labels=len(given) != 2)
         with pytest.raises(ValueError, match=reason):
             train(given[0], tmp_path / "other", *map(str, given[1:]), mode=chosen)

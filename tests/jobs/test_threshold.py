@@ -122,6 +122,22 @@ def test_goal_that_is_not_reached_is_said(folder: Path, caplog: pytest.LogCaptur
     assert caplog.messages[-1].endswith("stored: cat")
 
 
+@pytest.mark.parametrize("name", ["new.txt", "new.onnx", "new.safetensors"])
+def test_checkpoint_has_a_name_that_is_read(folder: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="has no name of a checkpoint"):
+        threshold(folder / "model.pth", data=folder, output=folder / name)
+
+
+def test_class_without_right_detection_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictions = folder / "predictions.json"
+    predictions.write_text(json.dumps(json.loads(predictions.read_text())[1:2]))
+    threshold(folder / "model.pth", data=folder, predictions=predictions)
+    assert "1 of 2 classes have no right detection at IoU 0.5" in caplog.text
+    assert caplog.messages[-1].endswith("say nothing: cat")
+
+
 def test_undivided_data_are_divided_as_in_training(tmp_path: Path) -> None:
     data, run = write_divided_run(tmp_path)
     weights = save_untrained(tmp_path / "model.pth", ("block",), "DATASETS.VAL_FRACTION", "0.5")

@@ -6,7 +6,8 @@ import math
 import numpy as np
 from rich.console import Console
 
-from centernet2.report.tables import metrics_table
+from centernet2.evaluation import CalibrationError
+from centernet2.report.tables import calibration_table, metrics_table
 
 
 def test_table_lists_weakest_classes_first() -> None:
@@ -18,3 +19,11 @@ def test_table_lists_weakest_classes_first() -> None:
     assert "40.13" in text and "50.00" in text
     assert "class-89" in text and "class-90" not in text and "absent" not in text
     assert np.all([text.index(f"class-{i} ") < text.index(f"class-{i + 1} ") for i in range(29)])
+
+
+def test_calibration_error_of_no_detections_is_a_dash() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    errors = {"score": CalibrationError(10, 2.5), "class": CalibrationError(math.nan, math.nan)}
+    console.print(calibration_table(errors))
+    text = console.export_text()
+    assert "2.50 %" in text and "nan" not in text

@@ -9,7 +9,7 @@ from centernet2.checkpoint.checkpoint import (
 )
 from centernet2.checkpoint.filling import LoadReport, load_weights
 from centernet2.checkpoint.source import WeightsFile, read_weights
-from centernet2.checkpoint.weights_file import WeightsError, is_json_file
+from centernet2.checkpoint.weights_file import WeightsError, is_json_file, is_readable_name
 
 __all__ = [
     "Checkpoint",
@@ -19,6 +19,7 @@ __all__ = [
     "export_reference_checkpoint",
     "holds_weights",
     "is_json_file",
+    "is_readable_name",
     "load_checkpoint",
     "load_weights",
     "read_weights",

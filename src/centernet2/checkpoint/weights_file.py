@@ -73,6 +73,11 @@ def _begins_as_zip(path: Path) -> bool:
         return file.read(len(ZIP_MARK)) == ZIP_MARK
 
 
+def is_readable_name(path: Path) -> bool:
+    """Whether a checkpoint of this name would be read, and not taken for a file of another kind."""
+    return path.suffix.lower() not in (*SUFFIXES, ".safetensors")
+
+
 def is_json_file(path: Path) -> bool:
     """Whether a file begins as JSON does, in any encoding of Unicode."""
     return path.is_file() and _other_kind(path) == JSON

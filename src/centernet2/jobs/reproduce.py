@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from centernet2.arguments import checked
 from centernet2.jobs import Flag, OptionalData, PathArgument
+from centernet2.outputs import writable_folder
 
 
 class Verdict(NamedTuple):
@@ -46,7 +47,7 @@ def reproduce(
     source = Path(card)
     found = read_card(source)
     folder = source if source.is_dir() else source.parent
-    output = Path(output_dir or folder / "reproduced")
+    output = writable_folder(Path(output_dir or folder / "reproduced"), "--output-dir")
     if not resume:
         require_movable(output, {"--data": None if data is None else str(data)})
     with distributed.closing_process_group():

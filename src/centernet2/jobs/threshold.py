@@ -74,12 +74,14 @@ def threshold(
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
     from centernet2.builders.detector.loading import config_of
-    from centernet2.checkpoint import load_checkpoint, save_checkpoint
+    from centernet2.checkpoint import is_readable_name, load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
 
     _require_one_goal(precision, recall)
     weights = find_in_run(Path(weights))
     target = writable_file(Path(output or weights))
+    if not is_readable_name(target):
+        raise ValueError(f"--output {target} has no name of a checkpoint; let it end in .pth")
     checkpoint = load_checkpoint(weights)
     if output is not None:
         _require_same_weights(target, weights, checkpoint)
@@ -98,7 +100,7 @@ def threshold(
     info = replace(checkpoint.info, score_thresholds=stored, calibration=calibration)
     save_checkpoint(target, replace(checkpoint, info=info))
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
-    _name_missed_goals(chosen)
+    _name_doubtful(chosen)
     return Thresholds(chosen, errors, len(dataset) - len(found.dataset))
 
 
@@ -214,12 +216,19 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
             raise ValueError(f"{name} is {value:g}; give a number above 0, up to 1: 0.9 is 90 %")
 
 
-def _name_missed_goals(chosen: "dict[str, ThresholdChoice]") -> None:
+def _name_doubtful(chosen: "dict[str, ThresholdChoice]") -> None:
+    """Log the classes whose threshold misses its goal, or follows from no right detection."""
     missed = [name for name, choice in chosen.items() if choice.point and not choice.reached]
     if missed:
         logger.warning(
             "%s is not reached by %d of %d classes, whose nearest threshold is stored: %s",
             chosen[missed[0]].goal, len(missed), len(chosen), ", ".join(missed[:SHOWN_CLASSES]),
+        )  # fmt: skip
+    wrong = [name for name, c in chosen.items() if c.point and c.reached and not c.point.f1]
+    if wrong:
+        logger.warning(
+            "%d of %d classes have no right detection at IoU 0.5, so their thresholds say nothing: "
+            "%s", len(wrong), len(chosen), ", ".join(wrong[:SHOWN_CLASSES]),
         )  # fmt: skip
 
 

@@ -314,13 +314,18 @@ def _split_data_sets(
     """Split the first data set, and all of --partial-labels by key, from the overrides."""
     from centernet2.builders.training.train_command import DATA_SET_KEYS, absolute
 
-    data, words = split_data(overrides, data, command="train")
+    words = overrides
+    if data is None or not mode.partial_labels:  # else the others follow --data
+        data, words = split_data(overrides, data, command="train")
     sets = [] if data is None else [data]
     while sets:
         more, rest = split_data(words, None, command="train")
         if more is None:
             break
         sets, words = [*sets, more], rest
+    paths = tuple(str(absolute(each)) for each in sets)
+    if repeated := [each for each in paths if paths.count(each) > 1]:
+        raise ValueError(f"the data set {repeated[0]} is given twice; name it once")
     if len(sets) > 1 and not mode.partial_labels:
         raise ValueError(
             f"{len(sets)} data sets are given; --partial-labels trains on them together, each "
@@ -333,7 +338,7 @@ def _split_data_sets(
         )
     if len(sets) < 2:
         return data, {}, words
-    return data, dict.fromkeys(DATA_SET_KEYS, tuple(str(absolute(each)) for each in sets)), words
+    return data, dict.fromkeys(DATA_SET_KEYS, paths), words
 
 
 def _kept_classes(

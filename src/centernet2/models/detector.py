@@ -128,7 +128,7 @@ class Detector(nn.Module):
             boxes: [R, 4] of each image, in pixels of the model's input.
         """
         if self.roi_heads is None:
-            raise ValueError("a one-stage detector has no RoI features")
+            raise ValueError("a one-stage detector has no RoI features; take a two-stage one")
         levels = [features[name] for name in self.roi_heads.in_features]
         with lower_precision(levels[0], self.inference_dtype):
             return self.roi_heads.embed(levels, boxes)

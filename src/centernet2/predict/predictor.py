@@ -211,7 +211,7 @@ class Predictor:
         if isinstance(detector, ExportedDetector):
             raise ValueError("an embedding needs the checkpoint that the file was exported from")
         if detector.plain("an embedding").roi_heads is None:
-            raise ValueError("a one-stage detector has no RoI features")
+            raise ValueError("a one-stage detector has no RoI features; take a two-stage one")
         return self._call(source, score_threshold, color, partial(detector.detect, embed=True))
 
     def _untiled(self, purpose: str) -> PyTorchDetector | ExportedDetector:

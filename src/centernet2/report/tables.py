@@ -151,7 +151,7 @@ def calibration_table(errors: Mapping[str, CalibrationError]) -> Table:
     title = "expected calibration error, fitted on one half of the images, measured on the other"
     table = Table("probability", "before", "after", title=title, box=SIMPLE_HEAD)
     for name, error in errors.items():
-        table.add_row(name, *(f"{value:.2f} %" for value in error))
+        table.add_row(name, *("-" if math.isnan(each) else f"{each:.2f} %" for each in error))
     return table
 
 

@@ -13,6 +13,7 @@ from centernet2.builders.training.plan import (
 )
 from centernet2.config import Config, load_config
 from tests.helpers.data import make_content, renumber, write_dataset
+from tests.helpers.training import write_blocks
 
 
 @pytest.mark.parametrize(
@@ -168,3 +169,14 @@ def test_ratio_of_a_data_set_without_objects_is_refused(
         build_sampler(config.replace({"DATALOADER.DATASET_RATIO": (1, 1)}), train_set, 0)
     with pytest.raises(ValueError, match=r"DATASET_RATIO is .*; give a number for each of the 2"):
         build_sampler(config.replace({"DATALOADER.DATASET_RATIO": (1,)}), train_set, 0)
+
+
+def test_classes_that_differ_in_case_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = (write_blocks(tmp_path / "first", "block"), write_blocks(tmp_path / "second", "Block"))
+    names = tuple(map(str, sets))
+    joined = {"DATASETS.TRAIN": names, "DATASETS.TEST": names, "DATASETS.PARTIAL_LABELS": True}
+    find_training_data(Config().replace(joined), None, None)
+    assert "the classes block and Block of" in caplog.text
+    assert "--class-map Block=block makes them one" in caplog.text

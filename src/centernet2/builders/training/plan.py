@@ -91,6 +91,7 @@ def find_training_data(
     owner = "the detector" if config.datasets.kept_classes else train_set.name
     for note in match_classes(train_set.class_names, val_set, owner=owner).notes:
         logger.warning("%s", note)
+    _name_similar_classes(train_set)
     _name_shared_images(train_set, val_set)
     if needs_masks(config):
         require_masks(train_set)
@@ -98,6 +99,19 @@ def find_training_data(
     if config.run.eval_period >= 0:
         require_ground_truth(val_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
+
+
+def _name_similar_classes(train_set: DetectionDataset) -> None:
+    """Log classes that may be meant as one, as of data that are joined."""
+    similar: dict[str, list[str]] = {}
+    for name in train_set.class_names:
+        similar.setdefault(name.casefold(), []).append(name)
+    for first, *others in similar.values():
+        for other in others:
+            logger.warning(
+                "the classes %s and %s of %s differ in upper and lower case alone; --class-map "
+                "%s=%s makes them one", first, other, train_set.name, other, first,
+            )  # fmt: skip
 
 
 def _name_shared_images(train_set: DetectionDataset, val_set: DetectionDataset) -> None:

@@ -1,6 +1,7 @@
 """The card of a checkpoint: what it is, how it was trained, how good it is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,20 @@ from centernet2.outputs import json_mark
 from centernet2.report.model_card import find_record
 from centernet2.text_files import read_text_file
 
-NEEDED = ("file", "weights", "metrics")  # keys of a card, to train again
+_DATA = {"images": int, "objects": int, "sha256": str}
+NEEDED = {  # what a card holds, to train again
+    "file": str,
+    "weights": str,
+    "metrics": dict,
+    "origin": {
+        "command": dict,
+        "seed": int,
+        "data": {"train": _DATA, "val": _DATA},
+        "initial_weights": str,
+        "versions": dict,
+        "machine": {"device": str, "threads": int},
+    },
+}
 
 
 def card_of(weights: Path) -> dict[str, Any]:
@@ -53,13 +67,21 @@ def read_card(source: Path) -> dict[str, Any]:
         )
     try:
         card: dict[str, Any] = json.loads(record)
+        _require_keys(card, NEEDED)
         TrainCommand.from_dict(card["origin"]["command"])
-        missing = next((key for key in NEEDED if key not in card), None)
-        if missing is not None:
-            raise KeyError(missing)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{source}: its record has been changed ({error}); write the card of the checkpoint "
             "again"
         ) from None
     return card
+
+
+def _require_keys(record: Any, needed: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a record has all keys, with values of their types."""
+    for key, kind in needed.items():
+        value = record.get(key)
+        if not isinstance(value, dict if isinstance(kind, Mapping) else kind):
+            raise ValueError(f"'{key}' is missing or no longer what it was")
+        if isinstance(kind, Mapping):
+            _require_keys(value, kind)
