@@ -7,7 +7,7 @@ refuses the data set or says what was dropped and repaired.
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from centernet2 import distributed
 from centernet2.files import printable
@@ -19,6 +19,7 @@ Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
 ACTIONS: tuple[Action, ...] = ("refuses", "drops", "repairs", "keeps", "note")
 MAX_EXAMPLES = 5  # of a finding
 
+Item = TypeVar("Item")
 Xywh = tuple[float, float, float, float]  # x, y, width, height
 
 
@@ -53,32 +54,19 @@ class FindingLog:
         kind: str,
         action: Action,
         advice: str,
-        rows: Sequence[int],
-        example: Callable[[int], ProblemExample],
+        found: Sequence[Item],
+        example: Callable[[Item], ProblemExample],
     ) -> None:
-        """Add a finding about some rows of a table, unless there are none."""
-        if len(rows):
-            examples = tuple(_printable(example(row)) for row in rows[: self.max_examples])
-            self.findings.append(
-                Finding(self.split, kind, len(rows), action, advice, examples),
-            )
+        """Add a finding, unless nothing has the problem.
 
-
-def _printable(example: ProblemExample) -> ProblemExample:
-    """Return an example whose text UTF-8 can hold, although names of files need not be UTF-8."""
-    return example._replace(text=printable(example.text))
-
-
-def make_finding(
-    split: str, kind: str, action: Action, advice: str, examples: Iterable[ProblemExample]
-) -> Finding | None:
-    """Make a finding from all occurrences of a problem; None if there are none."""
-    total = 0
-    first = []
-    for total, example in enumerate(examples, start=1):
-        if total <= MAX_EXAMPLES:
-            first.append(_printable(example))
-    return Finding(split, kind, total, action, advice, tuple(first)) if total else None
+        Args:
+            found: what has the problem.
+            example: words one of them.
+        """
+        if len(found):
+            examples = (example(each) for each in found[: self.max_examples])
+            shown = tuple(each._replace(text=printable(each.text)) for each in examples)
+            self.findings.append(Finding(self.split, kind, len(found), action, advice, shown))
 
 
 class Problem(NamedTuple):

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from centernet2 import distributed
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
+from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample
 from centernet2.files import irregular_kind, printable
 from centernet2.images.heif import open_image
 from centernet2.images.image_files import (
@@ -149,7 +149,7 @@ def decoded_facts(
 
 
 def image_findings(
-    split: str, images: Iterable[CheckedImage], total: int, *, undecodable: tuple[int, int] = (0, 0)
+    split: str, images: Sequence[CheckedImage], total: int, *, undecodable: tuple[int, int] = (0, 0)
 ) -> list[Finding]:
     """Make the findings of the image files of a split.
 
@@ -158,26 +158,7 @@ def image_findings(
         total: number of images of the split.
         undecodable: how many images of a sample cannot be decoded, and the size of the sample.
     """
-    missing: list[ProblemExample] = []
-    broken: list[ProblemExample] = []
-    resized: list[ProblemExample] = []
-    rotated: list[ProblemExample] = []
-    converted: list[ProblemExample] = []
-    for image in images:
-        name, facts = image.name, image.facts
-        if facts.problem == MISSING_FILE:
-            missing.append(ProblemExample(name))
-            continue
-        if facts.problem:
-            broken.append(ProblemExample(facts.problem, name))
-            continue
-        if image.has_other_size:
-            resized.append(ProblemExample(f"{name}: {image.sizes}", name))
-        if facts.is_rotated:
-            rotated.append(ProblemExample(name, name))
-        if facts.mode not in PLAIN_MODES:
-            converted.append(ProblemExample(f"{name}: {facts.mode}"))
-    unusable = len(missing) + len(broken) + len(resized)
+    unusable = sum(image.is_unusable for image in images)
     evaluated = split in ("val", "test")
     share = MAX_UNUSABLE["val" if evaluated else "train"]
     refused = unusable > share * total or undecodable[0] > share * undecodable[1]
@@ -187,16 +168,33 @@ def image_findings(
         if evaluated
         else f"another image is taken in its place; more than {share:.0%} of the images are refused"
     )
-    findings = [
-        make_finding(split, "missing images", action, advice, missing),
-        make_finding(split, "unreadable images", action, advice, broken),
-        make_finding(split, "images of another size than annotated", action, advice, resized),
-        make_finding(split, "images rotated by EXIF", "repairs",
-                     "they are rotated upright, and boxes must match", rotated),
-        make_finding(split, "images that are not 8-bit grayscale or RGB", "note",
-                     "they are converted", converted),
-    ]  # fmt: skip
-    return [finding for finding in findings if finding is not None]
+    log = FindingLog(split)
+    log.add(
+        "missing images", action, advice,
+        [image for image in images if image.facts.problem == MISSING_FILE],
+        lambda image: ProblemExample(image.name),
+    )  # fmt: skip
+    log.add(
+        "unreadable images", action, advice,
+        [image for image in images if image.facts.problem not in ("", MISSING_FILE)],
+        lambda image: ProblemExample(image.facts.problem, image.name),
+    )  # fmt: skip
+    log.add(
+        "images of another size than annotated", action, advice,
+        [image for image in images if image.has_other_size],
+        lambda image: ProblemExample(f"{image.name}: {image.sizes}", image.name),
+    )  # fmt: skip
+    log.add(
+        "images rotated by EXIF", "repairs", "they are rotated upright, and boxes must match",
+        [image for image in images if image.facts.is_rotated],
+        lambda image: ProblemExample(image.name, image.name),
+    )  # fmt: skip
+    log.add(
+        "images that are not 8-bit grayscale or RGB", "note", "they are converted",
+        [image for image in images if image.facts.mode not in PLAIN_MODES],
+        lambda image: ProblemExample(f"{image.name}: {image.facts.mode}"),
+    )  # fmt: skip
+    return log.findings
 
 
 def check_before_training(dataset: DetectionDataset, split: str) -> NDArray[np.bool_]:  # [I]

@@ -1,6 +1,7 @@
 """Find problems of image files, and images that are in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import adaptive_avg_pool2d
 
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.findings import Finding, ProblemExample, make_finding
+from centernet2.data.findings import Finding, FindingLog, ProblemExample
 from centernet2.data.image_check import (
     ImageFacts,
     checked_image,
@@ -68,22 +69,23 @@ def check_across(
         ]
         for split, (names, images) in splits.items()
     }
-    names = [split for split, pairs in usable.items() if pairs]
-    advice = "metrics on them are too good; remove one of each"
-    findings = [
-        make_finding(
-            second, f"images that are also in {first}", "keeps", advice,
-            _same_images(usable[first], usable[second]),
-        )
-        for index, first in enumerate(names)
-        for second in names[index + 1 :]
-    ]  # fmt: skip
-    return [finding for finding in findings if finding is not None]
+    findings: list[Finding] = []
+    for first, second in combinations([split for split, pairs in usable.items() if pairs], 2):
+        log = FindingLog(second)
+        log.add(
+            f"images that are also in {first}", "keeps",
+            "metrics on them are too good; remove one of each",
+            list(_same_images(usable[first], usable[second])),
+            lambda names: ProblemExample(f"{names[0]} is {names[1]}", names[0]),
+        )  # fmt: skip
+        findings += log.findings
+    return findings
 
 
 def _same_images(
     first: Sequence[tuple[str, Thumbnail]], second: Sequence[tuple[str, Thumbnail]]
-) -> Iterator[ProblemExample]:
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of each second image that is also a first one, and that of the first."""
     thumbnails = [np.stack([small for _, small in pairs]) for pairs in (first, second)]
     # many images may be equal: each thumbnail is compared once
     distinct: dict[bytes, int] = {}
@@ -99,7 +101,7 @@ def _same_images(
             matches[content] = _first_same(candidates, near, small)
         match = matches[content]
         if match is not None:
-            yield ProblemExample(f"{name} is {first[rows[match]][0]}", name)
+            yield name, first[rows[match]][0]
 
 
 def _near(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:

@@ -1,12 +1,12 @@
 """Find what is odd in the records of a data set that can be used."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from centernet2.data.class_names import join_classes
-from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample, make_finding
+from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample
 from centernet2.data.readers.coco import ReadRecords
 
 
@@ -44,23 +44,24 @@ def check_objects(records: ReadRecords, split: str) -> list[Finding]:
         "images without an object", "note", "left out, or with FILTER_EMPTY_ANNOTATIONS False kept",
         np.flatnonzero(np.diff(dataset.offsets) == 0).tolist(), image,
     )  # fmt: skip
-    gaps = make_finding(
-        split, "category ids with gaps", "note", "they are mapped to 0, 1, 2 ...",
+    log.add(
+        "category ids with gaps", "note", "they are mapped to 0, 1, 2 ...",
         _gaps(dataset.category_ids),
+        lambda gap: ProblemExample(f"after {gap[0]} comes {gap[1]}"),
     )  # fmt: skip
-    return [*log.findings, *([] if gaps is None else [gaps])]
+    return log.findings
 
 
 def check_splits(names: Sequence[str]) -> list[Finding]:
     """Find out whether a training run needs a fraction of the images for validation."""
     lacks = "val" not in names and bool({"train", "all"} & set(names))
-    example = ProblemExample(f"there is only {', '.join(names)}")
-    note = make_finding(
-        names[0], "no validation split", "note",
+    log = FindingLog(names[0])
+    log.add(
+        "no validation split", "note",
         "train with --val-fraction 0.1, which keeps a tenth of the images for it",
-        [example] if lacks else [],
+        [0] if lacks else [], lambda _: ProblemExample(f"there is only {', '.join(names)}"),
     )  # fmt: skip
-    return [] if note is None else [note]
+    return log.findings
 
 
 def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
@@ -68,7 +69,7 @@ def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
 
     The order of the classes may differ: they are matched by name.
     """
-    findings: list[Finding | None] = []
+    findings: list[Finding] = []
     trained = class_names.get("train", ())
     for split, own in class_names.items() if trained else ():
         join, is_val = join_classes(own, trained), split == "val"
@@ -79,18 +80,18 @@ def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
         else:
             action = "keeps" if is_val else "note"
             advice = "the model cannot know them: they count as missed; --class-map OLD=NEW renames"
-        findings += [
-            make_finding(
-                split, "classes that the training split lacks", action, advice,
-                [ProblemExample(f"'{name}'") for name in join.added],
-            ),
-            make_finding(
-                split, "classes of the training split that are missing", "note",
-                "detections of them are left out",
-                [ProblemExample(f"'{name}'") for name in join.missing],
-            ),
-        ]  # fmt: skip
-    return [finding for finding in findings if finding is not None]
+        log = FindingLog(split)
+        log.add(
+            "classes that the training split lacks", action, advice,
+            join.added, lambda name: ProblemExample(f"'{name}'"),
+        )  # fmt: skip
+        log.add(
+            "classes of the training split that are missing", "note",
+            "detections of them are left out",
+            join.missing, lambda name: ProblemExample(f"'{name}'"),
+        )  # fmt: skip
+        findings += log.findings
+    return findings
 
 
 def without_masks(finding: Finding) -> Finding:
@@ -119,7 +120,6 @@ def _repeated(values: Sequence[str]) -> list[int]:
     return [row for row, value in enumerate(values) if first[value] != row]
 
 
-def _gaps(ids: Sequence[int | str]) -> Iterator[ProblemExample]:
-    for first, second in pairwise(sorted(each for each in ids if isinstance(each, int))):
-        if second > first + 1:
-            yield ProblemExample(f"after {first} comes {second}")
+def _gaps(ids: Sequence[int | str]) -> list[tuple[int, int]]:
+    numbers = sorted(each for each in ids if isinstance(each, int))
+    return [(first, second) for first, second in pairwise(numbers) if second > first + 1]

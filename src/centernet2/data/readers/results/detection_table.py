@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from centernet2.data.findings import Action, Finding, ProblemExample, make_finding
+from centernet2.data.findings import Action, FindingLog, ProblemExample
 from centernet2.data.readers.annotation_records import ROTATION_KEYS, is_rotation
 from centernet2.data.readers.json_records import Record, read_rows_of_numbers
 from centernet2.structures import FloatArray
@@ -23,7 +23,7 @@ class DetectionTable:
     def __init__(self, path: Path, records: Sequence[Record]) -> None:
         self.path, self.records = path, records
         self.keys: set[str] = set().union(*records)
-        self.findings: list[Finding] = []
+        self.log = FindingLog("")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -34,9 +34,7 @@ class DetectionTable:
 
     def note(self, kind: str, action: Action, rows: Sequence[int], advice: str) -> None:
         """Count detections that are repaired, or kept in spite of a problem."""
-        examples = (ProblemExample(f"detection {row}") for row in rows)
-        finding = make_finding("", kind, action, advice, examples)
-        self.findings += [] if finding is None else [finding]
+        self.log.add(kind, action, advice, rows, lambda row: ProblemExample(f"detection {row}"))
 
     def column(self, key: str) -> list[Any]:
         """Return the values of a key; None where a detection lacks it."""

@@ -114,7 +114,7 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
         fill_boxes(table, boxes, masks)
     _refuse_other_units(table, dataset, placed, images)
     labels = find_labels(table, content.names, dataset, placed, images)
-    for each in table.findings:
+    for each in table.log.findings:
         logger.warning(
             "%s: %s (%d of %d detections, first: %s)",
             content.path, each.advice, each.total, len(table), each.examples[0].text,
@@ -124,7 +124,7 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
         content.path, len(table), len(np.unique(images)), len(dataset),
     )  # fmt: skip
     results = np.column_stack([images, boxes, scores, labels]).astype(np.float64)
-    return Results(results, masks, tuple(table.findings))
+    return Results(results, masks, tuple(table.log.findings))
 
 
 def _parse_text(path: Path, content: bytes, **options: Any) -> Any:
