@@ -46,12 +46,11 @@ class Merged(NamedTuple):
     groups: Rows  # [n] group of joined parts, -1: none
 
 
-def merge(parts: Parts, *, margin: float, iou_threshold: float = NMS_IOU) -> Merged:
+def merge(parts: Parts, *, margin: float) -> Merged:
     """Join parts across seams, and suppress boxes of objects that a better box shows.
 
     Args:
         margin: see `slack`.
-        iou_threshold: a box suppresses others of its class whose IoU with it exceeds it.
     """
     if not len(parts.boxes):
         return Merged(*parts[:3], np.arange(0), np.arange(0))
@@ -59,7 +58,7 @@ def merge(parts: Parts, *, margin: float, iou_threshold: float = NMS_IOU) -> Mer
     joined = _join(parts, groups, margin)
     both = _append(parts, joined)
     is_joined = np.arange(len(both.boxes)) >= len(parts.boxes)
-    rows = _suppress(both, is_joined, iou_threshold)
+    rows = _suppress(both, is_joined)
     rows = rows[(-both.scores[rows]).argsort(kind="stable")]
     return Merged(both.boxes[rows], both.scores[rows], both.labels[rows], rows, groups)
 
@@ -151,7 +150,7 @@ def _append(parts: Parts, others: Parts) -> Parts:
     )
 
 
-def _suppress(parts: Parts, is_joined: Flags, iou_threshold: float) -> Rows:
+def _suppress(parts: Parts, is_joined: Flags) -> Rows:
     """Return the rows of boxes that no better box of their class suppresses.
 
     In blocks: the kept boxes of a block suppress boxes of the rest before these are compared with
@@ -168,25 +167,25 @@ def _suppress(parts: Parts, is_joined: Flags, iou_threshold: float) -> Rows:
     while len(rest):
         block, rest, length = mark(count, rest[:length]), rest[length:], 2 * length
         among = ((a[a < b], b[a < b]) for a, b in grid.pairs(block, block))
-        block &= keep_best(count, *_doubles(boxes, inside, iou_threshold, among))
+        block &= keep_best(count, *_doubles(boxes, inside, among))
         kept |= block
         behind = grid.pairs(block, mark(count, rest))
-        rest = rest[~mark(count, _doubles(boxes, inside, iou_threshold, behind)[1])[rest]]
+        rest = rest[~mark(count, _doubles(boxes, inside, behind)[1])[rest]]
     return order[kept]
 
 
-def _doubles(boxes: Floats, inside: Floats, iou_threshold: float, pairs: Iterator[Pairs]) -> Pairs:
+def _doubles(boxes: Floats, inside: Floats, pairs: Iterator[Pairs]) -> Pairs:
     """Select pairs (better, worse) of which the better box suppresses the worse one."""
     area, larger = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), _enlarge(boxes, 0)
     found: list[Pairs] = []
-    least = np.minimum(inside, iou_threshold) * area  # an IoU needs this intersection, too
+    least = np.minimum(inside, NMS_IOU) * area  # an IoU needs this intersection, too
     for better, worse in pairs:
         covered = _shared(larger[better], boxes[worse])
         near = np.flatnonzero(covered > least[worse])  # few of the pairs
         better, worse = better[near], worse[near]
         shared = _shared(boxes[better], boxes[worse])
         union = area[better] + area[worse] - shared
-        double = (shared > iou_threshold * union) | (covered[near] > inside[worse] * area[worse])
+        double = (shared > NMS_IOU * union) | (covered[near] > inside[worse] * area[worse])
         found.append((better[double], worse[double]))
     return _concatenate(found)
 

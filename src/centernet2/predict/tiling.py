@@ -5,7 +5,7 @@ joined from their parts in several tiles, or come from the whole image.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral, Real
@@ -16,7 +16,7 @@ import numpy as np
 from centernet2.ops.mask_arrays import stretch_grids
 from centernet2.ops.row_pairs import Rows
 from centernet2.predict.box_pairs import Floats
-from centernet2.predict.merging import NMS_IOU, Merged, Parts, merge, slack
+from centernet2.predict.merging import Merged, Parts, merge, slack
 from centernet2.structures import DetectionArrays, Pixels
 
 Detect: TypeAlias = Callable[[Sequence[Pixels]], list[DetectionArrays]]
@@ -79,7 +79,6 @@ def detect_tiled(
     tiling: Tiling,
     *,
     batch_size: int = 1,
-    iou_threshold: float = NMS_IOU,
 ) -> DetectionArrays:
     """Detect objects in the tiles of an image and in the whole image, and merge them.
 
@@ -88,7 +87,6 @@ def detect_tiled(
         image: the whole image.
         tiling: size and overlap of the tiles.
         batch_size: tiles per call of `detect`; the whole image is alone.
-        iou_threshold: a box suppresses others of its class whose IoU with it exceeds it.
 
     Returns:
         Detections in pixels of the image, best first, masks in the grid of their box.
@@ -98,18 +96,11 @@ def detect_tiled(
     windows = tile_windows(size, tiling)
     if len(windows) == 1:
         return {name: whole[name] for name in MERGED_COLUMNS if name in whole}
-    tiles = [
-        _move(each, window)
-        for batch in _batches(windows, batch_size)
-        for each, window in zip(detect([_crop(image, w) for w in batch]), batch, strict=True)
-    ]
-    everything = [*tiles, whole]
-    return merge_tiles(everything, windows, size, tiling, iou_threshold=iou_threshold)
-
-
-def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
-    for start in range(0, len(windows), size):
-        yield windows[start : start + size]
+    tiles: list[DetectionArrays] = []
+    for start in range(0, len(windows), batch_size):
+        batch = windows[start : start + batch_size]
+        tiles += map(_move, detect([_crop(image, window) for window in batch]), batch)
+    return merge_tiles([*tiles, whole], windows, size, tiling)
 
 
 def _crop(image: Pixels, window: Window) -> Pixels:
@@ -127,8 +118,6 @@ def merge_tiles(
     windows: Sequence[Window],
     size: tuple[int, int],
     tiling: Tiling,
-    *,
-    iou_threshold: float = NMS_IOU,
 ) -> DetectionArrays:
     """Merge the detections of tiles and of the whole image: each object once, none cut.
 
@@ -137,11 +126,10 @@ def merge_tiles(
         windows: the tiles.
         size: (height, width) of the image.
         tiling: what the tiles were made with.
-        iou_threshold: as of `detect_tiled`.
     """
     margin = SEAM_MARGIN * tiling.tile
     parts = _parts(found, windows, size, margin)
-    merged = merge(parts, margin=margin, iou_threshold=iou_threshold)
+    merged = merge(parts, margin=margin)
     columns = merged.boxes, merged.scores, merged.labels
     detections: DetectionArrays = dict(zip(MERGED_COLUMNS, columns, strict=False))
     if "box_masks" in found[0]:
