@@ -25,7 +25,13 @@ from centernet2.evaluation.examples import (
     find_examples,
     nearest_objects,
 )
-from centernet2.evaluation.ground_truth import GroundTruth, as_coco, is_federated, load_detections
+from centernet2.evaluation.ground_truth import (
+    GroundTruth,
+    as_coco,
+    is_federated,
+    load_detections,
+    select_all,
+)
 from centernet2.evaluation.matching import Matches, match_detections
 from centernet2.evaluation.stage_metrics import (
     BINS,
@@ -65,7 +71,7 @@ def analyze(
     """
     ground_truth = as_coco(truth)
     limit = detection_limit(truth)
-    matches = match_detections(truth, results, max_detections=limit)
+    matches = match_detections(truth, results)
     curves = class_curves(matches, len(truth.class_names))
     overall = best_point(overall_curve(matches))
     threshold = overall.threshold if overall else 0.0
@@ -119,7 +125,7 @@ def _confusion(
 ) -> dict[str, Any]:
     """Count objects by class (rows) and detected class (columns), background last."""
     evaluator = COCOeval(ground_truth, load_detections(ground_truth, results), "bbox")
-    _select_all(evaluator, truth)
+    select_all(evaluator, truth)
     counted = evaluator.confusion_matrix(iou_thr=0.5, max_det=limit, min_score=threshold)
     order = [counted["cat_ids"].index(label + 1) for label in range(len(truth.class_names))]
     order.append(counted["num_cats"])
@@ -133,7 +139,7 @@ def _errors(
     """Count each kind of error, and compute by how much AP50 would rise without it."""
     detections = load_detections(ground_truth, results)
     evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=is_federated(truth))
-    _select_all(evaluator, truth)
+    select_all(evaluator, truth)
     evaluator.params.max_dets = [limit]
     evaluator.evaluate()
     errors = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
@@ -145,12 +151,6 @@ def _errors(
         }
         for kind, text in ERROR_KINDS.items()
     ]
-
-
-def _select_all(evaluator: COCOeval, truth: GroundTruth) -> None:
-    """Evaluate all images and classes, in their order."""
-    evaluator.params.img_ids = list(range(1, len(truth) + 1))
-    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
 
 
 def _calibration(

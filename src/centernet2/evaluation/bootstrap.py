@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import track
 
-from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.curves import RECALLS
 from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
 from centernet2.evaluation.matching import Matches, match_detections
@@ -122,8 +121,7 @@ def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _prepare(truth: GroundTruth, results: FloatArray) -> list[_Class]:
-    limit = detection_limit(truth)
-    matches = match_detections(truth, results, iou_thresholds=COCO_IOUS, max_detections=limit)
+    matches = match_detections(truth, results, iou_thresholds=COCO_IOUS)
     return [_class(matches, label, len(truth)) for label in range(len(truth.class_names))]
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from hotcoco import COCOeval
 
-from centernet2.evaluation.ground_truth import GroundTruth, as_coco, is_federated, load_detections
+from centernet2.evaluation.ground_truth import (
+    GroundTruth,
+    as_coco,
+    is_federated,
+    load_detections,
+    select_all,
+)
 from centernet2.structures import FloatArray, RunLengths
 
 # COCOeval's area ranges: 0 is all areas, then up to 32^2, up to 96^2, larger
@@ -67,8 +73,7 @@ def _metrics_of_kind(
     truth: GroundTruth, evaluator: COCOeval, counts: list[int]
 ) -> dict[str, float]:
     """Compute the metrics of boxes or masks; `counts` are the detections per image of AR."""
-    evaluator.params.img_ids = list(range(1, len(truth) + 1))
-    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
+    select_all(evaluator, truth)
     evaluator.params.max_dets = counts
     evaluator.evaluate()
     evaluator.accumulate()

@@ -14,6 +14,7 @@ from centernet2.evaluation.ground_truth import (
     as_coco,
     is_federated,
     load_detections,
+    select_all,
 )
 from centernet2.structures import FloatArray, IntArray
 
@@ -55,15 +56,12 @@ def match_detections(
     results: FloatArray,
     *,
     iou_thresholds: Sequence[float] = (0.5,),
-    max_detections: int | None = None,
 ) -> Matches:
     """Match the detections of each class and image to objects, at each IoU threshold.
 
-    Args:
-        max_detections: per image; default: as many as the data set's metric counts.
+    Of an image they are as many as the metric of the data set counts.
     """
-    limit = detection_limit(truth) if max_detections is None else max_detections
-    evaluator = _evaluate(truth, results, iou_thresholds, limit)
+    evaluator = _evaluate(truth, results, iou_thresholds)
     pairs = [pair for pair in evaluator.eval_imgs if pair is not None]  # an image and a class each
     pairs.sort(key=lambda pair: int(pair["image_id"]))  # stable
 
@@ -97,22 +95,16 @@ def match_detections(
     )
 
 
-def _evaluate(
-    truth: GroundTruth,
-    results: FloatArray,
-    iou_thresholds: Sequence[float],
-    max_detections: int,
-) -> COCOeval:
-    federated = is_federated(truth)
+def _evaluate(truth: GroundTruth, results: FloatArray, iou_thresholds: Sequence[float]) -> COCOeval:
+    federated, limit = is_federated(truth), detection_limit(truth)
     ground_truth = as_coco(truth)
     detections = load_detections(ground_truth, results)
     if federated:  # the limit is one over all classes
-        detections = detections.cap_detections_per_image(max_detections)
+        detections = detections.cap_detections_per_image(limit)
     evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=federated)
+    select_all(evaluator, truth)
     parameters = evaluator.params
-    parameters.img_ids = list(range(1, len(truth) + 1))
-    parameters.cat_ids = list(range(1, len(truth.class_names) + 1))
-    parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [max_detections]
+    parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [limit]
     parameters.area_rng, parameters.area_rng_lbl = [ALL_AREAS], ["all"]
     evaluator.evaluate()
     return evaluator
