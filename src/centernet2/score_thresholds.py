@@ -24,6 +24,7 @@ Threshold: TypeAlias = Union[
 Column = TypeVar("Column", "NDArray[Any]", "Tensor")
 Resolved: TypeAlias = float | tuple[float, ...]  # for all classes, or per class by label
 NO_THRESHOLD = 0.0
+ARGUMENT = "score_threshold"  # name in messages
 
 
 def require_score(value: object, name: str) -> float:
@@ -71,8 +72,6 @@ def resolve_thresholds(
     threshold: object,
     class_names: Sequence[str] | None,
     num_classes: int | None,
-    *,
-    name: str = "score_threshold",
 ) -> Resolved:
     """Return one score threshold for all classes, or one per class by label.
 
@@ -81,33 +80,32 @@ def resolve_thresholds(
             from class names to numbers, in which the other classes have no threshold.
         class_names: by label; None: unknown.
         num_classes: None: unknown, and the length of a list is not checked.
-        name: of the argument, for messages.
 
     Raises:
         ValueError: a number is no score, or a list or name does not fit the classes.
     """
     if isinstance(threshold, Mapping):
-        return _by_name(threshold, class_names, name)
+        return _by_name(threshold, class_names)
     plain = _to_python(threshold)
     if not isinstance(plain, Sequence) or isinstance(plain, str | bytes):
-        return require_score(threshold, name)
-    scores = tuple(require_score(each, f"{name}[{i}]") for i, each in enumerate(plain))
+        return require_score(threshold, ARGUMENT)
+    scores = tuple(require_score(each, f"{ARGUMENT}[{i}]") for i, each in enumerate(plain))
     if len(scores) != (num_classes or max(len(scores), 1)):
         owned = "at least one class" if num_classes is None else f"{num_classes} classes"
         names = f" ({', '.join(class_names)})" if class_names and len(class_names) <= 20 else ""
         raise ValueError(
-            f"{name} has {len(scores)} values, but the model has {owned}{names}; "
+            f"{ARGUMENT} has {len(scores)} values, but the model has {owned}{names}; "
             "give one number, or one for each class"
         )
     return scores
 
 
 def _by_name(
-    threshold: Mapping[Any, object], class_names: Sequence[str] | None, name: str
+    threshold: Mapping[Any, object], class_names: Sequence[str] | None
 ) -> tuple[float, ...]:
     if not class_names:
         raise ValueError(
-            f"{name} is by class name, but the model has no class names; give a list by label"
+            f"{ARGUMENT} is by class name, but the model has no class names; give a list by label"
         )
     label_of = {one_form(name): label for label, name in enumerate(class_names)}
     scores = [NO_THRESHOLD] * len(class_names)
@@ -116,10 +114,10 @@ def _by_name(
         if label is None:
             near = difflib.get_close_matches(str(key), class_names, n=1, cutoff=0.0)
             raise ValueError(
-                f"{name} names the class {key!r}, which the model does not have; "
+                f"{ARGUMENT} names the class {key!r}, which the model does not have; "
                 f"the nearest of its {len(class_names)} classes is {near[0]!r}"
             )
-        scores[label] = require_score(value, f"{name}[{key!r}]")
+        scores[label] = require_score(value, f"{ARGUMENT}[{key!r}]")
     return tuple(scores)
 
 

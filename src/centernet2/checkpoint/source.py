@@ -43,14 +43,13 @@ class WeightsFile:
         return self.kind in ("caffe2", "detectron2", "network")
 
 
-def read_weights(path: Path, origin: str | None = None) -> WeightsFile:
-    """Read a .pth, .safetensors or .pkl file of any kind; errors name its origin.
+def read_weights(path: Path) -> WeightsFile:
+    """Read a .pth, .safetensors or .pkl file of any kind; errors name it.
 
     A folder is that of a training run, whose checkpoint is read.
     """
     path = find_in_run(path)
-    content = read_content(path)
-    origin = str(path) if origin is None else origin
+    content, origin = read_content(path), str(path)
     if is_checkpoint(content):
         checkpoint = parse_checkpoint(content, origin)
         return WeightsFile(origin, "centernet2", checkpoint.weights, checkpoint)

@@ -8,33 +8,25 @@ from torch import Tensor
 from centernet2.kernels import paste_box_masks
 from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import nonempty, scale_boxes
-from centernet2.score_thresholds import NO_THRESHOLD, Resolved, above_threshold
 from centernet2.structures import Detections, select
 
 
 def to_original(
-    detections: Detections,
-    input_size: tuple[int, int],
-    size: tuple[int, int],
-    *,
-    score_threshold: Resolved = NO_THRESHOLD,
+    detections: Detections, input_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Detections, Tensor]:
     """Scale detections from the model's input to the original image.
 
-    Boxes that are empty after clipping and detections below the threshold are dropped. Masks stay
-    in the grid of their box.
+    Boxes that are empty after clipping are dropped. Masks stay in the grid of their box.
 
     Args:
         detections: boxes in pixels of the model's input.
         input_size, size: (height, width) of the model's input and of the original image.
-        score_threshold: one for all classes, or one per class.
 
     Returns:
         The remaining detections, and a mask [D] bool of the given ones that remain.
     """
     boxes = scale_boxes(detections["boxes"], input_size, size)
-    above = above_threshold(detections["scores"], detections["labels"], score_threshold)
-    kept = nonempty(boxes) & above
+    kept = nonempty(boxes)
     rows = kept.nonzero().squeeze(1)  # waits for the device once, not for each column
     return select({**detections, "boxes": boxes}, rows), kept
 

@@ -16,6 +16,8 @@ from PIL import Image
 from centernet2.outputs import mark_of
 from centernet2.structures import Pixels
 
+EMBEDDED_QUALITY = 82  # of JPEG images
+
 
 class Section(NamedTuple):
     """A part of a page."""
@@ -27,13 +29,7 @@ class Section(NamedTuple):
 
 
 def page(
-    title: str,
-    subtitle: str,
-    sections: Sequence[Section],
-    *,
-    command: str,
-    hidden: str = "",
-    footer: str = "",
+    title: str, subtitle: str, sections: Sequence[Section], *, command: str, hidden: str = ""
 ) -> str:
     """Compose the page of a command; `hidden` is HTML that the sections refer to."""
     links = "".join(f'<a href="#{each.name}">{escape(each.title)}</a>' for each in sections)
@@ -50,8 +46,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body>"
         f"<header><h1>{escape(title)}</h1><p>{subtitle}</p><nav>{links}</nav></header>"
-        f"{hidden}{parts}"
-        f"<footer>{footer}</footer></body></html>\n"
+        f"{hidden}{parts}</body></html>\n"
     )
 
 
@@ -207,10 +202,10 @@ class Chart:
 UNIT_TICKS = {0.0: "0", 0.5: "0.5", 1.0: "1"}
 
 
-def jpeg_uri(picture: Pixels, *, longest: int, quality: int = 82) -> str:
+def jpeg_uri(picture: Pixels, *, longest: int) -> str:
     """Encode an image of at most `longest` pixels as a data URI."""
     image = Image.fromarray(picture)
     image.thumbnail((longest, longest))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=EMBEDDED_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

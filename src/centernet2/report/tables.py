@@ -16,7 +16,7 @@ from centernet2.evaluation import (
     ThresholdChoice,
 )
 
-TABLE_CLASSES = 90
+TABLE_CLASSES, CLASSES_PER_ROW = 90, 3
 TABLE_DIFFERENCES = 12
 # first part of a metric's name -> title of its table
 METRIC_KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}
@@ -62,12 +62,12 @@ def _summary(metrics: Mapping[str, float]) -> Table:
     return table
 
 
-def _class_table(ranked: Sequence[tuple[float, str]], *, pairs: int = 3) -> Table:
+def _class_table(ranked: Sequence[tuple[float, str]]) -> Table:
     table = Table(title="AP by class, weakest first", box=SIMPLE_HEAD)
-    for _ in range(min(pairs, len(ranked))):
+    for _ in range(min(CLASSES_PER_ROW, len(ranked))):
         table.add_column("class")
         table.add_column("AP", justify="right")
-    rows = math.ceil(len(ranked) / pairs)
+    rows = math.ceil(len(ranked) / CLASSES_PER_ROW)
     for row in range(rows):
         cells = [(escape(name), _format(value)) for value, name in ranked[row::rows]]
         table.add_row(*(text for cell in cells for text in cell))

@@ -109,7 +109,7 @@ def feature_maps(name: str, **options: Any) -> Any:
         raise ValueError(f"timm's '{name}' gives no feature maps: {error}") from None
 
 
-def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tuple[str, ...]:
+def features_at(name: str, indices: Sequence[int]) -> tuple[str, ...]:
     """Return the names of feature maps from timm's indices, finest first."""
     maps = feature_maps(name)
     level_of_index = dict(zip(maps.out_indices, _levels(name, maps), strict=True))
@@ -119,7 +119,7 @@ def features_at(name: str, indices: Sequence[int], *, prefix: str = "res") -> tu
             f"out_indices names the feature map {unknown[0]}, but '{name}' has "
             f"{', '.join(map(str, level_of_index))}"
         )
-    return tuple(f"{prefix}{level_of_index[i]}" for i in sorted(indices))
+    return tuple(f"res{level_of_index[i]}" for i in sorted(indices))
 
 
 def any_size_options(name: str) -> dict[str, Any]:
