@@ -6,7 +6,6 @@ import logging
 import os
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -54,13 +53,8 @@ class FilmWriter:
     def __enter__(self) -> FilmWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close(whole=error is None)
+    def __exit__(self, kind: object, *error: object) -> None:
+        self.close(whole=kind is None)
 
     def write(self, image: Pixels, time: Fraction) -> None:
         """Write a frame that is shown from a time in seconds on."""

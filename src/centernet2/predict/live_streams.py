@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from types import TracebackType
 
 from centernet2.images.storage import shown_name
 from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
@@ -81,12 +80,7 @@ class _Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closing.set()
         self._thread.join(timeout=self._give_up)
 
