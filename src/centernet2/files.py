@@ -44,6 +44,11 @@ def is_image_file(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def without_image_suffix(name: str) -> str:
+    """Return the name of a file without the suffix of an image; other suffixes stay."""
+    return os.path.splitext(name)[0] if is_image_file(name) else name
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, also those behind links to folders, each folder once."""
     seen = set()

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.readers.json_records import Record
-from centernet2.files import is_image_file, one_form, stored_name
+from centernet2.files import is_image_file, one_form, stored_name, without_image_suffix
 
 SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "train": "train",
@@ -48,7 +48,7 @@ class NearNames:
         if files is None:
             files = self._files[path.parent] = self._list(path.parent)
         name = _comparable(unquote(path.name.split("?")[0]))
-        found = files.get(name) or files.get(_without_suffix(name)) or []
+        found = files.get(name) or files.get(without_image_suffix(name)) or []
         return found[0] if len(found) == 1 else None
 
     @staticmethod
@@ -58,17 +58,13 @@ class NearNames:
         for path in folder.iterdir() if folder.is_dir() else ():
             if is_image_file(path):
                 name = _comparable(path.name)
-                for key in (name, _without_suffix(name)):
+                for key in (name, without_image_suffix(name)):
                     files.setdefault(key, []).append(path)
         return files
 
 
 def _comparable(name: str) -> str:
     return one_form(name).strip().casefold()
-
-
-def _without_suffix(name: str) -> str:
-    return os.path.splitext(name)[0] if is_image_file(name) else name
 
 
 def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -16,7 +16,7 @@ from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc_xml import FROM_POLYGON, VocFile, read_annotation
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
-from centernet2.files import is_image_file, one_form
+from centernet2.files import is_image_file, one_form, without_image_suffix
 from centernet2.images.heif import open_image
 from centernet2.images.image_files import ROTATED, ImageError, orientation_of
 from centernet2.text_files import read_text_file
@@ -168,7 +168,7 @@ def _stem(name: str, known: Mapping[str, Path]) -> str:
     if last in known:
         return last
     stem, suffix = os.path.splitext(last)
-    return stem if is_image_file(last) or suffix.lower() == XML_SUFFIX else last
+    return stem if suffix.lower() == XML_SUFFIX else without_image_suffix(last)
 
 
 class _ImageNames:

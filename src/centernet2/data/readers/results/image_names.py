@@ -1,11 +1,10 @@
 """Find images by ids and by names of files, however much of a path is given."""
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from centernet2.data.readers.json_records import lenient_integer
-from centernet2.files import is_image_file, one_form
+from centernet2.files import is_image_file, one_form, without_image_suffix
 
 UNKNOWN, AMBIGUOUS = -1, -2  # in place of a position
 
@@ -21,21 +20,20 @@ def file_finder(files: Sequence[str]) -> Find:
     """Find files by the end of their path, by their name, and by their name without suffix."""
     paths = [_parts(file) for file in files]
     ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
-    stems = _positions_of_all((_stem(parts[-1]), i) for i, parts in enumerate(paths))
-    numbers = _positions_of_all(
-        (number, i)
-        for i, parts in enumerate(paths)
-        if (number := lenient_integer(_stem(parts[-1]))) is not None
-    )
+    stems = [without_image_suffix(parts[-1]) for parts in paths]
+    by_stem = positions_of(stems)
+    by_number = positions_of([lenient_integer(stem) for stem in stems])
 
     def find(name: Any) -> int:
         if isinstance(name, int):
-            return numbers.get(name, UNKNOWN)
+            return by_number.get(name, UNKNOWN)
         parts = _parts(name) if isinstance(name, str) else ()
         if not parts:
             return UNKNOWN
         known = next((end for end in _ends(parts) if end in ends), None)
-        return stems.get(_stem(parts[-1]), UNKNOWN) if known is None else ends[known]
+        if known is not None:
+            return ends[known]
+        return by_stem.get(without_image_suffix(parts[-1]), UNKNOWN)
 
     return find
 
@@ -65,7 +63,3 @@ def _parts(path: str) -> tuple[str, ...]:
 def _ends(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Return the ends of a path, the longest first."""
     return [parts[i:] for i in range(len(parts))]
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0] if is_image_file(name) else name
