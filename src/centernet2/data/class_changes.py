@@ -99,11 +99,10 @@ def without_classes(dataset: DetectionDataset, names: Sequence[str]) -> Detectio
     label = np.full(len(dataset.class_names), -1, dtype=np.int32)
     label[kept] = np.arange(len(kept))
     rows = np.flatnonzero(label[dataset.labels] >= 0)
-    image = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[rows]
     rest = replace(
         dataset,
         **{column: getattr(dataset, column)[rows] for column in BOX_COLUMNS},
         masks=None if dataset.masks is None else dataset.masks.take(rows),
-        offsets=offsets_of(np.bincount(image, minlength=len(dataset))),
+        offsets=offsets_of(np.bincount(dataset.image_of_box[rows], minlength=len(dataset))),
     )
     return rest.relabeled([dataset.class_names[i] for i in kept], kept, label)

@@ -53,8 +53,7 @@ class DatasetsOptions:
 class DetectionDataset(SharedArrays):
     """Images and boxes of one split as packed arrays.
 
-    There is no Python object per box, so worker processes share the memory. The boxes of image i
-    are rows offsets[i] to offsets[i + 1].
+    There is no Python object per box, so worker processes share the memory.
     """
 
     name: str
@@ -68,7 +67,7 @@ class DetectionDataset(SharedArrays):
     image_ids: PackedIds  # [I] of the files; inside the package an image is its position
     heights: npt.NDArray[np.int32]  # [I]
     widths: npt.NDArray[np.int32]  # [I]
-    offsets: npt.NDArray[np.int64]  # [I + 1]
+    offsets: npt.NDArray[np.int64]  # [I + 1] first row of the boxes of each image, and the end
     xywh: npt.NDArray[np.float64]  # [B, 4] in pixels of the image file, every digit as annotated
     labels: npt.NDArray[np.int32]  # [B]
     areas: npt.NDArray[np.float64]  # [B] of the object, may be smaller than its box
@@ -101,6 +100,15 @@ class DetectionDataset(SharedArrays):
         """Path of the file of image i."""
         return self.folder / os.fsdecode(self.files[i])
 
+    def rows(self, i: int) -> slice:
+        """Rows of the boxes of image i."""
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    @property
+    def image_of_box(self) -> npt.NDArray[np.int64]:  # [B]
+        """Image that each box is in."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
     def boxes(self, rows: BoxRows = slice(None)) -> npt.NDArray[np.float32]:
         """Return the boxes of some rows, [N, 4] as xyxy."""
         return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
@@ -131,11 +139,11 @@ class DetectionDataset(SharedArrays):
         If masks were read, the target has `polygons`, which the last transform draws as masks, or
         `masks` if an object has another form.
         """
-        first, end = self.offsets[i : i + 2]
-        used = self.is_target(slice(first, end))
+        own = self.rows(i)
+        used = self.is_target(own)
         if self.labelled is not None:  # crowds are uncertain objects
-            used = used | self.crowd[first:end]
-        rows = np.arange(first, end)[used]
+            used = used | self.crowd[own]
+        rows = own.start + np.flatnonzero(used)
         target: Target = {
             "boxes": torch.from_numpy(self.boxes(rows)),
             "labels": torch.from_numpy(self.labels[rows].astype(np.int64)),
@@ -204,8 +212,7 @@ class DetectionDataset(SharedArrays):
 
 def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
     """Remove images without an object, or with crowds only, as the reference does."""
-    image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
-    kept = np.unique(image_of_box[dataset.is_target(slice(None))])
+    kept = np.unique(dataset.image_of_box[dataset.is_target(slice(None))])
     require_objects(dataset)
     if len(kept) < len(dataset):
         logger.info(

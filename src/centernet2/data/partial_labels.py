@@ -60,9 +60,9 @@ def annotated_classes(dataset: DetectionDataset) -> FederatedLabels:
     everything = np.ones((1, len(dataset.class_names)), dtype=bool)
     labelled = everything if dataset.labelled is None else dataset.labelled
     negative = []
-    for i, (first, end) in enumerate(zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True)):
+    for i in range(len(dataset)):
         classes = np.flatnonzero(labelled[dataset.source(i)])
-        negative.append(np.setdiff1d(classes, dataset.labels[first:end]).tolist())
+        negative.append(np.setdiff1d(classes, dataset.labels[dataset.rows(i)]).tolist())
     return pack_federated(negative, [[]] * len(dataset))
 
 
@@ -90,8 +90,7 @@ def with_objects(
         "areas": xywh[:, 2] * xywh[:, 3],
         "crowd": uncertain,
     }
-    own = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
-    image = np.concatenate([own, images])
+    image = np.concatenate([dataset.image_of_box, images])
     order = np.argsort(image, kind="stable")
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(dataset, name), added[name]])[order] for name in BOX_COLUMNS

@@ -107,7 +107,7 @@ def boxes_of_image(
     truth: GroundTruth, results: FloatArray, threshold: float, image: int
 ) -> dict[str, list[dict[str, Any]]]:
     """All objects of an image and its detections above a score."""
-    rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
+    rows = truth.rows(image)
     shown = results[(results[:, 0] == image) & (results[:, 5] >= threshold)]
     boxes, labels = truth.boxes(rows).round(1).tolist(), truth.labels[rows].tolist()
     return {

@@ -26,10 +26,7 @@ class AnnotatedLabels(Protocol):
 
 
 class GroundTruth(Protocol):
-    """The annotations of I images as packed arrays.
-
-    The boxes of image i are rows offsets[i] to offsets[i + 1].
-    """
+    """The annotations of I images as packed arrays."""
 
     @property
     def name(self) -> str: ...
@@ -48,7 +45,7 @@ class GroundTruth(Protocol):
     @property
     def widths(self) -> NDArray[np.int32]: ...  # [I]
     @property
-    def offsets(self) -> NDArray[np.int64]: ...  # [I + 1]
+    def image_of_box(self) -> NDArray[np.int64]: ...  # [B]
     @property
     def xywh(self) -> NDArray[np.float64]: ...  # [B, 4] as annotated
     @property
@@ -67,6 +64,8 @@ class GroundTruth(Protocol):
     def source_category_ids(self) -> Sequence[Sequence[UserId]]: ...  # of each, by label
     def __len__(self) -> int: ...  # I
     def image_id(self, i: int, /) -> UserId: ...  # in the annotation file
+    def rows(self, i: int, /) -> slice: ...  # of the boxes of image i
+
     def boxes(self, rows: slice | IntArray = ..., /) -> NDArray[np.float32]: ...  # [N, 4] xyxy
     def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
     def subset(self, indices: NDArray[np.int64], /) -> Self: ...  # some of the images
@@ -128,7 +127,7 @@ def as_coco(truth: GroundTruth, *, masks: bool = False) -> COCO:
     return COCO.from_arrays(
         _image_records(truth),
         _category_records(truth),
-        np.repeat(np.arange(1, len(truth) + 1), np.diff(truth.offsets)),
+        truth.image_of_box + 1,
         truth.labels + 1,
         truth.xywh,
         area=truth.areas,

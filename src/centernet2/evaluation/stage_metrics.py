@@ -58,7 +58,7 @@ def stage_record(
         input_size, size: (height, width) of the model's input and of the image file.
         truth, image: the ground truth, and the image's index in it.
     """
-    rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
+    rows = truth.rows(image)
     boxes = torch.from_numpy(truth.boxes(rows)[~truth.crowd[rows]])  # [G, 4]
     proposals = scale_boxes(inspection.proposals.boxes.cpu(), input_size, size)
     iou = pairwise_iou(boxes, proposals) if len(boxes) else proposals.new_zeros(0, len(proposals))

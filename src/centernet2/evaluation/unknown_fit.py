@@ -30,7 +30,7 @@ def unknown_record(
         detections: of the image, in its pixels, with the labels of the data, best first.
         truth, image: the ground truth, and the image's index in it.
     """
-    rows = slice(int(truth.offsets[image]), int(truth.offsets[image + 1]))
+    rows = truth.rows(image)
     objects = torch.from_numpy(truth.boxes(rows)[~truth.crowd[rows]])  # [G, 4]
     labels = torch.from_numpy(truth.labels[rows][~truth.crowd[rows]].astype(np.int64))
     on_object = found = torch.zeros(len(boxes), dtype=torch.bool)

@@ -41,8 +41,8 @@ def _curve(truth: GroundTruth, label: int, rows: FloatArray) -> tuple[FloatArray
     taken = np.zeros(len(truth.labels), dtype=bool)
     hit, false = np.zeros(len(rows)), np.zeros(len(rows))
     for d, image in enumerate(rows[:, 0].astype(int).tolist()):
-        first, end = truth.offsets[image : image + 2]
-        objects = first + np.flatnonzero(of_class[first:end])
+        rows_of_image = truth.rows(image)
+        objects = rows_of_image.start + np.flatnonzero(of_class[rows_of_image])
         iou = box_iou_matrix(corners[d : d + 1], truth.boxes(objects).astype(np.float64))[0]
         best = int(iou.argmax()) if len(objects) else -1
         if best < 0 or iou[best] <= VOC_IOU or taken[objects[best]]:

@@ -135,8 +135,7 @@ def _are_distinct(train_set: DetectionDataset, detections: FloatArray) -> NDArra
     for image in np.unique(detections[:, 0]).astype(int).tolist():
         rows = np.flatnonzero(detections[:, 0] == image)
         rows = rows[np.argsort(-detections[rows, 5], kind="stable")]
-        first, end = train_set.offsets[image : image + 2]
-        labelled = xywh_to_xyxy(train_set.xywh[first:end])
+        labelled = xywh_to_xyxy(train_set.xywh[train_set.rows(image)])
         iou = box_iou_matrix(boxes[rows], labelled).max(axis=1, initial=0)
         rows = rows[iou < SAME_OBJECT]
         distinct[rows] = greedy_nms(torch.from_numpy(boxes[rows]), None, SAME_OBJECT).numpy()

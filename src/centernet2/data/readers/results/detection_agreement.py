@@ -62,7 +62,7 @@ def _objects_below(
     found = []
     best = best[images[best] >= 0]
     for row, image in zip(best.tolist(), images[best].tolist(), strict=True):
-        rows = slice(dataset.offsets[image], dataset.offsets[image + 1])
+        rows = dataset.rows(image)
         box, objects = xywh_to_xyxy(placed.boxes[row : row + 1]), xywh_to_xyxy(dataset.xywh[rows])
         iou = box_iou_matrix(box, objects)[0]
         found.append((row, dataset.labels[rows][iou >= PROBED_IOU]))
