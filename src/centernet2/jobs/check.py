@@ -148,7 +148,7 @@ def check(
     rename = CategoryRenaming(parse_class_map(class_map_of(class_map) or ()))
     examination = examine_dataset(
         source,
-        None if data_path is None else Path(data_path),
+        data_path,
         rename=rename,
         max_examples=MAX_EXAMPLES if repaired is None else None,  # the list of changes has all
     )

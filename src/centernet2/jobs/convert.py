@@ -50,9 +50,7 @@ def convert(
         "train" if split == ALL else split: rename_classes(
             load_split_files(files, split, source_path, masks=True), names
         )
-        for split, files in find_dataset(
-            source_path, None if data_path is None else Path(data_path)
-        ).items()
+        for split, files in find_dataset(source_path, data_path).items()
     }
     require_renamed(names, list(datasets.values()))
     first = next(iter(datasets.values()))

@@ -97,7 +97,7 @@ def _load(
     from centernet2.data import rename_classes, require_masks
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
-    splits = find_dataset(source, None if data_path is None else Path(data_path))
+    splits = find_dataset(source, data_path)
     name = split if split in splits else ALL
     if name not in splits:
         raise ValueError(

@@ -42,8 +42,8 @@ def find_validation_data(
     """
     names = parse_class_map(datasets.class_map if class_map is None else class_map)
     dataset = load_dataset(
-        data=None if data is None else Path(data),
-        data_path=None if data_path is None else Path(data_path),
+        data=data,
+        data_path=data_path,
         names=datasets.test,
         split="val",
         masks=masks,

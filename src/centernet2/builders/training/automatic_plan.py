@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -203,8 +202,7 @@ def _find_online(wanted: str) -> tuple[str, str]:
 
 def _choose_validation(plan: TrainingPlan, data: Sequence[str], data_path: StrPath | None) -> None:
     """Set images apart for validation if one of the data sets has no such split."""
-    root = None if data_path is None else Path(data_path)
-    if all("val" in find_dataset(Path(each), root) for each in data):
+    if all("val" in find_dataset(each, data_path) for each in data):
         return
     plan.choose(
         "validation",

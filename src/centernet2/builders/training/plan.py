@@ -76,8 +76,8 @@ def find_training_data(
     class_map = parse_class_map(config.datasets.class_map)
     find = partial(
         load_dataset,
-        data=None if data is None else Path(data),
-        data_path=None if data_path is None else Path(data_path),
+        data=data,
+        data_path=data_path,
         val_fraction=config.datasets.val_fraction,
         val_seed=config.datasets.val_seed,
         class_map=class_map,

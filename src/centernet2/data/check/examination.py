@@ -1,7 +1,6 @@
 """Check all annotations and all images of a data set."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from centernet2.data.check.images import check_across, check_image_files, read_image_files
@@ -14,7 +13,7 @@ from centernet2.data.check.observations import (
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import ACTIONS, MAX_EXAMPLES, Finding, raise_refusal
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.catalog import find_dataset
+from centernet2.data.readers.catalog import StrPath, find_dataset
 from centernet2.data.readers.coco import ReadRecords, read_records
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import SplitFiles, read_split_files
@@ -46,8 +45,8 @@ class Examination(NamedTuple):
 
 
 def examine_dataset(
-    data: Path,
-    data_path: Path | None = None,
+    data: StrPath,
+    data_path: StrPath | None = None,
     *,
     rename: Callable[[Record], Record] = lambda content: content,
     max_examples: int | None = MAX_EXAMPLES,

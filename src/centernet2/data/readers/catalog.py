@@ -4,9 +4,10 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from centernet2.data.class_changes import rename_classes
 from centernet2.data.dataset import DetectionDataset, concatenate
@@ -17,6 +18,7 @@ from centernet2.data.readers.splits import SplitName, load_split, part_of_undivi
 from centernet2.data.shards import find_shards
 from centernet2.images.storage import open_remote, remote_url
 
+StrPath = str | os.PathLike[str]
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 NO_CHANGE: Mapping[str, str] = MappingProxyType({})  # of class names
 FILES_SEPARATOR = ".json@"  # in a data set given by its files: ANNOTATIONS.json@IMAGES
@@ -67,8 +69,8 @@ DATASETS: dict[str, DatasetSpec] = {
 
 def load_dataset(
     *,
-    data: Path | None,
-    data_path: Path | None,
+    data: StrPath | None,
+    data_path: StrPath | None,
     names: Sequence[str],
     split: SplitName,
     masks: bool = False,
@@ -93,10 +95,11 @@ def load_dataset(
         partial_labels: classes that one of the joined data sets lacks are unknown in its images.
     """
     root = _root(data_path)
+    load = partial(load_split, split=split, masks=masks, val_fraction=val_fraction, seed=val_seed)
     if data is not None:
         found = (
-            load_split(data, split, masks=masks, val_fraction=val_fraction, seed=val_seed)
-            if _is_path(data, data_path)
+            load(Path(data))
+            if _is_path(Path(data), data_path)
             else _load_split_named(str(data), split, root, masks, val_fraction, val_seed)
         )
         return rename_classes(found, class_map)
@@ -107,11 +110,8 @@ def load_dataset(
         )
     sets = []
     for name in names:
-        if FILES_SEPARATOR not in name and Path(name).exists():
-            fraction: dict[str, Any] = {"val_fraction": val_fraction, "seed": val_seed}
-            found = load_split(Path(name), split, masks=masks, **fraction)
-        else:
-            found = _load_named(name, root, masks)
+        is_path = FILES_SEPARATOR not in name and Path(name).exists()
+        found = load(Path(name)) if is_path else _load_named(name, root, masks)
         sets.append(rename_classes(found, class_map))
     titles = _distinct_titles(names, [each.name for each in sets])
     sets = [replace(each, name=title) for each, title in zip(sets, titles, strict=True)]
@@ -121,13 +121,13 @@ def load_dataset(
     return joined if split == "train" else replace(joined, federated=annotated_classes(joined))
 
 
-def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFiles]:
+def find_dataset(data: StrPath, data_path: StrPath | None = None) -> dict[str, SplitFiles]:
     """Find the splits and their files, from a folder, a file or a name of the catalog.
 
     The name of a split, such as coco_2017_val, gives that split alone.
     """
-    if _is_path(data, data_path):
-        return find_splits(data)
+    if _is_path(Path(data), data_path):
+        return find_splits(Path(data))
     name = str(data)
     if name in DATASETS:
         names = {name.rpartition("_")[2] if _is_split(name) else ALL: name}
@@ -136,7 +136,7 @@ def find_dataset(data: Path, data_path: Path | None = None) -> dict[str, SplitFi
     return {split: _files_named(full, _root(data_path)) for split, full in names.items()}
 
 
-def _is_path(data: Path, data_path: Path | None) -> bool:
+def _is_path(data: Path, data_path: StrPath | None) -> bool:
     """Whether --data is a path, to which --data-path does not apply, and not a name."""
     if data.exists():
         if data_path is not None:
@@ -247,7 +247,7 @@ def _files_named(name: str, root: Path) -> SplitFiles:
     return SplitFiles("coco", annotations, (images,))
 
 
-def _root(data_path: Path | None) -> Path:
+def _root(data_path: StrPath | None) -> Path:
     return Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
 
 
