@@ -1,6 +1,7 @@
 """An exported file for evaluation, which works on tensors."""
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from centernet2.images.stored_image import to_pixels
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.structures import Detections
+
+COLUMNS = ("boxes", "scores", "labels", "box_masks")  # that are evaluated
 
 
 class TensorDetector:
@@ -18,9 +21,10 @@ class TensorDetector:
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return detections of images [3, h, w], masks in the grid of their box."""
+        found = self.exported.detect([to_pixels(image) for image in images])
         return [
-            _to_tensors({name: torch.from_numpy(column) for name, column in own.items()})
-            for own in self.exported.detect([to_pixels(image) for image in images])
+            cast(Detections, {name: torch.from_numpy(own[name]) for name in COLUMNS if name in own})
+            for own in found
         ]
 
     def modules(self) -> Iterator[nn.Module]:
@@ -30,14 +34,3 @@ class TensorDetector:
     def eval(self) -> object:
         """Return itself: there is no training mode."""
         return self
-
-
-def _to_tensors(columns: dict[str, Tensor]) -> Detections:
-    found: Detections = {
-        "boxes": columns["boxes"],
-        "scores": columns["scores"],
-        "labels": columns["labels"],
-    }
-    if "box_masks" in columns:
-        found["box_masks"] = columns["box_masks"]
-    return found
