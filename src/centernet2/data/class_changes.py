@@ -45,7 +45,7 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str]) -> D
 
 def category_names(content: dict[str, Any]) -> list[str]:
     """Return the names of the categories of records in COCO's format, as far as they have any."""
-    return [name for each in _records(content, "categories") if (name := _name(each))]
+    return [name for name, _ in _named_categories(content)]
 
 
 def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> 
 
     Records that are no categories or annotations stay as they are, for who reports them.
     """
-    named = [(name, each) for each in _records(content, "categories") if (name := _name(each))]
+    named = _named_categories(content)
     known = {name: each.get("id") for name, each in named if name not in class_map}
     id_of: dict[str, Any] = {}  # of the classes after renaming
     ids: dict[str, Any] = {}  # id of a category, as text -> id of the class that it becomes
@@ -88,9 +88,11 @@ def _name(category: Any) -> str:
     return clean_name(str(name)) if type(name) in (int, float, str) else ""
 
 
-def _records(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    records = content.get(key)
-    return [each for each in records if isinstance(each, dict)] if isinstance(records, list) else []
+def _named_categories(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the categories that have a name, each behind its name."""
+    records = content.get("categories")
+    categories = records if isinstance(records, list) else []
+    return [(name, each) for each in categories if (name := _name(each))]
 
 
 def without_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:

@@ -72,9 +72,9 @@ class GrowingFile(ABC):
     def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
         """Return what a prediction adds; `first`: nothing is written before it."""
 
-    @abstractmethod
     def _end(self) -> str:
-        """Return what finishes the file."""
+        """Return what finishes the file; a table needs nothing."""
+        return ""
 
 
 class RecordsFile(GrowingFile):
@@ -156,9 +156,6 @@ class TableFile(GrowingFile):
             self._names = [*WHERE, *IN_FILM, *own[len(WHERE) :]]
         return csv_lines(rows(prediction), self._names, head=first)
 
-    def _end(self) -> str:
-        return ""
-
 
 class EventsFile(GrowingFile):
     """A CSV file with a row for each crossing of a line and entry to a zone."""
@@ -172,9 +169,6 @@ class EventsFile(GrowingFile):
         new = [event for counter in self._counters for event in counter.update(prediction)]
         self.events += new
         return csv_lines([each._asdict() for each in new], Event._fields, head=first)
-
-    def _end(self) -> str:
-        return ""
 
 
 def _frame_of(prediction: Prediction) -> dict[str, Any]:
