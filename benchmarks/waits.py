@@ -29,7 +29,7 @@ from centernet2.devices import UnitScaler, create_accelerator
 from centernet2.models.optimize import optimize_for_training
 from centernet2.structures import Batch
 from centernet2.training.loop import StepOptions, train_loop
-from centernet2.training.schedule import scheduler
+from centernet2.training.schedule import Schedule
 
 STEPS = 4
 WAITS = (
@@ -52,7 +52,7 @@ def training_steps(name: str, size: tuple[int, int], device: torch.device) -> Ca
         train_loop(
             model,
             optimizer,
-            scheduler(optimizer, lambda step: 1e-6),
+            Schedule(optimizer, lambda step: 1e-6),
             iter([batch] * STEPS),
             accelerator=accelerator,
             scaler=UnitScaler(device.type),

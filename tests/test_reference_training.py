@@ -15,7 +15,7 @@ from centernet2.builders.training.solver import build_clip, build_multiplier, bu
 from centernet2.checkpoint.names import IGNORED, reference_names, to_reference
 from centernet2.devices import create_accelerator, grad_scaler
 from centernet2.training.loop import StepOptions, train_loop
-from centernet2.training.schedule import scheduler
+from centernet2.training.schedule import Schedule
 from centernet2.training.step import FinishedStep
 from tests.helpers.reference import NAMES, reference_model, shared_scenes
 
@@ -83,7 +83,7 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
     model = reference_model(name, tmp_path, tuple(golden["options"]))
     config = config_of(model.info)
     optimizer = build_optimizer(config, model)
-    schedule = scheduler(optimizer, build_multiplier(config))
+    schedule = Schedule(optimizer, build_multiplier(config))
     accelerator = create_accelerator(torch.device("cpu"))
     batch = SimpleNamespace(images=scenes.images, targets=scenes.targets(model), image_ids=[0, 1])
     steps: list[dict[str, float]] = []

@@ -11,7 +11,7 @@ from centernet2.devices import Precision, create_accelerator, grad_scaler
 from centernet2.structures import Target
 from centernet2.training.loop import StepOptions, train_loop
 from centernet2.training.optim import clip_gradients, parameter_groups, sgd
-from centernet2.training.schedule import scheduler
+from centernet2.training.schedule import Schedule
 from centernet2.training.step import Callback
 
 
@@ -104,7 +104,7 @@ class Run:
             lr_factors={},
         )
         self.optimizer = sgd(groups, lr=0.1, momentum=0.9, nesterov=False)
-        self.scheduler = scheduler(self.optimizer, lambda iteration: 1 / (1 + iteration))
+        self.scheduler = Schedule(self.optimizer, lambda iteration: 1 / (1 + iteration))
         self.precision: Precision = precision
         self.scaler = grad_scaler(device, precision)
         self.accumulation_steps = accumulation_steps

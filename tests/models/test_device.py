@@ -19,7 +19,7 @@ from centernet2.structures import Batch, Proposals, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import clip_gradients, sgd
-from centernet2.training.schedule import scheduler
+from centernet2.training.schedule import Schedule
 from tests.helpers.networks import MODELS, build, scene
 from tests.helpers.pretend import DEVICE, PretendDevice, PretendTensor
 
@@ -180,7 +180,7 @@ def test_training_loop_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         loop.train_loop(
             model,
             optimizer,
-            scheduler(optimizer, lambda step: 1.0),
+            Schedule(optimizer, lambda step: 1.0),
             iter([batch] * 3),
             accelerator=accelerator,
             scaler=UnitScaler("cpu"),

@@ -8,9 +8,9 @@ from torch import nn
 from centernet2.training.optim import sgd
 from centernet2.training.schedule import (
     Multiplier,
+    Schedule,
     ScheduleOptions,
     learning_rate_multiplier,
-    scheduler,
 )
 
 RECIPE_1X = ScheduleOptions(
@@ -89,7 +89,7 @@ def test_scheduler_keeps_ratios_of_groups() -> None:
         momentum=0,
         nesterov=False,
     )
-    schedule = scheduler(optimizer, lambda iteration: 0.5**iteration)
+    schedule = Schedule(optimizer, lambda iteration: 0.5**iteration)
     optimizer.step()
     schedule.step()
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.1]
@@ -101,7 +101,7 @@ def test_restored_schedule_keeps_its_own_rates() -> None:
     for lr, factor in ((0.1, 0.5), (0.4, 0.25)):
         groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr}]
         optimizer = sgd(groups, lr=lr, momentum=0, nesterov=False)
-        schedules.append(scheduler(optimizer, lambda i, factor=factor: factor**i))
+        schedules.append(Schedule(optimizer, lambda i, factor=factor: factor**i))
     first, second = schedules
     first.optimizer.step()
     first.step()

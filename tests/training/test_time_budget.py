@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from centernet2.training.optim import sgd
-from centernet2.training.schedule import Schedule, cosine, scheduler
+from centernet2.training.schedule import Schedule, cosine
 from centernet2.training.step import FinishedStep
 from centernet2.training.time_budget import TimeBudget
 
@@ -26,7 +26,7 @@ class Simulation:
         self.optimizer = sgd(
             [{"params": [parameter], "lr": 1.0}], lr=1.0, momentum=0.0, nesterov=False
         )
-        self.schedule: Schedule = scheduler(
+        self.schedule: Schedule = Schedule(
             self.optimizer, partial(cosine, max_iter=LENGTH, end=0.0)
         )
         self.budget = TimeBudget(

@@ -150,8 +150,3 @@ class Schedule(LambdaLR):
         self._last_lr = [base * multiplier(self.last_epoch) for multiplier, base in rates]
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = lr
-
-
-def scheduler(optimizer: torch.optim.Optimizer, multiplier: Multiplier) -> Schedule:
-    """Build the scheduler of an optimizer."""
-    return Schedule(optimizer, multiplier)

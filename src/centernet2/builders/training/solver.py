@@ -20,12 +20,7 @@ from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import adamw, clip_gradients, parameter_groups, sgd, stage_lr_factors
 from centernet2.training.run_state import RunState
-from centernet2.training.schedule import (
-    Multiplier,
-    Schedule,
-    learning_rate_multiplier,
-    scheduler,
-)
+from centernet2.training.schedule import Multiplier, Schedule, learning_rate_multiplier
 from centernet2.training.time_budget import TimeBudget
 
 logger = logging.getLogger(__name__)
@@ -128,7 +123,7 @@ def build_run_state(
         started: value of time.monotonic() at the start of the command.
     """
     optimizer = build_optimizer(config, model)
-    schedule = scheduler(optimizer, build_multiplier(config))
+    schedule = Schedule(optimizer, build_multiplier(config))
     return RunState(
         model,
         model.info,
