@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,37 +21,22 @@ logger = logging.getLogger(__name__)
 EXPECTED_ERRORS = (ValueError, OSError, distributed.OtherProcessError)
 
 
+@dataclass(eq=False)
 class PeriodicCheckpoint:
-    """Save a checkpoint every `period` steps, every so many minutes, and at the end.
+    """Save a checkpoint every `period` steps, every so many minutes, and at the end."""
 
-    Args:
-        save: called on every process with the number of steps done; writes on the main process and
-            returns the path.
-        period: in steps.
-        minutes: in addition to `period`; 0: never. The clock of the main process is decisive.
-        agree_period: steps after which the processes compare their clocks.
-        keep: number of checkpoints to keep, newest first; 0: all.
-        clock: returns seconds.
-    """
+    # called on every process with the number of steps done; the main one returns the file
+    save: Callable[[int], Path]
+    _: KW_ONLY
+    period: int  # in steps
+    minutes: float  # in addition to `period`; 0: never. The clock of the main process is decisive
+    agree_period: int  # steps after which the processes compare their clocks
+    keep: int  # number of checkpoints to keep, newest first; 0: all
+    clock: Callable[[], float] = time.monotonic  # in seconds
+    saved_iteration: int = field(default=-1, init=False)
 
-    def __init__(
-        self,
-        save: Callable[[int], Path],
-        *,
-        period: int,
-        minutes: float,
-        agree_period: int,
-        keep: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.save = save
-        self.period = period
-        self.minutes = minutes
-        self.agree_period = agree_period
-        self.keep = keep
-        self.clock = clock
-        self.saved_iteration = -1
-        self._saved_at = clock()
+    def __post_init__(self) -> None:
+        self._saved_at = self.clock()
 
     def __call__(self, step: FinishedStep) -> None:
         iteration = step.iteration
@@ -77,34 +63,23 @@ def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
         path.unlink(missing_ok=True)
 
 
+@dataclass(eq=False)
 class PeriodicEvaluation:
     """Evaluate every `period` steps and after the last one.
 
     `results` holds the newest metrics. An evaluation that fails is logged and does not end the
     training: `failure` holds its error until another succeeds. Metrics that `review` fails to
     record stay valid. `evaluate` and `review` must fail on all processes or on none.
-
-    Args:
-        evaluate: returns metrics, or None if a signal has interrupted the evaluation.
-        writers: receive the metrics.
-        period: in steps; 0: only after the last step; negative: never.
-        review: gets the iteration and its metrics; returns whether training should stop.
     """
 
-    def __init__(
-        self,
-        evaluate: Callable[[], Mapping[str, float] | None],
-        *,
-        writers: Sequence[Writer],
-        period: int,
-        review: Callable[[int, Mapping[str, float]], bool],
-    ) -> None:
-        self.evaluate = evaluate
-        self.writers = writers
-        self.period = period
-        self.review = review
-        self.results: dict[str, float] = {}
-        self.failure: Exception | None = None
+    evaluate: Callable[[], Mapping[str, float] | None]  # None: a signal has interrupted it
+    _: KW_ONLY
+    writers: Sequence[Writer]  # receive the metrics
+    period: int  # in steps; 0: only after the last step; negative: never
+    # gets the iteration and its metrics; returns whether training should stop
+    review: Callable[[int, Mapping[str, float]], bool]
+    results: dict[str, float] = field(default_factory=dict, init=False)
+    failure: Exception | None = field(default=None, init=False)
 
     def __call__(self, step: FinishedStep) -> None:
         if not step.stop and self.is_due(step.iteration, step.max_iteration):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,45 +39,25 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
+@dataclass(eq=False)
 class RunState:
-    """The state of a training run: the model and all that its checkpoints hold.
+    """The state of a training run: the model and all that its checkpoints hold."""
 
-    Args:
-        model: on its device; its weights must stay in the same memory.
-        info: saved with the weights.
-        optimizer, schedule, scaler: as for `train_loop`.
-        generator: random numbers of this process.
-        average: averaged weights, evaluated and saved in addition to the raw ones.
-        patience: evaluations without improvement after which training should stop; 0: never.
-        budget: limit on the time of the run.
-        output: folder of the checkpoints.
-    """
+    model: nn.Module  # on its device; its weights must stay in the same memory
+    info: ModelInfo  # saved with the weights
+    _: KW_ONLY
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    generator: torch.Generator  # random numbers of this process
+    average: AveragedWeights | None  # evaluated and saved in addition to the raw weights
+    patience: InitVar[int]  # evaluations without improvement after which to stop; 0: never
+    budget: TimeBudget | None = None  # limit on the time of the run
+    output: Path  # folder of the checkpoints
+    origin: Mapping[str, Any] = field(default_factory=dict)  # how the weights came about
 
-    def __init__(
-        self,
-        model: nn.Module,
-        info: ModelInfo,
-        *,
-        optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler,
-        scaler: torch.amp.GradScaler,
-        generator: torch.Generator,
-        average: AveragedWeights | None,
-        patience: int,
-        budget: TimeBudget | None = None,
-        output: Path,
-    ) -> None:
-        self.model = model
-        self.info = info
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.scaler = scaler
-        self.generator = generator
-        self.average = average
-        self.budget = budget
-        self.output = output
-        self.origin: Mapping[str, Any] = {}  # how the weights are trained, for their card
-        names = [METRIC] if average is None else [f"{AVERAGED}{METRIC}", METRIC]
+    def __post_init__(self, patience: int) -> None:
+        names = [METRIC] if self.average is None else [f"{AVERAGED}{METRIC}", METRIC]
         self.best = BestResult(names, patience=patience)
 
     @property

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from centernet2 import distributed
@@ -24,6 +25,7 @@ class _Part(NamedTuple):
     pace: float | None  # seconds of the steps before it, or after it if there were too few
 
 
+@dataclass(eq=False)
 class TimeBudget:
     """Callback that ends training in time for its last evaluation; it precedes all that read it.
 
@@ -31,32 +33,17 @@ class TimeBudget:
     each step advances the schedule by more than one iteration, so that the learning rate always
     decays to its end. Steps that are faster than expected change nothing: the schedule ends the
     run before the time does.
-
-    Args:
-        seconds: of the whole run.
-        schedule: advanced after each step.
-        length: iterations of the schedule.
-        started: time on the clock at which the run, or its resumption, started.
-        period: steps after which processes compare their clocks; that of the main one is decisive.
-        clock: returns seconds.
     """
 
-    def __init__(
-        self,
-        seconds: float,
-        schedule: Schedule,
-        *,
-        length: int,
-        started: float,
-        period: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.seconds = seconds
-        self.schedule = schedule
-        self.length = length
-        self.started = started
-        self.period = period
-        self.clock = clock
+    seconds: float  # of the whole run
+    schedule: Schedule  # advanced after each step
+    _: KW_ONLY
+    length: int  # iterations of the schedule
+    started: float  # time on the clock at which the run, or its resumption, started
+    period: int  # steps after which processes compare clocks; that of the main one is decisive
+    clock: Callable[[], float] = time.monotonic  # in seconds
+
+    def __post_init__(self) -> None:
         self._parts: dict[str, _Part] = {}  # of what follows the last step, by name
         self._step_times: deque[float] = deque(maxlen=MEASURED_STEPS)
         self._measured = 0
