@@ -30,23 +30,10 @@ WHOLE_NUMBERS = frozenset(
      "samples", "seed", "threads", "tile")
 )  # fmt: skip
 NUMBERS = frozenset(
-    (
-        "accepted_loss",
-        "confidence",
-        "minutes",
-        "max_megabytes",
-        "max_megapixels",
-        "max_wait",
-        "overlap",
-        "precision",
-        "recall",
-        "required_share",
-        "stream_timeout",
-        "suspicion",
-        "timeout",
-        "val_fraction",
-    )
-)
+    ("accepted_loss", "confidence", "max_megabytes", "max_megapixels", "max_wait", "minutes",
+     "overlap", "precision", "recall", "required_share", "stream_timeout", "suspicion",
+     "timeout", "val_fraction")
+)  # fmt: skip
 FLAGS = frozenset(
     ("abstain", "as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only",
      "findings_only", "keep_classes", "known_classes_only", "lists", "markdown",

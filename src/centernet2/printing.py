@@ -26,8 +26,7 @@ def print_metrics(metrics: dict[str, float]) -> None:
     from centernet2.report.tables import metrics_table
 
     _print(metrics_table(metrics))
-    if metrics.get(IMAGES_SKIPPED):
-        sys.exit(ExitCode.INCOMPLETE)
+    exit_if_skipped(metrics.get(IMAGES_SKIPPED, 0))
 
 
 def print_training(result: dict[str, float] | list[str]) -> None:
@@ -79,7 +78,7 @@ def print_next_images(images: "NextImages") -> None:
     exit_if_skipped(images.skipped)
 
 
-def exit_if_skipped(count: int) -> None:
+def exit_if_skipped(count: float) -> None:
     """Exit with code 1 if inputs were skipped, which the log names."""
     if count:
         sys.exit(ExitCode.INCOMPLETE)

@@ -33,7 +33,7 @@ def require_score(value: object, name: str) -> float:
     Args:
         value: a number of Python, NumPy or PyTorch in 0..1, or an array or tensor of no dimension.
     """
-    number = _to_python(value)
+    number = to_python(value)
     if isinstance(number, bool) or not isinstance(number, Real):
         given = "None" if number is None else f"of type {type(value).__name__}"
         raise ValueError(f"{name} is {given}; give a score, a number in 0..1 such as 0.3")
@@ -86,7 +86,7 @@ def resolve_thresholds(
     """
     if isinstance(threshold, Mapping):
         return _by_name(threshold, class_names)
-    plain = _to_python(threshold)
+    plain = to_python(threshold)
     if not isinstance(plain, Sequence) or isinstance(plain, str | bytes):
         return require_score(threshold, ARGUMENT)
     scores = tuple(require_score(each, f"{ARGUMENT}[{i}]") for i, each in enumerate(plain))
@@ -121,10 +121,9 @@ def _by_name(
     return tuple(scores)
 
 
-def _to_python(value: object) -> Any:
-    """Convert an array, tensor or NumPy number to Python's numbers and lists."""
-    convert = getattr(value, "tolist", None)
-    return value if convert is None else convert()
+def to_python(value: Any) -> Any:
+    """Convert what is of NumPy or PyTorch to Python's numbers, texts and lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def above_threshold(scores: Column, labels: Column, threshold: Resolved) -> Column:  # [D] bool

@@ -37,6 +37,7 @@ from centernet2.score_thresholds import (
     Threshold,
     above_threshold,
     resolve_thresholds,
+    to_python,
 )
 from centernet2.structures import DetectionArrays, ImageDetector, Pixels
 
@@ -360,7 +361,7 @@ def _class_names_of(
         if sorted(class_names) != [*range(len(class_names))]:
             raise ValueError("class_names is a dictionary; give a list of names by label")
         class_names = [class_names[label] for label in range(len(class_names))]
-    names = tuple(map(_plain, () if class_names is None else class_names))
+    names = tuple(map(to_python, () if class_names is None else class_names))
     if wrong := [each for each in names if not isinstance(each, str)]:
         raise ValueError(f"class_names holds {wrong[0]!r}; names are texts")
     names = names or tuple(model.info.class_names)
@@ -369,11 +370,6 @@ def _class_names_of(
             f"class_names has {len(names)} names, but the model has {num_classes} classes"
         )
     return names or None
-
-
-def _plain(value: Any) -> Any:
-    """Return a number or text of NumPy or PyTorch as one of Python."""
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _log_error(path: Path, error: Exception) -> None:

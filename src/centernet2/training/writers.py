@@ -157,14 +157,20 @@ class TensorBoardWriter:
         self._writer = SummaryWriter(str(folder), purge_step=start_iteration + 1)
 
     def write(self, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name != "iteration" and value is not None:
-                self._writer.add_scalar(
-                    name if "/" in name else f"train/{name}", value, metrics["iteration"]
-                )
+        for name, value in _curves(metrics).items():
+            self._writer.add_scalar(name, value, metrics["iteration"])
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _curves(metrics: Metrics) -> dict[str, float]:
+    """Return the values to plot over the iteration; those of training get a group of their own."""
+    return {
+        name if "/" in name else f"train/{name}": value
+        for name, value in metrics.items()
+        if name != "iteration" and value is not None
+    }
 
 
 class LogWriter:
@@ -265,12 +271,7 @@ class TrackerWriter:
             ) from error
 
     def write(self, metrics: Metrics) -> None:
-        values = {
-            name if "/" in name else f"train/{name}": value
-            for name, value in metrics.items()
-            if name != "iteration" and value is not None
-        }
-        self._tracker.log(values, step=int(metrics["iteration"] or 0))
+        self._tracker.log(_curves(metrics), step=int(metrics["iteration"] or 0))
 
     def close(self) -> None:
         self._tracker.finish()
