@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # exported files are run without PyTorch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]  # an image, [H, W, 3] RGB
 UserId = int | str  # of an image or a category, in the user's files
 UNKNOWN_CLASS = "unknown"  # of objects of none of the classes

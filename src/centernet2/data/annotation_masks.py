@@ -13,6 +13,7 @@ from hotcoco import mask as rle
 from torch import Tensor
 
 from centernet2.data.sharing import SharedArrays
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 NO_MASK, POLYGONS, RUN_LENGTHS = 0, 1, 2  # form of the mask of an object
 RESTORED_DECIMALS = 3  # of the coordinates of polygons in float32; more of them need float64
@@ -29,18 +30,18 @@ class PackedMasks(SharedArrays):
     """
 
     kinds: npt.NDArray[np.uint8]  # [B] NO_MASK, POLYGONS or RUN_LENGTHS, perhaps plus NO_PIXEL
-    starts: npt.NDArray[np.int64]  # [B]
-    ends: npt.NDArray[np.int64]  # [B]
+    starts: IntArray  # [B]
+    ends: IntArray  # [B]
     content: npt.NDArray[np.uint8]
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> "PackedMasks":
         """Select the masks of some objects, in this order; the bytes are shared."""
         return replace(self, kinds=self.kinds[rows], starts=self.starts[rows], ends=self.ends[rows])
 
-    def have_pixels(self, rows: Any = slice(None)) -> npt.NDArray[np.bool_]:
+    def have_pixels(self, rows: Any = slice(None)) -> BoolArray:
         """Whether objects have a mask that covers a pixel."""
         kinds = self.kinds[rows]
-        have: npt.NDArray[np.bool_] = (kinds != NO_MASK) & (kinds < NO_PIXEL)
+        have: BoolArray = (kinds != NO_MASK) & (kinds < NO_PIXEL)
         return have
 
     def form(self, i: int) -> int:
@@ -52,7 +53,7 @@ class PackedMasks(SharedArrays):
         lengths, points = self._points(i)
         return list(torch.split(torch.from_numpy(points).view(-1, 2), lengths))
 
-    def _points(self, i: int) -> tuple[list[int], npt.NDArray[np.float64]]:
+    def _points(self, i: int) -> tuple[list[int], FloatArray]:
         """Number of points of each polygon of object i, and x and y of all points in turn."""
         content = self.content[self.starts[i] : self.ends[i]].tobytes()
         (count,) = struct.unpack_from("=i", content)
@@ -97,7 +98,7 @@ def pack_masks(kinds: Sequence[int], contents: Sequence[bytes]) -> PackedMasks:
     )
 
 
-def pack_polygons(points: npt.NDArray[np.float64], lengths: Sequence[int]) -> bytes:
+def pack_polygons(points: FloatArray, lengths: Sequence[int]) -> bytes:
     """Pack the polygons of an object, given by all their points [x, y, x, y, ...]."""
     header = np.array([len(lengths), *lengths], dtype=np.int32).tobytes()
     with np.errstate(over="ignore"):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from centernet2.files import one_form
+from centernet2.structures import IntArray
 
 SHOWN_NAMES = 5  # of a longer list
 
@@ -19,7 +19,7 @@ def clean_name(text: str) -> str:
 class ClassJoin(NamedTuple):
     """Where the classes of one list are in another one."""
 
-    labels: npt.NDArray[np.int64]  # [C] label in the other list; -1: it lacks the class
+    labels: IntArray  # [C] label in the other list; -1: it lacks the class
     missing: tuple[str, ...]  # classes of the other list that this one lacks
     added: tuple[str, ...]  # classes that the other list lacks
 

@@ -25,7 +25,7 @@ from centernet2.data.sharing import SharedArrays, offsets_of
 from centernet2.data.user_ids import PackedIds, join_ids, unpack_id
 from centernet2.files import printable
 from centernet2.ops.box_arrays import xywh_to_xyxy
-from centernet2.structures import Target, UserId
+from centernet2.structures import BoolArray, FloatArray, IntArray, Target, UserId
 
 logger = logging.getLogger(__name__)
 
@@ -67,20 +67,20 @@ class DetectionDataset(SharedArrays):
     image_ids: PackedIds  # [I] of the files; inside the package an image is its position
     heights: npt.NDArray[np.int32]  # [I]
     widths: npt.NDArray[np.int32]  # [I]
-    offsets: npt.NDArray[np.int64]  # [I + 1] first row of the boxes of each image, and the end
-    xywh: npt.NDArray[np.float64]  # [B, 4] in pixels of the image file, every digit as annotated
+    offsets: IntArray  # [I + 1] first row of the boxes of each image, and the end
+    xywh: FloatArray  # [B, 4] in pixels of the image file, every digit as annotated
     labels: npt.NDArray[np.int32]  # [B]
-    areas: npt.NDArray[np.float64]  # [B] of the object, may be smaller than its box
-    crowd: npt.NDArray[np.bool_]  # [B] groups of objects: never training targets
+    areas: FloatArray  # [B] of the object, may be smaller than its box
+    crowd: BoolArray  # [B] groups of objects: never training targets
     # [S, C] of joined data sets, or of one: whether it labels the class. None: it labels all.
     # Training takes the other classes as unknown, and crowds as uncertain objects.
-    labelled: npt.NDArray[np.bool_] | None = None
+    labelled: BoolArray | None = None
     masks: PackedMasks | None = None  # of the B objects, if they were read
     federated: FederatedLabels | None = None  # LVIS: which classes were annotated in each image
-    sources: npt.NDArray[np.int64] | None = None  # [I] joined data sets: number of each image's set
+    sources: IntArray | None = None  # [I] joined data sets: number of each image's set
     source_names: tuple[str, ...] = ()  # of these sets
     divided: bool = False  # a random part of data without splits
-    unusable: npt.NDArray[np.bool_] | None = None  # [I] known to be so; training reads others
+    unusable: BoolArray | None = None  # [I] known to be so; training reads others
     source_category_ids: tuple[tuple[UserId, ...], ...] = ()  # of each of them, by label
     findings: tuple[Finding, ...] = ()  # what was wrong in the files, and repaired or dropped
     renamed: tuple[tuple[str, UserId, str], ...] = ()  # class in the files: name, id, new name
@@ -105,7 +105,7 @@ class DetectionDataset(SharedArrays):
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     @property
-    def image_of_box(self) -> npt.NDArray[np.int64]:  # [B]
+    def image_of_box(self) -> IntArray:  # [B]
         """Image that each box is in."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
@@ -114,7 +114,7 @@ class DetectionDataset(SharedArrays):
         return xywh_to_xyxy(self.xywh[rows]).astype(np.float32)
 
     @property
-    def masked(self) -> npt.NDArray[np.bool_]:  # [B]
+    def masked(self) -> BoolArray:  # [B]
         """Whether each object has a mask that was read."""
         if self.masks is None:
             return np.zeros(len(self.labels), dtype=bool)
@@ -128,7 +128,7 @@ class DetectionDataset(SharedArrays):
         """Number of the data set that image i is from; 0 if no sets are joined."""
         return 0 if self.sources is None else int(self.sources[i])
 
-    def is_target(self, rows: slice) -> npt.NDArray[np.bool_]:
+    def is_target(self, rows: slice) -> BoolArray:
         """Whether boxes are trained on: no crowds and, if masks were read, with a pixel of one."""
         single = ~self.crowd[rows]
         return single if self.masks is None else single & self.masks.have_pixels(rows)
@@ -331,7 +331,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
     )
 
 
-def _join_labelled(datasets: Sequence[DetectionDataset]) -> npt.NDArray[np.bool_] | None:
+def _join_labelled(datasets: Sequence[DetectionDataset]) -> BoolArray | None:
     """Join which classes each of several data sets labels; None: all of them label all."""
     if all(dataset.labelled is None for dataset in datasets):
         return None

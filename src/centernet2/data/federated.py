@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centernet2.data.sharing import SharedArrays, offsets_of
+from centernet2.structures import IntArray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,9 +20,9 @@ class FederatedLabels(SharedArrays):
     """
 
     negative: npt.NDArray[np.int32]  # labels without an object in the image
-    negative_offsets: npt.NDArray[np.int64]  # [I + 1]
+    negative_offsets: IntArray  # [I + 1]
     not_exhaustive: npt.NDArray[np.int32]  # labels of which not every object was annotated
-    not_exhaustive_offsets: npt.NDArray[np.int64]  # [I + 1]
+    not_exhaustive_offsets: IntArray  # [I + 1]
 
     def negative_labels(self, i: int) -> list[int]:
         """Labels that image i certainly has no object of."""
@@ -79,7 +80,7 @@ def join_federated(parts: Sequence[FederatedLabels]) -> FederatedLabels:
     )
 
 
-def _join_offsets(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+def _join_offsets(parts: Sequence[IntArray]) -> IntArray:
     return offsets_of(np.concatenate([np.diff(part) for part in parts]))
 
 

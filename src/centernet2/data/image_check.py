@@ -33,7 +33,7 @@ from centernet2.images.image_files import (
 )
 from centernet2.images.storage import MEMBER, remote_url
 from centernet2.progress import with_progress
-from centernet2.structures import Pixels
+from centernet2.structures import BoolArray, Pixels
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -197,7 +197,7 @@ def image_findings(
     return log.findings
 
 
-def check_before_training(dataset: DetectionDataset, split: str) -> NDArray[np.bool_]:  # [I]
+def check_before_training(dataset: DetectionDataset, split: str) -> BoolArray:  # [I]
     """Check the image files of a split; say which cannot be used, and log them.
 
     Each process checks its share, and all of them get the result of all images.

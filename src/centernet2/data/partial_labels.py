@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from centernet2.data.annotation_masks import PackedMasks, join_masks
 from centernet2.data.class_names import clean_name, join_classes
 from centernet2.data.dataset import BOX_COLUMNS, DetectionDataset, concatenate
 from centernet2.data.federated import FederatedLabels, pack_federated
 from centernet2.data.sharing import offsets_of
-from centernet2.structures import FloatArray, IntArray, UserId
+from centernet2.structures import BoolArray, FloatArray, IntArray, UserId
 
 
 def with_unlabelled_classes(
@@ -72,7 +71,7 @@ def with_objects(
     xywh: FloatArray,
     labels: IntArray,
     *,
-    uncertain: NDArray[np.bool_],
+    uncertain: BoolArray,
     masks: PackedMasks | None = None,
 ) -> DetectionDataset:
     """Add P objects to a data set.

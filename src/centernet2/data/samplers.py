@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
+from centernet2.structures import IntArray
+
 
 class Sampler(ABC):
     """An endless stream of image indices, and the relative frequency of each image."""
@@ -105,7 +107,7 @@ class MixtureSampler(Sampler):
 
 
 def repeat_factors(
-    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], *, threshold: float, sqrt: bool
+    labels: npt.NDArray[np.int32], offsets: IntArray, *, threshold: float, sqrt: bool
 ) -> Tensor:  # [I]
     """Compute how often to repeat each image, so that rare classes appear more often.
 
@@ -119,9 +121,7 @@ def repeat_factors(
     return torch.from_numpy(factors).float()
 
 
-def class_aware_weights(
-    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
-) -> Tensor:  # [I]
+def class_aware_weights(labels: npt.NDArray[np.int32], offsets: IntArray) -> Tensor:  # [I]
     """Compute weights of images with which every class is drawn equally often.
 
     The weight is the sum of 1 / (number of images with the class) over the classes of an image.
@@ -133,7 +133,7 @@ def class_aware_weights(
 
 
 def images_per_class(
-    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], num_classes: int
+    labels: npt.NDArray[np.int32], offsets: IntArray, num_classes: int
 ) -> Tensor:  # [C]
     """Count the images in which each class appears."""
     images_with = _classes_of_images(labels, offsets)[2]
@@ -141,8 +141,8 @@ def images_per_class(
 
 
 def _classes_of_images(
-    labels: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    labels: npt.NDArray[np.int32], offsets: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
     """Unique pairs of (image, class), and the number of images of each class."""
     image_of_box = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     image, label = np.unique(np.stack([image_of_box, labels]), axis=1)

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from centernet2.structures import IntArray
+
 SENT_STATE = "_sent_state"  # attribute that holds the state sent to workers
 
 
@@ -31,7 +33,7 @@ class SharedArrays:
             object.__setattr__(self, name, _received(value))
 
 
-def offsets_of(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:  # [I + 1]
+def offsets_of(counts: npt.ArrayLike) -> IntArray:  # [I + 1]
     """Turn the number of rows of each image into the first row of each, and the end."""
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from centernet2.structures import UserId
+from centernet2.structures import IntArray, UserId
 
-PackedIds = npt.NDArray[np.int64] | npt.NDArray[np.bytes_]
+PackedIds = IntArray | npt.NDArray[np.bytes_]
 
 
 def pack_ids(ids: Sequence[UserId]) -> PackedIds:  # [I]
@@ -33,6 +33,6 @@ def unpack_id(ids: npt.NDArray[Any], i: int) -> UserId:
 def join_ids(parts: Sequence[PackedIds]) -> PackedIds:
     """Concatenate packed ids."""
     if all(part.dtype.kind == "i" for part in parts):
-        joined: npt.NDArray[np.int64] = np.concatenate(parts)
+        joined: IntArray = np.concatenate(parts)
         return joined
     return pack_ids([unpack_id(part, i) for part in parts for i in range(len(part))])

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import track
 
 from centernet2.evaluation.curves import RECALLS
-from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
+from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.matching import Matches, match_detections
-from centernet2.structures import FloatArray, IntArray
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # COCO's to the last digit
 # metric -> which of these thresholds
@@ -147,7 +146,7 @@ def _places(marked: BoolArray) -> tuple[IntArray, BoolArray]:
     return places, real
 
 
-def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArray:  # [F]
+def _metrics(classes: Sequence[_Class], weights: IntArray) -> FloatArray:  # [F]
     """Compute AP, AP50, AP75 and AP by class in percent; NaN without objects."""
     precision = np.array([weighted_precision(each, weights) for each in classes])  # [C, T]
     known = precision[~np.isnan(precision[:, 0])]
@@ -155,7 +154,7 @@ def _metrics(classes: Sequence[_Class], weights: NDArray[np.int64]) -> FloatArra
     return 100 * np.array([*summary, *precision.mean(axis=1)])
 
 
-def weighted_precision(each: _Class, weights: NDArray[np.int64]) -> FloatArray:  # [T]
+def weighted_precision(each: _Class, weights: IntArray) -> FloatArray:  # [T]
     """COCO's average precision of a class at each IoU threshold, with image weights."""
     total = int(each.objects @ weights)
     if not total:

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import BoolArray
 from centernet2.evaluation.matching import Matches
-from centernet2.structures import FloatArray
+from centernet2.structures import BoolArray, FloatArray
 
 RECALLS = np.linspace(0, 1, 101)  # where COCO samples a curve
 

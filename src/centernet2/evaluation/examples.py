@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
+from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.matching import Matches
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
-from centernet2.structures import FloatArray, IntArray
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 EXAMPLES_PER_KIND = 12
 ON_OBJECT_IOU = 0.5  # from which a detection is on an object

@@ -13,9 +13,7 @@ from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from centernet2.structures import FloatArray, IntArray, UserId
-
-BoolArray = NDArray[np.bool_]
+from centernet2.structures import BoolArray, FloatArray, IntArray, UserId
 
 
 class AnnotatedLabels(Protocol):
@@ -45,19 +43,19 @@ class GroundTruth(Protocol):
     @property
     def widths(self) -> NDArray[np.int32]: ...  # [I]
     @property
-    def image_of_box(self) -> NDArray[np.int64]: ...  # [B]
+    def image_of_box(self) -> IntArray: ...  # [B]
     @property
-    def xywh(self) -> NDArray[np.float64]: ...  # [B, 4] as annotated
+    def xywh(self) -> FloatArray: ...  # [B, 4] as annotated
     @property
     def labels(self) -> NDArray[np.int32]: ...  # [B]
     @property
-    def areas(self) -> NDArray[np.float64]: ...  # [B]
+    def areas(self) -> FloatArray: ...  # [B]
     @property
-    def crowd(self) -> NDArray[np.bool_]: ...  # [B]
+    def crowd(self) -> BoolArray: ...  # [B]
     @property
-    def masked(self) -> NDArray[np.bool_]: ...  # [B] whether it has a mask
+    def masked(self) -> BoolArray: ...  # [B] whether it has a mask
     @property
-    def sources(self) -> NDArray[np.int64] | None: ...  # [I] joined data sets: which of them
+    def sources(self) -> IntArray | None: ...  # [I] joined data sets: which of them
     @property
     def source_names(self) -> Sequence[str]: ...
     @property
@@ -68,7 +66,7 @@ class GroundTruth(Protocol):
 
     def boxes(self, rows: slice | IntArray = ..., /) -> NDArray[np.float32]: ...  # [N, 4] xyxy
     def segmentation(self, row: int) -> Any: ...  # of box `row`, as in COCO's JSON, or None
-    def subset(self, indices: NDArray[np.int64], /) -> Self: ...  # some of the images
+    def subset(self, indices: IntArray, /) -> Self: ...  # some of the images
 
 
 Truth = TypeVar("Truth", bound=GroundTruth)

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from centernet2.evaluation.coco_metrics import detection_limit
 from centernet2.evaluation.ground_truth import (
-    BoolArray,
     GroundTruth,
     as_coco,
     is_federated,
     load_detections,
     select_all,
 )
-from centernet2.structures import FloatArray, IntArray
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
 

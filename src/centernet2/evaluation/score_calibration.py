@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from centernet2.evaluation.examples import ON_OBJECT_IOU, nearest_objects
-from centernet2.evaluation.ground_truth import BoolArray, GroundTruth
+from centernet2.evaluation.ground_truth import GroundTruth
 from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.stage_metrics import bin_scores, stage_scores
 from centernet2.ops.calibration import LEAST, calibrate, factors
-from centernet2.structures import FloatArray, IntArray, ScoreCalibration
+from centernet2.structures import BoolArray, FloatArray, IntArray, ScoreCalibration
 
 PRIOR_STRENGTH = 1.0  # of the fit for all classes, in the fit for one of them
 STEPS, LONGEST_STEP = 50, 1.0  # of Newton's method, which converges in about ten

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.ops.row_pairs import Pairs, Rows, expand_ranges
+from centernet2.structures import BoolArray
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +49,7 @@ class BoxGrid:
         last = ((self.boxes[:, 2:] - low) / self.cell).astype(np.intp)
         return first, np.maximum(last - first, 0) + 1
 
-    def pairs(self, queries: NDArray[np.bool_], others: NDArray[np.bool_]) -> Iterator[Pairs]:
+    def pairs(self, queries: BoolArray, others: BoolArray) -> Iterator[Pairs]:
         """Yield pairs of a query and another box that share a cell, in parts.
 
         Args:

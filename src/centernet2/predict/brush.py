@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+
+from centernet2.structures import BoolArray
 
 CHANNELS, WORD_BITS = 4, 8  # of a pixel: red, green, blue, alpha
 OPAQUE = 255
 SIZES = (4, 8, 12, 16)  # bits of the length of a run; each run names one of them
 
 
-def pack_mask(mask: NDArray[np.bool_]) -> list[int]:
+def pack_mask(mask: BoolArray) -> list[int]:
     """Return the bytes of a mask [H, W], all of whose channels are 0 or 255.
 
     A stream of bits: number of words (32), bits of a word less 1 (5), the four sizes less 1 (4
@@ -25,7 +26,7 @@ def pack_mask(mask: NDArray[np.bool_]) -> list[int]:
     return [*int(text, 2).to_bytes(len(text) // WORD_BITS, "big")]
 
 
-def _runs(mask: NDArray[np.bool_]) -> Iterator[str]:
+def _runs(mask: BoolArray) -> Iterator[str]:
     flat = mask.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=~flat[:1]))
     lengths = CHANNELS * np.diff(starts, append=flat.size)

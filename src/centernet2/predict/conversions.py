@@ -15,7 +15,7 @@ from centernet2.files import write_atomic, write_json
 from centernet2.images.storage import shown_name
 from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
-from centernet2.structures import RunLengths
+from centernet2.structures import BoolArray, FloatArray, RunLengths
 
 WHERE, IN_FILM = ("image",), ("frame", "time")
 WHAT = ("left", "top", "right", "bottom", "score", "label", "name")
@@ -125,7 +125,7 @@ def yolo_lines(prediction: Prediction) -> list[str]:
     ]
 
 
-def _centers_and_sizes(boxes: NDArray[np.float64]) -> list[list[float]]:
+def _centers_and_sizes(boxes: FloatArray) -> list[list[float]]:
     """Return boxes [D, 4] as center x and y, width, height."""
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     places: list[list[float]] = np.concatenate([centers, sizes], axis=1).tolist()
@@ -185,7 +185,7 @@ def _area_of(mask: RunLengths) -> int:
     return rle.area({**mask})
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
+def run_lengths(mask: BoolArray) -> RunLengths:
     """Return a mask [H, W] as a compressed RLE of COCO: size and counts."""
     from hotcoco import mask as rle
 

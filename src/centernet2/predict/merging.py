@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from centernet2.ops.row_pairs import Pairs, Rows, keep_best, mark
 from centernet2.predict.box_pairs import BoxGrid, Floats
-
-Flags = NDArray[np.bool_]
+from centernet2.structures import BoolArray
 
 NMS_IOU = 0.5  # IoU from which a box suppresses another one
 JOINED_IOU = 0.6  # IoU, along the seam, of two parts of one object
@@ -32,8 +30,8 @@ class Parts(NamedTuple):
     boxes: Floats  # [n, 4]
     scores: Floats  # [n]
     labels: Rows  # [n]
-    cut: Flags  # [n, 4] left, top, right, bottom: the side is at a seam
-    coarse: Flags  # [n] from the whole image, of an object that a tile shows whole and larger
+    cut: BoolArray  # [n, 4] left, top, right, bottom: the side is at a seam
+    coarse: BoolArray  # [n] from the whole image, of an object that a tile shows whole and larger
 
 
 class Merged(NamedTuple):
@@ -150,7 +148,7 @@ def _append(parts: Parts, others: Parts) -> Parts:
     )
 
 
-def _suppress(parts: Parts, is_joined: Flags) -> Rows:
+def _suppress(parts: Parts, is_joined: BoolArray) -> Rows:
     """Return the rows of boxes that no better box of their class suppresses.
 
     In blocks: the kept boxes of a block suppress boxes of the rest before these are compared with

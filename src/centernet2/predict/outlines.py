@@ -5,12 +5,13 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+from centernet2.structures import BoolArray, IntArray
 
 Corner: TypeAlias = tuple[int, int]  # x and y of a corner of a pixel
 
 
-def outline(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def outline(mask: BoolArray) -> IntArray:
     """Return the border of a mask [H, W] as one polygon [P, 2]: x and y of its corners.
 
     Pieces and holes follow each other. Each is closed and joined to the first corner by a line
@@ -23,7 +24,7 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.array(corners[:-1], np.int64).reshape(-1, 2)
 
 
-def _edges(mask: NDArray[np.bool_]) -> dict[Corner, list[Corner]]:
+def _edges(mask: BoolArray) -> dict[Corner, list[Corner]]:
     """Return the corners that follow each corner of the border, with the mask on the right."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]

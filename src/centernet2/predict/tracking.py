@@ -12,6 +12,7 @@ from centernet2.ops.row_pairs import keep_best
 from centernet2.predict.films import DEFAULT_RATE
 from centernet2.predict.prediction import Prediction
 from centernet2.score_thresholds import NO_THRESHOLD, Resolved
+from centernet2.structures import BoolArray
 
 UNCONFIRMED = -1  # number of a detection of no confirmed object
 LOWEST_SCORE = 0.1  # of detections that continue an object, but do not begin one
@@ -67,7 +68,7 @@ class Tracker:
         if len(tracked):
             ids[tracked.data["row"]] = tracked.tracker_id
         numbered = replace(prediction, columns={**prediction.columns, "ids": ids})
-        kept: NDArray[np.bool_] = strong | (ids != UNCONFIRMED)
+        kept: BoolArray = strong | (ids != UNCONFIRMED)
         return numbered[kept]
 
 

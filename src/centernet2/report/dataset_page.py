@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.markup import escape as escape_markup
@@ -39,7 +38,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
-from centernet2.structures import Pixels
+from centernet2.structures import FloatArray, Pixels
 from centernet2.visualize import draw, picture_grid
 
 CLASS_ROWS = 100  # of the table of classes
@@ -190,7 +189,7 @@ def _sizes(splits: Datasets, first_stage: FirstStageSizes) -> str:
     return f"{grid}<h3>Width and height</h3>{_size_matrix(sides)}<h3>Levels</h3>{levels}"
 
 
-def _size_matrix(sides: NDArray[np.float64]) -> str:
+def _size_matrix(sides: FloatArray) -> str:
     """Numbers of boxes by width (columns) and height (rows); `sides` [B, 2] has both."""
     steps = np.log2(np.maximum(sides, 1)).astype(int).ravel().tolist()
     counts = Counter(zip(steps[0::2], steps[1::2], strict=True))
@@ -241,7 +240,7 @@ def _levels(datasets: Iterable[DetectionDataset], first_stage: FirstStageSizes) 
 
 def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     tiles = []
-    crops: dict[str, list[tuple[Path, NDArray[np.float64]]]] = {}
+    crops: dict[str, list[tuple[Path, FloatArray]]] = {}
     for split in splits.values():
         dataset, boxes = split.dataset, split.records.boxes
         inner = clip_xywh(dataset.xywh, split.records.images.sizes[boxes.image])
@@ -261,7 +260,7 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _crop(path: Path, box: NDArray[np.float64]) -> Pixels | None:
+def _crop(path: Path, box: FloatArray) -> Pixels | None:
     image = _readable(path)
     if image is None:
         return None

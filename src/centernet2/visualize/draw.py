@@ -14,7 +14,7 @@ from centernet2.score_thresholds import (
     above_threshold,
     resolve_thresholds,
 )
-from centernet2.structures import Pixels
+from centernet2.structures import BoolArray, Pixels
 from centernet2.visualize.colors import DARK, Color, class_colors, numbered_color
 from centernet2.visualize.fonts import Font, find_font
 from centernet2.visualize.labels import Rectangle, Style, draw_label, place_labels, style_for
@@ -115,9 +115,7 @@ def _with_ids(texts: Sequence[str], ids: Sequence[int]) -> list[str]:
     ]
 
 
-def _draw_masks(
-    image: Pixels, masks: Iterable[NDArray[np.bool_]], colors: Sequence[Color]
-) -> Pixels:
+def _draw_masks(image: Pixels, masks: Iterable[BoolArray], colors: Sequence[Color]) -> Pixels:
     """Draw translucent masks [H, W] with a solid outline, the last on top."""
     reach = style_for(image.shape[1], image.shape[0]).line
     canvas = image.astype(np.float32)
@@ -131,7 +129,7 @@ def _draw_masks(
     return drawn
 
 
-def _window(mask: NDArray[np.bool_], *, margin: int) -> tuple[slice, slice]:
+def _window(mask: BoolArray, *, margin: int) -> tuple[slice, slice]:
     """Return slices around the pixels of a mask [H, W]; an empty one: at the corner."""
     spans = []
     for axis in (1, 0):
@@ -141,7 +139,7 @@ def _window(mask: NDArray[np.bool_], *, margin: int) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def _grow(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+def _grow(mask: BoolArray, reach: int) -> BoolArray:
     """Set the pixels of a mask [H, W] that are within `reach` rows and columns of one."""
     for _ in range(2):  # along the rows, then along the columns
         grown = mask.copy()

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from centernet2 import distributed
 from centernet2.builders.data.class_matching import MatchedData
@@ -26,7 +25,7 @@ from centernet2.data.annotation_masks import PackedMasks, pack_masks
 from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.ops.nms import greedy_nms
-from centernet2.structures import FloatArray, RunLengths
+from centernet2.structures import BoolArray, FloatArray, RunLengths
 from centernet2.zoo import ZOO_PREFIX, zoo_model
 
 logger = logging.getLogger(__name__)
@@ -128,7 +127,7 @@ def _packed(runs: Sequence[RunLengths]) -> PackedMasks:
     return pack_masks([each.kind for each in read], [each.content for each in read])
 
 
-def _are_distinct(train_set: DetectionDataset, detections: FloatArray) -> NDArray[np.bool_]:
+def _are_distinct(train_set: DetectionDataset, detections: FloatArray) -> BoolArray:
     """Which detections [D, 7] are on no labelled object, nor on a better detection."""
     distinct = np.zeros(len(detections), dtype=bool)
     boxes = xywh_to_xyxy(detections[:, 1:5])

@@ -19,7 +19,7 @@ from centernet2.data.image_check import (
     image_findings,
     in_threads,
 )
-from centernet2.structures import Pixels
+from centernet2.structures import IntArray, Pixels
 
 MAX_BITS = 3  # of 64 bits, by which the hashes of two copies of an image may differ
 COMPARED_AT_ONCE = 64  # thumbnails that are compared at once
@@ -104,7 +104,7 @@ def _same_images(
             yield name, first[rows[match]][0]
 
 
-def _near(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+def _near(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[IntArray]:
     """Yield the rows of the hashes that differ from each other hash in at most MAX_BITS.
 
     Two such hashes agree in one of their four parts, as there are more parts than bits that may
@@ -125,7 +125,7 @@ def _parts(hashes: NDArray[np.uint64]) -> NDArray[np.uint16]:  # [4, I]
     return parts
 
 
-def _first_same(candidates: Thumbnail, near: NDArray[np.int64], small: Thumbnail) -> int | None:
+def _first_same(candidates: Thumbnail, near: IntArray, small: Thumbnail) -> int | None:
     """Return the first of the indices `near` whose thumbnail is the same.
 
     It compares in blocks, to stop early.

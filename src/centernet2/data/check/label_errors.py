@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.ops.box_arrays import box_iou_matrix, distinct_rows
-from centernet2.structures import FloatArray, IntArray
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 SAME_OBJECT_IOU = 0.5
 LEAST_LABELS = 5  # of a class, for values of its own
@@ -162,7 +162,7 @@ def _missing_labels(views: Sequence[LabelView], class_names: Sequence[str]) -> I
         yield LabelError("missing", suspicion, reason, "", image, None, int(labels[d]), box)
 
 
-def _labeled_shares(scores: FloatArray, labeled: NDArray[np.bool_]) -> FloatArray:
+def _labeled_shares(scores: FloatArray, labeled: BoolArray) -> FloatArray:
     """Return for each detection [D] of a class the share of those of similar scores with a label.
 
     Where they are few, the share tends to the score.
@@ -183,7 +183,7 @@ def _without_duplicates(view: LabelView) -> LabelView:
     return view._replace(**{name: getattr(view, name)[rows] for name in columns})
 
 
-def _are_labeled(view: LabelView) -> NDArray[np.bool_]:  # [D]
+def _are_labeled(view: LabelView) -> BoolArray:  # [D]
     """Whether each detection is on an object that has a label, perhaps a loose one."""
     boxes = np.concatenate([view.given, view.refined])
     on_label = box_iou_matrix(view.found, boxes) >= SAME_OBJECT_IOU  # [D, 2 G]

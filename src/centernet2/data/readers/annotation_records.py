@@ -13,6 +13,7 @@ from centernet2.data.readers.box_units import are_corners, rows_in_shares
 from centernet2.data.readers.image_records import ClassColumns, ImageColumns
 from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_number
 from centernet2.data.readers.segmentations import box_of_segmentation
+from centernet2.structures import BoolArray, FloatArray, IntArray
 
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
@@ -20,19 +21,18 @@ SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
 ROTATION_KEYS = ("rotation", "angle")  # some tools write degrees, others radians
 KNOWN_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
-Flags = npt.NDArray[np.bool_]
 
 
 class BoxColumns(NamedTuple):
     """The usable annotations, by image and then in the order of the file."""
 
     table: RecordTable  # of all annotations
-    rows: npt.NDArray[np.int64]  # [B] of the table
-    image: npt.NDArray[np.int64]  # [B] index of the image
-    xywh: npt.NDArray[np.float64]  # [B, 4]
-    labels: npt.NDArray[np.int64]  # [B]
-    areas: npt.NDArray[np.float64]  # [B]
-    crowd: Flags  # [B]
+    rows: IntArray  # [B] of the table
+    image: IntArray  # [B] index of the image
+    xywh: FloatArray  # [B, 4]
+    labels: IntArray  # [B]
+    areas: FloatArray  # [B]
+    crowd: BoolArray  # [B]
 
 
 def read_boxes(
@@ -64,9 +64,7 @@ def read_boxes(
     return BoxColumns(table, rows, image[rows], xywh[rows], labels[rows], areas[rows], crowd[rows])
 
 
-def clip_xywh(
-    xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.int32]
-) -> npt.NDArray[np.float64]:  # [B, 4]
+def clip_xywh(xywh: FloatArray, sizes: npt.NDArray[np.int32]) -> FloatArray:  # [B, 4]
     """Clip boxes to their images, of `sizes` [B, 2] (height, width)."""
     limits = sizes[:, ::-1]
     low = np.maximum(xywh[:, :2], 0)
@@ -93,8 +91,8 @@ def _count_ids(table: RecordTable) -> None:
 
 def _derive_boxes(
     table: RecordTable,
-    xywh: npt.NDArray[np.float64],
-    image: npt.NDArray[np.int64],
+    xywh: FloatArray,
+    image: IntArray,
     sizes: npt.NDArray[np.int32],
 ) -> None:
     """Take the box of the mask, in place, for objects that have only a mask."""
@@ -113,7 +111,7 @@ def _derive_boxes(
     )  # fmt: skip
 
 
-def _enclose_rotated(table: RecordTable, xywh: npt.NDArray[np.float64]) -> None:
+def _enclose_rotated(table: RecordTable, xywh: FloatArray) -> None:
     """Replace boxes that CVAT stores before their rotation, in place, by the enclosing ones."""
     rotated = []
     for row, record in enumerate(table.records):
@@ -165,7 +163,7 @@ def is_rotation(value: Any) -> bool:
     return value not in (None, "", False) and as_number(value) != 0
 
 
-def _count_ignored(table: RecordTable, crowd: Flags) -> None:
+def _count_ignored(table: RecordTable, crowd: BoolArray) -> None:
     """Find objects that some tools mark as ignored; COCO's evaluation has crowds alone."""
     ignored = [row for row, value in enumerate(table.column("ignore")) if value and not crowd[row]]
     table.log.add(
@@ -175,22 +173,22 @@ def _count_ignored(table: RecordTable, crowd: Flags) -> None:
     )  # fmt: skip
 
 
-def _finite_boxes(table: RecordTable, xywh: npt.NDArray[np.float64], known: Flags) -> Flags:
+def _finite_boxes(table: RecordTable, xywh: FloatArray, known: BoolArray) -> BoolArray:
     finite = np.isfinite(xywh).all(axis=1)
     table.log.add(
         "boxes that are not four finite numbers", "refuses", "correct or remove them",
         np.flatnonzero(~finite).tolist(), table.has("bbox"),
     )  # fmt: skip
-    usable: Flags = known & finite
+    usable: BoolArray = known & finite
     return usable
 
 
 def _scale_shares(
     table: RecordTable,
-    xywh: npt.NDArray[np.float64],
+    xywh: FloatArray,
     sizes: npt.NDArray[np.int32],
-    usable: Flags,
-) -> Flags:
+    usable: BoolArray,
+) -> BoolArray:
     """Find shares in place of pixels; scale them to pixels, in place, for a repaired copy."""
     in_shares = np.zeros(len(xywh), dtype=bool)
     rows = np.flatnonzero(usable)
@@ -207,9 +205,9 @@ def _scale_shares(
 
 def _turn_corners(
     table: RecordTable,
-    xywh: npt.NDArray[np.float64],
+    xywh: FloatArray,
     sizes: npt.NDArray[np.int32],
-    usable: Flags,
+    usable: BoolArray,
 ) -> None:
     """Find corners in place of sizes; turn them into sizes, in place, for a repaired copy."""
     rows = np.flatnonzero(usable)
@@ -224,10 +222,10 @@ def _turn_corners(
 
 def _boxes_in_images(
     table: RecordTable,
-    xywh: npt.NDArray[np.float64],
+    xywh: FloatArray,
     sizes: npt.NDArray[np.int32],
-    usable: Flags,
-) -> Flags:
+    usable: BoolArray,
+) -> BoolArray:
     """Whether a box has an extent inside its image; count those that exceed the image."""
     x1, y1 = xywh[:, 0], xywh[:, 1]
     x2, y2 = x1 + xywh[:, 2], y1 + xywh[:, 3]
@@ -239,7 +237,7 @@ def _boxes_in_images(
         )
         excess = np.max([-x1, -y1, x2 - width, y2 - height], axis=0)
     example = _with_box(table, xywh)
-    kept: Flags = usable & positive & inside
+    kept: BoolArray = usable & positive & inside
     table.log.add(
         "boxes without positive width and height", "drops", "correct or remove them",
         np.flatnonzero(usable & ~positive).tolist(), example,
@@ -257,8 +255,8 @@ def _boxes_in_images(
 
 def _areas(
     table: RecordTable,
-    xywh: npt.NDArray[np.float64],
-    usable: Flags,
+    xywh: FloatArray,
+    usable: BoolArray,
     pixels: npt.NDArray[np.integer[Any]],
 ) -> Any:
     """Areas of the objects [records]; that of the box where there is none.
@@ -282,7 +280,7 @@ def _areas(
     return areas
 
 
-def _crowd(table: RecordTable, usable: Flags) -> Flags:
+def _crowd(table: RecordTable, usable: BoolArray) -> BoolArray:
     """Whether annotations are crowds; those that do not say it clearly become unusable, in place.
 
     Crowds are one of two kinds of annotation, so 2 may mean anything.
@@ -320,7 +318,7 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _with_box(table: RecordTable, xywh: npt.NDArray[np.float64]) -> Callable[[int], ProblemExample]:
+def _with_box(table: RecordTable, xywh: FloatArray) -> Callable[[int], ProblemExample]:
     def example(row: int) -> ProblemExample:
         box = _box(xywh[row])
         return ProblemExample(table.has("bbox")(row).text, table.place(row), box)
@@ -328,6 +326,6 @@ def _with_box(table: RecordTable, xywh: npt.NDArray[np.float64]) -> Callable[[in
     return example
 
 
-def _box(row: npt.NDArray[np.float64]) -> Xywh:
+def _box(row: FloatArray) -> Xywh:
     x, y, width, height = row.tolist()
     return x, y, width, height

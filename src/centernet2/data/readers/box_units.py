@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from centernet2.structures import BoolArray, FloatArray
+
 CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
 SHARE_RANGE = (-0.05, 1.05)  # of shares; they may exceed the image a little
 
 
-def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]) -> bool:
+def are_corners(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> bool:
     """Whether boxes that should be [x, y, width, height] are [x1, y1, x2, y2].
 
     They are if all of them are valid as corners, and many exceed their images if read as width and
@@ -23,9 +25,7 @@ def are_corners(xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any
     return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
 
 
-def rows_in_shares(
-    xywh: npt.NDArray[np.float64], sizes: npt.NDArray[np.integer[Any]]
-) -> npt.NDArray[np.bool_]:
+def rows_in_shares(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> BoolArray:
     """Return which boxes [B, 4] are shares of the image's sides in place of pixels.
 
     They are if half of all boxes or more lie in the first pixel of their image and some have sides
@@ -34,9 +34,7 @@ def rows_in_shares(
     low, high = SHARE_RANGE
     with np.errstate(invalid="ignore"):
         numbers = np.all((xywh >= low) & (xywh <= high), axis=1)
-        inside: npt.NDArray[np.bool_] = (
-            numbers & np.all(sizes > 2, axis=1) & np.all(xywh[:, 2:] > 0, axis=1)
-        )
+        inside: BoolArray = numbers & np.all(sizes > 2, axis=1) & np.all(xywh[:, 2:] > 0, axis=1)
     has_fractions = bool((xywh[inside, 2:] < 1).any())
     if has_fractions and is_unit_of(int(inside.sum()), len(inside)):
         return inside

@@ -15,7 +15,7 @@ from centernet2.data.findings import FindingLog, ProblemExample
 from centernet2.data.readers.json_records import IdIndex, Record, RecordTable, id_order
 from centernet2.files import stored_name
 from centernet2.images.image_files import ImageError, image_size
-from centernet2.structures import UserId
+from centernet2.structures import IntArray, UserId
 
 DUPLICATE_NAMES = "duplicate category names"  # kind of problem
 MAX_EDGE = 2**31 - 1  # pixels
@@ -221,7 +221,7 @@ def _file_name(record: Record, folder: Path) -> str | None:
     return stored_name(folder, name)
 
 
-def _sizes(table: RecordTable, folder: Path, files: Sequence[str | None]) -> npt.NDArray[np.int64]:
+def _sizes(table: RecordTable, folder: Path, files: Sequence[str | None]) -> IntArray:
     """Heights and widths [records, 2]; 0 where neither record nor file has them."""
     numbers = np.stack([table.numbers_of(key) for key in ("height", "width")], axis=1)
     with np.errstate(invalid="ignore"):

@@ -11,10 +11,9 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from centernet2.data.findings import FindingLog, ProblemExample
-from centernet2.structures import UserId
+from centernet2.structures import FloatArray, IntArray, UserId
 
 UNKNOWN, LEFT_OUT = -1, -2  # in place of a position: no such record, or one that cannot be used
 Record = dict[str, Any]  # a JSON object: the whole content, or one entry of its lists
@@ -100,7 +99,7 @@ class RecordTable:
         )  # fmt: skip
         return ids
 
-    def numbers_of(self, key: str) -> npt.NDArray[np.float64]:  # [records]
+    def numbers_of(self, key: str) -> FloatArray:  # [records]
         """Return the values of a key; NaN where they are not numbers."""
         values = self.column(key)
         if set(map(type, values)) <= {int, float}:
@@ -110,13 +109,13 @@ class RecordTable:
         self._count_texts(key, [r for r, v in enumerate(values) if type(v) is str], numbers)
         return numbers
 
-    def rows_of(self, key: str, width: int) -> npt.NDArray[np.float64]:  # [records, width]
+    def rows_of(self, key: str, width: int) -> FloatArray:  # [records, width]
         """Return the lists of numbers of a key; NaN where a list is no such list."""
         rows, texts = read_rows_of_numbers(self.column(key), width)
         self._count_texts(key, texts, rows.sum(axis=1))
         return rows
 
-    def positions(self, key: str, index: "IdIndex", owners: str) -> npt.NDArray[np.int64]:
+    def positions(self, key: str, index: "IdIndex", owners: str) -> IntArray:
         """Turn the ids in a column into positions [records]; negative where there is none."""
         values = self.column(key)
         found: list[int | None] = [None] * len(values)
@@ -136,7 +135,7 @@ class RecordTable:
         )  # fmt: skip
         return np.array(rows, dtype=np.int64)
 
-    def _count_texts(self, key: str, rows: Iterable[int], numbers: npt.NDArray[np.float64]) -> None:
+    def _count_texts(self, key: str, rows: Iterable[int], numbers: FloatArray) -> None:
         self.log.add(
             f"{key} written as text", "repairs", "the text is read as a number",
             [row for row in rows if np.isfinite(numbers[row])], self.has(key),
@@ -221,9 +220,7 @@ def id_order(ids: Sequence[UserId]) -> list[int]:
     return sorted(range(len(ids)), key=key)
 
 
-def read_rows_of_numbers(
-    values: Sequence[Any], width: int
-) -> tuple[npt.NDArray[np.float64], list[int]]:
+def read_rows_of_numbers(values: Sequence[Any], width: int) -> tuple[FloatArray, list[int]]:
     """Return lists of numbers [rows, width], and the rows that have numbers written as text.
 
     A row is NaN where a value is no number, or the list has another length.

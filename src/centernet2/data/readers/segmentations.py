@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from hotcoco import mask as rle
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from centernet2.data.annotation_masks import (
 )
 from centernet2.data.findings import Xywh
 from centernet2.data.readers.json_records import as_number
+from centernet2.structures import FloatArray
 
 # what was repaired in a segmentation
 Repair = Literal["", "flat", "pairs", "text", "parts"]
@@ -139,7 +139,7 @@ def _read_polygons(
     return Segmentation(POLYGONS | NO_PIXEL, content, repair, may_be_shares)
 
 
-def _is_thick(points: npt.NDArray[np.float64], size: tuple[int, int]) -> bool:
+def _is_thick(points: FloatArray, size: tuple[int, int]) -> bool:
     """Whether a polygon in its image is so thick that it certainly holds a pixel; quickly."""
     numbers = points.tolist()
     xs, ys = numbers[0::2], numbers[1::2]

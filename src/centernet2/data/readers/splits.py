@@ -15,6 +15,7 @@ from centernet2.data.readers.coco import pack_content
 from centernet2.data.readers.image_folders import PROBED_IMAGES
 from centernet2.data.readers.layouts import ALL, SplitFiles, find_splits, read_split_files
 from centernet2.files import printable
+from centernet2.structures import IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,7 @@ def _has_images(dataset: DetectionDataset) -> bool:
     return any(dataset.image_path(i).is_file() for i in probes)
 
 
-def divide(
-    count: int, val_fraction: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def divide(count: int, val_fraction: float, seed: int) -> tuple[IntArray, IntArray]:
     """Divide image indices at random into training and validation.
 
     Both parts are in ascending order and hold at least one image.

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from centernet2.data.findings import Action, FindingLog, ProblemExample
 from centernet2.data.readers.annotation_records import ROTATION_KEYS, is_rotation
 from centernet2.data.readers.json_records import Record, read_rows_of_numbers
-from centernet2.structures import FloatArray
+from centernet2.structures import BoolArray, FloatArray
 
 NEEDED_KEYS = "each needs image_id, category_id, bbox, score"
 FARTHEST = 1e9  # pixels: such a box is of a diverged detector or damaged
@@ -58,7 +57,7 @@ class DetectionTable:
         self.note("score as text", "repairs", as_text, "a score in quotes is read as a number")
         return values[:, 0]
 
-    def boxes(self, optional: npt.NDArray[np.bool_]) -> FloatArray:  # [D, 4]
+    def boxes(self, optional: BoolArray) -> FloatArray:  # [D, 4]
         """Return the boxes [x, y, width, height].
 
         Args:
