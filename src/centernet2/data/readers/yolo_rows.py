@@ -1,7 +1,7 @@
 """Read and check the rows of YOLO's label files: a class, then numbers; see yolo_forms."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,29 +35,11 @@ MIXED = Problem(
 )  # fmt: skip
 
 
-class RowErrors:
-    """The wrong rows of a split; the first is raised, with the number of the others."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def add(self, row: LabelRow | str, problem: str) -> None:
-        place = row if isinstance(row, str) else row.place
-        self.texts.append(f"{place}: {problem}")
-
-    def raise_first(self) -> None:
-        """Raise a ValueError if there are any."""
-        if self.texts:
-            others = len(self.texts) - 1
-            more = f" ({others} more rows of the split are wrong)" if others else ""
-            raise ValueError(self.texts[0] + more)
-
-
 def read_rows(
     files: Sequence[Path | None],
     source: YoloSource,
     tally: Tally,
-    other_files: Callable[[], Sequence[Path | None]] = tuple,
+    other_files: Callable[[], Sequence[Path | None]],
 ) -> list[tuple[LabelRow, RowForm]]:
     """Read all rows of the label files of a split, one file or None per image.
 
@@ -67,20 +49,19 @@ def read_rows(
     Raises:
         ValueError: a row is wrong, or what the rows mean is not certain; names file and line.
     """
-    errors = RowErrors()
+    errors: list[str] = []
     rows = _rows_of_files(files, source, tally, errors)
-    errors.raise_first()
+    _raise_first(errors)
     others = _good_rows(other_files(), source) if may_be_other_forms(rows, source) else []
     forms = tell_forms([*rows, *others], source)
-    for row in rows:
-        if len(row.numbers) not in forms:
-            errors.add(row, _wrong_count(len(row.numbers), source))
-    errors.raise_first()
-    _check_classes(rows, source, errors)
-    errors.raise_first()
+    _raise_first(
+        f"{row.place}: {_wrong_count(len(row.numbers), source)}"
+        for row in rows
+        if len(row.numbers) not in forms
+    )
+    _raise_first(_wrong_classes(rows, source))
     formed = [(row, forms[len(row.numbers)]) for row in rows]
-    _check_range(formed, errors)
-    errors.raise_first()
+    _raise_first(_wrong_ranges(formed))
     _refuse_other_corners([row for row, form in formed if not form.is_polygon])
     polygons = sum(form.is_polygon for _, form in formed)
     for row, form in formed:
@@ -91,8 +72,17 @@ def read_rows(
     return formed
 
 
+def _raise_first(errors: Iterable[str]) -> None:
+    """Raise a ValueError for the first wrong row of a split, with the number of the others."""
+    texts = list(errors)
+    if texts:
+        others = len(texts) - 1
+        more = f" ({others} more rows of the split are wrong)" if others else ""
+        raise ValueError(texts[0] + more)
+
+
 def _rows_of_files(
-    files: Sequence[Path | None], source: YoloSource, tally: Tally, errors: RowErrors
+    files: Sequence[Path | None], source: YoloSource, tally: Tally, errors: list[str]
 ) -> list[LabelRow]:
     number_of = {name: number for number, name in source.classes.items()}
     return [
@@ -108,12 +98,12 @@ def _good_rows(files: Sequence[Path | None], source: YoloSource) -> list[LabelRo
     rows: list[LabelRow] = []
     for file in files:
         with suppress(ValueError, OSError):
-            rows += _rows_of_files([file], source, Tally(""), RowErrors())
+            rows += _rows_of_files([file], source, Tally(""), [])
     return rows
 
 
 def _rows_of_file(
-    file: Path, image: int, number_of: Mapping[str, int], tally: Tally, errors: RowErrors
+    file: Path, image: int, number_of: Mapping[str, int], tally: Tally, errors: list[str]
 ) -> Iterator[LabelRow]:
     for number, line in enumerate(read_text_file(file).split("\n"), start=1):
         if not line.strip():
@@ -126,7 +116,7 @@ def _rows_of_file(
         try:
             label, numbers, is_named = _parse(words, number_of)
         except ValueError as error:
-            errors.add(place, str(error))
+            errors.append(f"{place}: {error}")
             continue
         if is_named:
             tally.add(NAMED, place)
@@ -179,8 +169,8 @@ def _wrong_count(count: int, source: YoloSource) -> str:
     )
 
 
-def _check_classes(rows: Sequence[LabelRow], source: YoloSource, errors: RowErrors) -> None:
-    """Refuse class numbers without a name; say if the numbers begin with 1."""
+def _wrong_classes(rows: Sequence[LabelRow], source: YoloSource) -> Iterator[str]:
+    """Name the rows whose class number has no name; say if the numbers begin with 1."""
     unknown = [row for row in rows if row.label not in source.classes]
     if not unknown:
         return
@@ -192,17 +182,16 @@ def _check_classes(rows: Sequence[LabelRow], source: YoloSource, errors: RowErro
             "no row has class 0, so the numbers seem to begin with 1: subtract 1 from each of "
             "them, or number the names from 1"
         )
+    numbers = f"{min(source.classes)} to {max(source.classes)}"
     for row in unknown:
-        numbers = f"{min(source.classes)} to {max(source.classes)}"
-        errors.add(
-            row,
-            f"names class {row.label}, but {source.path.name} has {count} classes, numbered "
-            f"{numbers}; {hint}",
+        yield (
+            f"{row.place}: names class {row.label}, but {source.path.name} has {count} classes, "
+            f"numbered {numbers}; {hint}"
         )
 
 
-def _check_range(rows: Sequence[tuple[LabelRow, RowForm]], errors: RowErrors) -> None:
-    """Refuse coordinates far outside the image, such as percent or pixels."""
+def _wrong_ranges(rows: Sequence[tuple[LabelRow, RowForm]]) -> Iterator[str]:
+    """Name the rows with coordinates far outside the image, such as percent or pixels."""
     far = [
         (row, max(row.numbers[: form.used], key=abs))
         for row, form in rows
@@ -217,7 +206,7 @@ def _check_range(rows: Sequence[tuple[LabelRow, RowForm]], errors: RowErrors) ->
     else:
         unit = "the rows seem to be pixels: divide them by the width and height of their image"
     for row, number in far:
-        errors.add(row, f"has {number:g} in place of a share of the image; {unit}")
+        yield f"{row.place}: has {number:g} in place of a share of the image; {unit}"
 
 
 def _refuse_other_corners(rows: Sequence[LabelRow]) -> None:
