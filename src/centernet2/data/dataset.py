@@ -88,6 +88,11 @@ class DetectionDataset(SharedArrays):
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def origin(self) -> str:
+        """What messages call it: its file, or its name if it is joined of several."""
+        return str(self.annotations or self.name)
+
     def image_id(self, i: int) -> UserId:
         """Id of image i in its file."""
         return unpack_id(self.image_ids, i)
@@ -224,18 +229,15 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
 def require_objects(dataset: DetectionDataset) -> None:
     """Raise ValueError if there is no object to train on."""
     if not dataset.is_target(slice(None)).any():
-        raise ValueError(
-            f"{dataset.annotations or dataset.name}: no image has an object to train on; "
-            "add annotations"
-        )
+        raise ValueError(f"{dataset.origin}: no image has an object to train on; add annotations")
 
 
 def require_ground_truth(dataset: DetectionDataset) -> None:
     """Raise ValueError if there is no object to compare detections with; crowds are none."""
     if dataset.crowd.all():
         raise ValueError(
-            f"{dataset.annotations or dataset.name}: no image has an object, so there is no AP to "
-            "compute; add annotations, or give other images for validation"
+            f"{dataset.origin}: no image has an object, so there is no AP to compute; add "
+            "annotations, or give other images for validation"
         )
 
 
@@ -243,8 +245,8 @@ def require_masks(dataset: DetectionDataset) -> None:
     """Raise ValueError if no object of a data set has a mask to train on."""
     if dataset.masks is None or not dataset.masks.have_pixels().any():
         raise ValueError(
-            f"{dataset.annotations or dataset.name}: no object has a mask ('segmentation'), which "
-            "MODEL.MASK_ON and INPUT.COPY_PASTE need; export the masks or leave these off"
+            f"{dataset.origin}: no object has a mask ('segmentation'), which MODEL.MASK_ON and "
+            "INPUT.COPY_PASTE need; export the masks or leave these off"
         )
 
 
@@ -266,9 +268,9 @@ def with_classes(
         return dataset
     if sorted(own) != sorted(class_names):
         raise ValueError(
-            f"{dataset.annotations or dataset.name} has {class_list(own)} and {owner} has "
-            f"{class_list(class_names)}: {_differences(own, class_names)}; use the same "
-            "names in both, or join them with --class-map OLD=NEW"
+            f"{dataset.origin} has {class_list(own)} and {owner} has {class_list(class_names)}: "
+            f"{_differences(own, class_names)}; use the same names in both, or join them with "
+            "--class-map OLD=NEW"
         )
     logger.info("%s: its classes are matched to those of %s by their names", dataset.name, owner)
     order = [own.index(name) for name in class_names]
@@ -277,10 +279,9 @@ def with_classes(
 
 def _differences(own: Sequence[str], others: Sequence[str]) -> str:
     join = join_classes(own, others)
-    parts = ((join.missing, "missing"), (join.added, "added"))
     found = [
         f"{shown([repr(each) for each in names])} {'is' if len(names) == 1 else 'are'} {what}"
-        for names, what in parts
+        for names, what in ((join.missing, "missing"), (join.added, "added"))
         if names
     ]
     return ", ".join(found) or "a name occurs twice"
@@ -291,11 +292,8 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
     first, *others = datasets
     if not others:
         return first
-    owner = str(first.annotations or first.name)
-    datasets = [
-        first,
-        *(with_classes(each, first.class_names, owner=owner) for each in others),
-    ]
+    others = [with_classes(each, first.class_names, owner=first.origin) for each in others]
+    datasets = [first, *others]
     folder = Path(os.path.commonpath([dataset.folder.absolute() for dataset in datasets]))
     files = [
         os.path.join(dataset.folder.absolute().relative_to(folder), os.fsdecode(file))
