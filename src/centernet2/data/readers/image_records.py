@@ -138,9 +138,7 @@ def _first_of_each(
     what: str,
 ) -> list[int]:
     """Keep the first record of each id; the others must have the same content."""
-    first: dict[UserId | None, int] = {}
-    for row in rows:
-        first.setdefault(ids[row], row)
+    first = {ids[row]: row for row in reversed(rows)}
     if len(first) == len(rows):
         return rows
     others = [row for row in rows if first[ids[row]] != row]
@@ -164,9 +162,7 @@ def _first_of_each_name(
     ids: Sequence[UserId | None],
     names: Sequence[str | None],
 ) -> list[int]:
-    first: dict[str | None, int] = {}
-    for row in rows:
-        first.setdefault(names[row], row)
+    first = {names[row]: row for row in reversed(rows)}
 
     def example(row: int) -> ProblemExample:
         return ProblemExample(

@@ -113,20 +113,16 @@ def read_data_yaml(path: Path) -> YoloSource | None:
     if not places or not ("names" in content or counted):
         return None
     root = str(content.get("path", ""))
-    above = [
-        place
-        for place in (find_path([path.parent], root) if root not in NO_VALUE else None, path.parent)
-        if place is not None
-    ]
-    roots = tuple(dict.fromkeys(above))
+    stated = None if root in NO_VALUE else find_path([path.parent], root)
+    roots = tuple(dict.fromkeys((stated or path.parent, path.parent)))
     classes, problems = _classes(content, path)
     keypoints = _keypoints(content, path)
     inner = "roboflow" in content  # its paths begin with ../ but mean the folder of the file
-    splits = {}
-    for split, texts in places.items():
-        found = _places(texts, roots, path, split, inner=inner)
-        if found:
-            splits[split] = found
+    splits = {
+        split: found
+        for split, texts in places.items()
+        if (found := _places(texts, roots, path, split, inner=inner))
+    }
     _refuse_same_places(places, splits, path)
     task = str(content.get("task", "")).lower()
     if not task and keypoints is None and {"flip_idx", "skeleton", "kpt_names"} & content.keys():
@@ -255,13 +251,13 @@ def read_darknet(path: Path) -> YoloSource:
             f"{path}: its list of class names, 'names = {values.get('names', '')}', does not "
             "exist; correct it"
         )
-    splits = {}
-    for key, value in values.items():
-        if key in SPLIT_WORDS:
-            found = _places([value], (path.parent,), path, SPLIT_WORDS[key])
-            if found:
-                splits[SPLIT_WORDS[key]] = found
-    return YoloSource(path, read_class_list(names), splits, (path.parent,))
+    roots = (path.parent,)
+    splits = {
+        split: found
+        for key, value in values.items()
+        if (split := SPLIT_WORDS.get(key)) and (found := _places([value], roots, path, split))
+    }
+    return YoloSource(path, read_class_list(names), splits, roots)
 
 
 def _places(

@@ -43,13 +43,11 @@ class DetectionTable:
         """Return the scores, which must be numbers from 0 to 1."""
         values, as_text = read_rows_of_numbers([[value] for value in self.column("score")], 1)
         wrong = ~np.isfinite(values[:, 0])
-        if wrong.any():
-            row = int(np.argmax(wrong))
+        if (row := first_of(wrong)) is not None:
             value = self.records[row].get("score")
             raise self.error(row, _lack("score", value, "a finite number"))
         outside = (values[:, 0] < 0) | (values[:, 0] > MAX_SCORE)
-        if outside.any():
-            row = int(np.argmax(outside))
+        if (row := first_of(outside)) is not None:
             advice = "divide percent by 100, and turn logits into probabilities"
             raise self.error(
                 row, f"has the score {values[row, 0]:g}, which is not in 0..1; {advice}"
@@ -74,19 +72,16 @@ class DetectionTable:
         values, as_text = read_rows_of_numbers(column, 4)
         absent = np.fromiter((box is None or box == [] for box in column), bool, len(column))
         wrong = ~np.isfinite(values).all(axis=1) & ~(absent & optional)
-        if wrong.any():
-            row = int(np.argmax(wrong))
+        if (row := first_of(wrong)) is not None:
             raise self.error(row, _lack("bbox", column[row], "four finite numbers"))
-        negative = (values[:, 2:] < 0).any(axis=1)
-        if negative.any():
-            row = int(np.argmax(negative))
+        negative = np.any(values[:, 2:] < 0, axis=1)
+        if (row := first_of(negative)) is not None:
             raise self.error(
                 row,
                 f"has a bbox of negative size, {column[row]}; bbox is [x, y, width, height]",
             )
-        far = (np.abs(values) > FARTHEST).any(axis=1)
-        if far.any():
-            row = int(np.argmax(far))
+        far = np.any(np.abs(values) > FARTHEST, axis=1)
+        if (row := first_of(far)) is not None:
             raise self.error(row, f"has the bbox {column[row]}, which is beyond any image")
         self.note("box as text", "repairs", as_text, "a bbox in quotes is read as numbers")
         return values
@@ -100,6 +95,11 @@ class DetectionTable:
                         f"has the {key} {value!r}, which is not read; write the box around the "
                         f"rotated one, and remove {key}",
                     )
+
+
+def first_of(flags: BoolArray) -> int | None:
+    """Return the first row that is flagged; None if there is none."""
+    return int(np.argmax(flags)) if flags.any() else None
 
 
 def _lack(key: str, value: Any, wanted: str) -> str:

@@ -35,7 +35,7 @@ from centernet2.data.readers.results.detection_joins import (
     find_labels,
 )
 from centernet2.data.readers.results.detection_masks import fill_boxes, read_detection_masks
-from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable
+from centernet2.data.readers.results.detection_table import NEEDED_KEYS, DetectionTable, first_of
 from centernet2.structures import FloatArray, IntArray, RunLengths
 from centernet2.text_files import decode_text
 
@@ -261,8 +261,7 @@ def _refuse_other_units(
     ends = boxes[:, :2] + boxes[:, 2:]
     in_shares = rows_in_shares(boxes, sizes)
     in_shares |= bool((ends <= 1).all() and (ends > 0).any())
-    if in_shares.any():
-        row = int(np.argmax(in_shares))
+    if (row := first_of(in_shares)) is not None:
         raise table.error(
             row,
             f"has the bbox {boxes[row].tolist()}, as the boxes are shares of the image size; "
