@@ -61,8 +61,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "my_data --split val --count 9 --output grid.jpg",
         ),
         "convert": Command(
-            "Convert a data set to another layout.",
-            "my_data my_data_coco --to coco",
+            "Convert a data set to another layout.", "my_data my_data_coco --to coco"
         ),
     },
     "Train": {

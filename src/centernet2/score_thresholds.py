@@ -69,9 +69,7 @@ def _number(text: str, name: str) -> float:
 
 
 def resolve_thresholds(
-    threshold: object,
-    class_names: Sequence[str] | None,
-    num_classes: int | None,
+    threshold: object, class_names: Sequence[str] | None, num_classes: int | None
 ) -> Resolved:
     """Return one score threshold for all classes, or one per class by label.
 

@@ -11,13 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from centernet2.data.annotation_masks import (
-    NO_MASK,
-    POLYGONS,
-    RUN_LENGTHS,
-    PackedMasks,
-    join_masks,
-)
+from centernet2.data.annotation_masks import NO_MASK, POLYGONS, RUN_LENGTHS, PackedMasks, join_masks
 from centernet2.data.class_names import class_list, clean_name, join_classes, shown
 from centernet2.data.federated import FederatedLabels, join_federated
 from centernet2.data.findings import Finding
@@ -189,10 +183,7 @@ class DetectionDataset(SharedArrays):
         )
 
     def relabeled(
-        self,
-        class_names: Sequence[str],
-        first: Sequence[int],
-        label: npt.NDArray[np.int32],
+        self, class_names: Sequence[str], first: Sequence[int], label: npt.NDArray[np.int32]
     ) -> "DetectionDataset":
         """Number the classes anew.
 

@@ -135,9 +135,7 @@ def header_facts(path: Path) -> ImageFacts:
 
 
 def decoded_facts(
-    path: Path,
-    header: ImageFacts,
-    thumbnail: Callable[[Pixels], NDArray[np.float32]] | None = None,
+    path: Path, header: ImageFacts, thumbnail: Callable[[Pixels], NDArray[np.float32]] | None = None
 ) -> ImageFacts:
     """Decode an image as training does; the rest of its facts is that of the header."""
     try:

@@ -51,10 +51,7 @@ class Matches(NamedTuple):
 
 
 def match_detections(
-    truth: GroundTruth,
-    results: FloatArray,
-    *,
-    iou_thresholds: Sequence[float] = (0.5,),
+    truth: GroundTruth, results: FloatArray, *, iou_thresholds: Sequence[float] = (0.5,)
 ) -> Matches:
     """Match the detections of each class and image to objects, at each IoU threshold.
 

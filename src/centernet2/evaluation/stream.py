@@ -48,11 +48,7 @@ class ResultStream:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        fingerprint: Callable[[], str] | None = None,
-        resume: bool = False,
+        self, folder: Path, *, fingerprint: Callable[[], str] | None = None, resume: bool = False
     ) -> None:
         self.folder = folder / UNFINISHED
         self.path = self.folder / f"process{rank()}.jsonl"

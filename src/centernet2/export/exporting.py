@@ -23,13 +23,7 @@ from centernet2.export.graph import ANY_IMAGES, RECORDED, DetectionGraph, GraphO
 from centernet2.export.half import halve
 from centernet2.export.memory import require_memory
 from centernet2.export.model_api import model_info
-from centernet2.export.onnx_file import (
-    INPUT_SHAPE,
-    OPSET,
-    content_of,
-    translate,
-    without_outputs,
-)
+from centernet2.export.onnx_file import INPUT_SHAPE, OPSET, content_of, translate, without_outputs
 from centernet2.export.openvino_file import save_openvino
 from centernet2.export.precision import PRECISIONS, Bar
 from centernet2.export.program import export_program, exportable

@@ -62,11 +62,7 @@ class DetectionGraph(nn.Module):
     """
 
     def __init__(
-        self,
-        detector: Detector,
-        options: GraphOptions = ANY_IMAGES,
-        *,
-        model_api: bool = False,
+        self, detector: Detector, options: GraphOptions = ANY_IMAGES, *, model_api: bool = False
     ) -> None:
         super().__init__()
         self.detector = detector

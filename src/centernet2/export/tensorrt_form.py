@@ -129,11 +129,7 @@ def _compare(node: Any, graph: OnnxGraph) -> list[Any]:
 
 
 Change = Callable[[Any, OnnxGraph], list[Any]]
-CHANGES: Mapping[str, Change] = {
-    "TopK": _sort,
-    "ScatterND": _scatter,
-    "Equal": _compare,
-}
+CHANGES: Mapping[str, Change] = {"TopK": _sort, "ScatterND": _scatter, "Equal": _compare}
 
 
 def _pool_at_all_levels(graph: OnnxGraph) -> dict[str, list[Any]]:

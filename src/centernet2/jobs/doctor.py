@@ -63,11 +63,7 @@ def _describe_machine(device: str | None) -> list[str]:
     from centernet2.config import load_config
     from centernet2.devices import choose_device
     from centernet2.kernels.dispatch import describe_kernels
-    from centernet2.profiling.machine import (
-        describe_devices,
-        describe_versions,
-        time_training_step,
-    )
+    from centernet2.profiling.machine import describe_devices, describe_versions, time_training_step
     from centernet2.threads import describe_threads
 
     chosen = choose_device(device)

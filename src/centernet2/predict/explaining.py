@@ -17,12 +17,7 @@ from centernet2.visualize import class_name, draw
 if TYPE_CHECKING:
     from PIL import Image
 
-    from centernet2.models.explain.explanation import (
-        Box,
-        ClassStep,
-        Explanation,
-        ProposalStep,
-    )
+    from centernet2.models.explain.explanation import Box, ClassStep, Explanation, ProposalStep
 
 CROSS = 0.02  # arm of the cross at the point, as a fraction of the picture's longer side
 

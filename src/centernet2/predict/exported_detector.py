@@ -23,11 +23,7 @@ MISSING: Mapping[str, str] = {
     "embeddings": "an exported file computes none; use the checkpoint",
 }
 # of outputs whose columns have other names here
-COLUMNS = {
-    "masks": "box_masks",
-    "object_scores": "objectness",
-    "class_scores": "class_probability",
-}
+COLUMNS = {"masks": "box_masks", "object_scores": "objectness", "class_scores": "class_probability"}
 
 
 class ExportedDetector:

@@ -12,12 +12,7 @@ from torch import Tensor
 from centernet2.images.resize import make_test_resize
 from centernet2.images.stored_image import to_tensor
 from centernet2.models.detector import Detector
-from centernet2.models.explain import (
-    Explanation,
-    TracedImage,
-    explain_traced,
-    traced_image,
-)
+from centernet2.models.explain import Explanation, TracedImage, explain_traced, traced_image
 from centernet2.models.inspect import inspect, inspect_trace
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original

@@ -74,11 +74,7 @@ def _origins(side: int, tiling: Tiling) -> list[int]:
 
 
 def detect_tiled(
-    detect: Detect,
-    image: Pixels,
-    tiling: Tiling,
-    *,
-    batch_size: int = 1,
+    detect: Detect, image: Pixels, tiling: Tiling, *, batch_size: int = 1
 ) -> DetectionArrays:
     """Detect objects in the tiles of an image and in the whole image, and merge them.
 

@@ -59,9 +59,7 @@ class Tracker:
         boxes = prediction.boxes.astype(np.float64)
         rows = _one_per_object(boxes)
         found = supervision.Detections(
-            xyxy=boxes[rows],
-            confidence=np.where(strong[rows], STRONG, WEAK),
-            data={"row": rows},
+            xyxy=boxes[rows], confidence=np.where(strong[rows], STRONG, WEAK), data={"row": rows}
         )
         tracked = self._tracker.update(found, timestamp=prediction.time)
         ids = np.full(len(prediction), UNCONFIRMED)

@@ -12,12 +12,7 @@ from centernet2.models.optimize import optimize_for_inference, optimize_for_trai
 from centernet2.profiling.operations import count_operations
 from centernet2.profiling.records import SelectedCounts, ShapeMetrics, Spread
 from centernet2.profiling.stage_clock import StageClock, Work, measure_whole
-from centernet2.profiling.workload import (
-    count_selected,
-    fill_selections,
-    make_images,
-    make_targets,
-)
+from centernet2.profiling.workload import count_selected, fill_selections, make_images, make_targets
 
 WARM_UP_PASSES = 2  # passes of each shape that are not counted
 InputShape = tuple[int, int, int]  # images, height, width

@@ -50,11 +50,7 @@ ReadImage = Callable[[int], tuple[Path, Pixels]]
 
 
 def report_evaluation(
-    folder: Path,
-    *,
-    title: str,
-    dataset: DetectionDataset,
-    scored: Scored,
+    folder: Path, *, title: str, dataset: DetectionDataset, scored: Scored
 ) -> None:
     """Analyze an evaluation and write the page."""
     dataset, results = without_images(dataset, scored.results, scored.skipped)

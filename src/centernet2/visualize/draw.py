@@ -8,12 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from centernet2.score_thresholds import (
-    NO_THRESHOLD,
-    Threshold,
-    above_threshold,
-    resolve_thresholds,
-)
+from centernet2.score_thresholds import NO_THRESHOLD, Threshold, above_threshold, resolve_thresholds
 from centernet2.structures import BoolArray, Pixels
 from centernet2.visualize.colors import DARK, Color, class_colors, numbered_color
 from centernet2.visualize.fonts import Font, find_font

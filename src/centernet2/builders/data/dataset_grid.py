@@ -10,13 +10,7 @@ from torch.nn.functional import interpolate
 
 from centernet2.builders.data.data_pipeline import build_mixing, build_train_transform
 from centernet2.config import Config
-from centernet2.data import (
-    DetectionDataset,
-    Sample,
-    draw_objects,
-    generator_of,
-    read_indexed_image,
-)
+from centernet2.data import DetectionDataset, Sample, draw_objects, generator_of, read_indexed_image
 from centernet2.images.stored_image import to_pixels
 from centernet2.models.centernet.targets import (
     concatenate_objects,

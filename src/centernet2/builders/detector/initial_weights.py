@@ -119,9 +119,7 @@ def _set_unless_stated(config: Config, wanted: dict[str, Any], origin: str) -> C
     if len(changes) < len(different):
         left = {key: value for key, value in different.items() if key not in changes}
         logger.warning(
-            "%s was trained with %s; the config states other values",
-            origin,
-            _pairs(left),
+            "%s was trained with %s; the config states other values", origin, _pairs(left)
         )
     return config.replace(changes)
 

@@ -15,14 +15,7 @@ from centernet2.builders.detector.initial_weights import fit_to_weights, read_in
 from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_file
-from centernet2.config import (
-    CLASS_KEYS,
-    Config,
-    ConfigError,
-    Overrides,
-    load_config,
-    parse_config,
-)
+from centernet2.config import CLASS_KEYS, Config, ConfigError, Overrides, load_config, parse_config
 from centernet2.config.parts import ModelOptions
 from centernet2.devices import choose_device
 from centernet2.kernels import convert_memory_format, fast_memory_format

@@ -24,11 +24,7 @@ from centernet2.builders.evaluation.stored_results import (
     read_detections,
 )
 from centernet2.config import Config, ConfigError
-from centernet2.data import (
-    DetectionDataset,
-    LoadedImage,
-    eval_batches,
-)
+from centernet2.data import DetectionDataset, LoadedImage, eval_batches
 from centernet2.devices import create_accelerator
 from centernet2.evaluation import (
     IMAGES_SKIPPED,
@@ -113,11 +109,7 @@ def evaluate_predictions(
 ) -> dict[str, float]:
     """Evaluate a COCO results file, or a folder with one per data set; no model is needed."""
     find = partial(
-        find_validation_data,
-        data,
-        data_path,
-        choose_datasets(config),
-        class_map=class_map,
+        find_validation_data, data, data_path, choose_datasets(config), class_map=class_map
     )
     dataset, path = find(masks=False), Path(predictions)
     found = read_detections(path, dataset)

@@ -191,11 +191,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
                 outputs.write(prediction)
     report(plan, outputs.count, counter, threshold)
     _report_events(outputs)
-    return {
-        "images": outputs.count,
-        "skipped": len(counter.failed),
-        "objects": counter.objects,
-    }
+    return {"images": outputs.count, "skipped": len(counter.failed), "objects": counter.objects}
 
 
 def detections(

@@ -155,10 +155,7 @@ def _catch_up(run: TrainingRun, evaluation: PeriodicEvaluation) -> bool:
 
 
 def _review(
-    run: TrainingRun,
-    checkpoint: PeriodicCheckpoint,
-    iteration: int,
-    metrics: Mapping[str, float],
+    run: TrainingRun, checkpoint: PeriodicCheckpoint, iteration: int, metrics: Mapping[str, float]
 ) -> bool:
     """Save the result of an evaluation; return whether training should stop."""
 

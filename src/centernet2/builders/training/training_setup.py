@@ -60,8 +60,7 @@ def set_up(
     with explain_missing_run(output) if resume and previous is None else nullcontext():
         train_set, val_set = sets or find_training_data(given, command.data, command.data_path)
     accelerator = create_accelerator(
-        device_for(given, command.device),
-        find_unused_parameters=may_have_unused_parameters(given),
+        device_for(given, command.device), find_unused_parameters=may_have_unused_parameters(given)
     )
     start = choose_start(given, output, weights=command.weights, resume=resume)
     train_set = in_classes_of(start, train_set)

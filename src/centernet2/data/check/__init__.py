@@ -17,13 +17,7 @@ from centernet2.data.check.repair import (
     write_repaired,
 )
 from centernet2.data.check.suggestions import suggestion_records
-from centernet2.data.findings import (
-    MAX_EXAMPLES,
-    Finding,
-    ProblemExample,
-    Xywh,
-    findings_json,
-)
+from centernet2.data.findings import MAX_EXAMPLES, Finding, ProblemExample, Xywh, findings_json
 
 __all__ = [
     "MAX_EXAMPLES",

@@ -53,9 +53,7 @@ def check_image_files(
     return image_findings(split, checked, len(checked))
 
 
-def check_across(
-    splits: Mapping[str, tuple[Sequence[str], Sequence[ImageFacts]]],
-) -> list[Finding]:
+def check_across(splits: Mapping[str, tuple[Sequence[str], Sequence[ImageFacts]]]) -> list[Finding]:
     """Find images that are in several splits, given their file names and properties.
 
     They are compared by a perceptual hash: the signs of the differences between neighbors in their

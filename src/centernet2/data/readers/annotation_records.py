@@ -90,10 +90,7 @@ def _count_ids(table: RecordTable) -> None:
 
 
 def _derive_boxes(
-    table: RecordTable,
-    xywh: FloatArray,
-    image: IntArray,
-    sizes: npt.NDArray[np.int32],
+    table: RecordTable, xywh: FloatArray, image: IntArray, sizes: npt.NDArray[np.int32]
 ) -> None:
     """Take the box of the mask, in place, for objects that have only a mask."""
     derived = []
@@ -184,10 +181,7 @@ def _finite_boxes(table: RecordTable, xywh: FloatArray, known: BoolArray) -> Boo
 
 
 def _scale_shares(
-    table: RecordTable,
-    xywh: FloatArray,
-    sizes: npt.NDArray[np.int32],
-    usable: BoolArray,
+    table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> BoolArray:
     """Find shares in place of pixels; scale them to pixels, in place, for a repaired copy."""
     in_shares = np.zeros(len(xywh), dtype=bool)
@@ -204,10 +198,7 @@ def _scale_shares(
 
 
 def _turn_corners(
-    table: RecordTable,
-    xywh: FloatArray,
-    sizes: npt.NDArray[np.int32],
-    usable: BoolArray,
+    table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> None:
     """Find corners in place of sizes; turn them into sizes, in place, for a repaired copy."""
     rows = np.flatnonzero(usable)
@@ -221,10 +212,7 @@ def _turn_corners(
 
 
 def _boxes_in_images(
-    table: RecordTable,
-    xywh: FloatArray,
-    sizes: npt.NDArray[np.int32],
-    usable: BoolArray,
+    table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> BoolArray:
     """Whether a box has an extent inside its image; count those that exceed the image."""
     x1, y1 = xywh[:, 0], xywh[:, 1]
@@ -254,10 +242,7 @@ def _boxes_in_images(
 
 
 def _areas(
-    table: RecordTable,
-    xywh: FloatArray,
-    usable: BoolArray,
-    pixels: npt.NDArray[np.integer[Any]],
+    table: RecordTable, xywh: FloatArray, usable: BoolArray, pixels: npt.NDArray[np.integer[Any]]
 ) -> Any:
     """Areas of the objects [records]; that of the box where there is none.
 

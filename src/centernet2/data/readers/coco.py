@@ -10,13 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from centernet2.data.dataset import DetectionDataset, pack_paths
-from centernet2.data.findings import (
-    MAX_EXAMPLES,
-    Finding,
-    FindingLog,
-    log_changes,
-    raise_refusal,
-)
+from centernet2.data.findings import MAX_EXAMPLES, Finding, FindingLog, log_changes, raise_refusal
 from centernet2.data.index import cached
 from centernet2.data.readers.annotation_records import BoxColumns, read_boxes
 from centernet2.data.readers.image_records import (

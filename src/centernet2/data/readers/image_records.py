@@ -157,10 +157,7 @@ def _first_of_each(
 
 
 def _first_of_each_name(
-    table: RecordTable,
-    rows: list[int],
-    ids: Sequence[UserId | None],
-    names: Sequence[str | None],
+    table: RecordTable, rows: list[int], ids: Sequence[UserId | None], names: Sequence[str | None]
 ) -> list[int]:
     first = {names[row]: row for row in reversed(rows)}
 

@@ -298,12 +298,7 @@ def _annotation(row: LabelRow, form: RowForm, height: int, width: int) -> Record
     xs, ys = [x * width for x in numbers[0::2]], [y * height for y in numbers[1::2]]
     box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
     polygon = [number for point in zip(xs, ys, strict=True) for number in point]
-    return {
-        "category_id": row.label,
-        "bbox": box,
-        "area": _area(xs, ys),
-        "segmentation": [polygon],
-    }
+    return {"category_id": row.label, "bbox": box, "area": _area(xs, ys), "segmentation": [polygon]}
 
 
 def _area(xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -223,8 +223,7 @@ def _refuse_other_corners(rows: Sequence[LabelRow]) -> None:
         ),
         "the upper left corner, width and height": len(rows) >= MANY_ROWS
         and holds_for_all(
-            rows,
-            lambda n: min(n[:2]) >= 0 and max(n[0] + n[2], n[1] + n[3]) <= 1 + BORDER,
+            rows, lambda n: min(n[:2]) >= 0 and max(n[0] + n[2], n[1] + n[3]) <= 1 + BORDER
         ),
     }
     for form, fits in forms.items():

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.layers import convert_norm
-from centernet2.models.backbones.networks import (
-    OWN,
-    create_network,
-    is_network,
-    similar_names,
-)
+from centernet2.models.backbones.networks import OWN, create_network, is_network, similar_names
 
 PROBE_SIZE = (224, 320)  # height and width of a test image that is not square
 # options of timm.create_model that may allow images of any size

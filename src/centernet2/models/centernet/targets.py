@@ -216,12 +216,7 @@ def heatmap_targets(
 
 
 def more_positives(
-    objects: Objects,
-    neighbors: Neighbors,
-    loss: Tensor,
-    *,
-    threshold: float,
-    topk: int,
+    objects: Objects, neighbors: Neighbors, loss: Tensor, *, threshold: float, topk: int
 ) -> Positives:
     """Return centers, and neighbors whose predicted box already fits the object well.
 

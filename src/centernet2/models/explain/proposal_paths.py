@@ -13,11 +13,7 @@ from centernet2.models.explain.trace_reader import (
     find_suppressor,
     first_row,
 )
-from centernet2.models.roi_heads import (
-    DetectionSelector,
-    calibrated_scores,
-    mean_probabilities,
-)
+from centernet2.models.roi_heads import DetectionSelector, calibrated_scores, mean_probabilities
 from centernet2.models.roi_heads.selection import CANDIDATES_PER_DETECTION, Selected
 from centernet2.ops.boxes import clip_boxes, nonempty
 

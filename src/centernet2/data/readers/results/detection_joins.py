@@ -163,11 +163,7 @@ def find_labels(
 
 
 def _ids_decide(
-    dataset: DetectionDataset,
-    placed: Placed,
-    images: IntArray,
-    plain: _Reading,
-    named: _Reading,
+    dataset: DetectionDataset, placed: Placed, images: IntArray, plain: _Reading, named: _Reading
 ) -> bool:
     """Whether ids of classes hold although names are unknown, such as those of supercategories.
 

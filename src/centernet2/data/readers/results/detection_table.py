@@ -77,8 +77,7 @@ class DetectionTable:
         negative = np.any(values[:, 2:] < 0, axis=1)
         if (row := first_of(negative)) is not None:
             raise self.error(
-                row,
-                f"has a bbox of negative size, {column[row]}; bbox is [x, y, width, height]",
+                row, f"has a bbox of negative size, {column[row]}; bbox is [x, y, width, height]"
             )
         far = np.any(np.abs(values) > FARTHEST, axis=1)
         if (row := first_of(far)) is not None:
