@@ -1,12 +1,9 @@
 """The command `card`: write the card of a model."""
 
-import logging
 from pathlib import Path
 
 from centernet2.arguments import checked
 from centernet2.jobs import PathArgument, WeightsArgument
-
-logger = logging.getLogger(__name__)
 
 
 @checked()

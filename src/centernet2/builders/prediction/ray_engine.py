@@ -15,7 +15,6 @@ from centernet2.runtime.exported_model import EXPORTED_SUFFIXES
 
 ACCELERATORS = {"cuda": "GPU", "xpu": "GPU", "npu": "NPU"}  # device -> resource of Ray
 FAILED_SHARDS = 100  # that a run tolerates before it is stopped
-logger = logging.getLogger(__name__)
 
 
 def import_ray() -> Any:
