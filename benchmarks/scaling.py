@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from charts import draw_curves
 from harness import machine, spread
 
 import centernet2
@@ -28,15 +29,11 @@ from centernet2.builders.detector.loading import place
 from centernet2.builders.detector.network import build_detector
 from centernet2.devices import create_accelerator
 from centernet2.models.detector import Detector
-from centernet2.report.page import Chart
 from centernet2.structures import Target
 
 SIDES = (320, 480, 640, 960, 1280)
 OBJECTS = (0, 1, 10, 100, 300, 1000)
 STEPS = 8  # of a process in a round
-STYLE = """text { font: 10px sans-serif; fill: #777 } .axis { stroke: #8884 } .dot { fill: #3b6fd4 }
-.line { fill: none; stroke: #3b6fd4; stroke-width: 1.7 } 
-.guide { stroke: #888; stroke-dasharray: 2 3 }"""
 
 
 def model_of(config_file: str) -> Detector:
@@ -92,7 +89,15 @@ def pixels(options: argparse.Namespace) -> dict[str, Any]:
     trained = seconds([lambda side=side: step(model, side, 10) for side in SIDES], options.runs)
     curves = {"inference": medians(inferred), "training step": medians(trained)}
     megapixels = [side**2 / 1e6 for side in SIDES]
-    draw(options.plot, "seconds", "megapixels", megapixels, curves, ticks=(0.4, 0.9, 1.6))
+    if options.plot is not None:
+        draw_curves(
+            options.plot,
+            "seconds",
+            "megapixels",
+            {name: list(zip(megapixels, curve, strict=True)) for name, curve in curves.items()},
+            ticks=(0.4, 0.9, 1.6),
+            proportional=True,
+        )
     return {
         "sides": SIDES,
         "seconds": {"inference": inferred, "training step": trained},
@@ -109,14 +114,14 @@ def objects(options: argparse.Namespace) -> dict[str, Any]:
         [lambda count=count: step(model, 640, count) for count in OBJECTS], options.runs
     )
     curve = medians(taken)
-    draw(
-        options.plot,
-        "seconds of a training step",
-        "objects",
-        OBJECTS,
-        {"": curve},
-        ticks=(100, 300, 1000),
-    )
+    if options.plot is not None:
+        draw_curves(
+            options.plot,
+            "seconds of a training step",
+            "objects",
+            {"": list(zip(OBJECTS, curve, strict=True))},
+            ticks=(100, 300, 1000),
+        )
     return {
         "objects": OBJECTS,
         "seconds": taken,
@@ -180,43 +185,6 @@ def worker(options: argparse.Namespace) -> None:
 
 def medians(taken: Sequence[dict[str, float]]) -> list[float]:
     return [each["median"] for each in taken]
-
-
-def draw(
-    path: Path | None,
-    what: str,
-    across: str,
-    xs: Sequence[float],
-    curves: dict[str, list[float]],
-    *,
-    ticks: Sequence[float],
-) -> None:
-    """Draw curves over `xs` as an SVG file, both axes from zero."""
-    if path is None:
-        return
-    top = max(max(curve) for curve in curves.values())
-    chart = Chart(what, x=(0, max(xs)), y=(0, top), width=420, height=200)
-    chart.LEFT, chart.RIGHT, chart.TOP, chart.BOTTOM = 36, 90, 24, 20
-    chart.axes(
-        {0: "0", **{x: f"{x:g}" for x in ticks}},
-        {0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"},
-    )
-    for name, curve in curves.items():
-        if name:
-            chart.guide((0, 0), (xs[-1], curve[-1]))
-        chart.line(list(zip(xs, curve, strict=True)))
-        for point in zip(xs, curve, strict=True):
-            chart.dot(point)
-        end, height = chart.place(xs[-1], curve[-1])
-        chart.parts.append(f'<text x="{end + 8:.0f}" y="{height + 3:.0f}">{name}</text>')
-    chart.parts.append(
-        f'<text x="4" y="12">{what}</text><text x="{end + 22:.0f}" y="196">{across}</text>'
-    )
-    path.write_text(
-        chart.svg()
-        .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
-        .replace("</svg>", f"<style>{STYLE}</style></svg>")
-    )
 
 
 def main() -> None:

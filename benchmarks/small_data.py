@@ -2,13 +2,14 @@
 
 python benchmarks/small_data.py DATA --output FOLDER [--minutes 1 2 5 10 20] [--images 10 30 100]
     [--seeds 0 1 2] [--rival-minutes 5 20] [--rivals ssdlite fasterrcnn fasterrcnn-lite]
-    [--threads 2] [--list]
+    [--threads 2] [--list] [--plot FILE.svg]
 
 DATA has a training and a validation split in any layout. Runs follow one another, ours first; each
 is a process of its own with the same clock, which includes its start, its data and its evaluation.
 FOLDER/results.jsonl gets a line per run: a run that is in it is not repeated, and an interrupted
 one of ours is resumed. --images takes the longest time on a part of the training images, drawn at
-random. Rivals have one seed. --list prints what is to be done.
+random. Rivals have one seed. --list prints what is to be done. --plot draws AP against minutes, in
+the mean of the seeds so far.
 
 Rivals: torchvision's SSDlite320 and Faster R-CNN with MobileNetV3, from scratch since their weights
 must be downloaded, and Faster R-CNN with our Lite backbone and its ImageNet weights.
@@ -21,12 +22,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from charts import draw_curves
 from harness import machine
 from torch import Tensor, nn
 from torchvision.models.detection import (
@@ -220,6 +223,7 @@ def main() -> None:
     parser.add_argument("--rival-minutes", type=float, nargs="+", default=[5, 20])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--plot", type=Path)
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)  # a task, and its start
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -241,6 +245,22 @@ def main() -> None:
         if not options.list:
             with lines.open("a") as file:
                 file.write(json.dumps(run(task, options)) + "\n")
+    if options.plot is not None:
+        draw(options.plot, list(rows_of(lines)))
+
+
+def draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw AP on all images against minutes, the mean of the seeds, a curve per method."""
+    found = defaultdict[str, defaultdict[float, list[float]]](lambda: defaultdict(list))
+    for row in rows:
+        if row["images"] == ALL:
+            found[row["method"]][row["minutes"]].append(row["metrics"]["bbox/AP"])
+    curves = {
+        method: [(minutes, float(np.mean(aps))) for minutes, aps in sorted(points.items())]
+        for method, points in found.items()
+    }
+    ticks = sorted({minutes for points in found.values() for minutes in points})
+    draw_curves(path, "AP", "minutes", curves, ticks=ticks)
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
