@@ -32,7 +32,7 @@ from centernet2.data.readers import load_dataset
 from centernet2.images.image_files import read_image
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.threshold import threshold
-from centernet2.models.abstention import UNKNOWN
+from centernet2.structures import UNKNOWN_CLASS
 from centernet2.ops.box_arrays import box_iou_matrix
 from centernet2.predict.prediction import Prediction
 from demo.__main__ import OVERRIDES
@@ -106,7 +106,7 @@ def count_unknown(weights: Path, data: Path, known: Sequence[int], images: int) 
         )
         for name, first, second in objects_of(dataset, i, plain, abstained):
             if name not in names:
-                recalled.append(second == UNKNOWN)
+                recalled.append(second == UNKNOWN_CLASS)
             elif first == name:
                 found += 1
                 lost += second != name
