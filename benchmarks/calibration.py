@@ -32,9 +32,9 @@ from centernet2.data.readers import load_dataset
 from centernet2.images.image_files import read_image
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.threshold import threshold
-from centernet2.structures import UNKNOWN_CLASS
 from centernet2.ops.box_arrays import box_iou_matrix
 from centernet2.predict.prediction import Prediction
+from centernet2.structures import UNKNOWN_CLASS
 from demo.__main__ import OVERRIDES
 from demo.digits import SEED, UNSEEN, Digits, Scene, compose_scene, split_digits, write_split
 
