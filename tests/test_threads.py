@@ -165,6 +165,14 @@ def test_busy_cores_are_left_to_others(machine: Machine, four_threads: object) -
     assert numbers == [4, 3, 3, 1, 1, 2, 4]
 
 
+def test_number_is_restored_after_the_last_item(machine: Machine, four_threads: object) -> None:
+    numbers = []
+    for _ in ThreadsByLoad(measure=lambda: machine.time).adapt_between(range(3)):
+        numbers.append(torch.get_num_threads())
+        machine.run(own=1.0, others=3.0)
+    assert numbers == [4, 4, 1] and torch.get_num_threads() == 4
+
+
 def test_number_stays_if_it_is_chosen(
     machine: Machine, four_threads: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

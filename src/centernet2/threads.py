@@ -188,10 +188,17 @@ class ThreadsByLoad:
             self._adapt(before, self._before)
 
     def adapt_between(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass items on, and look at the load after the work on each of them."""
-        for item in items:
-            yield item
-            self.update()
+        """Pass items on, and look at the load after the work on each.
+
+        At the end the number is what it was: others may follow, such as a second evaluation.
+        """
+        try:
+            for item in items:
+                yield item
+                self.update()
+        finally:
+            if self._is_on:
+                self._torch.set_num_threads(self._most)
 
     def _adapt(self, before: ProcessorTime, now: ProcessorTime) -> None:
         others = (now.busy - before.busy) - (now.own - before.own)
