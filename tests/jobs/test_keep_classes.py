@@ -220,3 +220,20 @@ def test_data_sets_with_different_labels_train_together(tmp_path: Path) -> None:
         chosen = TrainMode(partial_labels=len(given) != 2)
         with pytest.raises(ValueError, match=reason):
             train(given[0], tmp_path / "other", *map(str, given[1:]), mode=chosen)
+
+
+def test_options_given_as_keys_besides_are_refused(old: Path, new: Path, tmp_path: Path) -> None:
+    cases: list[tuple[str, list[str], TrainMode]] = [
+        ("DATASETS.TRAIN", [str(new), str(old.parent), "DATASETS.TRAIN", "other"],
+         TrainMode(partial_labels=True)),
+        ("DATASETS.KEPT_CLASSES", [str(new), "DATASETS.KEPT_CLASSES", "[dog]"], KEEP),
+        ("SOLVER.MAX_MINUTES", [str(new), "SOLVER.MAX_MINUTES", "5"], TrainMode(minutes=9)),
+        ("DATASETS.VAL_FRACTION", [str(new), "DATASETS.VAL_FRACTION", "0.5"],
+         TrainMode(val_fraction=0.1)),
+    ]  # fmt: skip
+    for key, words, mode in cases:
+        with pytest.raises(ValueError, match=f"{key} has no effect beside .*leave one of them out"):
+            centernet2.train(
+                None, *words, weights=old, output_dir=tmp_path / "run", device="cpu", mode=mode
+            )
+    assert not (tmp_path / "run").exists()

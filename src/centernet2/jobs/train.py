@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -150,14 +150,14 @@ def train(
     from centernet2.builders.training.training_setup import set_up
 
     data, sets, words = _split_data_sets(overrides, data, mode)
-    values = _given_values(words, mode, seed) | sets
+    values = _join(_given_values(words, mode, seed), sets, "the data sets")
     plans = config is None and data is not None and not mode.eval_only
     file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
     data = None if sets else data
     output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
-    values |= _kept_classes(mode, file.replace(values), weights, previous, output)
+    values = _with_kept_classes(values, mode, file, weights, previous, output)
     command = given_command(
         file, values, data=data, data_path=data_path, weights=weights, device=device
     )
@@ -299,13 +299,24 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
 
     mode.require_one()
     given = {
-        "DATASETS.VAL_FRACTION": mode.val_fraction,
-        CLASS_MAP_KEY: class_map_of(mode.class_map),
-        "SEED": seed,
-        "SOLVER.MAX_MINUTES": None if mode.minutes is None else float(mode.minutes),
+        "--val-fraction": ("DATASETS.VAL_FRACTION", mode.val_fraction),
+        "--class-map": (CLASS_MAP_KEY, class_map_of(mode.class_map)),
+        "--seed": ("SEED", seed),
+        "--minutes": ("SOLVER.MAX_MINUTES", None if mode.minutes is None else float(mode.minutes)),
     }
-    values = parse_pairs(words) | {key: value for key, value in given.items() if value is not None}
+    values = parse_pairs(words)
+    for option, (key, value) in given.items():
+        if value is not None:
+            values = _join(values, {key: value}, option)
     return PARTIAL_LABELS | values if mode.partial_labels else values
+
+
+def _join(values: dict[str, Any], others: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Add values by key that `owner` gives; raise ValueError if one is given already."""
+    for key in others:
+        if key in values:
+            raise ValueError(f"{key} has no effect beside {owner}; leave one of them out")
+    return values | others
 
 
 def _split_data_sets(
@@ -341,27 +352,29 @@ def _split_data_sets(
     return data, dict.fromkeys(DATA_SET_KEYS, paths), words
 
 
-def _kept_classes(
+def _with_kept_classes(
+    values: dict[str, Any],
     mode: TrainMode,
-    config: Config,
+    file: Config,
     weights: WeightsArgument | None,
     previous: TrainCommand | None,
     output: Path,
 ) -> dict[str, Any]:
-    """Return the classes that --keep-classes keeps, by key; a resumed run has them already."""
+    """Add the classes that --keep-classes keeps, by key; a resumed run has them already."""
     from centernet2.builders.training.kept_classes import class_names_to_keep
     from centernet2.config import KEPT_CLASSES_KEY
 
     if not mode.keep_classes:
-        return {}
+        return values
     if previous is None:
-        return {KEPT_CLASSES_KEY: class_names_to_keep(weights or config.model.weights)}
+        names = class_names_to_keep(weights or file.replace(values).model.weights)
+        return _join(values, {KEPT_CLASSES_KEY: names}, "--keep-classes")
     if not previous.config.datasets.kept_classes:
         raise ValueError(
             f"the run in {output} was started without --keep-classes; leave it out beside "
             "--resume, or train in another --output-dir"
         )
-    return {}
+    return values
 
 
 def _dry_run(run: TrainingRun) -> list[str]:
