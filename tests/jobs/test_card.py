@@ -24,7 +24,7 @@ STEPS = ("SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "0")
 def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """Train two steps with a seed."""
     folder = tmp_path_factory.mktemp("card") / "run"
-    train(data, folder, *STEPS, "SEED", "3")
+    train(data, folder, *STEPS)
     return folder
 
 
@@ -120,7 +120,7 @@ def test_verdict(same: bool, inexact: tuple[str, ...], after: float | None, verd
 
 def test_changed_initial_weights_are_refused(data: Path, tmp_path: Path) -> None:
     weights = save_untrained(tmp_path / "old.pth", ("block",))
-    train(data, tmp_path / "run", "MODEL.WEIGHTS", str(weights), *STEPS, "SEED", "3")
+    train(data, tmp_path / "run", "MODEL.WEIGHTS", str(weights), *STEPS)
     before = load_checkpoint(weights)
     changed = {name: tensor + 1 for name, tensor in before.weights.items()}
     save_checkpoint(weights, replace(before, weights=changed))
