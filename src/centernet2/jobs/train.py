@@ -298,7 +298,7 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
     mode.require_one()
-    given = {
+    given: dict[str, tuple[str, Any]] = {
         "--val-fraction": ("DATASETS.VAL_FRACTION", mode.val_fraction),
         "--class-map": (CLASS_MAP_KEY, class_map_of(mode.class_map)),
         "--seed": ("SEED", seed),
@@ -316,7 +316,7 @@ def _join(values: dict[str, Any], others: Mapping[str, Any], owner: str) -> dict
     for key in others:
         if key in values:
             raise ValueError(f"{key} has no effect beside {owner}; leave one of them out")
-    return values | others
+    return {**values, **others}
 
 
 def _split_data_sets(
