@@ -305,3 +305,24 @@ def test_statistics_weigh_classes_equally(tmp_path: Path) -> None:
     assert statistics.small_object == 4
     assert statistics.most_objects == 70
     assert statistics.short_side == 64 and statistics.aspect_ratio == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "flip"),
+    [
+        (("arrow_left", "arrow_up"), "none"),
+        (("turnRight", "turn"), "none"),
+        (tuple("01234"), "none"),
+        (("1", "2", "copyright"), "horizontal"),  # numbers of anything
+    ],
+)
+def test_images_that_mean_something_else_mirrored_are_not_flipped(
+    names: tuple[str, ...], flip: str, tmp_path: Path
+) -> None:
+    command = plan(write_blocks(tmp_path / "data", *names))
+    assert command.config["INPUT.RANDOM_FLIP"] == flip
+    assert (f"no flips: a mirrored image would show {names[0]}" in str(command.reasons)) == (
+        flip == "none"
+    )
+    given = {"INPUT.RANDOM_FLIP": "vertical"}
+    assert plan(tmp_path / "data", **given).config["INPUT.RANDOM_FLIP"] == "vertical"

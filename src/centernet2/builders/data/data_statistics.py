@@ -1,5 +1,7 @@
 """Statistics of a data set that a training plan depends on."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,8 @@ from centernet2.spelling import counted
 
 SMALL_SHARE = 0.1  # of the objects
 TYPICAL, LARGE = 50, 95  # percentiles
+LEAST_CHARACTERS = 5  # classes of one character; fewer may be numbers or kinds of anything
+SIDES = {"left", "right"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class DataStatistics:
     aspect_ratio: float  # longer by shorter side, which 95 % of the images do not exceed
     small_object: float  # square root of an area; a tenth of the objects is smaller
     most_objects: int  # in one image
+    sided: tuple[str, ...] = ()  # classes that a mirrored image shows wrong
 
     @property
     def small_share(self) -> float:
@@ -55,4 +60,19 @@ def data_statistics(dataset: DetectionDataset) -> DataStatistics:
         aspect_ratio=float(np.percentile(long / short, LARGE)),
         small_object=float(sides[order[small]]),
         most_objects=int(np.diff(dataset.offsets).max()),
+        sided=sided_classes(dataset.class_names),
     )
+
+
+def sided_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes that a mirrored image shows wrong: left and right, digits and letters."""
+    characters = [name for name in names if re.fullmatch("[0-9A-Za-z]", name)]
+    return (
+        *(characters if len(characters) >= LEAST_CHARACTERS else ()),
+        *(name for name in names if SIDES & {word.lower() for word in _words(name)}),
+    )
+
+
+def _words(name: str) -> list[str]:
+    """Split a name such as turnLeft or ARROW_LEFT into words."""
+    return re.findall("[A-Z]?[a-z]+|[A-Z]+", name)

@@ -27,6 +27,7 @@ from centernet2.builders.training.step_probe import largest_batch, measure_step
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import WeightsError, read_weights
 from centernet2.config import CLASS_KEYS, Config, ConfigError, load_config
+from centernet2.data.class_names import shown
 from centernet2.data.readers import find_dataset
 from centernet2.devices import create_accelerator
 from centernet2.kernels import is_bf16_fast
@@ -338,7 +339,13 @@ def _choose_optimizer(
             "augmentation",
             {"INPUT.PHOTOMETRIC_DISTORTION": True},
             f"colors are changed at random, since {statistics.images} images are few; besides, "
-            "images are flipped and resized at random",
+            "images are resized at random",
+        )
+    if statistics.sided:
+        plan.choose(
+            "no flips",
+            {"INPUT.RANDOM_FLIP": "none"},
+            f"a mirrored image would show {shown(statistics.sided)} wrong",
         )
 
 
