@@ -127,6 +127,7 @@ def make_importable(folder: Path) -> None:
 
 def build_reference(options: argparse.Namespace) -> torch.nn.Module:
     from centernet.config import add_centernet_config
+    from centernet.modeling.backbone.dla import DLA
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import get_cfg
     from detectron2.modeling import build_model
@@ -136,6 +137,8 @@ def build_reference(options: argparse.Namespace) -> torch.nn.Module:
     config.merge_from_file(str(options.folder / "CenterNet2" / "configs" / f"{options.name}.yaml"))
     config.MODEL.DEVICE = options.device
     config.MODEL.WEIGHTS = options.weights or ""
+    # it would download ImageNet weights, whatever weights follow
+    DLA.load_pretrained_model = lambda *arguments, **options: None
     model = build_model(config)
     if options.weights:
         DetectionCheckpointer(model).load(options.weights)
