@@ -146,9 +146,13 @@ def test_film_is_predicted_and_written(folder: Path, tmp_path: Path) -> None:
     assert {row["image"] for row in rows} == {str(film)}
     assert [int(row["frame"]) for row in rows] == sorted(int(row["frame"]) for row in rows)
     assert {float(row["time"]) for row in rows} == {i / 25 for i in range(25)}
-    # the drawn film is not predicted again
-    assert command(folder, *words, "--score-threshold", "0") == ExitCode.INCOMPLETE
-    assert sorted(path.name for path in output.iterdir()) == ["00000_a.mp4", "detections.csv"]
+    for number in (1, 2):  # the drawn films are not predicted again
+        assert command(folder, *words, "--score-threshold", "0") == ExitCode.INCOMPLETE
+        names = ["00000_a.mp4", "detections.csv"]
+        assert sorted(path.name for path in (output / f"earlier_{number}").iterdir()) == names
+        assert {path.name for path in output.glob("*.*")} == set(names)
+        with (output / "detections.csv").open(newline="") as file:
+            assert {row["image"] for row in csv.DictReader(file)} == {str(film)}
 
 
 def test_film_with_damaged_frames_is_used_and_named(
