@@ -48,7 +48,7 @@ def test_plan_is_a_config_with_reasons(tmp_path: Path) -> None:
     config = command.config
     assert command.config_name == config.name == "CenterNet2_Lite_N"
     assert config["SOLVER.MAX_MINUTES"] == 20
-    assert config["SOLVER.IMS_PER_BATCH"] == 1  # of four images
+    assert config["SOLVER.IMS_PER_BATCH"] == 2  # of four images
     assert config["DATASETS.VAL_FRACTION"] == 0
     assert config["TEST.EVAL_PERIOD"] > 0
     starts = [reason.partition(":")[0] for reason in command.reasons]
@@ -128,10 +128,10 @@ def test_without_a_limit_of_time_the_length_decides(tmp_path: Path) -> None:
 
 
 def test_warm_up_fits_given_epochs(tmp_path: Path) -> None:
-    command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_EPOCHS": 25.0})
-    assert command.config["SOLVER.MAX_ITER"] == 100  # four images, one per step
+    command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_EPOCHS": 50.0})
+    assert command.config["SOLVER.MAX_ITER"] == 100  # four images, two per step
     assert command.config["SOLVER.WARMUP_ITERS"] == 3
-    assert "at most 100 iterations: 25 epochs" in "\n".join(command.reasons)
+    assert "at most 100 iterations: 50 epochs" in "\n".join(command.reasons)
 
 
 def test_undivided_data_are_divided(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_without_weights_a_plan_trains_from_scratch(
     assert command.config_name == "CenterNet2_R18_small"
     assert "pip install 'centernet2[pretrained]'" in caplog.text
     assert command.config["SOLVER.OPTIMIZER"] == "SGD"
-    assert command.config["SOLVER.BASE_LR"] == 0.04 / 8  # for one image
+    assert command.config["SOLVER.BASE_LR"] == 0.04 / 4  # for two images
 
 
 def test_the_largest_model_whose_weights_are_installed_is_taken(

@@ -62,6 +62,7 @@ OBJECT_SIDE = 28  # pixels that nine of ten objects exceed, if images of these s
 SIZE = "image size"  # how its line begins
 SCALES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of training images
 CPU_BATCH, ACCELERATOR_BATCH = 4, 32
+LEAST_BATCH = 2  # one image has no batch statistics where its map is a single cell
 BATCHES_PER_EPOCH = 4  # at least
 RATE, RATE_BATCH = 0.001, 4  # learning rate of AdamW for a batch size
 LEAST_ITERATIONS = 2000  # of the schedule, however few the images are
@@ -290,7 +291,7 @@ def _choose_batch(plan: TrainingPlan, statistics: DataStatistics, device: torch.
     processes, cores = distributed.world_size(), os.cpu_count() or 1
     on_cpu = device.type == "cpu"
     limit = (CPU_BATCH if on_cpu else ACCELERATOR_BATCH) * processes
-    batch = min(limit, max(1, statistics.images // BATCHES_PER_EPOCH))
+    batch = min(limit, max(LEAST_BATCH, statistics.images // BATCHES_PER_EPOCH))
     batch = max(processes, batch // processes * processes)
     batch = plan.given.get("SOLVER.IMS_PER_BATCH", batch)
     values: dict[str, Any] = {
