@@ -74,14 +74,12 @@ def threshold(
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
     from centernet2.builders.detector.loading import config_of
-    from centernet2.checkpoint import is_readable_name, load_checkpoint, save_checkpoint
+    from centernet2.checkpoint import load_checkpoint, save_checkpoint
     from centernet2.checkpoint.checkpoint import find_in_run
 
     _require_one_goal(precision, recall)
     weights = find_in_run(Path(weights))
-    target = writable_file(Path(output or weights))
-    if not is_readable_name(target):
-        raise ValueError(f"--output {target} has no name of a checkpoint; let it end in .pth")
+    target = _checkpoint_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
     if output is not None:
         _require_same_weights(target, weights, checkpoint)
@@ -102,6 +100,15 @@ def threshold(
     logger.info("thresholds of %d classes stored in %s", len(chosen), target)
     _name_doubtful(chosen)
     return Thresholds(chosen, errors, len(dataset) - len(found.dataset))
+
+
+def _checkpoint_file(path: Path) -> Path:
+    """Return the path of the checkpoint; raise ValueError if nothing could read it there."""
+    from centernet2.checkpoint import is_readable_name
+
+    if not is_readable_name(writable_file(path)):
+        raise ValueError(f"--output {path} has no name of a checkpoint; let it end in .pth")
+    return path
 
 
 def _calibrate(
