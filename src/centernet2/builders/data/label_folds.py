@@ -67,8 +67,7 @@ def _folds_of(whole: DetectionDataset, count: int) -> IntArray:  # [I]
 
     Crowds are no labels: a detector can neither be trained on them nor be evaluated with them.
     """
-    image_of_box = np.repeat(np.arange(len(whole)), np.diff(whole.offsets))
-    has_labels = np.bincount(image_of_box[~whole.crowd], minlength=len(whole)) > 0
+    has_labels = np.bincount(whole.image_of_box[~whole.crowd], minlength=len(whole)) > 0
     if has_labels.sum() < count:
         raise ValueError(
             f"--folds is {count}, and {whole.name} has {counted(int(has_labels.sum()), 'image')} "
