@@ -101,14 +101,10 @@ def test_no_device_is_that_of_the_config() -> None:
         (lambda: centernet2.train(data="x", seed=1.5), "seed is 1.5; it takes a whole number"),
         (lambda: centernet2.train(resume="yes"), "resume is 'yes'; it takes True or False"),
         (lambda: centernet2.train(mode={"dry_run": 1}), "mode is {'dry_run': 1}; it takes Train"),
-        (
-            lambda: centernet2.train(mode=TrainMode(val_fraction=1.5)),
-            "val_fraction is 1.5; it takes a number from 0 and below 1",
-        ),
-        (
-            lambda: centernet2.evaluate("x", inference=InferenceOptions(device=3)),
-            "device is 3; it takes a text",
-        ),
+        (lambda: centernet2.train(mode=TrainMode(val_fraction=1.5)),
+         "val_fraction is 1.5; it takes a number from 0 and below 1"),
+        (lambda: centernet2.evaluate("x", inference=InferenceOptions(device=3)),
+         "device is 3; it takes a text"),
         (lambda: predict("x.jpg", weights=None), "weights is None; it takes a path"),
         (lambda: predict(np.zeros((4, 4, 3)), weights="x"), "predict reads image files, not a nd"),
         (lambda: compare("a", "b", seed=-1), "seed is -1; it takes a whole number from 0"),
@@ -118,7 +114,7 @@ def test_no_device_is_that_of_the_config() -> None:
         (lambda: centernet2.load_model(None), "weights is None; it takes a path"),
         (lambda: centernet2.load_predictor("x", device=3), "device is 3; it takes a text"),
     ],
-)
+)  # fmt: skip
 def test_wrong_type_is_one_sentence(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
@@ -185,11 +181,8 @@ class FileName(os.PathLike):
 
 def test_images_of_predict_in_containers() -> None:
     words = (
-        ["a.jpg", Path("b.jpg")],
-        FileName(),
-        (name for name in ["d.jpg"]),
-        np.array(["e.jpg"]),
-    )
+        ["a.jpg", Path("b.jpg")], FileName(), (name for name in ["d.jpg"]), np.array(["e.jpg"]),
+    )  # fmt: skip
     key = "TEST.DETECTIONS_PER_IMAGE"
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]
     assert split_overrides([*words, key, 3]) == (names, [key, 3])

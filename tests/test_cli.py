@@ -202,22 +202,16 @@ def unevaluated() -> BaseException:
     [
         (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
         (lambda: FileNotFoundError("no image"), 2, "no image"),
-        (
-            lambda: PermissionError(errno.EACCES, "Permission denied", "a/b.json"),
-            2,
-            "a/b.json cannot be used (permission denied); check the path and its permissions",
-        ),
-        (
-            lambda: OSError(errno.ENOSPC, "No space left on device"),
-            2,
-            "a file cannot be used (no space left on device); free space or choose another place",
-        ),
+        (lambda: PermissionError(errno.EACCES, "Permission denied", "a/b.json"), 2,
+         "a/b.json cannot be used (permission denied); check the path and its permissions"),
+        (lambda: OSError(errno.ENOSPC, "No space left on device"), 2,
+         "a file cannot be used (no space left on device); free space or choose another place"),
         (KeyboardInterrupt, 130, "interrupted"),
         (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
         (lambda: OtherProcessError("process 0 failed"), 1, "process 0 failed"),
         (unevaluated, ExitCode.EVALUATION_FAILED, "evaluation failed (ValueError: no image)"),
     ],
-)
+)  # fmt: skip
 def test_errors_become_exit_codes(
     make_error: Callable[[], BaseException],
     code: int,

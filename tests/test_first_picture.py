@@ -32,12 +32,9 @@ def test_first_picture_imports_no_slow_packages(name: str, tmp_path: Path) -> No
     Image.new("RGB", (96, 64)).save(tmp_path / "a.png")
     words = ["predict", "a.png", "--weights", "w.pth", "--output", "out"]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", PROGRAM, *words], cwd=tmp_path, capture_output=True, text=True,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
     assert (tmp_path / "out" / "predictions.json").exists()

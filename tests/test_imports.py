@@ -124,15 +124,8 @@ ALLOWED["builders"] = set(ALLOWED)
 ALLOWED["jobs"] = set(ALLOWED)
 ALLOWED["__init__"] = set(ALLOWED)
 ALLOWED["printing"] = {
-    "jobs",
-    "evaluation",
-    "predict",
-    "report",
-    "runtime",
-    "data",
-    "profiling",
-    "exit_codes",
-}
+    "jobs", "evaluation", "predict", "report", "runtime", "data", "profiling", "exit_codes",
+}  # fmt: skip
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}

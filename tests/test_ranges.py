@@ -135,14 +135,11 @@ def test_wrong_order_or_number_of_values_is_refused(key: str, value: Any) -> Non
         (at_least(0), float | None, "None or a number from 0"),
         (Accepted(count=3), tuple[float, ...], "a list of 3 finite numbers"),
         (at_least(1, nonempty=True), tuple[int, ...], "a list of one or more whole numbers from 1"),
-        (
-            at_least(0, count=2, ascending=True),
-            tuple[tuple[float, ...], ...],
-            "a list of lists of 2 numbers from 0, in ascending order",
-        ),
+        (at_least(0, count=2, ascending=True), tuple[tuple[float, ...], ...],
+         "a list of lists of 2 numbers from 0, in ascending order"),
         (Accepted(), str, "text"),
         (Accepted(), bool, "True or False"),
     ],
-)
+)  # fmt: skip
 def test_description(accepted: Accepted, kind: Any, text: str) -> None:
     assert accepted.describe(kind) == text

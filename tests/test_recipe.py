@@ -131,14 +131,9 @@ def test_eight_processes_on_photographs(project: Path, shared: Path) -> None:
     data = shared / "data" / "coco_tiny"
     output = f"--output-dir={project}/eight"
     overrides = [
-        *TINY,
-        "SOLVER.IMS_PER_BATCH",
-        "8",
-        "INPUT.MIN_SIZE_TRAIN",
-        "(96,)",
-        "INPUT.MIN_SIZE_TEST",
-        "96",
-    ]
+        *TINY, "SOLVER.IMS_PER_BATCH", "8", "INPUT.MIN_SIZE_TRAIN", "(96,)",
+        "INPUT.MIN_SIZE_TEST", "96",
+    ]  # fmt: skip
     done = run_script(project, "train_full_8p.sh", f"--data_path={data}", output, *overrides)
     metrics = last_lines(done)
     assert set(metrics) == {

@@ -32,19 +32,13 @@ def write_group(folder: Path, files: dict[str, str]) -> None:
         ({"cpu.max": "max 100000\n"}, "0::/\n", None),
         ({"a/cpu.max": "max 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 2.0),
         ({"a/cpu.max": "50000 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 0.5),
-        (
-            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-            "5:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/\n",
-            3.0,
-        ),
-        (
-            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
-            "4:cpu,cpuacct:/\n",
-            None,
-        ),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+         "5:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/\n", 3.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "4:cpu,cpuacct:/\n",
+         None),
         ({}, "", None),
     ],
-)
+)  # fmt: skip
 def test_quota_is_the_smallest_of_all_groups(
     tmp_path: Path, files: dict[str, str], own: str, quota: float | None
 ) -> None:

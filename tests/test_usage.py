@@ -42,19 +42,15 @@ from centernet2.usage import (
         ("train --epochs 3", "has no option --epochs: write SOLVER.MAX_EPOCHS 10"),
         ("train --epochs=3", "has no option --epochs: write SOLVER.MAX_EPOCHS 10"),
         ("train SOLVER.MAX_ITER 3 --imgsz 64", "has no option --imgsz: write INPUT.MIN_SIZE_TRAIN"),
-        (
-            "train epochs=3",
-            "'epochs=3' is not how `centernet2 train` takes an option: write SOLVER",
-        ),
+        ("train epochs=3",
+         "'epochs=3' is not how `centernet2 train` takes an option: write SOLVER"),
         ("train data=my_data", "takes an option; write --data my_data"),
         ("train SOLVER.MAX_ITER=3", "takes an option; write SOLVER.MAX_ITER 3"),
         ("train --half", "has no option --half: write SOLVER.AMP.ENABLED True"),
         ("eval --amp", "has no option --amp: write --dtype fp16"),
         ("eval --batch 8", "has no option --batch: write TEST.IMS_PER_BATCH 8"),
-        (
-            "predict a.jpg --batch 8",
-            "`centernet2 predict` has no option --batch: write --batch-size 8",
-        ),
+        ("predict a.jpg --batch 8",
+         "`centernet2 predict` has no option --batch: write --batch-size 8"),
         ("predict a.jpg --save-txt", "has no option --save-txt: write --write yolo"),
         ("predict a.jpg --max_det 9", "has no option --max_det: write --max-detections 100"),
         ("eval --max-det 9", "--max-det: `centernet2 eval` does not use it; leave it out"),
@@ -64,13 +60,11 @@ from centernet2.usage import (
         ("predict --source a.jpg", "has no option --source: images and folders come without"),
         ("train --SOLVER.MAX_ITER 3", "SOLVER.MAX_ITER is written without hyphens: write SOLVER."),
         ("train -b 3", "has no option -b; "),
-        (
-            "predict a.jpg --max-detections 2.5",
-            "--max-detections is '2.5'; it takes a whole number",
-        ),
+        ("predict a.jpg --max-detections 2.5",
+         "--max-detections is '2.5'; it takes a whole number"),
         ("predict a.jpg --tile=512.5", "--tile is '512.5'; it takes a whole number"),
     ],
-)
+)  # fmt: skip
 def test_message_is_one_line_of_the_log(
     words: str, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],

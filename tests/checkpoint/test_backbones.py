@@ -24,13 +24,9 @@ from tests.helpers.fill import caffe2
 SMALL_HEAD = ["MODEL.ROI_BOX_HEAD.FC_DIM", "16"]
 FPN = "CenterNet2_R50_1x"
 X101 = [
-    "MODEL.RESNETS.NUM_GROUPS",
-    "32",
-    "MODEL.RESNETS.WIDTH_PER_GROUP",
-    "8",
-    "MODEL.RESNETS.DEPTH",
-    "101",
-]
+    "MODEL.RESNETS.NUM_GROUPS", "32", "MODEL.RESNETS.WIDTH_PER_GROUP", "8",
+    "MODEL.RESNETS.DEPTH", "101",
+]  # fmt: skip
 RESNETS = {
     "resnet18": ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"],
     "resnet34": ["MODEL.RESNETS.DEPTH", "34", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"],

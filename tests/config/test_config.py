@@ -178,13 +178,10 @@ def test_number_of_classes_of_a_packaged_file_is_no_wish(tmp_path: Path) -> None
             "SOLVER.STEPS is (1, 'x'); it takes a list of whole numbers",
         ),
         (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
-        (
-            ["SOLVER.LOG_PERIOD", "0"],
-            "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1",
-        ),
+        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
         (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
     ],
-)
+)  # fmt: skip
 def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config("CenterNet2_R50_1x", overrides)

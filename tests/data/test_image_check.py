@@ -63,14 +63,11 @@ def test_files_without_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
     reasons = {
-        "folder.png": "is a folder",
-        "empty.png": "file is empty",
-        "text.png": "not a readable image",
-        "loop.png": "cannot be opened",
-        "pipe.png": "not a regular file",
-        "float.tif": "no defined range",
+        "folder.png": "is a folder", "empty.png": "file is empty",
+        "text.png": "not a readable image", "loop.png": "cannot be opened",
+        "pipe.png": "not a regular file", "float.tif": "no defined range",
         "a\0b.png": "cannot be opened",
-    }
+    }  # fmt: skip
     for name, reason in reasons.items():
         assert reason in header_facts(tmp_path / name).problem, name
     assert header_facts(tmp_path / "none.png").problem == MISSING_FILE

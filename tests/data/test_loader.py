@@ -61,16 +61,10 @@ def dataset(write: Callable[[Any], Path]) -> DetectionDataset:
 
 def batches(dataset: DetectionDataset, count: int, **changes: Any) -> list[Batch]:
     arguments: dict[str, Any] = {
-        "transform": AUGMENTATION,
-        "sampler": ShuffledSampler(len(dataset), seed=3),
-        "batch_size": 2,
-        "num_workers": 0,
-        "start_step": 0,
-        "aspect_ratio_grouping": True,
-        "rank": 0,
-        "world_size": 1,
-        **changes,
-    }
+        "transform": AUGMENTATION, "sampler": ShuffledSampler(len(dataset), seed=3),
+        "batch_size": 2, "num_workers": 0, "start_step": 0, "aspect_ratio_grouping": True,
+        "rank": 0, "world_size": 1, **changes,
+    }  # fmt: skip
     return list(islice(train_batches(dataset, **arguments), count))
 
 
@@ -218,12 +212,8 @@ def test_sampler_of_another_size_is_refused(dataset: DetectionDataset) -> None:
 
 def evaluation(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
     arguments: dict[str, Any] = {
-        "batch_size": 3,
-        "num_workers": 0,
-        "rank": 0,
-        "world_size": 1,
-        **changes,
-    }
+        "batch_size": 3, "num_workers": 0, "rank": 0, "world_size": 1, **changes,
+    }  # fmt: skip
     return list(eval_batches(dataset, FitShortestEdge(length=48, max_size=100), **arguments))
 
 

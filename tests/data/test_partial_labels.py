@@ -60,13 +60,10 @@ def test_added_objects_keep_their_masks(tmp_path: Path) -> None:
     bitmaps[:8, :8, 0] = bitmaps[40:, 40:, 1] = 1
     runs = [each["counts"] for each in rle.encode(bitmaps)]
     more = with_objects(
-        with_unlabelled_classes(dataset, ["ant", "cat"]),
-        np.array([2, 2]),
-        np.array([[0.0, 0, 8, 8], [40, 40, 24, 24]]),
-        np.zeros(2, dtype=np.int64),
-        uncertain=np.array([False, True]),
-        masks=pack_masks([RUN_LENGTHS] * 2, runs),
-    )
+        with_unlabelled_classes(dataset, ["ant", "cat"]), np.array([2, 2]),
+        np.array([[0.0, 0, 8, 8], [40, 40, 24, 24]]), np.zeros(2, dtype=np.int64),
+        uncertain=np.array([False, True]), masks=pack_masks([RUN_LENGTHS] * 2, runs),
+    )  # fmt: skip
     target = more.target(2)
     assert target["uncertain"].tolist() == [False, False, True]
     assert target["masks"].flatten(1).sum(dim=1).tolist()[1:] == [64, 24 * 24]

@@ -5,12 +5,7 @@ import pytest
 from centernet2.data.user_ids import join_ids, pack_ids, unpack_id
 from centernet2.structures import UserId
 
-IDS: list[list[UserId]] = [
-    [3, -7, 2**62],
-    [2**63, -(2**80), 5],
-    ["7", 7, "a b", "Ä\n", "\0"],
-    [],
-]
+IDS: list[list[UserId]] = [[3, -7, 2**62], [2**63, -(2**80), 5], ["7", 7, "a b", "Ä\n", "\0"], []]
 
 
 @pytest.mark.parametrize("ids", IDS)

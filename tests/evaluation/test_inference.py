@@ -34,13 +34,9 @@ def evaluate_config(folder: Path, batch_size: int) -> dict[str, float]:
     """Evaluate a detector with seeded random weights."""
     torch.manual_seed(0)
     overrides = [
-        *SMALL_INPUT,
-        *CLASSES,
-        "MODEL.CENTERNET.INFERENCE_TH",
-        "0.0",
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
-        "0.0",
-    ]
+        *SMALL_INPUT, *CLASSES, "MODEL.CENTERNET.INFERENCE_TH", "0.0",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0",
+    ]  # fmt: skip
     overrides += ["MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.99"]
     config = centernet2.load_config(
         "CenterNet2_R18_small", [*overrides, "TEST.IMS_PER_BATCH", str(batch_size)]

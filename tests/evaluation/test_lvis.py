@@ -17,20 +17,11 @@ from tests.helpers.evaluation import in_positions
 
 # What lvis.LVISEval gives for `random_set`, in percent.
 EXPECTED = {
-    "AP": 13.865278737,
-    "AP50": 22.272442442,
-    "AP75": 15.416273633,
-    "APs": 7.650503905,
-    "APm": 16.706589497,
-    "APl": 18.512695081,
-    "APr": 13.588236201,
-    "APc": 15.658771981,
-    "APf": 12.379610534,
-    "AR300": 48.580693482,
-    "ARs": 17.442307692,
-    "ARm": 47.305826744,
+    "AP": 13.865278737, "AP50": 22.272442442, "AP75": 15.416273633, "APs": 7.650503905,
+    "APm": 16.706589497, "APl": 18.512695081, "APr": 13.588236201, "APc": 15.658771981,
+    "APf": 12.379610534, "AR300": 48.580693482, "ARs": 17.442307692, "ARm": 47.305826744,
     "ARl": 68.447207114,
-}
+}  # fmt: skip
 
 
 def annotation(image_id: int, category_id: int, box: list[float]) -> dict[str, Any]:

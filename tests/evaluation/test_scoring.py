@@ -28,11 +28,7 @@ from centernet2.report.tables import metrics_table
 from centernet2.structures import Detections
 
 # by image id
-BOXES = {
-    7: [10.0, 20.0, 60.0, 90.0],
-    8: [0.0, 0.0, 30.0, 30.0],
-    9: [50.0, 10.0, 100.0, 70.0],
-}
+BOXES = {7: [10.0, 20.0, 60.0, 90.0], 8: [0.0, 0.0, 30.0, 30.0], 9: [50.0, 10.0, 100.0, 70.0]}
 SIZE = (100, 120)  # of every image file
 SCALE = 2  # from the image file to the model's input
 
@@ -297,12 +293,9 @@ def test_progress_is_logged_without_terminal(
     monkeypatch.setattr(progress, "LOG_SECONDS", -1)
     with caplog.at_level(logging.INFO):
         score_detector(
-            FakeDetector(),
-            dataset,
-            batches([7, 8, 9], batch_size=2),
-            max_detections=100,
+            FakeDetector(), dataset, batches([7, 8, 9], batch_size=2), max_detections=100,
             output_dir=None,
-        )
+        )  # fmt: skip
     assert "evaluated 2 of 3 images" in caplog.text
 
 

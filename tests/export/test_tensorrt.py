@@ -82,19 +82,14 @@ def check_outputs(model: Any, x: Tensor, **wanted: Tensor) -> None:
         (lambda: model_of(node("Not", "x"), input_type=TYPES.FLOAT), "Not : it takes no FLOAT"),
         (lambda: model_of(node("NonZero", "x"), input_type=TYPES.BOOL), "it takes no BOOL"),
         (lambda: model_of(node("Cast", "x", to=TYPES.DOUBLE)), "its result is DOUBLE, which"),
-        (
-            lambda: model_of(node("TopK", "x", "k"), input_type=TYPES.INT32, k=[3840]),
-            "K is 3840; it has to be less",
-        ),
+        (lambda: model_of(node("TopK", "x", "k"), input_type=TYPES.INT32, k=[3840]),
+         "K is 3840; it has to be less"),
         (lambda: model_of(node("TopK", "x", "x")), "K is not constant"),
         (lambda: model_of(node("Resize", "x", "", "x", antialias=1)), "it cannot smooth"),
         (lambda: model_of(node("ScatterND", "x", "x", "x", reduction="add")), "reduction"),
-        (
-            lambda: model_of(node("DeformConv", "x", "x", "x", pads=[1, 1, 1, 2])),
-            "padding differs",
-        ),
+        (lambda: model_of(node("DeformConv", "x", "x", "x", pads=[1, 1, 1, 2])), "padding differs"),
     ],
-)
+)  # fmt: skip
 def test_refusals(model: Any, reason: str) -> None:
     refused = model()
     for_tensorrt(refused)

@@ -37,40 +37,16 @@ def make_content() -> Content:
             {"id": 20, "file_name": "empty.png", "width": 32, "height": 32},
         ],
         "annotations": [
-            {
-                "id": 1,
-                "image_id": 30,
-                "category_id": 7,
-                "bbox": [4, 6, 20, 10],
-                "area": 150.0,
-                "iscrowd": 0,
-            },
-            {
-                "id": 2,
-                "image_id": 10,
-                "category_id": 3,
-                "bbox": [0, 0, 30, 30],
-                "area": 900.0,
-                "iscrowd": 1,
-            },
-            {
-                "id": 3,
-                "image_id": 30,
-                "category_id": 3,
-                "bbox": [30, 20, 8, 8],
-                "area": 64.0,
-                "iscrowd": 0,
-            },
-            {
-                "id": 4,
-                "image_id": 30,
-                "category_id": 3,
-                "bbox": [0, 0, 64, 48],
-                "area": 99.0,
-                "iscrowd": 1,
-            },
+            {"id": 1, "image_id": 30, "category_id": 7, "bbox": [4, 6, 20, 10], "area": 150.0,
+             "iscrowd": 0},
+            {"id": 2, "image_id": 10, "category_id": 3, "bbox": [0, 0, 30, 30], "area": 900.0,
+             "iscrowd": 1},
+            {"id": 3, "image_id": 30, "category_id": 3, "bbox": [30, 20, 8, 8], "area": 64.0,
+             "iscrowd": 0},
+            {"id": 4, "image_id": 30, "category_id": 3, "bbox": [0, 0, 64, 48], "area": 99.0,
+             "iscrowd": 1},
         ],
-    }
+    }  # fmt: skip
 
 
 def write_dataset(folder: Path, content: Any, split: str = "train") -> Path:
@@ -100,16 +76,10 @@ def first_batches(
 ) -> list[Batch]:
     """Return the first batches, of two images each."""
     batches = train_batches(
-        dataset,
-        FLIP_ONLY,
-        ShuffledSampler(len(dataset), seed=5),
-        batch_size=2,
-        num_workers=num_workers,
-        start_step=start_step,
-        aspect_ratio_grouping=True,
-        rank=0,
+        dataset, FLIP_ONLY, ShuffledSampler(len(dataset), seed=5), batch_size=2,
+        num_workers=num_workers, start_step=start_step, aspect_ratio_grouping=True, rank=0,
         world_size=1,
-    )
+    )  # fmt: skip
     return list(islice(batches, count))
 
 
@@ -166,46 +136,24 @@ PROBLEMS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     "no box": (lambda c: c["annotations"][0].pop("bbox"), NOT_NUMBERS, "refuses"),
     "negative": (lambda c: change(c, 0, bbox=[30, 30, -4, 5]), EMPTY, "drops"),
     "empty": (lambda c: change(c, 0, bbox=[3, 3, 0, 5]), EMPTY, "drops"),
-    "outside": (
-        lambda c: change(c, 0, bbox=[300, 3, 10, 5]),
-        "boxes completely outside their image",
-        "drops",
-    ),
-    "reaching out": (
-        lambda c: change(c, 0, bbox=[-8, 3, 30, 5]),
-        "boxes that extend beyond their image",
-        "repairs",
-    ),
+    "outside": (lambda c: change(c, 0, bbox=[300, 3, 10, 5]),
+                "boxes completely outside their image", "drops"),
+    "reaching out": (lambda c: change(c, 0, bbox=[-8, 3, 30, 5]),
+                     "boxes that extend beyond their image", "repairs"),
     "unknown class": (lambda c: change(c, 0, category_id=99), "unknown categories", "refuses"),
     "unknown image": (lambda c: change(c, 0, image_id=99), "unknown images", "refuses"),
-    "same id": (
-        lambda c: change(c, 0, id=2),
-        "annotations without an id of their own",
-        "repairs",
-    ),
-    "no id": (
-        lambda c: c["annotations"][0].pop("id"),
-        "annotations without an id of their own",
-        "repairs",
-    ),
-    "area in words": (
-        lambda c: change(c, 0, area="large"),
-        "areas that are no positive numbers",
-        "repairs",
-    ),
+    "same id": (lambda c: change(c, 0, id=2), "annotations without an id of their own", "repairs"),
+    "no id": (lambda c: c["annotations"][0].pop("id"), "annotations without an id of their own",
+              "repairs"),
+    "area in words": (lambda c: change(c, 0, area="large"), "areas that are no positive numbers",
+                      "repairs"),
     "same image id": (lambda c: c["images"][2].update(id=10), "duplicate image ids", "refuses"),
-    "same box": (
-        lambda c: c["annotations"].append({**c["annotations"][0], "id": 9}),
-        "duplicate boxes",
-        "keeps",
-    ),
-    "same file": (
-        lambda c: c["images"][0].update(file_name="tall.png"),
-        "images listed twice",
-        "keeps",
-    ),
+    "same box": (lambda c: c["annotations"].append({**c["annotations"][0], "id": 9}),
+                 "duplicate boxes", "keeps"),
+    "same file": (lambda c: c["images"][0].update(file_name="tall.png"), "images listed twice",
+                  "keeps"),
     "nothing": (lambda c: c["annotations"].clear(), "no objects", "refuses"),
-}
+}  # fmt: skip
 INCOMPLETE: dict[str, Callable[[Content], Any]] = {
     "image without id": lambda c: c["images"][0].pop("id"),
     "image without width": lambda c: c["images"][0].pop("width"),

@@ -14,13 +14,8 @@ from centernet2.evaluation.stage_metrics import bin_scores
 from centernet2.structures import FloatArray
 
 SMALL_INPUT = [
-    "INPUT.MIN_SIZE_TEST",
-    "64",
-    "INPUT.MAX_SIZE_TEST",
-    "96",
-    "DATALOADER.NUM_WORKERS",
-    "0",
-]
+    "INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0",
+]  # fmt: skip
 NOISE_SIZES = [(40, 64), (64, 40), (48, 48), (40, 60), (64, 44)]  # height, width
 
 
@@ -34,15 +29,10 @@ def write_random_annotations(
             x, y = rng.integers(0, 300, 2).tolist()
             w, h = rng.integers(4, 200, 2).tolist()
             annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id * 10,
-                    "category_id": 3 * int(rng.integers(0, classes - 1)) + 2,
-                    "bbox": [x, y, w, h],
-                    "area": w * h * float(rng.uniform(0.4, 1)),
-                    "iscrowd": int(rng.random() < 0.08),
-                }
-            )
+                {"id": len(annotations) + 1, "image_id": image_id * 10,
+                 "category_id": 3 * int(rng.integers(0, classes - 1)) + 2, "bbox": [x, y, w, h],
+                 "area": w * h * float(rng.uniform(0.4, 1)), "iscrowd": int(rng.random() < 0.08)},
+            )  # fmt: skip
     content = {
         "images": [
             {"id": i * 10, "file_name": f"{i}.jpg", "height": 480, "width": 500}

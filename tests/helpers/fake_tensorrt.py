@@ -91,13 +91,9 @@ def fake_tensorrt() -> Any:
         build_serialized_network=lambda network, config: network.content,
     )
     return SimpleNamespace(
-        __version__="99",
-        Logger=Logger,
-        Builder=lambda logger: builder,
+        __version__="99", Logger=Logger, Builder=lambda logger: builder,
         BuilderFlag=SimpleNamespace(TF32=0),
-        NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
-        OnnxParser=Parser,
+        NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1), OnnxParser=Parser,
         Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=Engine),
-        init_libnvinfer_plugins=lambda logger, namespace: True,
-        nptype=lambda dtype: dtype,
-    )
+        init_libnvinfer_plugins=lambda logger, namespace: True, nptype=lambda dtype: dtype,
+    )  # fmt: skip

@@ -20,11 +20,8 @@ from tests.helpers.films import write_film
 from tests.helpers.jobs import QUICK
 
 CLASSES = {
-    "car": (220, 60, 60),
-    "truck": (60, 220, 60),
-    "cat": (60, 60, 220),
-    "dog": (220, 220, 60),
-}
+    "car": (220, 60, 60), "truck": (60, 220, 60), "cat": (60, 60, 220), "dog": (220, 220, 60),
+}  # fmt: skip
 SIDE = 64  # of an image in pixels
 REPLACED = {".jpg", ".pkl", ".pth"}  # suffixes of files that no command changes in place
 SHARDS = 128  # as many as docs/large-data.md names

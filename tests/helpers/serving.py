@@ -71,14 +71,9 @@ class StandIn:
         boxes = SHARES * scale
         columns = {"masks": _masks(boxes, (height, width))} if self.has_masks else {}
         found = Prediction(
-            boxes,
-            SCORES,
-            LABELS,
-            (height, width),
-            class_names=self.class_names,
-            pixels=image,
+            boxes, SCORES, LABELS, (height, width), class_names=self.class_names, pixels=image,
             columns=columns,
-        )
+        )  # fmt: skip
         return found[found.scores >= floor]
 
     def shown_threshold(self, given: Threshold | None) -> Resolved:

@@ -14,12 +14,9 @@ MOST_HABITS = 4  # of one example
 def example_settings(few: int) -> settings:
     """Return the settings of a property test; `few` is its number of examples by default."""
     return settings(
-        max_examples=EXAMPLES or few,
-        derandomize=not EXAMPLES,
-        database=None,
-        deadline=None,
+        max_examples=EXAMPLES or few, derandomize=not EXAMPLES, database=None, deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
-    )
+    )  # fmt: skip
 
 
 class Warnings(logging.Handler):

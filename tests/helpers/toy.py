@@ -95,14 +95,9 @@ class Run:
         self.accelerator = create_accelerator(device)
         self.model = self.accelerator.prepare(model)
         groups = parameter_groups(
-            model,
-            base_lr=0.1,
-            weight_decay=0.01,
-            weight_decay_norm=0.0,
-            bias_lr_factor=1.0,
-            weight_decay_bias=None,
-            lr_factors={},
-        )
+            model, base_lr=0.1, weight_decay=0.01, weight_decay_norm=0.0, bias_lr_factor=1.0,
+            weight_decay_bias=None, lr_factors={},
+        )  # fmt: skip
         self.optimizer = sgd(groups, lr=0.1, momentum=0.9, nesterov=False)
         self.scheduler = Schedule(self.optimizer, lambda iteration: 1 / (1 + iteration))
         self.precision: Precision = precision

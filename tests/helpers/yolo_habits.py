@@ -149,15 +149,8 @@ def _lines(image: TrueImage, classes: list[str], habits: list[str], rng: Random)
 def _numbers(form: str, shares: tuple[float, ...], image: TrueImage) -> list[str]:
     x, y, w, h = shares
     corners = [
-        x - w / 2,
-        y - h / 2,
-        x + w / 2,
-        y - h / 2,
-        x + w / 2,
-        y + h / 2,
-        x - w / 2,
-        y + h / 2,
-    ]
+        x - w / 2, y - h / 2, x + w / 2, y - h / 2, x + w / 2, y + h / 2, x - w / 2, y + h / 2,
+    ]  # fmt: skip
     values: list[float]
     if form in ("polygons", "rotated", "confident_polygons", "closed_polygons"):
         middle = [] if form == "rotated" else [x, y + h / 2]

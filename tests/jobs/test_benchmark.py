@@ -68,19 +68,9 @@ def test_benchmark_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
     file = tmp_path / "new" / "speed.json"
     small = ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
     options = [
-        "--device",
-        "cpu",
-        "--dtype",
-        "bf16",
-        "--runs",
-        "2",
-        "--batch-sizes",
-        "2",
-        "1",
-        "--sizes",
-        "64x96",
-        "64x64",
-    ]
+        "--device", "cpu", "--dtype", "bf16", "--runs", "2", "--batch-sizes", "2", "1",
+        "--sizes", "64x96", "64x64",
+    ]  # fmt: skip
     run(*small, "--config-file", name, *options, "--output", str(file))
     written = json.loads(file.read_text())
     assert (written["config"], written["weights"], written["work"]) == (name, None, "inference")

@@ -18,11 +18,8 @@ from tests.helpers.training import write_blocks
         ({"format": "openvino"}, "--format openvino ends in .xml"),
         ({"output": "model.xml", "format": "model-api"}, "one image of a fixed size at a time"),
         (
-            {
-                "output": "model.xml",
-                "format": "model-api",
-                "form": FormOptions(batch=4, size="96x128"),
-            },
+            {"output": "model.xml", "format": "model-api",
+             "form": FormOptions(batch=4, size="96x128")},
             "give --batch 1",
         ),
         (
@@ -57,7 +54,7 @@ from tests.helpers.training import write_blocks
             "--precision int8 is for ONNX and OpenVINO, not for --format torch",
         ),
     ],
-)
+)  # fmt: skip
 def test_options_are_checked_before_the_work(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
@@ -70,14 +67,11 @@ def test_options_are_checked_before_the_work(
 @pytest.mark.parametrize(
     ("size", "name", "message"),
     [
-        (
-            None,
-            "block",
-            r"blocks_val has 1 class .*no name is in both.* DATASETS\.CLASS_MAP .*OLD=NEW",
-        ),
+        (None, "block",
+         r"blocks_val has 1 class .*no name is in both.* DATASETS\.CLASS_MAP .*OLD=NEW"),
         ("32x48", "cat", r"--size is 32x48, but --data has images of other sizes, .*1.png \(64x64"),
     ],
-)
+)  # fmt: skip
 def test_data_that_do_not_fit_are_refused_before_tracing(
     size: str | None, name: str, message: str, tmp_path: Path
 ) -> None:

@@ -13,18 +13,12 @@ from centernet2.builders.detector.loading import load_model
 
 SIZE = (90, 150)  # height and width
 OPTIONS = {
-    "default": [
-        "INPUT.TEST_INPUT_TYPE",
-        "default",
-        "INPUT.MIN_SIZE_TEST",
-        "64",
-        "INPUT.MAX_SIZE_TEST",
-        "1333",
-    ],
+    "default": ["INPUT.TEST_INPUT_TYPE", "default", "INPUT.MIN_SIZE_TEST", "64",
+                "INPUT.MAX_SIZE_TEST", "1333"],
     "default, at its limit": ["INPUT.MIN_SIZE_TEST", "200", "INPUT.MAX_SIZE_TEST", "220"],
     "default, as it is": ["INPUT.MIN_SIZE_TEST", "0"],
     "square": ["INPUT.TEST_INPUT_TYPE", "square", "INPUT.TEST_SIZE", "224"],
-}
+}  # fmt: skip
 INPUTS = {
     "default": (64, 107),
     "default, at its limit": (132, 220),
@@ -32,23 +26,11 @@ INPUTS = {
     "square": (134, 224),
 }
 FORMATS = {
-    "BGR": [
-        "INPUT.FORMAT",
-        "BGR",
-        "MODEL.PIXEL_MEAN",
-        "[103.53,116.28,123.675]",
-        "MODEL.PIXEL_STD",
-        "[1.0,2.0,3.0]",
-    ],
-    "RGB": [
-        "INPUT.FORMAT",
-        "RGB",
-        "MODEL.PIXEL_MEAN",
-        "[123.675,116.28,103.53]",
-        "MODEL.PIXEL_STD",
-        "[57.0,58.0,59.0]",
-    ],
-}
+    "BGR": ["INPUT.FORMAT", "BGR", "MODEL.PIXEL_MEAN", "[103.53,116.28,123.675]",
+            "MODEL.PIXEL_STD", "[1.0,2.0,3.0]"],
+    "RGB": ["INPUT.FORMAT", "RGB", "MODEL.PIXEL_MEAN", "[123.675,116.28,103.53]",
+            "MODEL.PIXEL_STD", "[57.0,58.0,59.0]"],
+}  # fmt: skip
 ALL_DETECTIONS = [
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0",
     "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "20", "TEST.DETECTIONS_PER_IMAGE", "10",
@@ -67,17 +49,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = {
         "images": [{"id": 1, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]}],
         "annotations": [
-            {
-                "id": 1,
-                "image_id": 1,
-                "category_id": 3,
-                "bbox": [9, 9, 40, 40],
-                "area": 1600,
-                "iscrowd": 0,
-            }
+            {"id": 1, "image_id": 1, "category_id": 3, "bbox": [9, 9, 40, 40], "area": 1600,
+             "iscrowd": 0},
         ],
         "categories": [{"id": 3, "name": "thing"}],
-    }
+    }  # fmt: skip
     (folder / "annotations" / "instances_val.json").write_text(json.dumps(content))
     return folder
 

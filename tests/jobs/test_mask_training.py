@@ -41,16 +41,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 polygon, fill=(230, 200, 40) if kind == 1 else (40, 200, 230)
             )
             annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": i,
-                    "category_id": kind,
-                    "bbox": [x, y, w, h],
-                    "area": w * h / 2,
-                    "iscrowd": 0,
-                    "segmentation": [polygon],
-                }
-            )
+                {"id": len(annotations) + 1, "image_id": i, "category_id": kind,
+                 "bbox": [x, y, w, h], "area": w * h / 2, "iscrowd": 0, "segmentation": [polygon]},
+            )  # fmt: skip
         picture.save(folder / "images" / f"{i}.png")
         images.append({"id": i, "file_name": f"{i}.png", "width": SIDE, "height": SIDE})
     categories = [{"id": 1, "name": "triangle"}, {"id": 2, "name": "diamond"}]
@@ -93,13 +86,9 @@ def test_masks_from_data_to_pictures(data: Path, tmp_path: Path) -> None:
     assert count and detections.masks.shape == (count, SIDE, SIDE)
 
     command = [
-        "predict",
-        str(data / "images" / "1.png"),
-        "--weights",
-        str(weights),
-        "--score-threshold",
-        "0",
-    ]
+        "predict", str(data / "images" / "1.png"), "--weights", str(weights),
+        "--score-threshold", "0",
+    ]  # fmt: skip
     command += ["--output", str(tmp_path / "pictures"), "--device", "cpu"]
     app(command, result_action="return_value")
     (record,) = json.loads((tmp_path / "pictures" / "predictions.json").read_text())

@@ -15,21 +15,14 @@ from tests.helpers.jobs import save_untrained, write_photographs
 from tests.helpers.training import write_blocks
 
 COMMANDS = [
-    "benchmark --config-file CenterNet2_R18_small --output",
-    "check data --report",
-    "check data --findings-only --fix",
-    "check data --with-model model.pth --report",
-    "compare one.json other.json --output",
-    "convert data --to coco --output",
-    "eval --weights model.pth --output-dir",
-    "eval --predictions results.json --report",
-    "next photos --weights model.pth --output",
-    "predict photo.jpg --weights model.pth --output",
-    "pseudo-label --weights model.pth --images photos --output",
-    "show data --output",
-    "threshold model.pth --output",
-    "train --data data --output-dir",
-]
+    "benchmark --config-file CenterNet2_R18_small --output", "check data --report",
+    "check data --findings-only --fix", "check data --with-model model.pth --report",
+    "compare one.json other.json --output", "convert data --to coco --output",
+    "eval --weights model.pth --output-dir", "eval --predictions results.json --report",
+    "next photos --weights model.pth --output", "predict photo.jpg --weights model.pth --output",
+    "pseudo-label --weights model.pth --images photos --output", "show data --output",
+    "threshold model.pth --output", "train --data data --output-dir",
+]  # fmt: skip
 # command -> files in the folder "out" that it would replace
 REPLACED = {
     "benchmark --config-file CenterNet2_R18_small --output out/a.json": ["a.json"],

@@ -67,12 +67,9 @@ def test_score_threshold_limits_what_is_written(folder: Path) -> None:
     middle = sorted(each["score"] for each in everything)[len(everything) // 2]
     weights, output = folder / "ours.pth", folder / "strict"
     predict(
-        str(folder / "photos"),
-        weights=weights,
-        output=output,
-        score_threshold=middle,
+        str(folder / "photos"), weights=weights, output=output, score_threshold=middle,
         inference=CPU,
-    )
+    )  # fmt: skip
     written = json.loads((output / "predictions.json").read_text())
     scores = [each["score"] for record in written for each in record["detections"]]
     assert 0 < len(scores) < len(everything) and min(scores) >= middle - 1e-5

@@ -120,14 +120,9 @@ def test_federated_loss_weights_classes_by_images(data: Path, tmp_path: Path) ->
 
 def test_command_line_mistake_exits_with_2(tmp_path: Path) -> None:
     command = [
-        sys.executable,
-        "-m",
-        "centernet2",
-        "train",
-        "--config-file",
-        "CenterNet2_R18_small",
+        sys.executable, "-m", "centernet2", "train", "--config-file", "CenterNet2_R18_small",
         "--data",
-    ]
+    ]  # fmt: skip
     done = subprocess.run(
         [*command, str(tmp_path / "none")], capture_output=True, text=True, timeout=120, check=False
     )
@@ -184,14 +179,9 @@ def test_memory_stays_flat_over_2000_steps(data: Path, tmp_path: Path) -> None:
         "SOLVER.PICTURES", "0",
     ]  # fmt: skip
     command = [
-        "train",
-        "--config-file",
-        "CenterNet2_R18_small",
-        "--data",
-        str(data),
-        "--output-dir",
-        str(tmp_path),
-    ]
+        "train", "--config-file", "CenterNet2_R18_small", "--data", str(data),
+        "--output-dir", str(tmp_path),
+    ]  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-m", "centernet2", *command, "--device", "cpu", "--seed", "1", *options],
         capture_output=True, text=True, check=False,

@@ -268,13 +268,8 @@ def test_signal_in_evaluation_resumes_with_evaluation(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [
-        "TEST.EVAL_PERIOD",
-        "2",
-        "TEST.IMS_PER_BATCH",
-        "1",
-        "SOLVER.CHECKPOINT_PERIOD",
-        "100",
-    ]
+        "TEST.EVAL_PERIOD", "2", "TEST.IMS_PER_BATCH", "1", "SOLVER.CHECKPOINT_PERIOD", "100",
+    ]  # fmt: skip
     train(data, tmp_path / "whole", *options)
     evaluated: list[int] = []
 

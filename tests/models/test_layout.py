@@ -17,18 +17,9 @@ from tests.helpers.networks import MODELS, build, scene
 
 COPIES = ("aten::clone", "aten::_to_copy", "aten::copy_")
 EXACT = {
-    "sigmoid",
-    "log",
-    "log2",
-    "exp",
-    "sqrt",
-    "rsqrt",
-    "div",
-    "_softmax",
-    "_log_softmax",
-    "maximum",
+    "sigmoid", "log", "log2", "exp", "sqrt", "rsqrt", "div", "_softmax", "_log_softmax", "maximum",
     "minimum",
-}
+}  # fmt: skip
 LAST = torch.channels_last
 
 

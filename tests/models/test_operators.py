@@ -21,31 +21,21 @@ from tests.helpers.networks import build, scene
 TOLERANCE = 0.03
 MOST = {
     "two-stage": {
-        "forward": Work(2096, 15.5),
-        "backward": Work(699, 31.6),
-        "inference": Work(1544, 16.8),
+        "forward": Work(2096, 15.5), "backward": Work(699, 31.6), "inference": Work(1544, 16.8),
     },
     "masks": {
-        "forward": Work(2291, 20.4),
-        "backward": Work(758, 39.5),
-        "inference": Work(8517, 285.6),
+        "forward": Work(2291, 20.4), "backward": Work(758, 39.5), "inference": Work(8517, 285.6),
     },
     "one-stage": {
-        "forward": Work(752, 27.2),
-        "backward": Work(570, 250.6),
-        "inference": Work(502, 71.3),
+        "forward": Work(752, 27.2), "backward": Work(570, 250.6), "inference": Work(502, 71.3),
     },
     "deformable": {
-        "forward": Work(1400, 135.7),
-        "backward": Work(918, 320.6),
-        "inference": Work(1151, 132.2),
+        "forward": Work(1400, 135.7), "backward": Work(918, 320.6), "inference": Work(1151, 132.2),
     },
     "bifpn": {
-        "forward": Work(2023, 88.7),
-        "backward": Work(1114, 199.0),
-        "inference": Work(1547, 93.4),
+        "forward": Work(2023, 88.7), "backward": Work(1114, 199.0), "inference": Work(1547, 93.4),
     },
-}
+}  # fmt: skip
 # operators that one more image may add: forward, backward, inference (whose NMS is by image)
 PER_IMAGE = {"two-stage": (145, 0, 75), "one-stage": (16, 0, 20)}
 

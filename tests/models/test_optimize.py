@@ -38,19 +38,10 @@ def test_lower_precision_is_of_layers_alone() -> None:
 
 
 TIMM_NETWORKS = (
-    "resnet18",
-    "regnetx_002",
-    "efficientnet_b0",
-    "tf_efficientnet_b0",
-    "mobilenetv3_small_050",
-    "mobilenetv2_050",
-    "res2net50_26w_4s",
-    "dla34",
-    "hrnet_w18_small",
-    "convnext_atto",
-    "pvt_v2_b0",
+    "resnet18", "regnetx_002", "efficientnet_b0", "tf_efficientnet_b0", "mobilenetv3_small_050",
+    "mobilenetv2_050", "res2net50_26w_4s", "dla34", "hrnet_w18_small", "convnext_atto", "pvt_v2_b0",
     "swin_tiny_patch4_window7_224",
-)
+)  # fmt: skip
 WITHOUT_BATCH_NORM = TIMM_NETWORKS[-3:]
 QUICK_NETWORKS = ("efficientnet_b0", "mobilenetv3_small_050", "convnext_atto")
 NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)

@@ -103,11 +103,8 @@ def test_masks_equal_those_of_dynamic_shapes() -> None:
     """On images of a fixed size, which both pad alike, with every proposal as an RoI."""
     name, options = MODELS["masks"]
     everything = (
-        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
-        "256",
-        "MODEL.ROI_HEADS.POSITIVE_FRACTION",
-        "1.0",
-    )
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "256", "MODEL.ROI_HEADS.POSITIVE_FRACTION", "1.0",
+    )  # fmt: skip
     sizes = [value.replace("192", "64").replace("256", "96") for value in STATIC]
     torch.manual_seed(0)
     usual = centernet2.build_model(centernet2.load_config(name, [*SMALL, *options, *everything]))

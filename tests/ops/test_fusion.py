@@ -23,12 +23,9 @@ def test_boxes_are_averaged_by_score() -> None:
 def test_extra_boxes_do_not_raise_the_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(3, 1)
     _, means, _ = weighted_box_fusion(
-        boxes,
-        torch.tensor([0.9, 0.6, 0.3]),
-        torch.zeros(3, dtype=torch.int64),
-        iou_threshold=0.5,
+        boxes, torch.tensor([0.9, 0.6, 0.3]), torch.zeros(3, dtype=torch.int64), iou_threshold=0.5,
         num_models=2,
-    )
+    )  # fmt: skip
     assert means.tolist() == pytest.approx([0.6])
 
 

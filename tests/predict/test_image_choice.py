@@ -21,13 +21,10 @@ def prediction(
     }
     scores = np.sqrt(columns["objectness"] * columns["class_probability"])
     return Prediction(
-        np.array(boxes, np.float32).reshape(-1, 4),
-        scores,
-        np.array(labels or [0] * count, np.int64),
-        (100, 100),
-        class_names=("cat", "dog"),
+        np.array(boxes, np.float32).reshape(-1, 4), scores,
+        np.array(labels or [0] * count, np.int64), (100, 100), class_names=("cat", "dog"),
         columns=columns,
-    )
+    )  # fmt: skip
 
 
 def test_objects_of_unclear_class_and_near_the_threshold_are_uncertain() -> None:

@@ -18,12 +18,9 @@ def make_parts(
     """Return parts of rows: box, score, label, cut sides."""
     boxes, scores, labels, cut = zip(*rows, strict=True)
     return Parts(
-        np.array(boxes, np.float32),
-        np.array(scores, np.float32),
-        np.array(labels),
-        np.array(cut, dtype=bool),
-        np.isin(np.arange(len(rows)), coarse),
-    )
+        np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels),
+        np.array(cut, dtype=bool), np.isin(np.arange(len(rows)), coarse),
+    )  # fmt: skip
 
 
 def random_boxes(count: int, *, spread: float, seed: int) -> np.ndarray:
@@ -102,12 +99,9 @@ def test_small_object_inside_a_large_one_stays() -> None:
 
 def test_coarse_box_over_two_objects_is_suppressed() -> None:
     parts = make_parts(
-        ([0, 0, 20, 20], 0.6, 0, NOTHING),
-        ([22, 0, 42, 20], 0.6, 0, NOTHING),
-        ([0, 0, 42, 20], 0.9, 0, NOTHING),
-        ([80, 0, 120, 20], 0.9, 0, NOTHING),
-        coarse=(2, 3),
-    )
+        ([0, 0, 20, 20], 0.6, 0, NOTHING), ([22, 0, 42, 20], 0.6, 0, NOTHING),
+        ([0, 0, 42, 20], 0.9, 0, NOTHING), ([80, 0, 120, 20], 0.9, 0, NOTHING), coarse=(2, 3),
+    )  # fmt: skip
     assert sorted(merge(parts, margin=2).rows.tolist()) == [0, 1, 3], "the last is alone there"
 
 

@@ -36,15 +36,8 @@ def test_indivisible_counts_are_shared() -> None:
 def test_speed_follows_from_operations_and_time() -> None:
     second = Spread(2.0, 1.0, 3.0)
     metrics = ShapeMetrics(
-        batch_size=1,
-        height=64,
-        width=64,
-        seconds=second,
-        stages={},
-        images_per_second=0.5,
-        peak_memory=0,
-        selected=None,
-        operations={"backbone": 30, "neck": 10},
-    )
+        batch_size=1, height=64, width=64, seconds=second, stages={}, images_per_second=0.5,
+        peak_memory=0, selected=None, operations={"backbone": 30, "neck": 10},
+    )  # fmt: skip
     faster = metrics.against(Peak(80.0, 16))
     assert (faster.operations_per_second, faster.share_of_peak) == (20.0, 0.25)

@@ -17,15 +17,9 @@ from centernet2.profiling.workload import make_images, make_targets
 from tests.helpers.networks import build
 
 MASK_STAGES = [
-    "preprocess",
-    "backbone",
-    "neck",
-    "first_stage_head",
-    "first_stage_decoding",
-    "roi_heads_boxes",
-    "roi_heads_masks",
-    "postprocess",
-]
+    "preprocess", "backbone", "neck", "first_stage_head", "first_stage_decoding", "roi_heads_boxes",
+    "roi_heads_masks", "postprocess",
+]  # fmt: skip
 
 
 class FakeClock:
@@ -54,13 +48,9 @@ def test_time_of_parts_goes_to_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = model.proposal_generator, model.roi_heads
     assert second is not None and second.mask_branch is not None
     parts = [
-        model.preprocess,
-        model.backbone,
-        model.neck,
-        first.head,
-        second.stages[0],
+        model.preprocess, model.backbone, model.neck, first.head, second.stages[0],
         second.mask_branch.head,
-    ]
+    ]  # fmt: skip
     for part, seconds in zip(parts, (1, 2, 4, 8, 16, 32), strict=True):
         part.register_forward_pre_hook(time.spend(seconds))
     second.mask_branch.pooler.register_forward_hook(time.spend(64))
@@ -93,13 +83,8 @@ def test_stages_of_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
     seconds = clock.measure(step)
     expected = {
-        "preprocess": 1,
-        "backbone": 0,
-        "neck": 0,
-        "first_stage": 2,
-        "roi_heads": 4,
-        "backward": 8,
-    }
+        "preprocess": 1, "backbone": 0, "neck": 0, "first_stage": 2, "roi_heads": 4, "backward": 8,
+    }  # fmt: skip
     assert seconds == expected
 
 

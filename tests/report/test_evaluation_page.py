@@ -35,13 +35,9 @@ def write_page(
         return folder.parent / f"{image}.jpg", np.zeros((480, 500, 3), np.uint8)
 
     return write_evaluation_page(
-        folder,
-        title="a <b>",
-        analysis=analysis,
-        truth=dataset,
-        results=results,
+        folder, title="a <b>", analysis=analysis, truth=dataset, results=results,
         read_image=read_image,
-    )
+    )  # fmt: skip
 
 
 def test_page_is_complete_without_network(tmp_path: Path) -> None:
@@ -134,18 +130,10 @@ CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), Non
 def browse(page: Path, folder: Path, *options: str) -> str:
     """Return the output of a headless browser without network."""
     command = [
-        str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={folder / 'profile'}",
-        "--window-size=900,1400",
-        *options,
-        page.as_uri(),
-    ]
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+        "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}", "--window-size=900,1400", *options, page.as_uri(),
+    ]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return run.stdout
 

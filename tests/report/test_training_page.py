@@ -19,18 +19,12 @@ def test_page_of_a_training_run(tmp_path: Path, missing: float | None) -> None:
     ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
     write_training_page(
-        tmp_path / "report.html",
-        title="digits",
-        summary={"AP50": 12.3},
+        tmp_path / "report.html", title="digits", summary={"AP50": 12.3},
         metrics_jsonl=tmp_path / "metrics.jsonl",
-        evaluation={
-            "bbox/AP": 10.0,
-            "bbox/APl": missing,
-            "bbox/AP/cat": 20.0,
-            "bbox/AP/dog": missing,
-        },
+        evaluation={"bbox/AP": 10.0, "bbox/APl": missing, "bbox/AP/cat": 20.0,
+                    "bbox/AP/dog": missing},
         pictures=[("one", np.zeros((20, 30, 3), np.uint8))],
-    )
+    )  # fmt: skip
     text = checked_page(tmp_path / "report.html")
     assert "dog" in text and "&ndash;" in text
     assert ">2.31e-7</text>" in text  # short enough to stand beside the axis

@@ -111,11 +111,8 @@ def test_picture_is_asked_for_by_header_or_option(client: TestClient, kind: str)
 
 REFUSED = {
     "no type": ({"content": encode()}, 415, "there is no content type"),
-    "other type": (
-        {"content": encode(), "headers": {"Content-Type": "text/plain"}},
-        415,
-        "'text/plain'",
-    ),
+    "other type": ({"content": encode(), "headers": {"Content-Type": "text/plain"}}, 415,
+                   "'text/plain'"),
     "no image": ({"content": b"hello", "headers": PNG}, 415, "no image of a known format"),
     "empty": ({"content": b"", "headers": PNG}, 422, "an image is empty"),
     "damaged": ({"content": encode(size=(300, 300))[:200], "headers": PNG}, 422, "not a readable"),
@@ -129,12 +126,9 @@ REFUSED = {
     "address": ({"json": {"url": "http://example.com/a.png"}}, 403, "fetches no addresses"),
     "no address": ({"json": {"url": "file:///etc/passwd"}}, 422, "begins with one of http://"),
     "form without file": ({"files": {"a": (None, "b")}}, 422, "the form has no file"),
-    "bad form": (
-        {"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}},
-        400,
-        "oundary",
-    ),
-}
+    "bad form": ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, 400,
+                 "oundary"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -27,13 +27,9 @@ def small_network() -> nn.Sequential:
 
 def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], list[str]]:
     options: dict[str, Any] = {
-        "base_lr": 0.02,
-        "weight_decay": 0.0001,
-        "weight_decay_norm": 0.0,
-        "bias_lr_factor": 1.0,
-        "weight_decay_bias": None,
-        "lr_factors": {},
-    }
+        "base_lr": 0.02, "weight_decay": 0.0001, "weight_decay_norm": 0.0, "bias_lr_factor": 1.0,
+        "weight_decay_bias": None, "lr_factors": {},
+    }  # fmt: skip
     names = {parameter: name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, **{**options, **changes})
     return {
@@ -59,13 +55,9 @@ def test_biases_have_own_rate_and_decay() -> None:
 
 def optimizer_of(network: nn.Module, *, momentum: float, **changes: Any) -> torch.optim.SGD:
     options: dict[str, Any] = {
-        "base_lr": 0.1,
-        "weight_decay": 0.01,
-        "weight_decay_norm": 0.0,
-        "bias_lr_factor": 1.0,
-        "weight_decay_bias": None,
-        "lr_factors": {},
-    }
+        "base_lr": 0.1, "weight_decay": 0.01, "weight_decay_norm": 0.0, "bias_lr_factor": 1.0,
+        "weight_decay_bias": None, "lr_factors": {},
+    }  # fmt: skip
     groups = parameter_groups(network, **{**options, **changes})
     return sgd(groups, lr=0.1, momentum=momentum, nesterov=False)
 

@@ -36,12 +36,9 @@ def global_batch(step: int) -> Batch:
 
 def work(rank: int, port: int, folder: str) -> None:
     os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
-    )
+    )  # fmt: skip
     torch.set_num_threads(1)
     run = Run(ToyDetector())
     assert distributed.world_size() == 2

@@ -82,16 +82,11 @@ def state_of(
 ) -> RunState:
     optimizer = torch.optim.SGD(model.parameters())
     return RunState(
-        model,
-        ModelInfo(class_names=("cat",)),
-        optimizer=optimizer,
+        model, ModelInfo(class_names=("cat",)), optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
-        scaler=torch.amp.GradScaler(enabled=False),
-        generator=torch.Generator(),
-        average=average,
-        patience=0,
-        output=output,
-    )
+        scaler=torch.amp.GradScaler(enabled=False), generator=torch.Generator(), average=average,
+        patience=0, output=output,
+    )  # fmt: skip
 
 
 def test_batch_statistics_of_the_main_process_are_evaluated(

@@ -28,15 +28,11 @@ CPU = torch.device("cpu")
 
 def finished(iteration: int, loss_a: float, loss_b: float, step_time: float = 0.5) -> FinishedStep:
     return FinishedStep(
-        iteration=iteration,
-        max_iteration=10,
+        iteration=iteration, max_iteration=10,
         losses={"loss_a": torch.tensor(loss_a), "loss_b": torch.tensor(loss_b)},
-        finite=torch.tensor(loss_a == loss_a),
-        image_ids=[1, 2, 3],
-        lr=0.1 * iteration,
-        data_time=0.01 * iteration,
-        step_time=step_time,
-    )
+        finite=torch.tensor(loss_a == loss_a), image_ids=[1, 2, 3], lr=0.1 * iteration,
+        data_time=0.01 * iteration, step_time=step_time,
+    )  # fmt: skip
 
 
 def lines_of(path: Path) -> list[dict[str, float]]:

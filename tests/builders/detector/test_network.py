@@ -16,13 +16,10 @@ from centernet2.config import Config, ConfigError, load_config
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 SMALL = (
-    "CenterNet-FPN_R50_1x",
-    "CenterNet-S4_DLA_8x",
-    "CenterNet2_DLA-BiFPN-P3_4x",
-    "CenterNet2_DLA-BiFPN-P5_640_16x",
-    "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST",
+    "CenterNet-FPN_R50_1x", "CenterNet-S4_DLA_8x", "CenterNet2_DLA-BiFPN-P3_4x",
+    "CenterNet2_DLA-BiFPN-P5_640_16x", "CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST",
     "nuImages_CenterNet2_DLA_640_8x",
-)
+)  # fmt: skip
 LARGE = (
     "CenterNet2_R2-101-DCN-BiFPN_1280_4x",
     "CenterNet2_R2-101-DCN_896_4x",

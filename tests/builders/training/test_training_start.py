@@ -74,14 +74,11 @@ def blocks(tensor: torch.Tensor, like: torch.Tensor, count: int, larger: int) ->
     ("options", "layers"),
     [
         ([], HEADS),
-        (
-            CLASS_SPECIFIC,
-            [HEADS[0], "roi_heads.stages.0.bbox_pred", MASKS],
-        ),
+        (CLASS_SPECIFIC, [HEADS[0], "roi_heads.stages.0.bbox_pred", MASKS]),
         (ONE_STAGE, ["proposal_generator.head.cls_logits"]),
     ],
     ids=["cascade", "class-specific", "one-stage"],
-)
+)  # fmt: skip
 def test_class_layers_are_joined_by_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str], layers: list[str]
 ) -> None:

@@ -48,13 +48,8 @@ def test_problems_of_image_files(
 
 
 REFUSED = {
-    "bad_image_id",
-    "duplicate_ids",
-    "nan_box",
-    "unknown_category",
-    "xyxy_mixup",
-    "no_annotations",
-}
+    "bad_image_id", "duplicate_ids", "nan_box", "unknown_category", "xyxy_mixup", "no_annotations",
+}  # fmt: skip
 FINE = {"ok"}
 UNREADABLE = {"empty", "missing_images_key", "not_json"}
 

@@ -93,98 +93,55 @@ def test_boxes_outside_are_dropped_or_reported(
 
 
 BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "image id": (
-        lambda c: c["annotations"][1].update(image_id=99),
-        "unknown images: annotation 2 has image_id 99; add",
-    ),
-    "category id": (
-        lambda c: c["annotations"][1].update(category_id=99),
-        "unknown categories: annotation 2 in tall.png has category_id 99; add",
-    ),
-    "id of a list": (
-        lambda c: c["annotations"][1].update(image_id=[1]),
-        r"unknown images: annotation 2 has image_id \[1\]",
-    ),
-    "nan": (
-        lambda c: c["annotations"][2]["bbox"].__setitem__(0, float("nan")),
-        "finite numbers: annotation 3 in wide.png has bbox",
-    ),
-    "infinite": (
-        lambda c: c["annotations"][2]["bbox"].__setitem__(2, float("inf")),
-        "finite numbers: annotation 3 in wide.png has bbox",
-    ),
-    "short box": (
-        lambda c: c["annotations"][2].update(bbox=[1, 2, 3]),
-        "finite numbers: annotation 3 in wide.png has bbox",
-    ),
-    "words in a box": (
-        lambda c: c["annotations"][2].update(bbox=["a", 2, 3, 4]),
-        "finite numbers: annotation 3 in wide.png has bbox",
-    ),
-    "null box": (
-        lambda c: c["annotations"][2].update(bbox=None),
-        "finite numbers: annotation 3 in wide.png has bbox",
-    ),
+    "image id": (lambda c: c["annotations"][1].update(image_id=99),
+                 "unknown images: annotation 2 has image_id 99; add"),
+    "category id": (lambda c: c["annotations"][1].update(category_id=99),
+                    "unknown categories: annotation 2 in tall.png has category_id 99; add"),
+    "id of a list": (lambda c: c["annotations"][1].update(image_id=[1]),
+                     r"unknown images: annotation 2 has image_id \[1\]"),
+    "nan": (lambda c: c["annotations"][2]["bbox"].__setitem__(0, float("nan")),
+            "finite numbers: annotation 3 in wide.png has bbox"),
+    "infinite": (lambda c: c["annotations"][2]["bbox"].__setitem__(2, float("inf")),
+                 "finite numbers: annotation 3 in wide.png has bbox"),
+    "short box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]),
+                  "finite numbers: annotation 3 in wide.png has bbox"),
+    "words in a box": (lambda c: c["annotations"][2].update(bbox=["a", 2, 3, 4]),
+                       "finite numbers: annotation 3 in wide.png has bbox"),
+    "null box": (lambda c: c["annotations"][2].update(bbox=None),
+                 "finite numbers: annotation 3 in wide.png has bbox"),
     "no box": (lambda c: c["annotations"][2].pop("bbox"), "annotation 3 in wide.png has no bbox"),
-    "no category": (
-        lambda c: c["annotations"][2].pop("category_id"),
-        "annotation 3 in wide.png has no category_id",
-    ),
-    "crowd of 2": (
-        lambda c: c["annotations"][2].update(iscrowd=2),
-        "annotation 3 in wide.png has iscrowd 2; write 0 or 1",
-    ),
-    "width in a box": (
-        lambda c: c["annotations"][2].update(bbox=[[1, 2, 3, 4]]),
-        r"annotation 3 in wide.png has bbox \[\[1",
-    ),
-    "rotated box": (
-        lambda c: c["annotations"][2].update(bbox=[1, 2, 3, 4, 0.5]),
-        "annotation 3 in wide.png has bbox",
-    ),
-    "true as an id": (
-        lambda c: c["annotations"][2].update(category_id=True),
-        "annotation 3 in wide.png has category_id True",
-    ),
+    "no category": (lambda c: c["annotations"][2].pop("category_id"),
+                    "annotation 3 in wide.png has no category_id"),
+    "crowd of 2": (lambda c: c["annotations"][2].update(iscrowd=2),
+                   "annotation 3 in wide.png has iscrowd 2; write 0 or 1"),
+    "width in a box": (lambda c: c["annotations"][2].update(bbox=[[1, 2, 3, 4]]),
+                       r"annotation 3 in wide.png has bbox \[\[1"),
+    "rotated box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3, 4, 0.5]),
+                    "annotation 3 in wide.png has bbox"),
+    "true as an id": (lambda c: c["annotations"][2].update(category_id=True),
+                      "annotation 3 in wide.png has category_id True"),
     "same image id": (lambda c: c["images"][2].update(id=10), "image 10 has the id of another one"),
-    "same category id": (
-        lambda c: c["categories"][1].update(id=7),
-        "category 7 has the id of another one",
-    ),
-    "same category name": (
-        lambda c: c["categories"][1].update(name="zebra"),
-        "category 3 has the name of category 7, 'zebra'; merge",
-    ),
-    "image id in words": (
-        lambda c: c["images"][2].update(id=[1]),
-        r"images without a usable id: image number 3 has id \[1\]",
-    ),
-    "no width": (
-        lambda c: c["images"][2].pop("width"),
-        "unknown size: image 20 has height 32 and no width",
-    ),
-    "no height to speak of": (
-        lambda c: c["images"][2].update(height=0),
-        "unknown size: image 20 has height 0",
-    ),
+    "same category id": (lambda c: c["categories"][1].update(id=7),
+                         "category 7 has the id of another one"),
+    "same category name": (lambda c: c["categories"][1].update(name="zebra"),
+                           "category 3 has the name of category 7, 'zebra'; merge"),
+    "image id in words": (lambda c: c["images"][2].update(id=[1]),
+                          r"images without a usable id: image number 3 has id \[1\]"),
+    "no width": (lambda c: c["images"][2].pop("width"),
+                 "unknown size: image 20 has height 32 and no width"),
+    "no height to speak of": (lambda c: c["images"][2].update(height=0),
+                              "unknown size: image 20 has height 0"),
     "no file name": (lambda c: c["images"][2].pop("file_name"), "image 20 has no file_name"),
-    "null as a URL": (
-        lambda c: c["images"][2].update(file_name=None, coco_url=None),
-        "image 20 has file_name None and coco_url None",
-    ),
+    "null as a URL": (lambda c: c["images"][2].update(file_name=None, coco_url=None),
+                      "image 20 has file_name None and coco_url None"),
     "no category name": (lambda c: c["categories"][1].pop("name"), "category 3 has no name"),
     "no images": (lambda c: c.pop("images"), "list 'images' is missing"),
     "empty list of images": (lambda c: c["images"].clear(), "list 'images' is missing or empty"),
     "no categories": (lambda c: c.pop("categories"), "list 'categories' is missing or empty"),
-    "annotations are an object": (
-        lambda c: c.update(annotations={}),
-        "'annotations' is not a list",
-    ),
-    "list of numbers": (
-        lambda c: c.update(images=[1, 2]),
-        "image number 1 is 1",
-    ),
-}
+    "annotations are an object": (lambda c: c.update(annotations={}),
+                                  "'annotations' is not a list"),
+    "list of numbers": (lambda c: c.update(images=[1, 2]), "image number 1 is 1"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -214,14 +171,11 @@ def test_missing_file(tmp_path: Path) -> None:
 
 REFUSED = {
     "bad_image_id": "unknown images: annotation 2 .*999",
-    "duplicate_ids": "image 1 has the id of another one",
-    "empty": "not a JSON file",
-    "missing_images_key": "'images' is missing",
-    "nan_box": "finite numbers: annotation 2",
-    "not_json": "not a JSON file",
-    "unknown_category": "annotation 2 .*99",
+    "duplicate_ids": "image 1 has the id of another one", "empty": "not a JSON file",
+    "missing_images_key": "'images' is missing", "nan_box": "finite numbers: annotation 2",
+    "not_json": "not a JSON file", "unknown_category": "annotation 2 .*99",
     "xyxy_mixup": r"x1, y1, x2, y2.*--fix",
-}
+}  # fmt: skip
 ACCEPTED = {"ok": 6, "box_outside": 5, "negative_size_box": 4, "no_annotations": 0}
 
 

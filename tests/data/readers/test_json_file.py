@@ -25,33 +25,25 @@ def test_encodings(tmp_path: Path, content: Any, encoding: str) -> None:
 TEXTS = {
     "same key, same value": ('{"images": [{"id": 1, "id": 1}]}', None),
     "key that is not read": ('{"images": [{"id": 1, "note": 1, "note": 2}]}', None),
-    "two values": (
-        '{"images": [{"id": 7, "width": 1, "width": 2}]}',
-        "the record with the id 7 has the key 'width' twice",
-    ),
+    "two values": ('{"images": [{"id": 7, "width": 1, "width": 2}]}',
+                   "the record with the id 7 has the key 'width' twice"),
     "one and true": ('{"annotations": [{"iscrowd": 1, "iscrowd": true}]}', "key 'iscrowd' twice"),
-    "two box modes": (
-        '{"annotations": [{"bbox_mode": 1, "bbox_mode": 0}]}',
-        "key 'bbox_mode' twice",
-    ),
+    "two box modes": ('{"annotations": [{"bbox_mode": 1, "bbox_mode": 0}]}',
+                      "key 'bbox_mode' twice"),
     "list twice": ('{"images": [], "images": [{"id": 1}]}', "key 'images' twice"),
     "spaces": ('{"images" : [{"id" : 7, "width" : 1, "width" : 2}]}', "key 'width' twice"),
     "colon in a text": ('{"info": {"a": "b\\": "}, "images": []}', None),
     "truncated": ('{"images": [{"id": 1', "not a JSON file .*char 20"),
     "two files": ('{"images": []}{"images": []}', "not a JSON file .*Extra data"),
-    "many digits": (
-        '{"images": ' + 5000 * "9" + "}",
-        r"not a JSON file \(it holds an integer of thousands of digits\); export",
-    ),
-    "mask of two sizes": (
-        '{"annotations": [{"segmentation": {"size": [1, 2], "size": [2, 1]}}]}',
-        "an object has the key 'size' twice",
-    ),
+    "many digits": ('{"images": ' + 5000 * "9" + "}",
+                    r"not a JSON file \(it holds an integer of thousands of digits\); export"),
+    "mask of two sizes": ('{"annotations": [{"segmentation": {"size": [1, 2], "size": [2, 1]}}]}',
+                          "an object has the key 'size' twice"),
     "deep": ('{"images": ' + 10**6 * "[" + "}", "nested too deeply"),
     "spaces only": ("  \n", "an empty one"),
     "results": ('[{"image_id": 1, "score": 0.5}]', "list of detections; give these to"),
     "number": ("12", "not the value '12'"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", TEXTS)

@@ -154,16 +154,9 @@ def voc_beside(root: Path, content: Any) -> None:
 
 
 LAYOUTS = [
-    coco_2017,
-    below_coco2017,
-    roboflow,
-    own_folder,
-    objects365,
-    nuimages,
-    lvis,
-    yolo,
+    coco_2017, below_coco2017, roboflow, own_folder, objects365, nuimages, lvis, yolo,
     yolo_polygons,
-]
+]  # fmt: skip
 LAYOUTS += [voc_folder, voc_devkit, voc_beside]
 
 
@@ -189,15 +182,12 @@ def test_layouts_are_recognized(tmp_path: Path, content: Any, layout: Any, split
 SINGLE = {
     "CVAT": ("annotations/instances_default.json", "images/default", str),
     "Label Studio": ("result.json", "images", lambda name: f"images/{name}"),
-    "Label Studio, local files": (
-        "result.json",
-        "images",
-        lambda name: f"/data/local-files/?d=some/images/{name}",
-    ),
+    "Label Studio, local files": ("result.json", "images",
+                                  lambda name: f"/data/local-files/?d=some/images/{name}"),
     "capital letters": ("annotations.json", "Images/Default", str),
     "folder of PNG files": ("annotations.json", "PNGImages", str),
     "Windows": ("labels.json", "images", lambda name: f"C:\\data\\images\\{name}"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("tool", SINGLE)

@@ -284,16 +284,10 @@ def test_rotation_of_cvat_widens_the_box(tmp_path: Path, degrees: int, box: list
 @pytest.mark.parametrize(
     ("text", "crowd"),
     [
-        ("1", 1),
-        (" true ", 1),
-        ("Yes", 1),
-        ("no", 0),
-        ("Unspecified", 0),
-        ("", 0),
-        ("0", 0),
+        ("1", 1), (" true ", 1), ("Yes", 1), ("no", 0), ("Unspecified", 0), ("", 0), ("0", 0),
         ("False", 0),
     ],
-)
+)  # fmt: skip
 def test_difficult_objects(tmp_path: Path, text: str, crowd: int) -> None:
     difficult = OBJECT.replace(">0</difficult>", f">{text}</difficult>").replace("cat", " cat\n")
     records = read(tree(tmp_path, xml(objects=difficult)))

@@ -11,12 +11,9 @@ from centernet2.models.necks.dla_up import _bilinear_upsampling
 
 OPTIONS: dict[str, Any] = {
     "in_channels": {"dla2": 4, "dla3": 8, "dla4": 16, "dla5": 32},
-    "in_features": ("dla2", "dla3", "dla4", "dla5"),
-    "norm": "BN",
-    "node": "conv",
-    "single_level": False,
-    "prefix": "dla",
-}
+    "in_features": ("dla2", "dla3", "dla4", "dla5"), "norm": "BN", "node": "conv",
+    "single_level": False, "prefix": "dla",
+}  # fmt: skip
 FEATURES = {f"dla{k}": torch.randn(2, 2**k, 128 // 2**k, 64 // 2**k) for k in range(2, 6)}
 
 

@@ -16,13 +16,9 @@ from tests.helpers.reference import ellipses
 
 NAME = "nuImages_CenterNet2_DLA_640_8x"
 MASK_ON = [
-    "MODEL.MASK_ON",
-    "True",
-    "MODEL.ROI_MASK_HEAD.NUM_CONV",
-    "2",
-    "MODEL.ROI_MASK_HEAD.CONV_DIM",
-    "16",
-]
+    "MODEL.MASK_ON", "True", "MODEL.ROI_MASK_HEAD.NUM_CONV", "2",
+    "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
+]  # fmt: skip
 
 
 def test_names_match_the_reference_both_ways(shared: Path, tmp_path: Path) -> None:

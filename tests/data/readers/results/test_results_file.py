@@ -209,29 +209,21 @@ def test_unreadable_detections_are_refused_by_number(sample: Sample, name: str) 
         ("[1]", "detection 0 is 1"),
         ('["\\n"]', "detection 0 is"),
         ("[" * 100_000, "nested too deeply"),
-        (
-            '[{"image_id": 139, "score": 0.5, "score": 0.9}]',
-            "the record with the image_id 139 has the key 'score' twice, with different values",
-        ),
-        (
-            '[{"file": "x.jpg", "detections": [{"box": [1, 2, 3, 4], "box": [1, 2, 3, 5]}]}]',
-            "the key 'box' twice",
-        ),
+        ('[{"image_id": 139, "score": 0.5, "score": 0.9}]',
+         "the record with the image_id 139 has the key 'score' twice, with different values"),
+        ('[{"file": "x.jpg", "detections": [{"box": [1, 2, 3, 4], "box": [1, 2, 3, 5]}]}]',
+         "the key 'box' twice"),
         ('{"image_id": 1, "score": 1}\n{"image_id": 7, "image_id": 8}', "image_id 8 has the key"),
         ('[{"image_id": ' + "9" * 5000 + "}]", "it holds an integer of thousands of digits"),
-        (
-            '{"image_id": 1}\n{"image_id": ' + "9" * 5000 + "}",
-            "line 2: not a JSON object .it holds an integer of thousands",
-        ),
-        (
-            '{"image_id": [1, 2], "bbox": [[1, 2, 3, 4]], "score": [0.5, 0.5]}',
-            "its columns have different lengths: 'image_id' 2, 'bbox' 1, 'score' 2",
-        ),
+        ('{"image_id": 1}\n{"image_id": ' + "9" * 5000 + "}",
+         "line 2: not a JSON object .it holds an integer of thousands"),
+        ('{"image_id": [1, 2], "bbox": [[1, 2, 3, 4]], "score": [0.5, 0.5]}',
+         "its columns have different lengths: 'image_id' 2, 'bbox' 1, 'score' 2"),
         ('{"image_id": 1, "score": 1}\n{"image_id"', "line 2: not a JSON object"),
         ('[{"image_id": 139, "boxes": [[1, 2, 3, 4]], "scores": [1]}]', "for each detection"),
         ("[]\xe9".encode("latin-1"), "the text is not UTF-8"),
     ],
-)
+)  # fmt: skip
 def test_other_files_are_refused(sample: Sample, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         sample.read(content)
