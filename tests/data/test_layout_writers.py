@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.readers.catalog import load_dataset
@@ -87,6 +88,8 @@ def test_yolo_numbers_the_classes_of_all_splits_alike(
 ) -> None:
     write(renumber(content, {"zebra": 1, "ant": 2}), "val")
     convert(folder, outside / "out", to="yolo")
+    # a path of "." would be the current folder for the readers of others
+    assert "path" not in yaml.safe_load((outside / "out" / "data.yaml").read_text())
     for split in ("train", "val"):
         before, after = load(folder, split), load(outside / "out", split)
         assert objects(after) == objects(before, crowds=False)

@@ -92,7 +92,8 @@ def write_yolo(dataset: DetectionDataset, output: Path, split: str) -> None:
         has_polygons = has_polygons or any(line.count(" ") > BOX_NUMBERS for line in lines)
         path.write_text("".join(f"{line}\n" for line in lines))
     path = output / "data.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"path": "."}
+    # without `path`, which some readers take relative to the current folder
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     content |= {split: f"images/{split}", "names": dict(enumerate(dataset.class_names))}
     if has_polygons:
         content["task"] = "segment"  # rows of polygons alone do not always show what they are
