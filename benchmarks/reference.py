@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 from sides import scene, serve
+from torch import Tensor
+from torchvision.ops import deform_conv2d
 
 SOURCES = {  # name: address, commit
     "detectron2": (
@@ -130,12 +132,15 @@ def build_reference(options: argparse.Namespace) -> torch.nn.Module:
     from centernet.modeling.backbone.dla import DLA
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import get_cfg
+    from detectron2.layers import deform_conv
     from detectron2.modeling import build_model
 
     config = get_cfg()
     add_centernet_config(config)
     config.merge_from_file(str(options.folder / "CenterNet2" / "configs" / f"{options.name}.yaml"))
     config.MODEL.DEVICE = options.device
+    if options.device == "cpu":
+        deform_conv.modulated_deform_conv = deform_on_cpu
     config.MODEL.WEIGHTS = options.weights or ""
     # it would download ImageNet weights, whatever weights follow
     DLA.load_pretrained_model = lambda *arguments, **options: None
@@ -143,6 +148,16 @@ def build_reference(options: argparse.Namespace) -> torch.nn.Module:
     if options.weights:
         DetectionCheckpointer(model).load(options.weights)
     return model
+
+
+def deform_on_cpu(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+    stride: int, padding: int, dilation: int, groups: int, deformable_groups: int,
+) -> Tensor:  # fmt: skip
+    """Convolve by torchvision, as detectron2 itself does on CPUs if there is no mask."""
+    return deform_conv2d(
+        x, offset, weight, bias, stride=stride, padding=padding, dilation=dilation, mask=mask
+    )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """AP against minutes of training, and against images, on a data set of the user.
 
 python benchmarks/small_data.py DATA --output FOLDER [--minutes 1 2 5 10 20] [--images 10 30 100]
-    [--seeds 0 1 2] [--rival-minutes 5 20] [--rivals ssdlite fasterrcnn fasterrcnn-lite]
+    [--seeds 0 1 2] [--rival-minutes 5 20] [--rivals ssdlite fasterrcnn fasterrcnn-lite yolo11n]
     [--threads 2] [--list] [--plot FILE.svg]
 
 DATA has a training and a validation split in any layout. Runs follow one another, ours first; each
@@ -12,7 +12,8 @@ random. Rivals have one seed. --list prints what is to be done. --plot draws AP 
 the mean of the seeds so far.
 
 Rivals: torchvision's SSDlite320 and Faster R-CNN with MobileNetV3, from scratch since their weights
-must be downloaded, and Faster R-CNN with our Lite backbone and its ImageNet weights.
+must be downloaded, Faster R-CNN with our Lite backbone and its ImageNet weights, and YOLO11n of
+ultralytics, from scratch for the same reason, by its command `yolo`, which must be installed.
 """
 
 import argparse
@@ -51,8 +52,11 @@ from centernet2.images.image_files import read_image
 from centernet2.images.stored_image import to_tensor
 
 OURS = "ours"
-RIVALS = ("ssdlite", "fasterrcnn", "fasterrcnn-lite")
+YOLO = "yolo11n"
+RIVALS = ("ssdlite", "fasterrcnn", "fasterrcnn-lite", YOLO)
 BATCH, RATE, WARM_UP = 4, 0.01, 0.03  # of the rivals; the last one as a share of the time
+YOLO_SIDE = 320  # pixels, as of the others
+YOLO_START, YOLO_EVALUATION = 15, 0.25  # seconds, and seconds per validation image, kept for them
 TRIED_IMAGES = 8  # whose detection is timed before the training of a rival
 ALL = 0  # images
 
@@ -82,16 +86,16 @@ def tasks_of(options: argparse.Namespace) -> list[Task]:
     return ours + rivals
 
 
-def write_part(data: Path, folder: Path, task: Task) -> Path:
-    """Write a data set with some of the training images and all validation images, once."""
-    target = folder / f"{task.images}_seed{task.seed}"
+def write_part(data: Path, folder: Path, task: Task, layout: str) -> Path:
+    """Write a data set with the training images of a task and all validation images, once."""
+    target = folder / f"{layout}_{task.images or 'all'}_seed{task.seed}"
     if not target.exists():
         for split in ("train", "val"):
             dataset = load_dataset(data=data, data_path=None, names=(), split=split)
-            if split == "train":
+            if split == "train" and task.images != ALL:
                 order = np.random.default_rng(task.seed).permutation(len(dataset))
                 dataset = dataset.subset(np.sort(order[: task.images]))
-            WRITERS["coco"](dataset, target, split)
+            WRITERS[layout](dataset, target, split)
     return target
 
 
@@ -120,6 +124,31 @@ class LitePyramid(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         maps = self.fpn(self.body(images)).values()
         return {str(i): x for i, x in enumerate(maps)}  # the names that torchvision's pooler takes
+
+
+def train_yolo(task: Task, data: Path, output: Path) -> None:
+    """Train by the command of ultralytics, whose time begins at its first step, and detect."""
+    val_set = load_dataset(data=data, data_path=None, names=(), split="val")
+    seconds = 60 * task.minutes - YOLO_START - YOLO_EVALUATION * len(val_set)
+    yaml = write_part(data, output.parent / "data", task, "yolo") / "data.yaml"
+    options = [
+        f"data={yaml}",
+        "device=cpu",
+        f"imgsz={YOLO_SIDE}",
+        f"project={output}",
+        "plots=False",
+    ]
+    train = [f"model={YOLO}.yaml", f"time={seconds / 3600}", f"seed={task.seed}", "name=train"]
+    subprocess.run(["yolo", "detect", "train", *options, *train, "val=False"], check=True)
+    weights = output / "train" / "weights" / "last.pt"
+    val = [f"model={weights}", "save_json=True", "name=val"]
+    subprocess.run(["yolo", "detect", "val", *options, *val], check=True)
+    rows = json.loads((output / "val" / "predictions.json").read_text())
+    ids = {Path(val_set.file_name(i)).name: val_set.image_id(i) for i in range(len(val_set))}
+    for row in rows:
+        row["image_id"] = ids[row.pop("file_name")]
+        row["category_id"] = val_set.category_ids[row["category_id"] - 1]  # counted from 1
+    evaluate_rows(rows, data, output)
 
 
 def build_rival(method: str, num_classes: int) -> nn.Module:
@@ -169,9 +198,14 @@ def train_rival(task: Task, data: Path, output: Path, started: float) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
+    evaluate_rows(detect(model, val_set), data, output)
+
+
+def evaluate_rows(rows: list[dict[str, Any]], data: Path, output: Path) -> None:
+    """Write rows of a COCO results file and evaluate them."""
     output.mkdir(parents=True, exist_ok=True)
     results = output / "predictions.json"
-    results.write_text(json.dumps(list(detect(model, val_set))))
+    results.write_text(json.dumps(rows))
     evaluate_predictions(results, data=data, output_dir=output / "eval")
 
 
@@ -200,10 +234,12 @@ def run(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     """Run one task in a process of its own; return its result."""
     data, output = Path(options.data), Path(options.output) / task.name
     if task.images != ALL:
-        data = write_part(data, Path(options.output) / "data", task)
+        data = write_part(data, Path(options.output) / "data", task, "coco")
     started = time.monotonic()
     if task.method == OURS:
         train_ours(task, data, output)
+    elif task.method == YOLO:
+        train_yolo(task, data, output)
     else:
         one = [sys.executable, __file__, str(data), "--output", str(output), "--one"]
         subprocess.run([*one, *map(str, task), str(time.time())], check=True)
