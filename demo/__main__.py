@@ -11,8 +11,8 @@ import centernet2
 from centernet2.checkpoint.checkpoint import numbered_checkpoints
 from centernet2.cli import ending, start_logging
 from centernet2.outputs import require_replaceable
-from centernet2.report.training_page import write_training_page
 from demo.digits import UNSEEN, compose_split, write_split
+from demo.training_page import write_training_page
 
 logger = logging.getLogger("demo")
 

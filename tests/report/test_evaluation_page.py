@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from centernet2.builders.evaluation.evaluator import evaluate_predictions
 from centernet2.data.readers.coco import DetectionDataset
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
+from centernet2.report import evaluation_page
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
-from centernet2.structures import FloatArray, Pixels
 from tests.helpers.evaluation import (
     SMALL_INPUT,
     checked_page,
@@ -28,27 +27,24 @@ from tests.helpers.evaluation import (
 )
 
 
-def write_page(
-    folder: Path, dataset: DetectionDataset, results: FloatArray, analysis: dict[str, Any]
-) -> Path:
-    def read_image(image: int) -> tuple[Path, Pixels]:
-        return folder.parent / f"{image}.jpg", np.zeros((480, 500, 3), np.uint8)
-
-    return write_evaluation_page(
-        folder, title="a <b>", analysis=analysis, truth=dataset, results=results,
-        read_image=read_image,
-    )  # fmt: skip
+@pytest.fixture
+def blank_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let random annotations have images, of which there are no files."""
+    image = torch.zeros(3, 480, 500, dtype=torch.uint8)
+    monkeypatch.setattr(evaluation_page, "read_indexed_image", lambda dataset, index: image)
 
 
+@pytest.mark.usefixtures("blank_images")
 def test_page_is_complete_without_network(tmp_path: Path) -> None:
     dataset, results = random_evaluation(tmp_path)
     analysis = analyze(
         dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
     )
-    text = checked_page(write_page(tmp_path / "report", dataset, results, analysis))
+    page = write_evaluation_page(tmp_path / "report", "a <b>", analysis, dataset, results)
+    text = checked_page(page)
     assert "&lt;i&gt;&amp;" in text and "<i>&" not in text
-    example = analysis["examples"]["missed"][0]["image"]
-    assert f'href="../{example}.jpg"' in text
+    example = dataset.image_path(analysis["examples"]["missed"][0]["image"])
+    assert f'href="../{example.relative_to(tmp_path)}"' in text
     assert (
         json.loads((tmp_path / "report" / "report.json").read_text())["objects"]
         == analysis["objects"]
@@ -58,27 +54,24 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
     assert "\n# a <b>\n" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_links_to_files_of_any_name(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("blank_images")
+def test_links_to_files_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, results = random_evaluation(tmp_path)
     name = os.fsdecode(b"a#1 \xe9?%.jpg")
-    path = write_evaluation_page(
-        tmp_path / "report",
-        title="any",
-        analysis=analyze(dataset, results, coco_metrics(dataset, results)),
-        truth=dataset,
-        results=results,
-        read_image=lambda image: (tmp_path / name, np.zeros((480, 500, 3), np.uint8)),
-    )
+    monkeypatch.setattr(DetectionDataset, "image_path", lambda dataset, index: tmp_path / name)
+    analysis = analyze(dataset, results, coco_metrics(dataset, results))
+    path = write_evaluation_page(tmp_path / "report", "any", analysis, dataset, results)
     text = path.read_text(encoding="utf-8")
     assert 'href="../a%231%20%E9%3F%25.jpg">a#1 \\xe9?%.jpg<' in text
 
 
+@pytest.mark.usefixtures("blank_images")
 def test_page_without_detections(tmp_path: Path) -> None:
     dataset, _ = random_evaluation(tmp_path)
     nothing = np.zeros((0, 7))
     analysis = analyze(dataset, nothing, coco_metrics(dataset, nothing))
     assert analysis["best"] is None and analysis["first_stage"] is None
-    path = write_page(tmp_path / "report", dataset, nothing, analysis)
+    path = write_evaluation_page(tmp_path / "report", "none", analysis, dataset, nothing)
     assert "None." in path.read_text()
 
 

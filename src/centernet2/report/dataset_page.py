@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.markup import escape as escape_markup
@@ -168,23 +169,19 @@ def _sizes(splits: Datasets, first_stage: FirstStageSizes) -> str:
     sides = np.concatenate([dataset.xywh[:, 2:] for dataset in splits.values()])  # [B, 2]
     if not len(sides):
         return ""
-    roots = np.sqrt(sides.prod(axis=1)).tolist()
-    shapes = (sides[:, 0] / sides[:, 1]).tolist()
-    counts = [n for each in splits.values() for n in np.diff(each.offsets).tolist() if n]
-    charts = [
-        tile("size", f"median {_median(roots):.0f} px", _histogram("size", roots, SIZE_EDGES)),
-        tile(
-            "aspect ratio",
-            f"median {_median(shapes):.2f}",
-            _histogram("aspect ratio", shapes, SHAPE_EDGES),
-        ),
-        tile(
-            "objects per image",
-            f"median {_median(counts):.0f}",
-            _histogram("objects", counts, COUNT_EDGES),
-        ),
+    roots, shapes = np.sqrt(sides.prod(axis=1)), sides[:, 0] / sides[:, 1]
+    counts = np.concatenate([np.diff(each.offsets) for each in splits.values()])
+    counts = counts[counts > 0]
+    distributions = [
+        ("size", roots, SIZE_EDGES, f"median {np.median(roots):.0f} px"),
+        ("aspect ratio", shapes, SHAPE_EDGES, f"median {np.median(shapes):.2f}"),
+        ("objects per image", counts, COUNT_EDGES, f"median {np.median(counts):.0f}"),
     ]
-    grid = f'<div class="grid" style="--least: 17rem">{"".join(charts)}</div>'
+    charts = "".join(
+        tile(name, note, _histogram(name, values, edges))
+        for name, values, edges, note in distributions
+    )
+    grid = f'<div class="grid" style="--least: 17rem">{charts}</div>'
     levels = _levels(splits.values(), first_stage)
     return f"{grid}<h3>Width and height</h3>{_size_matrix(sides)}<h3>Levels</h3>{levels}"
 
@@ -207,15 +204,15 @@ def _size_matrix(sides: FloatArray) -> str:
     return table(["height", *(f"{2**wide} px" for wide in reach)], rows, kind="matrix")
 
 
-def _histogram(name: str, values: Sequence[float], edges: Sequence[float]) -> str:
-    inner = [min(max(value, edges[0]), edges[-1] * 0.999) for value in values]
-    counts = [sum(low <= value < high for value in inner) for low, high in pairwise(edges)]
+def _histogram(name: str, values: NDArray[Any], edges: Sequence[float]) -> str:
+    counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0].tolist()
     most = max(counts)
     chart = Chart(name, x=(edges[0], edges[-1]), y=(0, most), logarithmic=True)
     for (low, high), count in zip(pairwise(edges), counts, strict=True):
         chart.column(low, high, count, f"{low:.3g} to {high:.3g}: {count}")
     ticks = {edge: f"{edge:.4g}" for edge in edges[:: max(1, len(edges) // 4)]}
-    return chart.axes(ticks, {0: "0", most: f"{most:,}"}).svg()
+    chart.axes(ticks, {0: "0", most: f"{most:,}"})
+    return chart.svg()
 
 
 def _levels(datasets: Iterable[DetectionDataset], first_stage: FirstStageSizes) -> str:
@@ -301,7 +298,3 @@ def _readable(path: Path) -> Pixels | None:
         return read_image(path)
     except (ImageError, OSError):
         return None  # a finding of its own
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]

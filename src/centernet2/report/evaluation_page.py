@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from centernet2.data import DetectionDataset, read_indexed_image
-from centernet2.evaluation import GroundTruth, Scored, analyze, boxes_of_image, without_images
+from centernet2.evaluation import Scored, analyze, boxes_of_image, without_images
 from centernet2.files import printable, write_atomic, write_json
 from centernet2.images.stored_image import to_pixels
 from centernet2.outputs import json_mark
@@ -28,7 +28,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
-from centernet2.structures import FloatArray, IntArray, Pixels
+from centernet2.structures import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,6 @@ EXAMPLE_KINDS = {
     ),
 }
 
-# position of an image -> its file and pixels
-ReadImage = Callable[[int], tuple[Path, Pixels]]
-
 
 def report_evaluation(
     folder: Path, *, title: str, dataset: DetectionDataset, scored: Scored
@@ -56,29 +53,16 @@ def report_evaluation(
     dataset, results = without_images(dataset, scored.results, scored.skipped)
     analysis = analyze(dataset, results, scored.metrics, scored.stages)
     analysis["notes"] = scored.notes
-
-    def read_image(i: int) -> tuple[Path, Pixels]:
-        return dataset.image_path(i).absolute(), to_pixels(read_indexed_image(dataset, i))
-
-    path = write_evaluation_page(
-        folder.absolute(),
-        title=title,
-        analysis=analysis,
-        truth=dataset,
-        results=results,
-        read_image=read_image,
-    )
-    logger.info("report: %s", path)
+    path = write_evaluation_page(folder, title, analysis, dataset, results)
+    logger.info("report: %s", path.absolute())
 
 
 def write_evaluation_page(
     folder: Path,
-    *,
     title: str,
     analysis: Mapping[str, Any],
-    truth: GroundTruth,
+    dataset: DetectionDataset,
     results: FloatArray,
-    read_image: ReadImage,
 ) -> Path:
     """Write report.html, report.json and report.md, and return the path of the page."""
     write_json(folder / "report.json", json_mark("eval") | {"title": title, **analysis}, indent=1)
@@ -88,11 +72,12 @@ def write_evaluation_page(
     examples = [each for kind in EXAMPLE_KINDS for each in analysis["examples"][kind]]
     for image in {each["image"] for each in examples}:
         try:
-            path, pixels = read_image(image)
+            pixels = to_pixels(read_indexed_image(dataset, image))
         except (OSError, ValueError) as error:  # results need no image
             logger.warning("the report has no examples of an image that cannot be used: %s", error)
             continue
-        boxes = boxes_of_image(truth, results, threshold, image)
+        path = dataset.image_path(image)
+        boxes = boxes_of_image(dataset, results, threshold, image)
         link = quote(os.path.relpath(path, folder), errors="surrogateescape")
         gallery.add(image, pixels, boxes, name=printable(path.name), link=link)
     subtitle = (

@@ -123,13 +123,11 @@ class Chart:
         low, high = (self.scale(each) for each in self.x)
         across = (self.scale(x) - low) / ((high - low) or 1)
         up = (y - self.y[0]) / ((self.y[1] - self.y[0]) or 1)
-        inner_width, inner_height = (
-            self.width - self.LEFT - self.RIGHT,
-            self.height - self.TOP - self.BOTTOM,
-        )
+        inner_width = self.width - self.LEFT - self.RIGHT
+        inner_height = self.height - self.TOP - self.BOTTOM
         return self.LEFT + across * inner_width, self.TOP + (1 - up) * inner_height
 
-    def axes(self, xs: Mapping[float, str], ys: Mapping[float, str]) -> "Chart":
+    def axes(self, xs: Mapping[float, str], ys: Mapping[float, str]) -> None:
         """Draw ticks with their labels, and a rule for each of the vertical axis."""
         left, right = self.place(self.x[0], self.y[0])[0], self.place(self.x[1], self.y[0])[0]
         for value, text in ys.items():
@@ -148,11 +146,10 @@ class Chart:
                 f'<text x="{across:.1f}" y="{self.height - 4}" '
                 f'text-anchor="middle">{escape(text)}</text>'
             )
-        return self
 
     def line(
         self, points: Sequence[tuple[float, float]], *, kind: str = "", area: bool = False
-    ) -> "Chart":
+    ) -> None:
         """Draw a line through points, and the area below it if asked."""
         placed = [self.place(*point) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
@@ -161,28 +158,23 @@ class Chart:
             ends = (f"{x:.1f},{floor:.1f}" for x in (placed[0][0], placed[-1][0]))
             self.parts.append(f'<polygon class="area" points="{next(ends)} {path} {next(ends)}"/>')
         self.parts.append(f'<polyline class="line {kind}" points="{path}"/>')
-        return self
 
-    def guide(self, start: tuple[float, float], end: tuple[float, float]) -> "Chart":
+    def guide(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a dotted reference line."""
         (x1, y1), (x2, y2) = self.place(*start), self.place(*end)
         self.parts.append(
             f'<line class="guide" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
         )
-        return self
 
-    def dot(self, point: tuple[float, float], text: str = "", *, kind: str = "") -> "Chart":
+    def dot(self, point: tuple[float, float], text: str = "", *, kind: str = "") -> None:
         """Draw a dot with a tooltip."""
         x, y = self.place(*point)
         self.parts.append(
             f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
             f"<title>{escape(text)}</title></circle>"
         )
-        return self
 
-    def column(
-        self, start: float, end: float, height: float, text: str = "", *, kind: str = ""
-    ) -> "Chart":
+    def column(self, start: float, end: float, height: float, text: str, *, kind: str = "") -> None:
         """Draw a bar from `start` to `end` on the horizontal axis, with a tooltip."""
         (x1, y1), (x2, y2) = self.place(start, height), self.place(end, self.y[0])
         self.parts.append(
@@ -190,7 +182,6 @@ class Chart:
             f'width="{max(0.5, x2 - x1 - 2):.1f}" height="{max(0, y2 - y1):.1f}" rx="1.5">'
             f"<title>{escape(text)}</title></rect>"
         )
-        return self
 
     def svg(self) -> str:
         """The chart as HTML."""

@@ -12,7 +12,7 @@ from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.images.image_files import ImageError
 from centernet2.images.stored_image import to_pixels
 from centernet2.pictures import save_picture
-from centernet2.structures import Batch, Detections, Pixels, Target
+from centernet2.structures import Batch, Detections, Pixels, Target, certain_objects
 from centernet2.visualize import draw, picture_grid
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def drawn_batches(
     for number, batch in enumerate(batches, start=1):
         if number <= FIRST_BATCHES:
             pictures = [
-                draw(to_pixels(image), _without_uncertain(target), class_names)
+                draw(to_pixels(image), _certain(target), class_names)
                 for image, target in zip(batch.images[:count], batch.targets, strict=False)
             ]
             captions = [f"image {image_id}" for image_id in batch.image_ids[:count]]
@@ -73,15 +73,11 @@ def draw_predictions(
     _write(folder / f"predictions_{iteration:07d}.jpg", pictures, captions)
 
 
-def _without_uncertain(target: Target) -> Target:
-    """Leave out uncertain objects."""
-    if "uncertain" not in target:
-        return target
-    certain = ~target["uncertain"]
-    left: Target = {"boxes": target["boxes"][certain], "labels": target["labels"][certain]}
-    if "masks" in target:
-        left["masks"] = target["masks"][certain]
-    return left
+def _certain(target: Target) -> dict[str, Tensor]:
+    """Return what is drawn of the certain objects."""
+    rows = certain_objects(target)
+    drawn = {"boxes": target["boxes"][rows], "labels": target["labels"][rows]}
+    return drawn | ({"masks": target["masks"][rows]} if "masks" in target else {})
 
 
 def _write(path: Path, pictures: Sequence[Pixels], captions: Sequence[str]) -> None:

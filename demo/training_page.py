@@ -95,7 +95,8 @@ def curve_tile(name: str, points: Sequence[tuple[float, float]]) -> str:
     chart = Chart(name, x=(min(xs), max(xs)), y=(low, high if high > low else low + 1))
     chart.LEFT = 40
     chart.axes({xs[0]: f"{xs[0]:g}", xs[-1]: f"{xs[-1]:g}"}, {low: _tick(low), high: _tick(high)})
-    return tile(name, _tick(ys[-1]), chart.line(finite).svg())
+    chart.line(finite)
+    return tile(name, _tick(ys[-1]), chart.svg())
 
 
 def _tick(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The page of a training run."""
+"""The page of the demo's training run."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet2.report.training_page import write_training_page
+from demo.training_page import write_training_page
 from tests.helpers.evaluation import checked_page
 
 
