@@ -42,7 +42,7 @@ from centernet2.files import write_atomic
 from centernet2.kernels.dispatch import CHOSEN, KERNELS
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
-from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel
+from centernet2.runtime.exported_model import ExportedModel
 
 PLAIN, EAGER, OPTIMIZED = "plain", "pytorch", "optimized"
 PLAIN_KERNELS = ("torch", "torchvision")
@@ -80,7 +80,7 @@ def file_of(options: argparse.Namespace, suffix: str, precision: str) -> Path:
     else:
         inner = exportable(detector)
         graph = DetectionGraph(halve(inner) if precision == "fp16" else inner)
-        model = translate(export_program(graph.eval()), {METADATA_KEY: metadata})
+        model = translate(export_program(graph.eval()), metadata)
     write_atomic(path, content_of(model))
     return path
 

@@ -21,7 +21,8 @@ import torch
 
 from centernet2.export.tensorrt_form import content_for_tensorrt
 from centernet2.runtime.agreement import Tolerance
-from centernet2.runtime.exported_model import Arrays, split_images
+from centernet2.runtime.exported_model import split_images
+from centernet2.runtime.session import Arrays
 from centernet2.runtime.verification import (
     agreement_of,
     agreement_record,

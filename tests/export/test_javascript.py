@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from centernet2.export.certificate import drawn_images
-from centernet2.runtime.exported_model import METADATA_KEY, ExportedModel
+from centernet2.runtime.exported_model import ExportedModel
+from centernet2.runtime.session import METADATA_KEY
 from tests.helpers.browser import Page, find_chromium, open_page, serve_folder
 
 pytestmark = pytest.mark.long

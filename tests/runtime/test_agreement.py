@@ -3,7 +3,7 @@
 import numpy as np
 
 from centernet2.runtime.agreement import compare_detections, join_agreements
-from centernet2.runtime.exported_model import Arrays
+from centernet2.runtime.session import Arrays
 
 
 def detections(offset: float = 0.0, count: int = 3) -> Arrays:

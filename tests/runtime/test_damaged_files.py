@@ -12,7 +12,8 @@ import pytest
 from centernet2.jobs.verify import verify
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.runtime.agreement import ROUNDING
-from centernet2.runtime.exported_model import METADATA_KEY, NEEDED_KEYS, ExportedModel
+from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
+from centernet2.runtime.session import METADATA_KEY
 from centernet2.runtime.verification import (
     Call,
     certificate_path,

@@ -31,14 +31,14 @@ def test_a_graphics_device_takes_no_threads(
 ) -> None:
     compiled: list[tuple[Any, ...]] = []
     fake = fake_openvino(compiled, ["CPU", "GPU.0", "GPU.1"])
-    monkeypatch.setattr(openvino_session, "_load_openvino", lambda: fake)
+    monkeypatch.setattr(openvino_session, "import_runtime", lambda *_: fake)
     for name in (device, "CPU"):
-        OpenVinoSession(tmp_path / "model.xml", [name], "centernet2", threads=2)
+        OpenVinoSession(tmp_path / "model.xml", [name], threads=2)
     assert [(name, "INFERENCE_NUM_THREADS" in settings) for _, name, settings in compiled] == [
         (device, False), ("CPU", True),
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"has no device GPU\.2; it has CPU, GPU\.0, GPU\.1"):
-        OpenVinoSession(tmp_path / "model.xml", ["GPU.2"], "centernet2")
+        OpenVinoSession(tmp_path / "model.xml", ["GPU.2"])
 
 
 def test_several_threads_run_one_session(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_several_threads_run_one_session(tmp_path: Path) -> None:
     sums.output(0).set_names({"sums"})
     path = tmp_path / "model.xml"
     openvino.save_model(openvino.Model([sums], [images]), path, compress_to_fp16=False)
-    session = OpenVinoSession(path, [], "centernet2", threads=1)
+    session = OpenVinoSession(path, [], threads=1)
 
     def run_often(value: int) -> set[float]:
         filled = np.full((1, 3, 64, 64), value, np.uint8)

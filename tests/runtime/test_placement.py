@@ -58,7 +58,7 @@ def test_nodes_of_the_cpu(file: Path) -> None:
 
 def test_operators_that_fall_back_are_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_onnxruntime({"Conv": CUDA, "Add": CUDA, "RoiAlign": CPU})
-    monkeypatch.setattr(onnx_session, "_load_onnxruntime", lambda: fake)
+    monkeypatch.setattr(onnx_session, "import_runtime", lambda *_: fake)
     assert [line[14:] for line in doctor(file)] == [
         f"onnxruntime 9.9: {CUDA}, {CPU}",
         f"3 in {file}: 2 on {CUDA}, 1 on {CPU}",
@@ -70,7 +70,7 @@ def test_a_provider_that_takes_no_node_is_listed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = fake_onnxruntime({"Conv": CPU})
-    monkeypatch.setattr(onnx_session, "_load_onnxruntime", lambda: fake)
+    monkeypatch.setattr(onnx_session, "import_runtime", lambda *_: fake)
     assert f"0 on {CUDA}, 1 on {CPU}" in doctor(file, providers=[CUDA])[1]
 
 
@@ -79,7 +79,7 @@ def test_a_provider_that_cannot_start_is_refused(
 ) -> None:
     fake = fake_onnxruntime({})
     fake.InferenceSession().get_providers = lambda: [CPU]  # as without the libraries of CUDA
-    monkeypatch.setattr(onnx_session, "_load_onnxruntime", lambda: fake)
+    monkeypatch.setattr(onnx_session, "import_runtime", lambda *_: fake)
     with pytest.raises(ValueError, match=f"cannot start {CUDA} on this machine"):
         OnnxSession(file, [CUDA])
 

@@ -17,7 +17,7 @@ from centernet2.models.detector import Detector
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
 from centernet2.runtime.agreement import Agreement, Tolerance, compare_detections, join_agreements
-from centernet2.runtime.exported_model import Arrays
+from centernet2.runtime.session import Arrays
 from centernet2.runtime.verification import Call
 
 PACKAGES_OF_EXPORT = (

@@ -34,7 +34,7 @@ from centernet2.files import open_atomic, write_json
 from centernet2.models.detector import Detector
 from centernet2.outputs import json_mark
 from centernet2.runtime.agreement import Agreement
-from centernet2.runtime.exported_model import METADATA_KEY, Arrays, ExportedModel, parts_of
+from centernet2.runtime.exported_model import ExportedModel, parts_of
 from centernet2.runtime.verification import (
     agreement_of,
     agreement_record,
@@ -110,7 +110,6 @@ def export_detector(
 
     Args:
         detector: in evaluation mode, not optimized.
-        path, options: place and form of the file.
         images: uint8 [3, H, W] RGB, up to three on which the file is compared with PyTorch; those
             that are missing are drawn.
         calibration: images on which the ranges of activations are measured, for int8.
@@ -123,10 +122,13 @@ def export_detector(
         ValueError: too few detections agree, or there is too little memory; nothing is written.
     """
     require_memory(detector.info.test_size, options.graph)
-    tolerance, share = _bar(options)
+    bar = PRECISIONS[options.precision]
+    if options.required_share is not None:
+        bar = bar._replace(share=options.required_share)
     batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
-    require_detections(calls, share, f"{path} is not written", _advice_for(images))
+    advice = OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
+    require_detections(calls, bar.share, f"{path} is not written", advice)
     graph = _graph(exportable(detector), options)
     metadata = json.dumps(metadata_of(detector, options))
     model = _translate(detector, graph, metadata, options)
@@ -135,45 +137,49 @@ def export_detector(
     with TemporaryDirectory() as folder:
         temporary = Path(folder) / path.name
         _write(model, temporary, metadata, options)
-        stages = compare_stages(graph, _outputs(temporary, batches), batches, tolerance)
+        run = ExportedModel(temporary).run
+        outputs = [run(each.numpy()) for each in batches]
+        stages = compare_stages(graph, outputs, batches, bar.tolerance)
         if not options.graph.record and options.format not in PROGRAMS:
             _write(without_outputs(model, RECORDED), temporary, metadata, options)
-        exported, parts_at = ExportedModel(temporary), _first_below(stages, share)
-        agreement = agreement_of(exported, calls, tolerance)
-        require_share(agreement, share, f"{path} is not written{_after(parts_at)}", ADVICE)
+        exported = ExportedModel(temporary)
+        agreement = agreement_of(exported, calls, bar.tolerance)
+        compared = _compared(agreement, stages, bar, path)
         reference_path(temporary).write_bytes(pack_calls(calls))
         certificate = {
-            **_identity(temporary),
-            **{"precision": options.precision, **quantized},
-            **{"required_share": share, "tolerance": tolerance._asdict()},
-            **agreement_record(agreement),
-            "stages": {name: agreement_record(each) for name, each in stages.items()},
-            "parts_at": parts_at,
+            **json_mark("export"),
+            "file": path.name,
+            "sha256": hash_of(temporary),
+            "reference_sha256": hash_of(reference_path(temporary)),
+            "precision": options.precision,
+            **quantized,
+            **compared,
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
             **check(temporary),
-            **_environment(exported),
+            "runtime": exported.session.description,
+            "versions": package_versions(),
+            "machine": f"{platform.machine()}, {platform.system()}",
         }
         write_json(certificate_path(temporary), certificate, indent=2)
         _publish(temporary, path)
     return certificate
 
 
-def _advice_for(images: Sequence[Tensor]) -> str:
-    """Say what to give if nothing is detected in the images."""
-    return OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
-
-
-def _bar(options: ExportOptions) -> Bar:
-    """Return the bar of a precision, with the share that the options require."""
-    bar, share = PRECISIONS[options.precision], options.required_share
-    return bar if share is None else bar._replace(share=share)
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    """Return what tells an exported file and its reference from others, for a certificate."""
-    hashes = {"sha256": hash_of(path), "reference_sha256": hash_of(reference_path(path))}
-    return {**json_mark("export"), "file": path.name, **hashes}
+def _compared(
+    agreement: Agreement, stages: Mapping[str, Agreement], bar: Bar, path: Path
+) -> dict[str, Any]:
+    """Return what a certificate says of a comparison; ValueError if too few detections agree."""
+    parts_at = next((name for name, each in stages.items() if each.share < bar.share), None)
+    place = "" if parts_at is None else f" (they part at: {parts_at})"
+    require_share(agreement, bar.share, f"{path} is not written{place}", ADVICE)
+    return {
+        "required_share": bar.share,
+        "tolerance": bar.tolerance._asdict(),
+        **agreement_record(agreement),
+        "stages": {name: agreement_record(each) for name, each in stages.items()},
+        "parts_at": parts_at,
+    }
 
 
 def _publish(temporary: Path, path: Path) -> None:
@@ -191,9 +197,8 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:
-    is_model_api = options.format == "model-api"
-    recorded = replace(options.graph, record=True)
-    return DetectionGraph(detector, recorded, model_api=is_model_api).eval()
+    recorded, model_api = replace(options.graph, record=True), options.format == "model-api"
+    return DetectionGraph(detector, recorded, model_api=model_api).eval()
 
 
 def _translate(
@@ -209,7 +214,7 @@ def _translate(
     program = export_program(graph)
     if options.format in PROGRAMS:
         return program
-    return translate(program, {METADATA_KEY: metadata})
+    return translate(program, metadata)
 
 
 def _quantize(
@@ -223,21 +228,6 @@ def _quantize(
     return quantize(model, detector, (batch.numpy() for batch in batches))
 
 
-def _outputs(path: Path, batches: Iterable[Tensor]) -> list[Arrays]:
-    """Run a file on batches of images."""
-    exported = ExportedModel(path)
-    return [exported.run(each.numpy()) for each in batches]
-
-
-def _environment(exported: ExportedModel) -> dict[str, Any]:
-    """Return the runtime, the versions of the packages and the machine, for a certificate."""
-    return {
-        "runtime": exported.session.description,
-        "versions": package_versions(),
-        "machine": f"{platform.machine()}, {platform.system()}",
-    }
-
-
 def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> None:
     """Write a program or an ONNX model in the format that the suffix of a path names."""
     if options.format in PROGRAMS:
@@ -248,8 +238,7 @@ def _write(model: Any, path: Path, metadata: str, options: ExportOptions) -> Non
         content_for_tensorrt(content) if options.format == "tensorrt" else content
     )
     if path.suffix == ".xml":
-        info, half_weights = json.loads(metadata)["model_info"], options.precision == "fp16"
-        save_openvino(onnx_path, path, metadata, info, half_weights=half_weights)
+        save_openvino(onnx_path, path, metadata, half_weights=options.precision == "fp16")
 
 
 def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
@@ -285,12 +274,3 @@ def _rules(detector: Detector) -> dict[str, Any]:
         "decoder": asdict(first.decoder.options),
         "selection": None if heads is None else asdict(heads.selection.options),
     }
-
-
-def _first_below(stages: Mapping[str, Agreement], share: float) -> str | None:
-    """Return the first stage of which a smaller share of the boxes agrees."""
-    return next((name for name, each in stages.items() if each.share < share), None)
-
-
-def _after(stage: str | None) -> str:
-    return "" if stage is None else f" (they part at: {stage})"

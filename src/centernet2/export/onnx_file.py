@@ -3,7 +3,6 @@
 PyTorch's exporter translates nearly all operators; `translate` gives it functions for the others.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,25 +10,26 @@ from torch.export import ExportedProgram
 
 from centernet2.outputs import mark_of
 from centernet2.runtime.onnx_session import INPUT
+from centernet2.runtime.session import METADATA_KEY
 
 OPSET = 20  # DeformConv is wrong up to 18
 INPUT_SHAPE = ("batch", 3, "height", "width")  # names of the dimensions that are not fixed
 ANY_NUMBER = 2**31 - 1
 
 
-def translate(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
+def translate(program: ExportedProgram, metadata: str) -> Any:
     """Translate the program of a detector to an ONNX model in memory.
 
     Args:
         program: returns a dictionary, whose keys become the names of the outputs.
-        metadata: texts that the file carries, by key.
+        metadata: JSON that the file carries under METADATA_KEY.
     """
     translated: Any = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=output_names(program),
+        output_names=list(program.call_spec.out_spec.context),  # keys of the dictionary
         custom_translation_table={
             torch.ops.aten.sort.stable: _sort,
             torch.ops.centernet2.nms_of_batch.default: _nms_of_batch,
@@ -40,7 +40,7 @@ def translate(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
     _name_dimensions(model.graph.inputs[0])
     model.producer_name = "centernet2"
     model.doc_string = f"A detector, {mark_of('export')} in standard operators"
-    model.metadata_props.update(metadata)
+    model.metadata_props[METADATA_KEY] = metadata
     return model
 
 
@@ -60,13 +60,6 @@ def content_of(model: Any) -> bytes:
 
     content: bytes = ir.to_proto(model).SerializeToString()
     return content
-
-
-def output_names(program: ExportedProgram) -> list[str]:
-    """Return the keys of the dictionary that a program returns, in the order of its outputs."""
-    spec = program.call_spec.out_spec
-    names: list[str] = list(spec.context)
-    return names
 
 
 def _name_dimensions(value: Any) -> None:

@@ -3,32 +3,23 @@
 OpenVINO reads all operators of these models, except DeformConv, for which it has no rule.
 """
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from centernet2.outputs import mark_of
-from centernet2.runtime.exported_model import METADATA_KEY
-
-NO_INFO: Mapping[str, str] = MappingProxyType({})
+from centernet2.runtime.session import METADATA_KEY
 
 
 def save_openvino(
-    onnx_model: Path,
-    path: Path,
-    metadata: str,
-    model_info: Mapping[str, str] = NO_INFO,
-    *,
-    half_weights: bool = False,
+    onnx_model: Path, path: Path, metadata: str, *, half_weights: bool = False
 ) -> None:
     """Write an .xml file and, beside it, the .bin file of its weights.
 
     Args:
         onnx_model: file to convert.
         path: of the .xml file.
-        metadata: JSON that the file carries under METADATA_KEY.
-        model_info: keys of Model API.
+        metadata: JSON that the file carries under METADATA_KEY; `model_info` are keys of Model API.
         half_weights: store weights in half precision; they are converted when the file is opened.
     """
     import openvino
@@ -38,7 +29,7 @@ def save_openvino(
     model = openvino.convert_model(onnx_model, extension=rules)
     model.set_friendly_name(mark_of("export"))
     model.set_rt_info(metadata, METADATA_KEY)
-    for key, value in model_info.items():
+    for key, value in json.loads(metadata).get("model_info", {}).items():
         model.set_rt_info(value, ["model_info", key])
     openvino.save_model(model, path, compress_to_fp16=half_weights)
 

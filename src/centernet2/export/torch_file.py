@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from centernet2.outputs import mark_of
-from centernet2.runtime.exported_model import METADATA_KEY
+from centernet2.runtime.session import METADATA_KEY
 
 
 def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile: bool) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from centernet2.ops.box_arrays import box_iou_matrix, distinct_rows
 from centernet2.predict.exported_detector import ExportedDetector
-from centernet2.runtime.exported_model import Arrays
+from centernet2.runtime.session import Arrays
 from centernet2.structures import DetectionArrays, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:

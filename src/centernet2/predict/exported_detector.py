@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centernet2.predict import prediction
-from centernet2.runtime.exported_model import Arrays, ExportedModel, split_images
+from centernet2.runtime.exported_model import ExportedModel, split_images
+from centernet2.runtime.session import Arrays
 from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:

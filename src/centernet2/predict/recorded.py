@@ -14,7 +14,8 @@ from centernet2.models.roi_heads import DetectionSelector, SelectionOptions
 from centernet2.predict.exported_detector import calibration_of
 from centernet2.predict.pytorch_detector import Recording
 from centernet2.runtime.agreement import ROUNDING
-from centernet2.runtime.exported_model import Arrays, ExportedModel, split_images
+from centernet2.runtime.exported_model import ExportedModel, split_images
+from centernet2.runtime.session import Arrays
 from centernet2.structures import Detections, Pixels, Proposals, ScoreCalibration, TestSize
 
 

@@ -3,22 +3,23 @@
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.runtime.onnx_session import OnnxSession
 from centernet2.runtime.openvino_session import OpenVinoSession
+from centernet2.runtime.session import METADATA_KEY, Arrays, Session
 from centernet2.runtime.torch_session import TorchSession
 
-Arrays: TypeAlias = dict[str, NDArray[Any]]  # by name
-
-METADATA_KEY = "centernet2"  # of a JSON object, in the metadata of a file
-EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")  # of ONNX, OpenVINO and PyTorch
-NEEDED_KEYS: Mapping[str, type] = {  # of it, and the type of each value
+SESSIONS: Mapping[str, Callable[..., Session]] = {  # by suffix
+    ".onnx": OnnxSession, ".xml": OpenVinoSession, ".pt2": TorchSession
+}  # fmt: skip
+EXPORTED_SUFFIXES = tuple(SESSIONS)
+NEEDED_KEYS: Mapping[str, type] = {  # of the metadata, and the type of each value
     "input_shape": list,
     "class_names": list,
     "num_classes": int,
@@ -36,7 +37,6 @@ class ExportedModel:
     """A detector in an exported file.
 
     Args:
-        path: the file.
         providers: execution providers of ONNX Runtime, the preferred one first, or one device of
             OpenVINO or PyTorch; None: the CPU.
         threads: of the CPU for a call; None: OMP_NUM_THREADS, and without it the runtime chooses.
@@ -50,8 +50,9 @@ class ExportedModel:
     ) -> None:
         self.path = path
         require_exported(path)
-        self.session = _open(path, providers or (), threads or _threads_of_environment())
-        self.metadata = _read_metadata(self.session.metadata.get(METADATA_KEY), path)
+        threads = threads or _threads_of_environment()
+        self.session = SESSIONS[path.suffix](path, providers or (), threads=threads)
+        self.metadata = _read_metadata(self.session.metadata, path)
         # of a batch of images, with a name for each dimension that is not fixed
         self.input_shape: Sequence[int | str] = self.metadata["input_shape"]
 
@@ -77,24 +78,18 @@ class ExportedModel:
 
 def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
     try:
-        metadata: Mapping[str, Any] = {} if text is None else json.loads(text)
-        key = METADATA_KEY if text is None else _unfit_key(metadata)
+        metadata: Mapping[str, Any] = json.loads(text or "")
+        unfit = [key for key, own in NEEDED_KEYS.items() if not isinstance(metadata.get(key), own)]
+        if not unfit and len(metadata["input_shape"]) != IMAGE_DIMENSIONS:
+            unfit = ["input_shape"]
     except (ValueError, AttributeError):  # no JSON, or no object
-        key = METADATA_KEY
-    if key is not None:
+        unfit = [METADATA_KEY]
+    if unfit:
         raise ValueError(
-            f"{path} was not written by `centernet2 export` of this release (the {key} of its "
+            f"{path} was not written by `centernet2 export` of this release (the {unfit[0]} of its "
             "metadata is missing or changed); export it again"
         )
     return metadata
-
-
-def _unfit_key(metadata: Mapping[str, Any]) -> str | None:
-    """Return a key that is missing, or has an impossible value; None: there is none."""
-    for key, kind in NEEDED_KEYS.items():
-        if not isinstance(metadata.get(key), kind):
-            return key
-    return None if len(metadata["input_shape"]) == IMAGE_DIMENSIONS else "input_shape"
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -120,16 +115,6 @@ def _threads_of_environment() -> int | None:
     """Return the number in OMP_NUM_THREADS, which the runtimes do not read."""
     number = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # by level of nesting
     return int(number) if number.isdigit() else None
-
-
-def _open(
-    path: Path, providers: Sequence[str], threads: int | None
-) -> OnnxSession | OpenVinoSession | TorchSession:
-    if path.suffix == ".xml":
-        return OpenVinoSession(path, providers, METADATA_KEY, threads=threads)
-    if path.suffix == ".pt2":
-        return TorchSession(path, providers, METADATA_KEY, threads=threads)
-    return OnnxSession(path, providers, threads=threads)
 
 
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:

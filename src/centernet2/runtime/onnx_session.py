@@ -1,35 +1,36 @@
 """A session of ONNX Runtime."""
 
-import importlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from centernet2.runtime.session import METADATA_KEY, Arrays, Placement, import_runtime
+
 CPU = "CPUExecutionProvider"
 REMOTE = "AzureExecutionProvider"  # takes only nodes that are made for it
 INPUT = "images"
+PACKAGE = ("onnxruntime", "centernet2[export]")
 
 
 class OnnxSession:
     """An ONNX file that is ready to run.
 
     Args:
-        path: the file.
         providers: execution providers, the preferred one first; empty: the CPU's.
         threads: of an operator; None: one for each core.
     """
 
     def __init__(self, path: Path, providers: Sequence[str], *, threads: int | None = None) -> None:
-        runtime = _load_onnxruntime()
+        runtime = import_runtime(*PACKAGE)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self.session = _open(runtime, path, providers, options)
         self._require_started(providers)
         self.names = [output.name for output in self.session.get_outputs()]
-        self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
+        self.metadata = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.description = f"onnxruntime {runtime.__version__}, {self.session.get_providers()[0]}"
 
     def _require_started(self, providers: Sequence[str]) -> None:
@@ -40,17 +41,15 @@ class OnnxSession:
                 "what is missing. Install that, or leave the provider out, as by --device cpu"
             )
 
-    def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(self, images: NDArray[Any]) -> Arrays:
         """Return the outputs for a batch of images, by name."""
         outputs = self.session.run(self.names, {INPUT: images})
         return dict(zip(self.names, outputs, strict=True))
 
 
-def place_onnx_nodes(
-    path: Path, providers: Sequence[str]
-) -> tuple[str, list[str], dict[str, Counter[str]]]:
-    """Find the execution provider of each node of a file, see `Placement`."""
-    runtime = _load_onnxruntime()
+def place_onnx_nodes(path: Path, providers: Sequence[str]) -> Placement:
+    """Find the execution provider of each node of a file."""
+    runtime = import_runtime(*PACKAGE)
     available = [name for name in runtime.get_available_providers() if name != REMOTE]
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -60,7 +59,7 @@ def place_onnx_nodes(
     operators: dict[str, Counter[str]] = {name: Counter() for name in (*providers, CPU)}
     for part in session.get_provider_graph_assignment_info():
         operators[part.ep_name].update(node.op_type for node in part.get_nodes())
-    return f"onnxruntime {runtime.__version__}", available, operators
+    return Placement(f"onnxruntime {runtime.__version__}", available, operators)
 
 
 def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> Any:
@@ -73,15 +72,6 @@ def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> A
         raise ValueError(
             f"{path} cannot be opened by onnxruntime {runtime.__version__}: it is damaged, or "
             f"needs a newer onnxruntime ({' '.join(str(error).split())})"
-        ) from error
-
-
-def _load_onnxruntime() -> Any:
-    try:
-        return importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise ValueError(
-            f"onnxruntime cannot be imported ({error}); install it: pip install centernet2[export]"
         ) from error
 
 

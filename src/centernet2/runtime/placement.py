@@ -1,28 +1,19 @@
 """Where the nodes of an exported file run."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from centernet2.runtime.exported_model import require_exported
 from centernet2.runtime.onnx_session import place_onnx_nodes
 from centernet2.runtime.openvino_session import place_openvino_nodes
-
-
-class Placement(NamedTuple):
-    """The execution provider or device of each node of a file."""
-
-    runtime: str  # with its version
-    available: Sequence[str]  # providers or devices of this installation, preferred ones first
-    operators: Mapping[str, Counter[str]]  # by provider, preferred first: nodes of each operator
+from centernet2.runtime.session import Placement
 
 
 def place_nodes(path: Path, providers: Sequence[str] = ()) -> Placement:
     """Find where the nodes of an exported file would run.
 
     Args:
-        path: the file.
         providers: execution providers of ONNX Runtime or devices of OpenVINO, the preferred one
             first; empty: all that this onnxruntime has, or the CPU of OpenVINO.
 
@@ -33,7 +24,7 @@ def place_nodes(path: Path, providers: Sequence[str] = ()) -> Placement:
     if path.suffix == ".pt2":
         raise ValueError(f"PyTorch runs all of {path} on one device; only other runtimes share it")
     place = place_openvino_nodes if path.suffix == ".xml" else place_onnx_nodes
-    return Placement(*place(path, providers))
+    return place(path, providers)
 
 
 def describe_placement(path: Path, placement: Placement) -> Iterator[str]:

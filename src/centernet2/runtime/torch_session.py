@@ -3,12 +3,14 @@
 import importlib
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+
+from centernet2.runtime.session import METADATA_KEY, Arrays, import_runtime, only_device
 
 COMPILED, EXTRA = "data/aotinductor/", "extra/"  # folders of an archive
 CPU = "cpu"
@@ -18,29 +20,25 @@ class TorchSession:
     """A program of PyTorch (.pt2) that is ready to run: exported, or compiled by AOTInductor.
 
     Args:
-        path: the file.
         devices: of PyTorch, at most one; empty: the CPU.
-        key: of the metadata.
         threads: of the CPU during a call, in the whole process; None: those of PyTorch.
     """
 
-    def __init__(
-        self, path: Path, devices: Sequence[str], key: str, *, threads: int | None = None
-    ) -> None:
-        self.torch = _load_torch()
+    def __init__(self, path: Path, devices: Sequence[str], *, threads: int | None = None) -> None:
+        import_runtime("torchvision", "torch torchvision")  # which registers its operators
+        self.torch = importlib.import_module("torch")
         self.threads = threads
         self.device = _choose_device(self.torch, devices)
         try:
-            self.program, text = self._load(path, key)
+            self.program, self.metadata = self._load(path)
         except Exception as error:  # the errors of its readers have no common class
             raise ValueError(
                 f"{path} cannot be opened by torch {self.torch.__version__}: it is damaged, or "
                 f"needs another torch or device ({' '.join(str(error).split())})"
             ) from error
-        self.metadata: Mapping[str, str] = {} if text is None else {key: text}
         self.description = f"torch {self.torch.__version__.split('+')[0]}, {self.device}"
 
-    def run(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(self, images: NDArray[Any]) -> Arrays:
         """Return the outputs for a batch of images, by name."""
         with self.torch.no_grad(), self._with_threads():
             outputs = self.program(self.torch.from_numpy(images).to(self.device))
@@ -55,15 +53,15 @@ class TorchSession:
         finally:
             self.torch.set_num_threads(before)
 
-    def _load(self, path: Path, key: str) -> tuple[Callable[[Any], Any], str | None]:
+    def _load(self, path: Path) -> tuple[Callable[[Any], Any], str | None]:
         """Return the program, and its metadata if there are any."""
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            own = [name for name in names if name.endswith(f"/{EXTRA}{key}")]
+            own = [name for name in names if name.endswith(f"/{EXTRA}{METADATA_KEY}")]
             text = archive.read(own[0]).decode() if own else None
         if any(COMPILED in name for name in names):
             compiled = self.torch._inductor.aoti_load_package(str(path))
-            return compiled, compiled.get_metadata().get(key)
+            return compiled, compiled.get_metadata().get(METADATA_KEY)
         # it would log the traceback of a damaged file
         logging.getLogger("torch.export").setLevel(logging.ERROR)
         passes = importlib.import_module("torch.export.passes")
@@ -71,22 +69,8 @@ class TorchSession:
         return program.module(), text
 
 
-def _load_torch() -> Any:
-    try:
-        importlib.import_module("torchvision")  # which registers its operators
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise ValueError(
-            f"torch and torchvision cannot be imported ({error}); install them: pip install "
-            "torch torchvision"
-        ) from error
-
-
 def _choose_device(torch: Any, devices: Sequence[str]) -> str:
-    if len(devices) > 1:
-        names = ", ".join(devices)
-        raise ValueError(f"torch runs a file on one device; choose one of {names}")
-    device = devices[0] if devices else CPU
+    device = only_device("torch", devices, CPU)
     available = [CPU, *(["cuda"] if torch.cuda.is_available() else [])]
     if device not in available:
         raise ValueError(f"this torch has no device {device}; it has {', '.join(available)}")

@@ -18,7 +18,8 @@ from centernet2.runtime.agreement import (
     compare_detections,
     join_agreements,
 )
-from centernet2.runtime.exported_model import Arrays, ExportedModel, parts_of, require_exported
+from centernet2.runtime.exported_model import ExportedModel, parts_of, require_exported
+from centernet2.runtime.session import Arrays
 
 
 class Call(NamedTuple):
