@@ -63,9 +63,10 @@ def test_missing_folders_are_created(tmp_path: Path) -> None:
 def test_numbers_that_json_lacks(tmp_path: Path) -> None:
     numbers = (1.5, float("nan"), float("inf"))
     assert [finite_or_none(x) for x in numbers] == [1.5, None, None]
-    write_json(tmp_path / "a.json", {"AP": {"cat": numbers, "name": "NaN"}})
-    assert json.loads((tmp_path / "a.json").read_text()) == {
-        "AP": {"cat": [1.5, None, None], "name": "NaN"}
+    write_json(tmp_path / "a.json", {"AP": {"猫": numbers, "name": "NaN"}})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "AP": {"猫": [1.5, None, None], "name": "NaN"}
     }
 
 

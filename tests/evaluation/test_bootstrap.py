@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from centernet2.data.readers.coco import load_coco
-from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_pairs, compare_results
+from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_pairs
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report.tables import differences_table
 from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
@@ -19,7 +19,8 @@ def test_metrics_of_all_images_equal_coco(tmp_path: Path) -> None:
     dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
     results = in_positions(dataset, random_results(rng, content, decimals=2, noise=300))
     metrics = coco_metrics(dataset, results)
-    differences = compare_results(dataset, results, results, samples=5, confidence=0.9, seed=0)
+    pairs = [(results, results)]
+    differences = compare_pairs(dataset, pairs, samples=5, confidence=0.9, seed=0)
     for name, each in differences.items():
         assert each.first == each.second or np.isnan(each.first)
         assert each.first == pytest.approx(metrics[f"bbox/{name}"], abs=1e-6, nan_ok=True)
@@ -60,9 +61,8 @@ def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:
     equal = results.copy()
     equal[:, 1:3] += rng.normal(0, 0.2, (len(results), 2))
     for other, real in ((worse, True), (equal, False)):
-        each = compare_results(dataset, other, results, samples=100, confidence=0.95, seed=0)[
-            "AP50"
-        ]
+        pairs = [(other, results)]
+        each = compare_pairs(dataset, pairs, samples=100, confidence=0.95, seed=0)["AP50"]
         assert each.is_real is real
         assert each.low <= each.second - each.first <= each.high
     console = Console(width=100, record=True)
@@ -78,7 +78,7 @@ def test_pairs_are_compared_by_their_means(tmp_path: Path) -> None:
     bad = good.copy()
     bad[:, 1:3] += 6
     options = {"samples": 50, "confidence": 0.95, "seed": 0}
-    single = compare_results(dataset, good, bad, **options)["AP"]
+    single = compare_pairs(dataset, [(good, bad)], **options)["AP"]
     joined = compare_pairs(dataset, [(good, bad), (good, good)], **options)["AP"]
     assert single.low < single.high < 0
     # the same draws, and half of the difference

@@ -21,7 +21,6 @@ from centernet2.evaluation.scoring import (
     SkippedImage,
     score_detector,
     score_results,
-    write_metrics,
 )
 from centernet2.evaluation.stream import ResultStream
 from centernet2.report.tables import metrics_table
@@ -297,9 +296,3 @@ def test_progress_is_logged_without_terminal(
             output_dir=None,
         )  # fmt: skip
     assert "evaluated 2 of 3 images" in caplog.text
-
-
-def test_metrics_file_is_valid_json(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "m.json", {"bbox/AP": 1.5, "bbox/AP/猫": math.nan})
-    text = (tmp_path / "m.json").read_text(encoding="utf-8")
-    assert json.loads(text, parse_constant=pytest.fail) == {"bbox/AP": 1.5, "bbox/AP/猫": None}

@@ -1,7 +1,7 @@
 """Metrics of detections, and analysis of their errors."""
 
 from centernet2.evaluation.analysis import analyze
-from centernet2.evaluation.bootstrap import Difference, compare_pairs, compare_results
+from centernet2.evaluation.bootstrap import Difference, compare_pairs
 from centernet2.evaluation.curves import (
     ThresholdChoice,
     best_point,
@@ -63,7 +63,6 @@ __all__ = [
     "choose_threshold",
     "class_curves",
     "compare_pairs",
-    "compare_results",
     "fit_calibration",
     "match_detections",
     "observe",

@@ -64,9 +64,8 @@ def analyze(
     """Analyze an evaluation and return the record as JSON holds it.
 
     Args:
-        truth: the data set.
         results: COCO results [D, 7] in the order of the images.
-        metrics: the metrics in percent.
+        metrics: in percent.
         stages: the record of the detector's stages of each image, in the same order, if known.
     """
     ground_truth = as_coco(truth)

@@ -5,6 +5,7 @@ and both detectors are evaluated on the same draws. The spread of the difference
 depends on which images happen to be in the data set.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,20 +53,6 @@ class _Class(NamedTuple):
     objects: IntArray  # [I] by image
 
 
-def compare_results(
-    truth: GroundTruth,
-    first: FloatArray,
-    second: FloatArray,
-    *,
-    samples: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, Difference]:
-    """Compare two sets of COCO results [D, 7]; the other arguments are those of `compare_pairs`."""
-    pairs = [(first, second)]
-    return compare_pairs(truth, pairs, samples=samples, confidence=confidence, seed=seed)
-
-
 def compare_pairs(
     truth: GroundTruth,
     pairs: Sequence[tuple[FloatArray, FloatArray]],
@@ -77,11 +64,9 @@ def compare_pairs(
     """Compare pairs of detectors by their means: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
 
     Args:
-        truth: the data set.
         pairs: COCO results [D, 7] of both detectors of each pair.
         samples: number of draws.
         confidence: share of the draws within the interval, such as 0.95.
-        seed: of the draws.
     """
     prepared = [[_prepare(truth, results) for results in pair] for pair in pairs]
     count = len(truth)
@@ -101,22 +86,14 @@ def compare_pairs(
         one, other = means(weights)
         drawn.append(other - one)
     tail = 100 * (1 - confidence) / 2
-    low, high = _bounds(np.stack(drawn), tail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # about metrics that no draw has: NaN
+        low, high = np.nanpercentile(drawn, [tail, 100 - tail], axis=0)
     names = [*SUMMARY_IOUS, *(f"AP/{name}" for name in truth.class_names)]
     return {
         name: Difference(float(first[i]), float(second[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(names)
     }
-
-
-def _bounds(drawn: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:
-    """Percentiles of each metric [F], over the draws [S, F] in which it exists."""
-    low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
-    for i, column in enumerate(drawn.T):
-        present = column[~np.isnan(column)]
-        if len(present):
-            low[i], high[i] = np.percentile(present, [tail, 100 - tail])
-    return low, high
 
 
 def _prepare(truth: GroundTruth, results: FloatArray) -> list[_Class]:

@@ -25,12 +25,7 @@ PASTED_PIXELS = 2**27  # of the masks that are in memory at a time
 
 
 def results_of(detections: Detections, *, image: int) -> FloatArray:
-    """Convert detections on the original image to rows of results.
-
-    Args:
-        detections: their labels are those of the data set.
-        image: position in the data set.
-    """
+    """Convert detections on the original image, with labels of the data set, to rows of results."""
     boxes = xyxy_to_xywh(detections["boxes"].cpu().numpy())  # [D, 4]
     scores = detections["scores"].cpu().numpy()  # [D]
     labels = detections["labels"].cpu().numpy()  # [D]
@@ -72,8 +67,6 @@ def write_results(
     """Write COCO results, a detection per line; the file appears whole or not at all.
 
     Args:
-        results: rows [D, 7].
-        masks: of the detections.
         image_ids: image -> its id in the user's files.
         category_ids: label -> id in the user's files.
         class_names: label -> name, so that the file is not read with ids of other data.

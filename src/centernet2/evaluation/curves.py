@@ -62,10 +62,10 @@ def curve_of(scores: FloatArray, hits: BoolArray, total: int) -> Curve:
     return Curve(ranked[last], right[last] / np.maximum(kept, 1), recall, total)
 
 
-def class_curves(matches: Matches, num_classes: int, *, threshold_index: int = 0) -> list[Curve]:
-    """The curve of each class at one of the IoU thresholds of `matches`."""
+def class_curves(matches: Matches, num_classes: int) -> list[Curve]:
+    """The curve of each class, at the first IoU threshold."""
     totals = matches.totals(num_classes)
-    hits, counted = matches.hits[threshold_index], ~matches.ignored[threshold_index]
+    hits, counted = matches.hits[0], ~matches.ignored[0]
     order = np.argsort(matches.labels, kind="stable")
     starts = np.searchsorted(matches.labels[order], np.arange(num_classes + 1))
     curves = []
@@ -88,25 +88,13 @@ def best_point(curve: Curve) -> OperatingPoint | None:
     return _point(curve, int(curve.f1.argmax())) if len(curve.thresholds) and curve.total else None
 
 
-def point_of_precision(curve: Curve, wanted: float) -> OperatingPoint | None:
-    """The lowest threshold with at least this precision, for the highest recall."""
-    enough = np.flatnonzero(curve.precision >= wanted)
-    return _point(curve, int(enough[-1])) if len(enough) and curve.total else None
-
-
-def point_of_recall(curve: Curve, wanted: float) -> OperatingPoint | None:
-    """The highest threshold with at least this recall."""
-    enough = np.flatnonzero(curve.recall >= wanted)
-    return _point(curve, int(enough[0])) if len(enough) else None
-
-
 class ThresholdChoice(NamedTuple):
     """The threshold chosen for a class."""
 
     point: OperatingPoint | None  # None: no objects or detections; the overall threshold is taken
     threshold: float
-    reached: bool  # the goal
-    goal: str = "the highest F1"  # or the precision or recall that was asked for
+    reached: bool = False  # the goal
+    goal: str = ""  # the precision or recall that was asked for; empty: the highest F1
 
 
 def choose_threshold(
@@ -114,23 +102,23 @@ def choose_threshold(
 ) -> ThresholdChoice:
     """Choose the threshold for a precision or a recall; by default for the best F1.
 
+    It is the lowest one with at least that precision, or the highest one with at least that recall.
     If the curve does not reach it, the nearest threshold is taken. `otherwise` is for a class
     without objects or detections.
     """
-    goal = ThresholdChoice._field_defaults["goal"]
+    best = best_point(curve)
+    if best is None:
+        return ThresholdChoice(None, otherwise)
     if precision is not None:
-        goal = f"precision {100 * precision:g} %"
+        goal, enough = f"precision {100 * precision:g} %", curve.precision >= precision
+        k = np.flatnonzero(enough)[-1] if enough.any() else curve.precision.argmax()
     elif recall is not None:
-        goal = f"recall {100 * recall:g} %"
-    if not curve.total or not len(curve.thresholds):
-        return ThresholdChoice(None, otherwise, False, goal)
-    wanted, nearest = best_point(curve), 0
-    if precision is not None:
-        wanted, nearest = point_of_precision(curve, precision), int(curve.precision.argmax())
-    elif recall is not None:
-        wanted, nearest = point_of_recall(curve, recall), len(curve.thresholds) - 1
-    point = wanted or _point(curve, nearest)
-    return ThresholdChoice(point, point.threshold, wanted is not None, goal)
+        goal, enough = f"recall {100 * recall:g} %", curve.recall >= recall
+        k = np.flatnonzero(enough)[0] if enough.any() else len(enough) - 1
+    else:
+        return ThresholdChoice(best, best.threshold, True)
+    point = _point(curve, int(k))
+    return ThresholdChoice(point, point.threshold, bool(enough.any()), goal)
 
 
 def _point(curve: Curve, k: int) -> OperatingPoint:

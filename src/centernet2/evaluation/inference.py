@@ -46,9 +46,7 @@ def detect_batches(
 ) -> None:
     """Write the detections of all batches to the stream, until `interrupted` says so.
 
-    Args:
-        label_map: [C] int64, the detector's label -> label of the data set, or -1 for a class that
-            the data lack; default: they are the same.
+    The other arguments are those of `score_detector`.
     """
     share = math.ceil((len(dataset) - len(stream.done)) / world_size())
     with evaluation_mode(model), torch.inference_mode():

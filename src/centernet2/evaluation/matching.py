@@ -1,6 +1,7 @@
 """COCO's matching of detections to ground truth, as columns."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from centernet2.evaluation.ground_truth import (
     load_detections,
     select_all,
 )
+from centernet2.ops.box_arrays import xywh_to_xyxy
 from centernet2.structures import BoolArray, FloatArray, IntArray
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
@@ -27,7 +29,6 @@ class MatchedObjects(NamedTuple):
     labels: IntArray  # [G]
     images: IntArray  # [G] index
     counted: BoolArray  # [G] whether it counts in recall: no crowd
-    matched: BoolArray  # [G] whether a detection has it, at the first IoU threshold
 
 
 class Matches(NamedTuple):
@@ -64,26 +65,25 @@ def match_detections(
     num_detections, num_objects = ([len(pair[key]) for pair in pairs] for key in ("dtIds", "gtIds"))
     labels = np.array([pair["category_id"] for pair in pairs], dtype=np.int64) - 1
     images = np.array([pair["image_id"] for pair in pairs], dtype=np.int64) - 1
-    object_ids = _column(pairs, "gtIds")
+    object_ids = _joined(pair["gtIds"] for pair in pairs)
     objects = MatchedObjects(
-        _boxes(truth, object_ids - 1),  # objects are numbered from 1 in their order
+        xywh_to_xyxy(truth.xywh[object_ids - 1]),  # objects are numbered from 1 in their order
         np.repeat(labels, num_objects),
         np.repeat(images, num_objects),
-        _column(pairs, "gtInDenominator").astype(bool),
-        _column((pair["gtMatched"][0] for pair in pairs), None).astype(bool),
+        _joined(pair["gtInDenominator"] for pair in pairs).astype(bool),
     )
     hits, ignored = (
         np.stack(
-            [_column((pair[key][t] for pair in pairs), None) for t in range(len(iou_thresholds))]
+            [_joined(pair[key][t] for pair in pairs) for t in range(len(iou_thresholds))]
         ).astype(bool)
         for key in ("dtMatched", "dtIgnore")
     )
-    matched_ids = _column((pair["dtMatches"][0] for pair in pairs), None)
+    matched_ids = _joined(pair["dtMatches"][0] for pair in pairs)
     return Matches(
-        _column(pairs, "dtIds") - 1,  # results are numbered from 1 in their order
+        _joined(pair["dtIds"] for pair in pairs) - 1,  # results are numbered from 1 in their order
         np.repeat(labels, num_detections),
         np.repeat(images, num_detections),
-        _column(pairs, "dtScores").astype(np.float64),
+        _joined((pair["dtScores"] for pair in pairs), np.float64),
         hits & ~ignored,
         ignored,
         _positions(object_ids, matched_ids, hits[0]),
@@ -106,16 +106,8 @@ def _evaluate(truth: GroundTruth, results: FloatArray, iou_thresholds: Sequence[
     return evaluator
 
 
-def _column(pairs: Iterable[Any], key: str | None) -> NDArray[Any]:
-    """Concatenate the values of all pairs."""
-    values = [value for pair in pairs for value in (pair if key is None else pair[key])]
-    return np.array(values, dtype=np.float64 if key == "dtScores" else np.int64)
-
-
-def _boxes(truth: GroundTruth, rows: IntArray) -> FloatArray:  # [G, 4] xyxy
-    boxes: FloatArray = truth.xywh[rows]
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
+def _joined(lists: Iterable[Iterable[Any]], dtype: type[np.generic] = np.int64) -> NDArray[Any]:
+    return np.array([*chain.from_iterable(lists)], dtype)
 
 
 def _positions(ids: IntArray, wanted: IntArray, present: BoolArray) -> IntArray:

@@ -53,10 +53,7 @@ def observe(
 ) -> Observations:
     """Compare results [D, 7] with the ground truth, at an IoU of 0.5.
 
-    Args:
-        truth: the data set.
-        results: in the order of the images.
-        stages: the record of each image, in the same order.
+    Results, and the records of the stages, are in the order of the images.
     """
     matches = match_detections(truth, results)
     nearest = nearest_objects(matches, results)

@@ -89,8 +89,6 @@ def score_detector(
     Each process returns the metrics of all images.
 
     Args:
-        model: gives the detections of a batch's images.
-        dataset: the ground truth.
         batches: the images of this process.
         max_detections: that the model gives for an image.
         output_dir: receives predictions.json (COCO results on the original images) and
@@ -190,7 +188,7 @@ def score_results(
     if skipped:
         metrics[IMAGES_SKIPPED] = len(skipped)
     if output_dir is not None:
-        write_metrics(output_dir / METRICS_FILE, metrics)
+        write_json(output_dir / METRICS_FILE, metrics, indent=2)
         (output_dir / SKIPPED_FILE).unlink(missing_ok=True)  # of an earlier evaluation
         if skipped:
             content = [each._asdict() for each in skipped.values()]
@@ -217,8 +215,3 @@ def _mask_notes(dataset: GroundTruth, *, with_masks: bool) -> list[str]:
             "masks, detections on them are neither right nor false"
         ]
     return []
-
-
-def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
-    """Write metrics as JSON, NaN as null; the file appears whole or not at all."""
-    write_json(path, dict(metrics), indent=2)

@@ -53,7 +53,6 @@ def stage_record(
     """The scores and the recall of the stages in one image, ready for JSON.
 
     Args:
-        inspection: output of the stages.
         kept: [D] bool, the detections that are evaluated.
         input_size, size: (height, width) of the model's input and of the image file.
         truth, image: the ground truth, and the image's index in it.
@@ -76,11 +75,7 @@ def stage_record(
 
 
 def _assigned_ious(iou: Tensor) -> list[float]:
-    """Assign a proposal to each object greedily, the best pair first; return the IoUs.
-
-    Args:
-        iou: of G objects and R proposals, [G, R].
-    """
+    """Assign a proposal to each object greedily by IoUs [G, R], the best pair first."""
     iou = iou.clone()
     assigned = []
     for _ in range(min(iou.shape)):
@@ -115,8 +110,8 @@ def proposal_bins(records: Sequence[Mapping[str, Any]]) -> Bins:
 
 def stage_scores(records: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
     """Scores of the first and second stage of all detections [D], in image order."""
-    columns = [
+    first, second = (
         np.array([x for record in records for x in record[key]], dtype=np.float64)
         for key in ("object_scores", "class_scores")
-    ]
-    return columns[0], columns[1]
+    )
+    return first, second

@@ -41,7 +41,6 @@ class ResultStream:
     The processes may share the folder, or have one each.
 
     Args:
-        folder: of the evaluation.
         fingerprint: gives an identifier of weights, config and data; called on the main process.
             Results with another fingerprint are not resumed. None: the stream is never resumed.
         resume: keep the results of an interrupted evaluation; otherwise they are deleted.

@@ -25,8 +25,7 @@ def unknown_record(
     """Return how new each box of an object is, and what it is on, ready for JSON.
 
     Args:
-        unknown: the boxes.
-        boxes: [U, 4] in pixels of the image file.
+        boxes: of `unknown` [U, 4], in pixels of the image file.
         detections: of the image, in its pixels, with the labels of the data, best first.
         truth, image: the ground truth, and the image's index in it.
     """
@@ -61,7 +60,6 @@ def with_unknown(
     most LOST_SHARE of the known objects have that are found: any, if none is found.
 
     Args:
-        calibration: of the first stage, among others.
         records: of each image.
         num_objects: in all of them.
     """

@@ -71,7 +71,7 @@ def compare(
     )
     from centernet2.builders.evaluation.evaluator import load_results
     from centernet2.builders.evaluation.stored_results import holds_results
-    from centernet2.evaluation import compare_results
+    from centernet2.evaluation import compare_pairs
 
     if device is not None and holds_results(first) and holds_results(second):
         raise ValueError("both are results, so no detector runs: --device would have no effect")
@@ -80,8 +80,10 @@ def compare(
     datasets = choose_datasets(*configs, class_map=names)
     dataset = find_validation_data(data, data_path, datasets, masks=False, class_map=names)
     sides = [load_results(source, dataset, device=device) for source in (first, second)]
-    rest, results = _without_skipped(dataset, sides)
-    differences = compare_results(rest, *results, samples=samples, confidence=confidence, seed=seed)
+    rest, (ours, theirs) = _without_skipped(dataset, sides)
+    differences = compare_pairs(
+        rest, [(ours, theirs)], samples=samples, confidence=confidence, seed=seed
+    )
     if target is not None:
         content = {**json_mark("compare"), "first": str(first), "second": str(second)}
         metrics = {name: each._asdict() for name, each in differences.items()}

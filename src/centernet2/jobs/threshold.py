@@ -268,4 +268,4 @@ def _choose(
     )
     curves = class_curves(matches, len(dataset.class_names))
     by_name = dict(zip(dataset.class_names, map(choose, curves), strict=True))
-    return {**by_name, "": ThresholdChoice(None, overall.threshold, False)}
+    return {**by_name, "": ThresholdChoice(None, overall.threshold)}

@@ -4,8 +4,9 @@ import base64
 import binascii
 import hmac
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from centernet2.serve.service import Service
@@ -13,18 +14,20 @@ from centernet2.serve.service import Service
 SCHEMES = {"WWW-Authenticate": 'Bearer, Basic realm="centernet2"'}
 
 
-def service_of(request: Request) -> Service:
-    """Return the service that a request is for."""
+async def _service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-async def require_token(request: Request) -> None:
+OwnService = Annotated[Service, Depends(_service_of)]  # that a request is for
+
+
+async def require_token(request: Request, service: OwnService) -> None:
     """Refuse a request without the token of the service, if it has one.
 
     The token is a bearer token, or the password of basic authentication.
     """
-    token = service_of(request).options.token
+    token = service.options.token
     if token is None:
         return
     given = _given(request.headers.get("authorization", ""))

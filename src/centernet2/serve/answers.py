@@ -53,8 +53,7 @@ def media_type(wanted: str | None, accept: str, count: int) -> str:
     """Return the media type of an answer; Refused if there is none that the client takes.
 
     Args:
-        wanted: option of the request.
-        accept: header of the request.
+        wanted: option of the request; it goes before the header `accept`.
         count: of images.
     """
     chosen = JSON_TYPE if wanted == "json" else PICTURES.get(wanted or "") or _accepted(accept)

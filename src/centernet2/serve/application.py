@@ -19,7 +19,6 @@ def create_app(service: Service, *, is_replica: bool = False) -> FastAPI:
     """Return the application of a service; it starts and stops the service.
 
     Args:
-        service: it is not started.
         is_replica: other processes answer requests of the same clients, so there are no videos and
             no metrics, which are of one process.
     """

@@ -53,9 +53,7 @@ class Batcher:
         detect: the detector; it is called in a thread of `device`.
         bucket_of: bucket of an image, by its height and width.
         device: runs one forward pass at a time.
-        options: size and wait.
         gate: learns how long images take.
-        metrics: of the service.
     """
 
     def __init__(
@@ -78,7 +76,6 @@ class Batcher:
         """Return the detections of an image; a cancelled call leaves the queue.
 
         Args:
-            pixels: of the image.
             floor: score below which detections are of no interest; others may ask for more.
         """
         answer: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
@@ -91,7 +88,8 @@ class Batcher:
             return await answer
         finally:
             if waiting in self._buckets.get(bucket, ()):
-                self._remove(bucket, 1, waiting)
+                self._buckets[bucket].remove(waiting)
+                self._count_out(bucket, 1)
 
     async def run(self) -> None:
         """Form batches until `close`, and then until none waits."""
@@ -129,13 +127,11 @@ class Batcher:
         images = self._buckets[bucket]
         count = min(len(images), self._options.max_size)
         batch = [images.popleft() for _ in range(count)]
-        self._remove(bucket, count)
+        self._count_out(bucket, count)
         return batch
 
-    def _remove(self, bucket: Hashable, count: int, waiting: _Waiting | None = None) -> None:
+    def _count_out(self, bucket: Hashable, count: int) -> None:
         """Count images out of the queue; drop the bucket with its last one."""
-        if waiting is not None:
-            self._buckets[bucket].remove(waiting)
         if not self._buckets[bucket]:
             del self._buckets[bucket]
         self._metrics.queue_length.dec(count)

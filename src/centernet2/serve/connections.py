@@ -1,9 +1,9 @@
 """Connections of clients: bodies within limits, and clients that leave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,7 +65,7 @@ def _too_large(max_bytes: int) -> Refused:
     )
 
 
-async def unless_left(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
+async def unless_left(request: Request, work: Awaitable[T], seconds: float) -> T:
     """Await work for a request whose body is read; the work is cancelled if its client leaves.
 
     Raises:
@@ -98,12 +98,7 @@ async def _left(request: Request) -> None:
 
 
 class Connections:
-    """Middleware: headers and counts of all answers.
-
-    Args:
-        app: the application.
-        metrics: of the service.
-    """
+    """Middleware: headers and counts of all answers."""
 
     def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
         self.app, self.metrics = app, metrics

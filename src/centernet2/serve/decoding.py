@@ -2,7 +2,6 @@
 
 import warnings
 from http import HTTPStatus
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,7 +16,6 @@ def decode_upload(content: bytes, max_pixels: int) -> Pixels:
     Its size is read from its header first, so that a small file cannot fill the memory.
 
     Args:
-        content: of the file.
         max_pixels: of all its frames together.
 
     Raises:
@@ -39,7 +37,7 @@ def _require_moderate(content: bytes, max_pixels: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_image(content) as file:
-                count = file.width * file.height * _frames_of(file)
+                count = file.width * file.height * max(1, getattr(file, "n_frames", 1))
     except HeifError as error:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -57,10 +55,6 @@ def _require_moderate(content: bytes, max_pixels: int) -> None:
         raise unprocessable(f"the image is damaged ({reason}); send it whole") from error
     if count > max_pixels:
         raise _too_many_pixels(max_pixels)
-
-
-def _frames_of(file: Any) -> int:
-    return max(1, getattr(file, "n_frames", 1))
 
 
 def _too_many_pixels(max_pixels: int) -> Refused:

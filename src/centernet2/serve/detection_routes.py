@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from centernet2.predict.explanation_sentences import Language, sentence
-from centernet2.serve.access import require_token, service_of
+from centernet2.serve.access import OwnService, require_token
 from centernet2.serve.answers import (
     EXAMPLE,
     JSON_TYPE,
@@ -82,12 +82,13 @@ DETECTED: dict[int | str, dict[str, Any]] = {
     responses=DETECTED | REFUSALS,
     openapi_extra=BODY,
 )
-async def detect(request: Request, query: Annotated[RequestOptions, Query()]) -> Response:
+async def detect(
+    request: Request, service: OwnService, query: Annotated[RequestOptions, Query()]
+) -> Response:
     """Detect objects in one image, or in several of a form or a JSON list.
 
     Options stand in the address, in fields of the form, or beside `image` in JSON.
     """
-    service = service_of(request)
     with service.gate.hold():
         upload = await receive(request, service)
         options = with_options(query, upload.options)
@@ -114,8 +115,7 @@ async def _detect(service: Service, upload: Upload, options: RequestOptions, med
     predictions = await asyncio.gather(*(service.detect(x, model, wanted) for x in images))
     with service.metrics.timed("encode"):
         if media == JSON_TYPE:
-            is_list = upload.is_list
-            return await service.work(to_json, predictions, model.name, is_list=is_list)
+            return await service.work(to_json, predictions, model.name, is_list=upload.is_list)
         return await service.work(to_picture, predictions[0], media)
 
 
@@ -133,9 +133,10 @@ class ExplainOptions(ThresholdOptions):
     responses=REFUSALS,
     openapi_extra=BODY,
 )
-async def explain(request: Request, query: Annotated[ExplainOptions, Query()]) -> Response:
+async def explain(
+    request: Request, service: OwnService, query: Annotated[ExplainOptions, Query()]
+) -> Response:
     """Say why there is a detection at a point of an image, or why there is none."""
-    service = service_of(request)
     with service.gate.hold():
         upload = await receive(request, service)
         if len(upload.images) != 1 or upload.options:
@@ -181,9 +182,8 @@ class ServedModelAnswer(BaseModel):
 
 
 @router.get("/models", summary="List the models", response_model_exclude_unset=True)
-async def models(request: Request) -> list[ServedModelAnswer]:
+async def models(service: OwnService) -> list[ServedModelAnswer]:
     """List the models of the service, the default one first."""
-    service = service_of(request)
     return [ServedModelAnswer(**model.describe()) for model in service.models.values()]
 
 
@@ -191,24 +191,22 @@ metrics_router = APIRouter(dependencies=[Depends(require_token)])
 
 
 @metrics_router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(request: Request) -> Response:
+async def metrics(service: OwnService) -> Response:
     """Return queue length, batch sizes, times of each stage, and counts of requests."""
-    content = service_of(request).metrics.text()
-    return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 health_router = APIRouter()
 
 
 @health_router.get("/health", summary="Whether the process runs")
-async def health(request: Request) -> dict[str, str]:
+async def health(service: OwnService) -> dict[str, str]:
     """Answer as long as the process runs."""
-    return {"status": "UP", "model_class": next(iter(service_of(request).models))}
+    return {"status": "UP", "model_class": next(iter(service.models))}
 
 
 @health_router.get("/ready", summary="Whether requests are answered", responses={503: {}})
-async def ready(request: Request) -> Response:
+async def ready(service: OwnService) -> Response:
     """Answer 200 when the models are loaded and warm, else 503."""
-    is_ready = service_of(request).is_ready
-    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return JSONResponse({"ready": is_ready}, status)
+    status = HTTPStatus.OK if service.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"ready": service.is_ready}, status)

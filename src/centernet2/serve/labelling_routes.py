@@ -1,15 +1,14 @@
 """Answer labelling tools: Label Studio as an ML backend, CVAT as functions of Nuclio."""
 
 import asyncio
-from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
-from centernet2.serve.access import require_token, service_of
+from centernet2.serve.access import OwnService, require_token
 from centernet2.serve.connections import read_body, unless_left
 from centernet2.serve.cvat import function_name, to_cvat, to_function
 from centernet2.serve.label_studio import image_of, parse_label_config, to_label_studio
@@ -19,7 +18,9 @@ from centernet2.serve.served_model import ServedModel, Wanted
 from centernet2.serve.service import Service
 from centernet2.serve.uploads import json_image, parse_json
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from centernet2.predict.prediction import Prediction
+
 MODEL_VERSION = "model_version"
 PORTS = {"http": 80, "https": 443}  # of addresses that name none
 FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
@@ -33,29 +34,23 @@ async def _content(request: Request, service: Service) -> dict[str, Any]:
     return content
 
 
-async def _in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:
-    return await unless_left(request, work, service.limits.timeout)
-
-
 @labelling_router.post("/setup", summary="Label Studio: begin with a project")
-async def setup(request: Request) -> dict[str, str]:
+async def setup(request: Request, service: OwnService) -> dict[str, str]:
     """Check the labelling config of a project."""
-    service = service_of(request)
     parse_label_config((await _content(request, service)).get("schema"))
     return {MODEL_VERSION: service.model(None).name}
 
 
 @labelling_router.post("/webhook", summary="Label Studio: an annotation has changed")
-async def webhook(request: Request) -> dict[str, str]:
+async def webhook(request: Request, service: OwnService) -> dict[str, str]:
     """Take note of nothing: the service does not train."""
-    await _content(request, service_of(request))
+    await _content(request, service)
     return {"status": "ignored"}
 
 
 @labelling_router.post("/predict", summary="Label Studio: predict tasks")
-async def predict(request: Request) -> JSONResponse:
+async def predict(request: Request, service: OwnService) -> JSONResponse:
     """Return the regions of each task, for the tags of the labelling config."""
-    service = service_of(request)
     with service.gate.hold():
         content = await _content(request, service)
         tasks = content.get("tasks")
@@ -67,17 +62,15 @@ async def predict(request: Request) -> JSONResponse:
         wanted = model.wanted(RequestOptions())
         with service.gate.hold(len(tasks) - 1, held=1):
             works = (_predict_task(service, image, model, wanted) for image in images)
-            found = await _in_time(request, service, _gather(*works))
+            found = await unless_left(request, asyncio.gather(*works), service.limits.timeout)
     with service.metrics.timed("encode"):
-        works = (service.work(to_label_studio, each, configs, model.name) for each in found)
-        return JSONResponse({"results": await _gather(*works)})
+        results = (service.work(to_label_studio, each, configs, model.name) for each in found)
+        return JSONResponse({"results": await asyncio.gather(*results)})
 
 
-async def _gather(*works: Coroutine[Any, Any, T]) -> list[T]:
-    return await asyncio.gather(*works)
-
-
-async def _predict_task(service: Service, image: str, model: ServedModel, wanted: Wanted) -> Any:
+async def _predict_task(
+    service: Service, image: str, model: ServedModel, wanted: Wanted
+) -> "Prediction":
     own = service.options.label_studio
     if image.startswith("/") and own is None:
         raise unprocessable(
@@ -97,9 +90,9 @@ async def _predict_task(service: Service, image: str, model: ServedModel, wanted
 
 
 @labelling_router.get("/api/functions", summary="CVAT: list the functions")
-async def functions(request: Request) -> dict[str, Any]:
+async def functions(request: Request, service: OwnService) -> dict[str, Any]:
     """Return each model as a function of Nuclio."""
-    service, port = service_of(request), _port_of(request)
+    port = _port_of(request)
     return {
         function_name(each): to_function(each, port, service.has_masks(each))
         for each in service.models.values()
@@ -107,9 +100,8 @@ async def functions(request: Request) -> dict[str, Any]:
 
 
 @labelling_router.get("/api/functions/{name}", summary="CVAT: one function")
-async def function(request: Request, name: FunctionName) -> dict[str, Any]:
+async def function(request: Request, service: OwnService, name: FunctionName) -> dict[str, Any]:
     """Return a model as a function of Nuclio."""
-    service = service_of(request)
     model = _model_of(service, name)
     return to_function(model, _port_of(request), service.has_masks(model))
 
@@ -120,9 +112,8 @@ def _port_of(request: Request) -> int:
 
 @labelling_router.post("/", summary="CVAT: call the function of the first model")
 @labelling_router.post("/api/function_invocations", summary="CVAT: call a function")
-async def invoke(request: Request) -> JSONResponse:
+async def invoke(request: Request, service: OwnService) -> JSONResponse:
     """Return the objects of an image, base64 text, as masks or else as rectangles."""
-    service = service_of(request)
     name = request.headers.get("x-nuclio-function-name")
     model = service.model(None) if name is None else _model_of(service, name)
     with service.gate.hold():
@@ -131,7 +122,7 @@ async def invoke(request: Request) -> JSONResponse:
             raise unprocessable('the JSON object has no "image"')
         given = with_options(RequestOptions(), {"score_threshold": content.get("threshold")})
         work = _invoke(service, content["image"], model, model.wanted(given))
-        return JSONResponse(await _in_time(request, service, work))
+        return JSONResponse(await unless_left(request, work, service.limits.timeout))
 
 
 async def _invoke(

@@ -37,11 +37,7 @@ class Limits:
 
 
 class Gate:
-    """Count the images that are accepted and not answered; refuse more than a limit.
-
-    Args:
-        limit: of images.
-    """
+    """Count the images that are accepted and not answered; refuse more than a limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -53,7 +49,6 @@ class Gate:
         """Accept images for a block; Refused if there are too many.
 
         Args:
-            count: of images.
             held: number of images of the same request that are accepted already.
         """
         self.require_few(held + count)

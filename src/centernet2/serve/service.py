@@ -58,12 +58,7 @@ class ServiceOptions:
 
 
 class Service:
-    """Detectors that share one device, with a queue of images.
-
-    Args:
-        models: the first is the default.
-        options: of the operator; default: those of ServiceOptions.
-    """
+    """Detectors that share one device, with a queue of images; the first one is the default."""
 
     def __init__(
         self, models: Sequence[ServedModel], options: ServiceOptions | None = None

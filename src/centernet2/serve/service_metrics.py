@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-PREFIX = "centernet2"
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of batches
 STAGES = ("read", "decode", "wait", "forward", "encode")
 
@@ -16,28 +16,13 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.queue_length = Gauge(
-            f"{PREFIX}_queue_length", "Images that wait for a batch", registry=self._registry
-        )
-        self.batch_size = Histogram(
-            f"{PREFIX}_batch_size", "Images in a forward pass", buckets=SIZES,
-            registry=self._registry,
-        )  # fmt: skip
-        self.answered = Counter(
-            f"{PREFIX}_answered", "Requests that got a result", registry=self._registry
-        )
-        self.cancelled = Counter(
-            f"{PREFIX}_cancelled", "Requests whose client left before the answer",
-            registry=self._registry,
-        )  # fmt: skip
-        self.refused = Counter(
-            f"{PREFIX}_refused", "Requests refused, by status code", ("status",),
-            registry=self._registry,
-        )  # fmt: skip
-        self._seconds = Histogram(
-            f"{PREFIX}_stage_seconds", "Time that a stage takes", ("stage",),
-            registry=self._registry,
-        )  # fmt: skip
+        own: dict[str, Any] = {"namespace": "centernet2", "registry": self._registry}
+        self.queue_length = Gauge("queue_length", "Images that wait for a batch", **own)
+        self.batch_size = Histogram("batch_size", "Images in a forward pass", buckets=SIZES, **own)
+        self.answered = Counter("answered", "Requests that got a result", **own)
+        self.cancelled = Counter("cancelled", "Requests whose client left before the answer", **own)
+        self.refused = Counter("refused", "Requests refused, by status code", ("status",), **own)
+        self._seconds = Histogram("stage_seconds", "Time that a stage takes", ("stage",), **own)
         for stage in STAGES:  # all of them, also before the first request
             self._seconds.labels(stage)
 

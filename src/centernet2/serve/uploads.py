@@ -38,8 +38,6 @@ async def parse_upload(
     """Return the images of a body.
 
     Args:
-        request: its headers.
-        body: its content.
         fetch: returns the content of an address, or refuses it.
         require_few: refuses a number of images, before any is fetched.
     """
@@ -56,7 +54,7 @@ async def parse_upload(
 
 async def _parse_form(request: Request, body: bytes) -> Upload:
     """Return the files of a form in their order, and its other fields as options."""
-    options: dict[str, Any] = {}
+    fields: dict[str, list[str]] = {}
     images = []
     async with Request(request.scope, _replay(body)).form(
         max_files=FORM_FIELDS, max_fields=FORM_FIELDS
@@ -64,12 +62,11 @@ async def _parse_form(request: Request, body: bytes) -> Upload:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 images.append(await value.read())
-            elif name in options:
-                options[name] = [*_listed(options[name]), value]
             else:
-                options[name] = value
+                fields.setdefault(name, []).append(value)
     if not images:
         raise unprocessable("the form has no file; send one, as by curl -F image=@photo.jpg")
+    options = {name: own if len(own) > 1 else own[0] for name, own in fields.items()}
     return Upload(images, len(images) > 1, options)
 
 
@@ -78,10 +75,6 @@ def _replay(body: bytes) -> Callable[[], Awaitable[Message]]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def parse_json(body: bytes) -> Any:

@@ -91,11 +91,7 @@ class VideoJob:
 
 
 class VideoJobs:
-    """The jobs of a service.
-
-    Args:
-        options: their limits.
-    """
+    """The jobs of a service."""
 
     def __init__(self, options: VideoOptions) -> None:
         self.options = options

@@ -12,7 +12,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from centernet2.serve.access import require_token, service_of
+from centernet2.serve.access import OwnService, require_token
 from centernet2.serve.connections import body_parts
 from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.serve.request_options import WantedOptions
@@ -60,9 +60,10 @@ class VideoAnswer(BaseModel):
     summary="Detect objects in a film or a camera",
     openapi_extra=BODY,
 )
-async def create_video(request: Request, query: Annotated[VideoRequest, Query()]) -> VideoAnswer:
+async def create_video(
+    request: Request, service: OwnService, query: Annotated[VideoRequest, Query()]
+) -> VideoAnswer:
     """Upload a film, or name a camera, and get the identifier of a job."""
-    service = service_of(request)
     model = service.model(query.model)
     wanted, loop = model.wanted(query), asyncio.get_running_loop()
 
@@ -116,26 +117,25 @@ def _count_frames(path: str) -> int | None:
 
 
 @video_router.get("/videos/{id}", response_model_exclude_unset=True, summary="Progress of a video")
-async def video(request: Request, id: VideoId) -> VideoAnswer:
+async def video(service: OwnService, id: VideoId) -> VideoAnswer:
     """Return the state of a video, and how many frames are done."""
-    return VideoAnswer(**service_of(request).videos.get(id).describe())
+    return VideoAnswer(**service.videos.get(id).describe())
 
 
 @video_router.get(
     "/videos/{id}/detections", response_class=Response, summary="Detections of a video"
 )
-async def video_detections(request: Request, id: VideoId) -> Response:
+async def video_detections(service: OwnService, id: VideoId) -> Response:
     """Return a line of JSON for each frame that is done: frame, time and detections."""
-    job = service_of(request).videos.get(id)
-    path = job.folder / LINES
-    content = await service_of(request).work(path.read_bytes) if path.exists() else b""
+    path = service.videos.get(id).folder / LINES
+    content = await service.work(path.read_bytes) if path.exists() else b""
     return Response(content, media_type="application/x-ndjson")
 
 
 @video_router.get("/videos/{id}/film", response_class=Response, summary="Film of a video")
-async def video_film(request: Request, id: VideoId) -> Response:
+async def video_film(service: OwnService, id: VideoId) -> Response:
     """Return the film with its detections drawn, of a video with `draw=true` that is over."""
-    film = service_of(request).videos.get(id).film
+    film = service.videos.get(id).film
     if film is None:
         raise Refused(
             HTTPStatus.CONFLICT, "there is no film; ask for it by draw=true, and wait for its end"
@@ -146,7 +146,6 @@ async def video_film(request: Request, id: VideoId) -> Response:
 @video_router.delete(
     "/videos/{id}", status_code=HTTPStatus.NO_CONTENT, summary="Stop and delete a video"
 )
-async def delete_video(request: Request, id: VideoId) -> None:
+async def delete_video(service: OwnService, id: VideoId) -> None:
     """Stop a video, also a camera that has never answered, and delete its results."""
-    service = service_of(request)
     service.videos.delete(service.videos.get(id))
