@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoint": {"structures", "distributed", "files", "text_files"},
     "zoo": {"structures", "distributed", "files", "spelling"},
     "pictures": {"files", "outputs"},
-    "visualize": {"structures", "score_thresholds"},
+    "visualize": {"structures"},
     "report": {
         "evaluation",
         "data",

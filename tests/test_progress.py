@@ -11,16 +11,6 @@ from rich.console import Console
 from centernet2 import progress
 
 
-def test_line_is_due_after_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
-    clock, due = progress.ProgressClock(), []
-    for seconds[0] in range(0, 60, 4):
-        if clock.is_line_due():
-            due.append(clock.seconds)
-    assert due == [16, 32, 48]
-
-
 @pytest.mark.parametrize(
     ("total", "lines"),
     [

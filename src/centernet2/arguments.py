@@ -98,9 +98,7 @@ def as_argument(
 ) -> Any:
     """Return an argument in the type of Python; the value of an option is checked by its name.
 
-    Args:
-        default: None is accepted where it is the default; of options, their class is needed.
-        ranges: of numbers, by name.
+    None is accepted where it is the default; options have the class of their default.
     """
     if is_dataclass(default) and not isinstance(default, type):
         return _as_options(name, value, default, ranges)

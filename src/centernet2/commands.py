@@ -28,24 +28,17 @@ PROCESSES_PARAMETER = inspect.Parameter(
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command."""
 
-    Args:
-        summary: first line of the job's docstring, for the list of commands.
-        example: its words after the command, for the help.
-        job: function in the file of the same name in `jobs/`; default: the command's name.
-        show: prints the result, on the main process.
-        first_by_name: make the first parameter an option. In Python it is positional, as in
-            `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
-        launched: add the options of `Processes`. With several processes, this one starts them and
-            exits with their exit code.
-    """
-
-    summary: str
-    example: str
-    job: str = ""
-    show: Callable[[Any], None] | None = None
+    summary: str  # first line of the job's docstring, for the list of commands
+    example: str  # its words after the command, for the help
+    job: str = ""  # function in the file of the same name in `jobs/`; default: the command's name
+    show: Callable[[Any], None] | None = None  # prints the result, on the main process
+    # Make the first parameter an option. In Python it is positional, as in
+    # `evaluate(model, data=...)`; positional words of the command are KEY VALUE pairs.
     first_by_name: bool = False
+    # Add the options of `Processes`. With several processes, this one starts them and exits with
+    # their exit code.
     launched: bool = False
 
 

@@ -20,11 +20,7 @@ def choose_device(name: str | None) -> torch.device:
         return _device_of_process(accelerator.type, int(os.environ["LOCAL_RANK"]))
     if name is None:
         return accelerator or torch.device("cpu")
-    available = ["cpu"]
-    if accelerator is not None:
-        available += [
-            f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())
-        ]
+    available = available_devices()
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -35,6 +31,13 @@ def choose_device(name: str | None) -> torch.device:
     if f"{device.type}:{device.index or 0}" not in [*available, "cpu:0"]:
         raise ValueError(f"device '{name}' is not available; available: {', '.join(available)}")
     return device
+
+
+def available_devices() -> list[str]:
+    """Return the names of the CPU and of all accelerators."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    count = 0 if accelerator is None else torch.accelerator.device_count()
+    return ["cpu", *(f"{accelerator}:{index}" for index in range(count))]
 
 
 def _device_of_process(kind: str, rank: int) -> torch.device:
@@ -63,12 +66,7 @@ def create_accelerator(
 
     Precision is not chosen here: accelerate would patch `model.forward` and keep the choice in
     global state, so a second training run in the process could not choose another. See `autocast`
-    and `grad_scaler`.
-
-    Args:
-        device: of the models in this process.
-        find_unused_parameters: search after each forward pass for parameters without a gradient.
-            Our own networks have none, whatever is in a batch.
+    and `grad_scaler`. Our own networks have no parameters that are unused, whatever is in a batch.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
 

@@ -57,8 +57,7 @@ def writable_folder(
 def writable_file(path: Path, option: str = "--output", *, command: str = "") -> Path:
     """Return the file that an option names; raise ValueError if it cannot be used.
 
-    Args:
-        command: the command that writes the file; empty: it sees itself to what it replaces.
+    Without the command that writes it, the caller sees to what is replaced.
     """
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder; give the path of a file")

@@ -20,9 +20,7 @@ SOFTWARE = 0x0131  # EXIF tag
 def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None:
     """Write a picture with the mark, as a file that appears whole or not at all.
 
-    Args:
-        path: its suffix, one of FILE_FORMATS, determines the format.
-        quality: of JPEG and WebP.
+    The suffix, one of FILE_FORMATS, determines the format; `quality` is of JPEG and WebP.
     """
     kind = FILE_FORMATS[path.suffix.lower()]
     with open_atomic(path) as file:

@@ -10,26 +10,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class ProgressClock:
-    """Counts the seconds of some work, and those since the last line about it."""
-
-    def __init__(self) -> None:
-        self._start = self._logged = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Since the work began."""
-        return time.monotonic() - self._start
-
-    def is_line_due(self) -> bool:
-        """Whether it is time for a line; the next one is due LOG_SECONDS later."""
-        now = time.monotonic()
-        if now - self._logged <= LOG_SECONDS:
-            return False
-        self._logged = now
-        return True
-
-
 def with_progress(
     items: Iterable[T],
     verbs: tuple[str, str],
@@ -43,7 +23,6 @@ def with_progress(
     Args:
         verbs: what is done, such as ("evaluating", "evaluated").
         total: number of images; None: unknown.
-        images_in: number of images of an item.
         is_shown: False on all processes but one.
     """
     # heavy, and not for other commands
@@ -54,7 +33,8 @@ def with_progress(
     console = get_console()  # the one of rich's log handler: lines appear above the bar
     rate_column = TextColumn("{task.fields[rate]}")
     columns = (MofNCompleteColumn(), TextColumn("images"), Remaining(), rate_column)
-    clock, done = ProgressClock(), 0
+    done, started = 0, time.monotonic()
+    logged = started
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -65,10 +45,11 @@ def with_progress(
         task = progress.add_task(verbs[0], total=total, rate="")
         for item in items:
             yield item
-            done += images_in(item)
-            rate = done / max(clock.seconds, 1e-6)
+            done, now = done + images_in(item), time.monotonic()
+            rate = done / max(now - started, 1e-6)
             progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
-            if is_shown and not console.is_interactive and clock.is_line_due():
+            if is_shown and not console.is_interactive and now - logged > LOG_SECONDS:
+                logged = now
                 logger.info("%s %s", verbs[1], _describe(done, total, rate))
 
 

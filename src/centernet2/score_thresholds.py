@@ -28,11 +28,7 @@ ARGUMENT = "score_threshold"  # name in messages
 
 
 def require_score(value: object, name: str) -> float:
-    """Return a score as a Python float; a ValueError names the argument.
-
-    Args:
-        value: a number of Python, NumPy or PyTorch in 0..1, or an array or tensor of no dimension.
-    """
+    """Return a number of Python, NumPy or PyTorch in 0..1 as float; a ValueError names it."""
     number = to_python(value)
     if isinstance(number, bool) or not isinstance(number, Real):
         given = "None" if number is None else f"of type {type(value).__name__}"
@@ -44,11 +40,7 @@ def require_score(value: object, name: str) -> float:
 
 
 def parse_thresholds(words: Sequence[str], name: str) -> Threshold:
-    """Parse a threshold from a command line: a number, or CLASS=NUMBER, several with commas.
-
-    Args:
-        name: of the option, for messages.
-    """
+    """Parse a threshold from a command line: a number, or CLASS=NUMBER, several with commas."""
     if len(words) == 1 and "=" not in words[0]:
         return require_score(_number(words[0], name), name)
     scores: dict[str, float] = {}
@@ -76,7 +68,6 @@ def resolve_thresholds(
     Args:
         threshold: a number; a list, tuple, array or tensor with a number per class; or a mapping
             from class names to numbers, in which the other classes have no threshold.
-        class_names: by label; None: unknown.
         num_classes: None: unknown, and the length of a list is not checked.
 
     Raises:

@@ -162,10 +162,6 @@ class ThreadsByLoad:
 
     Those that load the data are other processes, too. Nothing changes unless `choose_threads` or
     the environment asks for it.
-
-    Args:
-        is_on: False: nothing changes.
-        measure: returns times, of which differences are taken.
     """
 
     def __init__(

@@ -206,12 +206,9 @@ def refuse_empty_words(words: Sequence[str]) -> None:
 def refuse_unknown_words(
     words: Sequence[str], command: str, options: Mapping[str, Mapping[str, bool]]
 ) -> None:
-    """Raise ValueError for a word that is no option of a command, but looks like one.
+    """Raise ValueError for a word after a command that is no option, but looks like one.
 
-    Args:
-        words: those after the command.
-        command: name of the command.
-        options: options of every command, such as "--data", and whether each takes a value.
+    `options` has those of every command, such as "--data", and whether each takes a value.
     """
     own = options[command]
     for before, word in zip(["", *words], words, strict=False):
@@ -231,13 +228,9 @@ def refuse_unknown_words(
 
 
 def refuse_fractions(words: Sequence[str], whole: Set[str]) -> None:
-    """Raise ValueError for a fraction where an option takes a whole number.
+    """Raise ValueError for a fraction after one of the options that take a whole number.
 
     The argument parser would round it.
-
-    Args:
-        words: those after the command.
-        whole: options that take a whole number.
     """
     for before, word in zip(["", *words], words, strict=False):
         option, value = before, word

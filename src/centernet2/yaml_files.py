@@ -31,14 +31,10 @@ def repeated_keys(node: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
 
 
 def parse_yaml(text: str, name: str | Path, loader: type[Loader] = yaml.SafeLoader) -> Any:
-    """Return the content of YAML.
-
-    Args:
-        name: of the file, for messages.
-        loader: decides which types scalars have.
+    """Return the content of YAML, whose scalars have the types that the loader decides.
 
     Raises:
-        ValueError: the text is no YAML; the message names the line.
+        ValueError: the text is no YAML; the message names the file and the line.
     """
     try:
         reader = loader(text)

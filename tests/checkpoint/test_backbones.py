@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import centernet2
 from centernet2.builders.detector.initial_weights import fit_to_previous
 from centernet2.builders.detector.loading import config_of
-from centernet2.checkpoint import WeightsError, load_weights
+from centernet2.checkpoint import WeightsError, load_weights, read_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.detector import Detector
 from tests.helpers.fill import caffe2
@@ -56,7 +56,7 @@ def detector(name: str, options: list[str], path: Path) -> Detector:
 
 
 def fills_backbone(model: nn.Module, path: Path, skipped: set[str]) -> None:
-    report = load_weights(model, path)
+    report = load_weights(model, read_weights(path))
     assert not report.mismatched
     assert set(report.skipped) == skipped
     assert not [
@@ -228,7 +228,8 @@ def test_ambiguous_name_is_refused(tmp_path: Path) -> None:
     }
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(WeightsError, match=r"w\.pkl cannot be used: its 'bias' matches both"):
-        load_weights(centernet2.build_model("CenterNet2_R18_small"), tmp_path / "w.pkl")
+        model = centernet2.build_model("CenterNet2_R18_small")
+        load_weights(model, read_weights(tmp_path / "w.pkl"))
 
 
 @pytest.mark.parametrize(

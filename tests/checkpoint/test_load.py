@@ -41,7 +41,7 @@ def zip_of(*names: str) -> bytes:
 def test_reference_checkpoint_round_trip(tmp_path: Path) -> None:
     model, other = centernet2.build_model(SMALL), centernet2.build_model(SMALL)
     export_reference_checkpoint(model, tmp_path / "reference.pth")
-    report = load_weights(other, tmp_path / "reference.pth")
+    report = load_weights(other, read_weights(tmp_path / "reference.pth"))
     assert not (report.skipped or report.reinitialized or report.mismatched)
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[key]), key
@@ -73,7 +73,7 @@ def test_caffe2_backbone_loads_like_the_reference(
     path = tmp_path / "R-50.pkl"
     path.write_bytes(pickle.dumps({"blobs": blobs} if nested else blobs))
     model = centernet2.build_model("CenterNet2_R50_1x")
-    report = load_weights(model, path)
+    report = load_weights(model, read_weights(path))
     assert not report.skipped and not report.mismatched
     assert (
         len([name for name in report.loaded if name.startswith("backbone.")])
@@ -87,7 +87,7 @@ def test_caffe2_backbone_loads_like_the_reference(
 def test_other_number_of_classes(tmp_path: Path, classes: int) -> None:
     export_reference_checkpoint(centernet2.build_model(SMALL), tmp_path / "coco.pth")
     config = centernet2.load_config(SMALL, ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
-    report = load_weights(centernet2.build_model(config), tmp_path / "coco.pth")
+    report = load_weights(centernet2.build_model(config), read_weights(tmp_path / "coco.pth"))
     expected = {f"roi_heads.stages.{k}.cls_score.{p}" for k in range(3) for p in ("weight", "bias")}
     assert set(report.mismatched) == (set() if classes == 80 else expected)
 
@@ -187,7 +187,7 @@ def test_file_without_weights_needs_no_config(tmp_path: Path) -> None:
 def test_unrelated_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"model": {"other": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="nothing in"):
-        load_weights(torch.nn.Linear(1, 1), tmp_path / "other.pth")
+        load_weights(torch.nn.Linear(1, 1), read_weights(tmp_path / "other.pth"))
 
 
 def test_damaged_checkpoint_is_skipped(tmp_path: Path) -> None:

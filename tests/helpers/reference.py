@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import centernet2
-from centernet2.checkpoint import load_weights
+from centernet2.checkpoint import load_weights, read_weights
 from centernet2.checkpoint.names import to_reference
 from centernet2.models.centernet import HeadOutput
 from centernet2.models.detector import Detector
@@ -118,7 +118,7 @@ def reference_model(name: str, folder: Path, options: tuple[str, ...] = ()) -> D
     }
     path = folder / f"{name}.pth"
     torch.save({"model": state}, path)
-    load_weights(model, path)
+    load_weights(model, read_weights(path))
     path.unlink()
     return model
 

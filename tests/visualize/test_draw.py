@@ -50,8 +50,6 @@ def test_tracked_objects_have_their_number() -> None:
 def test_image_without_detections_is_unchanged() -> None:
     image = canvas()
     assert np.array_equal(draw(image, detections([], [], []), NAMES), image)
-    weak = detections([[50, 100, 150, 200]], [0.4], [3])
-    assert np.array_equal(draw(image, weak, NAMES, score_threshold=0.5), image)
 
 
 def test_best_detection_is_on_top() -> None:

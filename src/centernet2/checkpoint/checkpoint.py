@@ -73,8 +73,7 @@ def holds_weights(
 ) -> bool:
     """Whether a file is a checkpoint with exactly these weights; False if it cannot be read.
 
-    Args:
-        resumable: whether it must hold the state of a training run, too; None: it may.
+    If `resumable` is given, it must hold the state of a training run, too, or must not.
     """
     try:
         saved = load_checkpoint(path)

@@ -1,10 +1,8 @@
 """Load weights into a model, and report which tensors were loaded."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +15,7 @@ from centernet2.checkpoint.names import (
     join_scales,
     reference_names,
 )
-from centernet2.checkpoint.source import WeightsFile, read_weights
+from centernet2.checkpoint.source import WeightsFile
 from centernet2.checkpoint.weights_file import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -65,12 +63,7 @@ class LoadReport:
         return ", ".join(parts)
 
 
-def load_weights(model: nn.Module, source: str | os.PathLike[str]) -> LoadReport:
-    """Load a weights file into a model; raise WeightsError if nothing fits."""
-    return load_weights_file(model, read_weights(Path(source)))
-
-
-def load_weights_file(
+def load_weights(
     model: nn.Module,
     file: WeightsFile,
     *,
@@ -78,8 +71,7 @@ def load_weights_file(
 ) -> LoadReport:
     """Load the content of a weights file; raise WeightsError if nothing fits.
 
-    Args:
-        adapt: changes the tensors, by our names, before they are loaded.
+    `adapt` changes the tensors, by our names, before they are loaded.
     """
     report = load_state(model, adapt(_to_our_names(model, file)))
     if not report.loaded:

@@ -23,19 +23,15 @@ PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # name pref
 class WeightsFile:
     """Content of a weights file.
 
-    Args:
-        origin: name of the file in messages.
-        kind: "centernet2" (ours) or "reference"; for a backbone alone "caffe2" (renamed to the
-            reference's names), "detectron2" (suffixes of the reference's names, to be matched) or
-            "network" (names of timm, torchvision or its authors).
-        tensors: by the names of that kind.
-        checkpoint: the whole content, if the file is one of our checkpoints.
+    Its kind is "centernet2" (ours) or "reference"; for a backbone alone "caffe2" (renamed to the
+    reference's names), "detectron2" (suffixes of the reference's names, to be matched) or "network"
+    (names of timm, torchvision or its authors).
     """
 
-    origin: str
+    origin: str  # name of the file in messages
     kind: Kind
-    tensors: Mapping[str, Tensor]
-    checkpoint: Checkpoint | None = None
+    tensors: Mapping[str, Tensor]  # by the names of that kind
+    checkpoint: Checkpoint | None = None  # the whole content, if it is one of our checkpoints
 
     @property
     def is_backbone(self) -> bool:

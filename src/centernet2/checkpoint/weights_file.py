@@ -212,6 +212,11 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
+    ALLOWED_OF_NUMPY = (  # by their modules of NumPy 2
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+    )
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file, encoding="latin1")
@@ -220,13 +225,9 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in self.ALLOWED:
             return self.ALLOWED[module, name]
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in (
-            "_reconstruct",
-            "scalar",
-        ):
-            return getattr(import_module("numpy._core.multiarray"), name)
-        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return import_module("numpy._core.numeric")._frombuffer
+        own = module.replace("numpy.core.", "numpy._core.")
+        if (own, name) in self.ALLOWED_OF_NUMPY:
+            return getattr(import_module(own), name)
         raise WeightsError(
             f"{self.path} is refused: it contains '{module}.{name}', "
             "and only arrays are read from pickles"

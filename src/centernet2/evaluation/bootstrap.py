@@ -65,7 +65,6 @@ def compare_pairs(
 
     Args:
         pairs: COCO results [D, 7] of both detectors of each pair.
-        samples: number of draws.
         confidence: share of the draws within the interval, such as 0.95.
     """
     prepared = [[_prepare(truth, results) for results in pair] for pair in pairs]

@@ -44,10 +44,7 @@ def require_replaceable_detections(folder: Path, truth: GroundTruth) -> None:
 def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, ImageResult]) -> None:
     """Write predictions.json and, if the stages were inspected, stages.json.
 
-    Of joined data sets, each has its files in a folder below.
-
-    Args:
-        images: by position, in this order.
+    Images are by position. Of joined data sets, each has its files in a folder below.
     """
     image_ids = [truth.image_id(i) for i in range(len(truth))]
     for each in source_sets(truth):

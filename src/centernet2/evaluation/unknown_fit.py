@@ -54,14 +54,11 @@ def _found(detections: Detections, objects: Tensor, labels: Tensor) -> Tensor:
 def with_unknown(
     calibration: ScoreCalibration, records: Sequence[Mapping[str, Any]], num_objects: int
 ) -> ScoreCalibration:
-    """Add from when an object is unknown; unchanged without objects or proposals.
+    """Add from when an object is unknown, by the records of all images.
 
     It must have the objectness of the best F1 of objects of whatever class, and a novelty that at
-    most LOST_SHARE of the known objects have that are found: any, if none is found.
-
-    Args:
-        records: of each image.
-        num_objects: in all of them.
+    most LOST_SHARE of the known objects have that are found: any, if none is found. Nothing is
+    added without objects or proposals.
     """
     values = {
         name: np.array([value for record in records for value in record["unknown"][name]])

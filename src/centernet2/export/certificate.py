@@ -31,9 +31,7 @@ CUT = 0.8  # share of the second image that is kept, so that its size differs fr
 def batches_of(images: Sequence[Tensor], options: GraphOptions) -> list[Tensor]:
     """Make batches of three images, two of one image and one of two: [N, 3, H, W] each.
 
-    Args:
-        images: uint8 [3, H, W]; those that are missing are drawn.
-        options: of the exported graph, which may fix batch and size.
+    Images, uint8 [3, H, W], are drawn where they are missing. The graph may fix batch and size.
     """
     first, second, third = (*images, *drawn_images()[len(images) :])[:COMPARED]
     height, width = size_of(second)
@@ -43,7 +41,7 @@ def batches_of(images: Sequence[Tensor], options: GraphOptions) -> list[Tensor]:
     return [as_batch(image, count, options.size) for image, count in pairs]
 
 
-def as_batch(image: Tensor, count: int = 1, size: tuple[int, int] | None = None) -> Tensor:
+def as_batch(image: Tensor, count: int, size: tuple[int, int] | None) -> Tensor:
     """Make a batch [N, 3, H, W] of an image, each time shifted, at a size if there is one."""
     own = F.resize(image, list(size)) if size else image
     return torch.stack([own.roll(32 * k, dims=2) for k in range(count)])
@@ -85,13 +83,9 @@ def compare_stages(
     batches: Sequence[Tensor],
     tolerance: Tolerance,
 ) -> dict[str, Agreement]:
-    """Compare the proposals and the results of the cascade's stages.
+    """Compare the proposals and the results of the cascade's stages for batches of images.
 
-    Args:
-        graph: records them, run by PyTorch.
-        outputs: of the exported graph, for each batch.
-        batches: images [N, 3, H, W].
-        tolerance: within which boxes and scores agree.
+    PyTorch runs the graph, which records them; `outputs` are those of the exported file.
     """
     agreements: dict[str, list[Agreement]] = {}
     for actual, images in zip(outputs, batches, strict=True):

@@ -18,18 +18,16 @@ ANY_NUMBER = 2**31 - 1
 
 
 def translate(program: ExportedProgram, metadata: str) -> Any:
-    """Translate the program of a detector to an ONNX model in memory.
+    """Translate the program of a detector to an ONNX model in memory, with metadata (JSON).
 
-    Args:
-        program: returns a dictionary, whose keys become the names of the outputs.
-        metadata: JSON that the file carries under METADATA_KEY.
+    The keys of the dictionary that it returns become the names of the outputs.
     """
     translated: Any = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=list(program.call_spec.out_spec.context),  # keys of the dictionary
+        output_names=list(program.call_spec.out_spec.context),
         custom_translation_table={
             torch.ops.aten.sort.stable: _sort,
             torch.ops.centernet2.nms_of_batch.default: _nms_of_batch,

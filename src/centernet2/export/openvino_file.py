@@ -17,8 +17,6 @@ def save_openvino(
     """Write an .xml file and, beside it, the .bin file of its weights.
 
     Args:
-        onnx_model: file to convert.
-        path: of the .xml file.
         metadata: JSON that the file carries under METADATA_KEY; `model_info` are keys of Model API.
         half_weights: store weights in half precision; they are converted when the file is opened.
     """

@@ -17,8 +17,6 @@ def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile
     """Write a program to a .pt2 file, which needs PyTorch and torchvision alone.
 
     Args:
-        program: of a detector.
-        path: of the file.
         metadata: JSON that the file carries under METADATA_KEY.
         compile: compile the program for the CPU of this machine.
     """

@@ -24,12 +24,9 @@ IMPLAUSIBLE_SHARE = 2.5
 def measure_benchmark(
     meter: Meter, shapes: Collection[InputShape], *, weights: str | None, device_name: str
 ) -> Benchmark:
-    """Measure a detector at every shape, and the peak of the device.
+    """Measure a detector at every shape that fits into memory, and the peak of the device.
 
-    Args:
-        meter: holds the detector and how it is measured.
-        shapes: input shapes; those that do not fit into memory are left out.
-        weights, device_name: names for the record.
+    `weights` and `device_name` are names for the record.
     """
     # the largest last: on the CPU, peak memory is the maximum of the process so far
     metrics = list(_measure_shapes(meter, sorted(shapes, key=math.prod)))

@@ -48,20 +48,18 @@ class Meter:
     def measure(
         self, shape: InputShape, on_pass: Callable[[], None] = lambda: None
     ) -> ShapeMetrics:
-        """Measure one shape.
-
-        Args:
-            shape: images, height, width.
-            on_pass: called after each of the 2 * (WARM_UP_PASSES + runs) passes.
-        """
+        """Measure one shape, and call `on_pass` after each pass: 2 * (WARM_UP_PASSES + runs)."""
         if self.compiled:
             torch.compiler.reset()
-        images = make_images(shape[0], shape[1:])
+        count, height, width = shape
+        images = make_images(count, (height, width))
         selected = None
-        if not self.model.training:
+        if self.model.training:
+            work = self._training_step(images)
+        else:
+            work = torch.inference_mode()(lambda: self.model(images))
             fill_selections(self.model, images)
             selected = count_selected(self.model, images)
-        work = self._training_step(images) if self.model.training else self._inference(images)
         reset_peak_memory(self.device)
         whole: list[float] = []
         stages: list[dict[str, float]] = []
@@ -70,26 +68,13 @@ class Meter:
             on_pass()
             stages.append(self.clock.measure(work))
             on_pass()
-        counted = {
-            name: [each[name] for each in stages[WARM_UP_PASSES:]] for name in self.clock.stages
-        }
-        return self._metrics(shape, whole[WARM_UP_PASSES:], counted, selected)
-
-    def _metrics(
-        self,
-        shape: InputShape,
-        whole: list[float],
-        stages: dict[str, list[float]],
-        selected: SelectedCounts | None,
-    ) -> ShapeMetrics:
-        count, height, width = shape
-        seconds = spread(whole)
+        seconds, counted = spread(whole[WARM_UP_PASSES:]), stages[WARM_UP_PASSES:]
         return ShapeMetrics(
             batch_size=count,
             height=height,
             width=width,
             seconds=seconds,
-            stages={name: spread(values) for name, values in stages.items()},
+            stages={name: spread([each[name] for each in counted]) for name in self.clock.stages},
             images_per_second=count / seconds.median,
             peak_memory=peak_memory(self.device),
             selected=selected,
@@ -103,9 +88,6 @@ class Meter:
             proposals=selected.proposals,
             detections=selected.detections,
         )
-
-    def _inference(self, images: Sequence[Tensor]) -> Work:
-        return torch.inference_mode()(lambda: self.model(images))
 
     def _training_step(self, images: Sequence[Tensor]) -> Work:
         targets = make_targets(self.model, images)

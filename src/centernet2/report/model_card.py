@@ -79,12 +79,9 @@ WORDS: dict[Language, dict[str, str]] = {
 
 
 def card_markdown(card: Mapping[str, Any], language: Language, *, tolerance: float) -> str:
-    """Write a card as Markdown.
+    """Write a card, which `training_card.card_of` returns, as Markdown.
 
-    Args:
-        card: what `training_card.card_of` returns.
-        language: of the text.
-        tolerance: of AP where weights cannot be equal to the bit.
+    `tolerance` is that of AP where weights cannot be equal to the bit.
     """
     words, origin = WORDS[language], card["origin"]
     other = next(name for each, name in CARD_FILES.items() if each != language)

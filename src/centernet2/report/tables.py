@@ -111,8 +111,7 @@ def _difference_table(differences: Mapping[str, Difference], confidence: float) 
 def precision_tables(before: Mapping[str, float], after: Mapping[str, float]) -> Group:
     """Tables of a detector and its exported file: AP, and AP and recall by class.
 
-    Args:
-        before, after: metrics as `PrecisionCheck` returns them.
+    `PrecisionCheck` returns the metrics.
     """
     summary = Table("", "detector", "file", "change", box=SIMPLE_HEAD)
     for name in (name for name in before if "/" not in name):

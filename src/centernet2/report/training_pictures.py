@@ -51,8 +51,7 @@ def draw_predictions(
 ) -> None:
     """Draw ground truth and detections of `count` images, the same at each evaluation.
 
-    Args:
-        class_names: of the detections; the data set may number its classes otherwise.
+    The class names are of the detections; the data set may number its classes otherwise.
     """
     pictures, captions = [], []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():

@@ -21,7 +21,6 @@ from centernet2.serve.refusals import Refused, unprocessable
 PORTS = {"http": 80, "https": 443}
 MAX_REDIRECTS = 3
 PART_BYTES = 1 << 16
-Resolve = Callable[[str, int], Sequence[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -42,21 +41,13 @@ def is_public(address: str) -> bool:
 
 
 class AddressRules(NamedTuple):
-    """Which addresses are fetched, and how.
+    """Which addresses are fetched, and how."""
 
-    Args:
-        hosts: names, or patterns such as *.example.com; empty: nothing is fetched.
-        max_bytes: of an answer.
-        timeout: seconds for all of it, from the connection to the last byte.
-        resolve: IP addresses of a host.
-        admits: whether an IP address may be connected to.
-    """
-
-    hosts: Sequence[str] = ()
-    max_bytes: int = 20_000_000
-    timeout: float = 10.0
-    resolve: Resolve = resolve
-    admits: Callable[[str], bool] = is_public
+    hosts: Sequence[str] = ()  # names, or patterns such as *.example.com; empty: nothing is fetched
+    max_bytes: int = 20_000_000  # of an answer
+    timeout: float = 10.0  # seconds for all of it, from the connection to the last byte
+    resolve: Callable[[str, int], Sequence[str]] = resolve  # IP addresses of a host and port
+    admits: Callable[[str], bool] = is_public  # whether an IP address may be connected to
 
 
 def fetch(url: str, rules: AddressRules, headers: dict[str, str] | None = None) -> bytes:

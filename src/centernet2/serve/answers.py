@@ -50,11 +50,9 @@ EXAMPLE = {
 
 
 def media_type(wanted: str | None, accept: str, count: int) -> str:
-    """Return the media type of an answer; Refused if there is none that the client takes.
+    """Return the media type of an answer about `count` images; Refused if the client takes none.
 
-    Args:
-        wanted: option of the request; it goes before the header `accept`.
-        count: of images.
+    The option `wanted` of the request goes before its header `accept`.
     """
     chosen = JSON_TYPE if wanted == "json" else PICTURES.get(wanted or "") or _accepted(accept)
     if chosen != JSON_TYPE and count > 1:

@@ -18,9 +18,8 @@ DESCRIPTION = "Detect objects in images: send an image, get boxes, scores and cl
 def create_app(service: Service, *, is_replica: bool = False) -> FastAPI:
     """Return the application of a service; it starts and stops the service.
 
-    Args:
-        is_replica: other processes answer requests of the same clients, so there are no videos and
-            no metrics, which are of one process.
+    Of several replicas, each answers a part of the requests, so there are no videos and no metrics,
+    which are of one process.
     """
 
     @asynccontextmanager

@@ -23,15 +23,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How images are collected.
+    """How images are collected."""
 
-    Args:
-        max_size: images in a forward pass.
-        max_wait: seconds that an image waits for others while the device is free.
-    """
-
-    max_size: int = 8
-    max_wait: float = 0.005
+    max_size: int = 8  # images in a forward pass
+    max_wait: float = 0.005  # seconds that an image waits for others while the device is free
 
 
 @dataclass(eq=False)
@@ -75,8 +70,7 @@ class Batcher:
     async def detect(self, pixels: Pixels, floor: float) -> "Prediction":
         """Return the detections of an image; a cancelled call leaves the queue.
 
-        Args:
-            floor: score below which detections are of no interest; others may ask for more.
+        Detections below the score `floor` are of no interest; others may ask for more.
         """
         answer: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         bucket = self._bucket_of(*pixels.shape[:2])

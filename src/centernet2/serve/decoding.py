@@ -13,10 +13,8 @@ from centernet2.structures import Pixels
 def decode_upload(content: bytes, max_pixels: int) -> Pixels:
     """Decode an image file, upright according to EXIF.
 
-    Its size is read from its header first, so that a small file cannot fill the memory.
-
-    Args:
-        max_pixels: of all its frames together.
+    Its size is read from its header first, so that a small file cannot fill the memory. The limit
+    is for all its frames together.
 
     Raises:
         Refused: it is no image, too large, or damaged.

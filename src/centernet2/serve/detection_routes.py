@@ -34,12 +34,7 @@ BODY: dict[str, Any] = {
         "content": {
             "image/*": BINARY,
             "application/octet-stream": BINARY,
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"image": {"type": "string", "format": "binary"}},
-                }
-            },
+            FORM: {"schema": {"type": "object", "properties": {"image": BINARY["schema"]}}},
             JSON: {
                 "schema": {"oneOf": [{"type": "object"}, {"type": "array"}]},
                 "examples": {

@@ -13,18 +13,12 @@ MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What the service accepts.
+    """What the service accepts."""
 
-    Args:
-        max_megabytes: of the body of a request.
-        max_megapixels: of an image, all its frames together.
-        max_queue: images that are accepted and not answered yet.
-        timeout: seconds for a request to arrive, again for its answer, and again until it is read.
-    """
-
-    max_megabytes: float = 20.0
-    max_megapixels: float = 50.0
-    max_queue: int = 64
+    max_megabytes: float = 20.0  # of the body of a request
+    max_megapixels: float = 50.0  # of an image, all its frames together
+    max_queue: int = 64  # images that are accepted and not answered yet
+    # seconds for a request to arrive, again for its answer, and again until it is read
     timeout: float = 30.0
 
     @property
@@ -48,8 +42,7 @@ class Gate:
     def hold(self, count: int = 1, *, held: int = 0) -> Iterator[None]:
         """Accept images for a block; Refused if there are too many.
 
-        Args:
-            held: number of images of the same request that are accepted already.
+        Other images of the same request, `held`, are accepted already.
         """
         self.require_few(held + count)
         if self.count + count > self.limit:

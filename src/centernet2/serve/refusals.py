@@ -18,7 +18,6 @@ class Refused(Exception):
     """A request that is refused.
 
     Args:
-        status: HTTP status code.
         reason: a sentence that says what is wrong and what to do.
         retry_after: seconds after which the client may try again; None: it should not.
     """

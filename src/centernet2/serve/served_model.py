@@ -35,23 +35,15 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A detector with its name.
+    """A detector with its name."""
 
-    Args:
-        name: in requests and answers.
-        predictor: takes a batch of images and detects objects.
-        bucket_of: by height and width of an image; images of one bucket may share a batch.
-        unexplained: why it cannot explain a point; None: it can.
-        sha256: of its weights; empty: they were not checked.
-        image_size: height and width of an image that it takes, to warm up with.
-    """
-
-    name: str
+    name: str  # in requests and answers
     predictor: "Predictor"
+    # by height and width of an image; images of one bucket may share a batch
     bucket_of: Callable[[int, int], Hashable]
-    unexplained: "Unexplained | None" = None
-    sha256: str = ""
-    image_size: tuple[int, int] = (64, 64)
+    unexplained: "Unexplained | None" = None  # why it cannot explain a point; None: it can
+    sha256: str = ""  # of its weights; empty: they were not checked
+    image_size: tuple[int, int] = (64, 64)  # height and width of an image to warm up with
 
     @property
     def class_names(self) -> tuple[str, ...]:

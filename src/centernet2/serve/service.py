@@ -34,15 +34,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelStudio:
-    """A Label Studio whose images the service may read.
+    """A Label Studio whose images the service may read."""
 
-    Args:
-        origin: scheme, host and port.
-        headers: of requests for images, such as its token.
-    """
-
-    origin: str
-    headers: dict[str, str] = field(default_factory=dict)
+    origin: str  # scheme, host and port
+    headers: dict[str, str] = field(default_factory=dict)  # of requests, such as its token
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from centernet2.serve.limits import MEGA
 from centernet2.serve.refusals import Refused
@@ -38,23 +38,15 @@ DetectFrame = Callable[[Pixels], "Future[Prediction]"]
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """Limits of videos.
+    """Limits of videos."""
 
-    Args:
-        cameras: addresses of streams by name; clients know the names alone.
-        max_bytes: of an uploaded film.
-        max_jobs: at the same time.
-        max_seconds: that a job may run.
-        keep_seconds: that its results are kept.
-        connect_seconds: without a frame, after which a camera is given up.
-    """
-
+    # addresses of streams by name; clients know the names alone
     cameras: Mapping[str, str] = field(default_factory=dict)
-    max_bytes: int = 500 * MEGA
-    max_jobs: int = 2
-    max_seconds: float = 3600.0
-    keep_seconds: float = 3600.0
-    connect_seconds: float = 10.0
+    max_bytes: int = 500 * MEGA  # of an uploaded film
+    max_jobs: int = 2  # at the same time
+    max_seconds: float = 3600.0  # that a job may run
+    keep_seconds: float = 3600.0  # that its results are kept
+    connect_seconds: float = 10.0  # without a frame, after which a camera is given up
 
 
 @dataclass(eq=False)
@@ -71,18 +63,9 @@ class VideoJob:
     state: str = "waiting"  # running, done, failed or stopped
     frames: int = 0
     total: int | None = None  # frames of the source; None: unknown
-    error: str = ""
+    error: str | None = None
     started: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
-
-    def describe(self) -> dict[str, Any]:
-        """Return a record for JSON."""
-        found: dict[str, Any] = {"id": self.id, "state": self.state, "frames": self.frames}
-        if self.total is not None:
-            found["total"] = self.total
-        if self.error:
-            found["error"] = self.error
-        return found
 
     @property
     def film(self) -> Path | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from centernet2.serve.access import OwnService, require_token
 from centernet2.serve.connections import body_parts
@@ -46,6 +46,8 @@ class VideoRequest(WantedOptions):
 class VideoAnswer(BaseModel):
     """State of a video; the identifier is known to its owner alone."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: str
     state: Annotated[str, Field(description="waiting, running, done, failed or stopped")]
     frames: Annotated[int, Field(description="that are done")]
@@ -56,7 +58,7 @@ class VideoAnswer(BaseModel):
 @video_router.post(
     "/videos",
     status_code=HTTPStatus.ACCEPTED,
-    response_model_exclude_unset=True,
+    response_model_exclude_none=True,
     summary="Detect objects in a film or a camera",
     openapi_extra=BODY,
 )
@@ -83,7 +85,7 @@ async def create_video(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return VideoAnswer(**job.describe())
+    return VideoAnswer.model_validate(job)
 
 
 async def _source(
@@ -116,10 +118,10 @@ def _count_frames(path: str) -> int | None:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from error
 
 
-@video_router.get("/videos/{id}", response_model_exclude_unset=True, summary="Progress of a video")
+@video_router.get("/videos/{id}", response_model_exclude_none=True, summary="Progress of a video")
 async def video(service: OwnService, id: VideoId) -> VideoAnswer:
     """Return the state of a video, and how many frames are done."""
-    return VideoAnswer(**service.videos.get(id).describe())
+    return VideoAnswer.model_validate(service.videos.get(id))
 
 
 @video_router.get(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from centernet2.score_thresholds import NO_THRESHOLD, Threshold, above_threshold, resolve_thresholds
 from centernet2.structures import BoolArray, Pixels
 from centernet2.visualize.colors import DARK, Color, class_colors, numbered_color
 from centernet2.visualize.fonts import Font, find_font
@@ -19,33 +18,23 @@ MASK_OPACITY = 0.45
 MIN_SIDE = 300  # pixels of a picture's longer side, so that there is room for labels
 
 
-def draw(
-    image: Pixels,
-    objects: Mapping[str, Any],
-    class_names: Sequence[str] | None,
-    *,
-    score_threshold: Threshold = NO_THRESHOLD,
-) -> Pixels:
+def draw(image: Pixels, objects: Mapping[str, Any], class_names: Sequence[str] | None) -> Pixels:
     """Draw masks, boxes and labels of objects on a copy of an image.
 
     A small image is enlarged by a whole factor, to have room for legible labels. Detections with
-    the highest scores are on top. Those below the threshold, of all classes, by label or by class
-    name, are left out. Tracked objects have their number.
+    the highest scores are on top. Tracked objects have their number.
 
     Args:
         objects: "boxes" [D, 4] and "labels" [D]; "scores" [D], "masks" [D, H, W] and "ids" [D] if
             there are any. Arrays, or tensors of the CPU; masks may be any sequence of [H, W].
     """
-    threshold = resolve_thresholds(
-        score_threshold, class_names, len(class_names) if class_names else None
-    )
     columns = {name: np.asarray(objects[name]) for name in COLUMNS if name in objects}
     scores = columns.get("scores", np.ones(len(columns["boxes"])))
-    kept = np.flatnonzero(above_threshold(scores, columns["labels"], threshold))
-    order = kept[np.argsort(-scores[kept], kind="stable")]  # [D]
-    labels = columns["labels"][order].tolist()
-    factor = _enlargement(*image.shape[:2])
-    boxes = [_whole_pixels(box) for box in (columns["boxes"][order] * factor).tolist()]
+    order = np.argsort(-scores, kind="stable")  # [D]
+    columns = {name: column[order] for name, column in columns.items()}
+    labels = columns["labels"].tolist()
+    factor = max(1, math.ceil(MIN_SIDE / max(image.shape[:2])))
+    boxes = [_whole_pixels(box) for box in (columns["boxes"] * factor).tolist()]
     colors = label_colors(labels, class_names)
     image = _enlarge(image, factor)
     if "masks" in objects:
@@ -58,19 +47,11 @@ def draw(
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_box(pen, box, color, style)
     face = find_font(class_names or ())
-    shown = scores[order].tolist() if "scores" in columns else None
-    texts = _texts(labels, shown, class_names, face)
-    if "ids" in columns:
-        texts = _with_ids(texts, columns["ids"][order].tolist())
+    texts = _texts(columns, class_names, face)
     font = face.at(style.font)
     for label in reversed(place_labels(texts, boxes, colors, canvas.size, font, style.padding)):
         draw_label(pen, label, font, style.padding)
     return np.array(canvas)
-
-
-def _enlargement(height: int, width: int) -> int:
-    """Return the whole factor by which a small image is enlarged to be drawn on."""
-    return max(1, math.ceil(MIN_SIDE / max(height, width)))
 
 
 def _enlarge(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
@@ -87,27 +68,19 @@ def label_colors(labels: Sequence[int], class_names: Sequence[str] | None) -> li
 
 
 def _texts(
-    labels: Sequence[int],
-    scores: Sequence[float] | None,
-    class_names: Sequence[str] | None,
-    font: Font,
+    columns: Mapping[str, NDArray[Any]], class_names: Sequence[str] | None, font: Font
 ) -> list[str]:
     """Return the text of each label; a class whose name the font lacks has its number."""
+    labels = columns["labels"].tolist()
     names = [class_name(label, class_names) for label in labels]
-    shown = [
-        name if font.shows(name) else str(label) for name, label in zip(names, labels, strict=True)
-    ]
-    if scores is None:
-        return shown
-    return [f"{name}: {score:.2f}" for name, score in zip(shown, scores, strict=True)]
-
-
-def _with_ids(texts: Sequence[str], ids: Sequence[int]) -> list[str]:
-    """Put the numbers of tracked objects before their labels; negative ones are of none."""
-    return [
-        f"#{number} {text}" if number >= 0 else text
-        for text, number in zip(texts, ids, strict=True)
-    ]
+    texts = [n if font.shows(n) else str(label) for n, label in zip(names, labels, strict=True)]
+    if "scores" in columns:
+        scores = columns["scores"].tolist()
+        texts = [f"{text}: {score:.2f}" for text, score in zip(texts, scores, strict=True)]
+    if "ids" in columns:  # of tracked objects; a negative one is of none
+        ids = columns["ids"].tolist()
+        texts = [f"#{n} {text}" if n >= 0 else text for n, text in zip(ids, texts, strict=True)]
+    return texts
 
 
 def _draw_masks(image: Pixels, masks: Iterable[BoolArray], colors: Sequence[Color]) -> Pixels:

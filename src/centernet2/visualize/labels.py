@@ -58,7 +58,6 @@ def place_labels(
     Args:
         texts, boxes, colors: of each object, the best first.
         size: (width, height) of the image.
-        font: at the size of the letters.
         padding: around a text, in pixels.
     """
     height = round(font.size) + 2 * padding

@@ -63,12 +63,7 @@ def details_table(details: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None)
     for name, value in details.items():
         if value not in (None, ""):
-            shown = (
-                f"{value:,}"
-                if isinstance(value, int) and not isinstance(value, bool)
-                else _text(value)
-            )
-            table.add_row(name, shown)
+            table.add_row(name, _text(value))
     return table
 
 
@@ -94,4 +89,6 @@ def _state(model: ZooModel) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -14,7 +14,7 @@ from centernet2.builders.detector.image_counts import image_counts_of_file
 from centernet2.builders.detector.initial_weights import fit_to_weights, read_initial_weights
 from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
-from centernet2.checkpoint.filling import LoadReport, load_state, load_weights_file
+from centernet2.checkpoint.filling import LoadReport, load_state, load_weights
 from centernet2.config import CLASS_KEYS, Config, ConfigError, Overrides, load_config, parse_config
 from centernet2.config.parts import ModelOptions
 from centernet2.devices import choose_device
@@ -118,7 +118,7 @@ def _build_and_load(config: Config, weights: StrPath | None) -> _Loaded:
         config = set_num_classes(config, len(checkpoint.info.class_names), owner=str(weights))
     config = fit_to_weights(config, file)
     model = build_detector(config, image_counts=image_counts_of_file(config))
-    report = None if file is None else load_weights_file(model, file)
+    report = None if file is None else load_weights(model, file)
     if checkpoint is not None:
         _take_labels(model, checkpoint.info)
     return _Loaded(model, file, report)

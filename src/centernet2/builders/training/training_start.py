@@ -19,7 +19,7 @@ from centernet2.builders.detector.loading import StrPath, config_of
 from centernet2.builders.training.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsFile
 from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint
-from centernet2.checkpoint.filling import load_state, load_weights_file
+from centernet2.checkpoint.filling import load_state, load_weights
 from centernet2.config import REFUSED, Config, ConfigError
 from centernet2.data import DetectionDataset, class_list, with_classes
 from centernet2.models.detector import Detector
@@ -154,7 +154,7 @@ def load_start(
                 names=start.class_names,
                 origin=file.origin,
             )
-            load_weights_file(model, file, adapt=join)
+            load_weights(model, file, adapt=join)
         case FromScratch():
             pass
 
