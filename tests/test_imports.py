@@ -98,7 +98,7 @@ ALLOWED: dict[str, set[str]] = {
         "text_files",
     },
     "profiling": {"models", "images", "ops", "structures", "files", "devices"},
-    "runtime": set(),
+    "runtime": {"threads"},
     "export": {
         "models",
         "layers",

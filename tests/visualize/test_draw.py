@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from centernet2.visualize import class_colors, draw
+from centernet2.visualize import draw
+from centernet2.visualize.colors import class_colors
 from centernet2.visualize.draw import MIN_SIDE
 from centernet2.visualize.labels import style_for
 from tests.helpers.drawing import canvas, count_pixels, detections

@@ -19,7 +19,6 @@ from centernet2.zoo import download
 from centernet2.zoo import published as published_models
 from centernet2.zoo.download import (
     DownloadError,
-    DownloadSource,
     fetch,
     record_of,
     sha256,
@@ -82,8 +81,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def source(server: Server) -> DownloadSource:
-    return DownloadSource(f"http://127.0.0.1:{server.server_port}/w.pth", "http://page")
+def source(server: Server) -> tuple[str, str]:
+    """The address of a file, and of its page."""
+    return f"http://127.0.0.1:{server.server_port}/w.pth", "http://page"
 
 
 def left_over(folder: Path) -> list[str]:
@@ -91,17 +91,17 @@ def left_over(folder: Path) -> list[str]:
 
 
 def test_file_is_downloaded_once_with_digest(server: Server, cache: Path) -> None:
-    path = fetch(cache / "w.pth", source(server))
+    path = fetch(cache / "w.pth", *source(server))
     assert path.read_bytes() == CONTENT
     assert record_of(path).read_text() == f"{sha256(path)}  w.pth\n"
     assert not left_over(cache)
-    assert fetch(cache / "w.pth", source(server)) == path
+    assert fetch(cache / "w.pth", *source(server)) == path
     assert server.requests == ["all"]
 
 
 def test_broken_connection_is_retried(server: Server, cache: Path) -> None:
     server.breaks = 1
-    assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
+    assert fetch(cache / "w.pth", *source(server)).read_bytes() == CONTENT
     assert server.requests == ["all", f"bytes={FIRST_PART}-"]
 
 
@@ -113,25 +113,25 @@ def test_interrupted_download_resumes(
     with pytest.raises(
         DownloadError, match=r"w\.pth could not be downloaded .* the next attempt resumes it"
     ):
-        fetch(cache / "w.pth", source(server))
+        fetch(cache / "w.pth", *source(server))
     assert not (cache / "w.pth").exists()
-    assert fetch(cache / "w.pth", source(server)).read_bytes() == CONTENT
+    assert fetch(cache / "w.pth", *source(server)).read_bytes() == CONTENT
     assert server.requests[-1] == f"bytes={FIRST_PART}-"
     assert not left_over(cache)
 
 
 def test_changed_file_is_refused(server: Server, cache: Path) -> None:
-    path = fetch(cache / "w.pth", source(server))
+    path = fetch(cache / "w.pth", *source(server))
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(DownloadError, match=r"w\.pth has changed since its first use"):
-        fetch(path, source(server))
+        fetch(path, *source(server))
     path.unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(DownloadError, match="http://page now holds another file"):
-        fetch(path, source(server))
+        fetch(path, *source(server))
     assert not path.exists() and not left_over(cache)
     server.content = CONTENT
-    assert fetch(path, source(server)).read_bytes() == CONTENT
+    assert fetch(path, *source(server)).read_bytes() == CONTENT
 
 
 def test_error_without_connection_names_the_path(
@@ -142,7 +142,7 @@ def test_error_without_connection_names_the_path(
     with pytest.raises(
         DownloadError, match=rf"get http://page with a browser and put it at {path}"
     ):
-        fetch(path, DownloadSource("http://127.0.0.1:9/w.pth", "http://page"))
+        fetch(path, "http://127.0.0.1:9/w.pth", "http://page")
 
 
 def test_unreleased_weights_are_refused(cache: Path) -> None:

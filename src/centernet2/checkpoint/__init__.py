@@ -7,13 +7,12 @@ from centernet2.checkpoint.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from centernet2.checkpoint.filling import LoadReport, load_weights
+from centernet2.checkpoint.filling import load_weights
 from centernet2.checkpoint.source import WeightsFile, read_weights
 from centernet2.checkpoint.weights_file import WeightsError, is_json_file, is_readable_name
 
 __all__ = [
     "Checkpoint",
-    "LoadReport",
     "WeightsError",
     "WeightsFile",
     "export_reference_checkpoint",

@@ -1,8 +1,8 @@
 """Detections as COCO results, in memory and as a file.
 
-In memory they are one float64 array [D, 7] with the columns of `RESULT_COLUMNS`: it has a fifth of
-the size of a list of dictionaries and keeps every digit. An image is its position in the data set,
-a class its label; a file has the ids of the user's files. Masks, if any, are a list beside it.
+In memory they are one float64 array [D, 7] of image, x, y, width, height, score and label: it has a
+fifth of the size of a list of dictionaries and keeps every digit. An image is its position in the
+data set; a file has the ids of the user's files. Masks, if any, are a list beside it.
 """
 
 import json
@@ -20,7 +20,6 @@ from centernet2.models.postprocess import paste
 from centernet2.ops.box_arrays import xyxy_to_xywh
 from centernet2.structures import Detections, FloatArray, RunLengths, UserId, select
 
-RESULT_COLUMNS = ("image", "x", "y", "width", "height", "score", "label")
 PASTED_PIXELS = 2**27  # of the masks that are in memory at a time
 
 

@@ -3,14 +3,14 @@
 import importlib
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from centernet2.runtime.session import METADATA_KEY, Arrays, import_runtime, only_device
+from centernet2.threads import cpu_threads
 
 COMPILED, EXTRA = "data/aotinductor/", "extra/"  # folders of an archive
 CPU = "cpu"
@@ -40,18 +40,9 @@ class TorchSession:
 
     def run(self, images: NDArray[Any]) -> Arrays:
         """Return the outputs for a batch of images, by name."""
-        with self.torch.no_grad(), self._with_threads():
+        with self.torch.no_grad(), cpu_threads(self.threads):
             outputs = self.program(self.torch.from_numpy(images).to(self.device))
         return {name: column.cpu().numpy() for name, column in outputs.items()}
-
-    @contextmanager
-    def _with_threads(self) -> Iterator[None]:
-        before: int = self.torch.get_num_threads()
-        self.torch.set_num_threads(self.threads or before)
-        try:
-            yield
-        finally:
-            self.torch.set_num_threads(before)
 
     def _load(self, path: Path) -> tuple[Callable[[Any], Any], str | None]:
         """Return the program, and its metadata if there are any."""

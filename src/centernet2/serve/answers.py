@@ -78,17 +78,14 @@ def _accepted(accept: str) -> str:
     )
 
 
-def to_record(prediction: "Prediction", model: str) -> dict[str, Any]:
-    """Return a prediction as an ImageAnswer."""
+def to_json(predictions: "Sequence[Prediction]", model: str, *, is_list: bool) -> bytes:
+    """Encode predictions as one ImageAnswer, or a list of them."""
     from centernet2.predict.conversions import records
 
-    height, width = prediction.size
-    return {"model": model, "width": width, "height": height, "detections": records(prediction)}
-
-
-def to_json(predictions: "Sequence[Prediction]", model: str, *, is_list: bool) -> bytes:
-    """Encode predictions as one record, or a list of them."""
-    found = [to_record(each, model) for each in predictions]
+    found = [
+        {"model": model, "width": own.size[1], "height": own.size[0], "detections": records(own)}
+        for own in predictions
+    ]
     return json.dumps(found if is_list else found[0], ensure_ascii=False).encode()
 
 

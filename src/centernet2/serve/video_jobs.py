@@ -84,8 +84,11 @@ class VideoJobs:
         self._threads = ThreadPoolExecutor(options.max_jobs, "video")
 
     @contextmanager
-    def room(self) -> Iterator[None]:
-        """Keep the place of a job while its film arrives; Refused if all places are taken."""
+    def room(self) -> Iterator[Path]:
+        """Keep the place of a job while its film arrives, and give it a folder.
+
+        Refused if all places are taken. The folder is deleted if the block fails.
+        """
         taken = len(self._active) + self._arriving
         if taken >= self.options.max_jobs:
             raise Refused(
@@ -93,15 +96,15 @@ class VideoJobs:
                 f"{taken} of {self.options.max_jobs} places for videos are taken; try again later",
                 retry_after=10,
             )
+        folder = Path(tempfile.mkdtemp(prefix="centernet2-video-"))
         self._arriving += 1
         try:
-            yield
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         finally:
             self._arriving -= 1
-
-    def new_folder(self) -> Path:
-        """Return a folder for a job; who starts no job deletes it."""
-        return Path(tempfile.mkdtemp(prefix="centernet2-video-"))
 
     def start(self, job: VideoJob, detect: DetectFrame) -> None:
         """Run a job in a thread, for which there is room; it ends by itself."""

@@ -1,7 +1,6 @@
 """Upload a video or name a camera, ask for its progress, fetch its results, stop it."""
 
 import asyncio
-import shutil
 from concurrent.futures import Future
 from http import HTTPStatus
 from pathlib import Path
@@ -72,19 +71,13 @@ async def create_video(
     def detect(pixels: Pixels) -> "Future[Prediction]":
         return asyncio.run_coroutine_threadsafe(service.detect(pixels, model, wanted), loop)
 
-    with service.videos.room():
-        folder = service.videos.new_folder()
-        try:
-            name, source = await _source(request, query, service, folder)
-            job = VideoJob(
-                name, source, query.camera is not None, folder, model.class_names, query.draw
-            )
-            if query.camera is None:
-                job.total = await service.work(_count_frames, source)
-            service.videos.start(job, detect)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with service.videos.room() as folder:
+        name, source = await _source(request, query, service, folder)
+        is_camera = query.camera is not None
+        job = VideoJob(name, source, is_camera, folder, model.class_names, query.draw)
+        if not is_camera:
+            job.total = await service.work(_count_frames, source)
+        service.videos.start(job, detect)
     return VideoAnswer.model_validate(job)
 
 

@@ -4,7 +4,6 @@ from centernet2.zoo.download import DETECTRON2, DownloadError, cached_file, is_a
 from centernet2.zoo.published import (
     ZOO_PREFIX,
     ModelCost,
-    ZooError,
     ZooModel,
     zoo_model,
     zoo_models,
@@ -15,7 +14,6 @@ __all__ = [
     "ZOO_PREFIX",
     "DownloadError",
     "ModelCost",
-    "ZooError",
     "ZooModel",
     "cached_file",
     "is_address",

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from rich import get_console
 from rich.progress import (
@@ -34,13 +33,6 @@ class DownloadError(ValueError):
     """A download failed, or gave another file than before."""
 
 
-class DownloadSource(NamedTuple):
-    """Address of a file."""
-
-    url: str
-    page: str  # for a person with a browser
-
-
 def zoo_file(name: str) -> Path:
     """Return the weights file of a published model, downloaded if needed.
 
@@ -51,8 +43,8 @@ def zoo_file(name: str) -> Path:
     model = zoo_model(name)
     if model.drive is None or model.page is None:
         raise ZooError(f"there are no weights of {model.name}: {model.note}")
-    source = DownloadSource(f"https://drive.google.com/uc?id={model.drive}", model.page)
-    return fetch(cache_folder() / f"{model.name}.pth", source)
+    url = f"https://drive.google.com/uc?id={model.drive}"
+    return fetch(model.cached_file, url, model.page)
 
 
 def detectron2_file(address: str) -> Path:
@@ -77,8 +69,8 @@ def cached_file(source: str) -> Path:
     return zoo_file(source) if source.startswith(ZOO_PREFIX) else detectron2_file(source)
 
 
-def fetch(path: Path, source: DownloadSource) -> Path:
-    """Return `path`, downloaded if missing.
+def fetch(path: Path, url: str, page: str) -> Path:
+    """Return `path`, downloaded if missing; a person would download it from a page.
 
     One process at a time downloads, and resumes a partial file.
     """
@@ -90,12 +82,12 @@ def fetch(path: Path, source: DownloadSource) -> Path:
             verify(path)
             return path
         arriving = path.with_name(f"{path.name}.download")
-        _download(arriving, path, source)
+        _download(arriving, path, url, page)
         digest, record = sha256(arriving), record_of(path)
         if recorded(path) not in (None, digest):
             arriving.unlink()
             raise DownloadError(
-                f"{source.page} now holds another file than the one first downloaded "
+                f"{page} now holds another file than the one first downloaded "
                 f"(SHA-256 {digest}, and {record} says {recorded(path)}); "
                 f"delete {record} if you trust the new one"
             )
@@ -140,19 +132,18 @@ def recorded(path: Path) -> str | None:
 
 
 def _record(path: Path, digest: str) -> None:
-    if recorded(path) == digest:
-        return
-    write_atomic(record_of(path), f"{digest}  {path.name}\n")
+    if recorded(path) is None:
+        write_atomic(record_of(path), f"{digest}  {path.name}\n")
 
 
-def _download(arriving: Path, path: Path, source: DownloadSource) -> None:
+def _download(arriving: Path, path: Path, url: str, page: str) -> None:
     import gdown
 
-    logger.info("downloading %s to %s", source.page, path)
+    logger.info("downloading %s to %s", page, path)
     try:
         with _progress(path.name) as report:
             gdown.download(
-                source.url,
+                url,
                 str(arriving),
                 quiet=True,
                 use_cookies=False,
@@ -164,7 +155,7 @@ def _download(arriving: Path, path: Path, source: DownloadSource) -> None:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DownloadError(
             f"{path.name} could not be downloaded ({reason}); the next attempt resumes it, "
-            f"or get {source.page} with a browser and put it at {path}"
+            f"or get {page} with a browser and put it at {path}"
         ) from None
 
 

@@ -3,10 +3,12 @@
 import json
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from centernet2.files import cache_folder
 from centernet2.spelling import did_you_mean
 
 ZOO_PREFIX = "zoo:"  # before the name of a model whose weights are wanted
@@ -41,6 +43,11 @@ class ZooModel(NamedTuple):
     def page(self) -> str | None:
         """Address of the weights for a browser."""
         return None if self.drive is None else f"https://drive.google.com/file/d/{self.drive}"
+
+    @property
+    def cached_file(self) -> Path:
+        """Where the weights are once they are downloaded."""
+        return cache_folder() / f"{self.name}.pth"
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from centernet2.files import cache_folder
 from centernet2.zoo.published import ZOO_PREFIX, ModelCost, ZooModel
 
 MODEL_COLUMNS = ("model", "data", "box AP", "FPS", "parameters", "GFLOPs", "input", "weights")
@@ -39,7 +38,7 @@ def models_markdown(models: Sequence[ZooModel]) -> str:
 
 def model_details(model: ZooModel, cost: ModelCost, facts: Mapping[str, Any]) -> dict[str, Any]:
     """All facts of one model; `facts` are those of its config."""
-    path = cache_folder() / f"{model.name}.pth"
+    path = model.cached_file
     return {
         "model": model.name,
         "config": model.config,
@@ -84,7 +83,7 @@ def _state(model: ZooModel) -> str:
     """Describe the weights; their size, which is not published, once they are cached."""
     if model.drive is None:
         return "not released"
-    path = cache_folder() / f"{model.name}.pth"
+    path = model.cached_file
     return f"{path.stat().st_size / 1e6:.0f} MB here" if path.is_file() else "released"
 
 
