@@ -36,7 +36,7 @@ NUMBERS = frozenset(
 )  # fmt: skip
 FLAGS = frozenset(
     ("abstain", "as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only",
-     "findings_only", "keep_classes", "known_classes_only", "lists", "markdown",
+     "findings_only", "keep_classes", "known_classes_only", "lists",
      "partial_labels", "record", "reference", "resume", "targets", "track", "training")
 )  # fmt: skip
 

@@ -111,7 +111,7 @@ def print_findings(examination: "Examination") -> None:
 
 
 def print_models(shown: "str | RenderableType") -> None:
-    """Print the table of models; JSON and Markdown without formatting."""
+    """Print the table of models; JSON without formatting."""
     _print(shown, wide=True, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
 
 

@@ -4,11 +4,9 @@ Boxes, scores, RoIAlign and the positions of deformable convolutions stay in flo
 has 11 bits, so that it knows no parts of a pixel in an image of 2,048 pixels.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from centernet2.export.precision import inner_parts, sampling_layers
 from centernet2.models.detector import Detector
@@ -41,14 +39,9 @@ def halve(detector: Detector) -> Detector:
 
 def _run_in(module: nn.Module, dtype: torch.dtype) -> None:
     """Convert the weights of a module, and its inputs whenever it is called."""
+
+    def convert(own: Tensor) -> Tensor:
+        return own.to(dtype) if own.is_floating_point() else own
+
     module.to(dtype)
-    module.register_forward_pre_hook(lambda _, inputs: _convert(inputs, dtype))
-
-
-def _convert(value: Any, dtype: torch.dtype) -> Any:
-    """Convert the floating-point tensors in a tensor, sequence or mapping."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, Mapping):
-        return {name: _convert(each, dtype) for name, each in value.items()}
-    return tuple(_convert(each, dtype) for each in value)
+    module.register_forward_pre_hook(lambda _, inputs: tree_map_only(Tensor, convert, inputs))

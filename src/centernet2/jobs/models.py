@@ -22,7 +22,6 @@ def models(
     name: str | None = None,
     *,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
-    markdown: Flag = False,
 ) -> str | RenderableType:
     """List the published models: accuracy, speed, size.
 
@@ -34,16 +33,12 @@ def models(
         A published model, or the name or path of any config, to show in detail.
     as_json
         Print JSON.
-    markdown
-        Print the table in Markdown.
     """
     from centernet2.config import load_config
     from centernet2.zoo import zoo_model, zoo_models
-    from centernet2.zoo.table import details_table, model_details, models_markdown, models_table
+    from centernet2.zoo.table import details_table, model_details, models_table
 
     if name is None:
-        if markdown:
-            return models_markdown(zoo_models())
         rows = [
             {**m._asdict(), "cost": m.cost and m.cost._asdict(), "page": m.page}
             for m in zoo_models()

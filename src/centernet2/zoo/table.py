@@ -1,4 +1,4 @@
-"""Tables of the published models: for a terminal, for the documentation, as JSON."""
+"""Tables of the published models, for a terminal and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,16 +24,8 @@ def models_table(models: Sequence[ZooModel]) -> Table:
     for column in MODEL_COLUMNS:
         table.add_column(column, overflow="fold")
     for model in models:
-        table.add_row(*_cells(model), _state(model))
+        table.add_row(*cells_of(model), _state(model))
     return table
-
-
-def models_markdown(models: Sequence[ZooModel]) -> str:
-    """All models for docs/model-zoo.md, which does not depend on the machine."""
-    rows = [MODEL_COLUMNS, tuple("---" for _ in MODEL_COLUMNS)]
-    for model in models:
-        rows.append((*_cells(model), f"[download]({model.page})" if model.page else model.note))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def model_details(model: ZooModel, cost: ModelCost, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +58,8 @@ def details_table(details: dict[str, Any]) -> Table:
     return table
 
 
-def _cells(model: ZooModel) -> tuple[str, ...]:
+def cells_of(model: ZooModel) -> tuple[str, ...]:
+    """Return what is published of a model: all columns but the last one."""
     cost = model.cost
     return (
         model.name,
