@@ -1,26 +1,15 @@
 """Read and write checkpoints, and read weights of the reference and of backbones."""
 
+from centernet2.checkpoint.checkpoint import Checkpoint as Checkpoint
 from centernet2.checkpoint.checkpoint import (
-    Checkpoint,
-    export_reference_checkpoint,
-    holds_weights,
-    load_checkpoint,
-    save_checkpoint,
+    export_reference_checkpoint as export_reference_checkpoint,
 )
-from centernet2.checkpoint.filling import load_weights
-from centernet2.checkpoint.source import WeightsFile, read_weights
-from centernet2.checkpoint.weights_file import WeightsError, is_json_file, is_readable_name
-
-__all__ = [
-    "Checkpoint",
-    "WeightsError",
-    "WeightsFile",
-    "export_reference_checkpoint",
-    "holds_weights",
-    "is_json_file",
-    "is_readable_name",
-    "load_checkpoint",
-    "load_weights",
-    "read_weights",
-    "save_checkpoint",
-]
+from centernet2.checkpoint.checkpoint import holds_weights as holds_weights
+from centernet2.checkpoint.checkpoint import load_checkpoint as load_checkpoint
+from centernet2.checkpoint.checkpoint import save_checkpoint as save_checkpoint
+from centernet2.checkpoint.filling import load_weights as load_weights
+from centernet2.checkpoint.source import WeightsFile as WeightsFile
+from centernet2.checkpoint.source import read_weights as read_weights
+from centernet2.checkpoint.weights_file import WeightsError as WeightsError
+from centernet2.checkpoint.weights_file import is_json_file as is_json_file
+from centernet2.checkpoint.weights_file import is_readable_name as is_readable_name

@@ -1,103 +1,54 @@
 """Data sets: from annotation files to an index, from image files to batches."""
 
-from centernet2.data.annotation_masks import draw_objects
-from centernet2.data.class_changes import (
-    category_names,
-    rename_categories,
-    rename_classes,
-    without_classes,
-)
-from centernet2.data.class_names import class_list, clean_name, join_classes, shown
-from centernet2.data.dataset import (
-    DatasetsOptions,
-    DetectionDataset,
-    concatenate,
-    require_ground_truth,
-    require_masks,
-    require_objects,
-    with_classes,
-    without_empty_images,
-)
-from centernet2.data.image_check import check_before_training
-from centernet2.data.layout_writers import WRITERS, coco_content, require_writable
-from centernet2.data.loader import LoaderOptions, eval_batches, train_batches
-from centernet2.data.mixing import CopyPaste, Mixer, Mixing, MixUp, Mosaic
-from centernet2.data.partial_labels import with_objects, with_unlabelled_classes
-from centernet2.data.samplers import (
-    MixtureSampler,
-    RepeatFactorSampler,
-    Sampler,
-    ShuffledSampler,
-    WeightedSampler,
-    class_aware_weights,
-    images_per_class,
-    repeat_factors,
-)
-from centernet2.data.transforms import (
-    AugmentationOptions,
-    EfficientDetResizeCrop,
-    LargeScaleJitter,
-    PhotometricDistortion,
-    RandomCrop,
-    RandomFlip,
-    ResizeShortestEdge,
-    Sample,
-    TrainTransform,
-    Transform,
-)
-from centernet2.data.worker_images import LoadedImage, generator_of, read_indexed_image
-
-__all__ = [
-    "WRITERS",
-    "AugmentationOptions",
-    "CopyPaste",
-    "DatasetsOptions",
-    "DetectionDataset",
-    "EfficientDetResizeCrop",
-    "LargeScaleJitter",
-    "LoadedImage",
-    "LoaderOptions",
-    "MixUp",
-    "Mixer",
-    "Mixing",
-    "MixtureSampler",
-    "Mosaic",
-    "PhotometricDistortion",
-    "RandomCrop",
-    "RandomFlip",
-    "RepeatFactorSampler",
-    "ResizeShortestEdge",
-    "Sample",
-    "Sampler",
-    "ShuffledSampler",
-    "TrainTransform",
-    "Transform",
-    "WeightedSampler",
-    "category_names",
-    "check_before_training",
-    "class_aware_weights",
-    "class_list",
-    "clean_name",
-    "coco_content",
-    "concatenate",
-    "draw_objects",
-    "eval_batches",
-    "generator_of",
-    "images_per_class",
-    "join_classes",
-    "read_indexed_image",
-    "rename_categories",
-    "rename_classes",
-    "repeat_factors",
-    "require_ground_truth",
-    "require_masks",
-    "require_objects",
-    "require_writable",
-    "shown",
-    "train_batches",
-    "with_classes",
-    "with_objects",
-    "with_unlabelled_classes",
-    "without_classes",
-    "without_empty_images",
-]
+from centernet2.data.annotation_masks import draw_objects as draw_objects
+from centernet2.data.class_changes import category_names as category_names
+from centernet2.data.class_changes import rename_categories as rename_categories
+from centernet2.data.class_changes import rename_classes as rename_classes
+from centernet2.data.class_changes import without_classes as without_classes
+from centernet2.data.class_names import class_list as class_list
+from centernet2.data.class_names import clean_name as clean_name
+from centernet2.data.class_names import join_classes as join_classes
+from centernet2.data.class_names import shown as shown
+from centernet2.data.dataset import DatasetsOptions as DatasetsOptions
+from centernet2.data.dataset import DetectionDataset as DetectionDataset
+from centernet2.data.dataset import concatenate as concatenate
+from centernet2.data.dataset import require_ground_truth as require_ground_truth
+from centernet2.data.dataset import require_masks as require_masks
+from centernet2.data.dataset import require_objects as require_objects
+from centernet2.data.dataset import with_classes as with_classes
+from centernet2.data.dataset import without_empty_images as without_empty_images
+from centernet2.data.image_check import check_before_training as check_before_training
+from centernet2.data.layout_writers import WRITERS as WRITERS
+from centernet2.data.layout_writers import coco_content as coco_content
+from centernet2.data.layout_writers import require_writable as require_writable
+from centernet2.data.loader import LoaderOptions as LoaderOptions
+from centernet2.data.loader import eval_batches as eval_batches
+from centernet2.data.loader import train_batches as train_batches
+from centernet2.data.mixing import CopyPaste as CopyPaste
+from centernet2.data.mixing import Mixer as Mixer
+from centernet2.data.mixing import Mixing as Mixing
+from centernet2.data.mixing import MixUp as MixUp
+from centernet2.data.mixing import Mosaic as Mosaic
+from centernet2.data.partial_labels import with_objects as with_objects
+from centernet2.data.partial_labels import with_unlabelled_classes as with_unlabelled_classes
+from centernet2.data.samplers import MixtureSampler as MixtureSampler
+from centernet2.data.samplers import RepeatFactorSampler as RepeatFactorSampler
+from centernet2.data.samplers import Sampler as Sampler
+from centernet2.data.samplers import ShuffledSampler as ShuffledSampler
+from centernet2.data.samplers import WeightedSampler as WeightedSampler
+from centernet2.data.samplers import class_aware_weights as class_aware_weights
+from centernet2.data.samplers import images_per_class as images_per_class
+from centernet2.data.samplers import repeat_factors as repeat_factors
+from centernet2.data.transforms import AugmentationOptions as AugmentationOptions
+from centernet2.data.transforms import EfficientDetResizeCrop as EfficientDetResizeCrop
+from centernet2.data.transforms import LargeScaleJitter as LargeScaleJitter
+from centernet2.data.transforms import PhotometricDistortion as PhotometricDistortion
+from centernet2.data.transforms import RandomCrop as RandomCrop
+from centernet2.data.transforms import RandomFlip as RandomFlip
+from centernet2.data.transforms import ResizeShortestEdge as ResizeShortestEdge
+from centernet2.data.transforms import Sample as Sample
+from centernet2.data.transforms import TrainTransform as TrainTransform
+from centernet2.data.transforms import Transform as Transform
+from centernet2.data.worker_images import LoadedImage as LoadedImage
+from centernet2.data.worker_images import generator_of as generator_of
+from centernet2.data.worker_images import read_indexed_image as read_indexed_image

@@ -1,48 +1,27 @@
 """Find the problems of a data set, and write a repaired copy."""
 
-from centernet2.data.check.corrections import Correction, read_accepted, require_undecided
-from centernet2.data.check.examination import Examination, ExaminedSplit, examine_dataset
-from centernet2.data.check.images import check_across, check_image_files, read_image_files
-from centernet2.data.check.label_errors import (
-    LabelError,
-    LabelView,
-    find_label_errors,
-    share_of_agreement,
-)
-from centernet2.data.check.observations import check_classes, check_objects
-from centernet2.data.check.repair import (
-    list_of_changes,
-    repaired_content,
-    repaired_files,
-    write_repaired,
-)
-from centernet2.data.check.suggestions import suggestion_records
-from centernet2.data.findings import MAX_EXAMPLES, Finding, ProblemExample, Xywh, findings_json
-
-__all__ = [
-    "MAX_EXAMPLES",
-    "Correction",
-    "Examination",
-    "ExaminedSplit",
-    "Finding",
-    "LabelError",
-    "LabelView",
-    "ProblemExample",
-    "Xywh",
-    "check_across",
-    "check_classes",
-    "check_image_files",
-    "check_objects",
-    "examine_dataset",
-    "find_label_errors",
-    "findings_json",
-    "list_of_changes",
-    "read_accepted",
-    "read_image_files",
-    "repaired_content",
-    "repaired_files",
-    "require_undecided",
-    "share_of_agreement",
-    "suggestion_records",
-    "write_repaired",
-]
+from centernet2.data.check.corrections import Correction as Correction
+from centernet2.data.check.corrections import read_accepted as read_accepted
+from centernet2.data.check.corrections import require_undecided as require_undecided
+from centernet2.data.check.examination import Examination as Examination
+from centernet2.data.check.examination import ExaminedSplit as ExaminedSplit
+from centernet2.data.check.examination import examine_dataset as examine_dataset
+from centernet2.data.check.images import check_across as check_across
+from centernet2.data.check.images import check_image_files as check_image_files
+from centernet2.data.check.images import read_image_files as read_image_files
+from centernet2.data.check.label_errors import LabelError as LabelError
+from centernet2.data.check.label_errors import LabelView as LabelView
+from centernet2.data.check.label_errors import find_label_errors as find_label_errors
+from centernet2.data.check.label_errors import share_of_agreement as share_of_agreement
+from centernet2.data.check.observations import check_classes as check_classes
+from centernet2.data.check.observations import check_objects as check_objects
+from centernet2.data.check.repair import list_of_changes as list_of_changes
+from centernet2.data.check.repair import repaired_content as repaired_content
+from centernet2.data.check.repair import repaired_files as repaired_files
+from centernet2.data.check.repair import write_repaired as write_repaired
+from centernet2.data.check.suggestions import suggestion_records as suggestion_records
+from centernet2.data.findings import MAX_EXAMPLES as MAX_EXAMPLES
+from centernet2.data.findings import Finding as Finding
+from centernet2.data.findings import ProblemExample as ProblemExample
+from centernet2.data.findings import Xywh as Xywh
+from centernet2.data.findings import findings_json as findings_json

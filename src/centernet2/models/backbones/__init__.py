@@ -12,18 +12,17 @@ from typing import NamedTuple
 import torch
 
 from centernet2.layers import find_norm_pairs, fuse_frozen_norms
-from centernet2.models.backbones.backbone import (
-    Backbone,
-    TimmOptions,
-    any_size_options,
-    exact_multiple,
-    features_at,
-    pixel_statistics,
-)
-from centernet2.models.backbones.deform import DeformOptions, deform_stages
-from centernet2.models.backbones.dla import DLA, DLAOptions
-from centernet2.models.backbones.res2net import Res2Net
-from centernet2.models.backbones.resnet import ResNet, ResNetOptions
+from centernet2.models.backbones.backbone import Backbone as Backbone
+from centernet2.models.backbones.backbone import TimmOptions as TimmOptions
+from centernet2.models.backbones.backbone import any_size_options, exact_multiple, features_at
+from centernet2.models.backbones.backbone import pixel_statistics as pixel_statistics
+from centernet2.models.backbones.deform import DeformOptions as DeformOptions
+from centernet2.models.backbones.deform import deform_stages
+from centernet2.models.backbones.dla import DLA as DLA
+from centernet2.models.backbones.dla import DLAOptions as DLAOptions
+from centernet2.models.backbones.res2net import Res2Net as Res2Net
+from centernet2.models.backbones.resnet import ResNet as ResNet
+from centernet2.models.backbones.resnet import ResNetOptions as ResNetOptions
 from centernet2.models.modes import evaluation_mode
 
 TRACED_SIDE = 64  # of the image by which frozen norms are found
@@ -91,18 +90,3 @@ BACKBONES: dict[str, BackboneFamily] = {
     "dla": BackboneFamily(lambda options, _: DLA(options.dla)),
     "timm": BackboneFamily(build_timm),
 }
-
-__all__ = [
-    "BACKBONES",
-    "DLA",
-    "Backbone",
-    "BackboneFamily",
-    "BackboneOptions",
-    "DLAOptions",
-    "DeformOptions",
-    "Res2Net",
-    "ResNet",
-    "ResNetOptions",
-    "TimmOptions",
-    "pixel_statistics",
-]

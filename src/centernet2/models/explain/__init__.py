@@ -10,18 +10,15 @@ import torch
 from torch import Tensor
 
 from centernet2.models.detector import Detector
-from centernet2.models.explain.explanation import Explanation, FoundObject, ProposalStep
+from centernet2.models.explain.explanation import Explanation as Explanation
+from centernet2.models.explain.explanation import FoundObject, ProposalStep
 from centernet2.models.explain.locations import LocationReader
 from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
-from centernet2.models.explain.traced_image import (
-    StageResult,
-    TracedImage,
-    trace_image,
-    traced_image,
-)
-
-__all__ = ["Explanation", "StageResult", "TracedImage", "explain", "explain_traced", "traced_image"]
+from centernet2.models.explain.traced_image import StageResult as StageResult
+from centernet2.models.explain.traced_image import TracedImage as TracedImage
+from centernet2.models.explain.traced_image import trace_image
+from centernet2.models.explain.traced_image import traced_image as traced_image
 
 
 @torch.no_grad()

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from centernet2.models.backbones import Backbone
-from centernet2.models.necks.bifpn import BiFPN, BiFPNOptions
-from centernet2.models.necks.dla_up import DLAUp, DLAUpOptions
-from centernet2.models.necks.fpn import FPN, FPNOptions
+from centernet2.models.necks.bifpn import BiFPN as BiFPN
+from centernet2.models.necks.bifpn import BiFPNOptions as BiFPNOptions
+from centernet2.models.necks.dla_up import DLAUp as DLAUp
+from centernet2.models.necks.dla_up import DLAUpOptions as DLAUpOptions
+from centernet2.models.necks.fpn import FPN as FPN
+from centernet2.models.necks.fpn import FPNOptions as FPNOptions
 
 Neck = FPN | BiFPN | DLAUp
 
@@ -77,15 +80,3 @@ NECKS: dict[str, Callable[[NeckOptions, Backbone, int], Neck]] = {
     "dla_up": build_dla_up,
     "dla_seg": build_dla_seg,
 }
-
-__all__ = [
-    "FPN",
-    "NECKS",
-    "BiFPN",
-    "BiFPNOptions",
-    "DLAUp",
-    "DLAUpOptions",
-    "FPNOptions",
-    "Neck",
-    "NeckOptions",
-]
