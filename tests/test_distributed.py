@@ -15,8 +15,8 @@ def test_one_process_needs_no_group() -> None:
     assert distributed.reduce_mean(tensor) is tensor
     assert distributed.gather_objects({"a": 1}) == [{"a": 1}]
     assert distributed.gather_on_main_process(1) == [1]
-    distributed.barrier()
-    distributed.shut_down()
+    with distributed.closing_process_group():
+        distributed.barrier()
 
 
 def work(rank: int, folder: str) -> None:
@@ -40,8 +40,8 @@ def work(rank: int, folder: str) -> None:
                 raise OSError("disk full")
     except (OSError, distributed.OtherProcessError) as error:
         result["error"] = f"{type(error).__name__}: {error}"
-    distributed.barrier()
-    distributed.shut_down()
+    with distributed.closing_process_group():
+        distributed.barrier()
     torch.save(result, Path(folder) / f"{rank}.pt")
 
 

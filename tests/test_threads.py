@@ -25,6 +25,13 @@ def write_group(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(text)
 
 
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Read control groups below the folder of the test."""
+    monkeypatch.setattr(threads, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(threads, "OWN_GROUPS", tmp_path / "own")
+
+
 @pytest.mark.parametrize(
     ("files", "own", "quota"),
     [
@@ -39,6 +46,7 @@ def write_group(folder: Path, files: dict[str, str]) -> None:
         ({}, "", None),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("groups")
 def test_quota_is_the_smallest_of_all_groups(
     tmp_path: Path, files: dict[str, str], own: str, quota: float | None
 ) -> None:
@@ -46,11 +54,12 @@ def test_quota_is_the_smallest_of_all_groups(
         path = tmp_path / "groups" / name
         write_group(path.parent, {path.name: text})
     (tmp_path / "own").write_text(own)
-    assert cpu_quota(tmp_path / "groups", tmp_path / "own") == quota
+    assert cpu_quota() == quota
 
 
-def test_system_without_control_groups_has_no_quota(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path / "groups", tmp_path / "own") is None
+@pytest.mark.usefixtures("groups")
+def test_system_without_control_groups_has_no_quota() -> None:
+    assert cpu_quota() is None
 
 
 @pytest.fixture

@@ -105,10 +105,5 @@ def closing_process_group() -> Iterator[None]:
     try:
         yield
     finally:
-        shut_down()
-
-
-def shut_down() -> None:
-    """Leave the process group, if there is one."""
-    if is_distributed():
-        dist.destroy_process_group()
+        if is_distributed():
+            dist.destroy_process_group()

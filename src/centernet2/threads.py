@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 NUMBER = "OMP_NUM_THREADS"  # variable of OpenMP
 ADAPTATION = "CENTERNET2_THREADS"
 BY_LOAD, BY_QUOTA, FIXED = "by-load", "by-quota", "fixed"  # its values
+GROUPS = Path("/sys/fs/cgroup")  # the control groups, of version 1 or 2
+OWN_GROUPS = Path("/proc/self/cgroup")  # those of this process, as ID:CONTROLLERS:NAME
 PERIOD = 1.0  # seconds between two looks at the load
 MARGIN = 0.2  # of a core that others may use of one that a thread takes
 Item = TypeVar("Item")
@@ -68,21 +70,14 @@ def usable_cores() -> int:
     return present_cores() if quota is None else max(1, min(present_cores(), int(quota)))
 
 
-def cpu_quota(
-    groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> float | None:
-    """Return the cores whose time the control groups of this process allow; None: all.
-
-    Args:
-        groups: where the control groups are, of version 1 or 2.
-        own: lists the groups of this process, as ID:CONTROLLERS:NAME.
-    """
+def cpu_quota() -> float | None:
+    """Return the cores whose time the control groups of this process allow; None: all."""
     quotas = []
-    for line in _read(own).splitlines():
+    for line in _read(OWN_GROUPS).splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = groups / "cpu" if controllers else groups
+        root = GROUPS / "cpu" if controllers else GROUPS
         folder = root / name.lstrip("/")
         while True:  # a group obeys those that contain it
             quotas += _quota_of(folder)

@@ -54,7 +54,7 @@ def work(rank: int, folder: str) -> None:
     (Path(folder) / f"process{rank}.json").write_text(json.dumps(metrics))
     check_common_interruption(rank, Path(folder))
     check_gathering(rank, Path(folder))
-    distributed.shut_down()
+    torch.distributed.destroy_process_group()
 
 
 def check_common_interruption(rank: int, folder: Path) -> None:

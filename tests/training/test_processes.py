@@ -59,7 +59,7 @@ def work(rank: int, port: int, folder: str) -> None:
 
     check_random_streams(rank)
     check_common_stop(run, rank)
-    distributed.shut_down()
+    torch.distributed.destroy_process_group()
 
 
 def check_random_streams(rank: int) -> None:

@@ -50,17 +50,15 @@ def to_cvat(prediction: "Prediction") -> list[dict[str, Any]]:
 
     The confidence is a text there.
     """
-    places = _masks(prediction) if prediction.has_masks else _rectangles(prediction)
+    rectangles = (
+        {"type": RECTANGLE, "points": [round(side, 2) for side in each.box]} for each in prediction
+    )
+    places = _masks(prediction) if prediction.has_masks else rectangles
     return [
         {"confidence": str(round(each.score, 5)), "label": each.name, **place}
         for each, place in zip(prediction, places, strict=True)
         if place is not None
     ]
-
-
-def _rectangles(prediction: "Prediction") -> Iterator[dict[str, Any]]:
-    for each in prediction:
-        yield {"type": RECTANGLE, "points": [round(side, 2) for side in each.box]}
 
 
 def _masks(prediction: "Prediction") -> Iterator[dict[str, Any] | None]:
