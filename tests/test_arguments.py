@@ -12,7 +12,6 @@ import torch
 
 import centernet2
 from centernet2.arguments import (
-    FLAGS,
     NUMBERS,
     PATHS,
     SOURCES,
@@ -62,7 +61,7 @@ def test_empty_path_is_not_the_current_folder(call: Callable[[Any], Any], name: 
 
 
 SCORES = {"score", "score_threshold"}  # checked by require_score
-BY_TYPE = {bool: FLAGS, int: WHOLE_NUMBERS, float: NUMBERS | SCORES, Path: PATHS}
+BY_TYPE = {int: WHOLE_NUMBERS, float: NUMBERS | SCORES, Path: PATHS}
 
 
 @pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
@@ -70,6 +69,7 @@ def test_every_argument_of_a_command_is_checked_by_its_type(command: str) -> Non
     for argument in app[command].assemble_argument_collection():
         if argument.hint in BY_TYPE and not is_of_processes(argument.name):
             assert argument.field_info.name in BY_TYPE[argument.hint], argument.name
+        assert argument.hint is not bool or argument.field_info.default is False, argument.name
 
 
 def is_of_processes(option: str) -> bool:

@@ -15,7 +15,8 @@ from centernet2.spelling import did_you_mean
 P = ParamSpec("P")
 R = TypeVar("R")
 ANY_NUMBER = Accepted()
-# A name has one type in all functions. A test compares these with the annotations of the commands.
+# A name has one type in all functions; flags are known by their default. A test compares these with
+# the annotations of the commands.
 PATHS = frozenset(
     ("accepted", "approved", "calibration", "card", "config", "data", "data_path", "file", "first",
      "fix", "images", "model", "name", "output", "output_dir", "pool", "predictions", "report",
@@ -33,11 +34,6 @@ NUMBERS = frozenset(
     ("accepted_loss", "confidence", "max_megabytes", "max_megapixels", "max_wait", "minutes",
      "overlap", "precision", "recall", "required_share", "stream_timeout", "suspicion",
      "timeout", "val_fraction")
-)  # fmt: skip
-FLAGS = frozenset(
-    ("abstain", "as_json", "augmented", "auto_scale_lr", "compile", "dry_run", "eval_only",
-     "findings_only", "keep_classes", "known_classes_only", "lists",
-     "partial_labels", "record", "reference", "resume", "targets", "track", "training")
 )  # fmt: skip
 
 # what some arguments may be instead of a path, by name; their readers know the classes
@@ -108,7 +104,7 @@ def as_argument(
         _require_path(name, value)
     elif name in TEXTS:
         return _as_text(name, value)
-    elif name in FLAGS:
+    elif isinstance(default, bool):
         return _as_flag(name, value)
     elif name in WHOLE_NUMBERS | NUMBERS:
         return _as_number(name, value, (ranges or {}).get(name, ANY_NUMBER))

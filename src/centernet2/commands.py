@@ -79,7 +79,6 @@ GROUPS: dict[str, dict[str, Command]] = {
         "pseudo-label": Command(
             "Label images with a trained detector, to train another one on the labels.",
             "--weights runs/mine --images unlabeled --output pseudo.json",
-            job="pseudo_label",
             show=printing.print_pseudo_labels,
         ),
         "next": Command(
@@ -189,7 +188,7 @@ def __getattr__(name: str) -> Callable[..., None]:
 
 def find_job(name: str) -> Callable[..., Any]:
     """Import the job of a command."""
-    job = COMMANDS[name].job or name
+    job = COMMANDS[name].job or name.replace("-", "_")
     function: Callable[..., Any] = getattr(import_module(f"centernet2.jobs.{job}"), job)
     return function
 

@@ -21,7 +21,7 @@ from centernet2.checkpoint import (
     read_weights,
     save_checkpoint,
 )
-from centernet2.checkpoint.checkpoint import last_checkpoint, set_aside_checkpoints
+from centernet2.checkpoint.checkpoint import digest_of, last_checkpoint, set_aside_checkpoints
 from centernet2.files import describe_os_error
 from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
@@ -36,6 +36,13 @@ def zip_of(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, "3")
     return buffer.getvalue()
+
+
+def test_digest_depends_on_names_and_values() -> None:
+    tensor = torch.zeros(3)
+    others = ({"b": tensor}, {"a": torch.ones(3)}, {"a": tensor.double()}, {"a": tensor[None]})
+    assert digest_of({"a": tensor}) == digest_of({"a": tensor.clone()})
+    assert len({digest_of({"a": tensor}), *map(digest_of, others)}) == 5
 
 
 def test_reference_checkpoint_round_trip(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_training_hashes_no_weights(
     def fail(*_: object) -> str:
         raise AssertionError("the weights are hashed")
 
-    monkeypatch.setattr("centernet2.builders.evaluation.evaluator.weights_digest", fail)
+    monkeypatch.setattr("centernet2.builders.evaluation.evaluator.digest_of", fail)
     assert "bbox/AP" in train(data, tmp_path, "SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "1")
 
 

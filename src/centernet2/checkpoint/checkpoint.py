@@ -90,7 +90,8 @@ def digest_of(weights: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of names, shapes and values of weights, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
+        # a copy: numpy would hold on to the memory of a sharded weight
+        tensor = weights[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

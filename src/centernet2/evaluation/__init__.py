@@ -35,5 +35,4 @@ from centernet2.evaluation.scoring import score_detector as score_detector
 from centernet2.evaluation.scoring import score_results as score_results
 from centernet2.evaluation.stage_metrics import PROPOSAL_COUNTS as PROPOSAL_COUNTS
 from centernet2.evaluation.stream import ResultStream as ResultStream
-from centernet2.evaluation.stream import weights_digest as weights_digest
 from centernet2.evaluation.unknown_fit import with_unknown as with_unknown

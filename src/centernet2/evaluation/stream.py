@@ -3,7 +3,6 @@
 Memory stays flat until they are gathered, and an interruption loses nothing.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
 
 from centernet2.distributed import (
     barrier,
@@ -115,16 +113,6 @@ def _remove_lines(folder: Path) -> None:
         for path in _files_of(folder):
             path.unlink(missing_ok=True)
         folder.rmdir()
-
-
-def weights_digest(model: nn.Module, *others: str) -> str:
-    """Hash parameters, buffers and some strings to 16 hexadecimal digits."""
-    digest = hashlib.sha256("".join(others).encode())
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        digest.update(name.encode())
-        # a copy: numpy would hold on to the memory of a sharded weight
-        digest.update(tensor.detach().float().cpu().clone().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _read_lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, ImageResult]]:

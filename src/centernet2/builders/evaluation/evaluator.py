@@ -23,6 +23,7 @@ from centernet2.builders.evaluation.stored_results import (
     holds_results,
     read_detections,
 )
+from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.config import Config, ConfigError
 from centernet2.data import DetectionDataset, LoadedImage, eval_batches
 from centernet2.devices import create_accelerator
@@ -36,7 +37,6 @@ from centernet2.evaluation import (
     require_replaceable_detections,
     score_detector,
     score_results,
-    weights_digest,
 )
 from centernet2.files import write_json
 from centernet2.images.resize import EvalTransform, FitShortestEdge
@@ -297,8 +297,10 @@ def _fingerprint(model: Detector, matched: MatchedData, config: Config, inspecte
     for column in (dataset.files, dataset.image_ids, dataset.heights, dataset.widths):
         images.update(np.ascontiguousarray(column).tobytes())
     names = json.dumps([dataset.name, dataset.class_names, model.info.class_names])
+    weights = digest_of(dict([*model.named_parameters(), *model.named_buffers()]))
     others = (str(inspected), str(model.info.calibration))
-    return weights_digest(model, options, names, images.hexdigest(), *others)
+    texts = (weights, options, names, images.hexdigest(), *others)
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def load_results(
