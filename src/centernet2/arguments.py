@@ -78,8 +78,9 @@ def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
                 if parameter.kind is parameter.VAR_POSITIONAL:
-                    if name in PATHS:
-                        _require_named(name, value)
+                    for each in value if name in PATHS else ():
+                        if isinstance(each, str | os.PathLike):
+                            _require_path(name, each)
                 else:
                     bound.arguments[name] = as_argument(name, value, parameter.default, ranges)
             return function(*bound.args, **bound.kwargs)
@@ -119,12 +120,6 @@ def _as_options(name: str, value: Any, default: Any, ranges: Mapping[str, Accept
     known = {each.name: getattr(default, each.name) for each in fields(default)}
     plain = {key: as_argument(key, each, known[key], ranges) for key, each in given.items()}
     return replace(value, **plain)
-
-
-def _require_named(name: str, values: tuple[Any, ...]) -> None:
-    for each in values:
-        if isinstance(each, str | os.PathLike):
-            _require_path(name, each)
 
 
 def _require_path(name: str, value: Any) -> None:

@@ -139,17 +139,14 @@ def busy_time() -> float:
     """Return the time for which the cores have worked on which this process may run."""
     import psutil  # type: ignore[import-untyped]  # not for --help
 
-    times = psutil.cpu_times(percpu=True)
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
-    cores = [times[core] for core in allowed if core < len(times)]
-    idle = sum(each.idle + getattr(each, "iowait", 0.0) for each in cores)
-    return float(sum(_total(each) for each in cores) - idle)
-
-
-def _total(times: tuple[float, ...]) -> float:
-    """Add the times of a core; those of guests are part of the user's."""
-    named = times._asdict() if hasattr(times, "_asdict") else {}
-    return float(sum(named[name] for name in named if not name.startswith("guest")))
+    cores = [each._asdict() for each in psutil.cpu_times(percpu=True)]
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+    own = (cores[core] for core in allowed if core < len(cores))
+    # guests are part of the user's
+    others = ("idle", "iowait", "guest", "guest_nice")
+    return float(
+        sum(seconds for each in own for name, seconds in each.items() if name not in others)
+    )
 
 
 class ThreadsByLoad:

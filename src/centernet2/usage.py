@@ -170,21 +170,17 @@ OTHER_COMMANDS = {
     "validate": "check",
     "visualize": "show",
 }
-_CHECKPOINT = (
-    "a checkpoint such as runs/mine/model_final.pth, the folder of a training run, "
-    "or zoo:NAME of a published model (centernet2 models lists them)"
-)
-_DATA_SET = "the folder or annotation file of a data set, or the name of one"
 _DETECTOR = "the output folder of an evaluation or a training run, a results file or a checkpoint"
 NEEDED_ARGUMENTS = {
-    "data": _DATA_SET,
+    "data": "the folder or annotation file of a data set, or the name of one",
     "file": "an exported file, before the options",
     "first": _DETECTOR,
     "images": "the folder of images to label",
     "output": "the path of the result",
     "second": _DETECTOR,
     "to": "coco, yolo or voc",
-    "weights": _CHECKPOINT,
+    "weights": "a checkpoint such as runs/mine/model_final.pth, the folder of a training run, or "
+    "zoo:NAME of a published model (centernet2 models lists them)",
 }
 
 

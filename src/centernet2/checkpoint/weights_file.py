@@ -104,17 +104,14 @@ def _other_kind(path: Path) -> str | None:
 
 def _refuse_other_kinds(path: Path) -> None:
     """Raise WeightsError for a file that is recognized as something else."""
-    kind = _other_kind(path)
-    if kind == EXPORTED:
-        raise WeightsError(
-            f"{path} is {kind}, not a weights file; give the checkpoint that it was made from. "
-            "Exported files, with a suffix in lower case, are for predict, explain, serve, "
-            "pseudo-label, verify and doctor"
+    advice = "give a .pth, .pkl or .safetensors file"
+    if (kind := _other_kind(path)) == EXPORTED:
+        advice = (
+            "give the checkpoint that it was made from. Exported files, with a suffix in lower "
+            "case, are for predict, explain, serve, pseudo-label, verify and doctor"
         )
     if kind is not None:
-        raise WeightsError(
-            f"{path} is {kind}, not a weights file; give a .pth, .pkl or .safetensors file"
-        )
+        raise WeightsError(f"{path} is {kind}, not a weights file; {advice}")
 
 
 def caffe2_to_reference(blobs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -90,21 +90,12 @@ def _metrics_of_kind(
         **{f"AR{count}": _per_cent(recall[..., 0, k]) for k, count in enumerate(counts)},
         **{f"AR{letter}": _per_cent(recall[..., k, last]) for k, letter in AREA_LETTERS.items()},
     }
-    for letter, classes in _by_frequency(truth).items():
-        metrics[f"AP{letter}"] = _per_cent(precision[:, :, classes, 0])
+    for letter in "rcf":  # rare, common and frequent classes, if they are annotated
+        if classes := [label for label, own in enumerate(truth.frequencies) if own == letter]:
+            metrics[f"AP{letter}"] = _per_cent(precision[:, :, classes, 0])
     for label, name in enumerate(truth.class_names):
         metrics[f"AP/{name}"] = _per_cent(precision[:, :, label, 0])
     return metrics
-
-
-def _by_frequency(truth: GroundTruth) -> dict[str, list[int]]:
-    """Labels of rare, common and frequent classes; empty if not annotated."""
-    letters = truth.frequencies
-    return {
-        letter: [label for label, each in enumerate(letters) if each == letter]
-        for letter in "rcf"
-        if letter in letters
-    }
 
 
 def _mask_records(results: FloatArray, masks: Sequence[RunLengths]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from centernet2.ops.calibration import calibrate
 from centernet2.structures import Detections, ScoreCalibration, UnknownObjects
 
 LOST_SHARE = 0.05  # of the known objects that are found, which may be taken for unknown ones
-COLUMNS = ("novelty", "object_score", "on_object", "found")
+COLUMNS = {"novelty": np.float64, "object_score": np.float64, "on_object": bool, "found": bool}
 
 
 def unknown_record(
@@ -60,12 +60,10 @@ def with_unknown(
     most LOST_SHARE of the known objects have that are found: any, if none is found. Nothing is
     added without objects or proposals.
     """
-    values = {
-        name: np.array([value for record in records for value in record["unknown"][name]])
-        for name in COLUMNS
-    }
-    novelty, object_scores = (values[name].astype(np.float64) for name in COLUMNS[:2])
-    on_object, found = (values[name].astype(bool) for name in COLUMNS[2:])
+    novelty, object_scores, on_object, found = (
+        np.array([value for record in records for value in record["unknown"][name]], kind)
+        for name, kind in COLUMNS.items()
+    )
     point = best_point(curve_of(object_scores, on_object, num_objects))
     if point is None:
         return calibration

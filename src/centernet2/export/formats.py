@@ -45,20 +45,14 @@ def choose_format(output: Path | None, name: str | None) -> tuple[Path, str]:
         raise ValueError(f"--format is '{name}'; choose one of {', '.join(FORMATS)}")
     if output is None:
         return Path("model").with_suffix(FORMATS[name or DEFAULT].suffix), name or DEFAULT
-    if name is None:
-        return output, format_of(output)
+    suffixes = {own.suffix: each for each, own in reversed(FORMATS.items())}
+    if name is None and output.suffix not in suffixes:
+        raise ValueError(f"--output is {output}; end it in {' or '.join(sorted(suffixes))}")
+    name = name or suffixes[output.suffix]
     suffix = FORMATS[name].suffix
     if output.suffix != suffix:
         raise ValueError(f"--output is {output}, but a file of --format {name} ends in {suffix}")
     return output, name
-
-
-def format_of(path: Path) -> str:
-    """Return the format that the suffix of a path stands for."""
-    suffixes = {own.suffix: name for name, own in reversed(FORMATS.items())}
-    if path.suffix not in suffixes:
-        raise ValueError(f"--output is {path}; end it in {' or '.join(sorted(suffixes))}")
-    return suffixes[path.suffix]
 
 
 def require_packages(name: str) -> None:

@@ -28,18 +28,14 @@ class OnnxSession:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self.session = _open(runtime, path, providers, options)
-        self._require_started(providers)
-        self.names = [output.name for output in self.session.get_outputs()]
-        self.metadata = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self.description = f"onnxruntime {runtime.__version__}, {self.session.get_providers()[0]}"
-
-    def _require_started(self, providers: Sequence[str]) -> None:
-        """Raise ValueError for a provider without which onnxruntime goes on, with a log line."""
         if left_out := [name for name in providers if name not in self.session.get_providers()]:
-            raise ValueError(
+            raise ValueError(  # else onnxruntime goes on without it
                 f"onnxruntime cannot start {left_out[0]} on this machine; its message above says "
                 "what is missing. Install that, or leave the provider out, as by --device cpu"
             )
+        self.names = [output.name for output in self.session.get_outputs()]
+        self.metadata = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self.description = f"onnxruntime {runtime.__version__}, {self.session.get_providers()[0]}"
 
     def run(self, images: NDArray[Any]) -> Arrays:
         """Return the outputs for a batch of images, by name."""
@@ -64,7 +60,13 @@ def place_onnx_nodes(path: Path, providers: Sequence[str]) -> Placement:
 
 def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> Any:
     """Open a session with these execution providers, or the CPU's."""
-    chosen = _check_providers(providers, runtime.get_available_providers())
+    available = runtime.get_available_providers()
+    if missing := [name for name in providers if name not in available]:
+        raise ValueError(
+            f"this onnxruntime has no execution provider {missing[0]}; it has "
+            f"{', '.join(available)}"
+        )
+    chosen = [*providers, *([] if CPU in providers else [CPU])]
     content = path.read_bytes()
     try:
         return runtime.InferenceSession(content, options, providers=chosen)
@@ -73,13 +75,3 @@ def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> A
             f"{path} cannot be opened by onnxruntime {runtime.__version__}: it is damaged, or "
             f"needs a newer onnxruntime ({' '.join(str(error).split())})"
         ) from error
-
-
-def _check_providers(providers: Sequence[str], available: Sequence[str]) -> list[str]:
-    missing = [name for name in providers if name not in available]
-    if missing:
-        raise ValueError(
-            f"this onnxruntime has no execution provider {missing[0]}; it has "
-            f"{', '.join(available)}"
-        )
-    return [*providers, *([] if CPU in providers else [CPU])]

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from centernet2.serve.refusals import Refused, unprocessable
 
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}  # of addresses that name none
 MAX_REDIRECTS = 3
 PART_BYTES = 1 << 16
 

@@ -12,8 +12,6 @@ from centernet2.serve.labelling_routes import labelling_router
 from centernet2.serve.service import Service
 from centernet2.serve.video_routes import video_router
 
-DESCRIPTION = "Detect objects in images: send an image, get boxes, scores and classes."
-
 
 def create_app(service: Service, *, is_replica: bool = False) -> FastAPI:
     """Return the application of a service; it starts and stops the service.
@@ -30,7 +28,7 @@ def create_app(service: Service, *, is_replica: bool = False) -> FastAPI:
 
     app = FastAPI(
         title="CenterNet2",
-        description=DESCRIPTION,
+        description="Detect objects in images: send an image, get boxes, scores and classes.",
         lifespan=lifespan,
         docs_url=None,  # its page of FastAPI loads scripts from another host
         redoc_url=None,

@@ -35,8 +35,7 @@ async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncI
     deadline, size = loop.time() + allowed, 0
     while True:
         try:
-            left = deadline - loop.time()
-            message = await asyncio.wait_for(request.receive(), max(left, 0.001))
+            message = await asyncio.wait_for(request.receive(), max(deadline - loop.time(), 0.001))
         except asyncio.TimeoutError:
             raise Refused(
                 HTTPStatus.REQUEST_TIMEOUT,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from centernet2.serve.access import OwnService, require_token
+from centernet2.serve.addresses import PORTS
 from centernet2.serve.connections import read_body, unless_left
 from centernet2.serve.cvat import function_name, to_cvat, to_function
 from centernet2.serve.label_studio import image_of, parse_label_config, to_label_studio
@@ -21,8 +22,6 @@ from centernet2.serve.uploads import json_image, parse_json
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
 
-MODEL_VERSION = "model_version"
-PORTS = {"http": 80, "https": 443}  # of addresses that name none
 FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
 labelling_router = APIRouter(dependencies=[Depends(require_token)], tags=["labelling"])
 
@@ -38,7 +37,7 @@ async def _content(request: Request, service: Service) -> dict[str, Any]:
 async def setup(request: Request, service: OwnService) -> dict[str, str]:
     """Check the labelling config of a project."""
     parse_label_config((await _content(request, service)).get("schema"))
-    return {MODEL_VERSION: service.model(None).name}
+    return {"model_version": service.model(None).name}
 
 
 @labelling_router.post("/webhook", summary="Label Studio: an annotation has changed")

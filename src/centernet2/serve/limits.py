@@ -49,7 +49,7 @@ class Gate:
             raise Refused(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"{self.count} images are waiting, of at most {self.limit}; try again later",
-                retry_after=self.retry_after,
+                retry_after=max(1, math.ceil(self.count * self.seconds_per_image)),
             )
         self.count += count
         try:
@@ -64,8 +64,3 @@ class Gate:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the request has {count} images; the service takes at most {self.limit} at once",
             )
-
-    @property
-    def retry_after(self) -> int:
-        """Seconds in which the images that wait are probably answered."""
-        return max(1, math.ceil(self.count * self.seconds_per_image))

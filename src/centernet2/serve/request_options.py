@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from centernet2.serve.refusals import describe_invalid, unprocessable
 
-AnswerFormat = Literal["json", "png", "jpeg", "webp"]
-
 
 class ThresholdOptions(BaseModel):
     """The model of a request, and the score from which it shows detections."""
@@ -57,7 +55,7 @@ class RequestOptions(WantedOptions):
     """Options of a request; fields of its address, of its form or of its JSON object."""
 
     format: Annotated[
-        AnswerFormat | None,
+        Literal["json", "png", "jpeg", "webp"] | None,
         Field(description="json, or a picture with the detections; default: by the Accept header."),
     ] = None
 

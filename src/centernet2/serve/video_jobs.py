@@ -124,11 +124,11 @@ class VideoJobs:
 
         run.add_done_callback(over)
 
-    def get(self, number: str) -> VideoJob:
+    def get(self, id: str) -> VideoJob:
         """Return a job by its identifier; Refused if there is none."""
-        if number not in self._jobs:
+        if id not in self._jobs:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such video; it may be deleted")
-        return self._jobs[number]
+        return self._jobs[id]
 
     def delete(self, job: VideoJob) -> None:
         """Stop a job and delete its results, whatever its source does."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from centernet2.structures import BoolArray, Pixels
 from centernet2.visualize.colors import DARK, Color, class_colors, numbered_color
 from centernet2.visualize.fonts import Font, find_font
-from centernet2.visualize.labels import Rectangle, Style, draw_label, place_labels, style_for
+from centernet2.visualize.labels import Rectangle, draw_label, place_labels, style_for
 
 COLUMNS = ("boxes", "labels", "scores", "ids")
 MASK_OPACITY = 0.45
@@ -44,8 +44,10 @@ def draw(image: Pixels, objects: Mapping[str, Any], class_names: Sequence[str] |
     canvas = Image.fromarray(image)
     style = style_for(*canvas.size)
     pen = ImageDraw.Draw(canvas, "RGBA")
-    for box, color in zip(reversed(boxes), reversed(colors), strict=True):
-        _draw_box(pen, box, color, style)
+    for (left, top, right, bottom), color in zip(reversed(boxes), reversed(colors), strict=True):
+        around = (left - 1, top - 1, right + 1, bottom + 1)
+        pen.rectangle(around, outline=(*DARK, 110))  # so that it is visible on any background
+        pen.rectangle((left, top, right, bottom), outline=color, width=style.line)
     face = find_font(class_names or ())
     texts = _texts(columns, class_names, face)
     font = face.at(style.font)
@@ -116,13 +118,6 @@ def _grow(mask: BoolArray, reach: int) -> BoolArray:
             grown[:-step] |= mask[step:]
         mask = grown.T
     return mask
-
-
-def _draw_box(pen: ImageDraw.ImageDraw, box: Rectangle, color: Color, style: Style) -> None:
-    """Draw a colored line with a faint dark border, visible on any background."""
-    left, top, right, bottom = box
-    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(*DARK, 110))
-    pen.rectangle(box, outline=color, width=style.line)
 
 
 def class_name(label: int, class_names: Sequence[str] | None) -> str:

@@ -26,8 +26,6 @@ DETECTRON2 = "detectron2://"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 RETRIES = 3  # of a broken connection, before the user is told
 
-ReportBytes = Callable[[int, int | None], None]  # bytes so far, total if known
-
 
 class DownloadError(ValueError):
     """A download failed, or gave another file than before."""
@@ -160,7 +158,8 @@ def _download(arriving: Path, path: Path, url: str, page: str) -> None:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[ReportBytes]:
+def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar; the yielded function reports bytes so far, and their total if it is known."""
     console = get_console()
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(
