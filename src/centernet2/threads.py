@@ -142,11 +142,8 @@ def busy_time() -> float:
     cores = [each._asdict() for each in psutil.cpu_times(percpu=True)]
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
     own = (cores[core] for core in allowed if core < len(cores))
-    # guests are part of the user's
-    others = ("idle", "iowait", "guest", "guest_nice")
-    return float(
-        sum(seconds for each in own for name, seconds in each.items() if name not in others)
-    )
+    idle = ("idle", "iowait", "guest", "guest_nice")  # guests are part of the user's
+    return float(sum(value for each in own for name, value in each.items() if name not in idle))
 
 
 class ThreadsByLoad:

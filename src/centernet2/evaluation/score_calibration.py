@@ -94,7 +94,7 @@ def _with_fair_objectness(
 def _fit(scores: FloatArray, right: BoolArray, prior: tuple[float, float]) -> tuple[float, float]:
     """Return slope and offset of the logistic regression of `right` on the logit of scores.
 
-    `prior` has those without detections.
+    Without detections, they are those of `prior`.
     """
     p = scores.clip(LEAST, 1 - LEAST)
     x = np.stack([np.log(p / (1 - p)), np.ones_like(p)], axis=1)  # [D, 2]
