@@ -144,7 +144,7 @@ def test_unknown_argument_gets_the_nearest_name(call: Callable[[], Any], message
 def test_numbers_and_devices_of_other_libraries_become_those_of_python() -> None:
     @checked(count=at_least(1), val_fraction=between(0, 1))
     def call(
-        *, count: Any, val_fraction: Any, resume: Any = 0, device: Any = 0, dtype: Any = 0
+        *, count: Any, val_fraction: Any, resume: Any = False, device: Any = 0, dtype: Any = 0
     ) -> list[Any]:
         return [count, val_fraction, resume, device, dtype]
 
