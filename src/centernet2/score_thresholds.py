@@ -28,7 +28,7 @@ ARGUMENT = "score_threshold"  # name in messages
 
 
 def require_score(value: object, name: str) -> float:
-    """Return a number of Python, NumPy or PyTorch in 0..1 as float; a ValueError names it."""
+    """Return a number of Python, NumPy or PyTorch in 0..1; a ValueError names it."""
     number = to_python(value)
     if isinstance(number, bool) or not isinstance(number, Real):
         given = "None" if number is None else f"of type {type(value).__name__}"

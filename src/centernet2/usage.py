@@ -202,7 +202,7 @@ def refuse_empty_words(words: Sequence[str]) -> None:
 def refuse_unknown_words(
     words: Sequence[str], command: str, options: Mapping[str, Mapping[str, bool]]
 ) -> None:
-    """Raise ValueError for a word after a command that is no option, but looks like one.
+    """Raise ValueError for a word that looks like an option, but is none.
 
     `options` has those of every command, such as "--data", and whether each takes a value.
     """
@@ -224,7 +224,7 @@ def refuse_unknown_words(
 
 
 def refuse_fractions(words: Sequence[str], whole: Set[str]) -> None:
-    """Raise ValueError for a fraction after one of the options that take a whole number.
+    """Raise ValueError for a fraction where an option takes a whole number.
 
     The argument parser would round it.
     """

@@ -31,7 +31,7 @@ def repeated_keys(node: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
 
 
 def parse_yaml(text: str, name: str | Path, loader: type[Loader] = yaml.SafeLoader) -> Any:
-    """Return the content of YAML, whose scalars have the types that the loader decides.
+    """Return the content of YAML, with the types of scalars that the loader knows.
 
     Raises:
         ValueError: the text is no YAML; the message names the file and the line.

@@ -24,7 +24,7 @@ PASTED_PIXELS = 2**27  # of the masks that are in memory at a time
 
 
 def results_of(detections: Detections, *, image: int) -> FloatArray:
-    """Convert detections on the original image, with labels of the data set, to rows of results."""
+    """Convert detections, on the original image and with labels of the data, to rows."""
     boxes = xyxy_to_xywh(detections["boxes"].cpu().numpy())  # [D, 4]
     scores = detections["scores"].cpu().numpy()  # [D]
     labels = detections["labels"].cpu().numpy()  # [D]

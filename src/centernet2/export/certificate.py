@@ -83,7 +83,7 @@ def compare_stages(
     batches: Sequence[Tensor],
     tolerance: Tolerance,
 ) -> dict[str, Agreement]:
-    """Compare the proposals and the results of the cascade's stages for batches of images.
+    """Compare the proposals and the results of the cascade's stages for batches.
 
     PyTorch runs the graph, which records them; `outputs` are those of the exported file.
     """

@@ -169,7 +169,7 @@ def export_detector(
 def _compared(
     agreement: Agreement, stages: Mapping[str, Agreement], bar: Bar, path: Path
 ) -> dict[str, Any]:
-    """Return what a certificate says of a comparison; ValueError if too few detections agree."""
+    """Describe a comparison for a certificate; ValueError if too few detections agree."""
     parts_at = next((name for name, each in stages.items() if each.share < bar.share), None)
     place = "" if parts_at is None else f" (they part at: {parts_at})"
     require_share(agreement, bar.share, f"{path} is not written{place}", ADVICE)

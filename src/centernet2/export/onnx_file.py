@@ -18,7 +18,7 @@ ANY_NUMBER = 2**31 - 1
 
 
 def translate(program: ExportedProgram, metadata: str) -> Any:
-    """Translate the program of a detector to an ONNX model in memory, with metadata (JSON).
+    """Translate the program of a detector to an ONNX model with metadata (JSON).
 
     The keys of the dictionary that it returns become the names of the outputs.
     """

@@ -24,7 +24,7 @@ IMPLAUSIBLE_SHARE = 2.5
 def measure_benchmark(
     meter: Meter, shapes: Collection[InputShape], *, weights: str | None, device_name: str
 ) -> Benchmark:
-    """Measure a detector at every shape that fits into memory, and the peak of the device.
+    """Measure a detector at each shape that fits into memory, and the device's peak.
 
     `weights` and `device_name` are names for the record.
     """

@@ -48,7 +48,7 @@ class Meter:
     def measure(
         self, shape: InputShape, on_pass: Callable[[], None] = lambda: None
     ) -> ShapeMetrics:
-        """Measure one shape, and call `on_pass` after each pass: 2 * (WARM_UP_PASSES + runs)."""
+        """Measure a shape; `on_pass` is called after 2 * (WARM_UP_PASSES + runs) passes."""
         if self.compiled:
             torch.compiler.reset()
         count, height, width = shape

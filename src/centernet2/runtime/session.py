@@ -31,7 +31,7 @@ class Placement(NamedTuple):
 
 
 def import_runtime(name: str, needed: str) -> Any:
-    """Import the package of a runtime; ValueError if that fails, with what pip has to install."""
+    """Import a runtime; a ValueError says what pip has to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -41,7 +41,7 @@ def import_runtime(name: str, needed: str) -> Any:
 
 
 def only_device(runtime: str, devices: Sequence[str], default: str) -> str:
-    """Return the device of a runtime that runs a file on one; ValueError if several are given."""
+    """Return the device of a runtime that takes one; ValueError for several."""
     if len(devices) > 1:
         names = ", ".join(devices)
         raise ValueError(f"{runtime} runs a file on one device; choose one of {names}")

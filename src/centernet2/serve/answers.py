@@ -50,9 +50,9 @@ EXAMPLE = {
 
 
 def media_type(wanted: str | None, accept: str, count: int) -> str:
-    """Return the media type of an answer about `count` images; Refused if the client takes none.
+    """Return the media type of an answer; Refused if there is none that the client takes.
 
-    The option `wanted` of the request goes before its header `accept`.
+    The option `wanted` of the request goes before its header `accept`. Pictures show one image.
     """
     chosen = JSON_TYPE if wanted == "json" else PICTURES.get(wanted or "") or _accepted(accept)
     if chosen != JSON_TYPE and count > 1:

@@ -53,7 +53,7 @@ class ServiceOptions:
 
 
 class Service:
-    """Detectors that share one device, with a queue of images; the first one is the default."""
+    """Detectors that share one device, the default one first, with a queue of images."""
 
     def __init__(
         self, models: Sequence[ServedModel], options: ServiceOptions | None = None

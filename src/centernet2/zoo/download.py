@@ -159,7 +159,7 @@ def _download(arriving: Path, path: Path, url: str, page: str) -> None:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar; the yielded function reports bytes so far, and their total if it is known."""
+    """Show a bar; the function takes the bytes so far, and their total if it is known."""
     console = get_console()
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(
