@@ -90,18 +90,14 @@ def compare_stages(
     agreements: dict[str, list[Agreement]] = {}
     for actual, images in zip(outputs, batches, strict=True):
         expected = {name: column.numpy() for name, column in graph(images).items()}
-        for name, number in stage_numbers(expected).items():
+        count = sum(name.endswith("_probabilities") for name in expected)
+        for number in (None, *range(count)):
+            name = "proposals" if number is None else f"stage {number}"
             pairs = zip(_stage(actual, number), _stage(expected, number), strict=True)
             agreements.setdefault(name, []).extend(
                 compare_detections(*pair, tolerance) for pair in pairs
             )
     return {name: join_agreements(each) for name, each in agreements.items()}
-
-
-def stage_numbers(outputs: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return the names of the recorded stages, with their numbers in the cascade."""
-    count = sum(name.endswith("_probabilities") for name in outputs)
-    return {"proposals": None, **{f"stage {k}": k for k in range(count)}}
 
 
 def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[Arrays]:
